@@ -1,0 +1,3 @@
+//! Syslog: what a line or frame says, how frames are cut from a stream, and the sockets they come from.
+
+pub mod parse;
