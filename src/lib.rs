@@ -1,1 +1,3 @@
-//! x
+//! denyd
+pub mod decide;
+pub mod deny;

@@ -1,0 +1,3 @@
+//! Decide: what the events amount to. Pure: no I/O, no clock, no randomness, nothing awaited.
+
+pub mod prefix;
