@@ -67,7 +67,7 @@ impl Prefix {
     }
 
     /// Its length in bits, in its own family: at most 32 or 128.
-    pub fn len(&self) -> u8 {
+    pub fn bits(&self) -> u8 {
         if self.is_ipv4() { self.len - 96 } else { self.len }
     }
 
@@ -89,7 +89,7 @@ impl Prefix {
 /// `192.0.2.1`, `192.0.2.0/24`, `2001:db8::/64`: the length only where it is not a single host.
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_host() { write!(f, "{}", self.address()) } else { write!(f, "{}/{}", self.address(), self.len()) }
+        if self.is_host() { write!(f, "{}", self.address()) } else { write!(f, "{}/{}", self.address(), self.bits()) }
     }
 }
 
