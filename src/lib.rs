@@ -1,3 +1,4 @@
 //! denyd
+pub mod clock;
 pub mod decide;
 pub mod deny;

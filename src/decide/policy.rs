@@ -1,0 +1,87 @@
+//! What is tolerated, per class: thresholds, ages, and what a deny is worth.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::allow::AllowList;
+
+/// The classes of DenyHosts, and probes. A failure counts once in each class that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// The user is unknown on that host.
+    Invalid,
+    /// The user is known, or the log does not say.
+    Valid,
+    /// The user is root, however sshd calls it.
+    Root,
+    /// The user is on the list of restricted users.
+    Restricted,
+    /// A connection in which no login was begun.
+    Probe,
+}
+
+impl Class {
+    /// All classes, in the order of their numbers.
+    pub const ALL: [Class; 5] = [Class::Invalid, Class::Valid, Class::Root, Class::Restricted, Class::Probe];
+
+    /// Its name, as in configuration and output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Invalid => "invalid",
+            Class::Valid => "valid",
+            Class::Root => "root",
+            Class::Restricted => "restricted",
+            Class::Probe => "probe",
+        }
+    }
+}
+
+/// A count that is tolerated: denied when the count *exceeds* it. 0 = the first failure denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threshold(pub u32);
+
+/// Everything that turns counts into denies. All of it comes from the configuration.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Per class (index = `Class as usize`); `None` = off, that class never denies.
+    pub thresholds: [Option<Threshold>; 5],
+    /// Per class: a count whose last failure is older than this starts again from zero; `None` = never.
+    pub age_reset: [Option<Duration>; 5],
+    /// A good login clears the counts that came from its own origin host. It never withdraws a deny.
+    pub reset_on_success: bool,
+    /// How long a deny lasts; `None` = for ever.
+    pub deny_for: Option<Duration>,
+    /// A prefix that was released this many times is denied for ever the next time; `None` = never.
+    pub permanent_after: Option<u32>,
+    /// Users that are counted as restricted; exact bytes, as the log prints them.
+    pub restricted: HashSet<Vec<u8>>,
+    /// Addresses that are never denied.
+    pub allow: AllowList,
+    /// IPv4 addresses are counted and denied by prefixes of this length, in bits; 32 = each alone.
+    pub ipv4_bits: u8,
+    /// The same for IPv6.
+    pub ipv6_bits: u8,
+    /// A permanent deny is enforced only if its deciding record is younger than this when it is read.
+    pub replay_max_age: Duration,
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Default for Policy {
+    /// DenyHosts' defaults, with an end to every deny.
+    fn default() -> Self {
+        Policy {
+            thresholds: [Some(Threshold(5)), Some(Threshold(10)), Some(Threshold(1)), Some(Threshold(1)), None],
+            age_reset: [Some(10 * DAY), Some(5 * DAY), Some(25 * DAY), Some(25 * DAY), Some(10 * DAY)],
+            reset_on_success: false,
+            deny_for: Some(7 * DAY),
+            permanent_after: None,
+            restricted: HashSet::new(),
+            allow: AllowList::default(),
+            ipv4_bits: 32,
+            ipv6_bits: 64,
+            replay_max_age: DAY,
+        }
+    }
+}
