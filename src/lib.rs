@@ -2,3 +2,4 @@
 pub mod clock;
 pub mod decide;
 pub mod deny;
+pub mod detect;

@@ -1,5 +1,10 @@
 //! Decide: what the events amount to. Pure: no I/O, no clock, no randomness, nothing awaited.
+#![deny(clippy::disallowed_methods)]
 
 pub mod allow;
+pub mod engine;
 pub mod policy;
 pub mod prefix;
+pub mod session;
+pub mod state;
+pub mod tally;

@@ -1,0 +1,293 @@
+//! The fold: one input in, changes out.
+
+use std::net::IpAddr;
+
+use inputs::record::{Record, Timestamp};
+
+use super::policy::{Class, Policy};
+use super::prefix::Prefix;
+use super::session::{HostId, Outcome, Place, Verdict};
+use super::state::{Change, Claim, Claimant, DENIES_MAX, State, Until, Why};
+use crate::detect::event::{Account, Event};
+
+/// What an operator asks for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Deny a prefix.
+    Deny {
+        /// Which.
+        prefix: Prefix,
+        /// Until when.
+        until: Until,
+    },
+    /// Withdraw all denies inside a prefix, or that hold it, and clear counts inside it.
+    Forgive {
+        /// Which.
+        prefix: Prefix,
+    },
+    /// Withdraw all denies and clear all counts.
+    ForgiveAll,
+    /// The allow list changed: what it covers now is released.
+    Allowed,
+}
+
+/// The classes that one attempt counts in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Classes([Option<Class>; 2]);
+
+impl Classes {
+    /// Root, unknown or valid; a restricted user is restricted *instead of* valid, *besides* the others.
+    pub fn of(user: &[u8], account: Account, policy: &Policy) -> Self {
+        let base = match account {
+            _ if user == b"root" => Class::Root,
+            Account::Unknown => Class::Invalid,
+            Account::Known | Account::Unsaid => Class::Valid,
+        };
+        match (base, policy.restricted.contains(user)) {
+            (base, false) => Classes([Some(base), None]),
+            (Class::Valid, true) => Classes([Some(Class::Restricted), None]),
+            (base, true) => Classes([Some(base), Some(Class::Restricted)]),
+        }
+    }
+
+    /// A probe's class.
+    pub fn probe() -> Self {
+        Classes([Some(Class::Probe), None])
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = Class> {
+        self.0.into_iter().flatten()
+    }
+}
+
+/// What a record amounted to, for those who show it.
+#[derive(Clone, Copy, Debug)]
+pub struct Folded {
+    /// The verdict on its line.
+    pub verdict: Verdict,
+    /// The classes in which it counts; empty where it adds nothing.
+    pub classes: Classes,
+    /// Its origin host.
+    pub host: HostId,
+    /// When it happened.
+    pub at: Timestamp,
+}
+
+/// An attempt that was counted: what the store keeps as evidence.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// Whose counter moved.
+    pub prefix: Prefix,
+    /// By how much.
+    pub attempts: u32,
+}
+
+/// Policy, state, and the changes of the current batch.
+#[derive(Debug, Default)]
+pub struct Engine {
+    /// What is tolerated.
+    pub policy: Policy,
+    /// What is remembered.
+    pub state: State,
+    /// What changed since the caller last took it.
+    pub changes: Vec<Change>,
+    /// The wall clock, as the last batch or tick told it: what lies before it is not enforced.
+    wall: Timestamp,
+}
+
+impl Engine {
+    /// An engine that remembers nothing.
+    pub fn new(policy: Policy) -> Self {
+        Engine { policy, ..Engine::default() }
+    }
+
+    /// Tells the wall clock. Every batch and tick begins with it.
+    pub fn tell_wall(&mut self, wall: Timestamp) {
+        self.wall = wall;
+    }
+
+    /// Folds a record of a known service in. `host` is its origin.
+    pub fn record(&mut self, record: &Record<'_>, host: HostId, event: &Event<'_>) -> Folded {
+        let at = record.time();
+        let place = Place { host, source: record.source, pid: record.pid, at, received: record.received };
+        let verdict = self.state.sessions.fold(place, event);
+        let mut classes = Classes::default();
+        if let Some(peer) = verdict.peer {
+            let user = event.user.unwrap_or_default();
+            if verdict.attempts > 0 {
+                classes = Classes::of(user, verdict.account, &self.policy);
+                self.state.count_user(user, verdict.account, verdict.attempts);
+                self.count(peer, classes, verdict.attempts, at);
+            }
+            match verdict.outcome {
+                Outcome::Probe => {
+                    classes = Classes::probe();
+                    self.count(peer, classes, 1, at);
+                }
+                Outcome::Success => self.success(peer, user, at),
+                _ => {}
+            }
+        }
+        Folded { verdict, classes, host, at }
+    }
+
+    /// Counts what was waiting and is due now: call it after each batch. Returns the next such attempt.
+    pub fn overdue(&mut self) -> Option<super::session::Late> {
+        let late = self.state.sessions.expire()?;
+        let user = late.user.as_bytes();
+        let classes = Classes::of(user, Account::Unsaid, &self.policy);
+        self.state.count_user(user, Account::Unsaid, 1);
+        self.count(late.peer, classes, 1, late.at);
+        Some(late)
+    }
+
+    /// The wall clock moved on: what is over is released.
+    pub fn tick(&mut self, wall: Timestamp) {
+        self.wall = wall;
+        self.state.sessions.tick(wall);
+        while let Some((until, prefix, by)) = self.state.ends.first().copied() {
+            if until > wall {
+                break;
+            }
+            self.release(prefix, by, until, Why::Expired);
+        }
+    }
+
+    /// Does what an operator asks for; returns the prefixes that were released.
+    pub fn command(&mut self, command: &Command) -> Vec<Prefix> {
+        match command {
+            Command::Deny { prefix, until } => {
+                let claim = Claim { since: self.wall, until: *until, class: None, count: 0, enforceable: true };
+                self.change(Change::Denied { prefix: *prefix, by: Claimant::Operator, claim });
+                Vec::new()
+            }
+            Command::Forgive { prefix } => {
+                let prefix = *prefix;
+                self.forgive(|other| prefix.contains(other) || other.contains(&prefix), |other| prefix.contains(other))
+            }
+            Command::ForgiveAll => self.forgive(|_| true, |_| true),
+            Command::Allowed => {
+                let covered: Vec<_> =
+                    self.state.denies.keys().filter(|p| self.policy.allow.covers(p)).copied().collect();
+                for prefix in &covered {
+                    self.release_all(*prefix, Why::Allowed);
+                }
+                covered
+            }
+        }
+    }
+
+    fn forgive(&mut self, denied: impl Fn(&Prefix) -> bool, counted: impl Fn(&Prefix) -> bool) -> Vec<Prefix> {
+        let released: Vec<_> = self.state.denies.keys().filter(|p| denied(p)).copied().collect();
+        for prefix in &released {
+            self.release_all(*prefix, Why::Forgiven);
+        }
+        let cleared: Vec<_> = self.state.tallies.iter().map(|(p, _)| *p).filter(|p| counted(p)).collect();
+        for prefix in cleared {
+            self.change(Change::Counted { prefix, tally: None });
+        }
+        released
+    }
+
+    fn release_all(&mut self, prefix: Prefix, why: Why) {
+        let claimants: Vec<_> =
+            self.state.denies.get(&prefix).map(|deny| deny.claims.keys().copied().collect()).unwrap_or_default();
+        for by in claimants {
+            self.release(prefix, by, self.wall, why);
+        }
+    }
+
+    /// Withdraws a claim; the policy's own also clears the prefix' counts, so that it starts again from zero.
+    fn release(&mut self, prefix: Prefix, by: Claimant, at: Timestamp, why: Why) {
+        let known = self.state.released.get(&prefix).copied().unwrap_or(0);
+        let served = by == Claimant::Policy && why == Why::Expired;
+        let times = if served { known.saturating_add(1) } else { known };
+        self.change(Change::Released { prefix, by, at, why, times });
+        self.change(Change::Counted { prefix, tally: None });
+    }
+
+    /// Counts attempts from an address and judges its prefix.
+    fn count(&mut self, peer: IpAddr, classes: Classes, attempts: u32, at: Timestamp) {
+        let bits = if peer.is_ipv4() { self.policy.ipv4_bits } else { self.policy.ipv6_bits };
+        let prefix = Prefix::of(peer, bits);
+        let allowed = self.policy.allow.contains(peer);
+        // What an allowed host does must not weigh against its neighbours.
+        if allowed && !prefix.is_host() {
+            return;
+        }
+        self.expire(prefix, at);
+        let (tally, evicted) = self.state.tallies.entry(prefix, &self.policy);
+        for class in classes.iter() {
+            let age = self.policy.age_reset[class as usize];
+            tally.counts[class as usize] = tally.aged(class, age, at).saturating_add(attempts);
+            let last = u32::try_from(at.secs()).unwrap_or(0);
+            tally.last[class as usize] = tally.last[class as usize].max(last);
+        }
+        let tally = *tally;
+        if let Some(prefix) = evicted {
+            self.changes.push(Change::Counted { prefix, tally: None });
+        }
+        self.changes.push(Change::Counted { prefix, tally: Some(tally) });
+        if !allowed {
+            self.judge(prefix, &tally, classes, at);
+        }
+    }
+
+    /// Denies a prefix whose count exceeds its threshold, at the moment of the record that made it so.
+    fn judge(&mut self, prefix: Prefix, tally: &crate::decide::tally::Tally, classes: Classes, at: Timestamp) {
+        let exceeded = classes.iter().find_map(|class| {
+            let count = tally.counts[class as usize];
+            let threshold = self.policy.thresholds[class as usize]?;
+            (count > threshold.0).then_some((class, count))
+        });
+        let Some((class, count)) = exceeded else { return };
+        if self.state.denies.get(&prefix).is_some_and(|deny| deny.claims.contains_key(&Claimant::Policy)) {
+            return;
+        }
+        if self.state.denies.len() >= DENIES_MAX {
+            self.state.denies_refused += 1;
+            return;
+        }
+        let released = self.state.released.get(&prefix).copied().unwrap_or(0);
+        let for_ever = self.policy.permanent_after.is_some_and(|times| released >= times);
+        let until = if for_ever { None } else { self.policy.deny_for.map(|time| at.after(time)) };
+        let enforceable = until.is_some() || at.after(self.policy.replay_max_age) > self.wall;
+        let claim = Claim { since: at, until, class: Some(class), count, enforceable };
+        self.change(Change::Denied { prefix, by: Claimant::Policy, claim });
+    }
+
+    fn success(&mut self, peer: IpAddr, user: &[u8], at: Timestamp) {
+        let bits = if peer.is_ipv4() { self.policy.ipv4_bits } else { self.policy.ipv6_bits };
+        let prefix = Prefix::of(peer, bits);
+        // A deny that was over by then has cleared the counts: nothing to suspect.
+        self.expire(prefix, at);
+        let Some(mut tally) = self.state.tallies.get(&prefix).copied() else { return };
+        if tally.exceeded(&self.policy, at).is_some() {
+            self.changes.push(Change::Suspicious { address: peer, user: user.to_vec(), at });
+        }
+        tally.successes = tally.successes.saturating_add(1);
+        if self.policy.reset_on_success {
+            tally.counts = [0; 5];
+        }
+        self.change(Change::Counted { prefix, tally: Some(tally) });
+    }
+
+    /// Releases what a prefix has served by `at`: events know their own time, and need not wait for a tick.
+    fn expire(&mut self, prefix: Prefix, at: Timestamp) {
+        let Some(deny) = self.state.denies.get(&prefix) else { return };
+        let over: Vec<_> = deny
+            .claims
+            .iter()
+            .filter_map(|(by, claim)| claim.until.filter(|until| *until <= at).map(|until| (*by, until)))
+            .collect();
+        for (by, until) in over {
+            self.release(prefix, by, until, Why::Expired);
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        self.state.apply(&change, &self.policy);
+        self.changes.push(change);
+    }
+}

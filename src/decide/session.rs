@@ -1,0 +1,578 @@
+//! One attempt counts once: joins the lines of a connection.
+//!
+//! sshd writes up to six lines about one wrong password. They belong together by (origin host, pid); without a
+//! pid by (host, address, port); without either by (host, address, user). Each source that delivers a
+//! connection's lines keeps its own counters, and a connection is worth the *maximum* over its sources: the same
+//! line through two paths adds nothing, while equal lines on one path are separate tries (they are, in real logs).
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use inputs::record::{SourceId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::detect::event::{Account, Event, Kind, Peer};
+
+/// Connections that are remembered at once. At the bound the oldest is forgotten, and counted.
+pub const SESSIONS_MAX: usize = 100_000;
+/// A connection is forgotten after this time without a line. sshd's LoginGraceTime is 2 minutes by default.
+const IDLE: Duration = Duration::from_secs(15 * 60);
+/// Lines without pid and port belong together for this long.
+const IDLE_BY_USER: Duration = Duration::from_secs(60);
+/// How far apart, in event time, a PAM line and sshd's own line about the same try may be.
+const PAM_WINDOW: Duration = Duration::from_secs(10);
+/// PAM lines that wait for sshd's own line. At the bound the oldest is decided early.
+const PAM_WAITING_MAX: usize = 4_096;
+/// Bytes of a PAM line's user that are kept while it waits.
+const USER_KEPT: usize = 100;
+
+/// An origin host, interned by the state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HostId(pub u16);
+
+/// What joins the lines of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Key {
+    /// The process that held it.
+    Pid(HostId, u32),
+    /// No pid in the log: the peer's address and port.
+    Port(HostId, IpAddr, u16),
+    /// Neither: the address and a hash (FNV-1a) of the user.
+    User(HostId, IpAddr, u64),
+}
+
+/// What one source said of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Side {
+    source: SourceId,
+    tries: u32,
+    pam_tries: u32,
+    begun: bool,
+}
+
+impl Side {
+    /// Attempts: judged tries, by the larger of the two accounts of them; else one for a login begun.
+    fn attempts(&self) -> u32 {
+        self.tries.max(self.pam_tries).max(u32::from(self.begun))
+    }
+}
+
+/// One connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    peer: Option<IpAddr>,
+    port: Option<u16>,
+    last: Timestamp,
+    /// Attempts that were given out so far.
+    counted: u32,
+    user_unknown: bool,
+    /// Keys or `none` were refused; worth one attempt if the connection ends so.
+    offered: bool,
+    succeeded: bool,
+    probed: bool,
+    side: Side,
+    /// Further sources; nearly always empty.
+    more: Vec<Side>,
+}
+
+impl Session {
+    fn new(source: SourceId, at: Timestamp) -> Self {
+        Session {
+            peer: None,
+            port: None,
+            last: at,
+            counted: 0,
+            user_unknown: false,
+            offered: false,
+            succeeded: false,
+            probed: false,
+            side: Side { source, ..Side::default() },
+            more: Vec::new(),
+        }
+    }
+
+    /// Whether a line of this peer and port can be of this connection, or the pid was used again.
+    fn fits(&self, peer: Option<IpAddr>, port: Option<u16>) -> bool {
+        let same = |ours: Option<IpAddr>, theirs: Option<IpAddr>| ours.is_none() || theirs.is_none() || ours == theirs;
+        same(self.peer, peer) && (self.port.is_none() || port.is_none() || self.port == port)
+    }
+
+    fn side(&mut self, source: SourceId) -> &mut Side {
+        if self.side.source == source {
+            return &mut self.side;
+        }
+        if let Some(at) = self.more.iter().position(|side| side.source == source) {
+            return &mut self.more[at];
+        }
+        self.more.push(Side { source, ..Side::default() });
+        self.more.last_mut().expect("one was pushed")
+    }
+
+    fn attempts(&self) -> u32 {
+        self.more.iter().map(Side::attempts).fold(self.side.attempts(), u32::max)
+    }
+
+    /// Attempts that are due now: only once the address is known.
+    fn settle(&mut self) -> u32 {
+        if self.peer.is_none() {
+            return 0;
+        }
+        let due = self.attempts().saturating_sub(self.counted);
+        self.counted += due;
+        due
+    }
+}
+
+impl Session {
+    /// A connection that only offered keys, and of whose end no line told, is worth its attempt in the end.
+    fn overdue(&self, key: Key) -> Option<Late> {
+        let due = self.offered && !self.succeeded && self.attempts() == 0;
+        let late = |peer| Late {
+            host: host_of(key),
+            source: self.side.source,
+            peer,
+            at: self.last,
+            user: Name::cut(b""),
+        };
+        self.peer.filter(|_| due).map(late)
+    }
+}
+
+/// What a record amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// A failure; how many attempts it adds is said beside it.
+    Failure,
+    /// A connection without a login begun.
+    Probe,
+    /// A login.
+    Success,
+    /// The server would not talk to the address.
+    Refused,
+    /// Nothing, or what another line of the connection already said.
+    Ignored,
+    /// A record of a known service that no shape fits.
+    Unknown,
+}
+
+/// A record's outcome, given its connection's earlier lines.
+#[derive(Clone, Copy, Debug)]
+pub struct Verdict {
+    /// What it amounts to.
+    pub outcome: Outcome,
+    /// How many attempts it adds.
+    pub attempts: u32,
+    /// The peer: the line's own address, else its connection's.
+    pub peer: Option<IpAddr>,
+    /// What is known of the account by now.
+    pub account: Account,
+}
+
+/// An attempt that is decided after its line: a PAM line that stayed alone, or a connection that only offered
+/// keys and of whose end no line told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// The origin host.
+    pub host: HostId,
+    /// The source of its line.
+    pub source: SourceId,
+    /// The peer.
+    pub peer: IpAddr,
+    /// When its line was written.
+    pub at: Timestamp,
+    /// The user, cut; empty if no line named one.
+    pub user: Name,
+}
+
+/// A user's name, cut to a fixed size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name {
+    len: u8,
+    bytes: [u8; USER_KEPT],
+}
+
+impl Name {
+    /// The first bytes of `text`.
+    pub fn cut(text: &[u8]) -> Self {
+        let len = text.len().min(USER_KEPT);
+        let mut bytes = [0; USER_KEPT];
+        bytes[..len].copy_from_slice(&text[..len]);
+        Name { len: len as u8, bytes }
+    }
+
+    /// The bytes that were kept.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.as_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Name::cut(&Vec::<u8>::deserialize(deserializer)?))
+    }
+}
+
+/// The clock of an origin host, as its lines show it.
+#[derive(Clone, Copy, Debug, Default)]
+struct HostClock {
+    now: Timestamp,
+    received: Timestamp,
+}
+
+/// Where a line stands: which host and source, which process, when.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The origin host.
+    pub host: HostId,
+    /// Which input delivered it.
+    pub source: SourceId,
+    /// The process that wrote it.
+    pub pid: Option<u32>,
+    /// When it was written.
+    pub at: Timestamp,
+    /// When we received it.
+    pub received: Timestamp,
+}
+
+/// All connections that are not forgotten yet.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    map: IndexMap<Key, Session, ahash::RandomState>,
+    /// When each key is to be looked at for expiry: that of its last line, as far as it was known then.
+    order: VecDeque<(Timestamp, Key)>,
+    clocks: Vec<HostClock>,
+    waiting: VecDeque<Late>,
+    /// What connections were worth that ended without a line about it.
+    overdue: VecDeque<Late>,
+    /// When sshd itself last wrote about an address, for the PAM lines beside it.
+    own: IndexMap<(HostId, IpAddr), Timestamp, ahash::RandomState>,
+    own_order: VecDeque<(HostId, IpAddr)>,
+    /// Keys that changed since they were last taken.
+    dirty: Vec<Key>,
+    tracks_dirty: bool,
+    /// Connections forgotten because there were too many.
+    pub evicted: u64,
+    /// Attempts whose connection never showed an address.
+    pub unresolved: u64,
+}
+
+impl Sessions {
+    /// Folds one event of a known service in.
+    pub fn fold(&mut self, place: Place, event: &Event<'_>) -> Verdict {
+        self.tell(place);
+        let address = event.peer.address();
+        let ignored = Verdict { outcome: Outcome::Ignored, attempts: 0, peer: address, account: event.account };
+        match event.kind {
+            Kind::Unknown => Verdict { outcome: Outcome::Unknown, ..ignored },
+            Kind::Refused => Verdict { outcome: Outcome::Refused, ..ignored },
+            Kind::Pam => {
+                self.pam(place, event, address);
+                ignored
+            }
+            Kind::Note => {
+                self.note(place, event, address);
+                ignored
+            }
+            Kind::Timeout => self.connection(Place { pid: event.of_pid.or(place.pid), ..place }, event, address),
+            _ => self.connection(place, event, address),
+        }
+    }
+
+    fn connection(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Verdict {
+        let Some(key) = key(place, event, address) else {
+            // No pid and no address: nothing can ever join it.
+            let outcome = if event.kind == Kind::Accepted { Outcome::Success } else { Outcome::Failure };
+            if outcome == Outcome::Failure {
+                self.unresolved += 1;
+            }
+            return Verdict { outcome, attempts: 0, peer: None, account: event.account };
+        };
+        let session = self.session(key, place, address, event.port);
+        if address.is_some() {
+            session.peer = address;
+        }
+        session.port = session.port.or(event.port);
+        session.last = session.last.max(place.at);
+        session.user_unknown |= event.account == Account::Unknown;
+        let times = event.times;
+        let outcome = match event.kind {
+            Kind::Tried => {
+                session.side(place.source).tries += times;
+                Outcome::Failure
+            }
+            Kind::PamTried => {
+                session.side(place.source).pam_tries += times;
+                Outcome::Failure
+            }
+            Kind::Begun => {
+                session.side(place.source).begun = true;
+                Outcome::Failure
+            }
+            Kind::Offered => {
+                session.offered = true;
+                Outcome::Failure
+            }
+            Kind::Accepted => {
+                session.succeeded = true;
+                Outcome::Success
+            }
+            // A probe or a timeout: the end of a connection in which no line told of a login.
+            _ if session.offered && !session.succeeded => {
+                session.side(place.source).begun = true;
+                Outcome::Failure
+            }
+            _ if session.succeeded || session.probed || session.attempts() > 0 => Outcome::Ignored,
+            _ => {
+                session.probed = true;
+                Outcome::Probe
+            }
+        };
+        let attempts = session.settle();
+        // A line that ends a connection of which everything was said already.
+        let closing = event.kind == Kind::Begun && attempts == 0;
+        let outcome = if closing && session.peer.is_some() { Outcome::Ignored } else { outcome };
+        let account = if session.user_unknown { Account::Unknown } else { event.account };
+        let peer = session.peer;
+        if let Some(peer) = peer
+            && matches!(outcome, Outcome::Failure | Outcome::Success)
+        {
+            self.told_itself(place.host, peer, place.at);
+        }
+        self.mark(key);
+        Verdict { outcome, attempts, peer: address.or(peer), account }
+    }
+
+    /// Learns the address of a connection from a line that says nothing else.
+    fn note(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) {
+        if event.rule == "sshd.connection" && address.is_some() && place.pid.is_some() {
+            let Some(key) = key(place, event, address) else { return };
+            let session = self.session(key, place, address, event.port);
+            session.peer = address;
+            session.port = event.port;
+            session.last = session.last.max(place.at);
+            self.mark(key);
+        }
+    }
+
+    /// The session of a key: the one that is known, or a new one where the pid was used again.
+    fn session(&mut self, key: Key, place: Place, peer: Option<IpAddr>, port: Option<u16>) -> &mut Session {
+        if !self.map.contains_key(&key) {
+            while self.map.len() >= SESSIONS_MAX {
+                self.evict();
+            }
+            self.order.push_back((place.at, key));
+        }
+        let session = self.map.entry(key).or_insert_with(|| Session::new(place.source, place.at));
+        let idle = if matches!(key, Key::User(..)) { IDLE_BY_USER } else { IDLE };
+        if !session.fits(peer, port) || session.last.after(idle) < place.at {
+            let ended = std::mem::replace(session, Session::new(place.source, place.at));
+            self.overdue.extend(ended.overdue(key));
+        }
+        session
+    }
+
+    fn pam(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) {
+        let Some(peer) = address else {
+            if matches!(event.peer, Peer::Name(_)) && place.pid.is_none() {
+                self.unresolved += 1;
+            }
+            return;
+        };
+        if self.own.get(&(place.host, peer)).is_some_and(|own| near(*own, place.at)) {
+            return;
+        }
+        let user = Name::cut(event.user.unwrap_or_default());
+        self.waiting.push_back(Late { host: place.host, source: place.source, peer, at: place.at, user });
+    }
+
+    fn told_itself(&mut self, host: HostId, peer: IpAddr, at: Timestamp) {
+        match self.own.entry((host, peer)) {
+            indexmap::map::Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                *known = at.max(*known);
+            }
+            indexmap::map::Entry::Vacant(new) => {
+                new.insert(at);
+                self.own_order.push_back((host, peer));
+            }
+        }
+    }
+
+    fn tell(&mut self, place: Place) {
+        let index = usize::from(place.host.0);
+        if self.clocks.len() <= index {
+            self.clocks.resize(index + 1, HostClock::default());
+        }
+        let clock = &mut self.clocks[index];
+        clock.now = clock.now.max(place.at);
+        clock.received = clock.received.max(place.received);
+    }
+
+    fn clock(&self, host: HostId) -> Timestamp {
+        self.clocks.get(usize::from(host.0)).map_or(Timestamp::default(), |clock| clock.now)
+    }
+
+    /// The wall clock moved: hosts that have been silent are as late as it is.
+    pub fn tick(&mut self, wall: Timestamp) {
+        for clock in &mut self.clocks {
+            if clock.received.after(PAM_WINDOW) < wall {
+                clock.now = clock.now.max(wall.before(wall_lag(*clock)));
+            }
+        }
+    }
+
+    /// Takes the next attempt whose time to wait is over, by the clocks of the hosts.
+    pub fn expire(&mut self) -> Option<Late> {
+        while let Some(late) = self.waiting.front().copied() {
+            let over = late.at.after(PAM_WINDOW) < self.clock(late.host) || self.waiting.len() > PAM_WAITING_MAX;
+            if !over {
+                break;
+            }
+            self.waiting.pop_front();
+            if !self.own.get(&(late.host, late.peer)).is_some_and(|own| near(*own, late.at)) {
+                return Some(late);
+            }
+        }
+        while let Some(known) = self.own_order.front().copied() {
+            let at = self.own.get(&known).copied().unwrap_or_default();
+            if at.after(3 * PAM_WINDOW) >= self.clock(known.0) && self.own.len() <= SESSIONS_MAX {
+                break;
+            }
+            self.own_order.pop_front();
+            self.own.swap_remove(&known);
+        }
+        while let Some((due, key)) = self.order.front().copied() {
+            let now = self.clock(host_of(key));
+            if due.after(IDLE) >= now {
+                break;
+            }
+            self.order.pop_front();
+            match self.map.get(&key) {
+                Some(session) if session.last.after(IDLE) >= now => self.order.push_back((session.last, key)),
+                Some(_) => self.forget(key),
+                None => {}
+            }
+        }
+        self.overdue.pop_front()
+    }
+
+    /// The end of the log: nothing more will come, so all that waits is decided.
+    pub fn finish(&mut self) {
+        for clock in &mut self.clocks {
+            clock.now = clock.now.after(IDLE + IDLE);
+        }
+    }
+
+    fn evict(&mut self) {
+        while let Some((_, key)) = self.order.pop_front() {
+            if self.map.contains_key(&key) {
+                self.evicted += 1;
+                self.forget(key);
+                return;
+            }
+        }
+    }
+
+    fn forget(&mut self, key: Key) {
+        let Some(session) = self.map.swap_remove(&key) else { return };
+        self.mark(key);
+        if session.peer.is_none() {
+            self.unresolved += u64::from(session.attempts().max(u32::from(session.offered)));
+        }
+        self.overdue.extend(session.overdue(key));
+    }
+
+    fn mark(&mut self, key: Key) {
+        if self.tracks_dirty && self.dirty.last() != Some(&key) {
+            self.dirty.push(key);
+        }
+    }
+}
+
+/// Keeping what a restart needs.
+impl Sessions {
+    /// From now on, notes which sessions change.
+    pub fn track_changes(&mut self) {
+        self.tracks_dirty = true;
+    }
+
+    /// The sessions that changed since the last call; `None` = forgotten.
+    pub fn take_changes(&mut self) -> Vec<(Key, Option<Session>)> {
+        let mut keys = std::mem::take(&mut self.dirty);
+        let mut seen: IndexMap<Key, (), ahash::RandomState> = IndexMap::default();
+        keys.retain(|key| seen.insert(*key, ()).is_none());
+        keys.into_iter().map(|key| (key, self.map.get(&key).cloned())).collect()
+    }
+
+    /// The PAM lines that still wait.
+    pub fn waiting(&self) -> impl Iterator<Item = &Late> {
+        self.waiting.iter()
+    }
+
+    /// How many connections are remembered.
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Takes back what an earlier run remembered, in any order.
+    pub fn restore(&mut self, mut sessions: Vec<(Key, Session)>, waiting: Vec<Late>) {
+        sessions.sort_by_key(|(_, session)| session.last);
+        for (key, session) in sessions {
+            let host = host_of(key);
+            let place = Place { host, source: session.side.source, pid: None, at: session.last, received: session.last };
+            self.tell(place);
+            if let Some(peer) = session.peer
+                && (session.attempts() > 0 || session.succeeded || session.offered)
+            {
+                self.told_itself(host, peer, session.last);
+            }
+            self.order.push_back((session.last, key));
+            self.map.insert(key, session);
+        }
+        self.waiting = waiting.into();
+    }
+}
+
+fn wall_lag(clock: HostClock) -> Duration {
+    // How far behind our clock the host's lines were when the last one came.
+    Duration::from_micros(clock.received.0.saturating_sub(clock.now.0).max(0).unsigned_abs().min(86_400_000_000))
+}
+
+fn near(a: Timestamp, b: Timestamp) -> bool {
+    a.0.abs_diff(b.0) <= PAM_WINDOW.as_micros() as u64
+}
+
+fn host_of(key: Key) -> HostId {
+    match key {
+        Key::Pid(host, _) | Key::Port(host, ..) | Key::User(host, ..) => host,
+    }
+}
+
+fn key(place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Option<Key> {
+    if let Some(pid) = place.pid {
+        return Some(Key::Pid(place.host, pid));
+    }
+    let address = address?;
+    if let Some(port) = event.port {
+        return Some(Key::Port(place.host, address, port));
+    }
+    Some(Key::User(place.host, address, fnv(event.user.unwrap_or_default())))
+}
+
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,254 @@
+//! All that is remembered, and the one way in which it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+use inputs::record::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::policy::{Class, Policy};
+use super::prefix::Prefix;
+use super::session::{HostId, Sessions};
+use super::tally::{Tallies, Tally};
+use crate::detect::event::Account;
+
+/// User names that are counted at once; further ones are counted together.
+pub const USERS_MAX: usize = 10_000;
+/// Origin hosts that are told apart; further ones count as one host.
+pub const HOSTS_MAX: usize = 10_000;
+/// Prefixes that may be denied at once.
+pub const DENIES_MAX: usize = 1_000_000;
+
+/// Who wants a deny.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Claimant {
+    /// The policy: a count exceeded its threshold.
+    Policy,
+    /// A person, by `denyd deny`.
+    Operator,
+}
+
+impl Claimant {
+    /// Its name, as stored and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Claimant::Policy => "policy",
+            Claimant::Operator => "operator",
+        }
+    }
+}
+
+/// When something ends; `None` = never.
+pub type Until = Option<Timestamp>;
+
+/// One claimant's reason to deny a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// When it was decided: its record's time.
+    pub since: Timestamp,
+    /// When it ends.
+    pub until: Until,
+    /// The class that decided it, if the policy did.
+    pub class: Option<Class>,
+    /// That class' count.
+    pub count: u32,
+    /// Whether it may be enforced. A permanent deny decided by an old record may not.
+    pub enforceable: bool,
+}
+
+/// A denied prefix: it stays denied until the last claim ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deny {
+    /// Who wants it.
+    pub claims: BTreeMap<Claimant, Claim>,
+}
+
+impl Deny {
+    /// When it ends: the latest of its claims.
+    pub fn until(&self) -> Until {
+        self.claims.values().map(|claim| claim.until).reduce(latest).unwrap_or(Some(Timestamp::default()))
+    }
+
+    /// Whether, and until when, it is to be enforced at `now`.
+    pub fn enforced(&self, now: Timestamp) -> Option<Until> {
+        let due = |claim: &&Claim| claim.enforceable && claim.until.is_none_or(|until| until > now);
+        self.claims.values().filter(due).map(|claim| claim.until).reduce(latest)
+    }
+}
+
+fn latest(a: Until, b: Until) -> Until {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        _ => None,
+    }
+}
+
+/// Why a claim ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Why {
+    /// Its time was over.
+    Expired,
+    /// A person forgave it.
+    Forgiven,
+    /// It is on the allow list now.
+    Allowed,
+}
+
+/// What changed, in absolute values: applying one twice changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A prefix' counts.
+    Counted {
+        /// Whose.
+        prefix: Prefix,
+        /// All of them as they are now; `None` = forgotten.
+        tally: Option<Tally>,
+    },
+    /// A prefix is denied.
+    Denied {
+        /// Which.
+        prefix: Prefix,
+        /// Who wants it.
+        by: Claimant,
+        /// Since when, until when, why.
+        claim: Claim,
+    },
+    /// A claim ended.
+    Released {
+        /// On which prefix.
+        prefix: Prefix,
+        /// Whose claim.
+        by: Claimant,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        why: Why,
+        /// How often the prefix has been released now.
+        times: u32,
+    },
+    /// Somebody logged in from where too many failed.
+    Suspicious {
+        /// From where.
+        address: std::net::IpAddr,
+        /// As whom: bytes of the log.
+        user: Vec<u8>,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// How often a user name was tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserCounts {
+    /// Attempts.
+    pub attempts: u64,
+    /// What is known of the account.
+    pub account: Account,
+}
+
+/// All that is remembered between records.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Failures per prefix.
+    pub tallies: Tallies,
+    /// What is denied.
+    pub denies: BTreeMap<Prefix, Deny>,
+    /// When claims end, soonest first.
+    pub ends: BTreeSet<(Timestamp, Prefix, Claimant)>,
+    /// How often prefixes were released; only those that were.
+    pub released: IndexMap<Prefix, u32, ahash::RandomState>,
+    /// Users that were tried.
+    pub users: IndexMap<Box<[u8]>, UserCounts, ahash::RandomState>,
+    /// Attempts of users beyond [`USERS_MAX`].
+    pub users_untold: u64,
+    /// Users whose counts changed since they were last taken: places in `users`.
+    pub users_changed: BTreeSet<usize>,
+    /// Origin hosts by name; [`HostId`] is the place here.
+    pub hosts: IndexMap<Box<[u8]>, (), ahash::RandomState>,
+    /// Records of hosts beyond [`HOSTS_MAX`].
+    pub hosts_untold: u64,
+    /// Connections.
+    pub sessions: Sessions,
+    /// Denies that could not be kept because there were too many.
+    pub denies_refused: u64,
+}
+
+impl State {
+    /// Applies a change. The only place where counts and denies change: live, recovered and replayed alike.
+    pub fn apply(&mut self, change: &Change, policy: &Policy) {
+        match change {
+            Change::Counted { prefix, tally: Some(tally) } => *self.tallies.entry(*prefix, policy).0 = *tally,
+            Change::Counted { prefix, tally: None } => {
+                self.tallies.remove(prefix);
+            }
+            Change::Denied { prefix, by, claim } => {
+                let deny = self.denies.entry(*prefix).or_default();
+                if let Some(Claim { until: Some(old), .. }) = deny.claims.insert(*by, *claim) {
+                    self.ends.remove(&(old, *prefix, *by));
+                }
+                if let Some(until) = claim.until {
+                    self.ends.insert((until, *prefix, *by));
+                }
+            }
+            Change::Released { prefix, by, times, .. } => {
+                if let Some(deny) = self.denies.get_mut(prefix) {
+                    if let Some(Claim { until: Some(until), .. }) = deny.claims.remove(by) {
+                        self.ends.remove(&(until, *prefix, *by));
+                    }
+                    if deny.claims.is_empty() {
+                        self.denies.remove(prefix);
+                    }
+                }
+                if *times > 0 {
+                    self.released.insert(*prefix, *times);
+                }
+            }
+            Change::Suspicious { .. } => {}
+        }
+    }
+
+    /// Counts an attempt of a user.
+    pub fn count_user(&mut self, name: &[u8], account: Account, attempts: u32) {
+        let index = match self.users.get_index_of(name) {
+            Some(index) => index,
+            None if self.users.len() >= USERS_MAX => {
+                self.users_untold += u64::from(attempts);
+                return;
+            }
+            None => self.users.insert_full(name.into(), UserCounts::default()).0,
+        };
+        let (_, counts) = self.users.get_index_mut(index).expect("the index was just found");
+        counts.attempts += u64::from(attempts);
+        if account != Account::Unsaid {
+            counts.account = account;
+        }
+        self.users_changed.insert(index);
+    }
+
+    /// The number of an origin host: the lower-cased first label of what it calls itself.
+    pub fn host(&mut self, name: &[u8]) -> HostId {
+        let numeric = name.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b':'));
+        let label = if numeric { name } else { name.split(|&b| b == b'.').next().unwrap_or(name) };
+        let mut lower = [0u8; 64];
+        let len = label.len().min(lower.len());
+        lower[..len].copy_from_slice(&label[..len]);
+        lower[..len].make_ascii_lowercase();
+        let lower = &lower[..len];
+        if let Some(index) = self.hosts.get_index_of(lower) {
+            return HostId(index as u16);
+        }
+        if self.hosts.len() >= HOSTS_MAX {
+            self.hosts_untold += 1;
+            return HostId(HOSTS_MAX as u16);
+        }
+        let (index, _) = self.hosts.insert_full(lower.into(), ());
+        HostId(index as u16)
+    }
+
+    /// The name of an origin host.
+    pub fn host_name(&self, host: HostId) -> &[u8] {
+        self.hosts.get_index(usize::from(host.0)).map_or(b"(other)", |(name, ())| name)
+    }
+}

@@ -1,0 +1,197 @@
+//! Addresses and ports as sshd prints them, read from bytes.
+//!
+//! Two ways to find one, and a shape uses the one that attacker's text cannot reach: [`leading`] where the
+//! address comes before any such text, [`trailing`] where it comes behind it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::event::Peer;
+
+/// The longest textual IPv6 address (45 bytes) with `%` and an interface name (15 bytes, `IFNAMSIZ`).
+const ADDRESS_MAX: usize = 61;
+
+/// Reads an address: IPv4, IPv6, mapped (becomes IPv4), with or without a zone id (dropped).
+pub fn parse(text: &[u8]) -> Option<IpAddr> {
+    if text.len() > ADDRESS_MAX {
+        return None;
+    }
+    if let Some(v4) = parse_v4(text) {
+        return Some(IpAddr::V4(v4));
+    }
+    if !text.contains(&b':') {
+        return None;
+    }
+    let text = match memchr::memchr(b'%', text) {
+        Some(at) if at + 1 < text.len() => &text[..at],
+        Some(_) => return None,
+        None => text,
+    };
+    let v6: Ipv6Addr = std::str::from_utf8(text).ok()?.parse().ok()?;
+    Some(IpAddr::V6(v6).to_canonical())
+}
+
+/// `a.b.c.d` in decimal, no leading zeros, nothing else.
+fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
+    if text.len() < 7 || text.len() > 15 {
+        return None;
+    }
+    let mut octets = [0u8; 4];
+    let mut octet = 0;
+    let mut value = 0u32;
+    let mut digits = 0;
+    for &byte in text {
+        match byte {
+            b'0'..=b'9' => {
+                if digits > 0 && value == 0 {
+                    return None;
+                }
+                value = value * 10 + u32::from(byte - b'0');
+                digits += 1;
+                if value > 255 {
+                    return None;
+                }
+            }
+            b'.' if digits > 0 && octet < 3 => {
+                octets[octet] = value as u8;
+                octet += 1;
+                value = 0;
+                digits = 0;
+            }
+            _ => return None,
+        }
+    }
+    if octet != 3 || digits == 0 {
+        return None;
+    }
+    octets[3] = value as u8;
+    Some(Ipv4Addr::from(octets))
+}
+
+/// Reads a decimal number of at most ten digits.
+pub fn number(text: &[u8]) -> Option<u32> {
+    if text.is_empty() || text.len() > 10 {
+        return None;
+    }
+    let mut value = 0u64;
+    for &byte in text {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        value = value * 10 + u64::from(byte - b'0');
+    }
+    u32::try_from(value).ok()
+}
+
+/// The peer that a text names: an address, or a host name.
+///
+/// `UNKNOWN` (what sshd prints when the socket is gone) is neither.
+pub fn peer(text: &[u8]) -> Peer<'_> {
+    match parse(text) {
+        Some(address) => Peer::Address(address),
+        None if is_name(text) => Peer::Name(text),
+        None => Peer::Unsaid,
+    }
+}
+
+fn is_name(text: &[u8]) -> bool {
+    !text.is_empty()
+        && text.len() <= 255
+        && text != b"UNKNOWN"
+        && !text.iter().all(u8::is_ascii_digit)
+        && text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+}
+
+/// Where a peer was found: the peer, its port, and the text on the other side of it.
+pub type Found<'a> = ((Peer<'a>, Option<u16>), &'a [u8]);
+
+/// Reads `ADDR[ port N]` at the start of `text`; returns what follows it.
+pub fn leading(text: &[u8]) -> Option<Found<'_>> {
+    let end = text
+        .iter()
+        .position(|&b| b == b' ')
+        .unwrap_or_else(|| text.len() - usize::from(text.last() == Some(&b':')));
+    let (word, rest) = text.split_at(end);
+    let Some(after) = rest.strip_prefix(b" port ") else {
+        // `192.0.2.1: 11: Bye`: old sshd has no port, and the colon directly behind the address
+        let word_end = word.len() - usize::from(word.last() == Some(&b':') && !word.ends_with(b"::"));
+        return match peer(&word[..word_end]) {
+            Peer::Unsaid => None,
+            found => Some(((found, None), &text[word_end..])),
+        };
+    };
+    let digits = after.iter().take_while(|b| b.is_ascii_digit()).count();
+    let port = number(&after[..digits]).and_then(|n| u16::try_from(n).ok())?;
+    match peer(word) {
+        Peer::Unsaid => None,
+        found => Some(((found, Some(port)), &after[digits..])),
+    }
+}
+
+/// Reads `ADDR[ port N]` at the end of `text`; returns what precedes it, without the blank between.
+pub fn trailing(text: &[u8]) -> Option<Found<'_>> {
+    let (head, last) = last_word(text);
+    if let Some(port) = number(last).and_then(|n| u16::try_from(n).ok())
+        && let Some(before) = head.strip_suffix(b" port")
+    {
+        let (head, word) = last_word(before);
+        return match peer(word) {
+            Peer::Unsaid => None,
+            found => Some(((found, Some(port)), head)),
+        };
+    }
+    match peer(last) {
+        Peer::Unsaid => None,
+        found => Some(((found, None), head)),
+    }
+}
+
+/// Splits at the last blank; without one all of it is the word.
+fn last_word(text: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memrchr(b' ', text) {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (&text[..0], text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_addresses() {
+        let check = |text: &str, want: Option<&str>| {
+            assert_eq!(parse(text.as_bytes()).map(|a| a.to_string()).as_deref(), want, "{text}");
+        };
+        check("192.0.2.1", Some("192.0.2.1"));
+        check("255.255.255.255", Some("255.255.255.255"));
+        check("2001:db8::1", Some("2001:db8::1"));
+        check("::ffff:192.0.2.1", Some("192.0.2.1"));
+        check("fe80::1%eth0", Some("fe80::1"));
+        check("::", Some("::"));
+        for bad in ["", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.4%eth0", "fe80::1%", "1..2.3", "a.b.c.d", "::g"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn finds_the_peer_at_either_end() {
+        let show = |found: Option<Found<'_>>| match found {
+            Some(((Peer::Address(a), port), rest)) => format!("{a} {port:?} {}", String::from_utf8_lossy(rest)),
+            Some(((Peer::Name(n), port), rest)) => {
+                format!("name {} {port:?} {}", String::from_utf8_lossy(n), String::from_utf8_lossy(rest))
+            }
+            _ => "-".to_owned(),
+        };
+        assert_eq!(show(trailing(b"root from 192.0.2.1 port 22")), "192.0.2.1 Some(22) root from");
+        assert_eq!(show(trailing(b"root from 192.0.2.1")), "192.0.2.1 None root from");
+        assert_eq!(show(trailing(b"192.0.2.1 port 22")), "192.0.2.1 Some(22) ");
+        assert_eq!(show(trailing(b"x from 192.0.2.1 port 99999")), "-");
+        assert_eq!(show(trailing(b"")), "-");
+        assert_eq!(show(leading(b"192.0.2.1 port 22:11: Bye")), "192.0.2.1 Some(22) :11: Bye");
+        assert_eq!(show(leading(b"192.0.2.1: 11: Bye")), "192.0.2.1 None : 11: Bye");
+        assert_eq!(show(leading(b"2001:db8::: 11: Bye")), "-");
+        assert_eq!(show(leading(b"2001:db8::5: 11: Bye")), "2001:db8::5 None : 11: Bye");
+        assert_eq!(show(leading(b"host.example.org port 5")), "name host.example.org Some(5) ");
+        assert_eq!(show(leading(b"UNKNOWN port 5")), "-");
+    }
+}

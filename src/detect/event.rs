@@ -1,0 +1,114 @@
+//! What a message says was tried, before anyone counts it.
+
+use std::net::IpAddr;
+
+/// What one line of a service says. Whether it adds an attempt depends on its connection's other lines:
+/// that is for [`decide::session`](crate::decide::session) to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A try that the server judged and refused: password, keyboard-interactive, hostbased.
+    Tried,
+    /// PAM's account of such a try, written by sshd itself beside or instead of [`Kind::Tried`].
+    PamTried,
+    /// A login was begun that cannot succeed any more, or ended without one: worth one attempt
+    /// unless tries of this connection were counted.
+    Begun,
+    /// A key or `none` was refused: worth one attempt only if the connection ends without a success.
+    Offered,
+    /// A login succeeded.
+    Accepted,
+    /// A connection ended, or was ended, without a login begun.
+    Probe,
+    /// sshd gave up on a connection that another of its processes held: `of_pid` names it.
+    Timeout,
+    /// The server would not talk to the address at all: MaxStartups, its penalties, libwrap.
+    Refused,
+    /// A PAM module's own account of a failure. Counts only where sshd itself says nothing.
+    Pam,
+    /// Adds nothing by itself; its address and port tell which connection it belongs to.
+    Note,
+    /// A message of the service that no known shape fits.
+    Unknown,
+}
+
+/// What the line says about the account, not what is true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Account {
+    /// It exists.
+    Known,
+    /// It does not: only `Invalid user U from` says so.
+    Unknown,
+    /// Not said. `Failed … for invalid user U` is also printed for accounts that exist and may not log in.
+    #[default]
+    Unsaid,
+}
+
+/// Where the peer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Peer<'a> {
+    /// At this address, in canonical form.
+    Address(IpAddr),
+    /// At a host of this name. Names in logs are the attacker's to choose: they are never resolved.
+    Name(&'a [u8]),
+    /// The line does not say.
+    #[default]
+    Unsaid,
+}
+
+impl Peer<'_> {
+    /// The address, if the line carries one.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Address(address) => Some(*address),
+            _ => None,
+        }
+    }
+}
+
+/// What one line says.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// What happened.
+    pub kind: Kind,
+    /// Who it was.
+    pub peer: Peer<'a>,
+    /// The peer's port.
+    pub port: Option<u16>,
+    /// The user's name as the log prints it, escapes left as they are. Attacker's text.
+    pub user: Option<&'a [u8]>,
+    /// What the line says about the account.
+    pub account: Account,
+    /// How often it happened: more than 1 where the syslog daemon folded repeats.
+    pub times: u32,
+    /// The process that held the connection, where the line is another process'.
+    pub of_pid: Option<u32>,
+    /// Which shape it was: `sshd.failed`.
+    pub rule: &'static str,
+}
+
+impl<'a> Event<'a> {
+    /// An event of a shape, with nothing known about the peer.
+    pub fn new(kind: Kind, rule: &'static str) -> Self {
+        Event {
+            kind,
+            peer: Peer::Unsaid,
+            port: None,
+            user: None,
+            account: Account::Unsaid,
+            times: 1,
+            of_pid: None,
+            rule,
+        }
+    }
+
+    /// The same, from an address and port.
+    pub fn from(self, (peer, port): (Peer<'a>, Option<u16>)) -> Self {
+        Event { peer, port, ..self }
+    }
+
+    /// The same, by a user.
+    pub fn by(self, user: &'a [u8], account: Account) -> Self {
+        Event { user: Some(user), account, ..self }
+    }
+}

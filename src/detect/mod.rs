@@ -1,0 +1,16 @@
+//! Detect: what a record says was tried. Pure: bytes in, events out; no I/O, no clock, nothing that can fail.
+#![deny(clippy::disallowed_methods)]
+
+pub mod address;
+pub mod event;
+pub mod sshd;
+
+use event::Event;
+use inputs::record::Record;
+
+/// What `record` says, or `None` if it is of a program that we do not know.
+///
+/// The first thing that looks at a record: other programs' records leave after a comparison of a few bytes.
+pub fn detect<'a>(record: &Record<'a>) -> Option<Event<'a>> {
+    if sshd::is_sshd(record.identifier) { Some(sshd::parse(record.message, record.truncated)) } else { None }
+}

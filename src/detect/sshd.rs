@@ -1,0 +1,455 @@
+//! sshd's grammar: every message that portable OpenSSH 3.9 to 10.x logs about a peer.
+//!
+//! Written from OpenSSH's format strings (`auth.c`, `auth2.c`, `auth-pam.c`, `packet.c`, `kex.c`, `sshd.c`,
+//! `sshd-session.c`, `srclimit.c`, `monitor.c`), not from anybody's patterns. For each shape it says which
+//! part is attacker's text, and the address is taken only from where that text cannot reach:
+//!
+//! | shape | attacker's text | the address is read |
+//! |---|---|---|
+//! | `Failed M for U from A port N ssh2` | U | from the right end |
+//! | `Failed publickey for U from A port N ssh2: KEY` | U (never a colon), KEY (a certificate's id) | left of the first ` ssh2: ` |
+//! | `Accepted`, `Postponed`, `Partial` | the same | the same |
+//! | `Invalid user U from A port N` | U | from the right end |
+//! | `User U from H not allowed because …` | none (U exists) | left of the last ` not allowed because ` |
+//! | `Connection closed by … user U A port N` and the like | U | from the right end |
+//! | `Disconnecting … user U A port N: …` | U (never a colon), the reason | left of the first ` port N: ` |
+//! | `Received disconnect from A port N:C: …` | the reason | from the left |
+//! | `Unable to negotiate with A port N: …` | the offer | from the left |
+//! | `banner exchange: Connection from A …` | – | from the left |
+//! | `Bad protocol version identification 'T' from A` | T | from the right end |
+//! | `PAM: E for U from H` | U | from the right end |
+//! | `pam_unix(…): … rhost=H user=U` | U | the first ` rhost=`, which sshd writes |
+//!
+//! sshd cuts a user name at its first `:` (`auth2.c`, the style), so no user name holds one.
+
+use super::address::{self, leading, peer, trailing};
+use super::event::{Account, Event, Kind, Peer};
+
+/// Whether an identifier is sshd's: `sshd`, `sshd-session`, `sshd-auth`, and old PAM's `sshd(pam_unix)`.
+pub fn is_sshd(identifier: &[u8]) -> bool {
+    match identifier.strip_prefix(b"sshd") {
+        Some(b"" | b"-session" | b"-auth") => true,
+        Some(rest) => rest.first() == Some(&b'('),
+        None => false,
+    }
+}
+
+
+/// What a message of sshd says. `truncated`: its end is missing, and nothing is believed that needs the end.
+pub fn parse(message: &[u8], truncated: bool) -> Event<'_> {
+    let message = without_solaris_id(message);
+    if let Some((times, inner)) = repeated(message) {
+        let event = shape(without_solaris_id(inner), truncated);
+        return Event { times, ..event };
+    }
+    shape(message, truncated)
+}
+
+/// The most that one `message repeated N times` line counts: what rsyslog folds at once is less.
+const REPEATED_MAX: u32 = 1_000;
+
+/// Reads the wrapper of a syslog daemon that folds repeats: `message repeated 3 times: [ Failed …]`
+/// (rsyslog's `$RepeatedMsgReduction`). No message of sshd's own begins so: text of a user never stands first.
+fn repeated(message: &[u8]) -> Option<(u32, &[u8])> {
+    let rest = message.strip_prefix(b"message repeated ")?;
+    let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+    let times = address::number(&rest[..digits])?;
+    let inner = rest[digits..].strip_prefix(b" times: [")?.strip_suffix(b"]")?;
+    Some((times.clamp(1, REPEATED_MAX), inner.strip_prefix(b" ").unwrap_or(inner)))
+}
+
+/// Solaris puts `[ID 800047 auth.info] ` before each message.
+fn without_solaris_id(message: &[u8]) -> &[u8] {
+    match message.strip_prefix(b"[ID ") {
+        Some(rest) => match memchr::memmem::find(&rest[..rest.len().min(40)], b"] ") {
+            Some(at) => &rest[at + 2..],
+            None => message,
+        },
+        None => message,
+    }
+}
+
+/// Finds the shape by the words that it begins with; those are sshd's, never a stranger's.
+fn shape(message: &[u8], truncated: bool) -> Event<'_> {
+    let message = message.strip_prefix(b"error: ").or_else(|| message.strip_prefix(b"fatal: ")).unwrap_or(message);
+    let found = match message.first() {
+        Some(b'F') => after(message, b"Failed ").and_then(|rest| login(rest, truncated, "sshd.failed", Kind::Tried)),
+        Some(b'A') => accepted(message, truncated),
+        Some(b'P') => postponed(message, truncated),
+        Some(b'I') => after(message, b"Invalid user ")
+            .or_else(|| after(message, b"Illegal user "))
+            .and_then(|rest| invalid_user(rest, truncated)),
+        Some(b'C') => connection(message, truncated),
+        Some(b'D') => disconnect(message, truncated),
+        Some(b'R') => r_shapes(message),
+        Some(b'U') => u_shapes(message, truncated),
+        Some(b'm') => after(message, b"maximum authentication attempts exceeded for ").and_then(|rest| {
+            login_tail(rest, truncated, "sshd.max_attempts", Kind::Begun)
+        }),
+        Some(b'p') => p_shapes(message),
+        Some(b'B') => b_shapes(message, truncated),
+        _ => rare(message, truncated),
+    };
+    found.unwrap_or_else(|| {
+        let noted = NOTES.iter().any(|note| message.starts_with(note));
+        if noted { Event::new(Kind::Note, "sshd.note") } else { Event::new(Kind::Unknown, "sshd.unknown") }
+    })
+}
+
+/// Beginnings of messages about no peer, or that carry no address and no attempt.
+const NOTES: &[&[u8]] = &[
+    b"Accepted key ",
+    b"Access denied for user ",
+    b"Allocated ",
+    b"Attempt to write login records by non-root user",
+    b"Authentication refused: ",
+    b"Authentication key ",
+    b"Authorized to ",
+    b"Bad packet length ",
+    b"Bind to port ",
+    b"Cannot bind any address",
+    b"Certificate ",
+    b"Changed root directory",
+    b"Child ",
+    b"Close session: ",
+    b"Closing connection to ",
+    b"Corrupted ",
+    b"Could not ",
+    b"Deprecated ",
+    b"Disabling ",
+    b"Disconnecting: ",
+    b"Entering interactive session",
+    b"Exiting on signal",
+    b"Forked child ",
+    b"Found matching ",
+    b"Generating ",
+    b"Host ",
+    b"Key ",
+    b"Missing privilege separation directory",
+    b"Nasty PTR ",
+    b"PAM service(",
+    b"Protocol major versions differ",
+    b"RSA key generation complete",
+    b"Read from socket failed",
+    b"Received SIG",
+    b"Received signal ",
+    b"Received request to ",
+    b"Remote: ",
+    b"Restarting",
+    b"Server listening on ",
+    b"Session ",
+    b"Set /proc/self/oom_score_adj",
+    b"Setting ",
+    b"Skipped ",
+    b"Starting session: ",
+    b"Subsystem ",
+    b"Transferred: ",
+    b"User child is on pid ",
+    b"User/password ssh access",
+    b"Write failed: ",
+    b"bad ",
+    b"beginning MaxStartups throttling",
+    b"buffer_get_",
+    b"channel ",
+    b"chan_",
+    b"chroot",
+    b"dispatch_protocol_error",
+    b"do_cleanup",
+    b"exited MaxStartups throttling",
+    b"fork of unprivileged child failed",
+    b"get_socket_address",
+    b"input_userauth_request: ",
+    b"kex_",
+    b"key_",
+    b"last message repeated ",
+    b"lastlog_",
+    b"mm_",
+    b"monitor_",
+    b"no matching ",
+    b"pam_",
+    b"rexec ",
+    b"session_",
+    b"session opened for ",
+    b"srclimit_penalise: ",
+    b"sshd: ",
+    b"sshpam_",
+    b"subsystem ",
+    b"subsystem request for ",
+    b"syslogin_",
+    b"userauth_",
+    b"xauth ",
+];
+
+fn after<'a>(message: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    message.strip_prefix(prefix)
+}
+
+/// Cuts ` [preauth]`, which the unprivileged child's messages end in.
+fn without_preauth(text: &[u8]) -> &[u8] {
+    text.strip_suffix(b" [preauth]").unwrap_or(text)
+}
+
+/// `METHOD for [invalid user ]U from A port N ssh2[: KEY]` (`auth.c`, `auth_log`).
+fn login<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
+    let space = memchr::memchr(b' ', rest)?;
+    let (method, rest) = rest.split_at(space);
+    let rest = rest.strip_prefix(b" for ")?;
+    let keyed = method == b"publickey" || method == b"hostbased" || method.starts_with(b"gssapi");
+    let kind = match (kind, method) {
+        (Kind::Tried, b"publickey" | b"none") => Kind::Offered,
+        _ => kind,
+    };
+    // A key's details may hold a certificate's id, which is a stranger's text, and may be cut anywhere.
+    let keyed_end = if keyed { memchr::memmem::find(rest, b" ssh2: ") } else { None };
+    let event = match keyed_end {
+        Some(at) => login_tail(&rest[..at], false, rule, kind)?,
+        None => login_tail(rest, truncated, rule, kind)?,
+    };
+    // Nobody can log in as an account that sshd calls invalid: such a key or `none` is worth its attempt now.
+    let hopeless = kind == Kind::Offered && rest.starts_with(b"invalid user ");
+    Some(if hopeless { Event { kind: Kind::Begun, ..event } } else { event })
+}
+
+/// `[invalid user |illegal user ]U from A[ port N][ ssh2][ [preauth]]`.
+fn login_tail<'a>(text: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
+    let text = without_preauth(text);
+    let text = text.strip_suffix(b" ssh2").or_else(|| text.strip_suffix(b" ssh1")).unwrap_or(text);
+    let (named, account) = match text.strip_prefix(b"invalid user ").or_else(|| text.strip_prefix(b"illegal user ")) {
+        Some(rest) => (rest, Account::Unsaid),
+        None => (text, Account::Known),
+    };
+    if truncated {
+        return Some(Event::new(kind, rule));
+    }
+    let (from, head) = trailing(named)?;
+    // An empty user name leaves no blank before `from` but the one that follows `for`.
+    let user = head.strip_suffix(b" from").or(if head == b"from" { Some(&head[..0]) } else { None })?;
+    Some(Event::new(kind, rule).from(from).by(user, account))
+}
+
+fn accepted(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    if let Some(rest) = after(message, b"Accepted ") {
+        if rest.starts_with(b"key ") || rest.starts_with(b"certificate ") {
+            return None;
+        }
+        return login(rest, truncated, "sshd.accepted", Kind::Accepted);
+    }
+    // `Address A maps to H, but this does not map back to the address - POSSIBLE BREAK-IN ATTEMPT!`
+    let rest = after(message, b"Address ")?;
+    let (from, _) = leading(rest)?;
+    Some(Event::new(Kind::Note, "sshd.dns").from(from))
+}
+
+fn postponed(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    if let Some(rest) = after(message, b"Postponed ").or_else(|| after(message, b"Partial ")) {
+        return login(rest, truncated, "sshd.postponed", Kind::Note);
+    }
+    if let Some(rest) = after(message, b"PAM: ") {
+        // `PAM: Authentication failure for [illegal user ]U from H[ via H2]` (`auth-pam.c`)
+        let at = memchr::memmem::find(rest, b" for ")?;
+        let rest = &rest[at + 5..];
+        let named = rest.strip_prefix(b"illegal user ").or_else(|| rest.strip_prefix(b"invalid user ")).unwrap_or(rest);
+        if truncated {
+            return Some(Event::new(Kind::PamTried, "sshd.pam_error"));
+        }
+        let at = memchr::memmem::rfind(named, b" from ");
+        let (user, host) = match at {
+            Some(at) => (&named[..at], &named[at + 6..]),
+            None => (&named[..0], named.strip_prefix(b"from ")?),
+        };
+        let host = host.split(|&b| b == b' ').next().unwrap_or(host);
+        let account = if named.len() == rest.len() { Account::Known } else { Account::Unsaid };
+        return Some(Event::new(Kind::PamTried, "sshd.pam_error").from((peer(host), None)).by(user, account));
+    }
+    // `PAM 2 more authentication failures; logname= uid=0 euid=0 tty=ssh ruser= rhost=H  user=U`
+    let rest = after(message, b"PAM ")?;
+    let (peer, user) = rhost(rest)?;
+    let event = Event::new(Kind::Note, "sshd.pam_more").from((peer, None));
+    Some(Event { user, ..event })
+}
+
+/// `… rhost=H[ user=U]` of a PAM module. sshd leaves `logname=` and `ruser=` empty, so the first `rhost=` is PAM's.
+fn rhost(text: &[u8]) -> Option<(Peer<'_>, Option<&[u8]>)> {
+    let at = memchr::memmem::find(text, b" rhost=")?;
+    let rest = &text[at + 7..];
+    let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+    let (host, tail) = rest.split_at(end);
+    let tail = tail.strip_prefix(b" ").unwrap_or(tail);
+    let user = tail.strip_prefix(b" user=").or_else(|| tail.strip_prefix(b"user="));
+    Some((peer(host), user))
+}
+
+fn invalid_user(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
+    if truncated {
+        return Some(Event { account: Account::Unknown, ..Event::new(Kind::Begun, "sshd.invalid_user") });
+    }
+    let (from, head) = trailing(rest)?;
+    let user = head.strip_suffix(b" from").or(if head == b"from" { Some(&head[..0]) } else { None })?;
+    Some(Event::new(Kind::Begun, "sshd.invalid_user").from(from).by(user, Account::Unknown))
+}
+
+/// `[invalid user U |authenticating user U |user U ]A port N[ [preauth]]`: how a connection ended (`packet.c`).
+fn ended<'a>(rest: &'a [u8], truncated: bool, rule: &'static str) -> Option<Event<'a>> {
+    let preauth = rest.ends_with(b" [preauth]");
+    let rest = without_preauth(rest);
+    let (named, kind) = if let Some(named) = after(rest, b"invalid user ").or_else(|| after(rest, b"authenticating user ")) {
+        (named, Kind::Begun)
+    } else if let Some(named) = after(rest, b"user ") {
+        (named, Kind::Note)
+    } else {
+        // No login begun. Before OpenSSH 7.4 the same words without a port also ended good sessions.
+        let (from, head) = trailing(rest)?;
+        if !head.is_empty() {
+            return None;
+        }
+        let kind = if preauth || from.1.is_some() { Kind::Probe } else { Kind::Note };
+        return Some(Event::new(kind, rule).from(from));
+    };
+    if truncated {
+        return Some(Event::new(kind, rule));
+    }
+    let (from, user) = trailing(named)?;
+    Some(Event::new(kind, rule).from(from).by(user, Account::Unsaid))
+}
+
+fn connection(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    let rest = after(message, b"Connection ")?;
+    if let Some(rest) = after(rest, b"closed by ").or_else(|| after(rest, b"reset by ")) {
+        return ended(rest, truncated, "sshd.closed");
+    }
+    // `Connection from A port N on B port M[ rdomain "R"]`
+    let (from, _) = leading(after(rest, b"from ")?)?;
+    Some(Event::new(Kind::Note, "sshd.connection").from(from))
+}
+
+fn disconnect(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    if let Some(rest) = after(message, b"Disconnected from ") {
+        return ended(rest, truncated, "sshd.disconnected");
+    }
+    if let Some(rest) = after(message, b"Disconnecting ") {
+        // `[invalid user |authenticating user ]U A port N: reason`; the reason may quote a stranger.
+        let end = end_of_port(rest)?;
+        return ended(&rest[..end], false, "sshd.disconnecting");
+    }
+    let rest = after(message, b"Did not receive identification string from ")?;
+    let (from, _) = leading(rest)?;
+    Some(Event::new(Kind::Probe, "sshd.no_identification").from(from))
+}
+
+/// Where the first ` port N:` ends, before its colon.
+fn end_of_port(text: &[u8]) -> Option<usize> {
+    memchr::memmem::find_iter(text, b" port ").find_map(|at| {
+        let digits = text[at + 6..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let end = at + 6 + digits;
+        (digits > 0 && text.get(end) == Some(&b':')).then_some(end)
+    })
+}
+
+fn r_shapes(message: &[u8]) -> Option<Event<'_>> {
+    if let Some(rest) = after(message, b"Received disconnect from ") {
+        let (from, rest) = leading(rest)?;
+        // Before OpenSSH 7.2 there was no port, and no closing line followed.
+        let kind = if from.1.is_none() && rest.ends_with(b" [preauth]") { Kind::Probe } else { Kind::Note };
+        return Some(Event::new(kind, "sshd.received_disconnect").from(from));
+    }
+    if let Some(rest) = after(message, b"ROOT LOGIN REFUSED FROM ") {
+        let (from, _) = leading(rest)?;
+        return Some(Event::new(Kind::Begun, "sshd.root_refused").from(from).by(b"root", Account::Known));
+    }
+    let rest = after(message, b"Read error from remote host ")?;
+    let (from, _) = leading(rest)?;
+    Some(Event::new(Kind::Note, "sshd.read_error").from(from))
+}
+
+fn u_shapes(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    if let Some(rest) = after(message, b"Unable to negotiate with ") {
+        let (from, _) = leading(rest)?;
+        return Some(Event::new(Kind::Probe, "sshd.no_match").from(from));
+    }
+    let rest = after(message, b"User ")?;
+    if truncated {
+        return None;
+    }
+    // `User U[ from H] not allowed because R` (`auth.c`, `allowed_user`): U exists, or this is not reached.
+    let at = memchr::memmem::rfind(rest, b" not allowed because ")?;
+    let head = &rest[..at];
+    let event = Event::new(Kind::Begun, "sshd.not_allowed");
+    Some(match memchr::memmem::rfind(head, b" from ") {
+        Some(at) => event.from((peer(&head[at + 6..]), None)).by(&head[..at], Account::Known),
+        None => event.by(head, Account::Known),
+    })
+}
+
+fn p_shapes(message: &[u8]) -> Option<Event<'_>> {
+    if let Some(rest) = after(message, b"probed from ") {
+        let (from, _) = leading(rest)?;
+        return Some(Event::new(Kind::Probe, "sshd.probed").from(from));
+    }
+    // `pam_MODULE(sshd:auth): authentication failure; … rhost=H[  user=U]`
+    let rest = after(message, b"pam_")?;
+    let at = memchr::memmem::find(rest, b": ")?;
+    let (module, text) = (&rest[..at], &rest[at + 2..]);
+    let text = text.strip_prefix(b"authentication failure; ")?;
+    if !module.ends_with(b"(sshd:auth)") && !module.ends_with(b"(sshd:account)") {
+        return None;
+    }
+    if module.starts_with(b"krb5(") || module.starts_with(b"afs") {
+        // These put the user's name into `logname=`, before `rhost=`, which ends the line.
+        let at = memchr::memmem::rfind(text, b" rhost=")?;
+        let host = text[at + 7..].trim_ascii_end();
+        return Some(Event::new(Kind::Pam, "sshd.pam").from((peer(host), None)));
+    }
+    let (peer, user) = rhost(text)?;
+    let event = Event::new(Kind::Pam, "sshd.pam").from((peer, None));
+    Some(Event { user, ..event })
+}
+
+fn b_shapes(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    if message.starts_with(b"Bad protocol version identification ") && !truncated {
+        let (from, _) = trailing(without_preauth(message))?;
+        return Some(Event::new(Kind::Probe, "sshd.bad_protocol").from(from));
+    }
+    None
+}
+
+fn rare(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    const LEADING: &[(&[u8], Kind, &str)] = &[
+        (b"banner exchange: Connection from ", Kind::Probe, "sshd.banner"),
+        (b"ssh_dispatch_run_fatal: Connection from ", Kind::Probe, "sshd.dispatch"),
+        (b"Timeout before authentication for connection from ", Kind::Timeout, "sshd.timeout"),
+        (b"Timeout before authentication for ", Kind::Timeout, "sshd.timeout"),
+        (b"scanned from ", Kind::Probe, "sshd.probed"),
+        (b"Protocol major versions differ for ", Kind::Probe, "sshd.bad_protocol"),
+    ];
+    for (prefix, kind, rule) in LEADING {
+        if let Some(rest) = after(message, prefix) {
+            let (from, rest) = leading(rest)?;
+            // 9.9 and later: `… from A to B, pid = N`, written by the listening process
+            let of_pid = memchr::memmem::rfind(rest, b", pid = ").and_then(|at| address::number(&rest[at + 8..]));
+            let of_pid = if *kind == Kind::Timeout && !truncated { of_pid } else { None };
+            return Some(Event { of_pid, ..Event::new(*kind, rule).from(from) });
+        }
+    }
+    if let Some(rest) = after(message, b"drop connection #") {
+        // `drop connection #N from [A]:P on [B]:22 past MaxStartups|penalty: R` (`sshd.c`)
+        let at = memchr::memmem::find(rest, b" from [")?;
+        let rest = &rest[at + 7..];
+        let end = memchr::memchr(b']', rest)?;
+        let port = rest[end + 1..].strip_prefix(b":").map(|p| p.split(|b| !b.is_ascii_digit()).next().unwrap_or(p));
+        let port = port.and_then(address::number).and_then(|n| u16::try_from(n).ok());
+        return Some(Event::new(Kind::Refused, "sshd.drop").from((peer(&rest[..end]), port)));
+    }
+    if let Some(rest) = after(message, b"refused connect from ") {
+        // libwrap: `A`, `H (A)` or `A (A)`; H is a name that its owner chose
+        let text = rest.strip_suffix(b")").and_then(|r| memchr::memrchr(b'(', r).map(|at| &r[at + 1..])).unwrap_or(rest);
+        return Some(Event::new(Kind::Refused, "sshd.libwrap").from((peer(text), None)));
+    }
+    if message.starts_with(b"reverse mapping checking getaddrinfo for ") {
+        // `… for H [A] failed - POSSIBLE BREAK-IN ATTEMPT!`; H is a name that its owner chose
+        let at = memchr::memrchr(b'[', message)?;
+        let end = at + memchr::memchr(b']', &message[at..])?;
+        let found = address::parse(&message[at + 1..end])?;
+        return Some(Event::new(Kind::Note, "sshd.dns").from((Peer::Address(found), None)));
+    }
+    None
+}
