@@ -182,6 +182,9 @@ impl Parser {
 
 /// A line without the end that senders leave in their frames: LF, CR LF (or the CR that a line reader left), and one NUL on either side of it.
 fn without_end(line: &[u8]) -> &[u8] {
+    if line.last().is_none_or(|&byte| byte > b'\r') {
+        return line;
+    }
     [b'\0', b'\n', b'\r', b'\0'].iter().fold(line, |line, end| line.strip_suffix(&[*end]).unwrap_or(line))
 }
 
@@ -248,11 +251,22 @@ fn tagged(rest: &[u8]) -> Option<Header<'_>> {
     Some(Header { identifier, pid, message, ..Header::default() })
 }
 
-/// How many bytes at the beginning can be a program's name.
+/// How many bytes at the beginning can be a program's name; 0 where they are too many.
 fn name_len(text: &[u8]) -> usize {
-    let end = text.iter().take(TAG_MAX + 1).position(|&byte| byte <= b' ' || matches!(byte, b':' | b'[' | b']' | 0x7f));
-    end.unwrap_or(0)
+    text.iter().take(TAG_MAX + 1).position(|&byte| !NAME[usize::from(byte)]).unwrap_or(0)
 }
+
+/// Bytes that a program's name can have: no blanks, no controls, none of `:[]`. Five comparisons a byte were a fifth of the line's time.
+const NAME: [bool; 256] = {
+    let mut name = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        name[byte] =
+            byte > 0x20 && byte != 0x7f && byte != b':' as usize && byte != b'[' as usize && byte != b']' as usize;
+        byte += 1;
+    }
+    name
+};
 
 /// A field of an RFC 5424 header, empty where it is `-`, and what follows its blank.
 fn field(text: &[u8], max: usize) -> Option<(&[u8], &[u8])> {
