@@ -1,3 +1,4 @@
 //! Syslog: what a line or frame says, how frames are cut from a stream, and the sockets they come from.
 
+pub mod frame;
 pub mod parse;

@@ -1,0 +1,279 @@
+//! Cuts a byte stream into syslog frames.
+//!
+//! Newline framing and octet counting (RFC 6587) are told apart frame by frame: senders change over, and relays
+//! mix them. Bytes may arrive in any pieces. Memory is bounded: of a frame longer than [`LINE_MAX`] the rest is
+//! skipped as it comes. It does not look into frames, so a raw LF in an octet-counted one stays.
+
+use crate::record::{Batch, Frame, LINE_MAX};
+
+/// How many frames a batch takes at most.
+pub const BATCH_MAX: usize = 1000;
+
+/// How many bytes a batch holds before it is full; the frame that fills it is kept whole.
+pub const BATCH_BYTES: usize = 256 * 1024;
+
+/// How many digits an octet count has at most. The count's own limit, [`LINE_MAX`] does not bound it: rsyslog's
+/// and syslog-ng's maxima can be raised to 64 KiB and more, and a frame that is too long must be skipped, not
+/// taken for a line that ends at the next LF.
+const COUNT_DIGITS_MAX: usize = 5;
+
+/// Cuts one stream.
+#[derive(Default)]
+pub struct Decoder {
+    state: State,
+    /// The unfinished frame, at most [`LINE_MAX`] bytes; in [`State::Begin`] what may be an octet count.
+    kept: Vec<u8>,
+    truncated: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    /// Before a frame, or inside what may be its octet count.
+    #[default]
+    Begin,
+    /// In a frame that ends at the next LF.
+    Line,
+    /// In a frame of which so many bytes are to come.
+    Octets(usize),
+}
+
+/// What the bytes at a frame's beginning are.
+enum Count {
+    Open,
+    Octets(usize),
+    None,
+}
+
+impl Decoder {
+    /// A decoder at the beginning of a stream.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the frames that end in `bytes` to `batch`, as of its sender number `sender`; returns how many bytes it took.
+    ///
+    /// It takes all unless the batch is full ([`full`]): then send that, and call again with the rest.
+    pub fn push(&mut self, bytes: &[u8], sender: u16, batch: &mut Batch) -> usize {
+        let mut rest = bytes;
+        while !rest.is_empty() && !full(batch) {
+            rest = match self.state {
+                State::Begin => self.begin(rest),
+                State::Line => self.line(rest, sender, batch),
+                State::Octets(left) => self.octets(left, rest, sender, batch),
+            };
+        }
+        bytes.len() - rest.len()
+    }
+
+    /// Adds what the stream's end finished: a line without LF.
+    ///
+    /// An octet-counted frame that lacks bytes is marked truncated: what it says may be cut in the middle of an address.
+    pub fn end(&mut self, sender: u16, batch: &mut Batch) {
+        match self.state {
+            State::Begin | State::Line => self.finish_line(sender, batch),
+            State::Octets(_) => {
+                self.truncated = true;
+                self.finish(sender, batch);
+            }
+        }
+    }
+
+    /// Whether a frame has begun and not ended.
+    pub fn unfinished(&self) -> bool {
+        self.state != State::Begin || !self.kept.is_empty()
+    }
+
+    /// Looks for `digits SP <`. The `<` is demanded: a line may begin with a number, but no sender counts a frame that has no priority.
+    fn begin<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        match count(&self.kept, bytes[0]) {
+            Count::Open => {
+                self.kept.push(bytes[0]);
+                &bytes[1..]
+            }
+            Count::Octets(count) => {
+                self.kept.clear();
+                self.state = State::Octets(count);
+                bytes
+            }
+            Count::None => {
+                self.state = State::Line;
+                bytes
+            }
+        }
+    }
+
+    fn line<'b>(&mut self, bytes: &'b [u8], sender: u16, batch: &mut Batch) -> &'b [u8] {
+        let Some(end) = memchr::memchr(b'\n', bytes) else {
+            self.keep(bytes);
+            return &[];
+        };
+        self.keep(&bytes[..end]);
+        self.finish_line(sender, batch);
+        &bytes[end + 1..]
+    }
+
+    fn octets<'b>(&mut self, left: usize, bytes: &'b [u8], sender: u16, batch: &mut Batch) -> &'b [u8] {
+        let (taken, rest) = bytes.split_at(left.min(bytes.len()));
+        self.keep(taken);
+        self.state = State::Octets(left - taken.len());
+        if left == taken.len() {
+            self.finish(sender, batch);
+        }
+        rest
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = LINE_MAX - self.kept.len();
+        self.truncated |= bytes.len() > room;
+        self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// Ends a line at LF, CR LF or NUL LF. An empty one is no frame.
+    fn finish_line(&mut self, sender: u16, batch: &mut Batch) {
+        if !self.truncated && matches!(self.kept.last(), Some(b'\r' | b'\0')) {
+            self.kept.pop();
+        }
+        if self.kept.is_empty() {
+            self.state = State::Begin;
+            return;
+        }
+        self.finish(sender, batch);
+    }
+
+    fn finish(&mut self, sender: u16, batch: &mut Batch) {
+        add(&self.kept, sender, self.truncated, batch);
+        self.kept.clear();
+        self.truncated = false;
+        self.state = State::Begin;
+    }
+}
+
+/// Whether a batch takes no more frames.
+pub fn full(batch: &Batch) -> bool {
+    batch.frames.len() >= BATCH_MAX || batch.buf.len() >= BATCH_BYTES
+}
+
+/// Adds one frame to a batch.
+pub(super) fn add(bytes: &[u8], sender: u16, truncated: bool, batch: &mut Batch) {
+    let (start, len) = (batch.buf.len() as u32, bytes.len() as u32);
+    batch.buf.extend_from_slice(bytes);
+    batch.frames.push(Frame { start, len, sender, truncated });
+}
+
+/// What `kept` and the next byte are the beginning of.
+fn count(kept: &[u8], next: u8) -> Count {
+    let digits = kept.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    match next {
+        b'1'..=b'9' if digits == kept.len() && digits < COUNT_DIGITS_MAX => Count::Open,
+        b'0' if digits == kept.len() && (1..COUNT_DIGITS_MAX).contains(&digits) => Count::Open,
+        b' ' if digits == kept.len() && digits > 0 => Count::Open,
+        b'<' if digits < kept.len() => {
+            Count::Octets(kept[..digits].iter().fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0')))
+        }
+        _ => Count::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cuts a stream in pieces of `size` bytes; frames come out escaped, cut ones end in `…`.
+    fn cut(stream: &[u8], size: usize) -> Vec<String> {
+        let (mut decoder, mut batch, mut out) = (Decoder::new(), Batch::default(), Vec::new());
+        for mut piece in stream.chunks(size) {
+            while !piece.is_empty() {
+                piece = &piece[decoder.push(piece, 0, &mut batch)..];
+                drain(&mut batch, &mut out);
+                assert!(decoder.kept.len() <= LINE_MAX);
+            }
+        }
+        decoder.end(0, &mut batch);
+        assert!(!decoder.unfinished());
+        drain(&mut batch, &mut out);
+        out
+    }
+
+    fn drain(batch: &mut Batch, out: &mut Vec<String>) {
+        for &frame in &batch.frames {
+            let mark = if frame.truncated { "…" } else { "" };
+            out.push(format!("{}{mark}", batch.bytes(frame).escape_ascii()));
+        }
+        batch.clear();
+    }
+
+    #[track_caller]
+    fn check(stream: impl AsRef<[u8]>, expected: &[&str]) {
+        for size in 1..=stream.as_ref().len().max(1) {
+            assert_eq!(cut(stream.as_ref(), size), expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn cuts_lines() {
+        check("", &[]);
+        check("<86>a\n<86>b\n", &["<86>a", "<86>b"]);
+        check("<86>a\r\n<86>b\0\n", &["<86>a", "<86>b"]);
+        check("\n\n<86>a\n\r\n\0\n<86>b", &["<86>a", "<86>b"]);
+        check("a b\n", &["a b"]);
+    }
+
+    #[test]
+    fn cuts_counted_frames() {
+        check("5 <86>a5 <86>b", &["<86>a", "<86>b"]);
+        check("5 <86>a\n5 <86>b\n", &["<86>a", "<86>b"]);
+        check("9 <86>two\nx6 <86>b\n", &["<86>two\\nx", "<86>b\\n"]);
+    }
+
+    #[test]
+    fn keeps_raw_newlines_in_counted_frames() {
+        check("10 <86>two\nx\n6 <86>b\n", &["<86>two\\nx\\n", "<86>b\\n"]);
+    }
+
+    #[test]
+    fn tells_framings_apart_per_frame() {
+        check("<86>a\n5 <86>b<86>c\n5 <86>d", &["<86>a", "<86>b", "<86>c", "<86>d"]);
+    }
+
+    #[test]
+    fn takes_only_counts_before_a_priority() {
+        check("10 Failed password\n<86>a\n", &["10 Failed password", "<86>a"]);
+        check("05 <86>a\n", &["05 <86>a"]);
+        check("123456 <86>a\n", &["123456 <86>a"]);
+        check("5  <86>a\n", &["5  <86>a"]);
+        check("5<86>a\n", &["5<86>a"]);
+        check(" 5 <86>a\n", &[" 5 <86>a"]);
+        check("12", &["12"]);
+        check("12 ", &["12 "]);
+        check("12\n\n12 \n", &["12", "12 "]);
+    }
+
+    #[test]
+    fn marks_what_the_end_cut() {
+        check("<86>a\n<86>b", &["<86>a", "<86>b"]);
+        check("20 <86>a", &["<86>a…"]);
+    }
+
+    #[test]
+    fn cuts_what_is_too_long_and_goes_on() {
+        let long = "L".repeat(LINE_MAX);
+        for size in [1, 7, 4096, 1 << 20] {
+            assert_eq!(cut(format!("{long}\n<86>a\n").as_bytes(), size), [long.as_str(), "<86>a"]);
+            assert_eq!(cut(format!("{long}xyz\n<86>a\n").as_bytes(), size), [format!("{long}…").as_str(), "<86>a"]);
+            let counted = format!("<86>{long}{long}");
+            let kept = format!("{}…", &counted[..LINE_MAX]);
+            assert_eq!(cut(format!("{} {counted}5 <86>a", counted.len()).as_bytes(), size), [kept.as_str(), "<86>a"]);
+        }
+    }
+
+    #[test]
+    fn leaves_the_rest_when_the_batch_is_full() {
+        let (mut decoder, mut batch) = (Decoder::new(), Batch::default());
+        let stream = "x\n".repeat(BATCH_MAX + 5);
+        assert_eq!(decoder.push(stream.as_bytes(), 0, &mut batch), 2 * BATCH_MAX);
+        assert_eq!(batch.frames.len(), BATCH_MAX);
+        batch.clear();
+        assert_eq!(decoder.push(&stream.as_bytes()[2 * BATCH_MAX..], 0, &mut batch), 10);
+        assert_eq!(batch.frames.len(), 5);
+    }
+}
