@@ -1,1 +1,330 @@
-//! (being written)
+//! Cuts a byte stream into lines.
+//!
+//! Promises every line once and in order, in bounded memory however long a line is. A line ends at LF and
+//! nowhere else; NULs and invalid UTF-8 are bytes like any other. Reads are big and files are never mapped: a
+//! mapped file that is truncated is a SIGBUS. Knows nothing of files: what a rotation or a decompressor does is
+//! the business of the modules beside it.
+
+use std::io::{self, ErrorKind, Read};
+
+use crate::record::{Batch, Frame, LINE_MAX};
+
+/// How many bytes are asked of the source at once.
+pub const READ_SIZE: usize = 256 * 1024;
+
+/// How much of an unfinished line is kept: one byte that proves it too long, and a CR that may precede the LF.
+const HELD_MAX: usize = LINE_MAX + 2;
+
+/// A buffer that is filled from a source and emptied into batches, line by line.
+#[derive(Debug)]
+pub struct Lines {
+    buf: Box<[u8]>,
+    /// The first undelivered line begins here.
+    start: usize,
+    /// What was read ends here.
+    end: usize,
+    /// Bytes of the last line that were read and thrown away because it is too long.
+    dropped: u64,
+    /// Where in the stream `start` is.
+    offset: u64,
+    truncated: u64,
+}
+
+impl Lines {
+    /// An empty buffer for a stream that is about to be read at `offset`.
+    pub fn new(offset: u64) -> Self {
+        let buf = vec![0; HELD_MAX + READ_SIZE].into_boxed_slice();
+        Lines { buf, start: 0, end: 0, dropped: 0, offset, truncated: 0 }
+    }
+
+    /// Forgets what was read; the stream goes on at `offset`. Keeps the memory and the count.
+    pub fn restart(&mut self, offset: u64) {
+        (self.start, self.end, self.dropped, self.offset) = (0, 0, 0, offset);
+    }
+
+    /// Where in the stream the first undelivered line begins.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How far the stream was read.
+    pub fn position(&self) -> u64 {
+        self.offset + (self.end - self.start) as u64 + self.dropped
+    }
+
+    /// How many lines were cut at [`LINE_MAX`] since this buffer was made.
+    pub fn truncated(&self) -> u64 {
+        self.truncated
+    }
+
+    /// Reads once from `source`, at most [`READ_SIZE`] bytes or what there is room for; 0 = the end.
+    ///
+    /// To be called when [`cut`](Self::cut) found no more whole line, so that only the tail has to move.
+    pub fn read_from(&mut self, source: &mut impl Read) -> io::Result<usize> {
+        self.make_room();
+        loop {
+            match source.read(&mut self.buf[self.end..]) {
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Moves the unfinished line to the front and throws away what is too much of it.
+    fn make_room(&mut self) {
+        if self.start > 0 {
+            self.buf.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end > HELD_MAX && memchr::memchr(b'\n', &self.buf[..self.end]).is_none() {
+            self.dropped += (self.end - HELD_MAX) as u64;
+            self.end = HELD_MAX;
+        }
+    }
+
+    /// Moves whole lines into `batch`, `max` at most, and says how many.
+    pub fn cut(&mut self, batch: &mut Batch, max: usize) -> usize {
+        let text = &self.buf[self.start..self.end];
+        let base = batch.buf.len();
+        let mut begin = 0;
+        let mut count = 0;
+        for lf in memchr::memchr_iter(b'\n', text).take(max) {
+            let frame = frame(base, begin, &text[begin..lf]);
+            self.truncated += u64::from(frame.truncated);
+            batch.frames.push(frame);
+            begin = lf + 1;
+            count += 1;
+        }
+        if count > 0 {
+            batch.buf.extend_from_slice(&text[..begin]);
+            self.start += begin;
+            self.offset += begin as u64 + std::mem::take(&mut self.dropped);
+        }
+        count
+    }
+
+    /// Moves the last line into `batch` though no LF ends it, and says whether there was one.
+    ///
+    /// To be called at the end of the stream, when [`cut`](Self::cut) found no more.
+    pub fn finish(&mut self, batch: &mut Batch) -> bool {
+        let text = &self.buf[self.start..self.end];
+        if text.is_empty() {
+            return false;
+        }
+        let frame = frame(batch.buf.len(), 0, text);
+        self.truncated += u64::from(frame.truncated);
+        batch.frames.push(frame);
+        batch.buf.extend_from_slice(text);
+        self.restart(self.position());
+        true
+    }
+}
+
+/// The frame of `line`, which lies `begin` bytes behind `base` in the batch's buffer.
+fn frame(base: usize, begin: usize, line: &[u8]) -> Frame {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    // A batch's buffer holds a few reads of 256 KiB, so u32 is ample.
+    Frame {
+        start: (base + begin) as u32,
+        len: line.len().min(LINE_MAX) as u32,
+        sender: 0,
+        truncated: line.len() > LINE_MAX,
+    }
+}
+
+/// Reads a source from end to end in batches: archives, standard input.
+#[derive(Debug)]
+pub struct LineReader<R> {
+    source: R,
+    lines: Lines,
+    ended: bool,
+}
+
+impl<R: Read> LineReader<R> {
+    /// A reader at the beginning of `source`, which needs no buffer of its own.
+    pub fn new(source: R) -> Self {
+        LineReader { source, lines: Lines::new(0), ended: false }
+    }
+
+    /// Refills `batch` with the next lines, as many as one read brought; `false` = there are no more.
+    ///
+    /// A last line without LF is delivered at a clean end. After an error it is not: cut off in its middle, it
+    /// could name another address than the one that was meant. The lines before the error were delivered.
+    pub fn fill(&mut self, batch: &mut Batch) -> io::Result<bool> {
+        batch.clear();
+        loop {
+            if self.lines.cut(batch, usize::MAX) > 0 {
+                return Ok(true);
+            }
+            if self.ended {
+                return Ok(self.lines.finish(batch));
+            }
+            self.ended = self.lines.read_from(&mut self.source)? == 0;
+        }
+    }
+
+    /// What it reads from; for progress.
+    pub fn source(&self) -> &R {
+        &self.source
+    }
+
+    /// How many lines were cut at [`LINE_MAX`] so far.
+    pub fn truncated(&self) -> u64 {
+        self.lines.truncated()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hands out `data` in reads of at most `step` bytes.
+    struct Slow<'a> {
+        data: &'a [u8],
+        step: usize,
+    }
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let count = self.step.min(buf.len()).min(self.data.len());
+            buf[..count].copy_from_slice(&self.data[..count]);
+            self.data = &self.data[count..];
+            Ok(count)
+        }
+    }
+
+    fn read_all(data: &[u8], step: usize) -> Vec<(Vec<u8>, bool)> {
+        let mut reader = LineReader::new(Slow { data, step });
+        let mut batch = Batch::default();
+        let mut lines = Vec::new();
+        while reader.fill(&mut batch).unwrap() {
+            assert!(!batch.frames.is_empty());
+            lines.extend(batch.frames.iter().map(|&frame| (batch.bytes(frame).to_vec(), frame.truncated)));
+        }
+        assert!(!reader.fill(&mut batch).unwrap(), "the end stays the end");
+        assert_eq!(reader.truncated(), lines.iter().filter(|line| line.1).count() as u64);
+        assert_eq!(reader.lines.offset(), data.len() as u64, "every byte is accounted for");
+        lines
+    }
+
+    /// Lines are given with `…` behind those that are cut.
+    fn check(data: &[u8], want: &[&[u8]]) {
+        for step in [1, 2, 3, 7, LINE_MAX - 1, LINE_MAX, LINE_MAX + 1, READ_SIZE, usize::MAX] {
+            let got = read_all(data, step);
+            let got: Vec<&[u8]> = got.iter().map(|line| &line.0[..]).collect();
+            assert!(got == want, "step {step}: {:?}", got.iter().map(|line| line.len()).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn ends_lines_at_lf_only() {
+        check(b"", &[]);
+        check(b"\n", &[b""]);
+        check(b"a", &[b"a"]);
+        check(b"a\nb\n", &[b"a", b"b"]);
+        check(b"a\nb", &[b"a", b"b"]);
+        check(b"\n\n\na\n\n", &[b"", b"", b"", b"a", b""]);
+        check(b"a\r\nb\r\r\n\r\nc\r", &[b"a", b"b\r", b"", b"c"]);
+        check(b"a\rb\x0bc\x0cd\n", &[b"a\rb\x0bc\x0cd"]);
+        check(b"a\0b\0\n\xff\xfe\xc3\n\0", &[b"a\0b\0", b"\xff\xfe\xc3", b"\0"]);
+        check("a\u{2028}b\u{85}c\n".as_bytes(), &["a\u{2028}b\u{85}c".as_bytes()]);
+    }
+
+    /// A line of `len` bytes between two short ones, ended by `end`.
+    fn check_long(len: usize, end: &[u8], truncated: bool) {
+        let mut data = b"before\n".to_vec();
+        data.resize(data.len() + len, b'x');
+        data.extend_from_slice(end);
+        data.extend_from_slice(b"after\n");
+        let long = vec![b'x'; len.min(LINE_MAX)];
+        for step in [1000, LINE_MAX, LINE_MAX + 8, LINE_MAX + 9, READ_SIZE, usize::MAX] {
+            let got = read_all(&data, step);
+            let want = [(b"before".to_vec(), false), (long.clone(), truncated), (b"after".to_vec(), false)];
+            assert!(got == want, "len {len}, step {step}");
+        }
+    }
+
+    #[test]
+    fn cuts_long_lines() {
+        for end in [&b"\n"[..], b"\r\n"] {
+            check_long(LINE_MAX - 1, end, false);
+            check_long(LINE_MAX, end, false);
+            check_long(LINE_MAX + 1, end, true);
+            check_long(LINE_MAX + 2, end, true);
+            check_long(LINE_MAX + 3, end, true);
+            check_long(READ_SIZE - 1, end, true);
+            check_long(READ_SIZE + HELD_MAX, end, true);
+            check_long(3 * READ_SIZE + 17, end, true);
+        }
+    }
+
+    #[test]
+    fn an_endless_line_takes_no_memory() {
+        let endless = io::repeat(b'x').take(1 << 26);
+        let mut reader = LineReader::new(endless.chain(&b"\nlast"[..]));
+        let mut batch = Batch::default();
+        assert!(reader.fill(&mut batch).unwrap());
+        assert_eq!((batch.frames.len(), batch.frames[0].truncated), (1, true));
+        assert!(batch.buf.capacity() <= 2 * (HELD_MAX + READ_SIZE));
+        assert!(reader.fill(&mut batch).unwrap());
+        assert_eq!(batch.bytes(batch.frames[0]), b"last");
+        assert!(!reader.fill(&mut batch).unwrap());
+    }
+
+    #[test]
+    fn an_error_comes_after_the_lines_before_it() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("broken"))
+            }
+        }
+        let mut reader = LineReader::new((&b"one\ntwo\nhal"[..]).chain(Broken));
+        let mut batch = Batch::default();
+        assert!(reader.fill(&mut batch).unwrap());
+        assert_eq!(batch.frames.len(), 2);
+        assert_eq!(reader.fill(&mut batch).unwrap_err().to_string(), "broken");
+        assert!(batch.frames.is_empty(), "half a line is no line");
+    }
+
+    #[test]
+    fn cuts_at_most_what_is_asked_for() {
+        let mut lines = Lines::new(100);
+        let mut batch = Batch::default();
+        assert_eq!(lines.read_from(&mut &b"a\nb\nc\nd"[..]).unwrap(), 7);
+        assert_eq!((lines.cut(&mut batch, 2), lines.offset(), lines.position()), (2, 104, 107));
+        assert_eq!((lines.cut(&mut batch, 2), lines.offset()), (1, 106));
+        assert_eq!((lines.cut(&mut batch, 2), lines.offset()), (0, 106));
+        let got: Vec<&[u8]> = batch.frames.iter().map(|&frame| batch.bytes(frame)).collect();
+        assert_eq!(got, [b"a", b"b", b"c"], "frames of several cuts lie in one buffer");
+        lines.restart(7);
+        assert_eq!((lines.offset(), lines.position(), lines.finish(&mut batch)), (7, 7, false));
+    }
+
+    /// `cargo test --release -p inputs -- --ignored --nocapture speed`
+    #[test]
+    #[ignore = "a measurement"]
+    #[allow(clippy::disallowed_methods, reason = "measures")]
+    fn speed() {
+        let line = b"Nov 21 23:47:19 web1 sshd[4711]: Failed password for root from 192.0.2.1 port 22 ssh2\n";
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), line.repeat(3_000_000)).unwrap();
+        for _ in 0..5 {
+            let begin = std::time::Instant::now();
+            let mut reader = LineReader::new(std::fs::File::open(file.path()).unwrap());
+            let (mut batch, mut count) = (Batch::default(), 0u64);
+            while reader.fill(&mut batch).unwrap() {
+                count += batch.frames.len() as u64;
+            }
+            let took = begin.elapsed();
+            let bytes = count * line.len() as u64;
+            let (rate, per_line) = (bytes as f64 / took.as_secs_f64() / 1e9, took.as_nanos() as f64 / count as f64);
+            println!("{bytes} B, {count} lines in {took:?}: {rate:.2} GB/s, {per_line:.1} ns a line");
+        }
+    }
+}
