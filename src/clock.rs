@@ -13,3 +13,8 @@ pub fn now() -> Timestamp {
 pub fn monotonic() -> std::time::Instant {
     std::time::Instant::now()
 }
+
+/// What this machine calls itself; `localhost` where it does not say.
+pub fn host_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".to_owned())
+}

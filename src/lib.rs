@@ -1,5 +1,7 @@
 //! denyd
+pub mod cli;
 pub mod clock;
 pub mod decide;
 pub mod deny;
 pub mod detect;
+pub mod fold;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `denyd` program: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    denyd::cli::main()
+}

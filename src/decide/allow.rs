@@ -1,22 +1,551 @@
 //! Who is never denied: addresses, prefixes, ranges and wildcards.
+//!
+//! Keeps the entries as the operator wrote them, in their order, and beside them the merged ranges that
+//! decisions look into. Host names are refused: their addresses would have to be asked for, and nothing here
+//! asks anybody.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-/// The allowed ranges, sorted and merged.
-#[derive(Clone, Debug, Default)]
+use super::prefix::{Prefix, canonical};
+
+/// The most ranges that one entry may stand for: `10.*.*.1` is 65 536 of them.
+pub const ENTRY_RANGES_MAX: u64 = 65_536;
+
+/// The most ranges that all entries of a list may stand for: about 10 MB of them.
+pub const LIST_RANGES_MAX: usize = 262_144;
+
+/// Allowed addresses, never dropped also inside a wider deny: from first to last, both included, of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Range {
+    /// The first address.
+    pub first: IpAddr,
+    /// The last address.
+    pub last: IpAddr,
+}
+
+/// The allowed addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowList {
-    ranges: Vec<(IpAddr, IpAddr)>,
+    entries: Vec<Entry>,
+    /// Sorted by address, neither overlapping nor touching.
+    merged: Vec<Range>,
+    /// How many ranges all entries stand for together.
+    held: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    text: String,
+    ranges: Vec<Range>,
+}
+
+/// Why an entry is not one, with what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("allow entry `{}`: {problem}", entry.chars().take(80).collect::<String>().escape_debug())]
+pub struct BadEntry {
+    /// The entry as it was written.
+    pub entry: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with an entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Nothing that we read.
+    #[error(
+        "not an address; write one such as 192.0.2.7 or 2001:db8::7, a prefix 192.0.2.0/24, \
+         a range 192.0.2.[6-23] or 192.0.2.6-192.0.2.23, or a wildcard 192.0.2.*"
+    )]
+    Shape,
+    /// A host name.
+    #[error("host names in the allow list come with a later release; write the addresses of that host")]
+    HostName,
+    /// A length behind the slash that there is not.
+    #[error("`/{length}` is not a prefix length; write 0 to {most} for this family")]
+    Length {
+        /// As it was written.
+        length: String,
+        /// The greatest length.
+        most: u8,
+    },
+    /// A part of an IPv4 pattern that is neither a number, nor `*`, nor a range of numbers.
+    #[error(
+        "`{0}` is not one of the four numbers of an IPv4 address; write 0 to 255, `*`, or a range such as `[6-23]`"
+    )]
+    Octet(String),
+    /// Not four parts.
+    #[error("an IPv4 address has four numbers, this has {0}; write `*` for those that do not matter")]
+    Parts(usize),
+    /// The end of a range comes before its beginning.
+    #[error("the range ends before it begins; write it as {last}-{first}")]
+    Backwards {
+        /// What stands first.
+        first: String,
+        /// What stands last.
+        last: String,
+    },
+    /// A range from one family to the other.
+    #[error("a range is of IPv4 or of IPv6 addresses, not from one to the other; write two entries")]
+    Families,
+    /// A pattern with wildcards or ranges before numbers that do matter.
+    #[error(
+        "stands for {0} separate ranges, more than {ENTRY_RANGES_MAX}; put wildcards last, or write several entries"
+    )]
+    TooMany(u64),
+    /// The list is full.
+    #[error("the list would hold more than {LIST_RANGES_MAX} ranges; write wider prefixes")]
+    Full,
+}
+
+/// An entry of a file that is not one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// Its line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub bad: BadEntry,
 }
 
 impl AllowList {
-    /// Whether all of `prefix` is allowed.
-    pub fn covers(&self, prefix: &super::prefix::Prefix) -> bool {
-        let (first, last) = (prefix.address(), prefix.last());
-        self.ranges.iter().any(|range| range.0 <= first && last <= range.1)
+    /// Reads a file's contents: one entry a line, `#` begins a comment, blank lines mean nothing.
+    ///
+    /// What can be read is in the list; what cannot is named, all of it.
+    pub fn read(contents: &[u8]) -> (Self, Vec<BadLine>) {
+        let mut list = AllowList::default();
+        let mut bad = Vec::new();
+        for (index, line) in contents.split(|&byte| byte == b'\n').enumerate() {
+            let entry = line.split(|&byte| byte == b'#').next().unwrap_or_default().trim_ascii();
+            if entry.is_empty() {
+                continue;
+            }
+            // Only comments may be in whatever encoding they were written.
+            let text = String::from_utf8_lossy(entry);
+            if let Err(problem) = parse_entry(&text).and_then(|ranges| list.push(&text, ranges)) {
+                bad.push(BadLine { line: index + 1, bad: problem });
+            }
+        }
+        list.merge();
+        (list, bad)
+    }
+
+    /// Adds an entry. `Ok(false)`: an entry that means the same was there already.
+    pub fn add(&mut self, entry: &str) -> Result<bool, BadEntry> {
+        let text = entry.trim();
+        let ranges = parse_entry(text)?;
+        if self.entries.iter().any(|known| known.ranges == ranges) {
+            return Ok(false);
+        }
+        self.push(text, ranges)?;
+        self.merge();
+        Ok(true)
+    }
+
+    /// Removes every entry that means the same: `192.0.2.1/32` removes `192.0.2.1`. `Ok(false)`: there was none.
+    ///
+    /// The addresses may still be allowed by a wider entry; see [`AllowList::allowed_by`].
+    pub fn remove(&mut self, entry: &str) -> Result<bool, BadEntry> {
+        let ranges = parse_entry(entry.trim())?;
+        let before = self.entries.len();
+        self.entries.retain(|known| known.ranges != ranges);
+        let removed = self.entries.len() < before;
+        if removed {
+            self.held = self.entries.iter().map(|entry| entry.ranges.len()).sum();
+            self.merge();
+        }
+        Ok(removed)
+    }
+
+    /// Adds all entries of `other` behind its own; the first that finds it full is named.
+    pub fn extend(&mut self, other: &AllowList) -> Result<(), BadEntry> {
+        let full = other.entries.iter().try_for_each(|entry| self.push(&entry.text, entry.ranges.clone()));
+        self.merge();
+        full
     }
 
     /// Whether `address` is allowed.
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.ranges.iter().any(|(first, last)| *first <= address && address <= *last)
+        let address = canonical(address);
+        let behind = self.merged.partition_point(|range| range.first <= address);
+        behind > 0 && address <= self.merged[behind - 1].last
+    }
+
+    /// Whether any address of `prefix` is allowed.
+    pub fn overlaps(&self, prefix: Prefix) -> bool {
+        let behind = self.merged.partition_point(|range| range.first <= prefix.last());
+        behind > 0 && prefix.address() <= self.merged[behind - 1].last
+    }
+
+    /// Whether every address of `prefix` is allowed.
+    pub fn covers(&self, prefix: &Prefix) -> bool {
+        let behind = self.merged.partition_point(|range| range.first <= prefix.address());
+        behind > 0 && prefix.last() <= self.merged[behind - 1].last
+    }
+
+    /// The first entry that allows `address`, as it was written.
+    pub fn allowed_by(&self, address: IpAddr) -> Option<&str> {
+        let address = canonical(address);
+        let allows = |entry: &&Entry| entry.ranges.iter().any(|range| range.first <= address && address <= range.last);
+        self.entries.iter().find(allows).map(|entry| entry.text.as_str())
+    }
+
+    /// The allowed ranges: sorted, IPv4 first, neither overlapping nor touching.
+    pub fn ranges(&self) -> impl Iterator<Item = Range> {
+        self.merged.iter().copied()
+    }
+
+    /// The entries as they were written, in their order.
+    pub fn entries(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.text.as_str())
+    }
+
+    /// Whether nobody is allowed.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds an entry without merging, and without looking for one that means the same: a long file would
+    /// be compared with itself line by line.
+    fn push(&mut self, text: &str, ranges: Vec<Range>) -> Result<(), BadEntry> {
+        if self.held + ranges.len() > LIST_RANGES_MAX {
+            return Err(BadEntry { entry: text.to_owned(), problem: Problem::Full });
+        }
+        self.held += ranges.len();
+        self.entries.push(Entry { text: text.to_owned(), ranges });
+        Ok(())
+    }
+
+    fn merge(&mut self) {
+        let mut ranges: Vec<Range> = self.entries.iter().flat_map(|entry| entry.ranges.iter().copied()).collect();
+        ranges.sort_unstable();
+        self.merged.clear();
+        for range in ranges {
+            match self.merged.last_mut() {
+                Some(last) if range.first <= last.last || follows(last.last, range.first) => {
+                    last.last = last.last.max(range.last);
+                }
+                _ => self.merged.push(range),
+            }
+        }
+        self.merged.shrink_to_fit();
+    }
+}
+
+/// Whether `next` is the address behind `address`.
+fn follows(address: IpAddr, next: IpAddr) -> bool {
+    match (address, next) {
+        (IpAddr::V4(address), IpAddr::V4(next)) => u32::from(address).checked_add(1) == Some(u32::from(next)),
+        (IpAddr::V6(address), IpAddr::V6(next)) => u128::from(address).checked_add(1) == Some(u128::from(next)),
+        _ => false,
+    }
+}
+
+fn parse_entry(text: &str) -> Result<Vec<Range>, BadEntry> {
+    parse(text).map_err(|problem| BadEntry { entry: text.to_owned(), problem })
+}
+
+fn parse(text: &str) -> Result<Vec<Range>, Problem> {
+    if let Ok(address) = text.parse().map(canonical) {
+        return Ok(vec![Range { first: address, last: address }]);
+    }
+    if let Some((address, length)) = text.split_once('/') {
+        return prefix(text, address, length);
+    }
+    // A host name may hold a hyphen, an address may not.
+    if let Some((Ok(first), Ok(last))) = text.split_once('-').map(|(first, last)| (address(first), address(last))) {
+        return between(first, last);
+    }
+    let of_host_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if text.chars().all(of_host_name) && text.chars().any(|c| c.is_ascii_alphabetic()) {
+        return Err(Problem::HostName);
+    }
+    if text.contains('.') && !text.ends_with('.') && !text.contains(|c: char| c == ':' || c.is_whitespace()) {
+        return pattern(text);
+    }
+    Err(Problem::Shape)
+}
+
+fn address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
+    text.trim().parse().map(canonical)
+}
+
+fn prefix(text: &str, address: &str, length: &str) -> Result<Vec<Range>, Problem> {
+    match (text.parse::<Prefix>(), address.parse::<IpAddr>()) {
+        (Ok(prefix), _) => Ok(vec![Range { first: prefix.address(), last: prefix.last() }]),
+        (Err(_), Ok(address)) => {
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            Err(Problem::Length { length: length.chars().take(20).collect(), most })
+        }
+        (Err(_), Err(_)) => Err(Problem::Shape),
+    }
+}
+
+fn between(first: IpAddr, last: IpAddr) -> Result<Vec<Range>, Problem> {
+    if first.is_ipv4() != last.is_ipv4() {
+        return Err(Problem::Families);
+    }
+    if last < first {
+        return Err(Problem::Backwards { first: first.to_string(), last: last.to_string() });
+    }
+    Ok(vec![Range { first, last }])
+}
+
+/// `192.0.2.[6-23]`, `192.0.2.*`, `10.*`: in each place a number, all numbers, or some.
+fn pattern(text: &str) -> Result<Vec<Range>, Problem> {
+    let parts: Vec<&str> = text.split('.').collect();
+    let open = parts.last() == Some(&"*");
+    if parts.len() > 4 || (parts.len() < 4 && !open) {
+        return Err(Problem::Parts(parts.len()));
+    }
+    let mut octets = [(0, 255); 4];
+    for (octet, part) in octets.iter_mut().zip(parts) {
+        *octet = octets_of(part)?;
+    }
+    // Behind `vary` every address counts; so each choice of the numbers before it is one range.
+    let vary = octets.iter().rposition(|&octet| octet != (0, 255)).unwrap_or(0);
+    let count: u64 = octets[..vary].iter().map(|&(low, high)| u64::from(high - low) + 1).product();
+    if count > ENTRY_RANGES_MAX {
+        return Err(Problem::TooMany(count));
+    }
+    let low = octets.map(|(low, _)| low);
+    let mut first = low;
+    let mut ranges = Vec::new();
+    for _ in 0..count {
+        let mut last = octets.map(|(_, high)| high);
+        last[..vary].copy_from_slice(&first[..vary]);
+        ranges.push(Range { first: Ipv4Addr::from(first).into(), last: Ipv4Addr::from(last).into() });
+        // Counts up, the last place first.
+        for place in (0..vary).rev() {
+            if first[place] < octets[place].1 {
+                first[place] += 1;
+                break;
+            }
+            first[place] = low[place];
+        }
+    }
+    Ok(ranges)
+}
+
+/// The numbers, from and to, that one part of a pattern stands for.
+fn octets_of(part: &str) -> Result<(u8, u8), Problem> {
+    let bad = || Problem::Octet(part.chars().take(20).collect());
+    // A leading zero is octal to some and decimal to others.
+    let number = |text: &str| match text {
+        "0" => Ok(0),
+        text if text.starts_with(|c: char| matches!(c, '1'..='9')) => text.parse::<u8>().map_err(|_| bad()),
+        _ => Err(bad()),
+    };
+    if part == "*" {
+        return Ok((0, 255));
+    }
+    let Some(range) = part.strip_prefix('[').and_then(|part| part.strip_suffix(']')) else {
+        return number(part).map(|number| (number, number));
+    };
+    let (low, high) = range.split_once('-').ok_or_else(bad)?;
+    let (low, high) = (number(low)?, number(high)?);
+    if high < low {
+        return Err(Problem::Backwards { first: low.to_string(), last: high.to_string() });
+    }
+    Ok((low, high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an entry stands for: its merged ranges, or why it is refused.
+    fn check(entry: &str, shown: &str) {
+        let mut list = AllowList::default();
+        let got = match list.add(entry) {
+            Ok(_) => list.ranges().map(|r| format!("{}-{}", r.first, r.last)).collect::<Vec<_>>().join(" "),
+            Err(bad) => bad.to_string(),
+        };
+        assert_eq!(got, shown, "{entry}");
+    }
+
+    #[test]
+    fn reads_entries() {
+        check("192.0.2.7", "192.0.2.7-192.0.2.7");
+        check(" 192.0.2.7 ", "192.0.2.7-192.0.2.7");
+        check("192.0.2.0/24", "192.0.2.0-192.0.2.255");
+        check("192.0.2.77/24", "192.0.2.0-192.0.2.255");
+        check("0.0.0.0/0", "0.0.0.0-255.255.255.255");
+        check("2001:db8::7", "2001:db8::7-2001:db8::7");
+        check("2001:db8::/127", "2001:db8::-2001:db8::1");
+        check("::ffff:192.0.2.7", "192.0.2.7-192.0.2.7");
+        check("::ffff:192.0.2.0/120", "192.0.2.0-192.0.2.255");
+        check("::ffff:192.0.2.7-192.0.2.9", "192.0.2.7-192.0.2.9");
+        check("192.0.2.250-198.51.100.3", "192.0.2.250-198.51.100.3");
+        check("192.0.2.6 - 192.0.2.23", "192.0.2.6-192.0.2.23");
+        check("2001:db8::1-2001:db8::9", "2001:db8::1-2001:db8::9");
+        check("192.0.2.*", "192.0.2.0-192.0.2.255");
+        check("10.*.*.*", "10.0.0.0-10.255.255.255");
+        check("10.*", "10.0.0.0-10.255.255.255");
+        check("10.1.*", "10.1.0.0-10.1.255.255");
+    }
+
+    /// DenyHosts documents `1.1.1.[6-23]` as inclusive and leaves 23 out; here it is in.
+    #[test]
+    fn ranges_of_denyhosts_include_their_end() {
+        check("192.0.2.[6-23]", "192.0.2.6-192.0.2.23");
+        check("192.0.2.[23-23]", "192.0.2.23-192.0.2.23");
+        check("192.[0-3].*.*", "192.0.0.0-192.3.255.255");
+        check("192.[0-1].[2-3].*", "192.0.2.0-192.0.3.255 192.1.2.0-192.1.3.255");
+        check("192.0.[2-3].[254-255]", "192.0.2.254-192.0.2.255 192.0.3.254-192.0.3.255");
+        check("192.0.[2-3].[0-255]", "192.0.2.0-192.0.3.255");
+        check("[10-11].*", "10.0.0.0-11.255.255.255");
+    }
+
+    #[test]
+    fn refuses_with_a_remedy() {
+        let shape = "not an address; write one such as 192.0.2.7 or 2001:db8::7, a prefix 192.0.2.0/24, \
+                     a range 192.0.2.[6-23] or 192.0.2.6-192.0.2.23, or a wildcard 192.0.2.*";
+        for bad in
+            ["", "192.0.2.", "2001:db8::*", "2001:db8::[1-9]", "fe80::1%eth0", "ALL EXCEPT 192.0.2.1", "*", "web/24"]
+        {
+            check(bad, &format!("allow entry `{bad}`: {shape}"));
+        }
+        check(
+            "192.0.2.7-23",
+            "allow entry `192.0.2.7-23`: `7-23` is not one of the four numbers of an IPv4 address; write 0 to 255, `*`, or a range such as `[6-23]`",
+        );
+        check(
+            "192.0.2.1/33",
+            "allow entry `192.0.2.1/33`: `/33` is not a prefix length; write 0 to 32 for this family",
+        );
+        check("2001:db8::/", "allow entry `2001:db8::/`: `/` is not a prefix length; write 0 to 128 for this family");
+        check(
+            "192.0.2",
+            "allow entry `192.0.2`: an IPv4 address has four numbers, this has 3; write `*` for those that do not matter",
+        );
+        check("192.0.2.[9-6]", "allow entry `192.0.2.[9-6]`: the range ends before it begins; write it as 6-9");
+        check(
+            "192.0.2.9-192.0.2.6",
+            "allow entry `192.0.2.9-192.0.2.6`: the range ends before it begins; write it as 192.0.2.6-192.0.2.9",
+        );
+        check(
+            "192.0.2.9-2001:db8::",
+            "allow entry `192.0.2.9-2001:db8::`: a range is of IPv4 or of IPv6 addresses, not from one to the other; write two entries",
+        );
+        check(
+            "*.*.*.7",
+            "allow entry `*.*.*.7`: stands for 16777216 separate ranges, more than 65536; put wildcards last, or write several entries",
+        );
+        for name in ["mail.example.org", "localhost", ".example.org", "my-host.example.org"] {
+            check(
+                name,
+                &format!(
+                    "allow entry `{name}`: host names in the allow list come with a later release; write the addresses of that host"
+                ),
+            );
+        }
+        for octet in ["256", "-1", "+1", "007", "[1-256]", "[1-2", "[1]", "", "x y"] {
+            let entry = format!("192.0.{octet}.*");
+            assert!(AllowList::default().add(&entry).is_err(), "{entry}");
+        }
+        check("192.0.2.1\u{1b}[31m/24", &format!("allow entry `192.0.2.1\\u{{1b}}[31m/24`: {shape}"));
+    }
+
+    #[test]
+    fn finds_addresses() {
+        let (list, bad) = AllowList::read(
+            b"# office\n192.0.2.[6-23]  # desks\n\n  198.51.100.0/25\r\n2001:db8::/64\n198.51.100.128/25 # \xff\n",
+        );
+        assert_eq!(bad, []);
+        let allowed = |address: &str| list.contains(address.parse().unwrap());
+        for address in
+            ["192.0.2.6", "192.0.2.23", "::ffff:192.0.2.7", "198.51.100.255", "2001:db8::ffff:ffff:ffff:ffff"]
+        {
+            assert!(allowed(address), "{address}");
+        }
+        for address in ["192.0.2.5", "192.0.2.24", "0.0.0.0", "255.255.255.255", "2001:db8:0:1::", "::", "::c000:206"] {
+            assert!(!allowed(address), "{address}");
+        }
+        assert_eq!(list.ranges().count(), 3, "the halves of 198.51.100.0/24 are one range");
+        assert_eq!(list.allowed_by("192.0.2.7".parse().unwrap()), Some("192.0.2.[6-23]"));
+        assert_eq!(list.allowed_by("192.0.2.1".parse().unwrap()), None);
+        let overlaps = |prefix: &str| list.overlaps(prefix.parse().unwrap());
+        for prefix in
+            ["192.0.2.0/24", "192.0.2.23", "192.0.2.16/29", "0.0.0.0/0", "::/0", "2001:db8::/32", "2001:db8::1"]
+        {
+            assert!(overlaps(prefix), "{prefix}");
+        }
+        for prefix in ["192.0.2.0/30", "192.0.2.24", "10.0.0.0/8", "2001:db8:0:1::/64", "203.0.113.0/24"] {
+            assert!(!overlaps(prefix), "{prefix}");
+        }
+    }
+
+    #[test]
+    fn names_every_bad_line() {
+        let (list, bad) = AllowList::read(b"192.0.2.1\nexample.org\n\n192.0.2.2 192.0.2.3\n192.0.2.4");
+        assert_eq!(list.entries().collect::<Vec<_>>(), ["192.0.2.1", "192.0.2.4"]);
+        assert_eq!(bad.iter().map(|bad| bad.line).collect::<Vec<_>>(), [2, 4]);
+    }
+
+    #[test]
+    fn adds_and_removes_by_meaning() {
+        let mut list = AllowList::default();
+        assert_eq!(list.add("192.0.2.0/24"), Ok(true));
+        assert_eq!(list.add("192.0.2.*"), Ok(false), "means the same");
+        assert_eq!(list.add("192.0.2.7"), Ok(true), "an entry of its own, though inside the first");
+        assert_eq!(list.entries().collect::<Vec<_>>(), ["192.0.2.0/24", "192.0.2.7"]);
+        assert_eq!(list.ranges().count(), 1);
+        assert_eq!(list.remove("192.0.2.8"), Ok(false), "not an entry");
+        assert_eq!(list.remove("192.0.2.[0-255]"), Ok(true));
+        assert_eq!(list.allowed_by("192.0.2.7".parse().unwrap()), Some("192.0.2.7"));
+        assert!(!list.contains("192.0.2.8".parse().unwrap()));
+        assert_eq!(list.remove("192.0.2.7/32"), Ok(true));
+        assert_eq!(list, AllowList::default());
+        assert!(list.remove("example.org").is_err());
+    }
+
+    #[test]
+    fn a_list_has_a_limit() {
+        let mut list = AllowList::default();
+        for first in 1..=4 {
+            assert_eq!(list.add(&format!("{first}.*.*.1")), Ok(true));
+        }
+        let full = "allow entry `192.0.2.1`: the list would hold more than 262144 ranges; write wider prefixes";
+        assert_eq!(list.add("192.0.2.1").unwrap_err().to_string(), full);
+        let mut other = AllowList::default();
+        assert_eq!(other.add("192.0.2.1"), Ok(true));
+        assert_eq!(list.extend(&other).unwrap_err().to_string(), full);
+        assert_eq!(list.remove("4.*.*.1"), Ok(true));
+        assert_eq!(list.extend(&other), Ok(()));
+        assert!(list.contains("192.0.2.1".parse().unwrap()));
+    }
+
+    /// The merged ranges against a plain look at each entry.
+    #[test]
+    fn agrees_with_looking_at_every_entry() {
+        for seed in 1..200_u64 {
+            let mut state = seed;
+            let mut next = |below: u64| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) % below
+            };
+            let mut list = AllowList::default();
+            for _ in 0..next(12) {
+                let (a, b) = (next(20), next(20));
+                let entry = match next(3) {
+                    0 => format!("192.0.{}.[{}-{}]", next(2), a.min(b), a.max(b)),
+                    1 => format!("2001:db8::{:x}-2001:db8::{:x}", a.min(b), a.max(b)),
+                    _ => format!("192.0.{}.{a}/{}", next(2), 27 + next(6)),
+                };
+                list.add(&entry).unwrap();
+            }
+            for low in 0..24_u8 {
+                for address in [format!("192.0.0.{low}"), format!("192.0.1.{low}"), format!("2001:db8::{low:x}")] {
+                    let address: IpAddr = address.parse().unwrap();
+                    assert_eq!(list.contains(address), list.allowed_by(address).is_some(), "seed {seed}, {address}");
+                    assert_eq!(list.contains(address), list.overlaps(Prefix::host(address)), "seed {seed}, {address}");
+                }
+            }
+            let ranges: Vec<Range> = list.ranges().collect();
+            assert!(
+                ranges.windows(2).all(|w| w[0].last < w[1].first && !follows(w[0].last, w[1].first)),
+                "seed {seed}"
+            );
+        }
     }
 }

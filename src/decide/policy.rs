@@ -42,7 +42,7 @@ impl Class {
 pub struct Threshold(pub u32);
 
 /// Everything that turns counts into denies. All of it comes from the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Per class (index = `Class as usize`); `None` = off, that class never denies.
     pub thresholds: [Option<Threshold>; 5],

@@ -1,23 +1,14 @@
 //! Deny: makes the world's deny sets equal to the one that was decided.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use inputs::record::Timestamp;
 
+pub use crate::decide::allow::Range as AllowRange;
 use crate::decide::prefix::Prefix;
 
 /// When a deny ends; `None` = never.
 pub type Until = Option<Timestamp>;
-
-/// Addresses that are never dropped, also inside a wider deny: from first to last, both included, one family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AllowRange {
-    /// The first address.
-    pub first: IpAddr,
-    /// The last address.
-    pub last: IpAddr,
-}
 
 /// All that is to be denied, and what is allowed inside it.
 #[derive(Clone, Debug, Default)]

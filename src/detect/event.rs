@@ -102,6 +102,11 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// Whether it could move a counter or clear one: what only a trusted writer may do.
+    pub fn changes_something(&self) -> bool {
+        !matches!(self.kind, Kind::Note | Kind::Unknown)
+    }
+
     /// The same, from an address and port.
     pub fn from(self, (peer, port): (Peer<'a>, Option<u16>)) -> Self {
         Event { peer, port, ..self }

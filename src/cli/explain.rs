@@ -1,0 +1,130 @@
+//! `denyd explain [FILE|-]`: what each line of a log means, given the lines before it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use inputs::file::archive;
+use inputs::file::lines::LineReader;
+use inputs::record::{Batch, SourceId};
+use inputs::syslog::parse::Parser;
+use serde_json::{Value, json};
+
+use super::output::{Screen, Style, printable};
+use crate::clock;
+use crate::decide::engine::Engine;
+use crate::decide::policy::Policy;
+use crate::decide::session::Outcome;
+use crate::fold::{Counts, Seen, Source, address, fold};
+
+/// What `explain` takes.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// A log file, also .gz .bz2 .zst .xz; `-` is standard input
+    #[arg(default_value = "-", value_name = "FILE")]
+    file: PathBuf,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// How the lines are written
+    #[arg(long, default_value = "auto")]
+    format: super::LineFormat,
+    /// The zone of stamps that name none [default: this machine's]
+    #[arg(long, value_name = "IANA-NAME")]
+    timezone: Option<String>,
+}
+
+/// Runs the verb.
+pub fn run(arguments: Arguments, policy: Policy) -> anyhow::Result<ExitCode> {
+    let zone = super::zone(arguments.timezone.as_deref())?;
+    let path = &arguments.file;
+    let archive = if path == Path::new("-") {
+        archive::from_reader(std::io::stdin(), Path::new("standard input"), clock::now())?
+    } else {
+        archive::open(path)?
+    };
+    let mut engine = Engine::new(policy);
+    let mut source = Source::new(SourceId(0), Parser::new(arguments.format.0, zone), None, &clock::host_name());
+    let mut lines = LineReader::new(archive);
+    let mut batch = Batch::default();
+    let mut counts = Counts::default();
+    let mut screen = Screen::new();
+    let mut number = 0u64;
+    while lines.fill(&mut batch).with_context(|| format!("cannot read {}", path.display()))? {
+        batch.received = clock::now();
+        batch.reference = lines.source().reference();
+        let mut failed = Ok(());
+        fold(&mut engine, &mut source, &batch, &mut counts, |seen, _| {
+            number += 1;
+            if failed.is_ok() {
+                failed = if arguments.json { print_json(&mut screen, number, seen) } else { print_line(&mut screen, number, seen) };
+            }
+        });
+        failed?;
+        engine.changes.clear();
+    }
+    screen.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(bytes: &[u8]) -> Option<String> {
+    (!bytes.is_empty()).then(|| printable(bytes))
+}
+
+fn print_json(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result<()> {
+    let record = &seen.record;
+    let folded = seen.folded.as_ref();
+    let event = seen.event.as_ref();
+    let classes: Vec<_> = folded.map(|f| f.classes.iter().map(|c| c.name()).collect()).unwrap_or_default();
+    let account = folded.filter(|_| event.is_some_and(|e| e.user.is_some())).map(|f| f.verdict.account);
+    let mut row = json!({
+        "line": number,
+        "time": record.event.map(|at| at.to_string()),
+        "host": text(record.host),
+        "identifier": text(record.identifier),
+        "pid": record.pid,
+        "outcome": seen.outcome(),
+        "address": address(seen),
+        "port": event.and_then(|event| event.port),
+        "user": Value::Null,
+        "account": account,
+        "classes": classes,
+        "attempts": folded.map_or(0, |folded| folded.verdict.attempts),
+        "rule": event.map(|event| event.rule),
+    });
+    if let Some(user) = event.and_then(|event| event.user) {
+        super::put_bytes(&mut row, "user", user);
+    }
+    if record.truncated {
+        row["truncated"] = true.into();
+    }
+    serde_json::to_writer(&mut *out, &row)?;
+    writeln!(out)
+}
+
+fn print_line(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result<()> {
+    let (word, style) = match seen.outcome() {
+        Outcome::Failure => ("failure", Style::Red),
+        Outcome::Probe => ("probe", Style::Yellow),
+        Outcome::Success => ("success", Style::Green),
+        Outcome::Refused => ("refused", Style::Yellow),
+        Outcome::Unknown => ("unknown", Style::Bold),
+        Outcome::Ignored => ("ignored", Style::Dim),
+    };
+    let mut said = String::new();
+    if let Some(folded) = &seen.folded {
+        if folded.verdict.attempts > 0 {
+            said.push_str(&format!("+{} ", folded.verdict.attempts));
+            let classes: Vec<_> = folded.classes.iter().map(|class| class.name()).collect();
+            said.push_str(&classes.join(", "));
+            said.push(' ');
+        }
+        if let Some(address) = address(seen) {
+            said.push_str(&format!("from {address} "));
+        }
+    }
+    let rule = seen.event.map_or("", |event| event.rule);
+    let message = printable(seen.record.message);
+    writeln!(out, "{number:>6}  {}  {said:<42} {rule:<20} {}", out.paint(style, &format!("{word:<7}")), message)
+}

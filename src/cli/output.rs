@@ -1,0 +1,133 @@
+//! How things look to people: aligned, coloured only on a terminal, and never with raw log bytes.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+/// Log text as a person may safely see it: printable ASCII as it is, all else escaped (`\n`, `\x1b`, `\xff`).
+pub fn printable(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        match byte {
+            b' '..=b'~' => out.push(byte as char),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            _ => {
+                let _ = write!(out, "\\x{byte:02x}");
+            }
+        }
+    }
+    out
+}
+
+/// A time as people read it: this machine's zone, to the second.
+pub fn when(at: inputs::record::Timestamp) -> String {
+    match jiff::Timestamp::from_second(at.secs()) {
+        Ok(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Err(_) => "never".to_owned(),
+    }
+}
+
+/// Bytes in base64 (RFC 4648, section 4).
+pub fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for digit in 0..4 {
+            let shown = if digit <= chunk.len() { DIGITS[(word >> (18 - 6 * digit) & 63) as usize] } else { b'=' };
+            out.push(shown as char);
+        }
+    }
+    out
+}
+
+/// Whether an error is only that nobody reads our output any more.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+}
+
+/// A style for a part of a line.
+#[derive(Clone, Copy, Debug)]
+pub enum Style {
+    /// As it is.
+    Plain,
+    /// Stands out.
+    Bold,
+    /// Less important.
+    Dim,
+    /// Bad.
+    Red,
+    /// Good.
+    Green,
+    /// Look at it.
+    Yellow,
+}
+
+/// Standard output, and whether it may be coloured.
+pub struct Screen {
+    out: io::BufWriter<io::Stdout>,
+    colour: bool,
+}
+
+impl Default for Screen {
+    fn default() -> Self {
+        Screen::new()
+    }
+}
+
+impl Screen {
+    /// Colours only on a terminal, and not if `NO_COLOR` is set (no-color.org).
+    #[expect(clippy::disallowed_methods, reason = "NO_COLOR is asked for once, here")]
+    pub fn new() -> Self {
+        let stdout = io::stdout();
+        let colour = stdout.is_terminal() && std::env::var("NO_COLOR").map_or(true, |value| value.is_empty());
+        Screen { out: io::BufWriter::with_capacity(64 * 1024, stdout), colour }
+    }
+
+    /// `text` in a style.
+    pub fn paint(&self, style: Style, text: &str) -> String {
+        let code = match style {
+            _ if !self.colour => return text.to_owned(),
+            Style::Plain => return text.to_owned(),
+            Style::Bold => "1",
+            Style::Dim => "2",
+            Style::Red => "31",
+            Style::Green => "32",
+            Style::Yellow => "33",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// Prints a table: the first row is its head; columns marked `>` are flushed right.
+    pub fn table(&mut self, align: &str, rows: &[Vec<String>]) -> io::Result<()> {
+        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let widths: Vec<_> =
+            (0..columns).map(|c| rows.iter().filter_map(|row| row.get(c)).map(|t| t.chars().count()).max().unwrap_or(0)).collect();
+        for (index, row) in rows.iter().enumerate() {
+            let mut line = String::new();
+            for (c, cell) in row.iter().enumerate() {
+                let fill = " ".repeat(widths[c] - cell.chars().count());
+                match align.as_bytes().get(c) {
+                    Some(b'>') => line.extend([fill.as_str(), cell]),
+                    _ => line.extend([cell, fill.as_str()]),
+                }
+                line.push_str("  ");
+            }
+            let line = line.trim_end();
+            let line = if index == 0 { self.paint(Style::Bold, line) } else { line.to_owned() };
+            writeln!(self.out, "{line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

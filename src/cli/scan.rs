@@ -1,0 +1,328 @@
+//! `denyd scan FILE…`: the whole pipeline over files, by event time. Enforces nothing.
+
+use std::collections::HashSet;
+use std::io::{IsTerminal, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use inputs::file::archive::{self, Archive};
+use inputs::file::lines::LineReader;
+use inputs::record::{Batch, SourceId, Timestamp};
+use inputs::syslog::parse::{Format, Parser};
+use serde_json::json;
+
+use super::output::{Screen, Style, printable, when};
+use crate::clock;
+use crate::decide::engine::Engine;
+use crate::decide::policy::{Class, Policy};
+use crate::decide::prefix::Prefix;
+use crate::decide::session::Outcome;
+use crate::decide::state::{Change, Claim};
+use crate::fold::{Counts, Source, fold, overdue};
+
+/// Distinct addresses that are told apart; beyond it `addresses` is a lower bound, and says so.
+const ADDRESSES_MAX: usize = 4_000_000;
+/// Input of this size or more gets a progress bar, in bytes.
+const PROGRESS_FROM: u64 = 50_000_000;
+
+/// What `scan` takes.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Log files, also .gz .bz2 .zst .xz; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Show the counts of every prefix and user too
+    #[arg(long)]
+    all: bool,
+    /// How the lines are written
+    #[arg(long, default_value = "auto")]
+    format: super::LineFormat,
+    /// The zone of stamps that name none [default: this machine's]
+    #[arg(long, value_name = "IANA-NAME")]
+    timezone: Option<String>,
+}
+
+/// What a scan found beside the engine's state.
+#[derive(Default)]
+struct Found {
+    counts: Counts,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+    addresses: HashSet<IpAddr, ahash::RandomState>,
+    addresses_untold: bool,
+    denied: Vec<(Prefix, Claim)>,
+    suspicious: Vec<(IpAddr, Vec<u8>, Timestamp)>,
+    /// With `--all`: who was tried from where.
+    pairs: Option<HashSet<(usize, IpAddr), ahash::RandomState>>,
+}
+
+/// Runs the verb.
+pub fn run(arguments: Arguments, policy: Policy) -> anyhow::Result<ExitCode> {
+    let zone = super::zone(arguments.timezone.as_deref())?;
+    let format = arguments.format.0;
+    let mut files = Vec::new();
+    for path in &arguments.files {
+        files.push(Opened::new(path, format, &zone)?);
+    }
+    // By their first stamps; what has none keeps its place before the others.
+    files.sort_by_key(|file| file.first);
+    let total: u64 = files.iter().filter_map(|file| file.lines.source().size()).sum();
+    let bar = progress(total, arguments.json);
+    let mut engine = Engine::new(policy);
+    let mut found = Found { pairs: arguments.all.then(HashSet::default), ..Found::default() };
+    let mut source = Source::new(SourceId(0), Parser::new(format, zone), None, &clock::host_name());
+    let mut done = 0;
+    for mut file in files {
+        let mut more = !file.batch.frames.is_empty();
+        while more {
+            scan_batch(&mut engine, &mut source, &file.batch, &mut found);
+            bar.set_position(done + file.lines.source().consumed());
+            more = file.lines.fill(&mut file.batch).with_context(|| format!("cannot read {}", file.path.display()))?;
+            file.date();
+        }
+        done += file.lines.source().size().unwrap_or(0);
+    }
+    // Nothing more will come: what waits for another line of its connection is decided now.
+    engine.state.sessions.finish();
+    overdue(&mut engine, &mut found.counts, |_, _| {});
+    take_changes(&mut engine, &mut found);
+    bar.finish_and_clear();
+    found.denied.sort_by_key(|(prefix, claim)| (claim.since, *prefix));
+    if arguments.json {
+        print_json(&engine, &found)?;
+    } else {
+        print_report(&engine, &found, arguments.all)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A file whose first lines were read, so that its place among the others is known.
+struct Opened {
+    path: PathBuf,
+    lines: LineReader<Archive>,
+    batch: Batch,
+    first: Option<Timestamp>,
+}
+
+impl Opened {
+    fn new(path: &Path, format: Format, zone: &jiff::tz::TimeZone) -> anyhow::Result<Self> {
+        let archive = if path == Path::new("-") {
+            archive::from_reader(std::io::stdin(), Path::new("standard input"), clock::now())?
+        } else {
+            archive::open(path)?
+        };
+        let lines = LineReader::new(archive);
+        let mut opened = Opened { path: path.to_owned(), lines, batch: Batch::default(), first: None };
+        opened.lines.fill(&mut opened.batch).with_context(|| format!("cannot read {}", path.display()))?;
+        opened.date();
+        let mut parser = Parser::new(format, zone.clone());
+        let frames = opened.batch.frames.iter();
+        opened.first = frames.take(100).find_map(|frame| parser.record(&opened.batch, *frame).event);
+        Ok(opened)
+    }
+
+    fn date(&mut self) {
+        self.batch.received = clock::now();
+        self.batch.reference = self.lines.source().reference();
+    }
+}
+
+fn progress(total: u64, quiet: bool) -> indicatif::ProgressBar {
+    if quiet || total < PROGRESS_FROM || !std::io::stderr().is_terminal() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let style = indicatif::ProgressStyle::with_template("{bar:40} {percent:>3} %  {bytes_per_sec}  {eta} left");
+    let bar = indicatif::ProgressBar::new(total);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn scan_batch(engine: &mut Engine, source: &mut Source, batch: &Batch, found: &mut Found) {
+    let Found { counts, first, last, addresses, addresses_untold, pairs, .. } = found;
+    fold(engine, source, batch, counts, |seen, engine| {
+        if let Some(at) = seen.record.event {
+            *first = Some(first.map_or(at, |known| known.min(at)));
+            *last = Some(last.map_or(at, |known| known.max(at)));
+        }
+        let Some(folded) = &seen.folded else { return };
+        let Some(peer) = folded.verdict.peer else { return };
+        if matches!(folded.verdict.outcome, Outcome::Failure | Outcome::Probe) && !addresses.contains(&peer) {
+            if addresses.len() < ADDRESSES_MAX {
+                addresses.insert(peer);
+            } else {
+                *addresses_untold = true;
+            }
+        }
+        if let Some(pairs) = pairs
+            && folded.verdict.attempts > 0
+            && pairs.len() < ADDRESSES_MAX
+        {
+            let user = seen.event.and_then(|event| event.user).unwrap_or_default();
+            if let Some(user) = engine.state.users.get_index_of(user) {
+                pairs.insert((user, peer));
+            }
+        }
+    });
+    overdue(engine, counts, |late, _| {
+        addresses.insert(late.peer);
+    });
+    take_changes(engine, found);
+}
+
+fn take_changes(engine: &mut Engine, found: &mut Found) {
+    for change in engine.changes.drain(..) {
+        match change {
+            Change::Denied { prefix, claim, .. } => found.denied.push((prefix, claim)),
+            Change::Suspicious { address, user, at } => found.suspicious.push((address, user, at)),
+            Change::Counted { .. } | Change::Released { .. } => {}
+        }
+    }
+    engine.state.users_changed.clear();
+}
+
+/// Whether a deny would still be enforced now.
+fn enforced(claim: &Claim) -> bool {
+    claim.enforceable && claim.until.is_none_or(|until| until > clock::now())
+}
+
+fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
+    let Counts { lines, records, failures, probes, successes, refused, ignored, unknown, forged, truncated, attempts, .. } =
+        found.counts;
+    let denied = found.denied.iter().map(|(prefix, claim)| {
+        json!({"prefix": prefix, "at": claim.since.to_string(), "class": claim.class, "count": claim.count,
+               "until": claim.until.map(|until| until.to_string()), "enforced": enforced(claim)})
+    });
+    let suspicious = found.suspicious.iter().map(|(address, user, at)| {
+        let mut row = json!({"address": address, "at": at.to_string()});
+        super::put_bytes(&mut row, "user", user);
+        row
+    });
+    let mut report = json!({
+        "version": 1, "lines": lines, "records": records, "failures": failures, "probes": probes,
+        "successes": successes, "refused": refused, "ignored": ignored, "unknown": unknown,
+        "unresolved": engine.state.sessions.unresolved, "forged": forged, "duplicates": 0, "truncated": truncated,
+        "evicted": engine.state.tallies.evicted + engine.state.sessions.evicted, "attempts": attempts,
+        "first": found.first.map(|at| at.to_string()), "last": found.last.map(|at| at.to_string()),
+        "addresses": found.addresses.len(),
+        "denied": denied.collect::<Vec<_>>(), "suspicious": suspicious.collect::<Vec<_>>(),
+    });
+    if let Some(pairs) = &found.pairs {
+        report["tallies"] = tallies(engine).into_iter().map(tally_json).collect();
+        report["users"] = users(engine, pairs).collect();
+    }
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, &report)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+type TallyRow = (Prefix, crate::decide::tally::Tally);
+
+/// All counts, most failures first.
+fn tallies(engine: &Engine) -> Vec<TallyRow> {
+    let mut rows: Vec<_> = engine.state.tallies.iter().map(|(prefix, tally)| (*prefix, *tally)).collect();
+    rows.sort_by_key(|(prefix, tally)| (std::cmp::Reverse(tally.failures()), *prefix));
+    rows
+}
+
+fn tally_json((prefix, tally): TallyRow) -> serde_json::Value {
+    let mut row = json!({"prefix": prefix, "successes": tally.successes});
+    for class in Class::ALL {
+        row[class.name()] = tally.counts[class as usize].into();
+    }
+    row
+}
+
+fn users<'a>(
+    engine: &'a Engine,
+    pairs: &HashSet<(usize, IpAddr), ahash::RandomState>,
+) -> impl Iterator<Item = serde_json::Value> + 'a {
+    let mut addresses = vec![0u64; engine.state.users.len()];
+    for (user, _) in pairs {
+        addresses[*user] += 1;
+    }
+    let mut order: Vec<_> = (0..addresses.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(engine.state.users[*index].attempts));
+    order.into_iter().filter_map(move |index| {
+        let (name, counts) = engine.state.users.get_index(index)?;
+        let mut row =
+            json!({"account": counts.account, "attempts": counts.attempts, "addresses": addresses[index]});
+        super::put_bytes(&mut row, "user", name);
+        Some(row)
+    })
+}
+
+fn print_report(engine: &Engine, found: &Found, all: bool) -> anyhow::Result<()> {
+    let mut screen = Screen::new();
+    let counts = &found.counts;
+    let span = match (found.first, found.last) {
+        (Some(first), Some(last)) => format!(", {} to {}", when(first), when(last)),
+        _ => String::new(),
+    };
+    writeln!(screen, "{} lines{span}", counts.lines)?;
+    let bound = if found.addresses_untold { "more than " } else { "" };
+    writeln!(
+        screen,
+        "{} attempts and {} probes from {bound}{} addresses; {} logins; {} connections refused by sshd",
+        counts.attempts,
+        counts.probes,
+        found.addresses.len(),
+        counts.successes,
+        counts.refused
+    )?;
+    let odd = [
+        (counts.unknown, "records of sshd not understood (see `denyd explain`)"),
+        (engine.state.sessions.unresolved, "attempts without an address"),
+        (counts.forged, "forged records"),
+        (counts.truncated, "lines cut for their length"),
+        (engine.state.tallies.evicted + engine.state.sessions.evicted, "counters forgotten, there were too many"),
+    ];
+    for (count, what) in odd.into_iter().filter(|(count, _)| *count > 0) {
+        writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{count} {what}")))?;
+    }
+    writeln!(screen)?;
+    if found.denied.is_empty() {
+        writeln!(screen, "Nobody would be denied.")?;
+    } else {
+        let mut rows = vec![["DENIED", "SINCE", "BECAUSE", "COUNT", "UNTIL", "NOW"].map(str::to_owned).to_vec()];
+        for (prefix, claim) in &found.denied {
+            rows.push(vec![
+                prefix.to_string(),
+                when(claim.since),
+                claim.class.map_or("operator", Class::name).to_owned(),
+                claim.count.to_string(),
+                claim.until.map_or("for ever".to_owned(), when),
+                if enforced(claim) { "in force" } else { "over" }.to_owned(),
+            ]);
+        }
+        screen.table("<<<><<", &rows)?;
+        let now = found.denied.iter().filter(|(_, claim)| enforced(claim)).count();
+        writeln!(screen, "\n{} denied over this log, {now} of them in force if it were applied now.", found.denied.len())?;
+    }
+    for (address, user, at) in &found.suspicious {
+        let text = format!("Suspicious login: {} from {address} at {}, after too many failures", printable(user), when(*at));
+        writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
+    }
+    if all {
+        writeln!(screen)?;
+        let mut rows = vec![vec!["PREFIX".to_owned()]];
+        rows[0].extend(Class::ALL.map(|class| class.name().to_uppercase()));
+        rows[0].push("LOGINS".to_owned());
+        for (prefix, tally) in tallies(engine) {
+            let mut row = vec![prefix.to_string()];
+            row.extend(tally.counts.map(|count| count.to_string()));
+            row.push(tally.successes.to_string());
+            rows.push(row);
+        }
+        screen.table("<>>>>>>", &rows)?;
+    }
+    screen.flush()?;
+    Ok(())
+}
