@@ -1,1 +1,383 @@
-//! (being written)
+//! Follows one live file through rename, truncation, deletion and restart.
+//!
+//! Promises every line exactly once to whoever commits each batch's cursor with the batch's effect, with these
+//! exceptions, which no reader of files can mend: what was written between our last read and a truncation
+//! (logrotate's `copytruncate`) is lost; what was compressed, deleted or moved to another directory while nobody
+//! read it is lost and counted as a gap; a file that was truncated and grew past the old place again with the very
+//! same first line is not told from one that only grew. Knows nothing of syslog: lines go out as bytes. Asks no
+//! clock. A thread drives it: `poll` until it is idle, then `wait`.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::OpenError;
+use super::lines::Lines;
+use super::rotation::{self, FileId, Next};
+pub use super::watch::Waker;
+use super::watch::Watch;
+use crate::cursor::{Cursor, FINGERPRINT_MAX, FileCursor};
+use crate::record::{Batch, SourceId, Timestamp};
+
+/// How many lines a batch has at most.
+pub const FRAMES_MAX: usize = 1000;
+
+/// How many reads, of 256 KiB, a poll does at most before it returns without a whole line.
+const READS_MAX: usize = 64;
+
+/// How many rotated files a poll passes at most.
+const FILES_MAX: usize = 16;
+
+/// How often a file that is renamed while it is opened is looked for again.
+const OPENS_MAX: usize = 4;
+
+/// How far back a half-written last line is looked for when following starts at the end.
+const HALF_LINE_MAX: u64 = 1 << 20;
+
+/// Why a file cannot be followed. Nothing is lost by it: the next poll tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The file, or its successor, was not opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It was not read.
+    #[error("cannot read {}: {cause}", path.display())]
+    Read {
+        /// The file as configured.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// Where to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Behind the last line that is complete now; a file that is not there yet is read from its beginning.
+    End,
+    /// At the beginning of the current file.
+    Beginning,
+    /// Where an earlier follower was, even if that file was rotated since.
+    Cursor(FileCursor),
+}
+
+/// What a poll found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There may be more at once.
+    More,
+    /// All was read.
+    Idle,
+    /// All was read, and there is no file of that name.
+    Missing,
+}
+
+/// What has happened to the file since the follower was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// It was replaced by another file.
+    pub rotations: u64,
+    /// It was truncated, or written anew, and read from its beginning again.
+    pub truncations: u64,
+    /// The place of the cursor was not found again, so lines may have been lost.
+    pub gaps: u64,
+    /// Lines cut at [`LINE_MAX`](crate::record::LINE_MAX).
+    pub truncated: u64,
+}
+
+/// Follows one file. See the module.
+#[derive(Debug)]
+pub struct Follower {
+    path: PathBuf,
+    source: SourceId,
+    start: Start,
+    open: Option<Open>,
+    lines: Lines,
+    watch: Watch,
+    counts: Counts,
+}
+
+impl Follower {
+    /// A follower of `path`, whose batches are marked with `source`. The file is first opened by `poll`.
+    pub fn new(path: PathBuf, source: SourceId, start: Start) -> Result<Self, FollowError> {
+        let watch = Watch::new().map_err(|cause| FollowError::Read { path: path.clone(), cause })?;
+        Ok(Follower { path, source, start, open: None, lines: Lines::new(0), watch, counts: Counts::default() })
+    }
+
+    /// Refills `batch` with the next lines, at most [`FRAMES_MAX`], and the cursor behind them.
+    ///
+    /// The cursor is worth committing when the batch is empty too: it says where following began. After an error
+    /// the batch is empty, and the next poll goes on where this one was.
+    pub fn poll(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, FollowError> {
+        batch.clear();
+        (batch.source, batch.received, batch.reference) = (self.source, now, now);
+        let progress = self.advance(batch)?;
+        batch.cursor = self.open.as_ref().map(|open| Cursor::File(open.cursor(self.lines.offset())));
+        Ok(progress)
+    }
+
+    /// Blocks until the file may have changed, the waker was used, or `timeout` is over.
+    ///
+    /// The timeout is how late a change is seen where inotify does not see it: network file systems, a symbolic
+    /// link further up in the path.
+    pub fn wait(&mut self, timeout: Duration) {
+        self.watch.wait(rotation::directory(&self.path), self.open.as_ref().map(|open| &open.file), timeout);
+    }
+
+    /// What ends a [`wait`](Self::wait) from another thread.
+    pub fn waker(&self) -> Waker {
+        self.watch.waker()
+    }
+
+    /// What has happened so far; the daemon logs what changed.
+    pub fn counts(&self) -> Counts {
+        Counts { truncated: self.lines.truncated(), ..self.counts }
+    }
+
+    fn advance(&mut self, batch: &mut Batch) -> Result<Progress, FollowError> {
+        for _ in 0..FILES_MAX {
+            let Some(open) = &mut self.open else {
+                if !self.begin()? {
+                    return Ok(Progress::Missing);
+                }
+                continue;
+            };
+            // Asked before the file is read to its end: whoever writes to the next file has done with this one.
+            let read_error = |cause| FollowError::Read { path: self.path.clone(), cause };
+            let next = rotation::next(&self.path, open.id).map_err(read_error)?;
+            match open.fill(&mut self.lines, batch).map_err(read_error)? {
+                Fill::Lines | Fill::Unfinished => return Ok(Progress::More),
+                Fill::Rewritten => self.counts.truncations += 1,
+                Fill::End => match next {
+                    Next::Itself | Next::Empty => return Ok(Progress::Idle),
+                    Next::Missing => return Ok(Progress::Missing),
+                    Next::File { path, id } => self.change_to(&path, id, batch)?,
+                },
+            }
+            if !batch.frames.is_empty() {
+                break;
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    /// Goes on with the file `id` at `path`; a half line that ends the old one is a line now.
+    fn change_to(&mut self, path: &Path, id: FileId, batch: &mut Batch) -> Result<(), FollowError> {
+        match Open::new(path) {
+            Ok(next) if next.id == id => {
+                self.lines.finish(batch);
+                self.counts.rotations += 1;
+                self.read_from(next, 0);
+                Ok(())
+            }
+            Ok(_) => Ok(()), // renamed since we asked
+            Err(error) if error.is_missing() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read_from(&mut self, open: Open, offset: u64) {
+        self.watch.forget_file();
+        self.lines.restart(offset);
+        self.open = Some(open);
+    }
+
+    /// Opens the first file, and says whether there was one.
+    fn begin(&mut self) -> Result<bool, FollowError> {
+        let read_error = |cause| FollowError::Read { path: self.path.clone(), cause };
+        let mut gap = false;
+        let begun = match &self.start {
+            Start::Cursor(cursor) => {
+                let resumed = resume(&self.path, cursor).map_err(|problem| match problem {
+                    Problem::Open(error) => FollowError::Open(error),
+                    Problem::Read(cause) => read_error(cause),
+                })?;
+                gap = resumed.is_none();
+                resumed.map(|open| (open, cursor.offset))
+            }
+            _ => None,
+        };
+        let begun = match begun {
+            Some(begun) => Some(begun),
+            None => match Open::new(&self.path) {
+                Ok(mut open) => {
+                    let offset = if self.start == Start::End { open.last_line_end().map_err(read_error)? } else { 0 };
+                    open.fingerprint.matches(&open.file).map_err(read_error)?;
+                    open.file.seek(SeekFrom::Start(offset)).map_err(read_error)?;
+                    Some((open, offset))
+                }
+                Err(error) if error.is_missing() => None,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        // Whatever comes to be here later is new, and read from its beginning.
+        self.start = Start::Beginning;
+        self.counts.gaps += u64::from(gap);
+        let found = begun.is_some();
+        if let Some((open, offset)) = begun {
+            self.read_from(open, offset);
+        }
+        Ok(found)
+    }
+}
+
+enum Problem {
+    Open(OpenError),
+    Read(io::Error),
+}
+
+/// Opens the file of `cursor` at its place, whatever it is called by now. `None` if it is not there any more, or
+/// was written anew.
+fn resume(path: &Path, cursor: &FileCursor) -> Result<Option<Open>, Problem> {
+    let id = FileId { device: cursor.device, inode: cursor.inode };
+    for _ in 0..OPENS_MAX {
+        let current = std::fs::metadata(path).is_ok_and(|metadata| FileId::of(&metadata) == id);
+        let name = match current {
+            true => Some(path.to_owned()),
+            false => rotation::find(path, id).map_err(Problem::Read)?,
+        };
+        let Some(name) = name else { return Ok(None) };
+        let mut open = match Open::new(&name) {
+            Ok(open) if open.id == id => open,
+            Ok(_) => continue, // renamed since we asked
+            Err(error) if error.is_missing() => continue,
+            Err(error) => return Err(Problem::Open(error)),
+        };
+        open.fingerprint = Fingerprint { hash: cursor.fingerprint, len: cursor.fingerprint_len as usize };
+        if !open.is_same(cursor.offset).map_err(Problem::Read)? {
+            return Ok(None);
+        }
+        open.file.seek(SeekFrom::Start(cursor.offset)).map_err(Problem::Read)?;
+        return Ok(Some(open));
+    }
+    Ok(None)
+}
+
+/// A file that is open, and what it is known by.
+#[derive(Debug)]
+struct Open {
+    file: File,
+    id: FileId,
+    fingerprint: Fingerprint,
+}
+
+enum Fill {
+    /// There are lines in the batch.
+    Lines,
+    /// A line goes on and on.
+    Unfinished,
+    /// The file was truncated, or written anew, and is now at its beginning.
+    Rewritten,
+    End,
+}
+
+impl Open {
+    fn new(path: &Path) -> Result<Self, OpenError> {
+        let (file, metadata) = super::open_regular(path)?;
+        Ok(Open { file, id: FileId::of(&metadata), fingerprint: Fingerprint::default() })
+    }
+
+    fn cursor(&self, offset: u64) -> FileCursor {
+        FileCursor {
+            device: self.id.device,
+            inode: self.id.inode,
+            offset,
+            fingerprint: self.fingerprint.hash,
+            fingerprint_len: self.fingerprint.len as u32,
+        }
+    }
+
+    /// Moves the next lines of the file into `batch`.
+    fn fill(&mut self, lines: &mut Lines, batch: &mut Batch) -> io::Result<Fill> {
+        for _ in 0..READS_MAX {
+            if lines.cut(batch, FRAMES_MAX) > 0 {
+                return Ok(Fill::Lines);
+            }
+            let count = lines.read_from(&mut &self.file)?;
+            // Only after the read is it certain that what was read is of the file that we know.
+            if !self.is_same(lines.position())? {
+                self.fingerprint = Fingerprint::default();
+                self.file.rewind()?;
+                lines.restart(0);
+                return Ok(Fill::Rewritten);
+            }
+            if count == 0 {
+                return Ok(Fill::End);
+            }
+        }
+        Ok(Fill::Unfinished)
+    }
+
+    /// Whether this is still the file that was read up to `position`.
+    fn is_same(&mut self, position: u64) -> io::Result<bool> {
+        Ok(self.file.metadata()?.len() >= position && self.fingerprint.matches(&self.file)?)
+    }
+
+    /// Where the last LF of the file ends; what is behind it is half a line.
+    fn last_line_end(&self) -> io::Result<u64> {
+        let size = self.file.metadata()?.len();
+        let mut chunk = [0; 8192];
+        let mut end = size;
+        while end > 0 && size - end < HALF_LINE_MAX {
+            let begin = end.saturating_sub(chunk.len() as u64);
+            let part = &mut chunk[..(end - begin) as usize];
+            match self.file.read_exact_at(part, begin) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0), // truncated just now
+                result => result?,
+            }
+            if let Some(lf) = memchr::memrchr(b'\n', part) {
+                return Ok(begin + lf as u64 + 1);
+            }
+            end = begin;
+        }
+        Ok(if end == 0 { 0 } else { size })
+    }
+}
+
+/// The file's first line, or its first [`FINGERPRINT_MAX`] bytes, or as much as there was: hashed.
+#[derive(Clone, Copy, Debug)]
+struct Fingerprint {
+    hash: u64,
+    len: usize,
+}
+
+impl Default for Fingerprint {
+    fn default() -> Self {
+        Fingerprint { hash: fnv1a(b""), len: 0 }
+    }
+}
+
+impl Fingerprint {
+    /// Whether `file` begins so. If it does, and its first line has grown, covers what there is now.
+    fn matches(&mut self, file: &File) -> io::Result<bool> {
+        let mut head = [0; FINGERPRINT_MAX];
+        let mut len = 0;
+        while len < head.len() {
+            match file.read_at(&mut head[len..], len as u64) {
+                Ok(0) => break,
+                Ok(count) => len += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let head = &head[..len];
+        // The hash of no bytes is whatever the cursor says: an older one may hold 0.
+        if self.len > len || (self.len > 0 && fnv1a(&head[..self.len]) != self.hash) {
+            return Ok(false);
+        }
+        let line = memchr::memchr(b'\n', head).map_or(len, |lf| lf + 1);
+        *self = Fingerprint { hash: fnv1a(&head[..line]), len: line };
+        Ok(true)
+    }
+}
+
+/// FNV-1a, 64 bit. Not against forgery: who writes the log can forge it anyway.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;

@@ -154,7 +154,8 @@ impl<R: Read> LineReader<R> {
     /// Refills `batch` with the next lines, as many as one read brought; `false` = there are no more.
     ///
     /// A last line without LF is delivered at a clean end. After an error it is not: cut off in its middle, it
-    /// could name another address than the one that was meant. The lines before the error were delivered.
+    /// could name another address than the one that was meant. The lines before the error were delivered, and
+    /// nothing comes after it.
     pub fn fill(&mut self, batch: &mut Batch) -> io::Result<bool> {
         batch.clear();
         loop {
@@ -164,7 +165,14 @@ impl<R: Read> LineReader<R> {
             if self.ended {
                 return Ok(self.lines.finish(batch));
             }
-            self.ended = self.lines.read_from(&mut self.source)? == 0;
+            match self.lines.read_from(&mut self.source) {
+                Ok(count) => self.ended = count == 0,
+                Err(error) => {
+                    self.ended = true;
+                    self.lines.restart(self.lines.position());
+                    return Err(error);
+                }
+            }
         }
     }
 
@@ -290,6 +298,7 @@ mod tests {
         assert_eq!(batch.frames.len(), 2);
         assert_eq!(reader.fill(&mut batch).unwrap_err().to_string(), "broken");
         assert!(batch.frames.is_empty(), "half a line is no line");
+        assert!(!reader.fill(&mut batch).unwrap(), "not even later");
     }
 
     #[test]

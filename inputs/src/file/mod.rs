@@ -3,3 +3,82 @@
 pub mod archive;
 pub mod follow;
 pub mod lines;
+mod rotation;
+mod watch;
+mod zstd;
+
+use std::fs::{self, File, FileType, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use crate::record::Timestamp;
+
+/// Why a file was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The system refused.
+    #[error("cannot open {}: {cause}", path.display())]
+    Refused {
+        /// What was to be opened.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// It is not a regular file. Opening a FIFO or a device can hang, or do things.
+    #[error("cannot read {}: it is a {kind}, not a regular file; {}", path.display(), remedy(kind))]
+    NotRegular {
+        /// What was to be opened.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+}
+
+impl OpenError {
+    /// Whether there is nothing of that name.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, OpenError::Refused { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+fn remedy(kind: &str) -> &'static str {
+    match kind {
+        "directory" => "name the files in it",
+        "fifo" | "socket" => "pipe the lines into standard input",
+        _ => "name a log file",
+    }
+}
+
+/// Opens a regular file for reading; symbolic links are followed, for `/var/log` is full of them.
+///
+/// Asks what it is before it opens it, and again afterwards: the name may be another file by then. `O_NONBLOCK`
+/// so that a FIFO that came in between cannot hang us.
+fn open_regular(path: &Path) -> Result<(File, Metadata), OpenError> {
+    let refused = |cause| OpenError::Refused { path: path.to_owned(), cause };
+    let regular = |metadata: Metadata| match metadata.is_file() {
+        true => Ok(metadata),
+        false => Err(OpenError::NotRegular { path: path.to_owned(), kind: kind(metadata.file_type()) }),
+    };
+    regular(fs::metadata(path).map_err(refused)?)?;
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits(); // std adds O_CLOEXEC
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(refused)?;
+    let metadata = regular(file.metadata().map_err(refused)?)?;
+    Ok((file, metadata))
+}
+
+fn kind(file_type: FileType) -> &'static str {
+    match file_type {
+        it if it.is_dir() => "directory",
+        it if it.is_fifo() => "fifo",
+        it if it.is_socket() => "socket",
+        _ => "device",
+    }
+}
+
+/// When a file was last written to.
+fn modified(metadata: &Metadata) -> Timestamp {
+    Timestamp(metadata.mtime().saturating_mul(1_000_000).saturating_add(metadata.mtime_nsec() / 1000))
+}

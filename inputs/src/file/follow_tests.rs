@@ -1,0 +1,572 @@
+//! Tests of the follower: each way a file can change under it, alone, then all at random with crashes.
+#![allow(clippy::disallowed_methods, reason = "tests write the files they read")]
+
+use std::fs::{self, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex};
+
+use Step::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::record::LINE_MAX;
+
+/// What happens to `auth.log`, or to the follower.
+#[derive(Clone, Copy, Debug)]
+enum Step<'a> {
+    /// Appended, by a writer who opens the file by its name, and makes it if need be.
+    Append(&'a str),
+    /// Appended to `auth.log.1`.
+    AppendOld(&'a str),
+    /// Renamed to `auth.log.1`, that one to `auth.log.2` and so on.
+    Rename,
+    /// Made anew, empty.
+    Create,
+    /// Truncated to this many bytes.
+    Truncate(u64),
+    Delete,
+    DeleteOld,
+    /// Becomes a link to the file of this name.
+    Link(&'a str),
+    /// Appended to the file of this name.
+    AppendTo(&'a str, &'a str),
+    /// Polled until nothing more comes; ends a group of what is wanted.
+    Poll,
+    /// The follower is dropped, and one made from its last cursor polls on. The last batch was committed.
+    Restart,
+    /// As above, but the last polled group was not committed.
+    Crash,
+}
+
+fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// Renames the log to `.1` and its elders one further, as logrotate does.
+fn shift(path: &Path) {
+    let name = |n: u32| PathBuf::from(format!("{}.{n}", path.display()));
+    let free = (1..).find(|&n| !name(n).exists()).unwrap();
+    for n in (1..free).rev() {
+        fs::rename(name(n), name(n + 1)).unwrap();
+    }
+    fs::rename(path, name(1)).unwrap();
+}
+
+fn poll_all(follower: &mut Follower, batch: &mut Batch, lines: &mut Vec<String>) -> Progress {
+    for _ in 0..100_000 {
+        let progress = follower.poll(Timestamp(1), batch).unwrap();
+        lines.extend(batch.frames.iter().map(|&frame| String::from_utf8_lossy(batch.bytes(frame)).into_owned()));
+        if progress != Progress::More {
+            return progress;
+        }
+    }
+    panic!("it never comes to rest");
+}
+
+/// Does the steps and compares the lines: those of a poll have spaces between them, polls have `|`.
+fn check(start: Start, steps: &[Step], want: &str) -> Counts {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("auth.log");
+    let old = dir.path().join("auth.log.1");
+    let follow = |start: &Start| Follower::new(path.clone(), SourceId(3), start.clone()).unwrap();
+    let mut follower = follow(&start);
+    let (mut committed, mut before) = (start.clone(), start.clone());
+    let mut counts = Counts::default();
+    let mut batch = Batch::default();
+    let mut groups = Vec::new();
+    for &step in steps {
+        match step {
+            Append(text) => append(&path, text),
+            AppendOld(text) => append(&old, text),
+            Rename => shift(&path),
+            Create => drop(File::create_new(&path).unwrap()),
+            Truncate(size) => File::options().write(true).open(&path).unwrap().set_len(size).unwrap(),
+            Delete => fs::remove_file(&path).unwrap(),
+            DeleteOld => fs::remove_file(&old).unwrap(),
+            AppendTo(name, text) => append(&dir.path().join(name), text),
+            Link(name) => {
+                let link = dir.path().join("link");
+                symlink(name, &link).unwrap();
+                fs::rename(link, &path).unwrap();
+            }
+            Poll => {
+                let mut lines = Vec::new();
+                poll_all(&mut follower, &mut batch, &mut lines);
+                groups.push(lines.join(" "));
+                assert_eq!((batch.source, batch.received), (SourceId(3), Timestamp(1)));
+                before = committed.clone();
+                if let Some(Cursor::File(cursor)) = &batch.cursor {
+                    committed = Start::Cursor(cursor.clone());
+                }
+            }
+            Restart | Crash => {
+                if matches!(step, Crash) {
+                    committed = before.clone();
+                }
+                let now = follower.counts();
+                counts.gaps += now.gaps;
+                follower = follow(&committed);
+            }
+        }
+    }
+    assert_eq!(groups.join("|"), want, "{steps:?}");
+    let now = follower.counts();
+    Counts { gaps: counts.gaps + now.gaps, ..now }
+}
+
+#[test]
+fn reads_what_is_appended() {
+    check(Start::Beginning, &[Append("a\nb\n"), Poll, Poll, Append("c\n"), Poll], "a b||c");
+    check(Start::Beginning, &[Poll, Append("a\n"), Poll], "|a");
+    check(Start::Beginning, &[Append("a"), Poll, Append("b"), Poll, Append("c\nd"), Poll], "||abc");
+    check(Start::Beginning, &[Append("\n\r\n"), Poll], " ");
+}
+
+#[test]
+fn begins_where_it_is_told() {
+    check(Start::End, &[Append("a\nb\n"), Poll, Append("c\n"), Poll], "|c");
+    check(Start::End, &[Append("a\nhal"), Poll, Append("f\nc\n"), Poll], "|half c");
+    check(Start::End, &[Append("hal"), Poll, Append("f\n"), Poll], "|half");
+    check(Start::End, &[Poll, Append("a\n"), Poll], "|a");
+    check(Start::End, &[Append("a\n"), Poll, Restart, Append("b\n"), Poll], "|b");
+    check(Start::End, &[Create, Poll, Append("a\n"), Poll], "|a");
+    let long = format!("a\n{}", "x".repeat(50_000));
+    let steps = [Append(&long), Poll, Append("\nb\n"), Poll];
+    let cut = format!("|{} b", "x".repeat(LINE_MAX));
+    assert_eq!(check(Start::End, &steps, &cut).truncated, 1);
+}
+
+#[test]
+fn finishes_the_old_file_first() {
+    check(Start::Beginning, &[Append("a\n"), Poll, Append("b\n"), Rename, Append("c\n"), Poll], "a|b c");
+    // The writer still has the old file.
+    let steps =
+        [Append("a\n"), Poll, Rename, AppendOld("b\n"), Poll, Create, AppendOld("c\n"), Poll, Append("d\n"), Poll];
+    assert_eq!(check(Start::Beginning, &steps, "a|b|c|d").rotations, 1);
+    let steps = [Append("a\n"), Poll, Append("ha"), Rename, Poll, AppendOld("lf\n"), Poll, Append("b\n"), Poll];
+    check(Start::Beginning, &steps, "a||half|b");
+    // Twice and thrice between two polls.
+    let steps = [Append("a\n"), Poll, Rename, Append("b\n"), Rename, Append("c\n"), Rename, Append("d\n"), Poll];
+    assert_eq!(check(Start::Beginning, &steps, "a|b c d").rotations, 3);
+}
+
+#[test]
+fn half_a_line_is_a_line_once_its_file_is_done() {
+    check(Start::Beginning, &[Append("a\nhalf"), Poll, Rename, Poll, Create, Poll, Append("b\n"), Poll], "a|||half b");
+    check(
+        Start::Beginning,
+        &[Create, Poll, Append("a\nhalf"), Rename, Append("b\n"), Poll, Restart, Poll],
+        "|a half b|",
+    );
+    check(Start::Beginning, &[Append("a\nhalf"), Poll, Rename, Append("b\n"), Restart, Poll], "a|half b");
+}
+
+#[test]
+fn a_truncated_file_is_read_from_its_beginning() {
+    let counts = check(Start::Beginning, &[Append("a\nb\n"), Poll, Truncate(0), Append("c\n"), Poll], "a b|c");
+    assert_eq!((counts.truncations, counts.rotations), (1, 0));
+    check(Start::Beginning, &[Append("a\nb\n"), Poll, Truncate(0), Poll, Append("c\nd\n"), Poll], "a b||c d");
+    // Grown to the same size, and beyond, between two polls.
+    check(Start::Beginning, &[Append("a\nb\n"), Poll, Truncate(0), Append("c\nd\n"), Poll], "a b|c d");
+    check(Start::Beginning, &[Append("a\nb\n"), Poll, Truncate(0), Append("c\nd\ne\n"), Poll], "a b|c d e");
+    let steps = [Append("a\nb\n"), Poll, Restart, Truncate(0), Append("c\nd\ne\n"), Poll];
+    assert_eq!(check(Start::Beginning, &steps, "a b|c d e").gaps, 1);
+    // The first line was half there when it was read, and has grown since.
+    check(Start::Beginning, &[Append("a"), Poll, Append("b\nc\n"), Poll, Restart, Poll], "|ab c|");
+    check(Start::Beginning, &[Append("abc"), Poll, Truncate(0), Append("d\n"), Poll], "|d");
+}
+
+#[test]
+fn a_new_file_in_the_old_ones_place() {
+    check(Start::Beginning, &[Append("a\n"), Poll, Delete, Poll, Append("b\n"), Poll], "a||b");
+    check(Start::Beginning, &[Append("a\n"), Poll, Append("b\n"), Delete, Append("c\n"), Poll], "a|b c");
+    let steps = [AppendTo("x", "a\n"), Link("x"), Poll, AppendTo("x", "b\n"), AppendTo("y", "c\n"), Link("y"), Poll];
+    check(Start::Beginning, &steps, "a|b c");
+    let steps =
+        [AppendTo("x", "a\n"), Link("x"), Poll, AppendTo("x", "b\n"), AppendTo("y", "c\n"), Link("y"), Restart, Poll];
+    assert_eq!(check(Start::Beginning, &steps, "a|b c").gaps, 0);
+}
+
+#[test]
+fn goes_on_after_a_restart() {
+    let counts = |steps: &[Step], want| check(Start::Beginning, steps, want).gaps;
+    assert_eq!(counts(&[Append("a\n"), Poll, Restart, Poll, Append("b\n"), Poll], "a||b"), 0);
+    assert_eq!(counts(&[Append("a\n"), Poll, Append("b\n"), Poll, Crash, Poll], "a|b|b"), 0);
+    assert_eq!(counts(&[Append("a\nha"), Poll, Restart, Append("lf\n"), Poll], "a|half"), 0);
+    assert_eq!(counts(&[Append("a\n"), Poll, Append("b\n"), Rename, Append("c\n"), Restart, Poll], "a|b c"), 0);
+    assert_eq!(counts(&[Append("a\n"), Poll, Append("b\n"), Rename, Restart, Poll, Append("c\n"), Poll], "a|b|c"), 0);
+    let twice = [Append("a\n"), Poll, Rename, Append("b\n"), Rename, Append("c\n"), Restart, Poll];
+    assert_eq!(counts(&twice, "a|b c"), 0);
+    assert_eq!(counts(&[Append("a\n"), Poll, Rename, Append("b\n"), DeleteOld, Restart, Poll], "a|b"), 1);
+    assert_eq!(counts(&[Append("a\n"), Poll, Rename, DeleteOld, Restart, Poll, Append("b\n"), Poll], "a||b"), 1);
+    assert_eq!(counts(&[Append("a\n"), Poll, Delete, Append("b\n"), Restart, Poll], "a|b"), 1);
+    // An empty file has no fingerprint to compare.
+    assert_eq!(counts(&[Create, Poll, Restart, Append("a\n"), Poll], "|a"), 0);
+}
+
+#[test]
+fn an_inode_that_was_reused_is_another_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("auth.log");
+    let check = |text: &str, change: fn(&mut FileCursor), want: &str, gaps| {
+        fs::write(&path, text).unwrap();
+        let mut open = Open::new(&path).unwrap();
+        open.is_same(0).unwrap();
+        let mut cursor = open.cursor(2);
+        change(&mut cursor);
+        let mut follower = Follower::new(path.clone(), SourceId(0), Start::Cursor(cursor)).unwrap();
+        let mut lines = Vec::new();
+        poll_all(&mut follower, &mut Batch::default(), &mut lines);
+        assert_eq!((lines.join(" ").as_str(), follower.counts().gaps), (want, gaps));
+    };
+    check("a\nb\n", |_| {}, "b", 0);
+    check("a\nb\n", |cursor| cursor.fingerprint ^= 1, "a b", 1);
+    check("a\nb\n", |cursor| cursor.fingerprint_len = 300, "a b", 1);
+    check("a\nb\n", |cursor| cursor.offset = 5, "a b", 1);
+    check("a\nb\n", |cursor| cursor.device += 1, "a b", 1);
+    check("a\nb\n", |cursor| (cursor.fingerprint, cursor.fingerprint_len) = (0, 0), "b", 0);
+}
+
+#[test]
+fn fingerprints_are_fnv1a() {
+    // From the reference's own test vectors.
+    assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+    assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+    assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+}
+
+#[test]
+fn a_batch_is_bounded_and_its_cursor_exact() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("auth.log");
+    fs::write(&path, "line\n".repeat(2 * FRAMES_MAX + 1)).unwrap();
+    let mut follower = Follower::new(path, SourceId(0), Start::Beginning).unwrap();
+    let mut batch = Batch::default();
+    for (frames, offset) in [(FRAMES_MAX, 5000), (FRAMES_MAX, 10_000), (1, 10_005), (0, 10_005)] {
+        follower.poll(Timestamp(0), &mut batch).unwrap();
+        let Some(Cursor::File(cursor)) = &batch.cursor else { panic!() };
+        assert_eq!((batch.frames.len(), cursor.offset, cursor.fingerprint_len), (frames, offset, 5));
+    }
+}
+
+fn check_refused(make: fn(&Path), want: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("auth.log");
+    make(&path);
+    let refusal = |follower: &mut Follower| follower.poll(Timestamp(0), &mut Batch::default()).unwrap_err().to_string();
+    let mut follower = Follower::new(path.clone(), SourceId(0), Start::End).unwrap();
+    for _ in 0..2 {
+        assert!(refusal(&mut follower).contains(want), "{}", refusal(&mut follower));
+    }
+    // The same in place of a file that is being followed, which goes on when there is a file again.
+    fs::rename(&path, dir.path().join("bad")).unwrap();
+    append(&path, "a\n");
+    let (mut batch, mut lines) = (Batch::default(), Vec::new());
+    let mut follower = Follower::new(path.clone(), SourceId(0), Start::Beginning).unwrap();
+    poll_all(&mut follower, &mut batch, &mut lines);
+    append(&path, "b\n");
+    fs::rename(&path, dir.path().join("auth.log.1")).unwrap();
+    fs::rename(dir.path().join("bad"), &path).unwrap();
+    follower.poll(Timestamp(0), &mut batch).unwrap();
+    assert_eq!(batch.frames.len(), 1);
+    assert!(refusal(&mut follower).contains(want));
+    fs::rename(&path, dir.path().join("bad")).unwrap();
+    append(&path, "c\n");
+    poll_all(&mut follower, &mut batch, &mut lines);
+    assert_eq!(lines, ["a", "c"]);
+}
+
+#[test]
+fn refuses_what_is_no_file() {
+    check_refused(|path| fs::create_dir(path).unwrap(), "auth.log: it is a directory, not a regular file");
+    let fifo = |path: &Path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    check_refused(fifo, "auth.log: it is a fifo, not a regular file");
+    check_refused(|path| symlink("/dev/null", path).unwrap(), "auth.log: it is a device, not a regular file");
+}
+
+/// Waits in a thread, as long as it takes, and fails if `act` does not end it.
+fn check_wakes(what: &str, act: impl FnOnce(&Path, Waker)) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("auth.log");
+    append(&path, "a\n");
+    let mut follower = Follower::new(path.clone(), SourceId(0), Start::End).unwrap();
+    follower.poll(Timestamp(0), &mut Batch::default()).unwrap();
+    follower.wait(Duration::ZERO); // sets the watches
+    let waker = follower.waker();
+    let (ended, end) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        follower.wait(Duration::from_secs(600));
+        ended.send(()).unwrap();
+    });
+    act(&path, waker);
+    end.recv_timeout(Duration::from_secs(20)).expect(what);
+    thread.join().unwrap();
+}
+
+#[test]
+fn waits_for_events() {
+    check_wakes("the waker", |_, waker| waker.wake());
+    check_wakes("many wakes", |_, waker| (0..100_000).for_each(|_| waker.wake()));
+    check_wakes("a write", |path, _| append(path, "b\n"));
+    check_wakes("a truncation", |path, _| File::options().write(true).open(path).unwrap().set_len(0).unwrap());
+    check_wakes("a rename", |path, _| shift(path));
+    check_wakes("a deletion", |path, _| fs::remove_file(path).unwrap());
+    check_wakes("a write after a rename", |path, _| {
+        let mut file = OpenOptions::new().append(true).open(path).unwrap();
+        shift(path);
+        file.write_all(b"b\n").unwrap();
+    });
+}
+
+#[test]
+fn waits_no_longer_than_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut follower = Follower::new(dir.path().join("no/auth.log"), SourceId(0), Start::End).unwrap();
+    for _ in 0..3 {
+        assert_eq!(follower.poll(Timestamp(0), &mut Batch::default()).unwrap(), Progress::Missing);
+        follower.wait(Duration::from_millis(1));
+    }
+    follower.watch.without_inotify();
+    follower.wait(Duration::from_millis(1));
+    follower.waker().wake();
+    follower.wait(Duration::from_secs(600));
+}
+
+/// How many descriptors of this process are open on files under `dir`.
+fn descriptors(dir: &TempDir) -> usize {
+    let links = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    links.filter(|link| link.starts_with(dir.path())).count()
+}
+
+#[test]
+fn keeps_one_file_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("auth.log");
+    let mut follower = Follower::new(path.clone(), SourceId(0), Start::Beginning).unwrap();
+    let (mut batch, mut lines) = (Batch::default(), Vec::new());
+    for n in 0..50 {
+        append(&path, &format!("{n}\n"));
+        poll_all(&mut follower, &mut batch, &mut lines);
+        follower.wait(Duration::ZERO);
+        assert_eq!(descriptors(&dir), 1);
+        fs::remove_file(&path).unwrap();
+    }
+    assert_eq!((lines.len(), follower.counts().rotations), (50, 49));
+    drop(follower);
+    assert_eq!(descriptors(&dir), 0);
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// How many lines are committed; the writer waits for it where a real one would lose lines.
+#[derive(Default)]
+struct Committed {
+    lines: Mutex<u64>,
+    more: Condvar,
+}
+
+impl Committed {
+    fn wait_for(&self, count: u64) {
+        let lines = self.lines.lock().unwrap();
+        let (lines, timeout) =
+            self.more.wait_timeout_while(lines, Duration::from_secs(30), |lines| *lines < count).unwrap();
+        assert!(!timeout.timed_out(), "{lines} of {count} lines committed: the writer waited in vain");
+    }
+}
+
+/// Writes numbered lines and rotates at random.
+struct Writer {
+    random: Random,
+    path: PathBuf,
+    file: File,
+    /// The number of the next line.
+    next: u64,
+    committed: Arc<Committed>,
+}
+
+fn open_append(path: &Path) -> File {
+    OpenOptions::new().create(true).append(true).open(path).unwrap()
+}
+
+impl Writer {
+    fn write_lines(&mut self, count: u64) {
+        for _ in 0..count {
+            let line = format!("{}\n", self.next);
+            self.next += 1;
+            // Now and then in two pieces.
+            let cut = if self.random.below(4) == 0 { self.random.below(line.len() as u64) as usize } else { 0 };
+            self.file.write_all(&line.as_bytes()[..cut]).unwrap();
+            if cut > 0 {
+                std::thread::yield_now();
+            }
+            self.file.write_all(&line.as_bytes()[cut..]).unwrap();
+        }
+    }
+
+    fn write_some(&mut self, most: u64) {
+        let count = self.random.below(most + 1);
+        self.write_lines(count);
+    }
+
+    fn rename_and_create(&mut self) {
+        let is_link = self.path.is_symlink();
+        if is_link {
+            self.committed.wait_for(self.next);
+        }
+        shift(&self.path);
+        self.write_some(3);
+        let new = open_append(&self.path);
+        self.write_some(3);
+        if self.random.below(4) == 0 {
+            write!(self.file, "{}", self.next).unwrap(); // and no LF ever
+            self.next += 1;
+        }
+        self.file = new;
+        self.write_lines(1);
+        if is_link {
+            self.committed.wait_for(self.next); // as in `delete_and_create`: a link's target has no number
+        }
+    }
+
+    fn truncate(&mut self) {
+        self.committed.wait_for(self.next);
+        let size = self.file.metadata().unwrap().len();
+        self.file.set_len(0).unwrap();
+        if self.random.below(2) == 0 {
+            // Regrown beyond the old place.
+            while self.file.metadata().unwrap().len() <= size {
+                self.write_lines(1);
+            }
+        }
+    }
+
+    fn copy_and_truncate(&mut self) {
+        self.committed.wait_for(self.next);
+        let (copy, path) = (self.path.with_extension("copy"), self.path.clone());
+        fs::copy(&path, &copy).unwrap();
+        self.file.set_len(0).unwrap();
+        let target = fs::canonicalize(&path).unwrap();
+        if target == fs::canonicalize(path.parent().unwrap()).unwrap().join("auth.log") {
+            let free = (1..).map(|n| format!("{}.{n}", path.display())).find(|name| !Path::new(name).exists()).unwrap();
+            fs::rename(copy, free).unwrap();
+        }
+    }
+
+    fn delete_and_create(&mut self) {
+        self.committed.wait_for(self.next);
+        fs::remove_file(&self.path).unwrap();
+        self.write_some(0);
+        self.file = open_append(&self.path);
+        self.write_lines(1);
+        self.committed.wait_for(self.next); // else, rotated again, nothing orders it after the one that is gone
+    }
+
+    fn swap_link(&mut self) {
+        self.committed.wait_for(self.next);
+        let target = self.path.with_extension(format!("target{}", self.next));
+        let link = self.path.with_extension("link");
+        let new = open_append(&target);
+        symlink(&target, &link).unwrap();
+        fs::rename(&link, &self.path).unwrap();
+        self.file = new;
+        self.write_lines(1);
+        self.committed.wait_for(self.next);
+    }
+
+    fn run(mut self, rotations: u64) -> u64 {
+        for _ in 0..rotations {
+            let most = if self.random.below(8) == 0 { 3 * FRAMES_MAX as u64 } else { 20 };
+            self.write_some(most);
+            match self.random.below(7) {
+                0..=2 => self.rename_and_create(),
+                3 => self.truncate(),
+                4 => self.copy_and_truncate(),
+                5 => self.delete_and_create(),
+                _ => self.swap_link(),
+            }
+        }
+        self.write_lines(1);
+        self.next
+    }
+}
+
+/// Follows while another thread writes and rotates, and is killed at random: each line once and in order.
+fn torture(seed: u64, rotations: u64) {
+    println!("seed {seed}");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("auth.log");
+    let committed = Arc::new(Committed::default());
+    let (file, shared) = (open_append(&path), committed.clone());
+
+    let mut random = Random(!seed);
+    let mut follower = Follower::new(path.clone(), SourceId(0), Start::Beginning).unwrap();
+    let (mut batch, mut pending, mut next) = (Batch::default(), Vec::new(), 0);
+    follower.poll(Timestamp(0), &mut batch).unwrap();
+    let Some(Cursor::File(cursor)) = &batch.cursor else { panic!("no cursor at the start") };
+    let mut start = Start::Cursor(cursor.clone());
+    let writer = Writer { random: Random(seed), path: path.clone(), file, next: 0, committed: shared };
+    let writer = std::thread::spawn(move || writer.run(rotations));
+    let (mut idle_after_end, mut kills) = (0, 0);
+    loop {
+        let progress = follower.poll(Timestamp(0), &mut batch).unwrap();
+        pending.extend(batch.frames.iter().map(|&frame| String::from_utf8_lossy(batch.bytes(frame)).into_owned()));
+        if random.below(10) < 7 {
+            for line in pending.drain(..) {
+                assert_eq!(line, next.to_string(), "seed {seed}, killed {kills} times, {:?}", follower.counts());
+                next += 1;
+            }
+            if let Some(Cursor::File(cursor)) = &batch.cursor {
+                start = Start::Cursor(cursor.clone());
+            }
+            *committed.lines.lock().unwrap() = next;
+            committed.more.notify_all();
+        }
+        if random.below(10) == 0 {
+            pending.clear();
+            kills += 1;
+            follower = Follower::new(path.clone(), SourceId(0), start.clone()).unwrap();
+        } else if progress != Progress::More {
+            if writer.is_finished() {
+                idle_after_end += 1;
+            }
+            if idle_after_end > 100 {
+                break;
+            }
+            follower.wait(Duration::from_millis(5));
+        }
+    }
+    assert_eq!(writer.join().unwrap(), next, "seed {seed}");
+}
+
+#[test]
+fn survives_all_rotations_at_random() {
+    let seed = std::hash::RandomState::new().build_hasher().finish();
+    for n in 0..4 {
+        torture(seed.wrapping_add(n), 60);
+    }
+}
+
+/// `cargo test --release -p inputs -- --ignored torture_at_length`
+#[test]
+#[ignore = "minutes"]
+fn torture_at_length() {
+    let seed = std::hash::RandomState::new().build_hasher().finish();
+    for n in 0..200 {
+        torture(seed.wrapping_add(n), 200);
+    }
+}

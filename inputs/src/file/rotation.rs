@@ -1,0 +1,237 @@
+//! Finds a log's earlier files beside it, and their order.
+//!
+//! Rotation leaves `auth.log.1`, `auth.log.0` (savelog, newsyslog) or `auth.log-20261122` (logrotate's `dateext`).
+//! The order comes from the names: modification times tie, and are changed by whoever restores a backup. What was
+//! compressed or moved to another directory is not found.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// A file shifted to its next name while the directory is read can be missed, so what is missed is looked for again.
+const SCANS_MAX: usize = 4;
+
+/// A device and an inode: one file for as long as it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+}
+
+impl FileId {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        FileId { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// What follows a file that is being read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing: the path still names it.
+    Itself,
+    /// Nothing yet: the path names no file.
+    Missing,
+    /// The current file, but nothing is written in it yet: perhaps the writer has not let go of the old one.
+    Empty,
+    /// This file: the current one, or one between that was rotated away itself by now.
+    File { path: PathBuf, id: FileId },
+}
+
+/// Says what follows the file `id` of the log `path`.
+pub(super) fn next(path: &Path, id: FileId) -> io::Result<Next> {
+    for _ in 0..SCANS_MAX {
+        let current = match fs::metadata(path) {
+            Ok(metadata) if FileId::of(&metadata) == id => return Ok(Next::Itself),
+            Ok(metadata) => Some(metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let generations = generations(path)?;
+        if generations != self::generations(path)? {
+            continue;
+        }
+        let current_id = current.as_ref().map(FileId::of);
+        let is_rotated = generations.iter().any(|it| Some(it.id) == current_id);
+        if is_rotated && !path.is_symlink() {
+            continue; // renamed since we asked: what was current is among the rotated
+        }
+        // Where the path is a link to `log-20261122`, the current file has a rotated one's name.
+        if let Some(rotated) = later(&generations, id).filter(|it| Some(it.id) != current_id) {
+            return Ok(Next::File { path: rotated.path.clone(), id: rotated.id });
+        }
+        return Ok(match current {
+            None => Next::Missing,
+            Some(metadata) if metadata.is_file() && metadata.len() == 0 => Next::Empty,
+            Some(metadata) => Next::File { path: path.to_owned(), id: FileId::of(&metadata) },
+        });
+    }
+    // It is being rotated under our eyes; the next poll sees it.
+    Ok(Next::Itself)
+}
+
+/// The generation after `id`, among those named in the same way.
+fn later(generations: &[Generation], id: FileId) -> Option<&Generation> {
+    let at = generations.iter().position(|it| it.id == id)?;
+    let scheme = std::mem::discriminant(&generations[at].age);
+    generations[at + 1..].iter().find(|it| std::mem::discriminant(&it.age) == scheme)
+}
+
+/// Finds the file `id` in the directory of `path`, under whatever name.
+pub(super) fn find(path: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
+    for _ in 0..SCANS_MAX {
+        for entry in entries(path)? {
+            let entry = entry?;
+            // An overlay may show other inodes in its directories than in its files, so our names are asked always.
+            let is_ours = entry.file_name().as_bytes().starts_with(base(path));
+            if !is_ours && entry.ino() != id.inode {
+                continue;
+            }
+            match fs::metadata(entry.path()) {
+                Ok(metadata) if FileId::of(&metadata) == id => return Ok(Some(entry.path())),
+                _ => {}
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The directory that holds `path`.
+pub(super) fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}
+
+/// The directory's entries; none if it is gone or not to be listed, for then nothing is to be found in it.
+fn entries(path: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+    use io::ErrorKind::{NotFound, PermissionDenied};
+    match fs::read_dir(directory(path)) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => Ok(None.into_iter().flatten()),
+        Err(error) => Err(error),
+    }
+}
+
+fn base(path: &Path) -> &[u8] {
+    path.file_name().map_or(&[], |name| name.as_bytes())
+}
+
+/// A file that the log was rotated to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Generation {
+    age: Age,
+    path: PathBuf,
+    id: FileId,
+}
+
+/// What a name says of its file's age; the greater, the later.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Age {
+    /// `.3`: the third before the current one.
+    Number(std::cmp::Reverse<u64>),
+    /// `-20261122`, `-20261122-1763769600`, `.2026-11-22`.
+    Date(Vec<u8>),
+}
+
+impl Age {
+    /// Reads what stands behind the log's own name. A number of 8 digits is a date.
+    fn of(suffix: &[u8]) -> Option<Self> {
+        let (&separator, rest) = suffix.split_first()?;
+        let digits = rest.iter().filter(|byte| byte.is_ascii_digit()).count();
+        let is_plain = rest.iter().all(|byte| byte.is_ascii_digit() || b"-_.T".contains(byte));
+        match separator {
+            b'.' if digits == rest.len() && (1..8).contains(&digits) => {
+                let number = std::str::from_utf8(rest).ok()?.parse().ok()?;
+                Some(Age::Number(std::cmp::Reverse(number)))
+            }
+            b'.' | b'-' | b'_' if is_plain && digits >= 8 => Some(Age::Date(rest.to_vec())),
+            _ => None,
+        }
+    }
+}
+
+/// The files that `path` was rotated to, the oldest first.
+fn generations(path: &Path) -> io::Result<Vec<Generation>> {
+    let mut found = Vec::new();
+    for entry in entries(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(age) = name.as_bytes().strip_prefix(base(path)).and_then(Age::of) else { continue };
+        let Ok(metadata) = fs::symlink_metadata(entry.path()) else { continue };
+        if metadata.is_file() {
+            found.push(Generation { age, path: entry.path(), id: FileId::of(&metadata) });
+        }
+    }
+    found.sort_by(|a, b| a.age.cmp(&b.age));
+    Ok(found)
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests write the files they read")]
+mod tests {
+    use super::*;
+
+    /// Which of `names`, if any, follows the file `name` of the log `auth.log`.
+    fn check(names: &[&str], name: &str, want: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        for name in names {
+            fs::write(dir.path().join(name), name).unwrap();
+        }
+        let path = dir.path().join("auth.log");
+        let id = FileId::of(&fs::metadata(dir.path().join(name)).unwrap());
+        let got = match next(&path, id).unwrap() {
+            Next::Itself => "itself".to_owned(),
+            Next::Missing => "missing".to_owned(),
+            Next::Empty => "empty".to_owned(),
+            Next::File { path, .. } => path.file_name().unwrap().to_str().unwrap().to_owned(),
+        };
+        assert_eq!(got, want, "{names:?} after {name}");
+        let found = find(&path, id).unwrap().unwrap();
+        assert_eq!(found.file_name().unwrap().to_str().unwrap(), name);
+    }
+
+    #[test]
+    fn orders_by_name() {
+        check(&["auth.log"], "auth.log", "itself");
+        check(&["auth.log", "auth.log.1"], "auth.log.1", "auth.log");
+        check(&["auth.log.1"], "auth.log.1", "missing");
+        check(&["auth.log", "auth.log.1", "auth.log.2", "auth.log.10"], "auth.log.10", "auth.log.2");
+        check(&["auth.log", "auth.log.1", "auth.log.2", "auth.log.10"], "auth.log.2", "auth.log.1");
+        check(&["auth.log", "auth.log.0", "auth.log.1"], "auth.log.1", "auth.log.0");
+        check(&["auth.log", "auth.log-20261122", "auth.log-20261121"], "auth.log-20261121", "auth.log-20261122");
+        check(&["auth.log", "auth.log-20261122", "auth.log-20261122-1"], "auth.log-20261122", "auth.log-20261122-1");
+        check(&["auth.log", "auth.log.1", "auth.log-20261122"], "auth.log-20261122", "auth.log");
+        check(&["auth.log", "auth.log.2", "auth.log.1.gz", "auth.log.old", "auth.log2"], "auth.log.2", "auth.log");
+        check(&["auth.log", "saved"], "saved", "auth.log");
+    }
+
+    #[test]
+    fn a_link_to_the_newest_is_the_current_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let [link, old, new] = ["log", "log-20261121", "log-20261122"].map(|name| dir.path().join(name));
+        fs::write(&old, "old").unwrap();
+        fs::write(&new, "").unwrap();
+        std::os::unix::fs::symlink(&new, &link).unwrap();
+        let [old, id] = [&old, &new].map(|path| FileId::of(&fs::metadata(path).unwrap()));
+        assert_eq!(next(&link, old).unwrap(), Next::Empty);
+        fs::write(&new, "new").unwrap();
+        assert_eq!(next(&link, old).unwrap(), Next::File { path: link.clone(), id });
+        assert_eq!(next(&link, id).unwrap(), Next::Itself);
+    }
+
+    #[test]
+    fn finds_nothing_that_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = FileId { device: 0, inode: 1 };
+        assert_eq!(find(&dir.path().join("auth.log"), id).unwrap(), None);
+        assert_eq!(next(&dir.path().join("auth.log"), id).unwrap(), Next::Missing);
+        assert_eq!(next(&dir.path().join("no/auth.log"), id).unwrap(), Next::Missing);
+        fs::write(dir.path().join("auth.log"), "").unwrap();
+        assert_eq!(next(&dir.path().join("auth.log"), id).unwrap(), Next::Empty);
+        assert_eq!(directory("auth.log".as_ref()), Path::new("."));
+    }
+}
