@@ -21,6 +21,8 @@ pub const SESSIONS_MAX: usize = 100_000;
 const IDLE: Duration = Duration::from_secs(15 * 60);
 /// Lines without pid and port belong together for this long.
 const IDLE_BY_USER: Duration = Duration::from_secs(60);
+/// A login is remembered for this long, so that the line that ends it is not taken for a probe.
+const LOGIN: Duration = Duration::from_secs(7 * 86_400);
 /// How far apart, in event time, a PAM line and sshd's own line about the same try may be.
 const PAM_WINDOW: Duration = Duration::from_secs(10);
 /// PAM lines that wait for sshd's own line. At the bound the oldest is decided early.
@@ -108,6 +110,10 @@ impl Session {
         }
         self.more.push(Side { source, ..Side::default() });
         self.more.last_mut().expect("one was pushed")
+    }
+
+    fn is_login(&self, key: Key) -> bool {
+        self.succeeded && matches!(key, Key::Port(..))
     }
 
     fn attempts(&self) -> u32 {
@@ -296,6 +302,9 @@ impl Sessions {
             }
             return Verdict { outcome, attempts: 0, peer: None, account: event.account };
         };
+        if event.kind == Kind::Probe && self.ends_login(place.host, event, address) {
+            return Verdict { outcome: Outcome::Ignored, attempts: 0, peer: address, account: event.account };
+        }
         let session = self.session(key, place, address, event.port);
         if address.is_some() {
             session.peer = address;
@@ -348,7 +357,21 @@ impl Sessions {
             self.told_itself(place.host, peer, place.at);
         }
         self.mark(key);
+        if let (Kind::Accepted, Some(address), Some(port)) = (event.kind, address, event.port)
+            && place.pid.is_some()
+        {
+            let login = Key::Port(place.host, address, port);
+            self.session(login, place, Some(address), Some(port)).succeeded = true;
+            self.mark(login);
+        }
         Verdict { outcome, attempts, peer: address.or(peer), account }
+    }
+
+    /// Whether a line without a user is about a connection that logged in: another process of it, with another
+    /// pid, writes `Connection closed by A port N` at its end (OpenSSH 9.8 and later).
+    fn ends_login(&self, host: HostId, event: &Event<'_>, address: Option<IpAddr>) -> bool {
+        let (Some(address), Some(port)) = (address, event.port) else { return false };
+        self.map.get(&Key::Port(host, address, port)).is_some_and(|session| session.succeeded)
     }
 
     /// Learns the address of a connection from a line that says nothing else.
@@ -458,6 +481,9 @@ impl Sessions {
             self.order.pop_front();
             match self.map.get(&key) {
                 Some(session) if session.last.after(IDLE) >= now => self.order.push_back((session.last, key)),
+                Some(session) if session.is_login(key) && session.last.after(LOGIN) >= now => {
+                    self.order.push_back((now, key));
+                }
                 Some(_) => self.forget(key),
                 None => {}
             }

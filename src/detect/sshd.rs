@@ -88,6 +88,7 @@ fn shape(message: &[u8], truncated: bool) -> Event<'_> {
         }),
         Some(b'p') => p_shapes(message),
         Some(b'B') => b_shapes(message, truncated),
+        Some(b'S') => message.starts_with(b"Starting session: ").then(|| logged_in(message)).flatten(),
         _ => rare(message, truncated),
     };
     found.unwrap_or_else(|| {
@@ -99,6 +100,7 @@ fn shape(message: &[u8], truncated: bool) -> Event<'_> {
 /// Beginnings of messages about no peer, or that carry no address and no attempt.
 const NOTES: &[&[u8]] = &[
     b"Accepted key ",
+    b"Account ",
     b"Access denied for user ",
     b"Allocated ",
     b"Attempt to write login records by non-root user",
@@ -111,7 +113,6 @@ const NOTES: &[&[u8]] = &[
     b"Certificate ",
     b"Changed root directory",
     b"Child ",
-    b"Close session: ",
     b"Closing connection to ",
     b"Corrupted ",
     b"Could not ",
@@ -141,7 +142,6 @@ const NOTES: &[&[u8]] = &[
     b"Set /proc/self/oom_score_adj",
     b"Setting ",
     b"Skipped ",
-    b"Starting session: ",
     b"Subsystem ",
     b"Transferred: ",
     b"User child is on pid ",
@@ -313,6 +313,9 @@ fn ended<'a>(rest: &'a [u8], truncated: bool, rule: &'static str) -> Option<Even
 }
 
 fn connection(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    if message.starts_with(b"Close session: ") {
+        return logged_in(message);
+    }
     let rest = after(message, b"Connection ")?;
     if let Some(rest) = after(rest, b"closed by ").or_else(|| after(rest, b"reset by ")) {
         return ended(rest, truncated, "sshd.closed");
@@ -334,6 +337,14 @@ fn disconnect(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     let rest = after(message, b"Did not receive identification string from ")?;
     let (from, _) = leading(rest)?;
     Some(Event::new(Kind::Probe, "sshd.no_identification").from(from))
+}
+
+/// `Starting session: WHAT for U from A port N id D`, `Close session: user U from A port N id D` (`session.c`).
+fn logged_in(message: &[u8]) -> Option<Event<'_>> {
+    let at = memchr::memmem::rfind(message, b" id ")?;
+    address::number(&message[at + 4..])?;
+    let (from, _) = trailing(&message[..at])?;
+    Some(Event::new(Kind::Note, "sshd.session").from(from))
 }
 
 /// Where the first ` port N:` ends, before its colon.
