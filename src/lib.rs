@@ -1,4 +1,5 @@
 //! denyd
 pub mod clock;
+pub mod config;
 pub mod decide;
 pub mod deny;
