@@ -122,6 +122,7 @@ fn prefix(table: &str) -> String {
     if table.is_empty() { String::new() } else { format!("{table} ") }
 }
 
-fn place(table: &str) -> String {
+/// Where the keys of a table stand, in words.
+pub(super) fn place(table: &str) -> String {
     if table.is_empty() { "before the first table".to_owned() } else { format!("in {table}") }
 }

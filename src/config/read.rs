@@ -35,20 +35,26 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     }
     // What stands behind a mistake of syntax may mean anything: no word on keys before it is mended.
     for error in errors {
-        reader.problem(error.span().map_or(0, |span| span.start), What::Syntax(syntax(error.message())));
+        let at = error.span().map_or(0, |span| span.start);
+        let line = text.lines().nth(reader.line(at) - 1).unwrap_or_default();
+        reader.problem(at, What::Syntax(syntax(line, error.message())));
     }
     let mut problems = reader.problems();
     problems.dedup_by_key(|problem| problem.line);
     Err(ConfigError::Wrong(problems))
 }
 
-/// The parser's message with the mistake that most often causes it.
-fn syntax(message: &str) -> String {
-    let mut message = format!("not TOML: {}", shorten(message));
-    if message.contains("quoted") || message.contains("invalid number") || message.contains("leading zero") {
-        message.push_str("; texts and durations stand in quotes, such as deny_for = \"7d\"");
-    }
-    message
+/// The parser's message in an administrator's words, where we know what is meant.
+fn syntax(line: &str, message: &str) -> String {
+    let unquoted = ["quoted", "invalid float", "invalid number", "invalid boolean", "leading zero"];
+    let meaning = if unquoted.iter().any(|part| message.contains(part)) {
+        "texts, durations and addresses stand in quotes, such as deny_for = \"7d\"; true and false are small letters"
+    } else if message == "duplicate key" {
+        "this stands in the file already; keep one"
+    } else {
+        message
+    };
+    format!("not TOML: {}: {meaning}", shorten(line.trim()))
 }
 
 fn config<'a>(reader: &mut Reader<'a>, document: &'a DeTable<'a>) -> Config {

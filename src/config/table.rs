@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Problem, What};
+use super::error::{Problem, What, place};
 
 /// The longest value that a message quotes, in characters.
 const FOUND_MAX: usize = 60;
@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
                 table
             }
             _ => {
-                self.wrong_value(parent, key, span, format!("expected a table; write {name} on a line of its own"));
+                self.no_table(parent, key, span, format!("expected a table; write {name} on a line of its own"));
                 none
             }
         }
@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
         let expected = || format!("expected tables; write {name}, in double brackets, before each");
         let Some((span, value)) = parent.find(key) else { return Vec::new() };
         let DeValue::Array(items) = value else {
-            self.wrong_value(parent, key, span, expected());
+            self.no_table(parent, key, span, expected());
             return Vec::new();
         };
         let mut tables = Vec::new();
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
                     self.refuse_unknown(&table);
                     tables.push(table);
                 }
-                _ => self.wrong_value(parent, key, item.span(), expected()),
+                _ => self.no_table(parent, key, item.span(), expected()),
             }
         }
         tables
@@ -242,6 +242,16 @@ impl<'a> Reader<'a> {
         self.problem(span.start, What::Value { table, key, found, expected });
     }
 
+    /// Reports a value that should be a table. A header such as `[input]` is quoted as it stands.
+    fn no_table(&mut self, parent: &Table<'_>, key: &str, span: Range<usize>, expected: String) {
+        let found = self.found(span.clone());
+        if found.starts_with('[') && found.contains(key) {
+            self.problem(span.start, What::Syntax(format!("{found}: {expected}")));
+        } else {
+            self.wrong_value(parent, key, span, expected);
+        }
+    }
+
     fn found(&self, span: Range<usize>) -> String {
         shorten(self.text.get(span).unwrap_or_default())
     }
@@ -295,9 +305,25 @@ fn quoted(c: char) -> Vec<char> {
     if c.is_control() { c.escape_default().collect() } else { vec![c] }
 }
 
-/// What was meant by an unknown key: the same one elsewhere, or one that is written much alike.
+/// What DenyHosts called some of our keys, in lower case; those with a name much like ours are not here.
+const DENYHOSTS: [(&str, &str, &str); 9] = [
+    ("deny_threshold_invalid", "threshold_invalid", "[decide]"),
+    ("deny_threshold_valid", "threshold_valid", "[decide]"),
+    ("deny_threshold_root", "threshold_root", "[decide]"),
+    ("deny_threshold_restricted", "threshold_restricted", "[decide]"),
+    ("purge_deny", "deny_for", "[decide]"),
+    ("purge_threshold", "permanent_after", "[decide]"),
+    ("block_service", "service", "[deny.hosts_deny]"),
+    ("secure_log", "path", "[[input]]"),
+    ("work_dir", "state_dir", ""),
+];
+
+/// What was meant by an unknown key: DenyHosts' name for it, one that is written much alike, or the same one elsewhere.
 fn meant(key: &str, table: &str) -> String {
     let key = key.to_lowercase();
+    if let Some((_, ours, owner)) = DENYHOSTS.iter().find(|(theirs, ..)| *theirs == key) {
+        return format!("what DenyHosts called so is `{ours}` {}", place(owner));
+    }
     let mut nearest: Option<(usize, &str)> = None;
     for known in keys_of(table) {
         let far = distance(&key, known);
@@ -309,10 +335,7 @@ fn meant(key: &str, table: &str) -> String {
         return format!("did you mean `{known}`?");
     }
     if let Some((owner, _)) = TABLES.iter().find(|(_, keys)| keys.contains(&key.as_str())) {
-        return match *owner {
-            "" => "it belongs before the first table".to_owned(),
-            owner => format!("it belongs in {owner}"),
-        };
+        return format!("it belongs {}", place(owner));
     }
     format!("known there: {}", keys_of(table).join(", "))
 }
