@@ -1,6 +1,7 @@
 //! denyd
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod decide;
 pub mod deny;
 pub mod detect;

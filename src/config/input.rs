@@ -1,0 +1,292 @@
+//! The inputs: what is read, and what a reader must know of it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use inputs::syslog::parse::Format;
+use jiff::tz::TimeZone;
+
+use super::table::{Reader, Table};
+use super::values;
+use crate::decide::prefix::Prefix;
+
+/// A log that is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Names it in output and beside its cursor. Default: the path or the listener's address.
+    pub name: String,
+    /// The origin host of all its records, instead of what they claim. Lower case, the first label.
+    pub host: Option<String>,
+    /// The zone of stamps that name none; `None` = the machine's.
+    pub timezone: Option<TimeZone>,
+    /// Where its records come from.
+    pub source: Source,
+}
+
+/// Where the records of an input come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A plain file, followed.
+    File(File),
+    /// A socket that we listen on.
+    Syslog(Syslog),
+}
+
+/// A plain file, followed through rotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// How its lines are written.
+    pub format: Format,
+    /// Where reading begins the first time.
+    pub first_read: FirstRead,
+}
+
+/// Where the first start of a file begins; later starts go on at the cursor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstRead {
+    /// At its end: what is written from now on.
+    #[default]
+    Now,
+    /// At its first line.
+    Beginning,
+}
+
+/// A syslog listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Syslog {
+    /// The socket.
+    pub listen: Listen,
+    /// Who may send; empty = anybody, which only loopback and unix sockets can be.
+    pub from: Vec<Prefix>,
+    /// The network does not let spoofed UDP source addresses through.
+    pub trust_network: bool,
+    /// A header inside the message replaces the outer one.
+    pub unwrap_imfile: bool,
+    /// Connections at a time.
+    pub max_connections: u32,
+    /// Connections of one sender at a time.
+    pub max_per_sender: u32,
+    /// A connection that sends nothing for so long is closed.
+    pub idle_timeout: Duration,
+    /// The permissions of a unix socket.
+    pub socket_mode: u32,
+}
+
+/// The socket of a syslog listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `udp://192.0.2.1:514`
+    Udp(SocketAddr),
+    /// `tcp://192.0.2.1:514`
+    Tcp(SocketAddr),
+    /// `unix:///run/denyd/log`: a stream.
+    UnixStream(PathBuf),
+    /// `unix-datagram:///run/denyd/log`
+    UnixDatagram(PathBuf),
+}
+
+impl Syslog {
+    /// A listener with the default limits.
+    pub fn new(listen: Listen) -> Self {
+        Syslog {
+            listen,
+            from: Vec::new(),
+            trust_network: false,
+            unwrap_imfile: false,
+            max_connections: 256,
+            max_per_sender: 32,
+            idle_timeout: Duration::from_secs(600),
+            socket_mode: 0o660,
+        }
+    }
+}
+
+impl Listen {
+    /// The address of an internet socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Listen::Udp(address) | Listen::Tcp(address) => Some(*address),
+            Listen::UnixStream(_) | Listen::UnixDatagram(_) => None,
+        }
+    }
+
+    /// The path of a unix socket.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Listen::UnixStream(path) | Listen::UnixDatagram(path) => Some(path),
+            Listen::Udp(_) | Listen::Tcp(_) => None,
+        }
+    }
+
+    /// Whether only this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        self.address().is_none_or(|address| address.ip().to_canonical().is_loopback())
+    }
+
+    /// Whether it has connections.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Listen::Tcp(_) | Listen::UnixStream(_))
+    }
+}
+
+/// As in the configuration.
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Listen::Udp(address) => write!(f, "udp://{address}"),
+            Listen::Tcp(address) => write!(f, "tcp://{address}"),
+            Listen::UnixStream(path) => write!(f, "unix://{}", path.display()),
+            Listen::UnixDatagram(path) => write!(f, "unix-datagram://{}", path.display()),
+        }
+    }
+}
+
+impl Source {
+    /// The name of an input that was given none.
+    pub fn name(&self) -> String {
+        match self {
+            Source::File(file) => file.path.display().to_string(),
+            Source::Syslog(syslog) => syslog.listen.to_string(),
+        }
+    }
+}
+
+const FILE_KEYS: [&str; 3] = ["path", "format", "first_read"];
+const SYSLOG_KEYS: [&str; 8] = [
+    "listen",
+    "from",
+    "trust_network",
+    "unwrap_imfile",
+    "max_connections",
+    "max_per_sender",
+    "idle_timeout",
+    "socket_mode",
+];
+
+/// Reads all inputs, without those that cannot be; `control_socket` is taken already.
+pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>, control_socket: &Path) -> Vec<Input> {
+    let mut inputs: Vec<Input> = Vec::new();
+    for table in reader.tables(top, "input", "[[input]]") {
+        let Some(input) = read_one(reader, &table) else { continue };
+        if let Source::Syslog(Syslog { listen, .. }) = &input.source
+            && listen.path() == Some(control_socket)
+        {
+            reader.wrong(&table, "listen", "this path is the control socket; choose another".to_owned());
+        }
+        let clash = inputs.iter().find_map(|other| clash(other, &input));
+        match clash {
+            Some((key, what)) if table.has(key) => reader.wrong(&table, key, what),
+            // The name was derived, and another input was given it.
+            Some((_, what)) => reader.missing(&table, "name", &what),
+            None => inputs.push(input),
+        }
+    }
+    inputs
+}
+
+/// What two inputs may not have in common, if they have.
+fn clash(other: &Input, input: &Input) -> Option<(&'static str, String)> {
+    match (&other.source, &input.source) {
+        (Source::File(other), Source::File(file)) if other.path == file.path => {
+            return Some(("path", "another input reads this file; its records would count twice".to_owned()));
+        }
+        (Source::Syslog(other), Source::Syslog(syslog))
+            if other.listen == syslog.listen
+                || (other.listen.path().is_some() && other.listen.path() == syslog.listen.path()) =>
+        {
+            return Some(("listen", "another input listens there".to_owned()));
+        }
+        _ => {}
+    }
+    let same = other.name == input.name;
+    same.then(|| ("name", format!("another input has the name {:?}; names must differ", input.name)))
+}
+
+fn read_one<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Input> {
+    let name = reader.optional(table, "name", values::name);
+    let host = reader.optional(table, "host", values::host);
+    let timezone = reader.optional(table, "timezone", values::timezone);
+    let kinds = "write kind = \"file\" or kind = \"syslog\"";
+    if !table.has("kind") {
+        reader.missing(table, "kind", kinds);
+        return None;
+    }
+    let source = match reader.optional(table, "kind", values::text)? {
+        "file" => {
+            reader.unsuited(table, &SYSLOG_KEYS, "for kind = \"file\"");
+            Source::File(file(reader, table)?)
+        }
+        "syslog" => {
+            reader.unsuited(table, &FILE_KEYS, "for kind = \"syslog\"");
+            Source::Syslog(syslog(reader, table)?)
+        }
+        "journald" | "journal" | "multilog" | "metalog" => {
+            reader.wrong(table, "kind", format!("this release reads files and syslog only; {kinds}"));
+            return None;
+        }
+        _ => {
+            reader.wrong(table, "kind", format!("no such kind of input; {kinds}"));
+            return None;
+        }
+    };
+    Some(Input { name: name.unwrap_or_else(|| source.name()), host, timezone, source })
+}
+
+fn file<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<File> {
+    if !table.has("path") {
+        reader.missing(table, "path", "write the file's path, such as path = \"/var/log/auth.log\"");
+    }
+    let path = reader.optional(table, "path", values::path);
+    let format = reader.value(table, "format", Format::default(), values::format);
+    let first_read = reader.value(table, "first_read", FirstRead::default(), values::first_read);
+    Some(File { path: path?, format, first_read })
+}
+
+fn syslog<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Syslog> {
+    if !table.has("listen") {
+        reader.missing(table, "listen", "write where to listen, such as listen = \"udp://127.0.0.1:514\"");
+    }
+    let listen = reader.optional(table, "listen", values::listen);
+    // A listener that is wrong has no limits of its own to be wrong, but its other keys are still read.
+    let known = listen.is_some();
+    let default = Syslog::new(listen.unwrap_or(Listen::UnixStream(PathBuf::new())));
+    let syslog = Syslog {
+        trust_network: reader.value(table, "trust_network", default.trust_network, values::yes),
+        unwrap_imfile: reader.value(table, "unwrap_imfile", default.unwrap_imfile, values::yes),
+        max_connections: reader.value(table, "max_connections", default.max_connections, values::connections),
+        max_per_sender: reader.value(table, "max_per_sender", default.max_per_sender, values::connections),
+        idle_timeout: reader.value(table, "idle_timeout", default.idle_timeout, values::duration),
+        socket_mode: reader.value(table, "socket_mode", default.socket_mode, values::mode),
+        from: reader.list(table, "from", values::prefix).unwrap_or_default(),
+        listen: default.listen,
+    };
+    if !known {
+        return None;
+    }
+    let listen = &syslog.listen;
+    if listen.address().is_none() {
+        reader.unsuited(table, &["from"], "for a unix socket: its permissions (socket_mode) say who may send");
+    } else {
+        reader.unsuited(table, &["socket_mode"], "but for a unix socket");
+    }
+    if !matches!(listen, Listen::Udp(_)) {
+        reader.unsuited(table, &["trust_network"], "but for UDP, where a sender's address can be made up");
+    }
+    if !listen.is_stream() {
+        reader.unsuited(table, &["max_connections", "max_per_sender", "idle_timeout"], "without connections");
+    }
+    // Not `syslog.from`: a list whose entries are all wrong is reported already.
+    if !listen.is_local() && !table.has_items("from") {
+        reader.wrong(
+            table,
+            "listen",
+            "whoever can reach it could write log lines, and so decide who is denied; \
+             name the senders, such as from = [\"192.0.2.0/24\"], or listen on 127.0.0.1"
+                .to_owned(),
+        );
+    }
+    Some(syslog)
+}

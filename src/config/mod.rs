@@ -1,0 +1,146 @@
+//! The configuration: TOML in, final types out.
+//!
+//! Every key is checked here, once; nothing behind it can be wrong. A file is taken whole or not at all, and
+//! every problem in it is reported at once, with file, line, key, what was found and what is expected. What
+//! the keys mean is told to administrators in `packaging/denyd.toml`.
+
+use std::path::{Path, PathBuf};
+
+use crate::decide::policy::Policy;
+
+pub mod duration;
+mod error;
+mod input;
+mod read;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+mod write;
+
+pub use error::{ConfigError, Problem, What};
+pub use input::{File, FirstRead, Input, Listen, Source, Syslog};
+
+/// Everything that an administrator decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Holds the database; 0700. Default `/var/lib/denyd`.
+    pub state_dir: PathBuf,
+    /// Where the command line talks to the daemon. Default `/run/denyd/control`.
+    pub control_socket: PathBuf,
+    /// The least severe message that is logged. Default `info`.
+    pub log_level: tracing::Level,
+    /// What is tolerated.
+    pub decide: Decide,
+    /// Where denies are enforced.
+    pub deny: Deny,
+    /// What is read; empty = found at start.
+    pub inputs: Vec<Input>,
+}
+
+/// What is tolerated, and who is spared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decide {
+    /// All of it, the contents of the two files included.
+    pub policy: Policy,
+    /// The restricted users that the configuration itself names, in its order.
+    pub restricted_users: Vec<String>,
+    /// A file that names more of them, one a line.
+    pub restricted_users_file: Option<PathBuf>,
+    /// The entries of the allow list in the configuration itself, in its order.
+    pub allow: Vec<String>,
+    /// A file with more of them, one a line.
+    pub allow_file: Option<PathBuf>,
+}
+
+/// Where denies are enforced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deny {
+    /// By what.
+    pub backends: Backends,
+    /// Settings of [`Backend::Nftables`].
+    pub nftables: Nftables,
+    /// Settings of [`Backend::HostsDeny`].
+    pub hosts_deny: HostsDeny,
+}
+
+/// Which back ends enforce.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Backends {
+    /// nftables where it can be used, else hosts.deny if sshd is linked with libwrap. Found at start.
+    #[default]
+    Auto,
+    /// All of these: at least one, none twice.
+    These(Vec<Backend>),
+}
+
+/// Something that enforces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// The kernel's packet filter.
+    Nftables,
+    /// libwrap's file.
+    HostsDeny,
+    /// Enforces nothing; prints what was denied and released.
+    Stdout,
+}
+
+/// Settings of nftables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nftables {
+    /// Our table's name, in the family `inet`. Default `denyd`.
+    pub table: String,
+}
+
+/// Settings of hosts.deny.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostsDeny {
+    /// The file. Default `/etc/hosts.deny`.
+    pub path: PathBuf,
+    /// What stands before the colon; empty = lines of addresses alone. Default `sshd`.
+    pub service: String,
+    /// Whether a `# DenyHosts:` line with the time stands above each of ours. Default true.
+    pub comment: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            state_dir: PathBuf::from("/var/lib/denyd"),
+            control_socket: PathBuf::from("/run/denyd/control"),
+            log_level: tracing::Level::INFO,
+            decide: Decide::default(),
+            deny: Deny::default(),
+            inputs: Vec::new(),
+        }
+    }
+}
+
+impl Default for Nftables {
+    fn default() -> Self {
+        Nftables { table: "denyd".to_owned() }
+    }
+}
+
+impl Default for HostsDeny {
+    fn default() -> Self {
+        HostsDeny { path: PathBuf::from("/etc/hosts.deny"), service: "sshd".to_owned(), comment: true }
+    }
+}
+
+impl Config {
+    /// Reads the configuration `file`, and the files that it names.
+    pub fn read(file: &Path) -> Result<Config, ConfigError> {
+        read::read(file)
+    }
+
+    /// The effective configuration, every key written out. Read again it gives the same.
+    pub fn to_toml(&self) -> String {
+        write::write(self)
+    }
+
+    /// What the engine decides by.
+    pub fn policy(&self) -> Policy {
+        self.decide.policy.clone()
+    }
+}
