@@ -1,4 +1,5 @@
 //! Syslog: what a line or frame says, how frames are cut from a stream, and the sockets they come from.
 
 pub mod frame;
+pub mod listen;
 pub mod parse;

@@ -1,0 +1,87 @@
+//! Makes and removes the file of a unix socket.
+//!
+//! A file that nobody listens on is left over from a crash and replaced; one that is in use, and any other kind of
+//! file, is an error. The umask is the process's and is not touched: the socket is made unusable for others before
+//! it gets its name (Linux takes the file's mode from the socket's own), and gets its mode after.
+
+use super::{Listen, ListenError};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, setsockopt, socket, sockopt,
+};
+use nix::sys::stat::{Mode, fchmod};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::{Path, PathBuf};
+
+/// A socket's file; removed when dropped, if it is still the same one.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == (self.device, self.inode)) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A datagram socket that passes credentials, from its first datagram on.
+pub(super) fn datagram(path: &Path, mode: u32) -> Result<(UnixDatagram, SocketFile), ListenError> {
+    let failed = |error: io::Error| ListenError::Bind { listen: Listen::UnixDatagram(path.into()), error };
+    let socket = open(SockType::Datagram).map_err(failed)?;
+    setsockopt(&socket, sockopt::PassCred, &true).map_err(io::Error::from).map_err(failed)?;
+    clear(path, SockType::Datagram, failed)?;
+    let file = name(&socket, path, mode).map_err(failed)?;
+    Ok((socket.into(), file))
+}
+
+/// A listening stream socket.
+pub(super) fn stream(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), ListenError> {
+    let failed = |error: io::Error| ListenError::Bind { listen: Listen::UnixStream(path.into()), error };
+    let socket = open(SockType::Stream).map_err(failed)?;
+    clear(path, SockType::Stream, failed)?;
+    let file = name(&socket, path, mode).map_err(failed)?;
+    listen(&socket, Backlog::MAXCONN).map_err(io::Error::from).map_err(failed)?;
+    Ok((socket.into(), file))
+}
+
+fn open(kind: SockType) -> io::Result<OwnedFd> {
+    Ok(socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?)
+}
+
+/// Removes a socket file that nobody listens on.
+fn clear(path: &Path, kind: SockType, failed: impl Fn(io::Error) -> ListenError) -> Result<(), ListenError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(file) if !file.file_type().is_socket() => return Err(ListenError::NotSocket(path.into())),
+        Ok(_) => {}
+    }
+    let probe = open(kind).map_err(&failed)?;
+    let address = UnixAddr::new(path).map_err(|error| failed(error.into()))?;
+    match connect(probe.as_raw_fd(), &address) {
+        // EAGAIN: its queue is full. EPROTOTYPE: a socket of the other kind.
+        Ok(()) | Err(Errno::EAGAIN | Errno::EPROTOTYPE) => Err(ListenError::Live(path.into())),
+        Err(Errno::ECONNREFUSED) => fs::remove_file(path).map_err(failed),
+        Err(Errno::ENOENT) => Ok(()),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// Gives a socket its file.
+fn name(socket: &OwnedFd, path: &Path, mode: u32) -> io::Result<SocketFile> {
+    fchmod(socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let made = fs::symlink_metadata(path)?;
+    let file = SocketFile { path: path.into(), device: made.dev(), inode: made.ino() };
+    fs::set_permissions(path, Permissions::from_mode(mode & 0o777))?;
+    Ok(file)
+}
