@@ -4,7 +4,7 @@ use inputs::record::{Batch, Record, Sender, SourceId};
 use inputs::syslog::parse::Parser;
 
 use crate::decide::engine::{Engine, Folded};
-use crate::decide::session::{HostId, Late, Outcome};
+use crate::decide::session::{HostId, Outcome};
 use crate::detect::detect;
 use crate::detect::event::{Event, Peer};
 
@@ -138,14 +138,6 @@ pub fn fold(
             Outcome::Unknown => counts.unknown += 1,
         }
         each(&Seen { record, event: Some(event), folded: Some(folded) }, engine);
-    }
-}
-
-/// Counts what was waiting and is due; `each` sees every such attempt.
-pub fn overdue(engine: &mut Engine, counts: &mut Counts, mut each: impl FnMut(&Late, &Engine)) {
-    while let Some(late) = engine.overdue() {
-        counts.attempts += 1;
-        each(&late, engine);
     }
 }
 

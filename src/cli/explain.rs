@@ -58,11 +58,16 @@ pub fn run(arguments: Arguments, policy: Policy) -> anyhow::Result<ExitCode> {
         fold(&mut engine, &mut source, &batch, &mut counts, |seen, _| {
             number += 1;
             if failed.is_ok() {
-                failed = if arguments.json { print_json(&mut screen, number, seen) } else { print_line(&mut screen, number, seen) };
+                failed = if arguments.json {
+                    print_json(&mut screen, number, seen)
+                } else {
+                    print_line(&mut screen, number, seen)
+                };
             }
         });
         failed?;
         engine.changes.clear();
+        engine.late.clear();
     }
     screen.flush()?;
     Ok(ExitCode::SUCCESS)

@@ -73,8 +73,9 @@ impl std::str::FromStr for LineFormat {
 /// The zone of stamps without one.
 fn zone(name: Option<&str>) -> anyhow::Result<jiff::tz::TimeZone> {
     match name {
-        Some(name) => jiff::tz::TimeZone::get(name)
-            .with_context(|| format!("{name} is not a time zone that this machine knows, such as Europe/Berlin or UTC")),
+        Some(name) => jiff::tz::TimeZone::get(name).with_context(|| {
+            format!("{name} is not a time zone that this machine knows, such as Europe/Berlin or UTC")
+        }),
         None => Ok(jiff::tz::TimeZone::system()),
     }
 }

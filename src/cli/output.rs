@@ -102,8 +102,9 @@ impl Screen {
     /// Prints a table: the first row is its head; columns marked `>` are flushed right.
     pub fn table(&mut self, align: &str, rows: &[Vec<String>]) -> io::Result<()> {
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let widths: Vec<_> =
-            (0..columns).map(|c| rows.iter().filter_map(|row| row.get(c)).map(|t| t.chars().count()).max().unwrap_or(0)).collect();
+        let widths: Vec<_> = (0..columns)
+            .map(|c| rows.iter().filter_map(|row| row.get(c)).map(|t| t.chars().count()).max().unwrap_or(0))
+            .collect();
         for (index, row) in rows.iter().enumerate() {
             let mut line = String::new();
             for (c, cell) in row.iter().enumerate() {

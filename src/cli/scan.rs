@@ -20,7 +20,7 @@ use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
 use crate::decide::session::Outcome;
 use crate::decide::state::{Change, Claim};
-use crate::fold::{Counts, Source, fold, overdue};
+use crate::fold::{Counts, Source, fold};
 
 /// Distinct addresses that are told apart; beyond it `addresses` is a lower bound, and says so.
 const ADDRESSES_MAX: usize = 4_000_000;
@@ -88,8 +88,7 @@ pub fn run(arguments: Arguments, policy: Policy) -> anyhow::Result<ExitCode> {
         done += file.lines.source().size().unwrap_or(0);
     }
     // Nothing more will come: what waits for another line of its connection is decided now.
-    engine.state.sessions.finish();
-    overdue(&mut engine, &mut found.counts, |_, _| {});
+    engine.finish();
     take_changes(&mut engine, &mut found);
     bar.finish_and_clear();
     found.denied.sort_by_key(|(prefix, claim)| (claim.since, *prefix));
@@ -170,13 +169,14 @@ fn scan_batch(engine: &mut Engine, source: &mut Source, batch: &Batch, found: &m
             }
         }
     });
-    overdue(engine, counts, |late, _| {
-        addresses.insert(late.peer);
-    });
     take_changes(engine, found);
 }
 
 fn take_changes(engine: &mut Engine, found: &mut Found) {
+    for late in engine.late.drain(..) {
+        found.counts.attempts += 1;
+        found.addresses.insert(late.peer);
+    }
     for change in engine.changes.drain(..) {
         match change {
             Change::Denied { prefix, claim, .. } => found.denied.push((prefix, claim)),
@@ -193,8 +193,20 @@ fn enforced(claim: &Claim) -> bool {
 }
 
 fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
-    let Counts { lines, records, failures, probes, successes, refused, ignored, unknown, forged, truncated, attempts, .. } =
-        found.counts;
+    let Counts {
+        lines,
+        records,
+        failures,
+        probes,
+        successes,
+        refused,
+        ignored,
+        unknown,
+        forged,
+        truncated,
+        attempts,
+        ..
+    } = found.counts;
     let denied = found.denied.iter().map(|(prefix, claim)| {
         json!({"prefix": prefix, "at": claim.since.to_string(), "class": claim.class, "count": claim.count,
                "until": claim.until.map(|until| until.to_string()), "enforced": enforced(claim)})
@@ -252,8 +264,7 @@ fn users<'a>(
     order.sort_by_key(|index| std::cmp::Reverse(engine.state.users[*index].attempts));
     order.into_iter().filter_map(move |index| {
         let (name, counts) = engine.state.users.get_index(index)?;
-        let mut row =
-            json!({"account": counts.account, "attempts": counts.attempts, "addresses": addresses[index]});
+        let mut row = json!({"account": counts.account, "attempts": counts.attempts, "addresses": addresses[index]});
         super::put_bytes(&mut row, "user", name);
         Some(row)
     })
@@ -304,10 +315,15 @@ fn print_report(engine: &Engine, found: &Found, all: bool) -> anyhow::Result<()>
         }
         screen.table("<<<><<", &rows)?;
         let now = found.denied.iter().filter(|(_, claim)| enforced(claim)).count();
-        writeln!(screen, "\n{} denied over this log, {now} of them in force if it were applied now.", found.denied.len())?;
+        writeln!(
+            screen,
+            "\n{} denied over this log, {now} of them in force if it were applied now.",
+            found.denied.len()
+        )?;
     }
     for (address, user, at) in &found.suspicious {
-        let text = format!("Suspicious login: {} from {address} at {}, after too many failures", printable(user), when(*at));
+        let text =
+            format!("Suspicious login: {} from {address} at {}, after too many failures", printable(user), when(*at));
         writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
     }
     if all {

@@ -6,7 +6,7 @@ use inputs::record::{Record, Timestamp};
 
 use super::policy::{Class, Policy};
 use super::prefix::Prefix;
-use super::session::{HostId, Outcome, Place, Verdict};
+use super::session::{HostId, Late, Outcome, Place, Verdict};
 use super::state::{Change, Claim, Claimant, DENIES_MAX, State, Until, Why};
 use crate::detect::event::{Account, Event};
 
@@ -92,6 +92,8 @@ pub struct Engine {
     pub state: State,
     /// What changed since the caller last took it.
     pub changes: Vec<Change>,
+    /// Attempts that were decided after their line since the caller last took them; they are counted already.
+    pub late: Vec<Late>,
     /// The wall clock, as the last batch or tick told it: what lies before it is not enforced.
     wall: Timestamp,
 }
@@ -111,6 +113,9 @@ impl Engine {
     pub fn record(&mut self, record: &Record<'_>, host: HostId, event: &Event<'_>) -> Folded {
         let at = record.time();
         let place = Place { host, source: record.source, pid: record.pid, at, received: record.received };
+        // What waits is decided before the line that shows its time to be over, however the lines are batched.
+        self.state.sessions.tell(place);
+        self.overdue();
         let verdict = self.state.sessions.fold(place, event);
         let mut classes = Classes::default();
         if let Some(peer) = verdict.peer {
@@ -132,20 +137,28 @@ impl Engine {
         Folded { verdict, classes, host, at }
     }
 
-    /// Counts what was waiting and is due now: call it after each batch. Returns the next such attempt.
-    pub fn overdue(&mut self) -> Option<super::session::Late> {
-        let late = self.state.sessions.expire()?;
-        let user = late.user.as_bytes();
-        let classes = Classes::of(user, Account::Unsaid, &self.policy);
-        self.state.count_user(user, Account::Unsaid, 1);
-        self.count(late.peer, classes, 1, late.at);
-        Some(late)
+    /// Counts what was waiting for another line and is due now, by the clocks of the hosts.
+    fn overdue(&mut self) {
+        while let Some(late) = self.state.sessions.expire() {
+            let user = late.user.as_bytes();
+            let classes = Classes::of(user, Account::Unsaid, &self.policy);
+            self.state.count_user(user, Account::Unsaid, 1);
+            self.count(late.peer, classes, 1, late.at);
+            self.late.push(late);
+        }
+    }
+
+    /// The end of the log: nothing more will come, so what waits for another line is decided now.
+    pub fn finish(&mut self) {
+        self.state.sessions.finish();
+        self.overdue();
     }
 
     /// The wall clock moved on: what is over is released.
     pub fn tick(&mut self, wall: Timestamp) {
         self.wall = wall;
         self.state.sessions.tick(wall);
+        self.overdue();
         while let Some((until, prefix, by)) = self.state.ends.first().copied() {
             if until > wall {
                 break;

@@ -135,13 +135,8 @@ impl Session {
     /// A connection that only offered keys, and of whose end no line told, is worth its attempt in the end.
     fn overdue(&self, key: Key) -> Option<Late> {
         let due = self.offered && !self.succeeded && self.attempts() == 0;
-        let late = |peer| Late {
-            host: host_of(key),
-            source: self.side.source,
-            peer,
-            at: self.last,
-            user: Name::cut(b""),
-        };
+        let late =
+            |peer| Late { host: host_of(key), source: self.side.source, peer, at: self.last, user: Name::cut(b"") };
         self.peer.filter(|_| due).map(late)
     }
 }
@@ -274,7 +269,6 @@ pub struct Sessions {
 impl Sessions {
     /// Folds one event of a known service in.
     pub fn fold(&mut self, place: Place, event: &Event<'_>) -> Verdict {
-        self.tell(place);
         let address = event.peer.address();
         let ignored = Verdict { outcome: Outcome::Ignored, attempts: 0, peer: address, account: event.account };
         match event.kind {
@@ -430,7 +424,8 @@ impl Sessions {
         }
     }
 
-    fn tell(&mut self, place: Place) {
+    /// A line came: moves its host's clock. Then [`Sessions::expire`], then [`Sessions::fold`].
+    pub fn tell(&mut self, place: Place) {
         let index = usize::from(place.host.0);
         if self.clocks.len() <= index {
             self.clocks.resize(index + 1, HostClock::default());
@@ -559,7 +554,8 @@ impl Sessions {
         sessions.sort_by_key(|(_, session)| session.last);
         for (key, session) in sessions {
             let host = host_of(key);
-            let place = Place { host, source: session.side.source, pid: None, at: session.last, received: session.last };
+            let place =
+                Place { host, source: session.side.source, pid: None, at: session.last, received: session.last };
             self.tell(place);
             if let Some(peer) = session.peer
                 && (session.attempts() > 0 || session.succeeded || session.offered)

@@ -106,10 +106,8 @@ pub type Found<'a> = ((Peer<'a>, Option<u16>), &'a [u8]);
 
 /// Reads `ADDR[ port N]` at the start of `text`; returns what follows it.
 pub fn leading(text: &[u8]) -> Option<Found<'_>> {
-    let end = text
-        .iter()
-        .position(|&b| b == b' ')
-        .unwrap_or_else(|| text.len() - usize::from(text.last() == Some(&b':')));
+    let end =
+        text.iter().position(|&b| b == b' ').unwrap_or_else(|| text.len() - usize::from(text.last() == Some(&b':')));
     let (word, rest) = text.split_at(end);
     let Some(after) = rest.strip_prefix(b" port ") else {
         // `192.0.2.1: 11: Bye`: old sshd has no port, and the colon directly behind the address
@@ -168,7 +166,9 @@ mod tests {
         check("::ffff:192.0.2.1", Some("192.0.2.1"));
         check("fe80::1%eth0", Some("fe80::1"));
         check("::", Some("::"));
-        for bad in ["", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.4%eth0", "fe80::1%", "1..2.3", "a.b.c.d", "::g"] {
+        for bad in
+            ["", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.4%eth0", "fe80::1%", "1..2.3", "a.b.c.d", "::g"]
+        {
             check(bad, None);
         }
     }

@@ -34,7 +34,6 @@ pub fn is_sshd(identifier: &[u8]) -> bool {
     }
 }
 
-
 /// What a message of sshd says. `truncated`: its end is missing, and nothing is believed that needs the end.
 pub fn parse(message: &[u8], truncated: bool) -> Event<'_> {
     let message = without_solaris_id(message);
@@ -83,9 +82,8 @@ fn shape(message: &[u8], truncated: bool) -> Event<'_> {
         Some(b'D') => disconnect(message, truncated),
         Some(b'R') => r_shapes(message),
         Some(b'U') => u_shapes(message, truncated),
-        Some(b'm') => after(message, b"maximum authentication attempts exceeded for ").and_then(|rest| {
-            login_tail(rest, truncated, "sshd.max_attempts", Kind::Begun)
-        }),
+        Some(b'm') => after(message, b"maximum authentication attempts exceeded for ")
+            .and_then(|rest| login_tail(rest, truncated, "sshd.max_attempts", Kind::Begun)),
         Some(b'p') => p_shapes(message),
         Some(b'B') => b_shapes(message, truncated),
         Some(b'S') => message.starts_with(b"Starting session: ").then(|| logged_in(message)).flatten(),
@@ -292,19 +290,20 @@ fn invalid_user(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
 fn ended<'a>(rest: &'a [u8], truncated: bool, rule: &'static str) -> Option<Event<'a>> {
     let preauth = rest.ends_with(b" [preauth]");
     let rest = without_preauth(rest);
-    let (named, kind) = if let Some(named) = after(rest, b"invalid user ").or_else(|| after(rest, b"authenticating user ")) {
-        (named, Kind::Begun)
-    } else if let Some(named) = after(rest, b"user ") {
-        (named, Kind::Note)
-    } else {
-        // No login begun. Before OpenSSH 7.4 the same words without a port also ended good sessions.
-        let (from, head) = trailing(rest)?;
-        if !head.is_empty() {
-            return None;
-        }
-        let kind = if preauth || from.1.is_some() { Kind::Probe } else { Kind::Note };
-        return Some(Event::new(kind, rule).from(from));
-    };
+    let (named, kind) =
+        if let Some(named) = after(rest, b"invalid user ").or_else(|| after(rest, b"authenticating user ")) {
+            (named, Kind::Begun)
+        } else if let Some(named) = after(rest, b"user ") {
+            (named, Kind::Note)
+        } else {
+            // No login begun. Before OpenSSH 7.4 the same words without a port also ended good sessions.
+            let (from, head) = trailing(rest)?;
+            if !head.is_empty() {
+                return None;
+            }
+            let kind = if preauth || from.1.is_some() { Kind::Probe } else { Kind::Note };
+            return Some(Event::new(kind, rule).from(from));
+        };
     if truncated {
         return Some(Event::new(kind, rule));
     }
@@ -452,7 +451,8 @@ fn rare(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     }
     if let Some(rest) = after(message, b"refused connect from ") {
         // libwrap: `A`, `H (A)` or `A (A)`; H is a name that its owner chose
-        let text = rest.strip_suffix(b")").and_then(|r| memchr::memrchr(b'(', r).map(|at| &r[at + 1..])).unwrap_or(rest);
+        let text =
+            rest.strip_suffix(b")").and_then(|r| memchr::memrchr(b'(', r).map(|at| &r[at + 1..])).unwrap_or(rest);
         return Some(Event::new(Kind::Refused, "sshd.libwrap").from((peer(text), None)));
     }
     if message.starts_with(b"reverse mapping checking getaddrinfo for ") {
