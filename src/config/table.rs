@@ -327,11 +327,17 @@ const DENYHOSTS: [(&str, &str, &str); 9] = [
     ("work_dir", "state_dir", ""),
 ];
 
-/// What was meant by an unknown key: DenyHosts' name for it, one that is written much alike, or the same one elsewhere.
+/// What was meant by an unknown key: DenyHosts' name for it, the same key elsewhere, or one that is
+/// written much alike.
 fn meant(key: &str, table: &str) -> String {
     let key = key.to_lowercase();
     if let Some((_, ours, owner)) = DENYHOSTS.iter().find(|(theirs, ..)| *theirs == key) {
         return format!("DenyHosts' key of that name is now `{ours}` {}", place(owner));
+    }
+    let owners = TABLES.iter().filter(|(_, keys)| keys.contains(&key.as_str()));
+    let owners: Vec<String> = owners.map(|(owner, _)| place(owner)).collect();
+    if !owners.is_empty() {
+        return format!("it belongs {}", owners.join(" or "));
     }
     let mut nearest: Option<(usize, &str)> = None;
     for known in keys_of(table) {
@@ -342,9 +348,6 @@ fn meant(key: &str, table: &str) -> String {
     }
     if let Some((_, known)) = nearest {
         return format!("did you mean `{known}`?");
-    }
-    if let Some((owner, _)) = TABLES.iter().find(|(_, keys)| keys.contains(&key.as_str())) {
-        return format!("it belongs {}", place(owner));
     }
     format!("known there: {}", keys_of(table).join(", "))
 }
