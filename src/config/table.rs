@@ -334,9 +334,10 @@ fn meant(key: &str, table: &str) -> String {
     if let Some((_, ours, owner)) = DENYHOSTS.iter().find(|(theirs, ..)| *theirs == key) {
         return format!("DenyHosts' key of that name is now `{ours}` {}", place(owner));
     }
-    let owners = TABLES.iter().filter(|(_, keys)| keys.contains(&key.as_str()));
+    // Not this table: there the key is right but for its capitals.
+    let owners = TABLES.iter().filter(|(owner, keys)| *owner != table && keys.contains(&key.as_str()));
     let owners: Vec<String> = owners.map(|(owner, _)| place(owner)).collect();
-    if !owners.is_empty() {
+    if !owners.is_empty() && !keys_of(table).contains(&key.as_str()) {
         return format!("it belongs {}", owners.join(" or "));
     }
     let mut nearest: Option<(usize, &str)> = None;
