@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, shown: &str) {
-        let got = parse(text).map_or_else(|bad| bad.to_string(), |duration| show(duration));
+        let got = parse(text).map_or_else(|bad| bad.to_string(), show);
         assert_eq!(got, shown, "{text}");
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::decide::allow::BadEntry;
 
-/// How many problems are shown; of the others, their number.
+/// How many problems are shown.
 const SHOWN_MAX: usize = 50;
 
 /// Why there is no configuration.
@@ -28,7 +28,7 @@ pub enum ConfigError {
 fn shown(problems: &[Problem]) -> String {
     let mut lines: Vec<String> = problems.iter().take(SHOWN_MAX).map(Problem::to_string).collect();
     if problems.len() > SHOWN_MAX {
-        lines.push(format!("and {} more problems", problems.len() - SHOWN_MAX));
+        lines.push("and more; mend these first".to_owned());
     }
     lines.join("\n")
 }

@@ -270,10 +270,10 @@ fn syslog<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Syslog> {
     if listen.address().is_none() {
         reader.unsuited(table, &["from"], "for a unix socket: its permissions (socket_mode) say who may send");
     } else {
-        reader.unsuited(table, &["socket_mode"], "but for a unix socket");
+        reader.unsuited(table, &["socket_mode"], "except for a unix socket");
     }
     if !matches!(listen, Listen::Udp(_)) {
-        reader.unsuited(table, &["trust_network"], "but for UDP, where a sender's address can be made up");
+        reader.unsuited(table, &["trust_network"], "except for UDP, where a sender's address can be made up");
     }
     if !listen.is_stream() {
         reader.unsuited(table, &["max_connections", "max_per_sender", "idle_timeout"], "without connections");

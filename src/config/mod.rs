@@ -85,6 +85,17 @@ pub enum Backend {
     Stdout,
 }
 
+impl Backend {
+    /// Its name in the configuration and in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Backend::Nftables => "nftables",
+            Backend::HostsDeny => "hosts.deny",
+            Backend::Stdout => "stdout",
+        }
+    }
+}
+
 /// Settings of nftables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nftables {

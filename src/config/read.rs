@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::error::{ConfigError, Problem, What};
-use super::table::{Reader, Table, shorten};
+use super::table::{PROBLEMS_MAX, Reader, Table, shorten};
 use super::{Backend, Backends, Config, Decide, Deny, HostsDeny, Nftables, input, values};
 use crate::decide::allow::AllowList;
 use crate::decide::policy::{Class, Policy};
@@ -34,7 +34,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         return if problems.is_empty() { Ok(config) } else { Err(ConfigError::Wrong(problems)) };
     }
     // What stands behind a mistake of syntax may mean anything: no word on keys before it is mended.
-    for error in errors {
+    for error in errors.into_iter().take(PROBLEMS_MAX) {
         let at = error.span().map_or(0, |span| span.start);
         let line = text.lines().nth(reader.line(at) - 1).unwrap_or_default();
         reader.problem(at, What::Syntax(syntax(line, error.message())));
@@ -95,11 +95,16 @@ fn decide<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Decide {
         policy.restricted.extend(users_of(reader, &table, file));
     }
 
-    let allow_one = |value| {
+    // Each entry on its own for its message and line, then all at once: a list merges whenever one is added.
+    let entry = |value| {
         let text = values::text(value)?;
-        policy.allow.add(text).map(|_| text.to_owned()).map_err(|bad| bad.problem.to_string())
+        AllowList::of([text].into_iter()).map(|_| text.to_owned()).map_err(|bad| bad.problem.to_string())
     };
-    let allow = reader.list(&table, "allow", allow_one).unwrap_or_default();
+    let allow = reader.list(&table, "allow", entry).unwrap_or_default();
+    match AllowList::of(allow.iter().map(String::as_str)) {
+        Ok(list) => policy.allow = list,
+        Err(full) => reader.wrong(&table, "allow", full.problem.to_string()),
+    }
     let allow_file = reader.optional(&table, "allow_file", values::path);
     if let Some(file) = &allow_file {
         let more = allowed_of(reader, &table, file);

@@ -12,6 +12,10 @@ use super::error::{Problem, What, place};
 /// The longest value that a message quotes, in characters.
 const FOUND_MAX: usize = 60;
 
+/// How many problems of a configuration are kept: finding the line of each is a walk through the file, and
+/// somebody will name a log file of a hundred thousand lines as his configuration.
+pub(super) const PROBLEMS_MAX: usize = 200;
+
 /// Reads one file.
 pub(super) struct Reader<'a> {
     file: &'a Path,
@@ -222,13 +226,18 @@ impl<'a> Reader<'a> {
 
     /// Reports a problem at a byte of the file.
     pub(super) fn problem(&mut self, at: usize, what: What) {
+        if self.problems.len() >= PROBLEMS_MAX {
+            return;
+        }
         let line = self.line(at);
         self.problems.push(Problem { file: self.file.to_owned(), line, what });
     }
 
     /// Reports a problem in a file that the configuration names.
     pub(super) fn problem_elsewhere(&mut self, file: &Path, line: usize, what: What) {
-        self.problems.push(Problem { file: PathBuf::from(file), line, what });
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(Problem { file: PathBuf::from(file), line, what });
+        }
     }
 
     /// The line, from 1, that holds the byte `at`.
@@ -318,11 +327,18 @@ const DENYHOSTS: [(&str, &str, &str); 9] = [
     ("work_dir", "state_dir", ""),
 ];
 
-/// What was meant by an unknown key: DenyHosts' name for it, one that is written much alike, or the same one elsewhere.
+/// What was meant by an unknown key: DenyHosts' name for it, the same key elsewhere, or one that is
+/// written much alike.
 fn meant(key: &str, table: &str) -> String {
     let key = key.to_lowercase();
     if let Some((_, ours, owner)) = DENYHOSTS.iter().find(|(theirs, ..)| *theirs == key) {
-        return format!("what DenyHosts called so is `{ours}` {}", place(owner));
+        return format!("DenyHosts' key of that name is now `{ours}` {}", place(owner));
+    }
+    // Not this table: there the key is right but for its capitals.
+    let owners = TABLES.iter().filter(|(owner, keys)| *owner != table && keys.contains(&key.as_str()));
+    let owners: Vec<String> = owners.map(|(owner, _)| place(owner)).collect();
+    if !owners.is_empty() && !keys_of(table).contains(&key.as_str()) {
+        return format!("it belongs {}", owners.join(" or "));
     }
     let mut nearest: Option<(usize, &str)> = None;
     for known in keys_of(table) {
@@ -333,9 +349,6 @@ fn meant(key: &str, table: &str) -> String {
     }
     if let Some((_, known)) = nearest {
         return format!("did you mean `{known}`?");
-    }
-    if let Some((owner, _)) = TABLES.iter().find(|(_, keys)| keys.contains(&key.as_str())) {
-        return format!("it belongs {}", place(owner));
     }
     format!("known there: {}", keys_of(table).join(", "))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::duration::show;
-use super::{Backend, Backends, Config, FirstRead, Input, Source, values};
+use super::{Backends, Config, FirstRead, Input, Source, values};
 use crate::decide::policy::Class;
 
 /// A `String` that is written to cannot fail.
@@ -106,17 +106,6 @@ fn input(out: &mut String, input: &Input) {
                 key(out, "trust_network", syslog.trust_network.to_string());
             }
             key(out, "unwrap_imfile", syslog.unwrap_imfile.to_string());
-        }
-    }
-}
-
-impl Backend {
-    /// Its name in the configuration and in output.
-    pub fn name(self) -> &'static str {
-        match self {
-            Backend::Nftables => "nftables",
-            Backend::HostsDeny => "hosts.deny",
-            Backend::Stdout => "stdout",
         }
     }
 }

@@ -129,6 +129,16 @@ impl AllowList {
         (list, bad)
     }
 
+    /// A list of these entries; the first that is none, or that finds it full, is named.
+    pub fn of<'a>(entries: impl Iterator<Item = &'a str>) -> Result<Self, BadEntry> {
+        let mut list = AllowList::default();
+        for entry in entries.map(str::trim) {
+            list.push(entry, parse_entry(entry)?)?;
+        }
+        list.merge();
+        Ok(list)
+    }
+
     /// Adds an entry. `Ok(false)`: an entry that means the same was there already.
     pub fn add(&mut self, entry: &str) -> Result<bool, BadEntry> {
         let text = entry.trim();
@@ -452,6 +462,7 @@ mod tests {
             b"# office\n192.0.2.[6-23]  # desks\n\n  198.51.100.0/25\r\n2001:db8::/64\n198.51.100.128/25 # \xff\n",
         );
         assert_eq!(bad, []);
+        assert_eq!(AllowList::of(list.entries()).as_ref(), Ok(&list));
         let allowed = |address: &str| list.contains(address.parse().unwrap());
         for address in
             ["192.0.2.6", "192.0.2.23", "::ffff:192.0.2.7", "198.51.100.255", "2001:db8::ffff:ffff:ffff:ffff"]
