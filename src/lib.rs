@@ -6,3 +6,4 @@ pub mod decide;
 pub mod deny;
 pub mod detect;
 pub mod fold;
+pub mod store;

@@ -123,14 +123,14 @@ impl Engine {
             if verdict.attempts > 0 {
                 classes = Classes::of(user, verdict.account, &self.policy);
                 self.state.count_user(user, verdict.account, verdict.attempts);
-                self.count(peer, classes, verdict.attempts, at);
+                self.count(peer, host, classes, verdict.attempts, at);
             }
             match verdict.outcome {
                 Outcome::Probe => {
                     classes = Classes::probe();
-                    self.count(peer, classes, 1, at);
+                    self.count(peer, host, classes, 1, at);
                 }
-                Outcome::Success => self.success(peer, user, at),
+                Outcome::Success => self.success(peer, user, host, at),
                 _ => {}
             }
         }
@@ -143,7 +143,7 @@ impl Engine {
             let user = late.user.as_bytes();
             let classes = Classes::of(user, Account::Unsaid, &self.policy);
             self.state.count_user(user, Account::Unsaid, 1);
-            self.count(late.peer, classes, 1, late.at);
+            self.count(late.peer, late.host, classes, 1, late.at);
             self.late.push(late);
         }
     }
@@ -198,7 +198,7 @@ impl Engine {
         }
         let cleared: Vec<_> = self.state.tallies.iter().map(|(p, _)| *p).filter(|p| counted(p)).collect();
         for prefix in cleared {
-            self.change(Change::Counted { prefix, tally: None });
+            self.forget(prefix);
         }
         released
     }
@@ -217,11 +217,11 @@ impl Engine {
         let served = by == Claimant::Policy && why == Why::Expired;
         let times = if served { known.saturating_add(1) } else { known };
         self.change(Change::Released { prefix, by, at, why, times });
-        self.change(Change::Counted { prefix, tally: None });
+        self.forget(prefix);
     }
 
     /// Counts attempts from an address and judges its prefix.
-    fn count(&mut self, peer: IpAddr, classes: Classes, attempts: u32, at: Timestamp) {
+    fn count(&mut self, peer: IpAddr, host: HostId, classes: Classes, attempts: u32, at: Timestamp) {
         let bits = if peer.is_ipv4() { self.policy.ipv4_bits } else { self.policy.ipv6_bits };
         let prefix = Prefix::of(peer, bits);
         let allowed = self.policy.allow.contains(peer);
@@ -237,14 +237,29 @@ impl Engine {
             let last = u32::try_from(at.secs()).unwrap_or(0);
             tally.last[class as usize] = tally.last[class as usize].max(last);
         }
+        let aged = tally.counts;
         let tally = *tally;
+        if self.policy.reset_on_success {
+            self.share(prefix, host, classes, attempts, aged);
+        }
         if let Some(prefix) = evicted {
-            self.changes.push(Change::Counted { prefix, tally: None });
+            self.forget(prefix);
         }
         self.changes.push(Change::Counted { prefix, tally: Some(tally) });
         if !allowed {
             self.judge(prefix, &tally, classes, at);
         }
+    }
+
+    /// Remembers which origin host the attempts came from: only those may a good login there clear.
+    fn share(&mut self, prefix: Prefix, host: HostId, classes: Classes, attempts: u32, counts: [u32; 5]) {
+        let mut share = self.state.shares.get(&(prefix, host)).copied().unwrap_or_default();
+        for class in classes.iter() {
+            let class = class as usize;
+            // A count that was begun anew because of its age leaves nothing of older shares.
+            share[class] = share[class].saturating_add(attempts).min(counts[class]);
+        }
+        self.change(Change::Shared { prefix, host: Some(host), counts: share });
     }
 
     /// Denies a prefix whose count exceeds its threshold, at the moment of the record that made it so.
@@ -270,7 +285,7 @@ impl Engine {
         self.change(Change::Denied { prefix, by: Claimant::Policy, claim });
     }
 
-    fn success(&mut self, peer: IpAddr, user: &[u8], at: Timestamp) {
+    fn success(&mut self, peer: IpAddr, user: &[u8], host: HostId, at: Timestamp) {
         let bits = if peer.is_ipv4() { self.policy.ipv4_bits } else { self.policy.ipv6_bits };
         let prefix = Prefix::of(peer, bits);
         // A deny that was over by then has cleared the counts: nothing to suspect.
@@ -280,8 +295,13 @@ impl Engine {
             self.changes.push(Change::Suspicious { address: peer, user: user.to_vec(), at });
         }
         tally.successes = tally.successes.saturating_add(1);
-        if self.policy.reset_on_success {
-            tally.counts = [0; 5];
+        if self.policy.reset_on_success
+            && let Some(share) = self.state.shares.get(&(prefix, host)).copied()
+        {
+            for (count, share) in tally.counts.iter_mut().zip(share) {
+                *count = count.saturating_sub(share);
+            }
+            self.change(Change::Shared { prefix, host: Some(host), counts: [0; 5] });
         }
         self.change(Change::Counted { prefix, tally: Some(tally) });
     }
@@ -296,6 +316,14 @@ impl Engine {
             .collect();
         for (by, until) in over {
             self.release(prefix, by, until, Why::Expired);
+        }
+    }
+
+    /// Clears all counts of a prefix.
+    fn forget(&mut self, prefix: Prefix) {
+        self.change(Change::Counted { prefix, tally: None });
+        if self.policy.reset_on_success || !self.state.shares.is_empty() {
+            self.change(Change::Shared { prefix, host: None, counts: [0; 5] });
         }
     }
 

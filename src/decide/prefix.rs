@@ -48,6 +48,20 @@ impl Prefix {
         Prefix { bytes: masked.to_be_bytes(), len }
     }
 
+    /// Its 17 bytes: 16 of address, one of length. Sorted as bytes they are sorted as prefixes.
+    pub fn to_bytes(&self) -> [u8; 17] {
+        let mut all = [0; 17];
+        all[..16].copy_from_slice(&self.bytes);
+        all[16] = self.len;
+        all
+    }
+
+    /// What [`Prefix::to_bytes`] gave; `None` for anything else.
+    pub fn from_bytes(all: &[u8]) -> Option<Self> {
+        let (bytes, len) = (all.get(..16)?.try_into().ok()?, *all.get(16)?);
+        (all.len() == 17 && len <= 128).then_some(Prefix { bytes, len })
+    }
+
     /// Whether it is of IPv4.
     pub fn is_ipv4(&self) -> bool {
         self.len >= 96 && self.bytes[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]

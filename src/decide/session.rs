@@ -534,6 +534,11 @@ impl Sessions {
         keys.into_iter().map(|key| (key, self.map.get(&key).cloned())).collect()
     }
 
+    /// Marks sessions as changed again: what was taken could not be kept.
+    pub fn put_back_changes(&mut self, keys: impl Iterator<Item = Key>) {
+        self.dirty.extend(keys);
+    }
+
     /// The PAM lines that still wait.
     pub fn waiting(&self) -> impl Iterator<Item = &Late> {
         self.waiting.iter()

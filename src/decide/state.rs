@@ -106,6 +106,15 @@ pub enum Change {
         /// All of them as they are now; `None` = forgotten.
         tally: Option<Tally>,
     },
+    /// How much of a prefix' counts came from one origin host; kept only where a success may clear it.
+    Shared {
+        /// Whose.
+        prefix: Prefix,
+        /// Of which host; `None` = all hosts' shares are gone.
+        host: Option<HostId>,
+        /// The share as it is now.
+        counts: [u32; 5],
+    },
     /// A prefix is denied.
     Denied {
         /// Which.
@@ -153,6 +162,8 @@ pub struct UserCounts {
 pub struct State {
     /// Failures per prefix.
     pub tallies: Tallies,
+    /// How much of the counts came from which origin host; empty unless `reset_on_success`.
+    pub shares: BTreeMap<(Prefix, HostId), [u32; 5]>,
     /// What is denied.
     pub denies: BTreeMap<Prefix, Deny>,
     /// When claims end, soonest first.
@@ -182,6 +193,16 @@ impl State {
             Change::Counted { prefix, tally: Some(tally) } => *self.tallies.entry(*prefix, policy).0 = *tally,
             Change::Counted { prefix, tally: None } => {
                 self.tallies.remove(prefix);
+            }
+            Change::Shared { prefix, host: Some(host), counts } => {
+                self.shares.insert((*prefix, *host), *counts);
+            }
+            Change::Shared { prefix, host: None, .. } => {
+                let all = (*prefix, HostId(0))..=(*prefix, HostId(u16::MAX));
+                let keys: Vec<_> = self.shares.range(all).map(|(key, _)| *key).collect();
+                for key in keys {
+                    self.shares.remove(&key);
+                }
             }
             Change::Denied { prefix, by, claim } => {
                 let deny = self.denies.entry(*prefix).or_default();
