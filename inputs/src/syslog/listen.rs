@@ -124,7 +124,6 @@ pub enum ListenError {
 }
 
 /// A listener that has its socket.
-#[derive(Debug)]
 pub struct Bound<C> {
     socket: Socket,
     /// Dropped after the socket.
@@ -132,7 +131,6 @@ pub struct Bound<C> {
     shared: Shared<C>,
 }
 
-#[derive(Debug)]
 enum Socket {
     Datagram(Datagrams),
     Tcp(TcpListener),
@@ -140,7 +138,7 @@ enum Socket {
 }
 
 /// What the tasks of a listener share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Shared<C> {
     options: Arc<Options>,
     counters: Arc<Counters>,

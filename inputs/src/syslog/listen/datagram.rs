@@ -14,7 +14,6 @@ use tokio::io::Interest;
 use tokio::net::{UdpSocket, UnixDatagram};
 
 /// A datagram socket and how to read it.
-#[derive(Debug)]
 pub(super) struct Datagrams {
     socket: Socket,
     /// The kernel's count of dropped datagrams, as of the last one that told it.
@@ -23,7 +22,6 @@ pub(super) struct Datagrams {
     control: Vec<u8>,
 }
 
-#[derive(Debug)]
 enum Socket {
     Udp(UdpSocket),
     Unix(UnixDatagram),
