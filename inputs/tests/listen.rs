@@ -1,5 +1,7 @@
 //! Listeners on real sockets: loopback and temporary unix paths. Waits are bounded, nothing sleeps.
 
+#![allow(clippy::disallowed_methods, reason = "meant for detect and decide: tests read files")]
+
 use inputs::record::{Batch, LINE_MAX, Sender, SourceId, Timestamp};
 use inputs::syslog::listen::{Counters, Listen, ListenError, Options, bind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -217,17 +219,25 @@ async fn tcp_limits_connections() {
 }
 
 #[tokio::test]
-async fn tcp_limits_connections_of_one_sender_and_refuses_strangers() {
-    for options in [
-        Options { max_per_sender: 0, ..options() },
-        Options { from: vec![("192.0.2.0".parse().unwrap(), 24)], ..options() },
-    ] {
-        let running = start(&tcp(), options);
-        let mut client = TcpStream::connect(running.address.unwrap()).await.unwrap();
-        assert_eq!(bounded(client.read(&mut [0; 1])).await.unwrap(), 0);
-        let counters = running.stop().await;
-        assert!(is(&counters.refused, 1) && is(&counters.connections, 0));
-    }
+async fn tcp_limits_connections_of_one_sender() {
+    let mut running = start(&tcp(), Options { max_per_sender: 1, ..options() });
+    let mut first = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    first.write_all(b"<86>x\n").await.unwrap();
+    running.check(&["<86>x"], Sender::Peer(LOOPBACK)).await;
+    let mut second = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    assert_eq!(bounded(second.read(&mut [0; 1])).await.unwrap(), 0);
+    let counters = running.stop().await;
+    assert!(is(&counters.refused, 1) && is(&counters.connections, 1));
+}
+
+#[tokio::test]
+async fn tcp_refuses_strangers() {
+    let from = vec![("192.0.2.0".parse().unwrap(), 24)];
+    let running = start(&tcp(), Options { from, ..options() });
+    let mut client = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    assert_eq!(bounded(client.read(&mut [0; 1])).await.unwrap(), 0);
+    let counters = running.stop().await;
+    assert!(is(&counters.refused, 1) && is(&counters.connections, 0));
 }
 
 #[tokio::test]
