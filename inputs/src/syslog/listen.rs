@@ -53,7 +53,7 @@ impl fmt::Display for Listen {
 pub struct Options {
     /// Which configured input the batches are of.
     pub source: SourceId,
-    /// Networks whose messages are taken, as address and prefix length; empty = any. Of no meaning on unix sockets.
+    /// Networks whose messages are taken, as address and prefix length; empty = any. Known users of unix sockets are taken all the same.
     pub from: Vec<(IpAddr, u8)>,
     /// Receive buffer to ask of the kernel for datagrams, in bytes. Without CAP_NET_ADMIN it gives `net.core.rmem_max` at most.
     pub rcvbuf: usize,
@@ -211,8 +211,12 @@ impl<C: Clock> Shared<C> {
 
     /// Whether `from` lets a sender in.
     fn allowed(&self, sender: Sender) -> bool {
-        let Sender::Peer(address) = sender else { return true };
-        self.options.from.is_empty() || self.options.from.iter().any(|network| contains(*network, address))
+        let from = &self.options.from;
+        match sender {
+            Sender::Uid(_) => true,
+            Sender::Peer(address) => from.is_empty() || from.iter().any(|network| contains(*network, address)),
+            Sender::Unknown => from.is_empty(),
+        }
     }
 }
 

@@ -24,6 +24,9 @@ const PID_MAX: usize = 32;
 /// The longest host name, in bytes (RFC 5424, section 6).
 const HOST_MAX: usize = 255;
 
+/// The longest process id of RFC 5424, in bytes.
+const PROCID_MAX: usize = 128;
+
 /// The greatest priority: facility 23, severity 7.
 const PRI_MAX: u16 = 191;
 
@@ -102,6 +105,7 @@ impl Parser {
         }?;
         if self.unwrap
             && let Some(inner) = self.syslog(outer.message, reference)
+            && !inner.identifier.is_empty()
         {
             return Some(inner);
         }
@@ -176,7 +180,7 @@ impl Parser {
         };
         let (host, rest) = field(rest, HOST_MAX)?;
         let (identifier, rest) = field(rest, TAG_MAX)?;
-        let (pid, rest) = field(rest, 128)?;
+        let (pid, rest) = field(rest, PROCID_MAX)?;
         let (_, rest) = field(rest, TAG_MAX)?;
         let rest = after_structured_data(rest)?;
         // rsyslog's template puts a blank before a message that begins with one already.

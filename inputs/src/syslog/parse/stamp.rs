@@ -24,7 +24,8 @@ pub(super) type Stamp = (Timestamp, usize);
 pub(super) struct Stamps {
     zone: TimeZone,
     traditional: Option<Minute>,
-    rfc3339: ([u8; 16], i64),
+    /// `yyyy-mm-ddThh:mm` as of UTC, and the second at which it begins.
+    rfc3339: Option<([u8; 16], i64)>,
 }
 
 /// A minute of a stamp without year.
@@ -41,7 +42,7 @@ struct Minute {
 impl Stamps {
     /// Reads stamps without zone as of `zone`.
     pub(super) fn new(zone: TimeZone) -> Self {
-        Stamps { zone, traditional: None, rfc3339: ([0; 16], 0) }
+        Stamps { zone, traditional: None, rfc3339: None }
     }
 
     /// `Mon dd hh:mm:ss`, with a fraction of the second where there is one (`.123`).
@@ -71,13 +72,15 @@ impl Stamps {
             return None;
         }
         let second = below(two(line.get(17..19)?)?, 60)?;
-        if self.rfc3339.0 != *text {
-            self.rfc3339 = (*text, TimeZone::UTC.to_timestamp(civil_minute(text)?).ok()?.as_second());
-        }
+        let minute = match self.rfc3339 {
+            Some((known, minute)) if known == *text => minute,
+            _ => TimeZone::UTC.to_timestamp(civil_minute(text)?).ok()?.as_second(),
+        };
+        self.rfc3339 = Some((*text, minute));
         let (micros, len) = fraction(&line[19..])?;
         let end = 19 + len;
         let start = match offset(&line[end..]) {
-            Some((offset, len)) => return Some((at(self.rfc3339.1 - offset, second, micros)?, end + len)),
+            Some((offset, len)) => return Some((at(minute - offset, second, micros)?, end + len)),
             None if matches!(line.get(end), None | Some(b' ')) => local(civil_minute(text)?, &self.zone)?,
             None => return None,
         };

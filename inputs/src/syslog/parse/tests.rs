@@ -227,6 +227,7 @@ fn refuses_what_is_no_header() {
     refused(b"\xff\xfe\xfd");
     refused(b"Nov \xff1 23:52:48 b sshd[9]: x");
     refused("<86>1");
+    refused("<86>1 \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0:00Z b sshd 9 - - x");
     refused("<86>1 ");
     refused("<86>1 - b sshd");
     refused("<86>2 2026-11-21T23:52:53Z b sshd 9 - - x");
@@ -355,6 +356,9 @@ fn unwraps_only_on_demand_and_only_once() {
     parser.unwrap(true);
     let unwrapped = "web1 sshd 1 2026-11-21T23:26:32Z | Nov 20 10:00:00 c su[2]: x";
     assert_eq!(read(&mut parser, line, RECEIVED), unwrapped);
+    // An inner stamp without a program is no header.
+    let stamped = "b app 9 2026-11-21T23:52:48Z | Nov 20 10:00:00 something happened";
+    assert_eq!(read(&mut parser, b"Nov 21 23:52:48 b app[9]: Nov 20 10:00:00 something happened", RECEIVED), stamped);
     let plain = "b sshd 9 2026-11-21T23:52:48Z | sshd[1]: x";
     assert_eq!(read(&mut parser, b"Nov 21 23:52:48 b sshd[9]: sshd[1]: x", RECEIVED), plain);
 }
