@@ -5,7 +5,7 @@
 //!
 //! RFC 5424 is read here too: its grammar is forty lines, and `syslog_loose` wants text (hostile user names
 //! are raw bytes), trims the message and collects structured data that nobody reads. `syslog_loose` is asked
-//! only about the stamps of odd dialects; see [`dialect`].
+//! only about the stamps of odd dialects (`parse/dialect.rs`).
 //!
 //! It does not multiply `message repeated N times: […]`, and believes nothing: any program can write any tag.
 
