@@ -12,9 +12,8 @@ pub const BATCH_MAX: usize = 1000;
 /// How many bytes a batch holds before it is full; the frame that fills it is kept whole.
 pub const BATCH_BYTES: usize = 256 * 1024;
 
-/// How many digits an octet count has at most. The count's own limit, [`LINE_MAX`] does not bound it: rsyslog's
-/// and syslog-ng's maxima can be raised to 64 KiB and more, and a frame that is too long must be skipped, not
-/// taken for a line that ends at the next LF.
+/// How many digits an octet count has at most. More than [`LINE_MAX`] needs: senders' own maxima can
+/// be raised to 64 KiB and more, and a frame that is too long must be skipped, not taken for a line that ends at the next LF.
 const COUNT_DIGITS_MAX: usize = 5;
 
 /// Cuts one stream.

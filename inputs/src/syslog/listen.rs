@@ -53,7 +53,7 @@ impl fmt::Display for Listen {
 pub struct Options {
     /// Which configured input the batches are of.
     pub source: SourceId,
-    /// Networks whose messages are taken, as address and prefix length; empty = any. Of no meaning on unix sockets.
+    /// Networks whose messages are taken, as address and prefix length; empty = any. Known users of unix sockets are taken all the same.
     pub from: Vec<(IpAddr, u8)>,
     /// Receive buffer to ask of the kernel for datagrams, in bytes. Without CAP_NET_ADMIN it gives `net.core.rmem_max` at most.
     pub rcvbuf: usize,
@@ -124,7 +124,6 @@ pub enum ListenError {
 }
 
 /// A listener that has its socket.
-#[derive(Debug)]
 pub struct Bound<C> {
     socket: Socket,
     /// Dropped after the socket.
@@ -132,7 +131,6 @@ pub struct Bound<C> {
     shared: Shared<C>,
 }
 
-#[derive(Debug)]
 enum Socket {
     Datagram(Datagrams),
     Tcp(TcpListener),
@@ -140,7 +138,7 @@ enum Socket {
 }
 
 /// What the tasks of a listener share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Shared<C> {
     options: Arc<Options>,
     counters: Arc<Counters>,
@@ -213,8 +211,12 @@ impl<C: Clock> Shared<C> {
 
     /// Whether `from` lets a sender in.
     fn allowed(&self, sender: Sender) -> bool {
-        let Sender::Peer(address) = sender else { return true };
-        self.options.from.is_empty() || self.options.from.iter().any(|network| contains(*network, address))
+        let from = &self.options.from;
+        match sender {
+            Sender::Uid(_) => true,
+            Sender::Peer(address) => from.is_empty() || from.iter().any(|network| contains(*network, address)),
+            Sender::Unknown => from.is_empty(),
+        }
     }
 }
 

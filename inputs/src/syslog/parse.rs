@@ -5,7 +5,7 @@
 //!
 //! RFC 5424 is read here too: its grammar is forty lines, and `syslog_loose` wants text (hostile user names
 //! are raw bytes), trims the message and collects structured data that nobody reads. `syslog_loose` is asked
-//! only about the stamps of odd dialects; see [`dialect`].
+//! only about the stamps of odd dialects (`parse/dialect.rs`).
 //!
 //! It does not multiply `message repeated N times: […]`, and believes nothing: any program can write any tag.
 
@@ -23,6 +23,9 @@ const PID_MAX: usize = 32;
 
 /// The longest host name, in bytes (RFC 5424, section 6).
 const HOST_MAX: usize = 255;
+
+/// The longest process id of RFC 5424, in bytes.
+const PROCID_MAX: usize = 128;
 
 /// The greatest priority: facility 23, severity 7.
 const PRI_MAX: u16 = 191;
@@ -91,6 +94,7 @@ impl Parser {
         }
     }
 
+    #[inline]
     fn header<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
         let outer = match self.format {
             Format::Message => None,
@@ -101,6 +105,7 @@ impl Parser {
         }?;
         if self.unwrap
             && let Some(inner) = self.syslog(outer.message, reference)
+            && !inner.identifier.is_empty()
         {
             return Some(inner);
         }
@@ -120,6 +125,7 @@ impl Parser {
     }
 
     /// metalog or syslog: a host does not begin with a bracket, so they cannot be confused.
+    #[inline]
     fn plain<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
         match line.get(16) {
             Some(b'[') => self.metalog(line, reference).or_else(|| self.syslog(line, reference)),
@@ -139,6 +145,7 @@ impl Parser {
         Some(Header { event: Some(event), identifier: &rest[..end], message, ..Header::default() })
     }
 
+    #[inline]
     fn syslog<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
         let Some((b'<', _)) = line.split_first() else { return self.stamped(line, reference) };
         let rest = after_priority(line)?;
@@ -150,13 +157,15 @@ impl Parser {
     }
 
     /// A stamp, then a host or none, then a tag or none.
+    #[inline]
     fn stamped<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
         let stamp = match line.first()? {
             b'0'..=b'9' => self.stamps.rfc3339(line),
             _ => self.stamps.traditional(line, reference),
         };
+        let stamp = stamp.and_then(|(event, len)| Some((event, line[len..].strip_prefix(b" ")?)));
         let (event, rest) = match stamp {
-            Some((event, len)) => (event, line[len..].strip_prefix(b" ")?),
+            Some(stamp) => stamp,
             None => dialect::stamp(line, reference, &self.stamps)?,
         };
         Some(Header { event: Some(event), ..host_and_tag(rest) })
@@ -171,7 +180,7 @@ impl Parser {
         };
         let (host, rest) = field(rest, HOST_MAX)?;
         let (identifier, rest) = field(rest, TAG_MAX)?;
-        let (pid, rest) = field(rest, 128)?;
+        let (pid, rest) = field(rest, PROCID_MAX)?;
         let (_, rest) = field(rest, TAG_MAX)?;
         let rest = after_structured_data(rest)?;
         // rsyslog's template puts a blank before a message that begins with one already.
@@ -200,25 +209,35 @@ fn after_priority(line: &[u8]) -> Option<&[u8]> {
 }
 
 /// Splits what follows a stamp. A first word that is a tag means that there is no host (busybox, glibc's /dev/log).
+#[inline]
 fn host_and_tag(rest: &[u8]) -> Header<'_> {
-    if let Some(header) = tagged(rest) {
-        return header;
-    }
-    let end = memchr::memchr(b' ', &rest[..rest.len().min(HOST_MAX + 1)]);
     let bare = Header { message: rest, ..Header::default() };
-    let Some(end) = end.filter(|&end| end > 0) else { return bare };
-    let (host, rest) = (nil(&rest[..end]), &rest[end + 1..]);
-    match tagged(rest) {
+    let name = name_len(rest);
+    let end = match rest.get(name) {
+        // Nearly always: a word without colon and bracket.
+        Some(b' ') => name,
+        _ => match (tagged(rest), memchr::memchr(b' ', &rest[..rest.len().min(HOST_MAX + 1)])) {
+            (Some(header), _) => return header,
+            (None, Some(end)) => end,
+            (None, None) => return bare,
+        },
+    };
+    if end == 0 {
+        return bare;
+    }
+    let (host, after) = (nil(&rest[..end]), &rest[end + 1..]);
+    match tagged(after) {
         Some(header) => Header { host, ..header },
         // BSD and busybox speak of the line before without a host or with one.
-        None if bare.message.starts_with(b"last message repeated ") || bare.message.starts_with(b"-- MARK --") => bare,
-        None => Header { host, message: rest, ..Header::default() },
+        None if rest.starts_with(b"last message repeated ") || rest.starts_with(b"-- MARK --") => bare,
+        None => Header { host, message: after, ..Header::default() },
     }
 }
 
 /// `tag:`, `tag[pid]:`, `tag[pid]` at the beginning, and the message behind one blank.
 ///
 /// A word without colon and brackets is not a tag: no rule tells it from a host or from the message's first word.
+#[inline]
 fn tagged(rest: &[u8]) -> Option<Header<'_>> {
     let end = name_len(rest);
     let (identifier, after) = rest.split_at(end);
@@ -252,6 +271,7 @@ fn tagged(rest: &[u8]) -> Option<Header<'_>> {
 }
 
 /// How many bytes at the beginning can be a program's name; 0 where they are too many.
+#[inline]
 fn name_len(text: &[u8]) -> usize {
     text.iter().take(TAG_MAX + 1).position(|&byte| !NAME[usize::from(byte)]).unwrap_or(0)
 }

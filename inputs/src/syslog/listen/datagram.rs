@@ -5,7 +5,7 @@
 
 use super::{Clock, ERROR_PAUSE, Flow, Outlet, Shared, count, stopped};
 use crate::record::{Batch, LINE_MAX, Sender};
-use crate::syslog::frame;
+use crate::syslog::frame::{self, BATCH_MAX};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, UnixCredentials, recvmsg, setsockopt, sockopt};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +14,6 @@ use tokio::io::Interest;
 use tokio::net::{UdpSocket, UnixDatagram};
 
 /// A datagram socket and how to read it.
-#[derive(Debug)]
 pub(super) struct Datagrams {
     socket: Socket,
     /// The kernel's count of dropped datagrams, as of the last one that told it.
@@ -23,7 +22,6 @@ pub(super) struct Datagrams {
     control: Vec<u8>,
 }
 
-#[derive(Debug)]
 enum Socket {
     Udp(UdpSocket),
     Unix(UnixDatagram),
@@ -73,13 +71,17 @@ impl Datagrams {
             Socket::Unix(socket) => socket.readable().await?,
         }
         let mut batch = shared.batch();
-        while !frame::full(&batch) {
+        // Bounded also where all are refused and none fills the batch.
+        for _ in 0..BATCH_MAX {
+            if frame::full(&batch) {
+                break;
+            }
             let datagram = match self.receive() {
                 Ok(datagram) => datagram,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 // What was read before goes out; an error that stays comes back on the next call.
-                Err(error) if batch.frames.is_empty() => return Err(error),
+                Err(error) if batch.frames.is_empty() && batch.lost == 0 => return Err(error),
                 Err(_) => break,
             };
             batch.lost += u64::from(datagram.lost);
@@ -129,6 +131,8 @@ pub(super) async fn run<C: Clock>(mut socket: Datagrams, shared: Shared<C>, mut 
                 if outlet.send(batch).await == Flow::Stop {
                     return;
                 }
+                // A flood keeps the socket readable; other tasks have their turn all the same.
+                tokio::task::yield_now().await;
             }
             Err(error) => {
                 tracing::warn!(source = shared.options.source.0, %error, "cannot read a datagram");

@@ -18,7 +18,6 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
 /// A socket's file; removed when dropped, if it is still the same one.
-#[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
     device: u64,

@@ -191,3 +191,73 @@ async fn read_now<S: AsyncRead + Unpin>(stream: &mut S, chunk: &mut [u8]) -> Opt
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::*;
+    use crate::record::Timestamp;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+    use tokio::io::{AsyncWriteExt, DuplexStream};
+    use tokio::sync::{mpsc, watch};
+    use tokio::time::{Instant, sleep};
+
+    /// A connection whose far end it returns, and the task that ends with how often it expired.
+    fn open() -> (DuplexStream, mpsc::Receiver<Batch>, watch::Sender<bool>, tokio::task::JoinHandle<u64>) {
+        let (far, near) = tokio::io::duplex(1024);
+        let (sink, batches) = mpsc::channel(100);
+        let (stop, stopped) = watch::channel(false);
+        let clock = || Timestamp::from_secs(0);
+        let shared = Shared { options: Arc::new(Options::default()), counters: Arc::default(), clock };
+        let counters = shared.counters.clone();
+        let outlet = Outlet { sink, stop: stopped, counters: counters.clone() };
+        let task = tokio::spawn(async move {
+            read(near, Connection::new(Sender::Unknown, shared, outlet)).await;
+            counters.expired.load(Ordering::Relaxed)
+        });
+        (far, batches, stop, task)
+    }
+
+    /// Seconds (of the tests' own clock) after which a connection expires on which each text is written, one a `pause`.
+    async fn expires(pause: u64, texts: &[&str]) -> u64 {
+        let (mut far, _batches, _stop, task) = open();
+        let began = Instant::now();
+        for text in texts {
+            if far.write_all(text.as_bytes()).await.is_err() {
+                break;
+            }
+            sleep(Duration::from_secs(pause)).await;
+        }
+        assert_eq!(task.await.unwrap(), 1);
+        began.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closes_idle_connections() {
+        assert_eq!(expires(0, &[]).await, 600);
+        assert_eq!(expires(0, &["<86>x\n"]).await, 600);
+        assert_eq!(expires(500, &["<86>x\n", "<86>y\n"]).await, 1100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closes_connections_that_leave_a_frame_half() {
+        assert_eq!(expires(0, &["<86>x\n<86>"]).await, 60);
+        assert_eq!(expires(0, &["99 "]).await, 60);
+        // Dribbling does not help; whoever ends frames may go on, though each read leaves a half one.
+        assert_eq!(expires(25, &["a"; 10]).await, 75);
+        assert_eq!(expires(50, &["a\nb", "c\nd", "e\nf"]).await, 160);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_it_and_leaves_the_half_frame() {
+        let (mut far, mut batches, stop, task) = open();
+        far.write_all(b"<86>x\n<86>half").await.unwrap();
+        let batch = batches.recv().await.unwrap();
+        assert_eq!(batch.buf, b"<86>x");
+        stop.send(true).unwrap();
+        assert_eq!(task.await.unwrap(), 0);
+        assert!(batches.recv().await.is_none());
+    }
+}

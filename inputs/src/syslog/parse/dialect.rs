@@ -6,7 +6,6 @@
 
 use super::stamp::Stamps;
 use crate::record::Timestamp;
-use jiff::civil;
 use syslog_loose::{Variant, parse_message_with_year_tz};
 
 /// How many bytes of a line can hold a stamp and the word behind it.
@@ -33,7 +32,7 @@ pub(super) fn stamp<'a>(line: &'a [u8], reference: Timestamp, stamps: &Stamps) -
     // With an offset of zero its time is the civil one as it was written.
     let written = message.timestamp?.timestamp();
     let civil = jiff::Timestamp::from_second(written).ok()?.to_zoned(jiff::tz::TimeZone::UTC).datetime();
-    Some((in_zone(civil, stamps)?, rest))
+    Some((stamps.local(civil)?, rest))
 }
 
 /// A month's name begins every dialect that it knows and we do not. Tells messages apart before the dear call (400 ns).
@@ -42,10 +41,6 @@ fn plausible(line: &[u8]) -> bool {
     let line = line.trim_ascii_start();
     let Some((month, [b' ', ..])) = line.split_first_chunk::<3>() else { return false };
     MONTHS.chunks_exact(3).any(|name| name.eq_ignore_ascii_case(month))
-}
-
-fn in_zone(time: civil::DateTime, stamps: &Stamps) -> Option<Timestamp> {
-    stamps.local(time)
 }
 
 /// The longest beginning that is text.

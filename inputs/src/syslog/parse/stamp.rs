@@ -24,7 +24,8 @@ pub(super) type Stamp = (Timestamp, usize);
 pub(super) struct Stamps {
     zone: TimeZone,
     traditional: Option<Minute>,
-    rfc3339: ([u8; 16], i64),
+    /// `yyyy-mm-ddThh:mm` as of UTC, and the second at which it begins.
+    rfc3339: Option<([u8; 16], i64)>,
 }
 
 /// A minute of a stamp without year.
@@ -41,12 +42,13 @@ struct Minute {
 impl Stamps {
     /// Reads stamps without zone as of `zone`.
     pub(super) fn new(zone: TimeZone) -> Self {
-        Stamps { zone, traditional: None, rfc3339: ([0; 16], 0) }
+        Stamps { zone, traditional: None, rfc3339: None }
     }
 
     /// `Mon dd hh:mm:ss`, with a fraction of the second where there is one (`.123`).
     ///
     /// Its year is the latest that puts the minute not after `reference` plus one day.
+    #[inline]
     pub(super) fn traditional(&mut self, line: &[u8], reference: Timestamp) -> Option<Stamp> {
         let text: &[u8; 12] = line.first_chunk()?;
         if line.get(12) != Some(&b':') {
@@ -63,19 +65,22 @@ impl Stamps {
     }
 
     /// `2026-11-21T23:52:53.351918+00:00`, `…Z`, or without zone.
+    #[inline]
     pub(super) fn rfc3339(&mut self, line: &[u8]) -> Option<Stamp> {
         let text: &[u8; 16] = line.first_chunk()?;
         if line.get(16) != Some(&b':') {
             return None;
         }
         let second = below(two(line.get(17..19)?)?, 60)?;
-        if self.rfc3339.0 != *text {
-            self.rfc3339 = (*text, TimeZone::UTC.to_timestamp(civil_minute(text)?).ok()?.as_second());
-        }
+        let minute = match self.rfc3339 {
+            Some((known, minute)) if known == *text => minute,
+            _ => TimeZone::UTC.to_timestamp(civil_minute(text)?).ok()?.as_second(),
+        };
+        self.rfc3339 = Some((*text, minute));
         let (micros, len) = fraction(&line[19..])?;
         let end = 19 + len;
         let start = match offset(&line[end..]) {
-            Some((offset, len)) => return Some((at(self.rfc3339.1 - offset, second, micros)?, end + len)),
+            Some((offset, len)) => return Some((at(minute - offset, second, micros)?, end + len)),
             None if matches!(line.get(end), None | Some(b' ')) => local(civil_minute(text)?, &self.zone)?,
             None => return None,
         };
@@ -172,17 +177,22 @@ fn at(minute: i64, second: i8, micros: i64) -> Option<Timestamp> {
 }
 
 /// `.351918` in microseconds and its length; nothing is 0 and 0. One to nine digits.
+#[inline]
 fn fraction(text: &[u8]) -> Option<(i64, usize)> {
+    const SCALE: [i64; 7] = [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
     let Some(rest) = text.strip_prefix(b".") else { return Some((0, 0)) };
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if !(1..=9).contains(&digits) {
-        return None;
+    let (mut micros, mut digits) = (0, 0);
+    for byte in rest.iter().take_while(|byte| byte.is_ascii_digit()).take(10) {
+        if digits < 6 {
+            micros = micros * 10 + i64::from(byte - b'0');
+        }
+        digits += 1;
     }
-    let micros = (0..6).fold(0, |sum, place| sum * 10 + if place < digits { i64::from(rest[place] - b'0') } else { 0 });
-    Some((micros, 1 + digits))
+    (1..=9).contains(&digits).then(|| (micros * SCALE[digits.min(6)], 1 + digits))
 }
 
 /// `Z` or `+hh:mm` in seconds east of Greenwich, and its length.
+#[inline]
 fn offset(text: &[u8]) -> Option<(i64, usize)> {
     let sign = match *text.first()? {
         b'Z' => return Some((0, 1)),
@@ -198,6 +208,7 @@ fn offset(text: &[u8]) -> Option<(i64, usize)> {
 }
 
 /// Two decimal digits.
+#[inline]
 fn two(text: &[u8]) -> Option<i8> {
     match *text {
         [a @ b'0'..=b'9', b @ b'0'..=b'9'] => Some(((a - b'0') * 10 + (b - b'0')) as i8),

@@ -122,3 +122,299 @@ fn keeps_messages_as_they_are() {
         "b sshd 5000 2026-11-21T23:52:48Z | message repeated 3 times: [ Failed password]",
     );
 }
+
+/// One line read in a zone at a time; only the time is compared.
+#[track_caller]
+fn check_time(zone: &str, reference: &str, line: &str, expected: &str) {
+    let mut parser = Parser::new(Format::Auto, TimeZone::get(zone).unwrap());
+    for _ in 0..2 {
+        let said = read(&mut parser, format!("{line} b sshd[9]: x").as_bytes(), reference);
+        assert_eq!(said, format!("b sshd 9 {expected} | x"), "{line} in {zone} at {reference}");
+    }
+}
+
+#[test]
+fn finds_the_year() {
+    check_time("UTC", "2026-11-22T00:00:00Z", "Nov 21 23:59:59", "2026-11-21T23:59:59Z");
+    check_time("UTC", "2026-11-22T00:00:00Z", "Nov 23 00:00:59", "2026-11-23T00:00:59Z");
+    check_time("UTC", "2026-11-22T00:00:00Z", "Nov 23 00:01:00", "2025-11-23T00:01:00Z");
+    check_time("UTC", "2026-11-22T00:00:00Z", "Dec 31 23:59:59", "2025-12-31T23:59:59Z");
+    // New Year: yesterday's line read today, and tomorrow's (their clock is ahead).
+    check_time("UTC", "2027-01-01T00:00:10Z", "Dec 31 23:59:59", "2026-12-31T23:59:59Z");
+    check_time("UTC", "2026-12-31T23:59:50Z", "Jan  1 00:00:10", "2027-01-01T00:00:10Z");
+    check_time("UTC", "2026-12-31T23:59:50Z", "Jan  2 00:00:10", "2026-01-02T00:00:10Z");
+    // It is the zone's year that counts: 2027 begins in Tokyo nine hours early.
+    check_time("Asia/Tokyo", "2026-12-31T15:30:00Z", "Jan  1 00:29:00", "2026-12-31T15:29:00Z");
+    check_time("America/New_York", "2027-01-01T03:00:00Z", "Dec 31 21:59:00", "2027-01-01T02:59:00Z");
+}
+
+#[test]
+fn finds_leap_years() {
+    check_time("UTC", "2026-11-22T00:00:00Z", "Feb 29 12:00:00", "2024-02-29T12:00:00Z");
+    check_time("UTC", "2024-02-29T12:00:30Z", "Feb 29 12:00:00", "2024-02-29T12:00:00Z");
+    check_time("UTC", "2024-02-28T00:00:00Z", "Feb 29 12:00:00", "2020-02-29T12:00:00Z");
+    check_time("UTC", "2103-06-01T00:00:00Z", "Feb 29 12:00:00", "2096-02-29T12:00:00Z");
+}
+
+#[test]
+fn remembers_a_minute_no_longer_than_it_is_right() {
+    let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
+    let mut time = |reference| read(&mut parser, b"Jan  1 00:00:10 b sshd[9]: x", reference);
+    assert_eq!(time("2026-12-30T12:00:00Z"), "b sshd 9 2026-01-01T00:00:10Z | x");
+    assert_eq!(time("2026-12-31T12:00:00Z"), "b sshd 9 2027-01-01T00:00:10Z | x");
+    assert_eq!(time("2026-12-30T12:00:00Z"), "b sshd 9 2026-01-01T00:00:10Z | x");
+    assert_eq!(time("2029-06-01T00:00:00Z"), "b sshd 9 2029-01-01T00:00:10Z | x");
+}
+
+#[test]
+fn reads_zones_and_their_changes() {
+    check_time("Europe/Berlin", "2026-11-22T00:00:00Z", "Nov 21 23:52:48", "2026-11-21T22:52:48Z");
+    check_time("Europe/Berlin", "2026-11-22T00:00:00Z", "Jul  1 12:00:00", "2026-07-01T10:00:00Z");
+    check_time("Europe/Berlin", "2026-11-22T00:00:00Z", "2026-11-21T23:52:48", "2026-11-21T22:52:48Z");
+    check_time("Europe/Berlin", "2026-11-22T00:00:00Z", "2026-11-21T23:52:48Z", "2026-11-21T23:52:48Z");
+    // 29 March 2026, 02:00 to 03:00 does not exist: an hour later. 25 October, 02:00 to 03:00 twice: the first.
+    check_time("Europe/Berlin", "2026-11-22T00:00:00Z", "Mar 29 02:30:00", "2026-03-29T01:30:00Z");
+    check_time("Europe/Berlin", "2026-11-22T00:00:00Z", "Oct 25 02:30:00", "2026-10-25T00:30:00Z");
+}
+
+#[test]
+fn refuses_what_is_no_date() {
+    for stamp in [
+        "Foo 21 23:52:48",
+        "Nov 31 23:52:48",
+        "Feb 30 23:52:48",
+        "Nov  0 23:52:48",
+        "Nov 00 23:52:48",
+        "Nov 21 24:52:48",
+        "Nov 21 25:52:48",
+        "Nov 21 23:60:48",
+        "Nov 21 23:59:60",
+        "Nov 21 23:59:99",
+        "Nov 21 23-52-48",
+        "Nov 21 23:52:48.",
+        "Nov 21 23:52:48.1234567890",
+        "2026-13-21T23:52:53Z",
+        "2026-00-21T23:52:53Z",
+        "2026-02-29T23:52:53Z",
+        "2026-11-21T24:52:53Z",
+        "2026-11-21T23:60:53Z",
+        "2026-11-21T23:59:60Z",
+        "2026-11-21 23:52:53Z",
+        "2026-11-21T23:52:53+24:00",
+        "2026-11-21T23:52:53+0100",
+        "2026-11-21T23:52:53X",
+        "2026-11-21T23:52:53.Z",
+        "92026-11-21T23:52:53Z",
+        "99999999-11-21T23:52:53Z",
+        "Nov 99999999999999999999 2026 10:10:10",
+        "Nov 21 99999999999999999999 10:10:10",
+        "Nov 21 2026 25:10:10",
+    ] {
+        refused(format!("{stamp} b sshd[9]: x"));
+        refused(format!("<86>{stamp} b sshd[9]: x"));
+        refused(format!("<86>1 {stamp} b sshd 9 - - x"));
+    }
+}
+
+#[test]
+fn refuses_what_is_no_header() {
+    refused("");
+    refused("\0\0x");
+    refused("Failed password for root from 192.0.2.1 port 22 ssh2");
+    refused("Nov 21 23:52:48");
+    refused("Mar y had a little lamb");
+    refused("May 1");
+    refused(b"\xff\xfe\xfd");
+    refused(b"Nov \xff1 23:52:48 b sshd[9]: x");
+    refused("<86>1");
+    refused("<86>1 \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0:00Z b sshd 9 - - x");
+    refused("<86>1 ");
+    refused("<86>1 - b sshd");
+    refused("<86>2 2026-11-21T23:52:53Z b sshd 9 - - x");
+    refused("@400000006b022fd7078dd0a");
+    refused("@400000006b022fd7078dd0a4x");
+    refused("@3fffffffffffffff078dd0a4 x");
+    refused("@ffffffffffffffff078dd0a4 x");
+    refused("@400000006b022fd73b9aca00 x");
+    refused("@400000006B022FD7078DD0A4 x");
+}
+
+#[test]
+fn bounds_what_it_looks_at() {
+    let tag = "t".repeat(70_000);
+    check(format!("Nov 21 23:52:48 b {tag}[9]: x"), &format!("b - - 2026-11-21T23:52:48Z | {tag}[9]: x"));
+    check(format!("Nov 21 23:52:48 {tag} sshd[9]: x"), &format!("- - - 2026-11-21T23:52:48Z | {tag} sshd[9]: x"));
+    let name = "t".repeat(TAG_MAX);
+    check(format!("Nov 21 23:52:48 b {name}[9]: x"), &format!("b {name} 9 2026-11-21T23:52:48Z | x"));
+    check(format!("Nov 21 23:52:48 b t{name}[9]: x"), &format!("b - - 2026-11-21T23:52:48Z | t{name}[9]: x"));
+    let digits = "9".repeat(PID_MAX + 1);
+    check(format!("Nov 21 23:52:48 b t[{digits}]: x"), &format!("b - - 2026-11-21T23:52:48Z | t[{digits}]: x"));
+    refused(format!("<86>1 2026-11-21T23:52:53Z b {tag} 9 - - x"));
+    refused(format!("<86>1 2026-11-21T23:52:53Z {tag} sshd 9 - - x"));
+    refused(format!("{}{}", "<86>1 2026-11-21T23:52:53Z b sshd 9 - [", "x".repeat(70_000)));
+}
+
+#[test]
+fn takes_no_word_of_the_message_for_a_tag() {
+    check(
+        "Nov 21 23:52:48 b last message repeated 2 times",
+        "b - - 2026-11-21T23:52:48Z | last message repeated 2 times",
+    );
+    check(
+        "Nov 21 23:52:48 last message repeated 2 times",
+        "- - - 2026-11-21T23:52:48Z | last message repeated 2 times",
+    );
+    check("Nov 21 23:52:48 b -- MARK --", "b - - 2026-11-21T23:52:48Z | -- MARK --");
+    check("Nov 21 23:52:48 -- MARK --", "- - - 2026-11-21T23:52:48Z | -- MARK --");
+    check("Nov 21 23:52:48 b see http://example.org", "b - - 2026-11-21T23:52:48Z | see http://example.org");
+    check("Nov 21 23:52:48 b http://example.org", "b - - 2026-11-21T23:52:48Z | http://example.org");
+    check("Nov 21 23:52:48 b su[x] y", "b - - 2026-11-21T23:52:48Z | su[x] y");
+    check("Nov 21 23:52:48 b su[] y", "b - - 2026-11-21T23:52:48Z | su[] y");
+    check("Nov 21 23:52:48 b su[1 2]: y", "b - - 2026-11-21T23:52:48Z | su[1 2]: y");
+    check("Nov 21 23:52:48 b", "- - - 2026-11-21T23:52:48Z | b");
+    check("Nov 21 23:52:48 ", "- - - 2026-11-21T23:52:48Z | ");
+    check(b"Nov 21 23:52:48 b \xff\xfe[9]: x", "b \\xff\\xfe 9 2026-11-21T23:52:48Z | x");
+    check("Nov 21 23:52:48 b s\0shd[9]: x", "b - - 2026-11-21T23:52:48Z | s\\x00shd[9]: x");
+}
+
+#[test]
+fn reads_5424() {
+    // The examples of RFC 5424, section 6.5, with its own times.
+    check(
+        "<34>1 2003-10-11T22:14:15.003Z mymachine.example.com su - ID47 - \u{feff}'su root' failed for lonvick on /dev/pts/8",
+        "mymachine.example.com su - 2003-10-11T22:14:15.003Z | \\'su root\\' failed for lonvick on /dev/pts/8",
+    );
+    check(
+        "<165>1 2003-08-24T05:14:15.000003-07:00 192.0.2.1 myproc 8710 - - %% It's time to make the do-nuts.",
+        "192.0.2.1 myproc 8710 2003-08-24T12:14:15.000003Z | %% It\\'s time to make the do-nuts.",
+    );
+    check(
+        "<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut=\"3\" eventSource=\"Application\"][examplePriority@32473 class=\"high\"]",
+        "mymachine.example.com evntslog - 2003-10-11T22:14:15.003Z | ",
+    );
+    check("<86>1 - - - - - - x", "- - - - | x");
+    check("<86>1 - - - - - -", "- - - - | ");
+    check("<86>1 - b sshd 9 - [a b=\"]\\\"\\]\\\\\"] x", "b sshd 9 - | x");
+    check("<86>1 - b sshd 9 - [a] [b] x", "b sshd 9 - | [b] x");
+    check("<86>1 - b sshd 9 - -   x", "b sshd 9 - |  x");
+    check("<86>1 - b sshd x9 - - x", "b sshd - - | x");
+    check(b"<86>1 - b sshd 9 - - \xff\xfe ", "b sshd 9 - | \\xff\\xfe ");
+    refused("<86>1 - b sshd 9 - x");
+    refused("<86>1 - b sshd 9 - -x");
+    refused("<86>1 - b sshd 9 - [a b=c x".replace('=', "").as_str());
+    refused("<86>1 - b  sshd 9 - - x");
+    refused("<86>1 2026-11-21T23:52:53Z+ b sshd 9 - - x");
+}
+
+#[test]
+fn reads_multilog() {
+    // 0x40000000 6b022fd7: 1795305431 - 10 s; 0x078dd0a4 ns = 126.7345 ms.
+    let label = "@400000006b022fd7078dd0a4";
+    for format in [Format::Auto, Format::Multilog] {
+        check_as(format, format!("{label} x y"), "- - - 2026-11-21T23:57:01.126734Z | x y");
+        check_as(format, format!("{label}  x"), "- - - 2026-11-21T23:57:01.126734Z |  x");
+        check_as(format, format!("{label} "), "- - - 2026-11-21T23:57:01.126734Z | ");
+        check_as(format, label, "- - - 2026-11-21T23:57:01.126734Z | ");
+        check_as(format, format!("{label} sshd[1]: x"), "- - - 2026-11-21T23:57:01.126734Z | sshd[1]: x");
+        // The label's time stands.
+        check_as(format, format!("{label} Nov 20 10:00:00 b sshd[1]: x"), "b sshd 1 2026-11-21T23:57:01.126734Z | x");
+        check_as(format, format!("{label} <86>Nov 20 10:00:00 sshd[1]: x"), "- sshd 1 2026-11-21T23:57:01.126734Z | x");
+        let twice = format!("- - - 2026-11-21T23:57:01.126734Z | {label} x");
+        check_as(format, format!("{label} {label} x"), &twice);
+    }
+    // The epoch itself, and what is before it.
+    check("@400000000000000a00000000 x", "- - - 1970-01-01T00:00:00Z | x");
+    refused("@400000000000000900000000 x");
+    check_as(Format::Syslog, format!("{label} x"), &format!("- - - - | {label} x"));
+}
+
+#[test]
+fn reads_metalog() {
+    for format in [Format::Auto, Format::Metalog] {
+        check_as(format, "Nov 21 23:26:32 [sshd] Failed x", "- sshd - 2026-11-21T23:26:32Z | Failed x");
+        check_as(format, "Nov 21 23:26:32 [sshd]", "- sshd - 2026-11-21T23:26:32Z | ");
+        check_as(format, "Nov 21 23:26:32 [sshd]  x ", "- sshd - 2026-11-21T23:26:32Z |  x ");
+    }
+    check_as(Format::Metalog, "Nov 21 23:26:32 b sshd[1]: x", "- - - - | Nov 21 23:26:32 b sshd[1]: x");
+    check_as(Format::Metalog, "Nov 21 23:26:32 [] x", "- - - - | Nov 21 23:26:32 [] x");
+    check_as(Format::Metalog, "Nov 21 23:26:32 [sshd[1]] x", "- - - - | Nov 21 23:26:32 [sshd[1]] x");
+    check_as(Format::Metalog, "Nov 21 23:26:32 [a b] x", "- - - - | Nov 21 23:26:32 [a b] x");
+}
+
+#[test]
+fn reads_bare_messages() {
+    check_as(Format::Message, "Nov 21 23:26:32 b sshd[1]: x\r\n", "- - - - | Nov 21 23:26:32 b sshd[1]: x");
+    check_as(Format::Message, "Invalid user  from 192.0.2.1 ", "- - - - | Invalid user  from 192.0.2.1 ");
+}
+
+#[test]
+fn unwraps_only_on_demand_and_only_once() {
+    let line = b"<86>1 2026-11-21T23:53:15Z t sshlog - - - Nov 21 23:26:32 web1 sshd[1]: Nov 20 10:00:00 c su[2]: x";
+    let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
+    let wrapped = "t sshlog - 2026-11-21T23:53:15Z | Nov 21 23:26:32 web1 sshd[1]: Nov 20 10:00:00 c su[2]: x";
+    assert_eq!(read(&mut parser, line, RECEIVED), wrapped);
+    parser.unwrap(true);
+    let unwrapped = "web1 sshd 1 2026-11-21T23:26:32Z | Nov 20 10:00:00 c su[2]: x";
+    assert_eq!(read(&mut parser, line, RECEIVED), unwrapped);
+    // An inner stamp without a program is no header.
+    let stamped = "b app 9 2026-11-21T23:52:48Z | Nov 20 10:00:00 something happened";
+    assert_eq!(read(&mut parser, b"Nov 21 23:52:48 b app[9]: Nov 20 10:00:00 something happened", RECEIVED), stamped);
+    let plain = "b sshd 9 2026-11-21T23:52:48Z | sshd[1]: x";
+    assert_eq!(read(&mut parser, b"Nov 21 23:52:48 b sshd[9]: sshd[1]: x", RECEIVED), plain);
+}
+
+#[test]
+fn asks_about_odd_stamps() {
+    check("Nov 1 03:06:25 b sshd[9]: x", "b sshd 9 2026-11-01T03:06:25Z | x");
+    check("<86>Nov 1 03:06:25 sshd[9]: x", "- sshd 9 2026-11-01T03:06:25Z | x");
+    check("nov 21 23:52:48 b sshd[9]: x", "b sshd 9 2026-11-21T23:52:48Z | x");
+    check("<86>Nov 21 2026 23:52:48 b sshd[9]: x", "b sshd 9 2026-11-21T23:52:48Z | x");
+    check("Nov 21 23:52:48: b sshd[9]: x", "b sshd 9 2026-11-21T23:52:48Z | x");
+    check("Nov 21 23:52:4 b sshd[9]: x", "b sshd 9 2026-11-21T23:52:04Z | x");
+    check("Feb 9 2:03:04 b sshd[9]: x", "b sshd 9 2026-02-09T02:03:04Z | x");
+    // What it would do wrong: trim, eat structured data, lose bytes, take `message` for a program.
+    check("Nov 1 03:06:25 b sshd[9]: [id k=v] x ", "b sshd 9 2026-11-01T03:06:25Z | [id k=v] x ");
+    check(b"Nov 1 03:06:25 b sshd[9]: \xff ", "b sshd 9 2026-11-01T03:06:25Z | \\xff ");
+    check("Nov 1 03:06:25 b sshd[9]:  x", "b sshd 9 2026-11-01T03:06:25Z |  x");
+    check(
+        "Nov 1 03:06:25 b message repeated 2 times: [ x]",
+        "b - - 2026-11-01T03:06:25Z | message repeated 2 times: [ x]",
+    );
+    refused("Nov 1 06:55:46 2026 b sshd[9]: x");
+    refused("Nov 1 03:06:61 b sshd[9]: x");
+    refused("Feb 30 3:06:01 b sshd[9]: x");
+    let mut parser = Parser::new(Format::Auto, TimeZone::get("Europe/Berlin").unwrap());
+    let said = read(&mut parser, b"Nov 1 03:06:25 b sshd[9]: x", RECEIVED);
+    assert_eq!(said, "b sshd 9 2026-11-01T02:06:25Z | x");
+    let said = read(&mut parser, b"Jul 1 2025 03:06:25 b sshd[9]: x", RECEIVED);
+    assert_eq!(said, "b sshd 9 2025-07-01T01:06:25Z | x");
+}
+
+/// Any beginning of a line, with any byte changed, is read without a panic, and the message is its end.
+#[test]
+fn never_fails() {
+    let lines: [&[u8]; 6] = [
+        b"<86>Nov 21 23:52:48 b sshd[9]: x",
+        b"2026-11-21T23:52:53.351918+00:00 b sshd[9]: x",
+        b"<86>1 2026-11-21T23:52:53Z b sshd 9 - [a b=\"c\"] x",
+        b"@400000006b022fd7078dd0a4 Nov 21 23:52:48 [sshd] x",
+        b"Nov 1 2026 03:06:25 b sshd[9]: x",
+        b"feb 29 3:06:25 b sshd[9]: x",
+    ];
+    let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
+    parser.unwrap(true);
+    for line in lines {
+        for end in 0..=line.len() {
+            for at in 0..end {
+                for byte in [0, b'\n', b' ', b'-', b':', b'<', b'[', b'"', b'9', b'Z', 0x80, 0xff] {
+                    let mut line = line[..end].to_vec();
+                    line[at] = byte;
+                    let frame = Frame { start: 0, len: end as u32, sender: 0, truncated: false };
+                    let batch = Batch { buf: line, ..Batch::default() };
+                    let record = parser.record(&batch, frame);
+                    assert!(without_end(&batch.buf).ends_with(record.message));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Listeners on real sockets: loopback and temporary unix paths. Waits are bounded, nothing sleeps.
+
+#![allow(clippy::disallowed_methods, reason = "meant for detect and decide: tests read files")]
+#![allow(clippy::unwrap_used, reason = "clippy does not know helpers of tests")]
+
+use inputs::record::{Batch, LINE_MAX, Sender, SourceId, Timestamp};
+use inputs::syslog::listen::{Counters, Listen, ListenError, Options, bind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+const WAIT: Duration = Duration::from_secs(10);
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A running listener.
+struct Running {
+    address: Option<SocketAddr>,
+    counters: Arc<Counters>,
+    batches: mpsc::Receiver<Batch>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Arc<Counters>>,
+}
+
+fn clock() -> Timestamp {
+    Timestamp::from_secs(1_795_305_600)
+}
+
+fn start(listen: &Listen, options: Options) -> Running {
+    let bound = bind(listen, options, clock).unwrap();
+    let (address, counters) = (bound.address(), bound.counters());
+    let (sink, batches) = mpsc::channel(1);
+    let (stop, stopped) = watch::channel(false);
+    Running { address, counters, batches, stop, task: tokio::spawn(bound.run(sink, stopped)) }
+}
+
+async fn bounded<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(WAIT, future).await.expect("it takes too long")
+}
+
+impl Running {
+    /// The next `count` messages, cut ones ending in `…`, each with its sender.
+    async fn messages(&mut self, count: usize) -> Vec<(String, Sender)> {
+        let mut out = Vec::new();
+        while out.len() < count {
+            let batch = bounded(self.batches.recv()).await.unwrap();
+            assert_eq!((batch.received, batch.reference, batch.source), (clock(), clock(), SourceId(7)));
+            for &frame in &batch.frames {
+                let mark = if frame.truncated { "…" } else { "" };
+                out.push((format!("{}{mark}", batch.bytes(frame).escape_ascii()), batch.sender(frame)));
+            }
+        }
+        assert_eq!(out.len(), count);
+        out
+    }
+
+    async fn check(&mut self, expected: &[&str], sender: Sender) {
+        let expected: Vec<_> = expected.iter().map(|text| (text.to_string(), sender)).collect();
+        assert_eq!(self.messages(expected.len()).await, expected);
+    }
+
+    async fn stop(self) -> Arc<Counters> {
+        self.stop.send(true).unwrap();
+        bounded(self.task).await.unwrap()
+    }
+}
+
+fn options() -> Options {
+    Options { source: SourceId(7), ..Options::default() }
+}
+
+fn udp() -> Listen {
+    Listen::Udp(SocketAddr::new(LOOPBACK, 0))
+}
+
+fn tcp() -> Listen {
+    Listen::Tcp(SocketAddr::new(LOOPBACK, 0))
+}
+
+fn is(counter: &AtomicU64, expected: u64) -> bool {
+    counter.load(Ordering::Relaxed) == expected
+}
+
+/// Waits until a counter has a value.
+async fn until(counter: &AtomicU64, expected: u64) {
+    bounded(async {
+        while !is(counter, expected) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+fn uid() -> Sender {
+    Sender::Uid(nix::unistd::getuid().as_raw())
+}
+
+#[tokio::test]
+async fn udp_takes_datagrams() {
+    let mut running = start(&udp(), options());
+    let client = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    for text in ["<86>one\n", "", "<86>two\nlines"] {
+        client.send_to(text.as_bytes(), running.address.unwrap()).unwrap();
+    }
+    client.send_to(&[b'L'; LINE_MAX + 1], running.address.unwrap()).unwrap();
+    let long = "L".repeat(LINE_MAX) + "…";
+    running.check(&["<86>one\\n", "<86>two\\nlines", &long], Sender::Peer(LOOPBACK)).await;
+    let counters = running.stop().await;
+    assert!(is(&counters.records, 3) && is(&counters.truncated, 1) && is(&counters.lost, 0));
+}
+
+#[tokio::test]
+async fn udp_on_ipv6_knows_ipv4_peers() {
+    let mut running = start(&Listen::Udp("[::]:0".parse().unwrap()), options());
+    let client = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    client.send_to(b"<86>x", (LOOPBACK, running.address.unwrap().port())).unwrap();
+    running.check(&["<86>x"], Sender::Peer(LOOPBACK)).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn udp_refuses_strangers() {
+    let from = vec![("192.0.2.0".parse().unwrap(), 24)];
+    let running = start(&udp(), Options { from, ..options() });
+    let client = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    client.send_to(b"<86>x", running.address.unwrap()).unwrap();
+    until(&running.counters.refused, 1).await;
+    let counters = running.stop().await;
+    assert!(is(&counters.records, 0));
+}
+
+#[tokio::test]
+async fn udp_counts_what_the_kernel_dropped() {
+    let bound = bind(&udp(), Options { rcvbuf: 1, ..options() }, clock).unwrap();
+    let (address, counters) = (bound.address().unwrap(), bound.counters());
+    let client = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    for _ in 0..200 {
+        client.send_to(&[b'x'; 1000], address).unwrap();
+    }
+    let (sink, mut batches) = mpsc::channel(10);
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(bound.run(sink, stopped));
+    let first = bounded(batches.recv()).await.unwrap();
+    assert!(first.frames.len() < 200);
+    // The kernel tells its count with the next datagram that finds room.
+    client.send_to(b"next", address).unwrap();
+    let second = bounded(batches.recv()).await.unwrap();
+    assert_eq!(first.frames.len() as u64 + first.lost + second.lost, 200);
+    assert!(is(&counters.lost, first.lost + second.lost));
+    stop.send(true).unwrap();
+    bounded(task).await.unwrap();
+}
+
+#[tokio::test]
+async fn tcp_takes_both_framings_in_pieces() {
+    let mut running = start(&tcp(), options());
+    let mut client = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    client.write_all(b"<86>one\n7 <86>").await.unwrap();
+    running.check(&["<86>one"], Sender::Peer(LOOPBACK)).await;
+    client.write_all(b"two7 <86>sixunfinished").await.unwrap();
+    running.check(&["<86>two", "<86>six"], Sender::Peer(LOOPBACK)).await;
+    drop(client);
+    running.check(&["unfinished"], Sender::Peer(LOOPBACK)).await;
+    let counters = running.stop().await;
+    assert!(is(&counters.records, 4) && is(&counters.connections, 1));
+}
+
+#[tokio::test]
+async fn tcp_pushes_back_and_loses_nothing() {
+    let mut running = start(&tcp(), options());
+    let client = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    let (mut sent, line) = (Vec::new(), [b"<86>".as_slice(), &[b'x'; 4091], b"\n"].concat());
+    // Until all buffers on the way are full: nobody reads the sink.
+    while tokio::time::timeout(Duration::from_millis(300), client.writable()).await.is_ok() {
+        let at = sent.len() % line.len();
+        if let Ok(len) = client.try_write(&line[at..]) {
+            sent.extend_from_slice(&line[at..at + len]);
+        }
+    }
+    drop(client);
+    let mut received = 0;
+    while received < sent.len() / line.len() {
+        received += bounded(running.batches.recv()).await.unwrap().frames.len();
+    }
+    let counters = running.stop().await;
+    assert!(is(&counters.truncated, 0) && is(&counters.lost, 0));
+}
+
+#[tokio::test]
+async fn tcp_limits_connections() {
+    let mut running = start(&tcp(), Options { max_connections: 1, ..options() });
+    let mut first = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    first.write_all(b"<86>x\n").await.unwrap();
+    running.check(&["<86>x"], Sender::Peer(LOOPBACK)).await;
+    let mut second = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    assert_eq!(bounded(second.read(&mut [0; 1])).await.unwrap(), 0);
+    until(&running.counters.refused, 1).await;
+    // The place is free again when the first goes.
+    first.write_all(b"<86>last").await.unwrap();
+    drop(first);
+    running.check(&["<86>last"], Sender::Peer(LOOPBACK)).await;
+    bounded(async {
+        loop {
+            let mut third = TcpStream::connect(running.address.unwrap()).await.unwrap();
+            let sent = third.write_all(b"<86>y\n").await;
+            if sent.is_ok() && is(&running.counters.connections, 2) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn tcp_limits_connections_of_one_sender() {
+    let mut running = start(&tcp(), Options { max_per_sender: 1, ..options() });
+    let mut first = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    first.write_all(b"<86>x\n").await.unwrap();
+    running.check(&["<86>x"], Sender::Peer(LOOPBACK)).await;
+    let mut second = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    assert_eq!(bounded(second.read(&mut [0; 1])).await.unwrap(), 0);
+    let counters = running.stop().await;
+    assert!(is(&counters.refused, 1) && is(&counters.connections, 1));
+}
+
+#[tokio::test]
+async fn tcp_refuses_strangers() {
+    let from = vec![("192.0.2.0".parse().unwrap(), 24)];
+    let running = start(&tcp(), Options { from, ..options() });
+    let mut client = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    assert_eq!(bounded(client.read(&mut [0; 1])).await.unwrap(), 0);
+    let counters = running.stop().await;
+    assert!(is(&counters.refused, 1) && is(&counters.connections, 0));
+}
+
+#[tokio::test]
+async fn stops_although_the_sink_is_full() {
+    let running = start(&tcp(), options());
+    let mut client = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    let flood = "<86>x\n".repeat(3000);
+    client.write_all(flood.as_bytes()).await.unwrap();
+    until(&running.counters.records, 1000).await;
+    running.stop.send(true).unwrap();
+    let counters = bounded(running.task).await.unwrap();
+    assert!(counters.lost.load(Ordering::Relaxed) > 0);
+}
+
+#[tokio::test]
+async fn ends_when_nobody_reads_the_sink() {
+    let running = start(&tcp(), options());
+    let _client = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    until(&running.counters.connections, 1).await;
+    drop(running.batches);
+    bounded(running.task).await.unwrap();
+}
+
+#[tokio::test]
+async fn unix_datagrams_tell_who_sent_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let mut running = start(&Listen::UnixDatagram(path.clone()), Options { mode: 0o666, ..options() });
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+    let client = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    client.send_to(b"<86>x", &path).unwrap();
+    running.check(&["<86>x"], uid()).await;
+    running.stop().await;
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn unix_datagrams_with_attached_files_are_of_nobody() {
+    use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+    use std::os::fd::AsRawFd;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let mut running = start(&Listen::UnixDatagram(path.clone()), options());
+    let client = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    let (text, files) = ([std::io::IoSlice::new(b"<86>x")], [client.as_raw_fd()]);
+    let attached = [ControlMessage::ScmRights(&files)];
+    let address = UnixAddr::new(&path).unwrap();
+    sendmsg(client.as_raw_fd(), &text, &attached, MsgFlags::empty(), Some(&address)).unwrap();
+    running.check(&["<86>x"], Sender::Unknown).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn unix_streams_tell_who_sent_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let mut running = start(&Listen::UnixStream(path.clone()), options());
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut client = UnixStream::connect(&path).await.unwrap();
+    client.write_all(b"<86>x\n").await.unwrap();
+    running.check(&["<86>x"], uid()).await;
+    running.stop().await;
+    assert!(!path.exists());
+}
+
+fn both(path: &Path) -> [Listen; 2] {
+    [Listen::UnixDatagram(path.into()), Listen::UnixStream(path.into())]
+}
+
+#[tokio::test]
+async fn a_socket_file_in_use_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    for first in both(&path) {
+        let held = bind(&first, options(), clock).unwrap();
+        for second in both(&path) {
+            let error = bind(&second, options(), clock).err().unwrap();
+            assert!(matches!(&error, ListenError::Live(live) if *live == path), "{error}");
+        }
+        drop(held);
+        assert!(!path.exists());
+    }
+}
+
+#[tokio::test]
+async fn a_socket_file_left_over_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    for listen in both(&path) {
+        drop(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
+        assert!(path.exists());
+        bind(&listen, options(), clock).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        bind(&listen, options(), clock).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn another_file_is_never_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    std::fs::write(&path, "precious").unwrap();
+    for listen in both(&path) {
+        let error = bind(&listen, options(), clock).err().unwrap();
+        assert!(matches!(error, ListenError::NotSocket(_)));
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+}
+
+#[tokio::test]
+async fn a_file_that_replaced_ours_is_not_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let held = bind(&Listen::UnixStream(path.clone()), options(), clock).unwrap();
+    std::fs::rename(&path, directory.path().join("moved")).unwrap();
+    std::fs::write(&path, "precious").unwrap();
+    drop(held);
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+}
+
+#[tokio::test]
+async fn a_busy_port_and_a_bad_network_are_errors() {
+    let held = bind(&tcp(), options(), clock).unwrap();
+    let error = bind(&Listen::Tcp(held.address().unwrap()), options(), clock).err().unwrap();
+    assert!(error.to_string().starts_with("cannot listen on tcp 127.0.0.1:"), "{error}");
+    let from = vec![("192.0.2.0".parse().unwrap(), 33)];
+    let error = bind(&tcp(), Options { from, ..options() }, clock).err().unwrap();
+    assert_eq!(error.to_string(), "192.0.2.0/33 is no network: the prefix is too long");
+}
