@@ -167,7 +167,7 @@ fn notices_what_others_do() {
         ];
         for (command, cause) in spoil {
             world.run("nft", &[command]);
-            let error = nft.probe().await.unwrap_err();
+            let Err(error) = nft.probe().await else { panic!("not noticed: {command}") };
             assert_eq!(error.cause, cause, "{command}");
             // an update on top of it fails, or mends nothing: the probe goes on to see it
             _ = nft.update(&diff(&want, "192.0.2.10", ""), &want, NOW).await;
@@ -232,7 +232,8 @@ fn updates_lead_where_replace_does() {
         for name in ["allow4", "allow6", "deny4", "deny6", "wide4", "wide6"] {
             assert_eq!(world.elements("denyd_t", name), world.elements("denyd_fresh", name), "{name}");
         }
-        assert!(world.elements("denyd_t", "wide6").len() > 1 && world.elements("denyd_t", "deny4").len() > 1);
+        let sets = ["deny4", "deny6", "wide4", "wide6"].map(|name| world.elements("denyd_t", name).len());
+        assert!(sets.iter().sum::<usize>() > 8, "too little to compare: {sets:?}");
     });
 }
 
@@ -481,7 +482,15 @@ impl World {
     /// `192.0.2.1 open, 192.0.2.2 silent`: what becomes of a connection from each.
     async fn is(&self, cases: &str) {
         for (source, want) in cases.split(", ").map(|case| case.split_once(' ').unwrap()) {
-            assert_eq!(self.connect(source).await, want, "{source}");
+            let mut got = self.connect(source).await;
+            // a first packet can be lost while neighbours are found; what is denied never opens
+            for _ in 0..5 {
+                if got == want || want != "open" {
+                    break;
+                }
+                got = self.connect(source).await;
+            }
+            assert_eq!(got, want, "{source}");
         }
     }
 
@@ -608,16 +617,25 @@ fn connector() {
             }
             let (end, mut open, mut not) = (Instant::now() + Duration::from_millis(700), 0, 0);
             while Instant::now() < end {
-                // many at once: what is dropped costs waiting only
-                let tries = (0..20).map(|_| connect(source, 200));
+                // many at once: what is dropped costs waiting only, less than the second after which TCP tries again
+                let tries = (0..10).map(|_| connect(source, 900));
                 for tried in join_all(tries).await {
-                    if tried == "open" { open += 1 } else { not += 1 }
+                    match tried.as_str() {
+                        "open" => open += 1,
+                        why => {
+                            not += 1;
+                            if not == 1 {
+                                eprintln!("{source}: {why} after {open}");
+                            }
+                        }
+                    }
                 }
             }
             format!("{open} {not}")
         });
         println!("\nANSWER {answer}");
     }
+    std::process::exit(0); // nobody reads what the harness would print
 }
 
 async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {

@@ -291,10 +291,11 @@ impl Nft {
                 return Some(format!("set {set} is gone"));
             }
         }
-        if !ours.iter().any(|line| line.starts_with("type filter hook prerouting")) {
+        let mut chain = ours.iter().skip_while(|line| !line.starts_with("type filter hook prerouting"));
+        if chain.next().is_none() {
             return Some("the chain is gone".to_owned());
         }
-        let rules = ours.iter().filter(|line| line.ends_with(" accept") || line.ends_with(" drop")).count();
+        let rules = chain.take_while(|line| **line != "}").count();
         (rules != RULES).then(|| format!("{rules} rules where there were {RULES}"))
     }
 }
