@@ -391,7 +391,7 @@ fn complaint(stderr: &[u8]) -> Option<String> {
 fn remedy(cause: &str) -> Option<&'static str> {
     if cause.contains("Operation not permitted") {
         Some("run denyd with CAP_NET_ADMIN")
-    } else if cause.contains("not supported") || cause.contains("Protocol not supported") {
+    } else if cause.contains("not supported") {
         Some("the kernel has no nf_tables for family inet: load it, or choose another back end")
     } else {
         None
