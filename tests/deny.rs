@@ -3,6 +3,8 @@
 //! Tests that need a network run themselves once more inside a network namespace of their own, which a
 //! guard removes; nothing outside it is changed. They need root, `ip`, `nft` and `tcpdmatch`.
 
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
+
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +18,7 @@ use std::time::Duration;
 use denyd::decide::prefix::Prefix;
 use denyd::deny::hosts_deny::{Form, HostsDeny};
 use denyd::deny::nft::{Lengths, Nft};
+use denyd::deny::reconciler::{Command as Order, Pace, Reconciler, SnapshotRequest};
 use denyd::deny::{AllowRange, DenyBackend, DenySet, Diff};
 use inputs::record::Timestamp;
 use tokio::time::Instant;
@@ -240,6 +243,53 @@ fn updates_lead_where_replace_does() {
         }
         let sets = ["deny4", "deny6", "wide4", "wide6"].map(|name| world.elements("denyd_t", name).len());
         assert!(sets.iter().sum::<usize>() > 8, "too little to compare: {sets:?}");
+    });
+}
+
+#[test]
+fn the_reconciler_mends_the_kernel() {
+    in_namespace("the_reconciler_mends_the_kernel", async |world| {
+        let pace = Pace { probe_every: Duration::from_millis(50), ..Pace::default() };
+        let (snapshots, mut asked) = tokio::sync::mpsc::channel::<SnapshotRequest>(1);
+        let (reconciler, feed, mut status) = Reconciler::new(world.nft(), || NOW, pace, snapshots);
+        let task = tokio::spawn(reconciler.run());
+        _ = asked.recv().await.unwrap().reply.send((7, set("192.0.2.10", "")));
+        status.wait_for(|status| status.enforced == 1).await.unwrap();
+        world.is("192.0.2.10 silent, 192.0.2.11 open").await;
+        let want = set("192.0.2.11", "");
+        feed.send(Order::Update { seq: 8, diff: diff(&want, "192.0.2.11", "192.0.2.10") });
+        feed.send(Order::Update { seq: 9, diff: diff(&set("192.0.2.12", ""), "192.0.2.12", "") });
+        status.wait_for(|status| status.enforced == 2).await.unwrap();
+        world.is("192.0.2.10 open, 192.0.2.11 silent, 192.0.2.12 silent").await;
+        world.run("nft", &["flush", "ruleset"]);
+        status.wait_for(|status| status.failing.is_some()).await.unwrap();
+        status.wait_for(|status| status.failing.is_none() && status.enforced == 2).await.unwrap();
+        world.is("192.0.2.11 silent, 192.0.2.12 silent").await;
+        drop(feed);
+        task.await.unwrap();
+        world.is("192.0.2.11 silent").await; // denies outlive us
+    });
+}
+
+#[test]
+fn says_that_it_may_not() {
+    in_namespace("says_that_it_may_not", async |_| {
+        let Some(setpriv) = program("setpriv") else { return skip("says_that_it_may_not", "no setpriv") };
+        let dir = Dir::new();
+        let script = dir.0.join("nft");
+        let nft = program("nft").unwrap();
+        let text = format!(
+            "#!/bin/sh\nexec {} --bounding-set=-all --inh-caps=-all --reuid=65534 {} \"$@\"\n",
+            setpriv.display(),
+            nft.display()
+        );
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut nft = Nft::new("denyd_t", Lengths::default()).unwrap().with_binary(script);
+        for error in [nft.replace(&set("192.0.2.10", ""), NOW).await.unwrap_err(), nft.probe().await.unwrap_err()] {
+            println!("{error}");
+            assert_eq!(error.remedy, Some("run denyd with CAP_NET_ADMIN"), "{error}");
+        }
     });
 }
 
