@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod decide;
 pub mod deny;
+pub mod desk;
 pub mod detect;
 pub mod fold;
 pub mod store;

@@ -104,6 +104,11 @@ impl Engine {
         Engine { policy, ..Engine::default() }
     }
 
+    /// An engine that remembers `state`.
+    pub fn with(policy: Policy, state: State) -> Self {
+        Engine { policy, state, ..Engine::default() }
+    }
+
     /// Tells the wall clock. Every batch and tick begins with it.
     pub fn tell_wall(&mut self, wall: Timestamp) {
         self.wall = wall;

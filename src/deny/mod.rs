@@ -1,11 +1,23 @@
 //! Deny: makes the world's deny sets equal to the one that was decided.
+//!
+//! A [`DenyBackend`] knows one kind of set: [`nft`], [`hosts_deny`], or [`stdout`] for dry runs. One
+//! [`reconciler::Reconciler`] drives each. A back end is told the whole set that is wanted and makes it so;
+//! nothing here decides who is denied, asks the time, or lists a set in order to patch it.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 
 use inputs::record::Timestamp;
 
 pub use crate::decide::allow::Range as AllowRange;
 use crate::decide::prefix::Prefix;
+
+pub mod hosts_deny;
+mod netlink;
+pub mod nft;
+pub mod reconciler;
+mod span;
+pub mod stdout;
 
 /// When a deny ends; `None` = never.
 pub type Until = Option<Timestamp>;
@@ -28,4 +40,136 @@ pub struct Diff {
     pub released: Vec<Prefix>,
     /// The allowed ranges, where they changed.
     pub allowed: Option<Vec<AllowRange>>,
+}
+
+impl Diff {
+    /// Every prefix that is named in it, once, in order.
+    pub(crate) fn touched(&self) -> impl Iterator<Item = Prefix> + use<> {
+        let denied = self.denied.iter().map(|(prefix, _)| *prefix);
+        denied.chain(self.released.iter().copied()).collect::<std::collections::BTreeSet<_>>().into_iter()
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.denied.is_empty() && self.released.is_empty() && self.allowed.is_none()
+    }
+}
+
+impl DenySet {
+    /// Carries out a change: releases first, then denies, so that a prefix in both is denied.
+    pub fn apply(&mut self, diff: Diff) {
+        for prefix in &diff.released {
+            self.denied.remove(prefix);
+        }
+        self.denied.extend(diff.denied);
+        if let Some(allowed) = diff.allowed {
+            self.allowed = allowed;
+        }
+    }
+}
+
+/// A place where denies are enforced.
+///
+/// Whatever fails, the set that was in force stays in force; the [`reconciler::Reconciler`] then calls
+/// [`DenyBackend::replace`] until that succeeds.
+pub trait DenyBackend: Send {
+    /// Its name, for people: `nft`, `hosts.deny`.
+    fn name(&self) -> &str;
+
+    /// Makes the set exactly so, in one step: no moment without it, whatever was there before.
+    fn replace(&mut self, want: &DenySet, now: Timestamp) -> impl Future<Output = Result<(), DenyError>> + Send;
+
+    /// Carries out a change. `want` is the whole set after it, and wins where the two differ.
+    fn update(
+        &mut self,
+        diff: &Diff,
+        want: &DenySet,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), DenyError>> + Send;
+
+    /// Asks whether our set is still as we left it; an error means that it has to be replaced. Cheap.
+    fn probe(&mut self) -> impl Future<Output = Result<(), DenyError>> + Send;
+}
+
+/// Why a back end could not do what it was told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{backend}: cannot {tried}: {cause}{}", remedy.map(|r| format!(" (remedy: {r})")).unwrap_or_default())]
+pub struct DenyError {
+    /// The back end's name.
+    pub backend: &'static str,
+    /// What was tried, and on what: `replace table inet denyd`.
+    pub tried: String,
+    /// Why it failed, in the words of the kernel or the program. Bounded; holds no log bytes.
+    pub cause: String,
+    /// What a person can do about it, where we know.
+    pub remedy: Option<&'static str>,
+}
+
+/// How long a deny has still to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// It has ended, or ends now: never enforced.
+    Over,
+    /// Whole seconds, rounded up; at least 1.
+    Seconds(u64),
+    /// It does not end.
+    Forever,
+}
+
+impl Life {
+    fn left(until: Until, now: Timestamp) -> Life {
+        let Some(until) = until else { return Life::Forever };
+        match u64::try_from(until.0.saturating_sub(now.0)) {
+            Err(_) | Ok(0) => Life::Over,
+            Ok(micros) => Life::Seconds(micros.div_ceil(1_000_000)),
+        }
+    }
+}
+
+/// The later of two ends; never is the latest.
+fn later(a: Until, b: Until) -> Until {
+    Some(a?.max(b?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// xorshift64*: small, seeded, the same everywhere.
+    pub(super) struct Random(pub u64);
+
+    impl Random {
+        pub(super) fn below(&mut self, bound: u64) -> u64 {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
+        }
+    }
+
+    #[test]
+    fn life_rounds_up_and_ends() {
+        let now = Timestamp::from_secs(100);
+        let check = |micros: i64, life: Life| assert_eq!(Life::left(Some(Timestamp(now.0 + micros)), now), life);
+        check(-1, Life::Over);
+        check(0, Life::Over);
+        check(1, Life::Seconds(1));
+        check(1_000_000, Life::Seconds(1));
+        check(1_000_001, Life::Seconds(2));
+        assert_eq!(Life::left(None, now), Life::Forever);
+        assert_eq!(Life::left(Some(Timestamp(i64::MIN)), now), Life::Over);
+        assert_eq!(Life::left(Some(Timestamp(i64::MAX)), Timestamp(i64::MIN)), Life::Seconds(9_223_372_036_855));
+    }
+
+    #[test]
+    fn an_error_says_what_to_do() {
+        let error = DenyError {
+            backend: "nft",
+            tried: "replace table inet denyd".to_owned(),
+            cause: "no nft in /usr/sbin".to_owned(),
+            remedy: Some("install the package nftables"),
+        };
+        let text = "nft: cannot replace table inet denyd: no nft in /usr/sbin (remedy: install the package nftables)";
+        assert_eq!(error.to_string(), text);
+    }
 }

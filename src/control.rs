@@ -1,0 +1,188 @@
+//! The control socket: where the command line talks to the daemon.
+//!
+//! One request a connection, a line of JSON; the answer is a line too, or for `tap` as many as there are records.
+//! root and the daemon's own user may do all; whoever else can open the socket (its group) may only look.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::desk::Request;
+
+/// Clients at a time; further ones wait for a place.
+const CLIENTS_MAX: usize = 64;
+/// Bytes of a request.
+const REQUEST_MAX: u64 = 64 * 1024;
+/// How long a client may take to say what it wants, or to take an answer.
+const IDLE: Duration = Duration::from_secs(5);
+/// The group whose members may look.
+const GROUP: &str = "denyd";
+
+/// A request on its way to the engine.
+#[derive(Debug)]
+pub struct Ask {
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Result<Value, String>>,
+}
+
+/// What the server hands requests to.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// To the engine.
+    pub asks: mpsc::Sender<Ask>,
+    /// Records as they are folded; nobody makes them while nobody listens.
+    pub taps: broadcast::Sender<Arc<str>>,
+}
+
+/// Opens the socket; a stale one is replaced, a live one is an error.
+pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => bail!("{} exists and is no socket", path.display()),
+        Ok(_) if StdUnixStream::connect(path).is_ok() => bail!("another denyd answers at {}", path.display()),
+        Ok(_) => std::fs::remove_file(path).with_context(|| format!("cannot remove the stale {}", path.display()))?,
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen at {}", path.display()))?;
+    let group = nix::unistd::Group::from_name(GROUP).ok().flatten().map(|group| group.gid);
+    if let Some(group) = group
+        && let Err(error) = nix::unistd::chown(path, None, Some(group))
+    {
+        tracing::warn!(%error, path = %path.display(), "cannot give the control socket to its group");
+    }
+    let mode = if group.is_some() { 0o660 } else { 0o600 };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .with_context(|| format!("cannot set the mode of {}", path.display()))?;
+    Ok(listener)
+}
+
+/// Serves the socket until the task is dropped.
+pub async fn serve(listener: UnixListener, line: Line) {
+    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let line = line.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = serve_client(client, line).await {
+                        tracing::debug!(%error, "a client of the control socket");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept at the control socket");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve_client(client: UnixStream, line: Line) -> anyhow::Result<()> {
+    let uid = client.peer_cred()?.uid();
+    let master = uid == 0 || uid == nix::unistd::geteuid().as_raw();
+    let (reader, mut writer) = client.into_split();
+    let mut text = String::new();
+    let mut reader = tokio::io::BufReader::new(reader.take(REQUEST_MAX));
+    timeout(IDLE, reader.read_line(&mut text)).await??;
+    let request: Request = match serde_json::from_str(&text) {
+        Ok(request) => request,
+        Err(error) => return put(&mut writer, &json!({"error": format!("not a request: {error}")})).await,
+    };
+    if !master && !request.only_reads() {
+        let error = "only root may change what is denied; members of the group may look";
+        return put(&mut writer, &json!({"error": error})).await;
+    }
+    if request == Request::Tap {
+        let mut taps = line.taps.subscribe();
+        put(&mut writer, &json!({"ok": null})).await?;
+        loop {
+            match taps.recv().await {
+                Ok(row) => {
+                    timeout(IDLE, writer.write_all(row.as_bytes())).await??;
+                }
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    put(&mut writer, &json!({"missed": missed})).await?;
+                }
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+    let (reply, answer) = oneshot::channel();
+    line.asks.send(Ask { request, reply }).await.context("the engine has ended")?;
+    let answer = match answer.await.context("the engine has ended")? {
+        Ok(value) => json!({"ok": value}),
+        Err(error) => json!({"error": error}),
+    };
+    put(&mut writer, &answer).await
+}
+
+async fn put(writer: &mut (impl AsyncWriteExt + Unpin), value: &Value) -> anyhow::Result<()> {
+    let mut text = value.to_string();
+    text.push('\n');
+    timeout(IDLE * 6, writer.write_all(text.as_bytes())).await??;
+    Ok(())
+}
+
+/// The client's end.
+#[derive(Debug)]
+pub struct Client {
+    path: PathBuf,
+    answers: BufReader<StdUnixStream>,
+}
+
+impl Client {
+    /// Connects; `Ok(None)` if no daemon is there.
+    pub fn connect(path: &Path) -> anyhow::Result<Option<Client>> {
+        match StdUnixStream::connect(path) {
+            Ok(stream) => Ok(Some(Client { path: path.to_owned(), answers: BufReader::new(stream) })),
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
+                Ok(None)
+            }
+            Err(error) => Err(error).with_context(|| {
+                format!("cannot talk to the daemon at {}; run as root, or as a member of the group {GROUP}", path.display())
+            }),
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    pub fn ask(&mut self, request: &Request) -> anyhow::Result<Value> {
+        let mut text = serde_json::to_string(request)?;
+        text.push('\n');
+        self.answers.get_mut().write_all(text.as_bytes()).with_context(|| self.failed())?;
+        let mut answer = self.next()?.with_context(|| self.failed())?;
+        match answer.get("error").and_then(Value::as_str) {
+            Some(error) => bail!("{error}"),
+            None => Ok(answer["ok"].take()),
+        }
+    }
+
+    /// The next line of a `tap`; `None` when the daemon ended.
+    pub fn next(&mut self) -> anyhow::Result<Option<Value>> {
+        let mut text = String::new();
+        // An answer is as large as its list; the daemon is trusted, and bounds it.
+        if self.answers.by_ref().read_line(&mut text).with_context(|| self.failed())? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_str(&text).with_context(|| self.failed())?))
+    }
+
+    fn failed(&self) -> String {
+        format!("the daemon at {} did not answer", self.path.display())
+    }
+}

@@ -1,0 +1,616 @@
+//! `denyd run`: inputs to engine to store to projections.
+//!
+//! One thread owns engine and store and does everything in turn: fold, publish new denies, commit, publish the
+//! rest. Inputs push into a bounded inbox and wait; projections are told and never waited for.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use inputs::cursor::Cursor;
+use inputs::file::follow::{Follower, Progress, Start};
+use inputs::record::{Batch, Sender, SourceId, Timestamp};
+use inputs::syslog::listen;
+use inputs::syslog::parse::Parser;
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::clock;
+use crate::config::{self, Config, FirstRead, Input};
+use crate::control::{self, Ask, Line};
+use crate::deny::Diff;
+use crate::deny::reconciler::{Command as DenyCommand, Feed, SnapshotRequest, Status};
+use crate::desk::{self, Desk, Request};
+use crate::enforce;
+use crate::fold::{Counts, Source, fold};
+use crate::store::{EVIDENCE_BYTES, Evidence, Store};
+
+/// Batches that wait for the engine; a full inbox makes inputs wait.
+const INBOX_MAX: usize = 16;
+/// Requests that wait for the engine.
+const ASKS_MAX: usize = 16;
+/// Changes are committed at least so often; it is also how often the clock ticks.
+const COMMIT_EVERY: Duration = Duration::from_millis(250);
+/// Progress without effect is committed so often.
+const CURSORS_EVERY: Duration = Duration::from_secs(1);
+/// Changes that are pending at most before a commit is made at once.
+const PENDING_MAX: usize = 20_000;
+/// After a failed commit the next is tried so much later.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// How long a follower sleeps when nothing wakes it.
+const FOLLOW_TIMEOUT: Duration = Duration::from_millis(250);
+/// The wall clock is a step off if it moved so much more or less than time did.
+const STEP: Duration = Duration::from_secs(60);
+/// After a step nothing expires until the clock has been steady for so long.
+const STEADY: Duration = Duration::from_secs(60);
+/// Senders that are told apart in `status`.
+const SENDERS_MAX: usize = 1_000;
+/// Records that a slow `tap` may be behind.
+const TAP_MAX: usize = 4_096;
+
+/// How to run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Enforce nothing; print what would be.
+    pub dry_run: bool,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
+    let inputs = if config.inputs.is_empty() { vec![found_input()?] } else { config.inputs.clone() };
+    let mut store = Store::open(&config.state_dir)?;
+    if let Some(aside) = &store.set_aside {
+        tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let places = runtime.block_on(enforce::find(&config, options.dry_run, &mut store))?;
+    let mut desk = Desk::open(store, config.policy())?;
+    let (batches_in, batches) = mpsc::channel(INBOX_MAX);
+    let (asks_in, asks) = mpsc::channel(ASKS_MAX);
+    let (snapshots_in, snapshots) = mpsc::channel(4);
+    let (stop_in, stop) = watch::channel(false);
+    let (taps, _) = broadcast::channel(TAP_MAX);
+    let running = runtime.enter();
+    let control = control::bind(&config.control_socket)?;
+    let mut sources = Vec::new();
+    let mut workers = Vec::new();
+    for (index, input) in inputs.iter().enumerate() {
+        let id = SourceId(u16::try_from(index).context("there are too many inputs")?);
+        let cursor = desk.cursors.get(&input.name).cloned();
+        let started = start_input(input, id, cursor, batches_in.clone(), stop.clone())
+            .with_context(|| format!("input {}", input.name))?;
+        workers.extend(started.thread);
+        sources.push(Connected::new(input, id, started.counters));
+    }
+    drop(batches_in);
+    let now = clock::now();
+    desk.engine.tell_wall(now);
+    desk.gather();
+    let want = desk.publish_all(now);
+    tracing::info!(
+        inputs = inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", "),
+        enforced_by = places.names().join(", "),
+        denied = want.denied.len(),
+        allowed = want.allowed.len(),
+        "running"
+    );
+    let mut tasks = tokio::task::JoinSet::new();
+    let (feeds, statuses) = places.start(&mut tasks, snapshots_in);
+    let line = Line { asks: asks_in, taps: taps.clone() };
+    let server = tokio::spawn(control::serve(control, line));
+    let signals = tokio::spawn(wait_for_signal(stop_in));
+    let core = Core {
+        desk,
+        sources,
+        feeds,
+        statuses,
+        taps,
+        seq: 0,
+        senders: BTreeMap::new(),
+        senders_untold: 0,
+        wall: WallGuard::new(now, clock::monotonic()),
+        cursors_due: None,
+        blocked: None,
+        lost: 0,
+    };
+    drop(running);
+    // The engine has this thread; inputs, projections and clients have the runtime's.
+    let core = runtime.block_on(core.run(batches, asks, snapshots, stop));
+    for worker in workers {
+        worker.stop();
+    }
+    server.abort();
+    signals.abort();
+    drop(core);
+    // The feeds are gone with the core: each reconciler carries out what it was told last, and ends.
+    runtime.block_on(async {
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_secs(10), ended).await.is_err() {
+            tracing::warn!("a back end did not end in time; what is denied stays denied");
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    let _ = std::fs::remove_file(&config.control_socket);
+    tracing::info!("stopped; what is denied stays denied");
+    Ok(())
+}
+
+/// The log that a machine without configuration has.
+pub fn found_input() -> anyhow::Result<Input> {
+    const KNOWN: &[&str] = &["/var/log/auth.log", "/var/log/secure", "/var/log/authlog", "/var/log/messages"];
+    let path = KNOWN.iter().map(PathBuf::from).find(|path| path.is_file()).with_context(|| {
+        format!(
+            "no log of sshd was found (looked for {}). If this machine has only the journal, install rsyslog, or name \
+             a file or a syslog listener in an [[input]] of the configuration: see packaging/denyd.toml",
+            KNOWN.join(", ")
+        )
+    })?;
+    Ok(Input::file(path))
+}
+
+async fn wait_for_signal(stop: watch::Sender<bool>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("cannot wait for signals");
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    let _ = stop.send(true);
+    // A second signal ends us at once: the default action is gone once a handler was set.
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    std::process::exit(1);
+}
+
+/// A thread that follows a file.
+struct Worker {
+    stopping: Arc<AtomicBool>,
+    waker: inputs::file::watch::Waker,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Worker {
+    fn stop(self) {
+        self.stopping.store(true, Ordering::Release);
+        self.waker.wake();
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that follows a file had ended");
+        }
+    }
+}
+
+struct Started {
+    thread: Option<Worker>,
+    counters: Option<Arc<listen::Counters>>,
+}
+
+/// Starts an input. To be called within the runtime.
+fn start_input(
+    input: &Input,
+    id: SourceId,
+    cursor: Option<Cursor>,
+    sink: mpsc::Sender<Batch>,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<Started> {
+    match &input.source {
+        config::Source::File(file) => {
+            let start = match (cursor, file.first_read) {
+                (Some(Cursor::File(cursor)), _) => Start::Cursor(cursor),
+                (None, FirstRead::Now) => Start::End,
+                (None, FirstRead::Beginning) => Start::Beginning,
+            };
+            let follower = Follower::new(file.path.clone(), id, start)?;
+            let stopping = Arc::new(AtomicBool::new(false));
+            let waker = follower.waker();
+            let thread = std::thread::Builder::new().name(format!("follow-{}", id.0)).spawn({
+                let (name, stopping) = (input.name.clone(), stopping.clone());
+                move || follow(follower, &name, &sink, &stopping)
+            })?;
+            Ok(Started { thread: Some(Worker { stopping, waker, thread }), counters: None })
+        }
+        config::Source::Syslog(syslog) => {
+            let listener = listen::bind(&syslog.endpoint(), syslog.options(id), clock::now)?;
+            let counters = listener.counters();
+            tokio::spawn(listener.run(sink, stop));
+            Ok(Started { thread: None, counters: Some(counters) })
+        }
+    }
+}
+
+/// Follows a file until told to stop. Errors are told once, and tried again: a log that is away comes back.
+fn follow(mut follower: Follower, name: &str, sink: &mpsc::Sender<Batch>, stopping: &AtomicBool) {
+    let mut told: Option<String> = None;
+    let mut gaps = 0;
+    while !stopping.load(Ordering::Acquire) {
+        let mut batch = Batch::default();
+        let progress = follower.poll(clock::now(), &mut batch);
+        if follower.counts().gaps > gaps {
+            gaps = follower.counts().gaps;
+            tracing::warn!(input = name, "the place where reading stopped was not found again: lines may be missing");
+        }
+        let problem = match &progress {
+            Ok(Progress::Missing) => Some("the file is not there; it will be read from its beginning when it comes".to_owned()),
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        if problem != told {
+            match &problem {
+                Some(problem) => tracing::warn!(input = name, problem, "cannot follow"),
+                None => tracing::info!(input = name, "following again"),
+            }
+            told = problem;
+        }
+        // A batch without lines still carries a cursor: where a file begins.
+        let worth = !batch.frames.is_empty() || batch.cursor.is_some();
+        if worth && sink.blocking_send(batch).is_err() {
+            return;
+        }
+        if !matches!(progress, Ok(Progress::More)) {
+            follower.wait(FOLLOW_TIMEOUT);
+        }
+    }
+}
+
+/// An input as the engine's thread knows it.
+struct Connected {
+    name: String,
+    kind: &'static str,
+    fold: Source,
+    counts: Counts,
+    counters: Option<Arc<listen::Counters>>,
+    last: Option<Timestamp>,
+    lag: Duration,
+    cursor: Option<Cursor>,
+    /// Messages lost so far, as its batches said.
+    lost: u64,
+}
+
+impl Connected {
+    fn new(input: &Input, id: SourceId, counters: Option<Arc<listen::Counters>>) -> Self {
+        let zone = input.timezone.clone().unwrap_or_else(jiff::tz::TimeZone::system);
+        let mut parser = Parser::new(input.format(), zone);
+        parser.unwrap(input.unwraps());
+        let mut fold = Source::new(id, parser, input.host.as_deref(), &clock::host_name());
+        fold.forgeable = input.is_forgeable();
+        Connected {
+            name: input.name.clone(),
+            kind: input.kind(),
+            fold,
+            counts: Counts::default(),
+            counters,
+            last: None,
+            lag: Duration::ZERO,
+            cursor: None,
+            lost: 0,
+        }
+    }
+
+    fn status(&self) -> Value {
+        let lost = self.counters.as_ref().map_or(0, |counters| counters.lost.load(Ordering::Relaxed));
+        let refused = self.counters.as_ref().map_or(0, |counters| counters.refused.load(Ordering::Relaxed));
+        json!({
+            "name": self.name, "kind": self.kind, "records": self.counts.records,
+            "understood": self.counts.understood, "unknown": self.counts.unknown, "forged": self.counts.forged,
+            "lost": lost.max(self.lost), "refused": refused, "truncated": self.counts.truncated,
+            "last": self.last.map(|at| at.to_string()), "lag_s": self.lag.as_secs_f64(), "cursor": self.cursor,
+        })
+    }
+}
+
+/// Tells steps of the wall clock from time passing.
+#[derive(Debug)]
+struct WallGuard {
+    wall: Timestamp,
+    time: Instant,
+    /// Since when it has been steady, if it stepped lately.
+    unsteady: Option<Instant>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Wall {
+    /// It goes as time does.
+    Steady,
+    /// It stepped by so many seconds just now.
+    Stepped(i64),
+    /// It stepped lately: nothing expires yet.
+    Unsteady,
+    /// It has been steady again for long enough.
+    SteadyAgain,
+}
+
+impl WallGuard {
+    fn new(wall: Timestamp, time: Instant) -> Self {
+        WallGuard { wall, time, unsteady: None }
+    }
+
+    fn tick(&mut self, wall: Timestamp, time: Instant) -> Wall {
+        let expected = self.wall.after(time.saturating_duration_since(self.time));
+        let off = wall.0.saturating_sub(expected.0);
+        self.wall = wall;
+        self.time = time;
+        if off.unsigned_abs() > STEP.as_micros() as u64 {
+            self.unsteady = Some(time);
+            return Wall::Stepped(off / 1_000_000);
+        }
+        match self.unsteady {
+            Some(since) if time.saturating_duration_since(since) < STEADY => Wall::Unsteady,
+            Some(_) => {
+                self.unsteady = None;
+                Wall::SteadyAgain
+            }
+            None => Wall::Steady,
+        }
+    }
+}
+
+/// What the engine's thread owns.
+struct Core {
+    desk: Desk,
+    sources: Vec<Connected>,
+    feeds: Vec<Feed>,
+    statuses: Vec<watch::Receiver<Status>>,
+    taps: broadcast::Sender<Arc<str>>,
+    /// The number of the last command to the projections.
+    seq: u64,
+    senders: BTreeMap<(u16, String), SenderRow>,
+    senders_untold: u64,
+    wall: WallGuard,
+    /// When progress without effect is to be committed.
+    cursors_due: Option<Instant>,
+    /// Since a commit failed: when the next is tried. Inputs are held back meanwhile.
+    blocked: Option<Instant>,
+    lost: u64,
+}
+
+#[derive(Default)]
+struct SenderRow {
+    records: u64,
+    last: Timestamp,
+}
+
+impl Core {
+    async fn run(
+        mut self,
+        mut batches: mpsc::Receiver<Batch>,
+        mut asks: mpsc::Receiver<Ask>,
+        mut snapshots: mpsc::Receiver<SnapshotRequest>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Self {
+        let mut ticks = tokio::time::interval(COMMIT_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.changed() => break,
+                _ = ticks.tick() => self.tick(),
+                Some(ask) = asks.recv() => self.ask(ask),
+                Some(request) = snapshots.recv() => self.snapshot(request),
+                Some(batch) = batches.recv(), if self.blocked.is_none() => self.batch(&batch),
+            }
+        }
+        // What inputs had handed over before the end; the rest they still have, or will read again.
+        while let Ok(batch) = batches.try_recv() {
+            self.batch(&batch);
+        }
+        self.commit();
+        self
+    }
+
+    fn batch(&mut self, batch: &Batch) {
+        let Some(source) = self.sources.get_mut(usize::from(batch.source.0)) else { return };
+        let tapped = self.taps.receiver_count() > 0;
+        let Core { desk, taps, .. } = self;
+        let evidence = &mut desk.pending.evidence;
+        let Connected { name, fold: folding, counts, last, lag, .. } = source;
+        fold(&mut desk.engine, folding, batch, counts, |seen, engine| {
+            let folded = seen.folded.as_ref();
+            if let Some(at) = seen.record.event {
+                *last = Some(at);
+                *lag = Duration::from_micros(seen.record.received.0.saturating_sub(at.0).max(0).unsigned_abs());
+            }
+            if let Some(folded) = folded.filter(|folded| folded.verdict.attempts > 0)
+                && let Some(peer) = folded.verdict.peer
+            {
+                let message = seen.record.message;
+                evidence.push(Evidence {
+                    prefix: engine.prefix(peer),
+                    at: folded.at,
+                    host: folded.host,
+                    source: name.clone(),
+                    message: message[..message.len().min(EVIDENCE_BYTES)].to_vec(),
+                });
+            }
+            if tapped {
+                let mut row = crate::cli::record_json(seen);
+                row["source"] = name.as_str().into();
+                let _ = taps.send(format!("{row}\n").into());
+            }
+        });
+        source.lost += batch.lost;
+        self.lost += batch.lost;
+        if let Some(cursor) = &batch.cursor {
+            source.cursor = Some(cursor.clone());
+            self.desk.pending.cursors.insert(source.name.clone(), cursor.clone());
+            if self.cursors_due.is_none() {
+                self.cursors_due = Some(clock::monotonic() + CURSORS_EVERY);
+            }
+        }
+        self.count_senders(batch);
+        self.desk.gather();
+        // A new deny is told and committed at once; everything else waits for its group.
+        let early = self.desk.early(clock::now());
+        if !early.denied.is_empty() {
+            self.publish(early);
+            self.commit();
+        } else if self.desk.pending.changes.len() >= PENDING_MAX {
+            self.commit();
+        }
+    }
+
+    fn count_senders(&mut self, batch: &Batch) {
+        for (index, sender) in batch.senders.iter().enumerate() {
+            let sender = match sender {
+                Sender::Peer(address) => address.to_string(),
+                Sender::Uid(uid) => format!("uid {uid}"),
+                Sender::Unknown => continue,
+            };
+            let frames = batch.frames.iter().filter(|frame| usize::from(frame.sender) == index).count() as u64;
+            let key = (batch.source.0, sender);
+            if !self.senders.contains_key(&key) && self.senders.len() >= SENDERS_MAX {
+                self.senders_untold += frames;
+                continue;
+            }
+            let row = self.senders.entry(key).or_default();
+            row.records += frames;
+            row.last = batch.received;
+        }
+    }
+
+    fn tick(&mut self) {
+        let (wall, time) = (clock::now(), clock::monotonic());
+        match self.wall.tick(wall, time) {
+            Wall::Steady => self.desk.engine.tick(wall),
+            Wall::Stepped(seconds) => {
+                tracing::warn!(seconds, "the clock was set; nothing is released until it has been steady for a minute");
+            }
+            Wall::Unsteady => {}
+            Wall::SteadyAgain => {
+                self.desk.engine.tick(wall);
+                // Kernel timeouts do not follow the clock.
+                self.send(|seq| DenyCommand::Replace { seq });
+            }
+        }
+        self.desk.gather();
+        let due = self.desk.is_dirty() || self.cursors_due.is_some_and(|due| due <= time);
+        if due && self.blocked.is_none_or(|retry| retry <= time) {
+            self.commit();
+        }
+    }
+
+    fn commit(&mut self) {
+        let now = clock::now();
+        match self.desk.commit(now) {
+            Ok(changes) => {
+                self.cursors_due = None;
+                if self.blocked.take().is_some() {
+                    tracing::info!("the database can be written again");
+                }
+                for change in &changes {
+                    desk::log(change, now);
+                }
+                let diff = self.desk.late(&changes, now);
+                self.publish(diff);
+            }
+            Err(error) => {
+                if self.blocked.is_none() {
+                    tracing::error!(%error, "inputs are held back until the database can be written; what is denied stays denied");
+                }
+                self.blocked = Some(clock::monotonic() + RETRY_EVERY);
+            }
+        }
+    }
+
+    fn publish(&mut self, diff: Diff) {
+        if !diff.is_empty() {
+            self.send(|seq| DenyCommand::Update { seq, diff: diff.clone() });
+        }
+    }
+
+    fn send(&mut self, command: impl Fn(u64) -> DenyCommand) {
+        self.seq += 1;
+        for feed in &self.feeds {
+            feed.send(command(self.seq));
+        }
+    }
+
+    fn snapshot(&mut self, request: SnapshotRequest) {
+        let want = self.desk.wanted(clock::now());
+        let _ = request.reply.send((self.seq, want));
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let answer = match &ask.request {
+            Request::Status => Ok(self.status()),
+            request => {
+                let answer = self.desk.answer(request, clock::now());
+                self.desk.gather();
+                let changes = !request.only_reads();
+                if changes {
+                    self.commit();
+                }
+                if changes && self.blocked.is_some() {
+                    Err("the database cannot be written now; it will be done as soon as it can".to_owned())
+                } else {
+                    answer
+                }
+            }
+        };
+        let _ = ask.reply.send(answer);
+    }
+
+    fn status(&self) -> Value {
+        let now = clock::now();
+        let statuses: Vec<_> = self.statuses.iter().map(|status| status.borrow().clone()).collect();
+        let places = statuses.iter().map(|status| {
+            json!({"name": status.name, "wanted": status.wanted, "enforced": status.enforced,
+                "error": status.failing.as_ref().map(|(error, _)| error),
+                "failing_since": status.failing.as_ref().map(|(_, at)| at.to_string()),
+                "replaced": status.replaced.map(|at| at.to_string())})
+        });
+        let senders = self.senders.iter().map(|((source, sender), row)| {
+            json!({"source": self.sources[usize::from(*source)].name, "sender": sender, "records": row.records,
+                "last": row.last.to_string()})
+        });
+        let state = &self.desk.engine.state;
+        json!({
+            "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "at": now.to_string(),
+            "wanted": self.desk.wanted(now).denied.len(),
+            "enforced": statuses.iter().map(|status| status.enforced).min().unwrap_or(0),
+            "backends": places.collect::<Vec<_>>(),
+            "inputs": self.sources.iter().map(Connected::status).collect::<Vec<_>>(),
+            "senders": senders.collect::<Vec<_>>(), "senders_untold": self.senders_untold,
+            "tracked": state.tallies.len(), "sessions": state.sessions.len(),
+            "evicted": state.tallies.evicted + state.sessions.evicted,
+            "unresolved": state.sessions.unresolved, "users_untold": state.users_untold,
+            "hosts_untold": state.hosts_untold, "denies_refused": state.denies_refused,
+            "held_back": self.blocked.is_some(),
+        })
+    }
+}
+
+/// Asks the configuration for what the file of an input is called, for messages about it.
+pub fn describe(input: &Input) -> String {
+    match &input.source {
+        config::Source::File(file) => format!("follow {}", file.path.display()),
+        config::Source::Syslog(syslog) => format!("listen on {}", syslog.listen),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_of_the_clock_is_told_from_time_passing() {
+        let start = clock::monotonic();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let wall = Timestamp::from_secs;
+        let mut guard = WallGuard::new(wall(1_000_000), start);
+        assert_eq!(guard.tick(wall(1_000_010), at(10)), Wall::Steady);
+        assert_eq!(guard.tick(wall(1_000_069), at(11)), Wall::Steady, "58 s are no step");
+        assert_eq!(guard.tick(wall(1_003_670), at(12)), Wall::Stepped(3_600));
+        assert_eq!(guard.tick(wall(1_003_671), at(13)), Wall::Unsteady);
+        assert_eq!(guard.tick(wall(1_000_072), at(14)), Wall::Stepped(-3_600), "and back");
+        assert_eq!(guard.tick(wall(1_000_131), at(73)), Wall::Unsteady);
+        assert_eq!(guard.tick(wall(1_000_133), at(75)), Wall::SteadyAgain);
+        assert_eq!(guard.tick(wall(1_000_134), at(76)), Wall::Steady);
+    }
+}

@@ -1,0 +1,354 @@
+//! The text of hosts.deny: which lines are ours, and what the file has to become.
+//!
+//! Pure: bytes in, bytes out. Lines of others come out as they went in, in their order, whatever they hold.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::decide::prefix::Prefix;
+
+/// What a file has to become.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rendered {
+    /// The whole file.
+    pub(super) bytes: Vec<u8>,
+    /// The entries in it that are ours, and those that we leave deleted.
+    pub(super) ledger: BTreeSet<String>,
+    /// Ours that somebody deleted and that are back.
+    pub(super) put_back: Vec<String>,
+    /// Ours that somebody deleted again and that stay away.
+    pub(super) left_out: Vec<String>,
+}
+
+/// What we know when a file is rendered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known<'a> {
+    /// The entries that the file is to hold.
+    pub(super) want: &'a BTreeSet<String>,
+    /// The entries that we wrote.
+    pub(super) ledger: &'a BTreeSet<String>,
+    /// The entries that were put back once already.
+    pub(super) put_back: &'a BTreeSet<String>,
+    /// The time for the comments of new entries; `None` = no comments.
+    pub(super) stamp: Option<&'a str>,
+}
+
+/// Says what the file `old` has to become.
+///
+/// Ours is an entry under its own `# DenyHosts:` comment, and one line for each entry of the ledger. An
+/// entry that others wrote is as good as one of ours, but is never removed.
+pub(super) fn render(old: &[u8], known: Known<'_>) -> Rendered {
+    let lines: Vec<Line<'_>> = classify(old, known.ledger);
+    let mut bytes = Vec::with_capacity(old.len());
+    let mut present: BTreeSet<&[u8]> = BTreeSet::new();
+    let mut ledger = BTreeSet::new();
+    for line in &lines {
+        match *line {
+            Line::Foreign(raw) | Line::Bare(raw) => {
+                bytes.extend(raw);
+                present.insert(trim(raw));
+            }
+            Line::Ours { raw, entry } => {
+                let text = std::str::from_utf8(entry).ok().filter(|text| known.want.contains(*text));
+                if let Some(text) = text
+                    && present.insert(entry)
+                {
+                    bytes.extend(raw);
+                    ledger.insert(text.to_owned());
+                }
+            }
+            Line::Orphan => {}
+        }
+    }
+    // One line gone is an operator's wish, at most mistaken; all gone is a file that was replaced.
+    let survivors = lines.iter().any(|line| matches!(line, Line::Ours { .. }));
+    let by_hand = survivors || known.ledger.len() == 1;
+    let mut rendered = Rendered { bytes, ledger, put_back: Vec::new(), left_out: Vec::new() };
+    for entry in known.want.iter().filter(|entry| !present.contains(entry.as_bytes())) {
+        if known.ledger.contains(entry) {
+            if by_hand && known.put_back.contains(entry) {
+                rendered.left_out.push(entry.clone());
+                rendered.ledger.insert(entry.clone());
+                continue;
+            }
+            rendered.put_back.push(entry.clone());
+        }
+        append(&mut rendered.bytes, entry, known.stamp);
+        rendered.ledger.insert(entry.clone());
+    }
+    rendered
+}
+
+/// The pattern of `prefix` as every libwrap reads it: `192.0.2.1`, `192.0.2.0/255.255.255.0`, `[2001:db8::]/64`.
+pub(super) fn pattern(prefix: &Prefix) -> String {
+    match prefix.address() {
+        IpAddr::V4(v4) if prefix.is_host() => v4.to_string(),
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix.bits())).unwrap_or(0);
+            format!("{v4}/{}", Ipv4Addr::from(mask))
+        }
+        IpAddr::V6(v6) if prefix.is_host() => format!("[{v6}]"),
+        IpAddr::V6(v6) => format!("[{v6}]/{}", prefix.bits()),
+    }
+}
+
+/// A line, or the two lines of comment and entry, with their line ends.
+#[derive(Clone, Copy, Debug)]
+enum Line<'a> {
+    Foreign(&'a [u8]),
+    /// Without a comment: ours if the ledger has it.
+    Bare(&'a [u8]),
+    Ours {
+        raw: &'a [u8],
+        entry: &'a [u8],
+    },
+    /// A comment of ours whose entry is gone.
+    Orphan,
+}
+
+fn classify<'a>(old: &'a [u8], ledger: &BTreeSet<String>) -> Vec<Line<'a>> {
+    let written = |entry: &[u8]| std::str::from_utf8(entry).is_ok_and(|entry| ledger.contains(entry));
+    let mut lines = Vec::new();
+    let mut paired: BTreeSet<&[u8]> = BTreeSet::new();
+    let mut rest = old;
+    // libwrap joins a line that ends in a backslash with the next one, which then is no line of ours
+    let mut continued = false;
+    while !rest.is_empty() {
+        let (raw, after) = rest.split_at(line_len(rest));
+        let next = &after[..line_len(after)];
+        let was_continued = continued;
+        continued = trim(raw).ends_with(b"\\");
+        rest = after;
+        lines.push(match stamped(trim(raw)).filter(|_| !was_continued) {
+            Some(entry) if entry == trim(next) => {
+                paired.insert(entry);
+                let (both, after) = old[old.len() - raw.len() - after.len()..].split_at(raw.len() + next.len());
+                rest = after;
+                Line::Ours { raw: both, entry }
+            }
+            Some(entry) if written(entry) => Line::Orphan,
+            _ if was_continued => Line::Foreign(raw),
+            _ => Line::Bare(raw),
+        });
+    }
+    // only one of equal lines is ours, and rather the one under its comment
+    for line in &mut lines {
+        if let Line::Bare(raw) = *line {
+            let entry = trim(raw);
+            let ours = written(entry) && paired.insert(entry);
+            *line = if ours { Line::Ours { raw, entry } } else { Line::Foreign(raw) };
+        }
+    }
+    lines
+}
+
+/// The entry that a `# DenyHosts: TIME | ENTRY` comment names, if it denies an address or a network.
+///
+/// DenyHosts' `--migrate` put such comments over every rule of the operator's; those are not ours.
+fn stamped(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(COMMENT)?;
+    let at = rest.windows(SEPARATOR.len()).position(|window| window == SEPARATOR)?;
+    let entry = &rest[at + SEPARATOR.len()..];
+    let text = std::str::from_utf8(entry).ok()?;
+    let pattern = text.rsplit_once(": ").map_or(text, |(_, pattern)| pattern);
+    is_address(pattern).then_some(entry)
+}
+
+/// Whether a pattern is an address or a network, as we or DenyHosts write it.
+fn is_address(pattern: &str) -> bool {
+    let (address, rest) = match pattern.strip_prefix('[').and_then(|text| text.split_once(']')) {
+        Some((address, rest)) if address.contains(':') => (address, rest),
+        Some(_) => return false,
+        None => pattern.split_at(pattern.find('/').unwrap_or(pattern.len())),
+    };
+    let length = rest.strip_prefix('/');
+    address.parse::<IpAddr>().is_ok()
+        && (rest.is_empty() || length.is_some_and(|l| l.parse::<u8>().is_ok() || l.parse::<Ipv4Addr>().is_ok()))
+}
+
+fn append(bytes: &mut Vec<u8>, entry: &str, stamp: Option<&str>) {
+    if !bytes.is_empty() && !bytes.ends_with(b"\n") {
+        bytes.push(b'\n');
+    }
+    if bytes.ends_with(b"\\\n") {
+        bytes.push(b'\n'); // else libwrap would join us to it
+    }
+    if let Some(stamp) = stamp {
+        bytes.extend(COMMENT);
+        bytes.extend(stamp.as_bytes());
+        bytes.extend(SEPARATOR);
+        bytes.extend(entry.as_bytes());
+        bytes.push(b'\n');
+    }
+    bytes.extend(entry.as_bytes());
+    bytes.push(b'\n');
+}
+
+/// The length of the first line with its end; 0 for nothing.
+fn line_len(text: &[u8]) -> usize {
+    memchr::memchr(b'\n', text).map_or(text.len(), |at| at + 1)
+}
+
+fn trim(raw: &[u8]) -> &[u8] {
+    raw.strip_suffix(b"\n").unwrap_or(raw)
+}
+
+const COMMENT: &[u8] = b"# DenyHosts: ";
+const SEPARATOR: &[u8] = b" | ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(text: &str) -> BTreeSet<String> {
+        text.split_whitespace().map(|host| format!("sshd: {host}")).collect()
+    }
+
+    /// `;` stands for a line end, `#H` for the comment of H, in `old` and `new`.
+    fn expand(text: &str) -> Vec<u8> {
+        let lines: Vec<String> = text
+            .split_inclusive(';')
+            .map(|line| {
+                let line = line.replace(';', "\n");
+                match line.strip_prefix('#') {
+                    Some(host) if !host.starts_with(' ') => format!("# DenyHosts: T | sshd: {host}"),
+                    _ => line,
+                }
+            })
+            .collect();
+        lines.concat().into_bytes()
+    }
+
+    #[track_caller]
+    fn check(old: &str, want: &str, ledger: &str, new: &str, new_ledger: &str) -> Rendered {
+        check_again(old, want, ledger, "", new, new_ledger)
+    }
+
+    #[track_caller]
+    fn check_again(old: &str, want: &str, ledger: &str, put_back: &str, new: &str, new_ledger: &str) -> Rendered {
+        let (want, ledger, put_back) = (entries(want), entries(ledger), entries(put_back));
+        let known = Known { want: &want, ledger: &ledger, put_back: &put_back, stamp: Some("T") };
+        let got = render(&expand(old), known);
+        assert_eq!(String::from_utf8_lossy(&got.bytes), String::from_utf8_lossy(&expand(new)), "{old:?}");
+        assert_eq!(got.ledger, entries(new_ledger), "ledger of {old:?}");
+        let put_back: BTreeSet<String> = put_back.iter().chain(&got.put_back).cloned().collect();
+        let again = render(&got.bytes, Known { ledger: &got.ledger, put_back: &put_back, ..known });
+        assert_eq!((&again.bytes, &again.ledger), (&got.bytes, &got.ledger), "a second time changes nothing: {old:?}");
+        got
+    }
+
+    #[test]
+    fn adds_and_removes_ours_only() {
+        check("", "", "", "", "");
+        check("", "1.1.1.1", "", "#1.1.1.1;sshd: 1.1.1.1;", "1.1.1.1");
+        check("a;b", "1.1.1.1", "", "a;b;#1.1.1.1;sshd: 1.1.1.1;", "1.1.1.1");
+        check("a;b", "", "", "a;b", "");
+        check("a;#1.1.1.1;sshd: 1.1.1.1;b;", "", "", "a;b;", "");
+        check("a;sshd: 1.1.1.1;b;", "", "1.1.1.1", "a;b;", "");
+        check("a;sshd: 1.1.1.1", "", "1.1.1.1", "a;", "");
+        check("#1.1.1.1;sshd: 1.1.1.1;", "1.1.1.1", "", "#1.1.1.1;sshd: 1.1.1.1;", "1.1.1.1");
+    }
+
+    #[test]
+    fn an_entry_of_others_stays() {
+        check("sshd: 1.1.1.1;", "1.1.1.1", "", "sshd: 1.1.1.1;", "");
+        check("sshd: 1.1.1.1;", "", "", "sshd: 1.1.1.1;", "");
+        // theirs and ours: ours goes
+        check("sshd: 1.1.1.1;#1.1.1.1;sshd: 1.1.1.1;", "", "1.1.1.1", "sshd: 1.1.1.1;", "");
+        check("sshd: 1.1.1.1;sshd: 1.1.1.1;", "", "1.1.1.1", "sshd: 1.1.1.1;", "");
+        check(
+            "ALL: PARANOID;sshd:1.1.1.1;  sshd: 1.1.1.1;sshd: 1.1.1.1 ;",
+            "",
+            "1.1.1.1",
+            "ALL: PARANOID;sshd:1.1.1.1;  sshd: 1.1.1.1;sshd: 1.1.1.1 ;",
+            "",
+        );
+        // what --migrate did
+        check(
+            "# DenyHosts: T | ALL: PARANOID;ALL: PARANOID;",
+            "",
+            "",
+            "# DenyHosts: T | ALL: PARANOID;ALL: PARANOID;",
+            "",
+        );
+        check(
+            "# DenyHosts: T | sshd: .example.org;sshd: .example.org;",
+            "",
+            "",
+            "# DenyHosts: T | sshd: .example.org;sshd: .example.org;",
+            "",
+        );
+        // a comment over something else
+        check("#1.1.1.1;sshd: 1.1.1.2;", "", "", "#1.1.1.1;sshd: 1.1.1.2;", "");
+        check("#1.1.1.1;", "", "", "#1.1.1.1;", "");
+    }
+
+    #[test]
+    fn continued_lines_are_not_ours() {
+        check("ALL: a \\;sshd: 1.1.1.1;", "", "1.1.1.1", "ALL: a \\;sshd: 1.1.1.1;", "");
+        check("ALL: a \\;", "1.1.1.1", "", "ALL: a \\;;#1.1.1.1;sshd: 1.1.1.1;", "1.1.1.1");
+        check("ALL: a \\;#1.1.1.1;sshd: 1.1.1.1;", "", "", "ALL: a \\;#1.1.1.1;sshd: 1.1.1.1;", "");
+    }
+
+    #[test]
+    fn bytes_stay_bytes() {
+        let (want, ledger) = (entries("1.1.1.1"), entries("1.1.1.1"));
+        let known = Known { want: &want, ledger: &ledger, put_back: &BTreeSet::new(), stamp: None };
+        let got = render(b"\xff\0\r\n\n\nsshd: 1.1.1.1\r\nx", known);
+        assert_eq!(got.bytes, b"\xff\0\r\n\n\nsshd: 1.1.1.1\r\nx\nsshd: 1.1.1.1\n");
+    }
+
+    #[test]
+    fn puts_back_once() {
+        let got = check(
+            "#2.2.2.2;sshd: 2.2.2.2;",
+            "1.1.1.1 2.2.2.2",
+            "1.1.1.1 2.2.2.2",
+            "#2.2.2.2;sshd: 2.2.2.2;#1.1.1.1;sshd: 1.1.1.1;",
+            "1.1.1.1 2.2.2.2",
+        );
+        assert_eq!((got.put_back, got.left_out.len()), (vec!["sshd: 1.1.1.1".to_owned()], 0));
+        let got = check_again(
+            "#2.2.2.2;sshd: 2.2.2.2;",
+            "1.1.1.1 2.2.2.2",
+            "1.1.1.1 2.2.2.2",
+            "1.1.1.1",
+            "#2.2.2.2;sshd: 2.2.2.2;",
+            "1.1.1.1 2.2.2.2",
+        );
+        assert_eq!((got.put_back.len(), got.left_out), (0, vec!["sshd: 1.1.1.1".to_owned()]));
+        // the file was replaced as a whole: all come back, each time
+        let got = check_again(
+            "# new;",
+            "1.1.1.1 2.2.2.2",
+            "1.1.1.1 2.2.2.2",
+            "1.1.1.1 2.2.2.2",
+            "# new;#1.1.1.1;sshd: 1.1.1.1;#2.2.2.2;sshd: 2.2.2.2;",
+            "1.1.1.1 2.2.2.2",
+        );
+        assert_eq!(got.put_back.len(), 2);
+        // only the entry was deleted: its comment does not stay twice
+        check("#1.1.1.1;x;", "1.1.1.1", "1.1.1.1", "x;#1.1.1.1;sshd: 1.1.1.1;", "1.1.1.1");
+    }
+
+    #[test]
+    fn patterns() {
+        let check = |prefix: &str, want: &str| {
+            let got = pattern(&prefix.parse().unwrap());
+            assert_eq!(got, want);
+            assert!(is_address(&got));
+        };
+        check("192.0.2.1", "192.0.2.1");
+        check("192.0.2.0/24", "192.0.2.0/255.255.255.0");
+        check("0.0.0.0/0", "0.0.0.0/0.0.0.0");
+        check("2001:db8::1", "[2001:db8::1]");
+        check("2001:db8::/64", "[2001:db8::]/64");
+        check("::ffff:192.0.2.1", "192.0.2.1");
+        for bad in
+            ["ALL", "[192.0.2.1]", "192.0.2.", ".example.org", "192.0.2.1/x", "[2001:db8::1", "[2001:db8::]x", ""]
+        {
+            assert!(!is_address(bad), "{bad}");
+        }
+        assert!(is_address("2001:db8::1"), "DenyHosts wrote it without brackets");
+    }
+}
