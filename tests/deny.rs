@@ -210,7 +210,8 @@ fn updates_lead_where_replace_does() {
         let (mut nft, mut fresh) = (world.nft(), Nft::new("denyd_fresh", Lengths::default()).unwrap());
         let mut want = DenySet::default();
         nft.replace(&want, NOW).await.unwrap();
-        for _ in 0..60 {
+        let mut compared = 0;
+        for step in 0..60 {
             let mut diff = Diff::default();
             for _ in 0..random.below(6) {
                 let prefix = match random.below(2) {
@@ -236,13 +237,17 @@ fn updates_lead_where_replace_does() {
             want.apply(diff.clone());
             nft.update(&diff, &want, NOW).await.unwrap();
             nft.probe().await.unwrap();
+            if step % 5 > 0 {
+                continue;
+            }
+            fresh.replace(&want, NOW).await.unwrap();
+            for name in ["allow4", "allow6", "deny4", "deny6", "wide4", "wide6"] {
+                let elements = world.elements("denyd_t", name);
+                compared += elements.len();
+                assert_eq!(elements, world.elements("denyd_fresh", name), "{name}");
+            }
         }
-        fresh.replace(&want, NOW).await.unwrap();
-        for name in ["allow4", "allow6", "deny4", "deny6", "wide4", "wide6"] {
-            assert_eq!(world.elements("denyd_t", name), world.elements("denyd_fresh", name), "{name}");
-        }
-        let sets = ["deny4", "deny6", "wide4", "wide6"].map(|name| world.elements("denyd_t", name).len());
-        assert!(sets.iter().sum::<usize>() > 8, "too little to compare: {sets:?}");
+        assert!(compared > 20, "too little to compare: {compared} elements");
     });
 }
 
