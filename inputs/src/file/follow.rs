@@ -31,7 +31,7 @@ const READS_MAX: usize = 64;
 const FILES_MAX: usize = 16;
 
 /// How often a file that is renamed while it is opened is looked for again.
-const OPENS_MAX: usize = 4;
+const OPENS_MAX: usize = 100;
 
 /// How far back a half-written last line is looked for when following starts at the end.
 const HALF_LINE_MAX: u64 = 1 << 20;

@@ -15,6 +15,10 @@ use crate::record::Timestamp;
 /// A file shifted to its next name while the directory is read can be missed, so what is missed is looked for again.
 const SCANS_MAX: usize = 4;
 
+/// The same for a file that is searched by its inode: a rotation renames a file for each generation that is kept,
+/// and who gives up too early skips all that is left to read.
+const FINDS_MAX: usize = 100;
+
 /// A device and an inode: one file for as long as it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId {
@@ -116,20 +120,29 @@ pub(super) fn is_rotated(path: &Path, name: &Path) -> bool {
 
 /// Finds the file `id` beside `path`, under whatever name.
 pub(super) fn find(path: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
-    let places = places(path);
-    for place in (0..SCANS_MAX).flat_map(|_| &places) {
-        for entry in entries(place)? {
-            let entry = entry?;
-            // An overlay may show other inodes in its directories than in its files, so our names are asked always.
-            let is_ours = entry.file_name().as_bytes().starts_with(base(place));
-            if !is_ours && entry.ino() != id.inode {
-                continue;
-            }
-            match fs::metadata(entry.path()) {
-                Ok(metadata) if FileId::of(&metadata) == id => return Ok(Some(entry.path())),
-                _ => {}
+    let mut before = None;
+    for _ in 0..FINDS_MAX {
+        let mut seen = Vec::new();
+        for place in places(path) {
+            for entry in entries(&place)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                // An overlay may show other inodes in its directories than in its files, so ours are asked always.
+                let is_ours = name.as_bytes().starts_with(base(&place));
+                if is_ours || entry.ino() == id.inode {
+                    match fs::metadata(entry.path()) {
+                        Ok(metadata) if FileId::of(&metadata) == id => return Ok(Some(entry.path())),
+                        _ => seen.push((name, entry.ino())),
+                    }
+                }
             }
         }
+        // Only a directory at rest proves that a file is not in it.
+        seen.sort();
+        if before.as_ref() == Some(&seen) {
+            return Ok(None);
+        }
+        before = Some(seen);
     }
     Ok(None)
 }

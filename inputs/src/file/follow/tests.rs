@@ -566,7 +566,7 @@ fn torture(seed: u64, rotations: u64) {
             if writer.is_finished() {
                 idle_after_end += 1;
             }
-            if idle_after_end > 100 {
+            if idle_after_end > 20 {
                 break;
             }
             follower.wait(Duration::from_millis(5));
