@@ -448,6 +448,8 @@ impl Writer {
     fn rename_and_create(&mut self) {
         let is_link = self.path.is_symlink();
         if is_link {
+            // Truncated a moment ago, renamed and found under its own name after a crash, it would be a stranger.
+            self.write_lines(1);
             self.committed.wait_for(self.next);
         }
         shift(&self.path);
