@@ -2,7 +2,7 @@
 //!
 //! Promises every line exactly once to whoever commits each batch's cursor with the batch's effect, with these
 //! exceptions, which no reader of files can mend: what was written between our last read and a truncation
-//! (logrotate's `copytruncate`) is lost; what was compressed, deleted or moved to another directory while nobody
+//! (logrotate's `copytruncate`) is lost, and half a line before it; what was compressed, deleted or moved to another directory while nobody
 //! read it is lost and counted as a gap; a file that was truncated and grew past the old place again with the very
 //! same first line is not told from one that only grew. Knows nothing of syslog: lines go out as bytes. Asks no
 //! clock. A thread drives it: `poll` until it is idle, then `wait`.
@@ -31,7 +31,7 @@ const READS_MAX: usize = 64;
 const FILES_MAX: usize = 16;
 
 /// How often a file that is renamed while it is opened is looked for again.
-const OPENS_MAX: usize = 4;
+const OPENS_MAX: usize = 100;
 
 /// How far back a half-written last line is looked for when following starts at the end.
 const HALF_LINE_MAX: u64 = 1 << 20;
@@ -165,17 +165,22 @@ impl Follower {
 
     /// Goes on with the file `id` at `path`; a half line that ends the old one is a line now.
     fn change_to(&mut self, path: &Path, id: FileId, batch: &mut Batch) -> Result<(), FollowError> {
-        match Open::new(path) {
-            Ok(next) if next.id == id => {
-                self.lines.finish(batch);
-                self.counts.rotations += 1;
-                self.read_from(next, 0);
-                Ok(())
+        let next = match Open::new(path) {
+            Ok(next) if next.id == id => next,
+            Ok(_) => return Ok(()), // renamed since we asked
+            Err(error) if error.is_missing() => return Ok(()),
+            // A rotated file that we may not read must not keep us from the current one.
+            Err(_) if path != self.path => {
+                let current = Open::new(&self.path)?;
+                self.counts.gaps += 1;
+                current
             }
-            Ok(_) => Ok(()), // renamed since we asked
-            Err(error) if error.is_missing() => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+            Err(error) => return Err(error.into()),
+        };
+        self.lines.finish(batch);
+        self.counts.rotations += 1;
+        self.read_from(next, 0);
+        Ok(())
     }
 
     fn read_from(&mut self, open: Open, offset: u64) {
@@ -186,73 +191,81 @@ impl Follower {
 
     /// Opens the first file, and says whether there was one.
     fn begin(&mut self) -> Result<bool, FollowError> {
-        let read_error = |cause| FollowError::Read { path: self.path.clone(), cause };
-        let mut gap = false;
-        let begun = match &self.start {
-            Start::Cursor(cursor) => {
-                let resumed = resume(&self.path, cursor).map_err(|problem| match problem {
-                    Problem::Open(error) => FollowError::Open(error),
-                    Problem::Read(cause) => read_error(cause),
-                })?;
-                gap = resumed.is_none();
-                resumed.map(|open| (open, cursor.offset))
-            }
+        let resumed = match &self.start {
+            Start::Cursor(cursor) => self.resume(cursor)?,
             _ => None,
         };
-        let begun = match begun {
+        let begun = match resumed {
             Some(begun) => Some(begun),
-            None => match Open::new(&self.path) {
-                Ok(mut open) => {
-                    let offset = if self.start == Start::End { open.last_line_end().map_err(read_error)? } else { 0 };
-                    open.fingerprint.matches(&open.file).map_err(read_error)?;
-                    open.file.seek(SeekFrom::Start(offset)).map_err(read_error)?;
-                    Some((open, offset))
-                }
-                Err(error) if error.is_missing() => None,
-                Err(error) => return Err(error.into()),
-            },
+            None => self.open_current()?,
         };
+        if let Start::Cursor(cursor) = &self.start {
+            let is_there = |(open, offset): &(Open, u64)| open.id == cursor_id(cursor) && *offset == cursor.offset;
+            self.counts.gaps += u64::from(!begun.as_ref().is_some_and(is_there));
+        }
         // Whatever comes to be here later is new, and read from its beginning.
         self.start = Start::Beginning;
-        self.counts.gaps += u64::from(gap);
-        let found = begun.is_some();
-        if let Some((open, offset)) = begun {
-            self.read_from(open, offset);
+        let Some((open, offset)) = begun else { return Ok(false) };
+        self.read_from(open, offset);
+        Ok(true)
+    }
+
+    /// Opens the file that has the name now, and says where to begin in it; `None` if there is none.
+    fn open_current(&self) -> Result<Option<(Open, u64)>, FollowError> {
+        let mut open = match Open::new(&self.path) {
+            Ok(open) => open,
+            Err(error) if error.is_missing() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let read_error = |cause| self.read_error(cause);
+        let offset = if self.start == Start::End { open.last_line_end().map_err(read_error)? } else { 0 };
+        open.fingerprint.matches(&open.file).map_err(read_error)?;
+        open.file.seek(SeekFrom::Start(offset)).map_err(read_error)?;
+        Ok(Some((open, offset)))
+    }
+
+    /// Opens the file of `cursor`, whatever it is called by now, and says where to go on in it: at its beginning if
+    /// it was written anew. `None` if it is not there any more, or not to be read.
+    fn resume(&self, cursor: &FileCursor) -> Result<Option<(Open, u64)>, FollowError> {
+        let read_error = |cause| self.read_error(cause);
+        let id = cursor_id(cursor);
+        for _ in 0..OPENS_MAX {
+            let is_current = std::fs::metadata(&self.path).is_ok_and(|metadata| FileId::of(&metadata) == id);
+            let name = match is_current {
+                true => Some(self.path.clone()),
+                false => rotation::find(&self.path, id).map_err(read_error)?,
+            };
+            let Some(name) = name else { return Ok(None) };
+            let mut open = match Open::new(&name) {
+                Ok(open) if open.id == id => open,
+                Ok(_) => continue, // renamed since we asked
+                Err(error) if error.is_missing() => continue,
+                Err(_) if name != self.path => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            open.fingerprint = Fingerprint { hash: cursor.fingerprint, len: cursor.fingerprint_len as usize };
+            if open.is_same(cursor.offset).map_err(read_error)? && cursor.fingerprint_len > 0 {
+                open.file.seek(SeekFrom::Start(cursor.offset)).map_err(read_error)?;
+                return Ok(Some((open, cursor.offset)));
+            }
+            // Nothing but its name tells a file that was written anew from a stranger on a reused inode.
+            if name != self.path && !rotation::is_rotated(&self.path, &name) {
+                return Ok(None);
+            }
+            open.fingerprint = Fingerprint::default();
+            open.fingerprint.matches(&open.file).map_err(read_error)?;
+            return Ok(Some((open, 0)));
         }
-        Ok(found)
+        Ok(None)
+    }
+
+    fn read_error(&self, cause: io::Error) -> FollowError {
+        FollowError::Read { path: self.path.clone(), cause }
     }
 }
 
-enum Problem {
-    Open(OpenError),
-    Read(io::Error),
-}
-
-/// Opens the file of `cursor` at its place, whatever it is called by now. `None` if it is not there any more, or
-/// was written anew.
-fn resume(path: &Path, cursor: &FileCursor) -> Result<Option<Open>, Problem> {
-    let id = FileId { device: cursor.device, inode: cursor.inode };
-    for _ in 0..OPENS_MAX {
-        let current = std::fs::metadata(path).is_ok_and(|metadata| FileId::of(&metadata) == id);
-        let name = match current {
-            true => Some(path.to_owned()),
-            false => rotation::find(path, id).map_err(Problem::Read)?,
-        };
-        let Some(name) = name else { return Ok(None) };
-        let mut open = match Open::new(&name) {
-            Ok(open) if open.id == id => open,
-            Ok(_) => continue, // renamed since we asked
-            Err(error) if error.is_missing() => continue,
-            Err(error) => return Err(Problem::Open(error)),
-        };
-        open.fingerprint = Fingerprint { hash: cursor.fingerprint, len: cursor.fingerprint_len as usize };
-        if !open.is_same(cursor.offset).map_err(Problem::Read)? {
-            return Ok(None);
-        }
-        open.file.seek(SeekFrom::Start(cursor.offset)).map_err(Problem::Read)?;
-        return Ok(Some(open));
-    }
-    Ok(None)
+fn cursor_id(cursor: &FileCursor) -> FileId {
+    FileId { device: cursor.device, inode: cursor.inode }
 }
 
 /// A file that is open, and what it is known by.
@@ -379,5 +392,4 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "follow_tests.rs"]
 mod tests;

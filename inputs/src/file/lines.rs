@@ -62,6 +62,7 @@ impl Lines {
     /// To be called when [`cut`](Self::cut) found no more whole line, so that only the tail has to move.
     pub fn read_from(&mut self, source: &mut impl Read) -> io::Result<usize> {
         self.make_room();
+        debug_assert!(self.end < self.buf.len(), "whole lines are cut before more is read");
         loop {
             match source.read(&mut self.buf[self.end..]) {
                 Ok(count) => {

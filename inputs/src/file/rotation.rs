@@ -1,8 +1,8 @@
 //! Finds a log's earlier files beside it, and their order.
 //!
 //! Rotation leaves `auth.log.1`, `auth.log.0` (savelog, newsyslog) or `auth.log-20261122` (logrotate's `dateext`).
-//! The order comes from the names: modification times tie, and are changed by whoever restores a backup. What was
-//! compressed or moved to another directory is not found.
+//! The order comes from the names, for modification times tie; they may only object. What was compressed or moved
+//! to another directory is not found.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -10,8 +10,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use crate::record::Timestamp;
+
 /// A file shifted to its next name while the directory is read can be missed, so what is missed is looked for again.
 const SCANS_MAX: usize = 4;
+
+/// The same for a file that is searched by its inode: a rotation renames a file for each generation that is kept,
+/// and who gives up too early skips all that is left to read.
+const FINDS_MAX: usize = 100;
 
 /// A device and an inode: one file for as long as it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +54,7 @@ pub(super) fn next(path: &Path, id: FileId) -> io::Result<Next> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let generations = generations(path)?;
-        if generations != self::generations(path)? {
-            continue;
-        }
+        let Some(generations) = settled_generations(path, id)? else { continue };
         let current_id = current.as_ref().map(FileId::of);
         let is_rotated = generations.iter().any(|it| Some(it.id) == current_id);
         if is_rotated && !path.is_symlink() {
@@ -71,28 +74,75 @@ pub(super) fn next(path: &Path, id: FileId) -> io::Result<Next> {
     Ok(Next::Itself)
 }
 
+/// The generations among which `id` is, or may be; `None` if they change while we look.
+fn settled_generations(path: &Path, id: FileId) -> io::Result<Option<Vec<Generation>>> {
+    for path in places(path) {
+        let generations = generations(&path)?;
+        if !is_same(&generations, &self::generations(&path)?) {
+            return Ok(None);
+        }
+        if generations.iter().any(|it| it.id == id) {
+            return Ok(Some(generations));
+        }
+    }
+    Ok(Some(Vec::new()))
+}
+
+/// Whether two looks saw the same names; times go on changing.
+fn is_same(one: &[Generation], two: &[Generation]) -> bool {
+    one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.id == two.id && one.path == two.path)
+}
+
 /// The generation after `id`, among those named in the same way.
+///
+/// Some programs count upwards, so that the greatest number is the latest. What was last written to before `id`
+/// was does not come after it, whatever its name says: to read old files again would be worse than to miss one.
 fn later(generations: &[Generation], id: FileId) -> Option<&Generation> {
     let at = generations.iter().position(|it| it.id == id)?;
     let scheme = std::mem::discriminant(&generations[at].age);
-    generations[at + 1..].iter().find(|it| std::mem::discriminant(&it.age) == scheme)
+    generations[at + 1..]
+        .iter()
+        .find(|it| std::mem::discriminant(&it.age) == scheme && it.modified >= generations[at].modified)
 }
 
-/// Finds the file `id` in the directory of `path`, under whatever name.
+/// Where a log is: its path and, where that is a link, what it points to. Rotation happens beside either.
+fn places(path: &Path) -> Vec<PathBuf> {
+    let target = fs::read_link(path).ok().map(|target| directory(path).join(target));
+    std::iter::once(path.to_owned()).chain(target).collect()
+}
+
+/// Whether `name` is what rotation makes of `path`.
+pub(super) fn is_rotated(path: &Path, name: &Path) -> bool {
+    places(path).iter().any(|path| {
+        directory(path) == directory(name) && base(name).strip_prefix(base(path)).and_then(Age::of).is_some()
+    })
+}
+
+/// Finds the file `id` beside `path`, under whatever name.
 pub(super) fn find(path: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
-    for _ in 0..SCANS_MAX {
-        for entry in entries(path)? {
-            let entry = entry?;
-            // An overlay may show other inodes in its directories than in its files, so our names are asked always.
-            let is_ours = entry.file_name().as_bytes().starts_with(base(path));
-            if !is_ours && entry.ino() != id.inode {
-                continue;
-            }
-            match fs::metadata(entry.path()) {
-                Ok(metadata) if FileId::of(&metadata) == id => return Ok(Some(entry.path())),
-                _ => {}
+    let mut before = None;
+    for _ in 0..FINDS_MAX {
+        let mut seen = Vec::new();
+        for place in places(path) {
+            for entry in entries(&place)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                // An overlay may show other inodes in its directories than in its files, so ours are asked always.
+                let is_ours = name.as_bytes().starts_with(base(&place));
+                if is_ours || entry.ino() == id.inode {
+                    match fs::metadata(entry.path()) {
+                        Ok(metadata) if FileId::of(&metadata) == id => return Ok(Some(entry.path())),
+                        _ => seen.push((name, entry.ino())),
+                    }
+                }
             }
         }
+        // Only a directory at rest proves that a file is not in it.
+        seen.sort();
+        if before.as_ref() == Some(&seen) {
+            return Ok(None);
+        }
+        before = Some(seen);
     }
     Ok(None)
 }
@@ -126,6 +176,7 @@ struct Generation {
     age: Age,
     path: PathBuf,
     id: FileId,
+    modified: Timestamp,
 }
 
 /// What a name says of its file's age; the greater, the later.
@@ -163,7 +214,12 @@ fn generations(path: &Path) -> io::Result<Vec<Generation>> {
         let Some(age) = name.as_bytes().strip_prefix(base(path)).and_then(Age::of) else { continue };
         let Ok(metadata) = fs::symlink_metadata(entry.path()) else { continue };
         if metadata.is_file() {
-            found.push(Generation { age, path: entry.path(), id: FileId::of(&metadata) });
+            found.push(Generation {
+                age,
+                path: entry.path(),
+                id: FileId::of(&metadata),
+                modified: super::modified(&metadata),
+            });
         }
     }
     found.sort_by(|a, b| a.age.cmp(&b.age));
@@ -207,6 +263,35 @@ mod tests {
         check(&["auth.log", "auth.log.1", "auth.log-20261122"], "auth.log-20261122", "auth.log");
         check(&["auth.log", "auth.log.2", "auth.log.1.gz", "auth.log.old", "auth.log2"], "auth.log.2", "auth.log");
         check(&["auth.log", "saved"], "saved", "auth.log");
+    }
+
+    #[test]
+    fn numbers_that_count_upwards_are_not_followed_downwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["log.1", "log.2", "log.3", "log"].map(|name| dir.path().join(name));
+        for (path, seconds) in paths.iter().zip(1..) {
+            fs::write(path, "x").unwrap();
+            let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+        }
+        let [_, _, last, current] = &paths;
+        let [last, id] = [last, current].map(|path| FileId::of(&fs::metadata(path).unwrap()));
+        assert_eq!(next(current, last).unwrap(), Next::File { path: current.clone(), id });
+    }
+
+    #[test]
+    fn looks_beside_what_a_link_points_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let [link, far] = ["log", "far"].map(|name| dir.path().join(name));
+        fs::create_dir(&far).unwrap();
+        for name in ["real", "real.1", "real.2"] {
+            fs::write(far.join(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink("far/real", &link).unwrap();
+        let [one, two] = ["real.1", "real.2"].map(|name| FileId::of(&fs::metadata(far.join(name)).unwrap()));
+        assert_eq!(next(&link, two).unwrap(), Next::File { path: far.join("real.1"), id: one });
+        assert_eq!(find(&link, two).unwrap(), Some(far.join("real.2")));
+        assert!(is_rotated(&link, &far.join("real.2")) && !is_rotated(&link, &far.join("other.2")));
     }
 
     #[test]

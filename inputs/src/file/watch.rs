@@ -92,7 +92,9 @@ impl Watch {
         if let (None, Some(file)) = (self.file, file) {
             // By descriptor: the name may be another file by now.
             let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-            self.file = inotify.add_watch(Path::new(&path), AddWatchFlags::IN_MODIFY).ok();
+            // IN_ATTRIB is what comes of a file that is deleted while it is open.
+            let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_ATTRIB;
+            self.file = inotify.add_watch(Path::new(&path), flags).ok();
             added |= self.file.is_some();
         }
         added
@@ -105,14 +107,13 @@ impl Watch {
         for _ in 0..DRAINS_MAX {
             let Ok(events) = inotify.read_events() else { return };
             for event in events {
-                if event.mask.contains(AddWatchFlags::IN_MOVE_SELF) {
+                let is_gone = event.mask.contains(AddWatchFlags::IN_IGNORED);
+                let is_moved = event.mask.contains(AddWatchFlags::IN_MOVE_SELF);
+                if self.directory == Some(event.wd) && (is_gone || is_moved) {
                     let _ = inotify.rm_watch(event.wd); // its path is another directory now, or none
-                }
-                let gone = AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_IGNORED;
-                if event.mask.intersects(gone) && self.directory == Some(event.wd) {
                     self.directory = None;
                 }
-                if event.mask.contains(AddWatchFlags::IN_IGNORED) && self.file == Some(event.wd) {
+                if self.file == Some(event.wd) && is_gone {
                     self.file = None;
                 }
             }
