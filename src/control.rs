@@ -151,11 +151,16 @@ impl Client {
     pub fn connect(path: &Path) -> anyhow::Result<Option<Client>> {
         match StdUnixStream::connect(path) {
             Ok(stream) => Ok(Some(Client { path: path.to_owned(), answers: BufReader::new(stream) })),
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
+            Err(error)
+                if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) =>
+            {
                 Ok(None)
             }
             Err(error) => Err(error).with_context(|| {
-                format!("cannot talk to the daemon at {}; run as root, or as a member of the group {GROUP}", path.display())
+                format!(
+                    "cannot talk to the daemon at {}; run as root, or as a member of the group {GROUP}",
+                    path.display()
+                )
             }),
         }
     }

@@ -173,7 +173,7 @@ async fn wait_for_signal(stop: watch::Sender<bool>) {
 /// A thread that follows a file.
 struct Worker {
     stopping: Arc<AtomicBool>,
-    waker: inputs::file::watch::Waker,
+    waker: inputs::file::follow::Waker,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -237,7 +237,9 @@ fn follow(mut follower: Follower, name: &str, sink: &mpsc::Sender<Batch>, stoppi
             tracing::warn!(input = name, "the place where reading stopped was not found again: lines may be missing");
         }
         let problem = match &progress {
-            Ok(Progress::Missing) => Some("the file is not there; it will be read from its beginning when it comes".to_owned()),
+            Ok(Progress::Missing) => {
+                Some("the file is not there; it will be read from its beginning when it comes".to_owned())
+            }
             Ok(_) => None,
             Err(error) => Some(error.to_string()),
         };

@@ -155,12 +155,9 @@ impl Desk {
     /// Gathers what the engine decided since the last call.
     pub fn gather(&mut self) {
         self.pending.changes.append(&mut self.engine.changes);
-        let prefix_of = |peer: IpAddr, policy: &Policy| {
-            Prefix::of(peer, if peer.is_ipv4() { policy.ipv4_bits } else { policy.ipv6_bits })
-        };
-        for late in self.engine.late.drain(..) {
+        for late in std::mem::take(&mut self.engine.late) {
             self.pending.evidence.push(Evidence {
-                prefix: prefix_of(late.peer, &self.engine.policy),
+                prefix: self.engine.prefix(late.peer),
                 at: late.at,
                 host: late.host,
                 source: String::new(),
@@ -382,8 +379,7 @@ impl Desk {
     /// The origin hosts that saw a prefix fail, as far as evidence of it is kept.
     fn hosts_of(&self, prefix: &Prefix) -> Vec<String> {
         let evidence = self.store.evidence(&[*prefix]).unwrap_or_default();
-        let hosts: BTreeSet<_> =
-            evidence.iter().map(|one| printable(self.engine.state.host_name(one.host))).collect();
+        let hosts: BTreeSet<_> = evidence.iter().map(|one| printable(self.engine.state.host_name(one.host))).collect();
         hosts.into_iter().collect()
     }
 
@@ -392,7 +388,7 @@ impl Desk {
         let policy = &self.engine.policy;
         let host = Prefix::host(address);
         let address = host.address();
-        let own = Prefix::of(address, if address.is_ipv4() { policy.ipv4_bits } else { policy.ipv6_bits });
+        let own = self.engine.prefix(address);
         let denied = state
             .denies
             .iter()

@@ -3,7 +3,7 @@
 use inputs::record::{Batch, Record, Sender, SourceId};
 use inputs::syslog::parse::Parser;
 
-use crate::decide::engine::{Engine, Folded};
+use crate::decide::engine::{Engine, Folded, Trust};
 use crate::decide::session::{HostId, Outcome};
 use crate::detect::detect;
 use crate::detect::event::{Event, Peer};
@@ -20,6 +20,8 @@ pub struct Source {
     pub local_host: Box<[u8]>,
     /// Whether a record must come from uid 0 where the kernel tells a uid.
     pub vouched: bool,
+    /// Whether strangers may be able to make up its records.
+    pub forgeable: bool,
     /// The last claimed host and its number: a source's next record is most often from the same.
     last_host: Option<(Box<[u8]>, HostId)>,
 }
@@ -33,6 +35,7 @@ impl Source {
             host: host.map(|host| host.as_bytes().into()),
             local_host: local_host.as_bytes().into(),
             vouched: true,
+            forgeable: false,
             last_host: None,
         }
     }
@@ -109,6 +112,7 @@ pub fn fold(
     mut each: impl FnMut(&Seen<'_>, &Engine),
 ) {
     engine.tell_wall(batch.received);
+    let trust = if source.forgeable { Trust::Forgeable } else { Trust::Sound };
     for &frame in &batch.frames {
         counts.lines += 1;
         counts.truncated += u64::from(frame.truncated);
@@ -126,7 +130,7 @@ pub fn fold(
             continue;
         }
         let host = source.host(record.host, engine);
-        let folded = engine.record(&record, host, &event);
+        let folded = engine.record(&record, host, &event, trust);
         counts.understood += 1;
         counts.attempts += u64::from(folded.verdict.attempts);
         match folded.verdict.outcome {

@@ -2,9 +2,12 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod decide;
 pub mod deny;
 pub mod desk;
 pub mod detect;
+pub mod enforce;
 pub mod fold;
 pub mod store;

@@ -360,7 +360,8 @@ impl Store {
 
     /// Keeps an entry that `allow` added, or removes one.
     pub fn set_allowed(&mut self, entry: &str, allowed: bool) -> Result<(), StoreError> {
-        let sql = if allowed { "INSERT OR IGNORE INTO allowed VALUES(?1)" } else { "DELETE FROM allowed WHERE entry = ?1" };
+        let sql =
+            if allowed { "INSERT OR IGNORE INTO allowed VALUES(?1)" } else { "DELETE FROM allowed WHERE entry = ?1" };
         self.db.execute(sql, [entry]).map(|_| ()).map_err(|error| self.error("cannot write the allow list", error))
     }
 
@@ -423,12 +424,10 @@ impl Store {
             .map_err(|error| self.error("cannot read", error))
     }
 
-    /// Keeps a small value.
-    pub fn set_note(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
-        self.db
-            .execute("INSERT OR REPLACE INTO notes VALUES(?1, ?2)", [name, value])
-            .map(|_| ())
-            .map_err(|error| self.error("cannot write", error))
+    /// A second way to the database, for notes only, that another thread may have.
+    pub fn keeper(&self) -> Result<Keeper, StoreError> {
+        let db = Connection::open(&self.file).map_err(|error| self.error("cannot open the database", error))?;
+        Ok(Keeper { file: self.file.clone(), db })
     }
 
     fn error(&self, tried: &'static str, error: rusqlite::Error) -> StoreError {
@@ -436,7 +435,25 @@ impl Store {
     }
 }
 
-fn each(db: &Connection, sql: &str, mut row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+/// Keeps small values; see [`Store::keeper`].
+pub struct Keeper {
+    file: PathBuf,
+    db: Connection,
+}
+
+impl Keeper {
+    /// Keeps a small value.
+    pub fn set_note(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
+        let result = self.db.execute("INSERT OR REPLACE INTO notes VALUES(?1, ?2)", [name, value]);
+        result.map(|_| ()).map_err(|error| StoreError::Sqlite { file: self.file.clone(), tried: "cannot write", error })
+    }
+}
+
+fn each(
+    db: &Connection,
+    sql: &str,
+    mut row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
     let mut query = db.prepare(sql)?;
     let mut rows = query.query([])?;
     while let Some(found) = rows.next()? {
@@ -452,8 +469,9 @@ fn prefix_of(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<
 /// A text column that serde knows as a unit variant.
 fn text_as<T: for<'de> Deserialize<'de>>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
-    serde_json::from_value(serde_json::Value::String(text))
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error)))
+    serde_json::from_value(serde_json::Value::String(text)).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
 }
 
 fn write_state(
@@ -483,8 +501,18 @@ fn write_state(
         };
         tx.prepare_cached("INSERT OR REPLACE INTO tallies VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")?.execute(
             params![
-                prefix.to_bytes(), counts[0], counts[1], counts[2], counts[3], counts[4],
-                last[0], last[1], last[2], last[3], last[4], successes
+                prefix.to_bytes(),
+                counts[0],
+                counts[1],
+                counts[2],
+                counts[3],
+                counts[4],
+                last[0],
+                last[1],
+                last[2],
+                last[3],
+                last[4],
+                successes
             ],
         )?;
     }
@@ -492,7 +520,13 @@ fn write_state(
         match change {
             Change::Shared { prefix, host: Some(host), counts } => {
                 tx.prepare_cached("INSERT OR REPLACE INTO shares VALUES(?1,?2,?3,?4,?5,?6,?7)")?.execute(params![
-                    prefix.to_bytes(), host.0, counts[0], counts[1], counts[2], counts[3], counts[4]
+                    prefix.to_bytes(),
+                    host.0,
+                    counts[0],
+                    counts[1],
+                    counts[2],
+                    counts[3],
+                    counts[4]
                 ])?;
             }
             Change::Shared { prefix, host: None, .. } => {
@@ -500,8 +534,13 @@ fn write_state(
             }
             Change::Denied { prefix, by, claim } => {
                 tx.prepare_cached("INSERT OR REPLACE INTO denies VALUES(?1,?2,?3,?4,?5,?6,?7)")?.execute(params![
-                    prefix.to_bytes(), by.name(), claim.since.0, claim.until.map(|until| until.0),
-                    claim.class.map(Class::name), claim.count, claim.enforceable
+                    prefix.to_bytes(),
+                    by.name(),
+                    claim.since.0,
+                    claim.until.map(|until| until.0),
+                    claim.class.map(Class::name),
+                    claim.count,
+                    claim.enforceable
                 ])?;
             }
             Change::Released { prefix, by, times, .. } => {
@@ -518,8 +557,11 @@ fn write_state(
     for index in users {
         if let Some((name, counts)) = state.users.get_index(*index) {
             let account = serde_json::to_value(counts.account).ok().and_then(|v| v.as_str().map(str::to_owned));
-            tx.prepare_cached("INSERT OR REPLACE INTO users VALUES(?1, ?2, ?3)")?
-                .execute(params![&**name, account.unwrap_or_default(), counts.attempts as i64])?;
+            tx.prepare_cached("INSERT OR REPLACE INTO users VALUES(?1, ?2, ?3)")?.execute(params![
+                &**name,
+                account.unwrap_or_default(),
+                counts.attempts as i64
+            ])?;
         }
     }
     for (key, session) in sessions {
@@ -543,8 +585,11 @@ fn write_history(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<i64>
     for change in &commit.changes {
         let Some((at, prefix, decision)) = decision(change, commit.wall) else { continue };
         let json = serde_json::to_string(&decision).unwrap_or_default();
-        tx.prepare_cached("INSERT INTO history(at, prefix, decision) VALUES(?1, ?2, ?3)")?
-            .execute(params![at.0, prefix.to_bytes(), json])?;
+        tx.prepare_cached("INSERT INTO history(at, prefix, decision) VALUES(?1, ?2, ?3)")?.execute(params![
+            at.0,
+            prefix.to_bytes(),
+            json
+        ])?;
         written += 1;
     }
     Ok(written)
@@ -558,9 +603,7 @@ pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Prefix, 
             let Claim { since, until, class, count, .. } = *claim;
             Some((since, *prefix, Decision::Denied { by: *by, class, count, until, enforced }))
         }
-        Change::Released { prefix, by, at, why, .. } => {
-            Some((*at, *prefix, Decision::Released { by: *by, why: *why }))
-        }
+        Change::Released { prefix, by, at, why, .. } => Some((*at, *prefix, Decision::Released { by: *by, why: *why })),
         Change::Suspicious { address, user, at } => {
             let decision = Decision::Suspicious { address: *address, user: user.clone() };
             Some((*at, Prefix::host(*address), decision))
@@ -654,10 +697,8 @@ fn connect(file: &Path) -> Result<Connection, StoreError> {
         let verdict: String =
             db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed("cannot check the database"))?;
         if verdict != "ok" {
-            let error = rusqlite::Error::SqliteFailure(
-                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
-                Some(verdict),
-            );
+            let error =
+                rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(verdict));
             return Err(failed("the check failed")(error));
         }
     }

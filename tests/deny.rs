@@ -361,7 +361,7 @@ async fn writes_denyhosts_format() {
     assert!(
         HostsDeny::new(
             path,
-            Form { service: Some("a: b\n".into()), stamped: None },
+            Form { service: Some("a: b\n".into()), stamped: None, adopt: true },
             BTreeSet::new(),
             Box::new(|_| Ok(()))
         )
@@ -399,7 +399,7 @@ async fn notices_edits_and_knows_its_lines_after_a_restart() {
     let kept = Arc::new(Mutex::new(BTreeSet::new()));
     let make = |kept: &Arc<Mutex<BTreeSet<String>>>| {
         let (ledger, keep) = (kept.lock().unwrap().clone(), Arc::clone(kept));
-        let form = Form { service: Some("sshd".to_owned()), stamped: None };
+        let form = Form { service: Some("sshd".to_owned()), stamped: None, adopt: true };
         let keep = Box::new(move |ledger: &BTreeSet<String>| {
             *keep.lock().unwrap() = ledger.clone();
             Ok(())
@@ -448,7 +448,7 @@ async fn starts_over_when_the_file_changes_meanwhile() {
         }
         Ok(())
     });
-    let form = Form { service: Some("sshd".to_owned()), stamped: None };
+    let form = Form { service: Some("sshd".to_owned()), stamped: None, adopt: true };
     let mut backend = HostsDeny::new(path.clone(), form, BTreeSet::new(), keep).unwrap();
     backend.replace(&set("192.0.2.1", ""), NOW).await.unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\nb\nsshd: 192.0.2.1\n");
@@ -500,7 +500,7 @@ fn diff(want: &DenySet, denied: &str, released: &str) -> Diff {
 }
 
 fn hosts_deny(path: &Path, service: Option<&str>) -> HostsDeny {
-    let form = Form { service: service.map(str::to_owned), stamped: Some(jiff::tz::TimeZone::UTC) };
+    let form = Form { service: service.map(str::to_owned), stamped: Some(jiff::tz::TimeZone::UTC), adopt: true };
     HostsDeny::new(path.to_owned(), form, BTreeSet::new(), Box::new(|_| Ok(()))).unwrap()
 }
 

@@ -1,21 +1,37 @@
 //! The command line: one file a verb. Each prints for people, or JSON with `--json`; exit 0 yes, 1 no, 2 error.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use inputs::syslog::parse::Format;
 
-use crate::decide::policy::Policy;
+use crate::config::Config;
 
+mod allow;
+mod check;
+mod deny;
 mod explain;
+mod forgive;
+mod history;
+mod list;
+mod office;
 pub mod output;
+mod run;
 mod scan;
+mod status;
+mod tap;
+mod why;
+
+pub use tap::record_json;
+
+/// Where the configuration is unless `--config` says otherwise.
+const CONFIG: &str = "/etc/denyd/denyd.toml";
 
 /// Reads sshd's log records, decides which addresses failed too often, and denies them.
 #[derive(Parser, Debug)]
-#[command(name = "denyd", version, about, propagate_version = true, subcommand_required = true)]
+#[command(name = "denyd", version, about, subcommand_required = true)]
 struct Arguments {
     /// The configuration file [default: /etc/denyd/denyd.toml if it is there, else the defaults]
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -26,20 +42,36 @@ struct Arguments {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    /// Read logs as they are written and deny who fails too often
+    Run(run::Arguments),
     /// Read log files from end to end and show who would be denied, and why
     Scan(scan::Arguments),
     /// Show what each line of a log means and what it would count
     Explain(explain::Arguments),
+    /// Show the records as the daemon folds them, live
+    Tap(tap::Arguments),
+    /// Show how the daemon and its inputs are
+    Status(status::Arguments),
+    /// List who is denied, or the users or addresses that were tried
+    List(list::Arguments),
+    /// Tell why an address is denied, or is not; exit status 0 if it is, 1 if not
+    Why(why::Arguments),
+    /// Show what was decided
+    History(history::Arguments),
+    /// Deny an address or a prefix
+    Deny(deny::Arguments),
+    /// Let an address or a prefix in again, and forget its failures
+    Forgive(forgive::Arguments),
+    /// Show the allow list, or put an address on it, which releases it
+    Allow(allow::Arguments),
+    /// Check the configuration, and whether its inputs can be opened
+    Check(check::Arguments),
 }
 
 /// Runs the command line; errors are printed and become exit status 2.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = match arguments.verb {
-        Verb::Scan(verb) => scan::run(verb, Policy::default()),
-        Verb::Explain(verb) => explain::run(verb, Policy::default()),
-    };
-    match result {
+    match dispatch(arguments) {
         Ok(code) => code,
         Err(error) => {
             if output::is_broken_pipe(&error) {
@@ -48,6 +80,37 @@ pub fn main() -> ExitCode {
             eprintln!("denyd: {error:#}");
             ExitCode::from(2)
         }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let path = arguments.config.as_deref();
+    if let Verb::Check(verb) = arguments.verb {
+        return check::run(verb, path);
+    }
+    let config = config(path)?;
+    match arguments.verb {
+        Verb::Run(verb) => run::run(verb, config, path),
+        Verb::Scan(verb) => scan::run(verb, config.policy()),
+        Verb::Explain(verb) => explain::run(verb, config.policy()),
+        Verb::Tap(verb) => tap::run(verb, &config),
+        Verb::Status(verb) => status::run(verb, &config),
+        Verb::List(verb) => list::run(verb, &config),
+        Verb::Why(verb) => why::run(verb, &config),
+        Verb::History(verb) => history::run(verb, &config),
+        Verb::Deny(verb) => deny::run(verb, &config),
+        Verb::Forgive(verb) => forgive::run(verb, &config),
+        Verb::Allow(verb) => allow::run(verb, &config),
+        Verb::Check(_) => unreachable!("it was taken above"),
+    }
+}
+
+/// The configuration: the file that was named, else the usual one if it is there, else the defaults.
+fn config(path: Option<&Path>) -> anyhow::Result<Config> {
+    match path {
+        Some(path) => Ok(Config::read(path)?),
+        None if Path::new(CONFIG).exists() => Ok(Config::read(Path::new(CONFIG))?),
+        None => Ok(Config::default()),
     }
 }
 

@@ -28,6 +28,14 @@ pub fn when(at: inputs::record::Timestamp) -> String {
     }
 }
 
+/// The same for a time in RFC 3339; what is none is shown as it is.
+pub fn when_text(at: &str) -> String {
+    match at.parse::<jiff::Timestamp>() {
+        Ok(time) => when(inputs::record::Timestamp(time.as_microsecond())),
+        Err(_) => printable(at.as_bytes()),
+    }
+}
+
 /// Bytes in base64 (RFC 4648, section 4).
 pub fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

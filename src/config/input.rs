@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use inputs::record::SourceId;
+use inputs::syslog::listen;
 use inputs::syslog::parse::Format;
 use jiff::tz::TimeZone;
 
@@ -88,7 +90,69 @@ pub enum Listen {
     UnixDatagram(PathBuf),
 }
 
+impl Input {
+    /// A file, with the defaults.
+    pub fn file(path: PathBuf) -> Self {
+        let file = File { path, format: Format::Auto, first_read: FirstRead::Now };
+        Input { name: file.path.display().to_string(), host: None, timezone: None, source: Source::File(file) }
+    }
+
+    /// Its kind, as in the configuration.
+    pub fn kind(&self) -> &'static str {
+        match self.source {
+            Source::File(_) => "file",
+            Source::Syslog(_) => "syslog",
+        }
+    }
+
+    /// How its lines are written.
+    pub fn format(&self) -> Format {
+        match &self.source {
+            Source::File(file) => file.format,
+            Source::Syslog(_) => Format::Syslog,
+        }
+    }
+
+    /// Whether a header inside the message replaces the outer one.
+    pub fn unwraps(&self) -> bool {
+        matches!(&self.source, Source::Syslog(syslog) if syslog.unwrap_imfile)
+    }
+
+    /// Whether strangers may be able to make up its records: UDP from a network that lets false addresses through.
+    pub fn is_forgeable(&self) -> bool {
+        match &self.source {
+            Source::Syslog(Syslog { listen: Listen::Udp(address), trust_network, .. }) => {
+                !trust_network && !address.ip().is_loopback()
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Syslog {
+    /// Its socket, as the listener takes it.
+    pub fn endpoint(&self) -> listen::Listen {
+        match &self.listen {
+            Listen::Udp(address) => listen::Listen::Udp(*address),
+            Listen::Tcp(address) => listen::Listen::Tcp(*address),
+            Listen::UnixStream(path) => listen::Listen::UnixStream(path.clone()),
+            Listen::UnixDatagram(path) => listen::Listen::UnixDatagram(path.clone()),
+        }
+    }
+
+    /// Its limits, as the listener takes them.
+    pub fn options(&self, source: SourceId) -> listen::Options {
+        listen::Options {
+            source,
+            from: self.from.iter().map(|prefix| (prefix.address(), prefix.bits())).collect(),
+            max_connections: self.max_connections as usize,
+            max_per_sender: self.max_per_sender as usize,
+            idle: self.idle_timeout,
+            mode: self.socket_mode,
+            ..listen::Options::default()
+        }
+    }
+
     /// A listener with the default limits.
     pub fn new(listen: Listen) -> Self {
         Syslog {

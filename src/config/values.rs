@@ -21,7 +21,13 @@ const SOCKET_PATH_MAX: usize = 107;
 const NAME_MAX: usize = 255;
 
 /// Lines that are read as one format: its name in the file.
-pub(super) const FORMATS: [(&str, Format); 2] = [("auto", Format::Auto), ("message", Format::Message)];
+pub(super) const FORMATS: [(&str, Format); 5] = [
+    ("auto", Format::Auto),
+    ("syslog", Format::Syslog),
+    ("message", Format::Message),
+    ("multilog", Format::Multilog),
+    ("metalog", Format::Metalog),
+];
 
 type Value<'a> = DeValue<'a>;
 

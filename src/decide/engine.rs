@@ -1,6 +1,7 @@
 //! The fold: one input in, changes out.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use inputs::record::{Record, Timestamp};
 
@@ -83,6 +84,20 @@ pub struct Counted {
     pub attempts: u32,
 }
 
+/// Whether strangers may be able to make up the records of a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// They are what the origin's syslog wrote.
+    #[default]
+    Sound,
+    /// They may be forged: such a record counts, but clears nothing, and what it denies is denied for
+    /// [`FORGEABLE_FOR`] at most.
+    Forgeable,
+}
+
+/// How long a deny lasts at most that a forgeable record decided.
+pub const FORGEABLE_FOR: Duration = Duration::from_secs(3_600);
+
 /// Policy, state, and the changes of the current batch.
 #[derive(Debug, Default)]
 pub struct Engine {
@@ -94,6 +109,8 @@ pub struct Engine {
     pub changes: Vec<Change>,
     /// Attempts that were decided after their line since the caller last took them; they are counted already.
     pub late: Vec<Late>,
+    /// How far the record that is being folded is to be trusted.
+    trust: Trust,
     /// The wall clock, as the last batch or tick told it: what lies before it is not enforced.
     wall: Timestamp,
 }
@@ -115,7 +132,8 @@ impl Engine {
     }
 
     /// Folds a record of a known service in. `host` is its origin.
-    pub fn record(&mut self, record: &Record<'_>, host: HostId, event: &Event<'_>) -> Folded {
+    pub fn record(&mut self, record: &Record<'_>, host: HostId, event: &Event<'_>, trust: Trust) -> Folded {
+        self.trust = trust;
         let at = record.time();
         let place = Place { host, source: record.source, pid: record.pid, at, received: record.received };
         // What waits is decided before the line that shows its time to be over, however the lines are batched.
@@ -135,7 +153,7 @@ impl Engine {
                     classes = Classes::probe();
                     self.count(peer, host, classes, 1, at);
                 }
-                Outcome::Success => self.success(peer, user, host, at),
+                Outcome::Success if trust == Trust::Sound => self.success(peer, user, host, at),
                 _ => {}
             }
         }
@@ -225,10 +243,14 @@ impl Engine {
         self.forget(prefix);
     }
 
+    /// The prefix by which an address is counted.
+    pub fn prefix(&self, peer: IpAddr) -> Prefix {
+        Prefix::of(peer, if peer.is_ipv4() { self.policy.ipv4_bits } else { self.policy.ipv6_bits })
+    }
+
     /// Counts attempts from an address and judges its prefix.
     fn count(&mut self, peer: IpAddr, host: HostId, classes: Classes, attempts: u32, at: Timestamp) {
-        let bits = if peer.is_ipv4() { self.policy.ipv4_bits } else { self.policy.ipv6_bits };
-        let prefix = Prefix::of(peer, bits);
+        let prefix = self.prefix(peer);
         let allowed = self.policy.allow.contains(peer);
         // What an allowed host does must not weigh against its neighbours.
         if allowed && !prefix.is_host() {
@@ -285,14 +307,17 @@ impl Engine {
         let released = self.state.released.get(&prefix).copied().unwrap_or(0);
         let for_ever = self.policy.permanent_after.is_some_and(|times| released >= times);
         let until = if for_ever { None } else { self.policy.deny_for.map(|time| at.after(time)) };
+        let until = match self.trust {
+            Trust::Sound => until,
+            Trust::Forgeable => Some(until.map_or(at.after(FORGEABLE_FOR), |until| until.min(at.after(FORGEABLE_FOR)))),
+        };
         let enforceable = until.is_some() || at.after(self.policy.replay_max_age) > self.wall;
         let claim = Claim { since: at, until, class: Some(class), count, enforceable };
         self.change(Change::Denied { prefix, by: Claimant::Policy, claim });
     }
 
     fn success(&mut self, peer: IpAddr, user: &[u8], host: HostId, at: Timestamp) {
-        let bits = if peer.is_ipv4() { self.policy.ipv4_bits } else { self.policy.ipv6_bits };
-        let prefix = Prefix::of(peer, bits);
+        let prefix = self.prefix(peer);
         // A deny that was over by then has cleared the counts: nothing to suspect.
         self.expire(prefix, at);
         let Some(mut tally) = self.state.tallies.get(&prefix).copied() else { return };

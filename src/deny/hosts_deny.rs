@@ -43,6 +43,9 @@ pub struct Form {
     pub service: Option<String>,
     /// Where set, each entry has a comment above it with the time of the deny in this zone, as DenyHosts did.
     pub stamped: Option<TimeZone>,
+    /// Whether entries under a `# DenyHosts:` comment that the ledger does not have are ours all the same: only
+    /// where our ledger was lost, else they are DenyHosts' own.
+    pub adopt: bool,
 }
 
 /// Keeps the ledger: the entries in the file that are ours, without comments.
@@ -55,6 +58,7 @@ struct State {
     path: PathBuf,
     /// The entries in the file that are ours.
     ledger: BTreeSet<String>,
+    adopt: bool,
     /// The ledger as it was given to `keep` last: more than `ledger` if a write failed.
     kept: BTreeSet<String>,
     keep: KeepLedger,
@@ -104,6 +108,7 @@ impl HostsDeny {
         let state = State {
             path,
             kept: ledger.clone(),
+            adopt: form.adopt,
             ledger,
             keep,
             put_back: BTreeSet::new(),
@@ -185,7 +190,7 @@ impl State {
         for _ in 0..TRIES_MAX {
             let target = self.target()?;
             let (old, seen, metadata) = read(&target).map_err(|error| failed("read", &target, &error))?;
-            let known = Known { want: &want, ledger: &self.ledger, put_back: &self.put_back, stamp };
+            let known = Known { want: &want, ledger: &self.ledger, put_back: &self.put_back, adopt: self.adopt, stamp };
             let new = render(&old, known);
             if new.bytes != old {
                 let both: BTreeSet<String> = self.ledger.union(&new.ledger).cloned().collect();
@@ -223,7 +228,8 @@ impl State {
         }
         let (old, seen, _) = read(&target).map_err(|error| failed("read", &target, &error))?;
         // the stamp does not matter: what is compared is whether anything is to do
-        let known = Known { want: &want, ledger: &self.ledger, put_back: &self.put_back, stamp: None };
+        let known =
+            Known { want: &want, ledger: &self.ledger, put_back: &self.put_back, adopt: self.adopt, stamp: None };
         let new = render(&old, known);
         if new.bytes == old {
             self.seen = seen;

@@ -94,6 +94,13 @@ impl Nft {
         Nft { binary: Some(binary), ..self }
     }
 
+    /// Tries whether nftables can be used: makes our table, empty, unless it is there.
+    pub async fn usable(&mut self) -> Result<(), DenyError> {
+        let table = &self.table;
+        self.run("make", &["-f", "-"], &format!("add table inet {table}\n")).await?;
+        Ok(())
+    }
+
     /// Takes our table out of the kernel, and with it every deny. Not an error if there is none.
     pub async fn remove(&mut self) -> Result<(), DenyError> {
         self.generation = None;

@@ -29,16 +29,19 @@ pub(super) struct Known<'a> {
     pub(super) ledger: &'a BTreeSet<String>,
     /// The entries that were put back once already.
     pub(super) put_back: &'a BTreeSet<String>,
+    /// Whether entries under a `# DenyHosts:` comment are ours although the ledger does not have them.
+    pub(super) adopt: bool,
     /// The time for the comments of new entries; `None` = no comments.
     pub(super) stamp: Option<&'a str>,
 }
 
 /// Says what the file `old` has to become.
 ///
-/// Ours is an entry under its own `# DenyHosts:` comment, and one line for each entry of the ledger. An
-/// entry that others wrote is as good as one of ours, but is never removed.
+/// Ours is one line for each entry of the ledger, with the `# DenyHosts:` comment above it; without a ledger
+/// (see [`Known::adopt`]) every such pair. An entry that others wrote, DenyHosts itself included, is as good as
+/// one of ours, but is never removed.
 pub(super) fn render(old: &[u8], known: Known<'_>) -> Rendered {
-    let lines: Vec<Line<'_>> = classify(old, known.ledger);
+    let lines: Vec<Line<'_>> = classify(old, known);
     let mut bytes = Vec::with_capacity(old.len());
     let mut present: BTreeSet<&[u8]> = BTreeSet::new();
     let mut ledger = BTreeSet::new();
@@ -106,8 +109,8 @@ enum Line<'a> {
     Orphan,
 }
 
-fn classify<'a>(old: &'a [u8], ledger: &BTreeSet<String>) -> Vec<Line<'a>> {
-    let written = |entry: &[u8]| std::str::from_utf8(entry).is_ok_and(|entry| ledger.contains(entry));
+fn classify<'a>(old: &'a [u8], known: Known<'_>) -> Vec<Line<'a>> {
+    let written = |entry: &[u8]| std::str::from_utf8(entry).is_ok_and(|entry| known.ledger.contains(entry));
     let mut lines = Vec::new();
     let mut paired: BTreeSet<&[u8]> = BTreeSet::new();
     let mut rest = old;
@@ -120,7 +123,7 @@ fn classify<'a>(old: &'a [u8], ledger: &BTreeSet<String>) -> Vec<Line<'a>> {
         continued = trim(raw).ends_with(b"\\");
         rest = after;
         lines.push(match stamped(trim(raw)).filter(|_| !was_continued) {
-            Some(entry) if entry == trim(next) => {
+            Some(entry) if entry == trim(next) && (known.adopt || written(entry)) => {
                 paired.insert(entry);
                 let (both, after) = old[old.len() - raw.len() - after.len()..].split_at(raw.len() + next.len());
                 rest = after;
@@ -200,6 +203,15 @@ const SEPARATOR: &[u8] = b" | ";
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_denyhosts_wrote_before_us_is_never_removed() {
+        let old = b"# DenyHosts: Sat Nov 21 23:38:26 2026 | sshd: 192.0.2.1\nsshd: 192.0.2.1\n";
+        let none = BTreeSet::new();
+        let known = Known { want: &none, ledger: &none, put_back: &none, adopt: false, stamp: None };
+        assert_eq!(render(old, known).bytes, old);
+        assert_eq!(render(old, Known { adopt: true, ..known }).bytes, b"");
+    }
+
     fn entries(text: &str) -> BTreeSet<String> {
         text.split_whitespace().map(|host| format!("sshd: {host}")).collect()
     }
@@ -227,7 +239,7 @@ mod tests {
     #[track_caller]
     fn check_again(old: &str, want: &str, ledger: &str, put_back: &str, new: &str, new_ledger: &str) -> Rendered {
         let (want, ledger, put_back) = (entries(want), entries(ledger), entries(put_back));
-        let known = Known { want: &want, ledger: &ledger, put_back: &put_back, stamp: Some("T") };
+        let known = Known { want: &want, ledger: &ledger, put_back: &put_back, adopt: true, stamp: Some("T") };
         let got = render(&expand(old), known);
         assert_eq!(String::from_utf8_lossy(&got.bytes), String::from_utf8_lossy(&expand(new)), "{old:?}");
         assert_eq!(got.ledger, entries(new_ledger), "ledger of {old:?}");
@@ -293,7 +305,7 @@ mod tests {
     #[test]
     fn bytes_stay_bytes() {
         let (want, ledger) = (entries("1.1.1.1"), entries("1.1.1.1"));
-        let known = Known { want: &want, ledger: &ledger, put_back: &BTreeSet::new(), stamp: None };
+        let known = Known { want: &want, ledger: &ledger, put_back: &BTreeSet::new(), adopt: true, stamp: None };
         let got = render(b"\xff\0\r\n\n\nsshd: 1.1.1.1\r\nx", known);
         assert_eq!(got.bytes, b"\xff\0\r\n\n\nsshd: 1.1.1.1\r\nx\nsshd: 1.1.1.1\n");
     }

@@ -1,0 +1,43 @@
+//! `denyd forgive ADDR|PREFIX|--all`: lets in again, and forgets the failures.
+
+use std::process::ExitCode;
+
+use super::office;
+use crate::config::Config;
+use crate::decide::prefix::Prefix;
+use crate::desk::Request;
+
+/// What `forgive` takes.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// An address, or a prefix such as 192.0.2.0/24
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    prefix: Option<Prefix>,
+    /// Everybody
+    #[arg(long)]
+    all: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb: exit status 0 if something was forgiven, 1 if there was nothing.
+pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+    let answer = office::ask(config, &Request::Forgive { prefix: arguments.prefix })?;
+    let released: Vec<_> =
+        answer["released"].as_array().into_iter().flatten().filter_map(|prefix| prefix.as_str()).collect();
+    let counts = answer["counts_cleared"].as_u64().unwrap_or(0);
+    if arguments.json {
+        println!("{answer}");
+    } else {
+        for prefix in &released {
+            println!("{prefix} is let in again");
+        }
+        match (released.is_empty(), counts) {
+            (true, 0) => println!("There was nothing to forgive."),
+            (true, _) => println!("Nobody was denied; the failures of {counts} counted prefixes are forgotten."),
+            (false, _) => println!("Their failures are forgotten."),
+        }
+    }
+    Ok(if released.is_empty() && counts == 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,49 @@
+//! Whom a verb asks: the daemon where one runs, else engine and store directly.
+
+use anyhow::bail;
+use serde_json::Value;
+
+use crate::clock;
+use crate::config::Config;
+use crate::control::Client;
+use crate::desk::{Desk, Request};
+use crate::enforce;
+use crate::store::Store;
+
+/// Asks the daemon; with none running, does it here, and enforces what that changed.
+pub fn ask(config: &Config, request: &Request) -> anyhow::Result<Value> {
+    if let Some(mut client) = Client::connect(&config.control_socket)? {
+        return client.ask(request);
+    }
+    if !config.state_dir.join(crate::store::FILE).exists() {
+        bail!(
+            "no daemon answers at {}, and there is no state in {}; start it: denyd run",
+            config.control_socket.display(),
+            config.state_dir.display()
+        );
+    }
+    let mut store = Store::open(&config.state_dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let places = match request.only_reads() {
+        true => None,
+        false => Some(runtime.block_on(enforce::find(config, false, &mut store))?),
+    };
+    let mut desk = Desk::open(store, config.policy())?;
+    let now = clock::now();
+    desk.engine.tick(now);
+    let answer = desk.answer(request, now).map_err(anyhow::Error::msg)?;
+    if let Some(mut places) = places {
+        desk.gather();
+        desk.commit(now)?;
+        runtime.block_on(places.replace(&desk.wanted(now), now))?;
+    }
+    Ok(answer)
+}
+
+/// Asks what only a running daemon knows.
+pub fn ask_daemon(config: &Config, request: &Request) -> anyhow::Result<Value> {
+    match Client::connect(&config.control_socket)? {
+        Some(mut client) => client.ask(request),
+        None => bail!("no daemon answers at {}; start it: denyd run", config.control_socket.display()),
+    }
+}

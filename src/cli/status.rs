@@ -1,0 +1,104 @@
+//! `denyd status`: how the daemon and its inputs are.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::output::{Screen, Style};
+use super::{office, output};
+use crate::config::Config;
+use crate::desk::Request;
+
+/// What `status` takes.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb: exit status 0 if all is well, 1 if something is not enforced or held back.
+pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+    let status = office::ask_daemon(config, &Request::Status)?;
+    let failing = status["backends"].as_array().is_some_and(|all| all.iter().any(|one| !one["error"].is_null()));
+    let well = !failing && status["held_back"] == false;
+    let mut screen = Screen::new();
+    if arguments.json {
+        writeln!(screen, "{status}")?;
+    } else {
+        print(&mut screen, &status)?;
+    }
+    screen.flush()?;
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn print(screen: &mut Screen, status: &Value) -> std::io::Result<()> {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let when = |value: &Value| value.as_str().map_or("-".to_owned(), output::when_text);
+    writeln!(screen, "denyd {} runs, pid {}", text(&status["version"]), status["pid"])?;
+    writeln!(
+        screen,
+        "{} denied; {} addresses counted, {} connections open\n",
+        status["wanted"], status["tracked"], status["sessions"]
+    )?;
+    if status["held_back"] == true {
+        let warning = "INPUTS ARE HELD BACK: the database cannot be written (see the log)";
+        writeln!(screen, "{}\n", screen.paint(Style::Red, warning))?;
+    }
+    let rows = |all: &Value, head: &[&str], row: &dyn Fn(&Value) -> Vec<String>| {
+        let mut rows = vec![head.iter().map(|text| (*text).to_owned()).collect()];
+        rows.extend(all.as_array().into_iter().flatten().map(row));
+        rows
+    };
+    let table = rows(&status["backends"], &["ENFORCED BY", "WANTED", "ENFORCED", "SINCE", "PROBLEM"], &|one| {
+        vec![
+            text(&one["name"]),
+            one["wanted"].to_string(),
+            one["enforced"].to_string(),
+            when(&one["replaced"]),
+            text(&one["error"]),
+        ]
+    });
+    screen.table("<>><<", &table)?;
+    writeln!(screen)?;
+    let table = rows(
+        &status["inputs"],
+        &["INPUT", "KIND", "RECORDS", "UNDERSTOOD", "UNKNOWN", "FORGED", "LOST", "LAST RECORD"],
+        &|one| {
+            let number = |key: &str| one[key].to_string();
+            vec![
+                text(&one["name"]),
+                text(&one["kind"]),
+                number("records"),
+                number("understood"),
+                number("unknown"),
+                number("forged"),
+                number("lost"),
+                when(&one["last"]),
+            ]
+        },
+    );
+    screen.table("<<>>>>><", &table)?;
+    if status["senders"].as_array().is_some_and(|all| !all.is_empty()) {
+        writeln!(screen)?;
+        let table = rows(&status["senders"], &["SENDER", "INPUT", "RECORDS", "LAST RECEIVED"], &|one| {
+            vec![text(&one["sender"]), text(&one["source"]), one["records"].to_string(), when(&one["last"])]
+        });
+        screen.table("<<><", &table)?;
+    }
+    for key in ["evicted", "unresolved", "users_untold", "hosts_untold", "senders_untold", "denies_refused"] {
+        if status[key].as_u64().is_some_and(|count| count > 0) {
+            let what = match key {
+                "evicted" => "counters were forgotten because there were too many",
+                "unresolved" => "attempts had no address",
+                "users_untold" => "attempts were of more users than are told apart",
+                "hosts_untold" => "records were of more hosts than are told apart",
+                "senders_untold" => "records were of more senders than are told apart",
+                _ => "denies were refused because there were too many",
+            };
+            writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{} {what}", status[key])))?;
+        }
+    }
+    Ok(())
+}

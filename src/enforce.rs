@@ -1,0 +1,165 @@
+//! Which back ends enforce, found or configured, and their start.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use inputs::record::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::config::{Backend, Backends, Config};
+use crate::deny::hosts_deny::{Form, HostsDeny};
+use crate::deny::nft::{Lengths, Nft};
+use crate::deny::reconciler::{Feed, Pace, Reconciler, SnapshotRequest, Status};
+use crate::deny::stdout::Stdout;
+use crate::deny::{DenyBackend, DenySet};
+use crate::store::Store;
+
+/// One back end.
+enum Place {
+    Nft(Nft),
+    HostsDeny(HostsDeny),
+    Stdout(Stdout<std::io::Stdout>),
+}
+
+/// All back ends that enforce.
+pub struct Places(Vec<Place>);
+
+/// The back ends of the configuration; `auto` tries nftables, then hosts.deny.
+///
+/// nftables "can be used" if its table can be made, so where it is chosen automatically that is done here.
+pub async fn find(config: &Config, dry_run: bool, store: &mut Store) -> anyhow::Result<Places> {
+    if dry_run {
+        return Ok(Places(vec![Place::Stdout(Stdout::new(std::io::stdout()))]));
+    }
+    let chosen = match &config.deny.backends {
+        Backends::These(chosen) => chosen.clone(),
+        Backends::Auto => vec![choose(config).await?],
+    };
+    let mut places = Vec::new();
+    for backend in chosen {
+        places.push(match backend {
+            Backend::Nftables => Place::Nft(nft(config)?),
+            Backend::HostsDeny => Place::HostsDeny(hosts_deny(config, store)?),
+            Backend::Stdout => Place::Stdout(Stdout::new(std::io::stdout())),
+        });
+    }
+    Ok(Places(places))
+}
+
+/// What `auto` means on this machine.
+pub async fn choose(config: &Config) -> anyhow::Result<Backend> {
+    let nft = match nft(config) {
+        Ok(mut nft) => nft.usable().await,
+        Err(error) => Err(error),
+    };
+    let Err(why) = nft else { return Ok(Backend::Nftables) };
+    if sshd_reads_hosts_deny() {
+        tracing::info!(reason = %why, "nftables cannot be used; sshd reads hosts.deny, so that is used");
+        return Ok(Backend::HostsDeny);
+    }
+    bail!(
+        "there is no way to deny on this machine: {why}; and sshd is not linked with libwrap, so hosts.deny would do \
+         nothing. Install nftables and run as root, or look without denying: denyd run --dry-run"
+    )
+}
+
+fn nft(config: &Config) -> Result<Nft, crate::deny::DenyError> {
+    let lengths = Lengths { v4: config.decide.policy.ipv4_bits, v6: config.decide.policy.ipv6_bits };
+    Nft::new(&config.deny.nftables.table, lengths)
+}
+
+fn hosts_deny(config: &Config, store: &mut Store) -> anyhow::Result<HostsDeny> {
+    const LEDGER: &str = "hosts_deny_ledger";
+    let settings = &config.deny.hosts_deny;
+    let form = Form {
+        service: Some(settings.service.clone()).filter(|service| !service.is_empty()),
+        stamped: settings.comment.then(jiff::tz::TimeZone::system),
+        adopt: store.set_aside.is_some(),
+    };
+    let kept = store.note(LEDGER)?.map(|json| serde_json::from_str::<BTreeSet<String>>(&json));
+    let ledger = kept.transpose().context("the ledger of hosts.deny in the database cannot be read")?;
+    let mut keeper = store.keeper()?;
+    let keep = move |ledger: &BTreeSet<String>| {
+        let json = serde_json::to_string(ledger).map_err(|error| error.to_string())?;
+        keeper.set_note(LEDGER, &json).map_err(|error| error.to_string())
+    };
+    Ok(HostsDeny::new(settings.path.clone(), form, ledger.unwrap_or_default(), Box::new(keep))?)
+}
+
+/// Whether this machine's sshd asks libwrap: Debian's does up to 12 in `sshd`, in 13 in `sshd-session`.
+fn sshd_reads_hosts_deny() -> bool {
+    const PROGRAMS: &[&str] = &[
+        "/usr/sbin/sshd",
+        "/usr/local/sbin/sshd",
+        "/usr/lib/openssh/sshd-session",
+        "/usr/libexec/openssh/sshd-session",
+    ];
+    PROGRAMS.iter().map(PathBuf::from).any(|program| mentions(&program, b"libwrap.so"))
+}
+
+fn mentions(program: &Path, name: &[u8]) -> bool {
+    const PROGRAM_MAX: u64 = 64 << 20;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(program).and_then(|file| file.take(PROGRAM_MAX).read_to_end(&mut bytes));
+    read.is_ok() && memchr::memmem::find(&bytes, name).is_some()
+}
+
+impl Places {
+    /// What they are called.
+    pub fn names(&self) -> Vec<String> {
+        let name = |place: &Place| match place {
+            Place::Nft(nft) => nft.name().to_owned(),
+            Place::HostsDeny(hosts_deny) => hosts_deny.name().to_owned(),
+            Place::Stdout(stdout) => stdout.name().to_owned(),
+        };
+        self.0.iter().map(name).collect()
+    }
+
+    /// Starts a reconciler for each; they end when the feeds are dropped.
+    pub fn start(
+        self,
+        tasks: &mut JoinSet<()>,
+        snapshots: mpsc::Sender<SnapshotRequest>,
+    ) -> (Vec<Feed>, Vec<watch::Receiver<Status>>) {
+        let mut feeds = Vec::new();
+        let mut statuses = Vec::new();
+        for place in self.0 {
+            let (feed, status) = match place {
+                Place::Nft(backend) => start(backend, tasks, snapshots.clone()),
+                Place::HostsDeny(backend) => start(backend, tasks, snapshots.clone()),
+                Place::Stdout(backend) => start(backend, tasks, snapshots.clone()),
+            };
+            feeds.push(feed);
+            statuses.push(status);
+        }
+        (feeds, statuses)
+    }
+
+    /// Makes each exactly so, once: for the command line while no daemon runs.
+    pub async fn replace(&mut self, want: &DenySet, now: Timestamp) -> anyhow::Result<()> {
+        for place in &mut self.0 {
+            match place {
+                Place::Nft(backend) => backend.replace(want, now).await?,
+                Place::HostsDeny(backend) => backend.replace(want, now).await?,
+                Place::Stdout(backend) => backend.replace(want, now).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn start<B: DenyBackend + Sync + 'static>(
+    backend: B,
+    tasks: &mut JoinSet<()>,
+    snapshots: mpsc::Sender<SnapshotRequest>,
+) -> (Feed, watch::Receiver<Status>) {
+    let (reconciler, feed, status) = Reconciler::new(backend, clock::now, Pace::default(), snapshots);
+    tasks.spawn(async move {
+        reconciler.run().await;
+    });
+    (feed, status)
+}
