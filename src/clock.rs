@@ -3,13 +3,11 @@
 use inputs::record::Timestamp;
 
 /// The wall clock, now.
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
 /// Microseconds of a clock that never steps, for measuring how the wall clock moves.
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn monotonic() -> std::time::Instant {
     std::time::Instant::now()
 }

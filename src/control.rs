@@ -170,7 +170,7 @@ impl Client {
         let mut text = serde_json::to_string(request)?;
         text.push('\n');
         self.answers.get_mut().write_all(text.as_bytes()).with_context(|| self.failed())?;
-        let mut answer = self.next()?.with_context(|| self.failed())?;
+        let mut answer = self.answer()?.with_context(|| self.failed())?;
         match answer.get("error").and_then(Value::as_str) {
             Some(error) => bail!("{error}"),
             None => Ok(answer["ok"].take()),
@@ -178,7 +178,7 @@ impl Client {
     }
 
     /// The next line of a `tap`; `None` when the daemon ended.
-    pub fn next(&mut self) -> anyhow::Result<Option<Value>> {
+    pub fn answer(&mut self) -> anyhow::Result<Option<Value>> {
         let mut text = String::new();
         // An answer is as large as its list; the daemon is trusted, and bounds it.
         if self.answers.by_ref().read_line(&mut text).with_context(|| self.failed())? == 0 {

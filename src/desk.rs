@@ -19,7 +19,7 @@ use crate::decide::prefix::Prefix;
 use crate::decide::state::{Change, Claimant, Deny, UserCounts};
 use crate::decide::tally::Tally;
 use crate::deny::{AllowRange, DenySet, Diff};
-use crate::store::{Commit, Decision, Evidence, Store, StoreError, decision};
+use crate::store::{Commit, Decision, Evidence, Loaded, Store, StoreError, decision};
 
 /// The most rows that one answer holds.
 pub const ROWS_MAX: usize = 100_000;
@@ -123,7 +123,7 @@ pub struct Desk {
 impl Desk {
     /// Takes back what the store remembers.
     pub fn open(mut store: Store, policy: Policy) -> Result<Desk, StoreError> {
-        let (state, cursors, added) = store.load(&policy)?;
+        let Loaded { state, cursors, allowed: added } = store.load(&policy)?;
         let configured = policy.allow.clone();
         let mut desk = Desk {
             engine: Engine::with(policy, state),
@@ -350,14 +350,14 @@ impl Desk {
                 state.denies.iter().take(ROWS_MAX).map(row).collect()
             }
             What::Users => {
-                let mut rows: Vec<_> = state.users.iter().collect();
+                let mut rows: Vec<_> = state.users.iter().map(|(name, counts)| (&**name, counts)).collect();
                 rows.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.attempts));
-                let row = |(name, counts): (&Box<[u8]>, &UserCounts)| {
+                let row = |(name, counts): &(&[u8], &UserCounts)| {
                     let mut row = json!({"account": counts.account, "attempts": counts.attempts});
                     crate::cli::put_bytes(&mut row, "user", name);
                     row
                 };
-                rows.into_iter().take(ROWS_MAX).map(row).collect()
+                rows.iter().take(ROWS_MAX).map(row).collect()
             }
             What::Addresses => {
                 let mut rows: Vec<_> = state.tallies.iter().collect();

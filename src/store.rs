@@ -166,6 +166,17 @@ pub struct Commit {
     pub wall: Timestamp,
 }
 
+/// All that is remembered.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Counts, denies, connections.
+    pub state: State,
+    /// Where each input goes on, by its name.
+    pub cursors: BTreeMap<String, Cursor>,
+    /// The entries that `allow` added.
+    pub allowed: BTreeSet<String>,
+}
+
 /// The open database.
 pub struct Store {
     file: PathBuf,
@@ -208,13 +219,13 @@ impl Store {
     }
 
     /// Takes back all that is remembered: the state, the cursors by input, and the entries that `allow` added.
-    pub fn load(&mut self, policy: &Policy) -> Result<(State, BTreeMap<String, Cursor>, BTreeSet<String>), StoreError> {
+    pub fn load(&mut self, policy: &Policy) -> Result<Loaded, StoreError> {
         let loaded = self.try_load(policy).map_err(|error| self.error("cannot load the state", error))?;
-        self.hosts = loaded.0.hosts.len();
+        self.hosts = loaded.state.hosts.len();
         Ok(loaded)
     }
 
-    fn try_load(&self, policy: &Policy) -> rusqlite::Result<(State, BTreeMap<String, Cursor>, BTreeSet<String>)> {
+    fn try_load(&self, policy: &Policy) -> rusqlite::Result<Loaded> {
         let mut state = State::default();
         let db = &self.db;
         each(db, "SELECT id, name FROM hosts ORDER BY id", |row| {
@@ -311,7 +322,7 @@ impl Store {
             allowed.insert(row.get(0)?);
             Ok(())
         })?;
-        Ok((state, cursors, allowed))
+        Ok(Loaded { state, cursors, allowed })
     }
 
     /// Writes everything that changed, in one transaction. On an error nothing was written.

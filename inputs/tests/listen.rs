@@ -1,6 +1,5 @@
 //! Listeners on real sockets: loopback and temporary unix paths. Waits are bounded, nothing sleeps.
 
-#![allow(clippy::disallowed_methods, reason = "meant for detect and decide: tests read files")]
 #![allow(clippy::unwrap_used, reason = "clippy does not know helpers of tests")]
 
 use inputs::record::{Batch, LINE_MAX, Sender, SourceId, Timestamp};

@@ -45,7 +45,6 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Where the person at this terminal is logged in from: sshd says so (`sshd(8)`, `SSH_CONNECTION`).
-#[expect(clippy::disallowed_methods, reason = "only sshd's own variable tells")]
 fn caller() -> Option<IpAddr> {
     std::env::var("SSH_CONNECTION").ok()?.split(' ').next()?.parse().ok()
 }

@@ -31,53 +31,12 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    };
-    let join = |value: &Value| {
-        let all: Vec<_> = value.as_array().into_iter().flatten().map(text).collect();
-        all.join(",")
-    };
-    let until = |value: &Value| value.as_str().map_or("for ever".to_owned(), when_text);
-    let since = |value: &Value| value.as_str().map_or("-".to_owned(), when_text);
-    let (align, head, cells): (_, &[&str], &dyn Fn(&Value) -> Vec<String>) = match arguments.what {
-        What::Hosts => ("<<<<><<", &["DENIED", "SINCE", "UNTIL", "BECAUSE", "COUNT", "BY", "SEEN ON"], &|row| {
-            let state = if row["enforced"] == true { until(&row["until"]) } else { "not enforced".to_owned() };
-            vec![
-                text(&row["prefix"]),
-                since(&row["since"]),
-                state,
-                text(&row["class"]),
-                text(&row["count"]),
-                join(&row["claimants"]),
-                join(&row["hosts"]),
-            ]
-        }),
-        What::Users => ("<<>", &["USER", "ACCOUNT", "ATTEMPTS"], &|row| {
-            vec![text(&row["user"]), text(&row["account"]), text(&row["attempts"])]
-        }),
-        What::Addresses => (
-            "<>>>>>><<",
-            &["ADDRESS", "INVALID", "VALID", "ROOT", "RESTRICTED", "PROBE", "LOGINS", "LAST FAILURE", "DENIED"],
-            &|row| {
-                let mut cells = vec![text(&row["prefix"])];
-                cells.extend(
-                    ["invalid", "valid", "root", "restricted", "probe", "successes"].map(|key| text(&row[key])),
-                );
-                cells.push(since(&row["last"]));
-                cells.push(if row["denied"] == true { "yes" } else { "" }.to_owned());
-                cells
-            },
-        ),
+    let (nothing, align, head, cells) = match arguments.what {
+        What::Hosts => ("Nobody is denied.", "<<<<><<", HOSTS, hosts as fn(&Value) -> Vec<String>),
+        What::Users => ("No user was tried.", "<<>", USERS, users as _),
+        What::Addresses => ("No address has failed.", "<>>>>>><<", ADDRESSES, addresses as _),
     };
     if rows.is_empty() {
-        let nothing = match arguments.what {
-            What::Hosts => "Nobody is denied.",
-            What::Users => "No user was tried.",
-            What::Addresses => "No address has failed.",
-        };
         writeln!(screen, "{nothing}")?;
     } else {
         let mut table = vec![head.iter().map(|text| (*text).to_owned()).collect()];
@@ -86,4 +45,48 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     }
     screen.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+const HOSTS: &[&str] = &["DENIED", "SINCE", "UNTIL", "BECAUSE", "COUNT", "BY", "SEEN ON"];
+const USERS: &[&str] = &["USER", "ACCOUNT", "ATTEMPTS"];
+const ADDRESSES: &[&str] =
+    &["ADDRESS", "INVALID", "VALID", "ROOT", "RESTRICTED", "PROBE", "LOGINS", "LAST FAILURE", "DENIED"];
+
+fn hosts(row: &Value) -> Vec<String> {
+    let until = match row["until"].as_str() {
+        _ if row["enforced"] != true => "not enforced".to_owned(),
+        Some(until) => when_text(until),
+        None => "for ever".to_owned(),
+    };
+    let [prefix, class, count] = ["prefix", "class", "count"].map(|key| text(&row[key]));
+    vec![prefix, when(&row["since"]), until, class, count, join(&row["claimants"]), join(&row["hosts"])]
+}
+
+fn users(row: &Value) -> Vec<String> {
+    ["user", "account", "attempts"].map(|key| text(&row[key])).to_vec()
+}
+
+fn addresses(row: &Value) -> Vec<String> {
+    const COUNTS: [&str; 7] = ["prefix", "invalid", "valid", "root", "restricted", "probe", "successes"];
+    let mut cells = COUNTS.map(|key| text(&row[key])).to_vec();
+    cells.push(when(&row["last"]));
+    cells.push(if row["denied"] == true { "yes" } else { "" }.to_owned());
+    cells
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn when(value: &Value) -> String {
+    value.as_str().map_or("-".to_owned(), when_text)
+}
+
+fn join(value: &Value) -> String {
+    let all: Vec<_> = value.as_array().into_iter().flatten().map(text).collect();
+    all.join(",")
 }

@@ -86,7 +86,6 @@ impl Default for Screen {
 
 impl Screen {
     /// Colours only on a terminal, and not if `NO_COLOR` is set (no-color.org).
-    #[expect(clippy::disallowed_methods, reason = "NO_COLOR is asked for once, here")]
     pub fn new() -> Self {
         let stdout = io::stdout();
         let colour = stdout.is_terminal() && std::env::var("NO_COLOR").map_or(true, |value| value.is_empty());

@@ -29,7 +29,6 @@ pub fn run(arguments: Arguments, mut config: Config, path: Option<&Path>) -> any
 }
 
 /// Logs to stderr, where systemd and people look; the journal stamps lines itself.
-#[expect(clippy::disallowed_methods, reason = "systemd says by a variable that stderr is the journal")]
 fn log_to_stderr(level: tracing::Level) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)

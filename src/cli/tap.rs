@@ -32,7 +32,7 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let mut screen = Screen::new();
     let mut left = arguments.count.unwrap_or(u64::MAX);
     while left > 0 {
-        let Some(row) = client.next()? else { break };
+        let Some(row) = client.answer()? else { break };
         if arguments.json {
             writeln!(screen, "{row}")?;
         } else if let Some(missed) = row["missed"].as_u64() {

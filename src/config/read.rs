@@ -194,7 +194,6 @@ fn named<'a>(reader: &mut Reader<'a>, table: &Table<'a>, key: &str, file: &Path)
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "only detect and decide do no I/O")]
 fn contents(file: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(file)?.take(FILE_MAX + 1).read_to_end(&mut bytes)?;

@@ -213,7 +213,6 @@ impl Read for Source {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "tests write the files they read")]
 mod tests {
     use std::fs::{self, File};
     use std::io::Write;

@@ -319,7 +319,6 @@ mod tests {
     /// `cargo test --release -p inputs -- --ignored --nocapture speed`
     #[test]
     #[ignore = "a measurement"]
-    #[allow(clippy::disallowed_methods, reason = "measures")]
     fn speed() {
         let line = b"Nov 21 23:47:19 web1 sshd[4711]: Failed password for root from 192.0.2.1 port 22 ssh2\n";
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -227,7 +227,6 @@ fn generations(path: &Path) -> io::Result<Vec<Generation>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "tests write the files they read")]
 mod tests {
     use super::*;
 

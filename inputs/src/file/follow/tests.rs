@@ -1,5 +1,4 @@
 //! Tests of the follower: each way a file can change under it, alone, then all at random with crashes.
-#![allow(clippy::disallowed_methods, reason = "tests write the files they read")]
 
 use std::fs::{self, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
