@@ -230,11 +230,18 @@ fn generations(path: &Path) -> io::Result<Vec<Generation>> {
 mod tests {
     use super::*;
 
+    /// Writes a file that was last written to `seconds` after the epoch.
+    fn write_at(path: &Path, seconds: u64) {
+        fs::write(path, "x").unwrap();
+        let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+    }
+
     /// Which of `names`, if any, follows the file `name` of the log `auth.log`.
     fn check(names: &[&str], name: &str, want: &str) {
         let dir = tempfile::tempdir().unwrap();
         for name in names {
-            fs::write(dir.path().join(name), name).unwrap();
+            write_at(&dir.path().join(name), 7); // all at once, so that only the names tell
         }
         let path = dir.path().join("auth.log");
         let id = FileId::of(&fs::metadata(dir.path().join(name)).unwrap());
@@ -269,9 +276,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let paths = ["log.1", "log.2", "log.3", "log"].map(|name| dir.path().join(name));
         for (path, seconds) in paths.iter().zip(1..) {
-            fs::write(path, "x").unwrap();
-            let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-            fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+            write_at(path, seconds);
         }
         let [_, _, last, current] = &paths;
         let [last, id] = [last, current].map(|path| FileId::of(&fs::metadata(path).unwrap()));
@@ -284,7 +289,7 @@ mod tests {
         let [link, far] = ["log", "far"].map(|name| dir.path().join(name));
         fs::create_dir(&far).unwrap();
         for name in ["real", "real.1", "real.2"] {
-            fs::write(far.join(name), name).unwrap();
+            write_at(&far.join(name), 7);
         }
         std::os::unix::fs::symlink("far/real", &link).unwrap();
         let [one, two] = ["real.1", "real.2"].map(|name| FileId::of(&fs::metadata(far.join(name)).unwrap()));
