@@ -347,7 +347,9 @@ impl Desk {
                         "enforced": deny.enforced(now).is_some(),
                     })
                 };
-                state.denies.iter().take(ROWS_MAX).map(row).collect()
+                let mut rows: Vec<_> = state.denies.iter().collect();
+                rows.sort_by_key(|(prefix, _)| **prefix);
+                rows.into_iter().take(ROWS_MAX).map(row).collect()
             }
             What::Users => {
                 let mut rows: Vec<_> = state.users.iter().map(|(name, counts)| (&**name, counts)).collect();

@@ -23,6 +23,8 @@ const IDLE: Duration = Duration::from_secs(15 * 60);
 const IDLE_BY_USER: Duration = Duration::from_secs(60);
 /// A login is remembered for this long, so that the line that ends it is not taken for a probe.
 const LOGIN: Duration = Duration::from_secs(7 * 86_400);
+/// Logins that are remembered at once; the oldest are forgotten first.
+const LOGINS_MAX: usize = 50_000;
 /// How far apart, in event time, a PAM line and sshd's own line about the same try may be.
 const PAM_WINDOW: Duration = Duration::from_secs(10);
 /// PAM lines that wait for sshd's own line. At the bound the oldest is decided early.
@@ -250,6 +252,8 @@ pub struct Sessions {
     map: IndexMap<Key, Session, ahash::RandomState>,
     /// When each key is to be looked at for expiry: that of its last line, as far as it was known then.
     order: VecDeque<(Timestamp, Key)>,
+    /// The same for logins, which are remembered for longer.
+    logins: VecDeque<(Timestamp, Key)>,
     clocks: Vec<HostClock>,
     waiting: VecDeque<Late>,
     /// What connections were worth that ended without a line about it.
@@ -382,13 +386,17 @@ impl Sessions {
 
     /// The session of a key: the one that is known, or a new one where the pid was used again.
     fn session(&mut self, key: Key, place: Place, peer: Option<IpAddr>, port: Option<u16>) -> &mut Session {
-        if !self.map.contains_key(&key) {
-            while self.map.len() >= SESSIONS_MAX {
-                self.evict();
+        let index = match self.map.get_index_of(&key) {
+            Some(index) => index,
+            None => {
+                while self.map.len() >= SESSIONS_MAX {
+                    self.evict();
+                }
+                self.order.push_back((place.at, key));
+                self.map.insert_full(key, Session::new(place.source, place.at)).0
             }
-            self.order.push_back((place.at, key));
-        }
-        let session = self.map.entry(key).or_insert_with(|| Session::new(place.source, place.at));
+        };
+        let session = &mut self.map[index];
         let idle = if matches!(key, Key::User(..)) { IDLE_BY_USER } else { IDLE };
         if !session.fits(peer, port) || session.last.after(idle) < place.at {
             let ended = std::mem::replace(session, Session::new(place.source, place.at));
@@ -476,12 +484,17 @@ impl Sessions {
             self.order.pop_front();
             match self.map.get(&key) {
                 Some(session) if session.last.after(IDLE) >= now => self.order.push_back((session.last, key)),
-                Some(session) if session.is_login(key) && session.last.after(LOGIN) >= now => {
-                    self.order.push_back((now, key));
-                }
+                Some(session) if session.is_login(key) => self.logins.push_back((session.last, key)),
                 Some(_) => self.forget(key),
                 None => {}
             }
+        }
+        while let Some((since, key)) = self.logins.front().copied() {
+            if since.after(LOGIN) >= self.clock(host_of(key)) && self.logins.len() <= LOGINS_MAX {
+                break;
+            }
+            self.logins.pop_front();
+            self.forget(key);
         }
         self.overdue.pop_front()
     }
@@ -494,7 +507,7 @@ impl Sessions {
     }
 
     fn evict(&mut self) {
-        while let Some((_, key)) = self.order.pop_front() {
+        while let Some((_, key)) = self.order.pop_front().or_else(|| self.logins.pop_front()) {
             if self.map.contains_key(&key) {
                 self.evicted += 1;
                 self.forget(key);

@@ -165,7 +165,7 @@ pub struct State {
     /// How much of the counts came from which origin host; empty unless `reset_on_success`.
     pub shares: BTreeMap<(Prefix, HostId), [u32; 5]>,
     /// What is denied.
-    pub denies: BTreeMap<Prefix, Deny>,
+    pub denies: IndexMap<Prefix, Deny, ahash::RandomState>,
     /// When claims end, soonest first.
     pub ends: BTreeSet<(Timestamp, Prefix, Claimant)>,
     /// How often prefixes were released; only those that were.
@@ -219,7 +219,7 @@ impl State {
                         self.ends.remove(&(until, *prefix, *by));
                     }
                     if deny.claims.is_empty() {
-                        self.denies.remove(prefix);
+                        self.denies.swap_remove(prefix);
                     }
                 }
                 if *times > 0 {
