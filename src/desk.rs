@@ -334,9 +334,9 @@ impl Desk {
         match what {
             What::Hosts => {
                 let row = |(prefix, deny): (&Prefix, &Deny)| {
-                    let claims: Vec<_> = deny.claims.keys().map(|by| by.name()).collect();
-                    let policy = deny.claims.get(&Claimant::Policy);
-                    let since = deny.claims.values().map(|claim| claim.since).min();
+                    let claims: Vec<_> = deny.claims().map(|(by, _)| by.name()).collect();
+                    let policy = deny.claim(Claimant::Policy);
+                    let since = deny.claims().map(|(_, claim)| claim.since).min();
                     let hosts = self.hosts_of(prefix);
                     json!({
                         "prefix": prefix, "since": since.map(|at| at.to_string()),
@@ -427,7 +427,7 @@ impl Desk {
                 row
             })
             .collect();
-        let claim = denied.as_ref().and_then(|(_, _, deny)| deny.claims.get(&Claimant::Policy));
+        let claim = denied.as_ref().and_then(|(_, _, deny)| deny.claim(Claimant::Policy));
         Ok(json!({
             "address": address, "verdict": verdict, "prefix": prefix, "tallies": tallies, "thresholds": thresholds,
             "until": denied.as_ref().and_then(|(_, until, _)| until.map(|until| until.to_string())),

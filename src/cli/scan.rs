@@ -11,7 +11,8 @@ use inputs::file::archive::{self, Archive};
 use inputs::file::lines::LineReader;
 use inputs::record::{Batch, SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::output::{Screen, Style, printable, when};
 use crate::clock;
@@ -152,11 +153,11 @@ fn scan_batch(engine: &mut Engine, source: &mut Source, batch: &Batch, found: &m
         }
         let Some(folded) = &seen.folded else { return };
         let Some(peer) = folded.verdict.peer else { return };
-        if matches!(folded.verdict.outcome, Outcome::Failure | Outcome::Probe) && !addresses.contains(&peer) {
+        if folded.verdict.attempts > 0 || folded.verdict.outcome == Outcome::Probe {
             if addresses.len() < ADDRESSES_MAX {
                 addresses.insert(peer);
             } else {
-                *addresses_untold = true;
+                *addresses_untold |= !addresses.contains(&peer);
             }
         }
         if let Some(pairs) = pairs
@@ -192,46 +193,97 @@ fn enforced(claim: &Claim) -> bool {
     claim.enforceable && claim.until.is_none_or(|until| until > clock::now())
 }
 
+/// `scan --json`: typed, since as loose values a long list of denies would take most of the memory.
+#[derive(Serialize)]
+struct Report {
+    version: u32,
+    lines: u64,
+    records: u64,
+    failures: u64,
+    probes: u64,
+    successes: u64,
+    refused: u64,
+    ignored: u64,
+    unknown: u64,
+    unresolved: u64,
+    forged: u64,
+    duplicates: u64,
+    truncated: u64,
+    evicted: u64,
+    attempts: u64,
+    first: Option<Shown>,
+    last: Option<Shown>,
+    addresses: usize,
+    denied: Vec<DeniedRow>,
+    suspicious: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tallies: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users: Option<Vec<Value>>,
+}
+
+#[derive(Serialize)]
+struct DeniedRow {
+    prefix: Prefix,
+    at: Shown,
+    class: Option<Class>,
+    count: u32,
+    until: Option<Shown>,
+    enforced: bool,
+}
+
+/// A time as text.
+struct Shown(Timestamp);
+
+impl Serialize for Shown {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
 fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
-    let Counts {
-        lines,
-        records,
-        failures,
-        probes,
-        successes,
-        refused,
-        ignored,
-        unknown,
-        forged,
-        truncated,
-        attempts,
-        ..
-    } = found.counts;
-    let denied = found.denied.iter().map(|(prefix, claim)| {
-        json!({"prefix": prefix, "at": claim.since.to_string(), "class": claim.class, "count": claim.count,
-               "until": claim.until.map(|until| until.to_string()), "enforced": enforced(claim)})
+    let denied = found.denied.iter().map(|(prefix, claim)| DeniedRow {
+        prefix: *prefix,
+        at: Shown(claim.since),
+        class: claim.class,
+        count: claim.count,
+        until: claim.until.map(Shown),
+        enforced: enforced(claim),
     });
     let suspicious = found.suspicious.iter().map(|(address, user, at)| {
         let mut row = json!({"address": address, "at": at.to_string()});
         super::put_bytes(&mut row, "user", user);
         row
     });
-    let mut report = json!({
-        "version": 1, "lines": lines, "records": records, "failures": failures, "probes": probes,
-        "successes": successes, "refused": refused, "ignored": ignored, "unknown": unknown,
-        "unresolved": engine.state.sessions.unresolved, "forged": forged, "duplicates": 0, "truncated": truncated,
-        "evicted": engine.state.tallies.evicted + engine.state.sessions.evicted, "attempts": attempts,
-        "first": found.first.map(|at| at.to_string()), "last": found.last.map(|at| at.to_string()),
-        "addresses": found.addresses.len(),
-        "denied": denied.collect::<Vec<_>>(), "suspicious": suspicious.collect::<Vec<_>>(),
-    });
-    if let Some(pairs) = &found.pairs {
-        report["tallies"] = tallies(engine).into_iter().map(tally_json).collect();
-        report["users"] = users(engine, pairs).collect();
-    }
-    let mut out = std::io::stdout().lock();
+    let counts = found.counts;
+    let report = Report {
+        version: 1,
+        lines: counts.lines,
+        records: counts.records,
+        failures: counts.failures,
+        probes: counts.probes,
+        successes: counts.successes,
+        refused: counts.refused,
+        ignored: counts.ignored,
+        unknown: counts.unknown,
+        unresolved: engine.state.sessions.unresolved,
+        forged: counts.forged,
+        duplicates: 0,
+        truncated: counts.truncated,
+        evicted: engine.state.tallies.evicted + engine.state.sessions.evicted,
+        attempts: counts.attempts,
+        first: found.first.map(Shown),
+        last: found.last.map(Shown),
+        addresses: found.addresses.len(),
+        denied: denied.collect(),
+        suspicious: suspicious.collect(),
+        tallies: found.pairs.as_ref().map(|_| tallies(engine).into_iter().map(tally_json).collect()),
+        users: found.pairs.as_ref().map(|pairs| users(engine, pairs).collect()),
+    };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     serde_json::to_writer(&mut out, &report)?;
     writeln!(out)?;
+    out.flush()?;
     Ok(())
 }
 
@@ -244,7 +296,7 @@ fn tallies(engine: &Engine) -> Vec<TallyRow> {
     rows
 }
 
-fn tally_json((prefix, tally): TallyRow) -> serde_json::Value {
+fn tally_json((prefix, tally): TallyRow) -> Value {
     let mut row = json!({"prefix": prefix, "successes": tally.successes});
     for class in Class::ALL {
         row[class.name()] = tally.counts[class as usize].into();
@@ -255,7 +307,7 @@ fn tally_json((prefix, tally): TallyRow) -> serde_json::Value {
 fn users<'a>(
     engine: &'a Engine,
     pairs: &HashSet<(usize, IpAddr), ahash::RandomState>,
-) -> impl Iterator<Item = serde_json::Value> + 'a {
+) -> impl Iterator<Item = Value> + 'a {
     let mut addresses = vec![0u64; engine.state.users.len()];
     for (user, _) in pairs {
         addresses[*user] += 1;

@@ -228,7 +228,7 @@ impl Engine {
 
     fn release_all(&mut self, prefix: Prefix, why: Why) {
         let claimants: Vec<_> =
-            self.state.denies.get(&prefix).map(|deny| deny.claims.keys().copied().collect()).unwrap_or_default();
+            self.state.denies.get(&prefix).map(|deny| deny.claims().map(|(by, _)| by).collect()).unwrap_or_default();
         for by in claimants {
             self.release(prefix, by, self.wall, why);
         }
@@ -297,7 +297,7 @@ impl Engine {
             (count > threshold.0).then_some((class, count))
         });
         let Some((class, count)) = exceeded else { return };
-        if self.state.denies.get(&prefix).is_some_and(|deny| deny.claims.contains_key(&Claimant::Policy)) {
+        if self.state.denies.get(&prefix).is_some_and(|deny| deny.claim(Claimant::Policy).is_some()) {
             return;
         }
         if self.state.denies.len() >= DENIES_MAX {
@@ -338,12 +338,13 @@ impl Engine {
 
     /// Releases what a prefix has served by `at`: events know their own time, and need not wait for a tick.
     fn expire(&mut self, prefix: Prefix, at: Timestamp) {
+        // Most often no deny at all is over by then, which is quickly seen.
+        if self.state.ends.first().is_none_or(|(until, ..)| *until > at) {
+            return;
+        }
         let Some(deny) = self.state.denies.get(&prefix) else { return };
-        let over: Vec<_> = deny
-            .claims
-            .iter()
-            .filter_map(|(by, claim)| claim.until.filter(|until| *until <= at).map(|until| (*by, until)))
-            .collect();
+        let over = deny.claims().filter_map(|(by, claim)| Some((by, claim.until.filter(|until| *until <= at)?)));
+        let over: Vec<_> = over.collect();
         for (by, until) in over {
             self.release(prefix, by, until, Why::Expired);
         }

@@ -24,7 +24,7 @@ const IDLE_BY_USER: Duration = Duration::from_secs(60);
 /// A login is remembered for this long, so that the line that ends it is not taken for a probe.
 const LOGIN: Duration = Duration::from_secs(7 * 86_400);
 /// Logins that are remembered at once; the oldest are forgotten first.
-const LOGINS_MAX: usize = 50_000;
+const LOGINS_MAX: usize = 20_000;
 /// How far apart, in event time, a PAM line and sshd's own line about the same try may be.
 const PAM_WINDOW: Duration = Duration::from_secs(10);
 /// PAM lines that wait for sshd's own line. At the bound the oldest is decided early.

@@ -60,20 +60,42 @@ pub struct Claim {
 /// A denied prefix: it stays denied until the last claim ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deny {
-    /// Who wants it.
-    pub claims: BTreeMap<Claimant, Claim>,
+    /// Who wants it; nearly always one, so no tree.
+    claims: Vec<(Claimant, Claim)>,
 }
 
 impl Deny {
+    /// Who wants it, and why.
+    pub fn claims(&self) -> impl Iterator<Item = (Claimant, &Claim)> {
+        self.claims.iter().map(|(by, claim)| (*by, claim))
+    }
+
+    /// Why one claimant wants it.
+    pub fn claim(&self, by: Claimant) -> Option<&Claim> {
+        self.claims().find(|(other, _)| *other == by).map(|(_, claim)| claim)
+    }
+
+    fn put(&mut self, by: Claimant, claim: Claim) -> Option<Claim> {
+        let old = self.withdraw(by);
+        self.claims.reserve_exact(1);
+        self.claims.push((by, claim));
+        old
+    }
+
+    fn withdraw(&mut self, by: Claimant) -> Option<Claim> {
+        let at = self.claims.iter().position(|(other, _)| *other == by)?;
+        Some(self.claims.swap_remove(at).1)
+    }
+
     /// When it ends: the latest of its claims.
     pub fn until(&self) -> Until {
-        self.claims.values().map(|claim| claim.until).reduce(latest).unwrap_or(Some(Timestamp::default()))
+        self.claims().map(|(_, claim)| claim.until).reduce(latest).unwrap_or(Some(Timestamp::default()))
     }
 
     /// Whether, and until when, it is to be enforced at `now`.
     pub fn enforced(&self, now: Timestamp) -> Option<Until> {
         let due = |claim: &&Claim| claim.enforceable && claim.until.is_none_or(|until| until > now);
-        self.claims.values().filter(due).map(|claim| claim.until).reduce(latest)
+        self.claims().map(|(_, claim)| claim).filter(due).map(|claim| claim.until).reduce(latest)
     }
 }
 
@@ -206,7 +228,7 @@ impl State {
             }
             Change::Denied { prefix, by, claim } => {
                 let deny = self.denies.entry(*prefix).or_default();
-                if let Some(Claim { until: Some(old), .. }) = deny.claims.insert(*by, *claim) {
+                if let Some(Claim { until: Some(old), .. }) = deny.put(*by, *claim) {
                     self.ends.remove(&(old, *prefix, *by));
                 }
                 if let Some(until) = claim.until {
@@ -215,7 +237,7 @@ impl State {
             }
             Change::Released { prefix, by, times, .. } => {
                 if let Some(deny) = self.denies.get_mut(prefix) {
-                    if let Some(Claim { until: Some(until), .. }) = deny.claims.remove(by) {
+                    if let Some(Claim { until: Some(until), .. }) = deny.withdraw(*by) {
                         self.ends.remove(&(until, *prefix, *by));
                     }
                     if deny.claims.is_empty() {
