@@ -29,15 +29,19 @@ enum Place {
 pub struct Places(Vec<Place>);
 
 /// The back ends of the configuration; `auto` tries nftables, then hosts.deny.
-///
-/// nftables "can be used" if its table can be made, so where it is chosen automatically that is done here.
 pub async fn find(config: &Config, dry_run: bool, store: &mut Store) -> anyhow::Result<Places> {
     if dry_run {
         return Ok(Places(vec![Place::Stdout(Stdout::new(std::io::stdout()))]));
     }
     let chosen = match &config.deny.backends {
         Backends::These(chosen) => chosen.clone(),
-        Backends::Auto => vec![choose(config).await?],
+        Backends::Auto => {
+            let (found, why) = choose(config).await?;
+            if let Some(why) = why {
+                tracing::info!(why, "nftables cannot be used; sshd reads hosts.deny, so that is used");
+            }
+            vec![found]
+        }
     };
     let mut places = Vec::new();
     for backend in chosen {
@@ -50,21 +54,31 @@ pub async fn find(config: &Config, dry_run: bool, store: &mut Store) -> anyhow::
     Ok(Places(places))
 }
 
-/// What `auto` means on this machine.
-pub async fn choose(config: &Config) -> anyhow::Result<Backend> {
+/// What `auto` means on this machine, and why it is not nftables.
+pub async fn choose(config: &Config) -> anyhow::Result<(Backend, Option<String>)> {
     let nft = match nft(config) {
         Ok(mut nft) => nft.usable().await,
         Err(error) => Err(error),
     };
-    let Err(why) = nft else { return Ok(Backend::Nftables) };
-    if sshd_reads_hosts_deny() {
-        tracing::info!(reason = %why, "nftables cannot be used; sshd reads hosts.deny, so that is used");
-        return Ok(Backend::HostsDeny);
-    }
+    let Err(why_not) = nft else { return Ok((Backend::Nftables, None)) };
+    let file = &config.deny.hosts_deny.path;
+    let why_not_either = if !sshd_reads_hosts_deny() {
+        "and sshd is not linked with libwrap, so hosts.deny would do nothing".to_owned()
+    } else if let Err(error) = writable(file) {
+        format!("and {} cannot be written: {error}", file.display())
+    } else {
+        return Ok((Backend::HostsDeny, Some(why_not.to_string())));
+    };
     bail!(
-        "there is no way to deny on this machine: {why}; and sshd is not linked with libwrap, so hosts.deny would do \
-         nothing. Install nftables and run as root, or look without denying: denyd run --dry-run"
+        "there is no way to deny on this machine: {why_not}; {why_not_either}. Install nftables and run as root, or \
+         look without denying: denyd run --dry-run"
     )
+}
+
+/// Whether a file can be written, or made.
+fn writable(file: &Path) -> nix::Result<()> {
+    let probe = if file.exists() { Some(file) } else { file.parent() };
+    nix::unistd::access(probe.unwrap_or(file), nix::unistd::AccessFlags::W_OK)
 }
 
 fn nft(config: &Config) -> Result<Nft, crate::deny::DenyError> {

@@ -1,4 +1,5 @@
-//! denyd
+#![doc = include_str!("ARCHITECTURE.md")]
+
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -58,7 +58,11 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
     match &config.deny.backends {
         Backends::Auto => {
             let found = runtime.block_on(enforce::choose(&config));
-            say("deny by", found.map(|found| found.name().to_owned()).map_err(|error| error.to_string()));
+            let show = |(found, why): (crate::config::Backend, Option<String>)| match why {
+                Some(why) => format!("{}, since nftables cannot be used: {why}", found.name()),
+                None => found.name().to_owned(),
+            };
+            say("deny by", found.map(show).map_err(|error| error.to_string()));
         }
         Backends::These(these) => {
             let names: Vec<_> = these.iter().map(|backend| backend.name()).collect();

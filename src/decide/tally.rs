@@ -8,7 +8,7 @@ use inputs::record::Timestamp;
 use super::policy::{Class, Policy};
 use super::prefix::Prefix;
 
-/// Prefixes that are counted at once: about 80 MB. At the bound one is forgotten, and counted; see [`Tallies::evict`].
+/// Prefixes that are counted at once: about 80 MB. At the bound one is forgotten, and counted; see `Tallies::evict`.
 pub const TRACKED_MAX: usize = 1_000_000;
 /// Of how many the one to forget is chosen.
 const SAMPLE: usize = 32;

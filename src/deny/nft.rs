@@ -94,10 +94,10 @@ impl Nft {
         Nft { binary: Some(binary), ..self }
     }
 
-    /// Tries whether nftables can be used: makes our table, empty, unless it is there.
+    /// Asks whether nftables can be used; changes nothing.
     pub async fn usable(&mut self) -> Result<(), DenyError> {
         let table = &self.table;
-        self.run("make", &["-f", "-"], &format!("add table inet {table}\n")).await?;
+        self.run("make", &["-c", "-f", "-"], &format!("add table inet {table}\n")).await?;
         Ok(())
     }
 
