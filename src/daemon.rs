@@ -67,7 +67,16 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let places = runtime.block_on(enforce::find(&config, options.dry_run, &mut store))?;
+    let lost = store.set_aside.is_some();
     let mut desk = Desk::open(store, config.policy())?;
+    if lost {
+        let now = clock::now();
+        let until = config.decide.policy.deny_for.map(|time| now.after(time));
+        let kept = runtime.block_on(places.kept(now, until))?;
+        tracing::warn!(denied = kept.len(), "counts and cursors begin anew; what is denied now was taken over");
+        desk.engine.tell_wall(now);
+        desk.engine.adopt(kept);
+    }
     let (batches_in, batches) = mpsc::channel(INBOX_MAX);
     let (asks_in, asks) = mpsc::channel(ASKS_MAX);
     let (snapshots_in, snapshots) = mpsc::channel(4);

@@ -432,6 +432,7 @@ impl Desk {
             "address": address, "verdict": verdict, "prefix": prefix, "tallies": tallies, "thresholds": thresholds,
             "until": denied.as_ref().and_then(|(_, until, _)| until.map(|until| until.to_string())),
             "evidence": evidence, "allowed_by": allowed_by,
+            "by": denied.as_ref().map(|(_, _, deny)| deny.claims().map(|(by, _)| by.name()).collect::<Vec<_>>()),
             "class": claim.and_then(|claim| claim.class), "since": claim.map(|claim| claim.since.to_string()),
             "times": state.released.get(&own).copied().unwrap_or(0), "successes": tally.successes,
         }))
@@ -475,7 +476,7 @@ pub fn log(change: &Change, wall: Timestamp) {
     match decision {
         Decision::Denied { by, class, count, until, enforced } => {
             let until = until.map_or("for ever".to_owned(), |until| until.to_string());
-            let class = class.map_or("operator", Class::name);
+            let class = class.map_or("-", Class::name);
             tracing::info!(%prefix, class, count, %at, until, by = by.name(), enforced, "denied");
         }
         Decision::Released { by, why } => tracing::info!(%prefix, %at, by = by.name(), ?why, "released"),

@@ -1,6 +1,6 @@
 //! Which back ends enforce, found or configured, and their start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,8 @@ use crate::deny::hosts_deny::{Form, HostsDeny};
 use crate::deny::nft::{Lengths, Nft};
 use crate::deny::reconciler::{Feed, Pace, Reconciler, SnapshotRequest, Status};
 use crate::deny::stdout::Stdout;
-use crate::deny::{DenyBackend, DenySet};
+use crate::decide::prefix::Prefix;
+use crate::deny::{DenyBackend, DenySet, Until};
 use crate::store::Store;
 
 /// One back end.
@@ -131,6 +132,23 @@ impl Places {
             Place::Stdout(stdout) => stdout.name().to_owned(),
         };
         self.0.iter().map(name).collect()
+    }
+
+    /// What they deny now: what is left when the database was lost. hosts.deny tells no end: `else_until` it is.
+    pub async fn kept(&self, now: Timestamp, else_until: Until) -> anyhow::Result<BTreeMap<Prefix, Until>> {
+        let mut kept = BTreeMap::new();
+        let mut timeless = Vec::new();
+        for place in &self.0 {
+            match place {
+                Place::Nft(backend) => kept.extend(backend.kept(now).await?),
+                Place::HostsDeny(backend) => timeless.extend(backend.kept().await?),
+                Place::Stdout(_) => {}
+            }
+        }
+        for prefix in timeless {
+            kept.entry(prefix).or_insert(else_until);
+        }
+        Ok(kept)
     }
 
     /// Starts a reconciler for each; they end when the feeds are dropped.

@@ -52,7 +52,8 @@ fn cells(row: &Value) -> Vec<String> {
         Some("denied") => {
             let because = match row["class"].as_str() {
                 Some(class) => format!("{} failures of class {class}", row["count"]),
-                None => "an operator".to_owned(),
+                None if row["by"] == "operator" => "an operator".to_owned(),
+                None => "taken over when the database was lost".to_owned(),
             };
             let enforced = if row["enforced"] == true { "" } else { ", too late to be enforced" };
             format!("{because}, until {}{enforced}", when("until"))

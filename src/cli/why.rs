@@ -46,6 +46,7 @@ fn print(screen: &mut Screen, answer: &serde_json::Value) -> std::io::Result<()>
                 (Some(class), Some(since)) => {
                     format!(", since {}: too many failures of class {class}", when_text(since))
                 }
+                (None, Some(_)) => ": taken over from the firewall when the database was lost".to_owned(),
                 _ => ": an operator denied it".to_owned(),
             };
             screen.paint(Style::Red, &format!("{address} is denied{within} {until}{by}"))

@@ -190,6 +190,14 @@ impl Engine {
         }
     }
 
+    /// Takes over denies whose reasons were lost with the database.
+    pub fn adopt(&mut self, denied: impl IntoIterator<Item = (Prefix, Until)>) {
+        for (prefix, until) in denied {
+            let claim = Claim { since: self.wall, until, class: None, count: 0, enforceable: true };
+            self.change(Change::Denied { prefix, by: Claimant::Policy, claim });
+        }
+    }
+
     /// Does what an operator asks for; returns the prefixes that were released.
     pub fn command(&mut self, command: &Command) -> Vec<Prefix> {
         match command {

@@ -125,6 +125,18 @@ impl HostsDeny {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).ledger.clone()
     }
 
+    /// What is denied in the file now under `# DenyHosts:` comments, whoever wrote them.
+    pub async fn kept(&self) -> Result<Vec<Prefix>, DenyError> {
+        let state = Arc::clone(&self.state);
+        let read = tokio::task::spawn_blocking(move || {
+            let path = state.lock().unwrap_or_else(PoisonError::into_inner).path.clone();
+            read(&path).map_err(|error| failed("read", &path, &error))
+        });
+        let failed = |cause: String| DenyError { backend: NAME, tried: "read".to_owned(), cause, remedy: None };
+        let (text, ..) = read.await.map_err(|error| failed(error.to_string()))??;
+        Ok(lines::stamped_entries(&text).filter_map(super::kept::entry).collect())
+    }
+
     /// The entries for `want`.
     fn entries(&mut self, want: &DenySet, now: Timestamp) -> BTreeSet<String> {
         let allowed = join(&want.allowed);

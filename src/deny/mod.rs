@@ -13,6 +13,7 @@ pub use crate::decide::allow::Range as AllowRange;
 use crate::decide::prefix::Prefix;
 
 pub mod hosts_deny;
+mod kept;
 mod netlink;
 pub mod nft;
 pub mod reconciler;

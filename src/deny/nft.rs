@@ -101,6 +101,27 @@ impl Nft {
         Ok(())
     }
 
+    /// What is denied in the kernel now, whoever put it there; nothing if our table is not there.
+    pub async fn kept(&self, now: Timestamp) -> Result<Vec<(Prefix, Until)>, DenyError> {
+        let tables = self.run("look for", &["list", "tables", "inet"], "").await?;
+        let ours = format!("table inet {}", self.table);
+        if !String::from_utf8_lossy(&tables).lines().any(|line| line.trim() == ours) {
+            return Ok(Vec::new());
+        }
+        let mut kept = Vec::new();
+        for set in ["deny4", "deny6", "wide4", "wide6"] {
+            let listing = self.run("list", &["-j", "list", "set", "inet", &self.table, set], "").await?;
+            let elements = super::kept::elements(&listing, (self.hashed.v4, self.hashed.v6), now);
+            kept.extend(elements.map_err(|cause| DenyError {
+                backend: NAME,
+                tried: format!("read set {set}"),
+                cause,
+                remedy: None,
+            })?);
+        }
+        Ok(kept)
+    }
+
     /// Takes our table out of the kernel, and with it every deny. Not an error if there is none.
     pub async fn remove(&mut self) -> Result<(), DenyError> {
         self.generation = None;

@@ -95,6 +95,14 @@ pub(super) fn pattern(prefix: &Prefix) -> String {
     }
 }
 
+/// The entries that stand under a `# DenyHosts:` comment of their own.
+pub(super) fn stamped_entries(text: &[u8]) -> impl Iterator<Item = &str> {
+    let lines = text.split(|&byte| byte == b'\n');
+    let pairs = lines.clone().zip(lines.skip(1));
+    let entries = pairs.filter_map(|(comment, line)| stamped(comment).filter(|entry| *entry == line));
+    entries.filter_map(|entry| std::str::from_utf8(entry).ok())
+}
+
 /// A line, or the two lines of comment and entry, with their line ends.
 #[derive(Clone, Copy, Debug)]
 enum Line<'a> {
