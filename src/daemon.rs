@@ -21,6 +21,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use crate::clock;
 use crate::config::{self, Config, FirstRead, Input};
 use crate::control::{self, Ask, Line};
+use crate::decide::state::Claim;
 use crate::deny::Diff;
 use crate::deny::reconciler::{Command as DenyCommand, Feed, SnapshotRequest, Status};
 use crate::desk::{self, Desk, Request};
@@ -75,7 +76,9 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         let kept = runtime.block_on(places.kept(now, until))?;
         tracing::warn!(denied = kept.len(), "counts and cursors begin anew; what is denied now was taken over");
         desk.engine.tell_wall(now);
-        desk.engine.adopt(kept);
+        let claim = |until| Claim { since: now, until, class: None, count: 0, enforceable: true };
+        let kept: Vec<_> = kept.into_iter().map(|(prefix, until)| (prefix, claim(until))).collect();
+        desk.engine.adopt(&kept);
     }
     let (batches_in, batches) = mpsc::channel(INBOX_MAX);
     let (asks_in, asks) = mpsc::channel(ASKS_MAX);

@@ -16,13 +16,15 @@ use crate::decide::allow::AllowList;
 use crate::decide::engine::{Command, Engine};
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
-use crate::decide::state::{Change, Claimant, Deny, UserCounts};
+use crate::decide::state::{Change, Claim, Claimant, Deny, UserCounts};
 use crate::decide::tally::Tally;
 use crate::deny::{AllowRange, DenySet, Diff};
 use crate::store::{Commit, Decision, Evidence, Loaded, Store, StoreError, decision};
 
 /// The most rows that one answer holds.
 pub const ROWS_MAX: usize = 100_000;
+/// Denies that one request may apply: they fit into the largest request.
+pub const APPLIED_MAX: usize = 200;
 /// No person denies wider prefixes than these by mistake; `--force` is for those who mean it.
 const WIDEST: (u8, u8) = (8, 32);
 
@@ -60,6 +62,11 @@ pub enum Request {
         /// Where the asking person is logged in from.
         caller: Option<IpAddr>,
     },
+    /// Enforce what `scan` decided over old logs.
+    Apply {
+        /// The denies, at most [`APPLIED_MAX`].
+        denied: Vec<(Prefix, Claim)>,
+    },
     /// Withdraw denies and clear counts; `None` = all.
     Forgive {
         /// Which.
@@ -80,7 +87,7 @@ impl Request {
     /// Whether it only looks.
     pub fn only_reads(&self) -> bool {
         match self {
-            Request::Deny { .. } | Request::Forgive { .. } => false,
+            Request::Deny { .. } | Request::Apply { .. } | Request::Forgive { .. } => false,
             Request::Allow { entry, .. } => entry.is_none(),
             _ => true,
         }
@@ -250,19 +257,20 @@ impl Desk {
             Request::Why { address } => self.why(*address, now).map_err(|error| error.to_string()),
             Request::History { prefix, limit } => self.history(*prefix, *limit).map_err(|error| error.to_string()),
             Request::Deny { prefix, seconds, force, caller } => self.deny(*prefix, *seconds, *force, *caller, now),
+            Request::Apply { denied } => {
+                if denied.len() > APPLIED_MAX {
+                    return Err(format!("more than {APPLIED_MAX} denies in one request"));
+                }
+                Ok(json!({"denied": self.engine.adopt(denied)}))
+            }
             Request::Forgive { prefix } => {
                 let command = prefix.map_or(Command::ForgiveAll, |prefix| Command::Forgive { prefix });
                 let counted = prefix.map_or(self.engine.state.tallies.len(), |prefix| {
                     self.engine.state.tallies.iter().filter(|(other, _)| prefix.contains(other)).count()
                 });
-                let before: Vec<_> = self.wanted(now).denied.into_iter().collect();
-                let released = self.engine.command(&command);
-                let were: Vec<_> = before
-                    .iter()
-                    .filter(|(prefix, _)| released.contains(prefix))
-                    .map(|(prefix, until)| json!({"prefix": prefix, "until": until.map(|until| until.to_string())}))
-                    .collect();
-                Ok(json!({"released": released, "enforced": were, "counts_cleared": counted}))
+                let mut released = self.engine.command(&command);
+                released.sort();
+                Ok(json!({"released": released, "counts_cleared": counted}))
             }
             Request::Allow { entry: None, .. } => Ok(json!({
                 "configured": self.configured.entries().collect::<Vec<_>>(),

@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::config::{Backend, Backends, Config};
+use crate::decide::prefix::Prefix;
 use crate::deny::hosts_deny::{Form, HostsDeny};
 use crate::deny::nft::{Lengths, Nft};
 use crate::deny::reconciler::{Feed, Pace, Reconciler, SnapshotRequest, Status};
 use crate::deny::stdout::Stdout;
-use crate::decide::prefix::Prefix;
 use crate::deny::{DenyBackend, DenySet, Until};
 use crate::store::Store;
 

@@ -1,8 +1,10 @@
 //! `denyd forgive ADDR|PREFIX|--all`: lets in again, and forgets the failures.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use super::office;
+use super::output::Screen;
 use crate::config::Config;
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
@@ -30,9 +32,11 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     if arguments.json {
         println!("{answer}");
     } else {
+        let mut screen = Screen::new();
         for prefix in &released {
-            println!("{prefix} is let in again");
+            writeln!(screen, "{prefix} is let in again")?;
         }
+        screen.flush()?;
         match (released.is_empty(), counts) {
             (true, 0) => println!("There was nothing to forgive."),
             (true, _) => println!("Nobody was denied; the failures of {counts} counted prefixes are forgotten."),

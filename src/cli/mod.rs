@@ -91,7 +91,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let config = config(path)?;
     match arguments.verb {
         Verb::Run(verb) => run::run(verb, config, path),
-        Verb::Scan(verb) => scan::run(verb, config.policy()),
+        Verb::Scan(verb) => scan::run(verb, &config),
         Verb::Explain(verb) => explain::run(verb, config.policy()),
         Verb::Tap(verb) => tap::run(verb, &config),
         Verb::Status(verb) => status::run(verb, &config),

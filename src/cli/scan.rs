@@ -1,4 +1,4 @@
-//! `denyd scan FILE…`: the whole pipeline over files, by event time. Enforces nothing.
+//! `denyd scan FILE…`: the whole pipeline over files, by event time. Enforces nothing, unless told to `--apply`.
 
 use std::collections::HashSet;
 use std::io::{IsTerminal, Write};
@@ -14,13 +14,16 @@ use inputs::syslog::parse::{Format, Parser};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::office;
 use super::output::{Screen, Style, printable, when};
 use crate::clock;
+use crate::config::Config;
 use crate::decide::engine::Engine;
-use crate::decide::policy::{Class, Policy};
+use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::session::Outcome;
 use crate::decide::state::{Change, Claim};
+use crate::desk::{APPLIED_MAX, Request};
 use crate::fold::{Counts, Source, fold};
 
 /// Distinct addresses that are told apart; beyond it `addresses` is a lower bound, and says so.
@@ -37,6 +40,9 @@ pub struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Deny, by the daemon or the configured back ends, whom the log would still have denied now
+    #[arg(long)]
+    apply: bool,
     /// Show the counts of every prefix and user too
     #[arg(long)]
     all: bool,
@@ -63,7 +69,7 @@ struct Found {
 }
 
 /// Runs the verb.
-pub fn run(arguments: Arguments, policy: Policy) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let zone = super::zone(arguments.timezone.as_deref())?;
     let format = arguments.format.0;
     let mut files = Vec::new();
@@ -74,7 +80,7 @@ pub fn run(arguments: Arguments, policy: Policy) -> anyhow::Result<ExitCode> {
     files.sort_by_key(|file| file.first);
     let total: u64 = files.iter().filter_map(|file| file.lines.source().size()).sum();
     let bar = progress(total, arguments.json);
-    let mut engine = Engine::new(policy);
+    let mut engine = Engine::new(config.policy());
     let mut found = Found { pairs: arguments.all.then(HashSet::default), ..Found::default() };
     let mut source = Source::new(SourceId(0), Parser::new(format, zone), None, &clock::host_name());
     let mut done = 0;
@@ -98,7 +104,24 @@ pub fn run(arguments: Arguments, policy: Policy) -> anyhow::Result<ExitCode> {
     } else {
         print_report(&engine, &found, arguments.all)?;
     }
+    if arguments.apply {
+        let applied = apply(config, &found)?;
+        if !arguments.json {
+            println!("{applied} denied now; the others were already, or are on the allow list.");
+        }
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Hands over what is still to be enforced; returns how many denies were new.
+fn apply(config: &Config, found: &Found) -> anyhow::Result<u64> {
+    let due: Vec<_> = found.denied.iter().filter(|(_, claim)| enforced(claim)).copied().collect();
+    let mut applied = 0;
+    for some in due.chunks(APPLIED_MAX) {
+        let answer = office::ask(config, &Request::Apply { denied: some.to_vec() })?;
+        applied += answer["denied"].as_u64().unwrap_or(0);
+    }
+    Ok(applied)
 }
 
 /// A file whose first lines were read, so that its place among the others is known.

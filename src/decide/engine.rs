@@ -190,12 +190,20 @@ impl Engine {
         }
     }
 
-    /// Takes over denies whose reasons were lost with the database.
-    pub fn adopt(&mut self, denied: impl IntoIterator<Item = (Prefix, Until)>) {
-        for (prefix, until) in denied {
-            let claim = Claim { since: self.wall, until, class: None, count: 0, enforceable: true };
-            self.change(Change::Denied { prefix, by: Claimant::Policy, claim });
+    /// Takes over denies of the policy that were decided elsewhere: by a scan, or before the database was lost.
+    /// What is allowed, is denied already, or is not to be enforced any more, is left out; returns how many were not.
+    pub fn adopt(&mut self, denied: &[(Prefix, Claim)]) -> usize {
+        let mut adopted = 0;
+        for (prefix, claim) in denied {
+            let known = self.state.denies.get(prefix).is_some_and(|deny| deny.claim(Claimant::Policy).is_some());
+            let over = !claim.enforceable || claim.until.is_some_and(|until| until <= self.wall);
+            if known || over || self.policy.allow.covers(prefix) || self.state.denies.len() >= DENIES_MAX {
+                continue;
+            }
+            self.change(Change::Denied { prefix: *prefix, by: Claimant::Policy, claim: *claim });
+            adopted += 1;
         }
+        adopted
     }
 
     /// Does what an operator asks for; returns the prefixes that were released.

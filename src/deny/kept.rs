@@ -90,7 +90,10 @@ mod tests {
     /// As nft 1.0.6 prints them.
     #[test]
     fn reads_what_nft_lists() {
-        check(r#"{"elem": {"val": "192.0.2.1", "timeout": 600, "expires": 500}}, "192.0.2.2""#, "192.0.2.1 +500, 192.0.2.2");
+        check(
+            r#"{"elem": {"val": "192.0.2.1", "timeout": 600, "expires": 500}}, "192.0.2.2""#,
+            "192.0.2.1 +500, 192.0.2.2",
+        );
         check(r#""2001:db8:1::""#, "2001:db8:1::/64");
         check(
             r#"{"elem": {"val": {"prefix": {"addr": "10.0.0.0", "len": 8}}, "timeout": 60, "expires": 59}}"#,
