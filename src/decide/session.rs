@@ -449,7 +449,11 @@ impl Sessions {
 
     /// The wall clock moved: hosts that have been silent are as late as it is.
     pub fn tick(&mut self, wall: Timestamp) {
-        for clock in &mut self.clocks {
+        for clock in self.clocks.iter_mut().filter(|clock| clock.now != Timestamp::default()) {
+            if clock.received == Timestamp::default() {
+                // Taken back at a start: it may be about to tell of what happened long ago.
+                clock.received = wall;
+            }
             if clock.received.after(PAM_WINDOW) < wall {
                 clock.now = clock.now.max(wall.before(wall_lag(*clock)));
             }
@@ -572,9 +576,7 @@ impl Sessions {
         sessions.sort_by_key(|(_, session)| session.last);
         for (key, session) in sessions {
             let host = host_of(key);
-            let place =
-                Place { host, source: session.side.source, pid: None, at: session.last, received: session.last };
-            self.tell(place);
+            self.tell(restored(host, session.side.source, session.last));
             if let Some(peer) = session.peer
                 && (session.attempts() > 0 || session.succeeded || session.offered)
             {
@@ -583,8 +585,16 @@ impl Sessions {
             self.order.push_back((session.last, key));
             self.map.insert(key, session);
         }
+        for late in &waiting {
+            self.tell(restored(late.host, late.source, late.at));
+        }
         self.waiting = waiting.into();
     }
+}
+
+/// Where a line stood that an earlier run folded.
+fn restored(host: HostId, source: SourceId, at: Timestamp) -> Place {
+    Place { host, source, pid: None, at, received: Timestamp::default() }
 }
 
 fn wall_lag(clock: HostClock) -> Duration {
