@@ -1,6 +1,7 @@
 //! The fold: one input in, changes out.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use inputs::record::{Record, Timestamp};
@@ -98,6 +99,9 @@ pub enum Trust {
 /// How long a deny lasts at most that a forgeable record decided.
 pub const FORGEABLE_FOR: Duration = Duration::from_secs(3_600);
 
+/// A claim that ended so long ago, at most, is released by the wall clock alone.
+const RECENTLY: Duration = Duration::from_secs(3_600);
+
 /// Policy, state, and the changes of the current batch.
 #[derive(Debug, Default)]
 pub struct Engine {
@@ -182,10 +186,15 @@ impl Engine {
         self.wall = wall;
         self.state.sessions.tick(wall);
         self.overdue();
-        while let Some((until, prefix, by)) = self.state.ends.first().copied() {
-            if until > wall {
-                break;
-            }
+        // What was over long before is released when the records have come that far: earlier, the rest of a backlog
+        // would count from zero and deny once more. Its end is not late by that, it is enforced no longer.
+        let told = self.state.sessions.told(wall);
+        let recent = (wall.before(RECENTLY), Prefix::of(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0), Claimant::Policy);
+        let over = |ends: &BTreeSet<(Timestamp, Prefix, Claimant)>| {
+            let oldest = ends.first().filter(|(until, ..)| *until <= told);
+            oldest.or_else(|| ends.range(recent..).next().filter(|(until, ..)| *until <= wall)).copied()
+        };
+        while let Some((until, prefix, by)) = over(&self.state.ends) {
             self.release(prefix, by, until, Why::Expired);
         }
     }

@@ -460,6 +460,13 @@ impl Sessions {
         }
     }
 
+    /// Up to when all hosts have told what happened, as far as we can know: a host that spoke within the last seconds
+    /// may be telling of an outage.
+    pub fn told(&self, wall: Timestamp) -> Timestamp {
+        let speaks = |clock: &&HostClock| clock.now != Timestamp::default() && clock.received.after(PAM_WINDOW) >= wall;
+        self.clocks.iter().filter(speaks).map(|clock| clock.now).fold(wall, Timestamp::min)
+    }
+
     /// Takes the next attempt whose time to wait is over, by the clocks of the hosts.
     pub fn expire(&mut self) -> Option<Late> {
         while let Some(late) = self.waiting.front().copied() {
