@@ -328,6 +328,8 @@ impl Sessions {
                 session.offered = true;
                 Outcome::Failure
             }
+            // The same login by another path.
+            Kind::Accepted if session.succeeded => Outcome::Ignored,
             Kind::Accepted => {
                 session.succeeded = true;
                 Outcome::Success
