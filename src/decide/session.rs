@@ -282,10 +282,11 @@ impl Sessions {
                 self.pam(place, event, address);
                 ignored
             }
-            Kind::Note => {
-                self.note(place, event, address);
+            Kind::Opened => {
+                self.opened(place, event, address);
                 ignored
             }
+            Kind::Note => ignored,
             Kind::Timeout => self.connection(Place { pid: event.of_pid.or(place.pid), ..place }, event, address),
             _ => self.connection(place, event, address),
         }
@@ -375,8 +376,8 @@ impl Sessions {
     }
 
     /// Learns the address of a connection from a line that says nothing else.
-    fn note(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) {
-        if event.rule == "sshd.connection" && address.is_some() && place.pid.is_some() {
+    fn opened(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) {
+        if address.is_some() && place.pid.is_some() {
             let Some(key) = key(place, event, address) else { return };
             let session = self.session(key, place, address, event.port);
             session.peer = address;

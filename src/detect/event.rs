@@ -25,6 +25,8 @@ pub enum Kind {
     Refused,
     /// A PAM module's own account of a failure. Counts only where sshd itself says nothing.
     Pam,
+    /// A connection was opened: lines of it that carry no address have this one.
+    Opened,
     /// Adds nothing by itself; its address and port tell which connection it belongs to.
     Note,
     /// A message of the service that no known shape fits.
@@ -104,7 +106,7 @@ impl<'a> Event<'a> {
 
     /// Whether it could move a counter or clear one: what only a trusted writer may do.
     pub fn changes_something(&self) -> bool {
-        !matches!(self.kind, Kind::Note | Kind::Unknown)
+        !matches!(self.kind, Kind::Opened | Kind::Note | Kind::Unknown)
     }
 
     /// The same, from an address and port.

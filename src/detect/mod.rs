@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod address;
+pub mod dropbear;
 pub mod event;
 pub mod sshd;
 
@@ -12,5 +13,11 @@ use inputs::record::Record;
 ///
 /// The first thing that looks at a record: other programs' records leave after a comparison of a few bytes.
 pub fn detect<'a>(record: &Record<'a>) -> Option<Event<'a>> {
-    if sshd::is_sshd(record.identifier) { Some(sshd::parse(record.message, record.truncated)) } else { None }
+    if sshd::is_sshd(record.identifier) {
+        Some(sshd::parse(record.message, record.truncated))
+    } else if dropbear::is_dropbear(record.identifier) {
+        Some(dropbear::parse_message(record.message, record.truncated))
+    } else {
+        None
+    }
 }

@@ -321,7 +321,7 @@ fn connection(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     }
     // `Connection from A port N on B port M[ rdomain "R"]`
     let (from, _) = leading(after(rest, b"from ")?)?;
-    Some(Event::new(Kind::Note, "sshd.connection").from(from))
+    Some(Event::new(Kind::Opened, "sshd.connection").from(from))
 }
 
 fn disconnect(message: &[u8], truncated: bool) -> Option<Event<'_>> {
