@@ -135,7 +135,6 @@ fn apply(config: &Config, found: &Found) -> anyhow::Result<u64> {
 
 /// A file whose first lines were read, so that its place among the others is known.
 struct Opened {
-    path: PathBuf,
     lines: LineReader<Archive>,
     batch: Batch,
     first: Option<Timestamp>,
@@ -149,7 +148,7 @@ impl Opened {
             archive::open(path)?
         };
         let lines = LineReader::new(archive);
-        let mut opened = Opened { path: path.to_owned(), lines, batch: Batch::default(), first: None };
+        let mut opened = Opened { lines, batch: Batch::default(), first: None };
         opened.lines.fill(&mut opened.batch)?;
         opened.date();
         let mut parser = Parser::new(format, zone.clone());

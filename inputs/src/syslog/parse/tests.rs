@@ -335,7 +335,7 @@ fn reads_metalog() {
         check_as(format, "Nov 21 23:26:32 [sshd]", "- sshd - 2026-11-21T23:26:32Z | ");
         check_as(format, "Nov 21 23:26:32 [sshd]  x ", "- sshd - 2026-11-21T23:26:32Z |  x ");
     }
-    check_as(Format::Metalog, "Nov 21 23:26:32 b sshd[1]: x", "- sshd - - | Nov 21 23:26:32 b sshd[1]: x");
+    check_as(Format::Metalog, "Nov 21 23:26:32 b sshd[1]: x", "- - - - | Nov 21 23:26:32 b sshd[1]: x");
     check_as(Format::Metalog, "Nov 21 23:26:32 [] x", "- - - - | Nov 21 23:26:32 [] x");
     check_as(Format::Metalog, "Nov 21 23:26:32 [sshd[1]] x", "- - - - | Nov 21 23:26:32 [sshd[1]] x");
     check_as(Format::Metalog, "Nov 21 23:26:32 [a b] x", "- - - - | Nov 21 23:26:32 [a b] x");
@@ -343,7 +343,7 @@ fn reads_metalog() {
 
 #[test]
 fn reads_bare_messages() {
-    check_as(Format::Message, "Nov 21 23:26:32 b sshd[1]: x\r\n", "- - - - | Nov 21 23:26:32 b sshd[1]: x");
+    check_as(Format::Message, "Nov 21 23:26:32 b sshd[1]: x\r\n", "- sshd - - | Nov 21 23:26:32 b sshd[1]: x");
     check_as(Format::Message, "Invalid user  from 192.0.2.1 ", "- sshd - - | Invalid user  from 192.0.2.1 ");
 }
 
