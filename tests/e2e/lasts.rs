@@ -146,10 +146,7 @@ fn denies_come_back_after_a_reboot() {
     assert_eq!(world.denyd_json(&["list", "hosts", "--json"])[0]["until"], until_before);
 }
 
-/// DEFECT: the fresh database is empty, and the first `replace` makes the kernel's set as empty. Design section 6: "a fresh
-/// one is started from the kernel's set".
 #[test]
-#[ignore = "defect of the product: a corrupt database lets everybody in who was denied"]
 fn a_corrupt_database_lets_nobody_in() {
     let Some(mut world) = World::new("a_corrupt_database_lets_nobody_in") else { return };
     world.start_sshd(Route::File);
