@@ -80,6 +80,8 @@ pub struct Session {
     offered: bool,
     succeeded: bool,
     probed: bool,
+    /// How far all of its lines are to be trusted.
+    trust: Trust,
     side: Side,
     /// Further sources; nearly always empty.
     more: Vec<Side>,
@@ -97,6 +99,7 @@ impl Session {
             offered: false,
             succeeded: false,
             probed: false,
+            trust: Trust::Sound,
             side: Side { source, ..Side::default() },
             more: Vec::new(),
         }
@@ -142,8 +145,8 @@ impl Session {
     /// A connection that only offered keys, and of whose end no line told, is worth its attempt in the end.
     fn overdue(&self, key: Key) -> Option<Late> {
         let due = self.offered && !self.succeeded && self.attempts() == 0;
-        let Session { last: at, seen, .. } = *self;
-        let late = |peer| Late { host: host_of(key), source: self.side.source, peer, at, seen, user: Name::cut(b"") };
+        let Session { last: at, seen, trust, side: Side { source, .. }, .. } = *self;
+        let late = |peer| Late { host: host_of(key), source, trust, peer, at, seen, user: Name::cut(b"") };
         self.peer.filter(|_| due).map(late)
     }
 }
@@ -187,6 +190,8 @@ pub struct Late {
     pub host: HostId,
     /// The source of its line.
     pub source: SourceId,
+    /// How far that is to be trusted.
+    pub trust: Trust,
     /// The peer.
     pub peer: IpAddr,
     /// When its line was written.
@@ -238,6 +243,17 @@ struct HostClock {
     received: Timestamp,
 }
 
+/// Whether strangers may be able to make up the records of a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Trust {
+    /// They are what the origin's syslog wrote.
+    #[default]
+    Sound,
+    /// They may be forged: such a record counts, but clears nothing, and what it denies is denied for
+    /// [`FORGEABLE_FOR`](super::engine::FORGEABLE_FOR) at most.
+    Forgeable,
+}
+
 /// Where a line stands: which host and source, which process, when.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
@@ -245,6 +261,8 @@ pub struct Place {
     pub host: HostId,
     /// Which input delivered it.
     pub source: SourceId,
+    /// How far that input is to be trusted.
+    pub trust: Trust,
     /// The process that wrote it.
     pub pid: Option<u32>,
     /// When it was written.
@@ -421,6 +439,7 @@ impl Sessions {
             self.overdue.extend(ended.overdue(key));
         }
         session.seen = seen;
+        session.trust = session.trust.max(place.trust);
         session
     }
 
@@ -435,8 +454,8 @@ impl Sessions {
             return;
         }
         let user = Name::cut(event.user.unwrap_or_default());
-        let (Place { host, source, at, .. }, seen) = (place, self.clock(place.host));
-        self.waiting.push_back(Late { host, source, peer, at, seen, user });
+        let (Place { host, source, trust, at, .. }, seen) = (place, self.clock(place.host));
+        self.waiting.push_back(Late { host, source, trust, peer, at, seen, user });
     }
 
     fn told_itself(&mut self, host: HostId, peer: IpAddr, at: Timestamp) {
@@ -615,7 +634,7 @@ impl Sessions {
 
 /// Where a line stood that an earlier run folded.
 fn restored(host: HostId, source: SourceId, at: Timestamp) -> Place {
-    Place { host, source, pid: None, at, received: Timestamp::default() }
+    Place { host, source, trust: Trust::Sound, pid: None, at, received: Timestamp::default() }
 }
 
 fn wall_lag(clock: HostClock) -> Duration {

@@ -6,8 +6,10 @@ use inputs::record::{Batch, Frame, SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
-use super::engine::Engine;
+use super::engine::{Engine, FORGEABLE_FOR};
 use super::policy::Policy;
+use super::prefix::Prefix;
+use super::state::Claimant;
 use crate::fold::{Counts, Source, fold};
 
 /// Some time after all lines here: they are of October and November 2026.
@@ -102,4 +104,16 @@ fn an_older_log_of_the_same_host_counts_as_well_as_the_newer() {
                  Nov  1 02:00:03 web sshd[2]: Connection closed by invalid user bob 192.0.2.7 port 42 [preauth]";
     assert_eq!(world.lines(1, older), "1 0 0");
     assert_eq!(world.failures("192.0.2.7"), 1);
+}
+
+#[test]
+fn what_a_forgeable_line_decides_late_ends_within_the_hour() {
+    let mut world = World::new(Policy::default());
+    let pam = "web sshd[9]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7  user=root";
+    world.lines(1, &format!("Nov  1 02:00:00 {pam}\nNov  1 02:00:01 {pam}"));
+    // It is decided when a line of another input shows the wait to be over.
+    world.lines(0, "Nov  1 02:01:00 web sshd[77]: Received signal 1; restarting.");
+    let deny = world.engine.state.denies.get(&"192.0.2.7".parse::<Prefix>().unwrap()).unwrap();
+    let claim = deny.claim(Claimant::Policy).unwrap();
+    assert_eq!(claim.until, Some(claim.since.after(FORGEABLE_FOR)));
 }
