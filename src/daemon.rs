@@ -41,6 +41,8 @@ const CURSORS_EVERY: Duration = Duration::from_secs(1);
 const PENDING_MAX: usize = 20_000;
 /// After a failed commit the next is tried so much later.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// How long the inputs may take to end.
+const INPUTS_END: Duration = Duration::from_secs(5);
 /// How long a follower sleeps when nothing wakes it.
 const FOLLOW_TIMEOUT: Duration = Duration::from_millis(250);
 /// The wall clock is a step off if it moved so much more or less than time did.
@@ -130,9 +132,15 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     };
     drop(running);
     // The engine has this thread; inputs, projections and clients have the runtime's.
-    let core = runtime.block_on(core.run(batches, asks, snapshots, stop));
+    let core = runtime.block_on(async {
+        let (mut core, batches) = core.run(batches, asks, snapshots, stop).await;
+        // First they are told, or the reader of a long file would hand over as fast as we take.
+        workers.iter().for_each(Worker::tell_to_stop);
+        core.finish(batches).await;
+        core
+    });
     for worker in workers {
-        worker.stop();
+        worker.wait();
     }
     server.abort();
     signals.abort();
@@ -190,9 +198,12 @@ struct Worker {
 }
 
 impl Worker {
-    fn stop(self) {
+    fn tell_to_stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    fn wait(self) {
         if self.thread.join().is_err() {
             tracing::error!("the thread that follows a file had ended");
         }
@@ -397,7 +408,7 @@ impl Core {
         mut asks: mpsc::Receiver<Ask>,
         mut snapshots: mpsc::Receiver<SnapshotRequest>,
         mut stop: watch::Receiver<bool>,
-    ) -> Self {
+    ) -> (Self, mpsc::Receiver<Batch>) {
         let mut ticks = tokio::time::interval(COMMIT_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -410,12 +421,27 @@ impl Core {
                 Some(batch) = batches.recv(), if self.blocked.is_none() => self.batch(&batch),
             }
         }
-        // What inputs had handed over before the end; the rest they still have, or will read again.
-        while let Ok(batch) = batches.try_recv() {
-            self.batch(&batch);
+        (self, batches)
+    }
+
+    /// Takes what the inputs, which were told to stop, still hand over: what came by a socket is nowhere else.
+    async fn finish(&mut self, mut batches: mpsc::Receiver<Batch>) {
+        let end = tokio::time::sleep(INPUTS_END);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut end => {
+                    tracing::warn!("an input did not end in time; what it had read may be lost");
+                    break;
+                }
+                batch = batches.recv() => match batch {
+                    Some(batch) => self.batch(&batch),
+                    None => break,
+                },
+            }
         }
         self.commit();
-        self
     }
 
     fn batch(&mut self, batch: &Batch) {
