@@ -529,8 +529,7 @@ impl Core {
             }
         }
         self.desk.gather();
-        let due = self.desk.is_dirty() || self.cursors_due.is_some_and(|due| due <= time);
-        if due && self.blocked.is_none_or(|retry| retry <= time) {
+        if commit_is_due(time, self.blocked, self.cursors_due, self.desk.is_dirty()) {
             self.commit();
         }
     }
@@ -586,7 +585,8 @@ impl Core {
                 if changes {
                     self.commit();
                 }
-                if changes && self.blocked.is_some() {
+                // What was refused will not be done later either.
+                if changes && answer.is_ok() && self.blocked.is_some() {
                     Err("the database cannot be written now; it will be done as soon as it can".to_owned())
                 } else {
                     answer
@@ -626,6 +626,15 @@ impl Core {
     }
 }
 
+/// Whether to commit at a tick. While inputs are held back, also with nothing to write: only a commit that succeeds
+/// lets them go on.
+fn commit_is_due(time: Instant, blocked: Option<Instant>, cursors_due: Option<Instant>, dirty: bool) -> bool {
+    match blocked {
+        Some(retry) => retry <= time,
+        None => dirty || cursors_due.is_some_and(|due| due <= time),
+    }
+}
+
 /// Asks the configuration for what the file of an input is called, for messages about it.
 pub fn describe(input: &Input) -> String {
     match &input.source {
@@ -637,6 +646,17 @@ pub fn describe(input: &Input) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_commit_is_tried_again_with_nothing_to_write() {
+        let now = clock::monotonic();
+        let later = now + RETRY_EVERY;
+        assert!(commit_is_due(later, Some(later), None, false), "or the inputs are held back for ever");
+        assert!(!commit_is_due(now, Some(later), Some(now), true));
+        assert!(!commit_is_due(now, None, Some(later), false));
+        assert!(commit_is_due(later, None, Some(later), false));
+        assert!(commit_is_due(now, None, None, true));
+    }
 
     #[test]
     fn a_step_of_the_clock_is_told_from_time_passing() {
