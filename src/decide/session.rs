@@ -583,6 +583,11 @@ impl Sessions {
         self.tracks_dirty = true;
     }
 
+    /// Whether any changed since they were last taken.
+    pub fn changed(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     /// The sessions that changed since the last call; `None` = forgotten.
     pub fn take_changes(&mut self) -> Vec<(Key, Option<Session>)> {
         let mut keys = std::mem::take(&mut self.dirty);
