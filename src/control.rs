@@ -21,6 +21,8 @@ use crate::desk::Request;
 
 /// Clients at a time; further ones wait for a place.
 const CLIENTS_MAX: usize = 64;
+/// Of them, those that `tap`: they stay for as long as they like, and must leave places for those who ask.
+const TAPS_MAX: usize = 16;
 /// Bytes of a request.
 const REQUEST_MAX: u64 = 64 * 1024;
 /// How long a client may take to say what it wants, or to take an answer.
@@ -73,13 +75,14 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
 /// Serves the socket until the task is dropped.
 pub async fn serve(listener: UnixListener, line: Line) {
     let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let taps = Arc::new(Semaphore::new(TAPS_MAX));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((client, _)) => {
-                let line = line.clone();
+                let (line, taps) = (line.clone(), taps.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = serve_client(client, line).await {
+                    if let Err(error) = serve_client(client, line, &taps).await {
                         tracing::debug!(%error, "a client of the control socket");
                     }
                     drop(place);
@@ -93,7 +96,7 @@ pub async fn serve(listener: UnixListener, line: Line) {
     }
 }
 
-async fn serve_client(client: UnixStream, line: Line) -> anyhow::Result<()> {
+async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyhow::Result<()> {
     let uid = client.peer_cred()?.uid();
     let master = uid == 0 || uid == nix::unistd::geteuid().as_raw();
     let (reader, mut writer) = client.into_split();
@@ -109,10 +112,18 @@ async fn serve_client(client: UnixStream, line: Line) -> anyhow::Result<()> {
         return put(&mut writer, &json!({"error": error})).await;
     }
     if request == Request::Tap {
-        let mut taps = line.taps.subscribe();
+        let Ok(_place) = taps.try_acquire() else {
+            return put(&mut writer, &json!({"error": format!("{TAPS_MAX} others tap already")})).await;
+        };
+        let mut rows = line.taps.subscribe();
         put(&mut writer, &json!({"ok": null})).await?;
         loop {
-            match taps.recv().await {
+            let row = tokio::select! {
+                row = rows.recv() => row,
+                // It is gone, or says more than it may: on a quiet box no row would ever find that out.
+                _ = reader.fill_buf() => return Ok(()),
+            };
+            match row {
                 Ok(row) => {
                     timeout(IDLE, writer.write_all(row.as_bytes())).await??;
                 }
@@ -189,5 +200,36 @@ impl Client {
 
     fn failed(&self) -> String {
         format!("the daemon at {} did not answer", self.path.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends a request over a socket pair, and returns the client's end with the first line of the answer.
+    async fn ask(request: &Request, line: &Line, taps: &Arc<Semaphore>) -> (UnixStream, String) {
+        let (mut client, server) = UnixStream::pair().expect("a socket pair");
+        let (line, taps) = (line.clone(), taps.clone());
+        tokio::spawn(async move { serve_client(server, line, &taps).await });
+        let text = format!("{}\n", serde_json::to_string(request).expect("a request"));
+        client.write_all(text.as_bytes()).await.expect("it listens");
+        let mut answer = String::new();
+        tokio::io::BufReader::new(&mut client).read_line(&mut answer).await.expect("it answers");
+        (client, answer.trim_end().to_owned())
+    }
+
+    #[tokio::test]
+    async fn taps_leave_places_for_others_and_give_theirs_back() {
+        let line = Line { asks: mpsc::channel(1).0, taps: broadcast::channel(1).0 };
+        let taps = Arc::new(Semaphore::new(2));
+        let (first, answer) = ask(&Request::Tap, &line, &taps).await;
+        assert_eq!(answer, r#"{"ok":null}"#);
+        let (_second, _) = ask(&Request::Tap, &line, &taps).await;
+        let (_, answer) = ask(&Request::Tap, &line, &taps).await;
+        assert_eq!(answer, r#"{"error":"16 others tap already"}"#);
+        // No record came, and yet it is seen that the first is gone.
+        drop(first);
+        timeout(IDLE, taps.acquire()).await.expect("its place is free").expect("open").forget();
     }
 }

@@ -41,6 +41,8 @@ const CURSORS_EVERY: Duration = Duration::from_secs(1);
 const PENDING_MAX: usize = 20_000;
 /// After a failed commit the next is tried so much later.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// How long the inputs may take to end.
+const INPUTS_END: Duration = Duration::from_secs(5);
 /// How long a follower sleeps when nothing wakes it.
 const FOLLOW_TIMEOUT: Duration = Duration::from_millis(250);
 /// The wall clock is a step off if it moved so much more or less than time did.
@@ -130,9 +132,15 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     };
     drop(running);
     // The engine has this thread; inputs, projections and clients have the runtime's.
-    let core = runtime.block_on(core.run(batches, asks, snapshots, stop));
+    let core = runtime.block_on(async {
+        let (mut core, batches) = core.run(batches, asks, snapshots, stop).await;
+        // First they are told, or the reader of a long file would hand over as fast as we take.
+        workers.iter().for_each(Worker::tell_to_stop);
+        core.finish(batches).await;
+        core
+    });
     for worker in workers {
-        worker.stop();
+        worker.wait();
     }
     server.abort();
     signals.abort();
@@ -190,9 +198,12 @@ struct Worker {
 }
 
 impl Worker {
-    fn stop(self) {
+    fn tell_to_stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    fn wait(self) {
         if self.thread.join().is_err() {
             tracing::error!("the thread that follows a file had ended");
         }
@@ -397,7 +408,7 @@ impl Core {
         mut asks: mpsc::Receiver<Ask>,
         mut snapshots: mpsc::Receiver<SnapshotRequest>,
         mut stop: watch::Receiver<bool>,
-    ) -> Self {
+    ) -> (Self, mpsc::Receiver<Batch>) {
         let mut ticks = tokio::time::interval(COMMIT_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -410,12 +421,27 @@ impl Core {
                 Some(batch) = batches.recv(), if self.blocked.is_none() => self.batch(&batch),
             }
         }
-        // What inputs had handed over before the end; the rest they still have, or will read again.
-        while let Ok(batch) = batches.try_recv() {
-            self.batch(&batch);
+        (self, batches)
+    }
+
+    /// Takes what the inputs, which were told to stop, still hand over: what came by a socket is nowhere else.
+    async fn finish(&mut self, mut batches: mpsc::Receiver<Batch>) {
+        let end = tokio::time::sleep(INPUTS_END);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut end => {
+                    tracing::warn!("an input did not end in time; what it had read may be lost");
+                    break;
+                }
+                batch = batches.recv() => match batch {
+                    Some(batch) => self.batch(&batch),
+                    None => break,
+                },
+            }
         }
         self.commit();
-        self
     }
 
     fn batch(&mut self, batch: &Batch) {
@@ -503,8 +529,7 @@ impl Core {
             }
         }
         self.desk.gather();
-        let due = self.desk.is_dirty() || self.cursors_due.is_some_and(|due| due <= time);
-        if due && self.blocked.is_none_or(|retry| retry <= time) {
+        if commit_is_due(time, self.blocked, self.cursors_due, self.desk.is_dirty()) {
             self.commit();
         }
     }
@@ -560,7 +585,8 @@ impl Core {
                 if changes {
                     self.commit();
                 }
-                if changes && self.blocked.is_some() {
+                // What was refused will not be done later either.
+                if changes && answer.is_ok() && self.blocked.is_some() {
                     Err("the database cannot be written now; it will be done as soon as it can".to_owned())
                 } else {
                     answer
@@ -600,6 +626,15 @@ impl Core {
     }
 }
 
+/// Whether to commit at a tick. While inputs are held back, also with nothing to write: only a commit that succeeds
+/// lets them go on.
+fn commit_is_due(time: Instant, blocked: Option<Instant>, cursors_due: Option<Instant>, dirty: bool) -> bool {
+    match blocked {
+        Some(retry) => retry <= time,
+        None => dirty || cursors_due.is_some_and(|due| due <= time),
+    }
+}
+
 /// Asks the configuration for what the file of an input is called, for messages about it.
 pub fn describe(input: &Input) -> String {
     match &input.source {
@@ -611,6 +646,17 @@ pub fn describe(input: &Input) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_commit_is_tried_again_with_nothing_to_write() {
+        let now = clock::monotonic();
+        let later = now + RETRY_EVERY;
+        assert!(commit_is_due(later, Some(later), None, false), "or the inputs are held back for ever");
+        assert!(!commit_is_due(now, Some(later), Some(now), true));
+        assert!(!commit_is_due(now, None, Some(later), false));
+        assert!(commit_is_due(later, None, Some(later), false));
+        assert!(commit_is_due(now, None, None, true));
+    }
 
     #[test]
     fn a_step_of_the_clock_is_told_from_time_passing() {

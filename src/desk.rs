@@ -175,7 +175,7 @@ impl Desk {
 
     /// Whether a commit would write anything but cursors.
     pub fn is_dirty(&self) -> bool {
-        !self.pending.changes.is_empty() || !self.pending.evidence.is_empty()
+        !self.pending.changes.is_empty() || !self.pending.evidence.is_empty() || self.engine.state.sessions.changed()
     }
 
     /// Writes what is pending, and returns the changes in it. On an error it stays pending.
@@ -501,4 +501,50 @@ fn same_entry(a: &str, b: &str) -> bool {
         list.add(entry).ok().map(|_| list.ranges().collect::<Vec<_>>())
     };
     a == b || ranges(a).is_some_and(|a| Some(a) == ranges(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use inputs::record::{Batch, Frame, SourceId};
+    use inputs::syslog::parse::{Format, Parser};
+
+    use super::*;
+    use crate::fold::{Counts, Source, fold};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_795_304_306);
+
+    /// A desk in a state directory of its own, which goes with it.
+    struct Office(Desk, std::path::PathBuf);
+
+    impl Office {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("denyd-desk-{name}-{}", std::process::id()));
+            let desk = Desk::open(Store::open(&dir).expect("a store"), Policy::default()).expect("it loads");
+            Office(desk, dir)
+        }
+
+        fn line(&mut self, line: &str) {
+            let mut source = Source::new(SourceId(0), Parser::new(Format::Auto, jiff::tz::TimeZone::UTC), None, "here");
+            let frame = Frame { start: 0, len: line.len() as u32, sender: 0, truncated: false };
+            let mut batch = Batch { received: NOW, reference: NOW, buf: line.into(), ..Batch::default() };
+            batch.frames.push(frame);
+            fold(&mut self.0.engine, &mut source, &batch, &mut Counts::default(), |_, _| ());
+            self.0.gather();
+        }
+    }
+
+    impl Drop for Office {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.1);
+        }
+    }
+
+    #[test]
+    fn a_login_alone_is_worth_a_commit() {
+        let mut office = Office::new("login");
+        office.line("Nov 21 23:00:00 web sshd[7]: Accepted publickey for al from 192.0.2.7 port 41 ssh2: RSA SHA256:x");
+        assert!(office.0.is_dirty(), "or a box with logins only gathers them for ever");
+        office.0.commit(NOW).expect("it can be written");
+        assert!(!office.0.is_dirty());
+    }
 }

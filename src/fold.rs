@@ -3,8 +3,8 @@
 use inputs::record::{Batch, Record, Sender, SourceId};
 use inputs::syslog::parse::Parser;
 
-use crate::decide::engine::{Engine, Folded, Trust};
-use crate::decide::session::{HostId, Outcome};
+use crate::decide::engine::{Engine, Folded};
+use crate::decide::session::{HostId, Outcome, Trust};
 use crate::detect::detect;
 use crate::detect::event::{Event, Peer};
 

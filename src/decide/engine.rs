@@ -8,7 +8,7 @@ use inputs::record::{Record, Timestamp};
 
 use super::policy::{Class, Policy};
 use super::prefix::Prefix;
-use super::session::{HostId, Late, Outcome, Place, Verdict};
+use super::session::{HostId, Late, Outcome, Place, Trust, Verdict};
 use super::state::{Change, Claim, Claimant, DENIES_MAX, State, Until, Why};
 use crate::detect::event::{Account, Event};
 
@@ -85,17 +85,6 @@ pub struct Counted {
     pub attempts: u32,
 }
 
-/// Whether strangers may be able to make up the records of a source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Trust {
-    /// They are what the origin's syslog wrote.
-    #[default]
-    Sound,
-    /// They may be forged: such a record counts, but clears nothing, and what it denies is denied for
-    /// [`FORGEABLE_FOR`] at most.
-    Forgeable,
-}
-
 /// How long a deny lasts at most that a forgeable record decided.
 pub const FORGEABLE_FOR: Duration = Duration::from_secs(3_600);
 
@@ -113,7 +102,7 @@ pub struct Engine {
     pub changes: Vec<Change>,
     /// Attempts that were decided after their line since the caller last took them; they are counted already.
     pub late: Vec<Late>,
-    /// How far the record that is being folded is to be trusted.
+    /// How far the record that is being folded, or decided late, is to be trusted.
     trust: Trust,
     /// The wall clock, as the last batch or tick told it: what lies before it is not enforced.
     wall: Timestamp,
@@ -137,12 +126,12 @@ impl Engine {
 
     /// Folds a record of a known service in. `host` is its origin.
     pub fn record(&mut self, record: &Record<'_>, host: HostId, event: &Event<'_>, trust: Trust) -> Folded {
-        self.trust = trust;
         let at = record.time();
-        let place = Place { host, source: record.source, pid: record.pid, at, received: record.received };
+        let place = Place { host, source: record.source, trust, pid: record.pid, at, received: record.received };
         // What waits is decided before the line that shows its time to be over, however the lines are batched.
         self.state.sessions.tell(place);
         self.overdue();
+        self.trust = trust;
         let verdict = self.state.sessions.fold(place, event);
         let mut classes = Classes::default();
         if let Some(peer) = verdict.peer {
@@ -167,6 +156,7 @@ impl Engine {
     /// Counts what was waiting for another line and is due now, by the clocks of the hosts.
     fn overdue(&mut self) {
         while let Some(late) = self.state.sessions.expire() {
+            self.trust = late.trust;
             let user = late.user.as_bytes();
             let classes = Classes::of(user, Account::Unsaid, &self.policy);
             self.state.count_user(user, Account::Unsaid, 1);

@@ -8,3 +8,5 @@ pub mod prefix;
 pub mod session;
 pub mod state;
 pub mod tally;
+#[cfg(test)]
+mod tests;

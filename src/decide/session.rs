@@ -68,7 +68,11 @@ impl Side {
 pub struct Session {
     peer: Option<IpAddr>,
     port: Option<u16>,
+    /// When its last line was written.
     last: Timestamp,
+    /// What its host's clock said when that line came. Later than `last` where lines come out of order: in the hour
+    /// that autumn repeats, from a second log of the host, from an outage.
+    seen: Timestamp,
     /// Attempts that were given out so far.
     counted: u32,
     user_unknown: bool,
@@ -76,22 +80,26 @@ pub struct Session {
     offered: bool,
     succeeded: bool,
     probed: bool,
+    /// How far all of its lines are to be trusted.
+    trust: Trust,
     side: Side,
     /// Further sources; nearly always empty.
     more: Vec<Side>,
 }
 
 impl Session {
-    fn new(source: SourceId, at: Timestamp) -> Self {
+    fn new(source: SourceId, at: Timestamp, seen: Timestamp) -> Self {
         Session {
             peer: None,
             port: None,
             last: at,
+            seen,
             counted: 0,
             user_unknown: false,
             offered: false,
             succeeded: false,
             probed: false,
+            trust: Trust::Sound,
             side: Side { source, ..Side::default() },
             more: Vec::new(),
         }
@@ -137,8 +145,8 @@ impl Session {
     /// A connection that only offered keys, and of whose end no line told, is worth its attempt in the end.
     fn overdue(&self, key: Key) -> Option<Late> {
         let due = self.offered && !self.succeeded && self.attempts() == 0;
-        let late =
-            |peer| Late { host: host_of(key), source: self.side.source, peer, at: self.last, user: Name::cut(b"") };
+        let Session { last: at, seen, trust, side: Side { source, .. }, .. } = *self;
+        let late = |peer| Late { host: host_of(key), source, trust, peer, at, seen, user: Name::cut(b"") };
         self.peer.filter(|_| due).map(late)
     }
 }
@@ -182,10 +190,14 @@ pub struct Late {
     pub host: HostId,
     /// The source of its line.
     pub source: SourceId,
+    /// How far that is to be trusted.
+    pub trust: Trust,
     /// The peer.
     pub peer: IpAddr,
     /// When its line was written.
     pub at: Timestamp,
+    /// What its host's clock said when it came.
+    pub seen: Timestamp,
     /// The user, cut; empty if no line named one.
     pub user: Name,
 }
@@ -231,6 +243,17 @@ struct HostClock {
     received: Timestamp,
 }
 
+/// Whether strangers may be able to make up the records of a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Trust {
+    /// They are what the origin's syslog wrote.
+    #[default]
+    Sound,
+    /// They may be forged: such a record counts, but clears nothing, and what it denies is denied for
+    /// [`FORGEABLE_FOR`](super::engine::FORGEABLE_FOR) at most.
+    Forgeable,
+}
+
 /// Where a line stands: which host and source, which process, when.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
@@ -238,6 +261,8 @@ pub struct Place {
     pub host: HostId,
     /// Which input delivered it.
     pub source: SourceId,
+    /// How far that input is to be trusted.
+    pub trust: Trust,
     /// The process that wrote it.
     pub pid: Option<u32>,
     /// When it was written.
@@ -246,11 +271,18 @@ pub struct Place {
     pub received: Timestamp,
 }
 
+/// sshd's last own line about an address: when it was written, and what its host's clock said when it came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    at: Timestamp,
+    seen: Timestamp,
+}
+
 /// All connections that are not forgotten yet.
 #[derive(Debug, Default)]
 pub struct Sessions {
     map: IndexMap<Key, Session, ahash::RandomState>,
-    /// When each key is to be looked at for expiry: that of its last line, as far as it was known then.
+    /// When each key is to be looked at for expiry: the host's clock at its last line, as far as it was known then.
     order: VecDeque<(Timestamp, Key)>,
     /// The same for logins, which are remembered for longer.
     logins: VecDeque<(Timestamp, Key)>,
@@ -259,7 +291,7 @@ pub struct Sessions {
     /// What connections were worth that ended without a line about it.
     overdue: VecDeque<Late>,
     /// When sshd itself last wrote about an address, for the PAM lines beside it.
-    own: IndexMap<(HostId, IpAddr), Timestamp, ahash::RandomState>,
+    own: IndexMap<(HostId, IpAddr), Own, ahash::RandomState>,
     own_order: VecDeque<(HostId, IpAddr)>,
     /// Keys that changed since they were last taken.
     dirty: Vec<Key>,
@@ -389,22 +421,25 @@ impl Sessions {
 
     /// The session of a key: the one that is known, or a new one where the pid was used again.
     fn session(&mut self, key: Key, place: Place, peer: Option<IpAddr>, port: Option<u16>) -> &mut Session {
+        let seen = self.clock(place.host);
         let index = match self.map.get_index_of(&key) {
             Some(index) => index,
             None => {
                 while self.map.len() >= SESSIONS_MAX {
                     self.evict();
                 }
-                self.order.push_back((place.at, key));
-                self.map.insert_full(key, Session::new(place.source, place.at)).0
+                self.order.push_back((seen, key));
+                self.map.insert_full(key, Session::new(place.source, place.at, seen)).0
             }
         };
         let session = &mut self.map[index];
         let idle = if matches!(key, Key::User(..)) { IDLE_BY_USER } else { IDLE };
         if !session.fits(peer, port) || session.last.after(idle) < place.at {
-            let ended = std::mem::replace(session, Session::new(place.source, place.at));
+            let ended = std::mem::replace(session, Session::new(place.source, place.at, seen));
             self.overdue.extend(ended.overdue(key));
         }
+        session.seen = seen;
+        session.trust = session.trust.max(place.trust);
         session
     }
 
@@ -415,23 +450,18 @@ impl Sessions {
             }
             return;
         };
-        if self.own.get(&(place.host, peer)).is_some_and(|own| near(*own, place.at)) {
+        if self.own.get(&(place.host, peer)).is_some_and(|own| near(own.at, place.at)) {
             return;
         }
         let user = Name::cut(event.user.unwrap_or_default());
-        self.waiting.push_back(Late { host: place.host, source: place.source, peer, at: place.at, user });
+        let (Place { host, source, trust, at, .. }, seen) = (place, self.clock(place.host));
+        self.waiting.push_back(Late { host, source, trust, peer, at, seen, user });
     }
 
     fn told_itself(&mut self, host: HostId, peer: IpAddr, at: Timestamp) {
-        match self.own.entry((host, peer)) {
-            indexmap::map::Entry::Occupied(mut known) => {
-                let known = known.get_mut();
-                *known = at.max(*known);
-            }
-            indexmap::map::Entry::Vacant(new) => {
-                new.insert(at);
-                self.own_order.push_back((host, peer));
-            }
+        let own = Own { at, seen: self.clock(host) };
+        if self.own.insert((host, peer), own).is_none() {
+            self.own_order.push_back((host, peer));
         }
     }
 
@@ -473,18 +503,18 @@ impl Sessions {
     /// Takes the next attempt whose time to wait is over, by the clocks of the hosts.
     pub fn expire(&mut self) -> Option<Late> {
         while let Some(late) = self.waiting.front().copied() {
-            let over = late.at.after(PAM_WINDOW) < self.clock(late.host) || self.waiting.len() > PAM_WAITING_MAX;
+            let over = late.seen.after(PAM_WINDOW) < self.clock(late.host) || self.waiting.len() > PAM_WAITING_MAX;
             if !over {
                 break;
             }
             self.waiting.pop_front();
-            if !self.own.get(&(late.host, late.peer)).is_some_and(|own| near(*own, late.at)) {
+            if !self.own.get(&(late.host, late.peer)).is_some_and(|own| near(own.at, late.at)) {
                 return Some(late);
             }
         }
         while let Some(known) = self.own_order.front().copied() {
-            let at = self.own.get(&known).copied().unwrap_or_default();
-            if at.after(3 * PAM_WINDOW) >= self.clock(known.0) && self.own.len() <= SESSIONS_MAX {
+            let Own { seen, .. } = self.own.get(&known).copied().unwrap_or_default();
+            if seen.after(3 * PAM_WINDOW) >= self.clock(known.0) && self.own.len() <= SESSIONS_MAX {
                 break;
             }
             self.own_order.pop_front();
@@ -497,8 +527,8 @@ impl Sessions {
             }
             self.order.pop_front();
             match self.map.get(&key) {
-                Some(session) if session.last.after(IDLE) >= now => self.order.push_back((session.last, key)),
-                Some(session) if session.is_login(key) => self.logins.push_back((session.last, key)),
+                Some(session) if session.seen.after(IDLE) >= now => self.order.push_back((session.seen, key)),
+                Some(session) if session.is_login(key) => self.logins.push_back((session.seen, key)),
                 Some(_) => self.forget(key),
                 None => {}
             }
@@ -553,6 +583,11 @@ impl Sessions {
         self.tracks_dirty = true;
     }
 
+    /// Whether any changed since they were last taken.
+    pub fn changed(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     /// The sessions that changed since the last call; `None` = forgotten.
     pub fn take_changes(&mut self) -> Vec<(Key, Option<Session>)> {
         let mut keys = std::mem::take(&mut self.dirty);
@@ -583,20 +618,20 @@ impl Sessions {
 
     /// Takes back what an earlier run remembered, in any order.
     pub fn restore(&mut self, mut sessions: Vec<(Key, Session)>, waiting: Vec<Late>) {
-        sessions.sort_by_key(|(_, session)| session.last);
+        sessions.sort_by_key(|(_, session)| session.seen);
         for (key, session) in sessions {
             let host = host_of(key);
-            self.tell(restored(host, session.side.source, session.last));
+            self.tell(restored(host, session.side.source, session.seen));
             if let Some(peer) = session.peer
                 && (session.attempts() > 0 || session.succeeded || session.offered)
             {
                 self.told_itself(host, peer, session.last);
             }
-            self.order.push_back((session.last, key));
+            self.order.push_back((session.seen, key));
             self.map.insert(key, session);
         }
         for late in &waiting {
-            self.tell(restored(late.host, late.source, late.at));
+            self.tell(restored(late.host, late.source, late.seen));
         }
         self.waiting = waiting.into();
     }
@@ -604,7 +639,7 @@ impl Sessions {
 
 /// Where a line stood that an earlier run folded.
 fn restored(host: HostId, source: SourceId, at: Timestamp) -> Place {
-    Place { host, source, pid: None, at, received: Timestamp::default() }
+    Place { host, source, trust: Trust::Sound, pid: None, at, received: Timestamp::default() }
 }
 
 fn wall_lag(clock: HostClock) -> Duration {

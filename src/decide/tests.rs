@@ -1,0 +1,119 @@
+//! Lines through parser, detector and engine, as an input delivers them.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how tests fail")]
+
+use inputs::record::{Batch, Frame, SourceId, Timestamp};
+use inputs::syslog::parse::{Format, Parser};
+use jiff::tz::TimeZone;
+
+use super::engine::{Engine, FORGEABLE_FOR};
+use super::policy::Policy;
+use super::prefix::Prefix;
+use super::state::Claimant;
+use crate::fold::{Counts, Source, fold};
+
+/// Some time after all lines here: they are of October and November 2026.
+const RECEIVED: Timestamp = Timestamp::from_secs(1_796_083_200);
+
+/// An engine, and two inputs of it; the second is one that strangers can forge.
+struct World {
+    engine: Engine,
+    sources: [Source; 2],
+    counts: Counts,
+}
+
+impl World {
+    fn new(policy: Policy) -> Self {
+        let source = |id| {
+            let parser = Parser::new(Format::Auto, TimeZone::get("Europe/Berlin").unwrap());
+            Source::new(SourceId(id), parser, None, "here")
+        };
+        let [sound, mut forgeable] = [0, 1].map(source);
+        forgeable.forgeable = true;
+        World { engine: Engine::new(policy), sources: [sound, forgeable], counts: Counts::default() }
+    }
+
+    /// Folds lines in, as one batch of one input; returns what each added.
+    fn lines(&mut self, source: usize, lines: &str) -> String {
+        let mut batch = Batch { source: SourceId(source as u16), received: RECEIVED, ..Batch::default() };
+        batch.reference = RECEIVED;
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (start, len) = (batch.buf.len() as u32, line.len() as u32);
+            batch.buf.extend_from_slice(line.as_bytes());
+            batch.frames.push(Frame { start, len, sender: 0, truncated: false });
+        }
+        let mut added = Vec::new();
+        fold(&mut self.engine, &mut self.sources[source], &batch, &mut self.counts, |seen, _| {
+            added.push(seen.folded.map_or(0, |folded| folded.verdict.attempts).to_string());
+        });
+        added.join(" ")
+    }
+
+    /// All that is counted against an address in the end.
+    fn failures(&mut self, address: &str) -> u32 {
+        self.engine.finish();
+        self.engine.state.tallies.get(&address.parse().unwrap()).map_or(0, |tally| tally.failures())
+    }
+}
+
+/// What each line adds, and what is counted against 192.0.2.7 in the end.
+#[track_caller]
+fn check(lines: &str, added: &str, failures: u32) {
+    let mut world = World::new(Policy::default());
+    assert_eq!(world.lines(0, lines), added, "{lines}");
+    assert_eq!(world.failures("192.0.2.7"), failures, "{lines}");
+}
+
+#[test]
+fn the_hour_that_autumn_repeats_counts_once() {
+    // At 3:00 the clock is set to 2:00: all lines of an hour are written "before" the ones that we know.
+    check(
+        "Oct 25 02:59:50 web sshd[77]: pam_unix(sshd:session): session closed for user carol
+         Oct 25 02:01:00 web sshd[101]: Invalid user alcie from 192.0.2.7 port 4101
+         Oct 25 02:01:02 web sshd[101]: Failed password for invalid user alcie from 192.0.2.7 port 4101 ssh2
+         Oct 25 02:01:05 web sshd[101]: Failed password for invalid user alcie from 192.0.2.7 port 4101 ssh2
+         Oct 25 02:01:08 web sshd[101]: Connection closed by invalid user alcie 192.0.2.7 port 4101 [preauth]",
+        "0 1 0 1 0",
+        2,
+    );
+    check(
+        "Oct 25 02:59:50 web sshd[77]: pam_unix(sshd:session): session closed for user carol
+         Oct 25 02:01:00 web sshd[9]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7  user=al
+         Oct 25 02:01:02 web sshd[9]: Failed password for al from 192.0.2.7 port 41 ssh2
+         Oct 25 02:01:05 web sshd[9]: Connection closed by authenticating user al 192.0.2.7 port 41 [preauth]",
+        "0 0 1 0",
+        1,
+    );
+    // sshd's own line first, then the PAM line of the next try.
+    check(
+        "Oct 25 02:59:50 web sshd[77]: pam_unix(sshd:session): session closed for user carol
+         Oct 25 02:01:00 web sshd[9]: Failed password for al from 192.0.2.7 port 41 ssh2
+         Oct 25 02:01:02 web sshd[8]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7  user=al
+         Oct 25 03:30:00 web sshd[77]: Connection closed by 198.51.100.1 port 9 [preauth]",
+        "0 1 0 0",
+        1,
+    );
+}
+
+#[test]
+fn an_older_log_of_the_same_host_counts_as_well_as_the_newer() {
+    let mut world = World::new(Policy::default());
+    world.lines(0, "Nov  1 09:00:00 web sshd[1]: Received signal 1; restarting.");
+    let older = "Nov  1 02:00:00 web sshd[2]: Invalid user bob from 192.0.2.7 port 42
+                 Nov  1 02:00:02 web sshd[2]: Failed password for invalid user bob from 192.0.2.7 port 42 ssh2
+                 Nov  1 02:00:03 web sshd[2]: Connection closed by invalid user bob 192.0.2.7 port 42 [preauth]";
+    assert_eq!(world.lines(1, older), "1 0 0");
+    assert_eq!(world.failures("192.0.2.7"), 1);
+}
+
+#[test]
+fn what_a_forgeable_line_decides_late_ends_within_the_hour() {
+    let mut world = World::new(Policy::default());
+    let pam = "web sshd[9]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7  user=root";
+    world.lines(1, &format!("Nov  1 02:00:00 {pam}\nNov  1 02:00:01 {pam}"));
+    // It is decided when a line of another input shows the wait to be over.
+    world.lines(0, "Nov  1 02:01:00 web sshd[77]: Received signal 1; restarting.");
+    let deny = world.engine.state.denies.get(&"192.0.2.7".parse::<Prefix>().unwrap()).unwrap();
+    let claim = deny.claim(Claimant::Policy).unwrap();
+    assert_eq!(claim.until, Some(claim.since.after(FORGEABLE_FOR)));
+}
