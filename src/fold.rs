@@ -20,6 +20,8 @@ pub struct Source {
     pub local_host: Box<[u8]>,
     /// Whether a record must come from uid 0 where the kernel tells a uid.
     pub vouched: bool,
+    /// Its lines are bare messages: what names no port stands alone, since nothing tells its connection.
+    pub bare: bool,
     /// Whether strangers may be able to make up its records.
     pub forgeable: bool,
     /// The last claimed host and its number: a source's next record is most often from the same.
@@ -36,6 +38,7 @@ impl Source {
             local_host: local_host.as_bytes().into(),
             vouched: true,
             forgeable: false,
+            bare: false,
             last_host: None,
         }
     }
@@ -103,6 +106,9 @@ impl Seen<'_> {
     }
 }
 
+/// Set in the made-up process ids of bare messages.
+pub const BARE_PID: u32 = 1 << 31;
+
 /// Folds a batch; `each` sees every record, in order, empty lines included.
 pub fn fold(
     engine: &mut Engine,
@@ -116,7 +122,7 @@ pub fn fold(
     for &frame in &batch.frames {
         counts.lines += 1;
         counts.truncated += u64::from(frame.truncated);
-        let record = source.parser.record(batch, frame);
+        let mut record = source.parser.record(batch, frame);
         counts.records += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
         let Some(event) = detect(&record) else {
             counts.ignored += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
@@ -128,6 +134,10 @@ pub fn fold(
             counts.ignored += 1;
             each(&Seen { record, event: Some(event), folded: None }, engine);
             continue;
+        }
+        if source.bare && event.port.is_none() {
+            // A number that no process has: beyond what the kernel gives (`PID_MAX_LIMIT`, 2^22).
+            record.pid = Some(BARE_PID | counts.lines as u32);
         }
         let host = source.host(record.host, engine);
         let folded = engine.record(&record, host, &event, trust);

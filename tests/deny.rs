@@ -196,7 +196,7 @@ fn notices_what_others_do() {
         nft.probe().await.unwrap();
         nft.remove().await.unwrap();
         let error = nft.update(&diff(&want, "192.0.2.10", ""), &want, NOW).await.unwrap_err();
-        assert_eq!(error.to_string(), "nft: cannot update table inet denyd_t: No such file or directory");
+        assert_eq!(error.to_string(), "nftables: cannot update table inet denyd_t: No such file or directory");
     });
 }
 
@@ -308,11 +308,11 @@ async fn says_what_is_wrong_with_nft() {
     check(
         "/nonexistent/nft",
         &format!(
-            "nft: cannot replace table inet denyd_t: /nonexistent/nft: No such file or directory (os error 2) {install}"
+            "nftables: cannot replace table inet denyd_t: /nonexistent/nft: No such file or directory (os error 2) {install}"
         ),
     )
     .await;
-    check("/bin/false", "nft: cannot replace table inet denyd_t: nft ended with exit status: 1").await;
+    check("/bin/false", "nftables: cannot replace table inet denyd_t: nft ended with exit status: 1").await;
 }
 
 // ---- hosts.deny

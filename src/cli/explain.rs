@@ -4,11 +4,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use inputs::file::archive;
 use inputs::file::lines::LineReader;
 use inputs::record::{Batch, SourceId};
-use inputs::syslog::parse::Parser;
+use inputs::syslog::parse::{Format, Parser};
 use serde_json::{Value, json};
 
 use super::output::{Screen, Style, printable};
@@ -16,7 +15,7 @@ use crate::clock;
 use crate::decide::engine::Engine;
 use crate::decide::policy::Policy;
 use crate::decide::session::Outcome;
-use crate::fold::{Counts, Seen, Source, address, fold};
+use crate::fold::{BARE_PID, Counts, Seen, Source, address, fold};
 
 /// What `explain` takes.
 #[derive(clap::Args, Debug)]
@@ -46,12 +45,13 @@ pub fn run(arguments: Arguments, policy: Policy) -> anyhow::Result<ExitCode> {
     };
     let mut engine = Engine::new(policy);
     let mut source = Source::new(SourceId(0), Parser::new(arguments.format.0, zone), None, &clock::host_name());
+    source.bare = matches!(arguments.format.0, Format::Message);
     let mut lines = LineReader::new(archive);
     let mut batch = Batch::default();
     let mut counts = Counts::default();
     let mut screen = Screen::new();
     let mut number = 0u64;
-    while lines.fill(&mut batch).with_context(|| format!("cannot read {}", path.display()))? {
+    while lines.fill(&mut batch)? {
         batch.received = clock::now();
         batch.reference = lines.source().reference();
         let mut failed = Ok(());
@@ -88,7 +88,7 @@ fn print_json(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result
         "time": record.event.map(|at| at.to_string()),
         "host": text(record.host),
         "identifier": text(record.identifier),
-        "pid": record.pid,
+        "pid": record.pid.filter(|pid| *pid < BARE_PID),
         "outcome": seen.outcome(),
         "address": address(seen),
         "port": event.and_then(|event| event.port),

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use inputs::file::archive::{self, Archive};
 use inputs::file::lines::LineReader;
 use inputs::record::{Batch, SourceId, Timestamp};
@@ -83,13 +82,23 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let mut engine = Engine::new(config.policy());
     let mut found = Found { pairs: arguments.all.then(HashSet::default), ..Found::default() };
     let mut source = Source::new(SourceId(0), Parser::new(format, zone), None, &clock::host_name());
+    source.bare = matches!(format, Format::Message);
+    let mut code = ExitCode::SUCCESS;
     let mut done = 0;
     for mut file in files {
         let mut more = !file.batch.frames.is_empty();
         while more {
             scan_batch(&mut engine, &mut source, &file.batch, &mut found);
             bar.set_position(done + file.lines.source().consumed());
-            more = file.lines.fill(&mut file.batch).with_context(|| format!("cannot read {}", file.path.display()))?;
+            more = match file.lines.fill(&mut file.batch) {
+                Ok(more) => more,
+                Err(error) => {
+                    // What was read of it counts; the others are read all the same.
+                    eprintln!("denyd: {error}");
+                    code = ExitCode::from(2);
+                    false
+                }
+            };
             file.date();
         }
         done += file.lines.source().size().unwrap_or(0);
@@ -110,7 +119,7 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
             println!("{applied} denied now; the others were already, or are on the allow list.");
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// Hands over what is still to be enforced; returns how many denies were new.
@@ -126,7 +135,6 @@ fn apply(config: &Config, found: &Found) -> anyhow::Result<u64> {
 
 /// A file whose first lines were read, so that its place among the others is known.
 struct Opened {
-    path: PathBuf,
     lines: LineReader<Archive>,
     batch: Batch,
     first: Option<Timestamp>,
@@ -140,8 +148,8 @@ impl Opened {
             archive::open(path)?
         };
         let lines = LineReader::new(archive);
-        let mut opened = Opened { path: path.to_owned(), lines, batch: Batch::default(), first: None };
-        opened.lines.fill(&mut opened.batch).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut opened = Opened { lines, batch: Batch::default(), first: None };
+        opened.lines.fill(&mut opened.batch)?;
         opened.date();
         let mut parser = Parser::new(format, zone.clone());
         let frames = opened.batch.frames.iter();

@@ -13,12 +13,12 @@ const SHOWN_MAX: usize = 50;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}", file.display())]
+    #[error("cannot read {}: {cause}", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file was read, and these are its problems, in its order. There is at least one.
     #[error("{}", shown(.0))]

@@ -15,7 +15,7 @@ use crate::decide::policy::{Class, Policy};
 const FILE_MAX: u64 = 4 * 1024 * 1024;
 
 pub(super) fn read(file: &Path) -> Result<Config, ConfigError> {
-    let bytes = contents(file).map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+    let bytes = contents(file).map_err(|cause| ConfigError::Unreadable { file: file.to_owned(), cause })?;
     let text = std::str::from_utf8(&bytes).map_err(|bad| {
         let line = 1 + bytes[..bad.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
         let what = What::Syntax("not UTF-8 text; save the file as UTF-8".to_owned());

@@ -22,7 +22,7 @@ use tracing::warn;
 use crate::decide::prefix::Prefix;
 
 use super::span::{join, without};
-use super::{DenyBackend, DenyError, DenySet, Diff, Life};
+use super::{DenyBackend, DenyError, DenySet, Diff, Life, Probe};
 use lines::{Known, pattern, render};
 
 mod lines;
@@ -190,8 +190,8 @@ impl DenyBackend for HostsDeny {
     }
 
     /// Costs a `stat`; the file is read only if it changed.
-    async fn probe(&mut self) -> Result<(), DenyError> {
-        self.work(State::probe).await
+    async fn probe(&mut self) -> Result<Probe, DenyError> {
+        self.work(State::probe).await.map(|()| Probe::Ours)
     }
 }
 

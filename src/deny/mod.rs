@@ -89,7 +89,16 @@ pub trait DenyBackend: Send {
     ) -> impl Future<Output = Result<(), DenyError>> + Send;
 
     /// Asks whether our set is still as we left it; an error means that it has to be replaced. Cheap.
-    fn probe(&mut self) -> impl Future<Output = Result<(), DenyError>> + Send;
+    fn probe(&mut self) -> impl Future<Output = Result<Probe, DenyError>> + Send;
+}
+
+/// What a back end can tell of its set without reading all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Nobody touched it.
+    Ours,
+    /// Somebody changed something near it; whether its elements were among that is not known.
+    Touched,
 }
 
 /// Why a back end could not do what it was told.
@@ -165,12 +174,13 @@ mod tests {
     #[test]
     fn an_error_says_what_to_do() {
         let error = DenyError {
-            backend: "nft",
+            backend: "nftables",
             tried: "replace table inet denyd".to_owned(),
             cause: "no nft in /usr/sbin".to_owned(),
             remedy: Some("install the package nftables"),
         };
-        let text = "nft: cannot replace table inet denyd: no nft in /usr/sbin (remedy: install the package nftables)";
+        let text =
+            "nftables: cannot replace table inet denyd: no nft in /usr/sbin (remedy: install the package nftables)";
         assert_eq!(error.to_string(), text);
     }
 }

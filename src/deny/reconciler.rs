@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use crate::decide::prefix::Prefix;
 
-use super::{DenyBackend, DenyError, DenySet, Diff, Until};
+use super::{DenyBackend, DenyError, DenySet, Diff, Probe, Until};
 
 /// What a reconciler is told. Numbers go up by one from each to the next, starting anywhere.
 #[derive(Debug)]
@@ -50,8 +50,10 @@ pub struct Pace {
     pub retry_first: Duration,
     /// The longest pause.
     pub retry_max: Duration,
-    /// Between two probes. Doubles, up to `retry_max`, while probes fail although `replace` succeeds.
+    /// Between two probes. Doubles, up to `probe_max`, while probes fail although `replace` succeeds.
     pub probe_every: Duration,
+    /// Between two probes at most.
+    pub probe_max: Duration,
     /// Between two calls of `replace` when nothing is wrong.
     pub replace_every: Duration,
 }
@@ -62,6 +64,7 @@ impl Default for Pace {
             retry_first: Duration::from_secs(1),
             retry_max: Duration::from_secs(60),
             probe_every: Duration::from_secs(5),
+            probe_max: Duration::from_secs(10),
             replace_every: Duration::from_secs(24 * 3600),
         }
     }
@@ -118,6 +121,8 @@ pub struct Reconciler<B, C> {
     probe_pause: Duration,
     probe_at: Instant,
     replace_at: Instant,
+    replaced_at: Instant,
+    replace_took: Duration,
     /// Whether the error shown in the status came from a probe.
     probe_failed: bool,
     /// The error that was logged last, while it lasts.
@@ -180,6 +185,8 @@ impl<B: DenyBackend, C: Fn() -> Timestamp + Send> Reconciler<B, C> {
             probe_pause: pace.probe_every,
             probe_at: Instant::now(),
             replace_at: Instant::now(),
+            replaced_at: Instant::now(),
+            replace_took: Duration::ZERO,
             probe_failed: false,
             logged: None,
         };
@@ -261,13 +268,17 @@ impl<B: DenyBackend, C: Fn() -> Timestamp + Send> Reconciler<B, C> {
             return;
         }
         match self.backend.probe().await {
-            Ok(()) => {
+            Ok(probe) => {
                 self.probe_pause = self.pace.probe_every;
                 self.probe_failed = false;
                 self.well();
+                if probe == Probe::Touched {
+                    self.replace_at =
+                        self.replace_at.min(now.max(self.replaced_at + self.replace_took * REPLACE_SHARE));
+                }
             }
             Err(error) => {
-                self.probe_pause = (self.probe_pause * 2).min(self.pace.retry_max);
+                self.probe_pause = (self.probe_pause * 2).min(self.pace.probe_max);
                 self.probe_failed = true;
                 self.status.send_modify(|status| status.enforced = 0);
                 self.failed(&error, Failed::Probe);
@@ -307,9 +318,12 @@ impl<B: DenyBackend, C: Fn() -> Timestamp + Send> Reconciler<B, C> {
         }
         if matches!(self.todo, Todo::Replace) {
             let now = (self.clock)();
+            let begun = Instant::now();
             match self.backend.replace(&self.want, now).await {
                 Ok(()) => {
                     self.todo = Todo::Nothing;
+                    self.replaced_at = Instant::now();
+                    self.replace_took = self.replaced_at - begun;
                     self.done(Some(now));
                 }
                 Err(error) => {
@@ -392,6 +406,8 @@ impl Pending {
 
 /// Commands that may wait. At 1 000 denies a second this is a quarter of a second of a busy back end.
 pub const INBOX_MAX: usize = 256;
+/// Replacing because somebody touched something takes one part in so many of the time, whoever commits how often.
+const REPLACE_SHARE: u32 = 100;
 /// How long the engine may take to answer.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
 
@@ -482,10 +498,10 @@ mod tests {
             })
         }
 
-        async fn probe(&mut self) -> Result<(), DenyError> {
+        async fn probe(&mut self) -> Result<Probe, DenyError> {
             let mut world = self.0.lock().unwrap();
             world.probes += 1;
-            if world.tampered || world.probe_broken { Err(fault("changed")) } else { Ok(()) }
+            if world.tampered || world.probe_broken { Err(fault("changed")) } else { Ok(Probe::Ours) }
         }
     }
 
@@ -532,6 +548,7 @@ mod tests {
         Pace {
             retry_first: Duration::from_millis(1),
             retry_max: Duration::from_millis(4),
+            probe_max: Duration::from_millis(4),
             probe_every: Duration::from_millis(2),
             replace_every: Duration::from_secs(3600),
         }

@@ -10,7 +10,7 @@ use inputs::record::Timestamp;
 
 use crate::decide::prefix::Prefix;
 
-use super::{DenyBackend, DenyError, DenySet, Diff, Life, Until};
+use super::{DenyBackend, DenyError, DenySet, Diff, Life, Probe, Until};
 
 /// The back end that only prints, to standard output or any other writer.
 #[derive(Debug)]
@@ -73,8 +73,8 @@ impl<W: Write + Send> DenyBackend for Stdout<W> {
         self.show_all(diff.touched().collect(), want, now)
     }
 
-    async fn probe(&mut self) -> Result<(), DenyError> {
-        Ok(())
+    async fn probe(&mut self) -> Result<Probe, DenyError> {
+        Ok(Probe::Ours)
     }
 }
 

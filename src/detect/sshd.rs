@@ -74,7 +74,7 @@ fn shape(message: &[u8], truncated: bool) -> Event<'_> {
     let found = match message.first() {
         Some(b'F') => after(message, b"Failed ").and_then(|rest| login(rest, truncated, "sshd.failed", Kind::Tried)),
         Some(b'A') => accepted(message, truncated),
-        Some(b'P') => postponed(message, truncated),
+        Some(b'P') => postponed(message, truncated).or_else(|| rare(message, truncated)),
         Some(b'I') => after(message, b"Invalid user ")
             .or_else(|| after(message, b"Illegal user "))
             .and_then(|rest| invalid_user(rest, truncated)),

@@ -97,7 +97,7 @@ impl Parser {
     #[inline]
     fn header<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
         let outer = match self.format {
-            Format::Message => None,
+            Format::Message => Some(Header { identifier: b"sshd", message: line, ..Header::default() }),
             Format::Syslog => self.syslog(line, reference),
             Format::Metalog => self.metalog(line, reference),
             Format::Auto | Format::Multilog if line.first() == Some(&b'@') => self.multilog(line, reference),

@@ -343,8 +343,8 @@ fn reads_metalog() {
 
 #[test]
 fn reads_bare_messages() {
-    check_as(Format::Message, "Nov 21 23:26:32 b sshd[1]: x\r\n", "- - - - | Nov 21 23:26:32 b sshd[1]: x");
-    check_as(Format::Message, "Invalid user  from 192.0.2.1 ", "- - - - | Invalid user  from 192.0.2.1 ");
+    check_as(Format::Message, "Nov 21 23:26:32 b sshd[1]: x\r\n", "- sshd - - | Nov 21 23:26:32 b sshd[1]: x");
+    check_as(Format::Message, "Invalid user  from 192.0.2.1 ", "- sshd - - | Invalid user  from 192.0.2.1 ");
 }
 
 #[test]

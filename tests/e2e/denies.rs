@@ -1,0 +1,224 @@
+//! Who guesses passwords is kept out, nobody else is, and `forgive` lets in again.
+
+use super::attack;
+use super::program::{ADMIN, Place, until};
+use super::world::{Route, World};
+
+pub const FILE: &str = "[[input]]\nkind = \"file\"\npath = \"/var/log/auth.log\"\n";
+
+#[test]
+fn wrong_passwords_deny_until_forgiven() {
+    let Some(mut world) = World::new("wrong_passwords_deny_until_forgiven") else { return };
+    world.start_sshd(Route::File);
+    let mut denyd = world.start_denyd(Some(FILE));
+    attack(&mut world, "198.51.100.1", &["root"], 2);
+    let users = ["admin", "oracle", "test", "guest", "git", "ubuntu"];
+    attack(&mut world, "198.51.100.2", &users, 6);
+    assert_eq!(world.denied(), ["198.51.100.1", "198.51.100.2"]);
+    for source in ["198.51.100.1", "198.51.100.2"] {
+        assert_eq!(world.attacker.banner(source), "silent");
+        assert!(!world.ssh(Place::Attacker, source, "Tb-Right-1"));
+    }
+    assert!(world.ssh(Place::Admin, ADMIN, "Tb-Right-1"), "an innocent address with the right password");
+    assert!(world.ssh(Place::Attacker, "198.51.100.3", "Tb-Right-1"), "an address beside the denied ones");
+
+    let output = world.denyd(&["forgive", "198.51.100.2"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let mut other = world.attacker.another();
+    other.hammer("198.51.100.2", "open");
+    assert_eq!(other.finish()["ended"], "open");
+    assert!(world.ssh(Place::Attacker, "198.51.100.2", "Tb-Right-1"));
+    assert_eq!(world.denied(), ["198.51.100.1"]);
+
+    // no moment without the deny while denyd ends and starts again
+    other.hammer("198.51.100.1", "stop");
+    denyd.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(super::program::how(denyd.wait()), "exit 0", "{}", denyd.said());
+    assert_eq!(world.attacker.banner("198.51.100.1"), "silent", "with denyd stopped");
+    let denyd = world.start_denyd(None);
+    assert_eq!(world.denied(), ["198.51.100.1"]);
+    assert_eq!(world.attacker.banner("198.51.100.1"), "silent");
+    let seen = other.stop();
+    assert_eq!(seen["open"], 0, "{seen}");
+    assert!(seen["silent"].as_u64().unwrap() > 100, "{seen}");
+    assert!(world.ssh(Place::Admin, ADMIN, "Tb-Right-1"));
+    drop(denyd);
+}
+
+#[test]
+fn ipv6_is_denied_by_household() {
+    let Some(mut world) = World::new("ipv6_is_denied_by_household") else { return };
+    world.start_sshd(Route::File);
+    let _denyd = world.start_denyd(Some(&format!("decide.allow = [\"2001:db8:66:1::7\"]\n{FILE}")));
+    attack(&mut world, "2001:db8:66:1::1", &["nobody-here"], 6);
+    assert_eq!(world.denied(), ["2001:db8:66:1::/64"]);
+    assert_eq!(world.attacker.banner("2001:db8:66:1::8"), "silent", "another address of the household");
+    assert_eq!(world.attacker.login("2001:db8:66:1::7"), "ok", "the one that is allowed");
+    assert_eq!(world.attacker.login("2001:db8:66:2::1"), "ok", "another household");
+    assert!(world.ssh(Place::Admin, "2001:db8::200", "Tb-Right-1"));
+    // a household that uses an address once
+    for host in 1..=5 {
+        world.attacker.fail(&format!("2001:db8:66:3::{host}"), "nobody-here");
+    }
+    world.wait_count("2001:db8:66:3::/64", "invalid", 5);
+    assert!(world.attacker.banner("2001:db8:66:3::9").starts_with("SSH"));
+    let mut last = world.attacker.another();
+    last.start("2001:db8:66:3::6", serde_json::json!({"do": "login", "user": "nobody-here", "tries": ["wrong"]}));
+    let mut watcher = world.attacker.another();
+    watcher.hammer("2001:db8:66:3::9", "silent");
+    assert_eq!(watcher.finish()["ended"], "silent");
+    // allowed while denied
+    let output = world.denyd(&["allow", "2001:db8:66:3::9"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    watcher.hammer("2001:db8:66:3::9", "open");
+    assert_eq!(watcher.finish()["ended"], "open");
+    assert_eq!(world.attacker.login("2001:db8:66:3::9"), "ok");
+    assert_eq!(world.attacker.banner("2001:db8:66:3::1"), "silent");
+}
+
+#[test]
+fn hosts_deny_makes_sshd_refuse() {
+    let name = "hosts_deny_makes_sshd_refuse";
+    let Some(mut world) = World::new(name) else { return };
+    let sshd = std::fs::read("/usr/sbin/sshd").unwrap();
+    if !sshd.windows(10).any(|bytes| bytes == b"libwrap.so") {
+        return super::world::skip(name, "this sshd is not linked with libwrap");
+    }
+    const FOREIGN: &str =
+        "# mine\nALL: 192.0.2.77\n\n# DenyHosts is no longer used \nin.telnetd: ALL EXCEPT 192.0.2.0/24\n";
+    world.write("/etc/hosts.deny", FOREIGN);
+    world.start_sshd(Route::File);
+    let _denyd = world.start_denyd(Some(&format!("deny.backends = [\"hosts.deny\"]\n{FILE}")));
+    assert_eq!(world.read("/etc/hosts.deny"), FOREIGN);
+    world.attacker.fail("198.51.100.1", "root");
+    world.wait_count("198.51.100.1", "root", 1);
+    assert!(world.attacker.banner("198.51.100.1").starts_with("SSH-2.0"));
+    world.attacker.fail("198.51.100.1", "root");
+    until("the address in hosts.deny", || world.read("/etc/hosts.deny").contains("198.51.100.1\n").then_some(()));
+    let latency = world.changed_at("/etc/hosts.deny") - world.logged_at("Failed password for root", "198.51.100.1", 2);
+    println!("LATENCY of hosts.deny {:.1} ms", latency * 1000.0);
+    assert!(latency < 1.0, "{latency} s");
+    let written = world.read("/etc/hosts.deny");
+    assert!(written.starts_with(FOREIGN), "{written}");
+    // libwrap takes some 5 s to close
+    assert!(["silent", "closed"].contains(&world.attacker.banner("198.51.100.1").as_str()));
+    world.logged_at("refused connect", "198.51.100.1", 1);
+    assert!(!world.ssh(Place::Attacker, "198.51.100.1", "Tb-Right-1"));
+    assert!(world.ssh(Place::Admin, ADMIN, "Tb-Right-1"));
+    assert!(!world.run(&["nft", "list", "ruleset"]).contains("denyd"), "no table besides");
+    let output = world.denyd(&["forgive", "198.51.100.1"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    until("the address to leave hosts.deny", || {
+        (!world.read("/etc/hosts.deny").contains("198.51.100.1")).then_some(())
+    });
+    assert!(world.ssh(Place::Attacker, "198.51.100.1", "Tb-Right-1"));
+    assert_eq!(world.read("/etc/hosts.deny"), FOREIGN);
+}
+
+#[test]
+fn runs_without_configuration() {
+    let Some(mut world) = World::new("runs_without_configuration") else { return };
+    let output = world.denyd(&["run"]);
+    assert_eq!(output.status.code(), Some(2), "nothing to read: {output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no log of sshd was found"), "{output:?}");
+    world.start_sshd(Route::File);
+    let denyd = world.start_denyd(None);
+    let said = denyd.said();
+    assert!(said.contains("found: follow /var/log/auth.log"), "{said}");
+    assert!(said.contains("enforced_by=\"nftables\""), "{said}");
+    attack(&mut world, "198.51.100.1", &["root"], 2);
+    assert_eq!(world.attacker.banner("198.51.100.1"), "silent");
+    assert!(world.ssh(Place::Admin, ADMIN, "Tb-Right-1"));
+    let rules = world.run(&["nft", "list", "table", "inet", "denyd"]);
+    assert!(rules.contains("198.51.100.1"), "{rules}");
+}
+
+#[test]
+fn a_flushed_firewall_is_filled_again() {
+    let Some(mut world) = World::new("a_flushed_firewall_is_filled_again") else { return };
+    world.start_sshd(Route::File);
+    let _denyd = world.start_denyd(Some(FILE));
+    attack(&mut world, "198.51.100.1", &["root"], 2);
+    let mut watcher = world.attacker.another();
+    watcher.hammer("198.51.100.1", "silent");
+    assert_eq!(watcher.finish()["open"], 0);
+    for command in [&["nft", "flush", "ruleset"][..], &["nft", "delete", "table", "inet", "denyd"]] {
+        world.run(command);
+        watcher.hammer("198.51.100.1", "silent");
+        let flushed = super::now();
+        let seen = watcher.finish();
+        assert_eq!(seen["ended"], "silent", "after {command:?}: {seen}");
+        let gap = seen["first_silent"].as_f64().unwrap() - flushed;
+        println!("after {command:?}: {gap:.2} s, {} connections, until denied again", seen["open"]);
+        until("the table to be whole", || world.run(&["nft", "list", "tables"]).contains("denyd").then_some(()));
+    }
+    assert!(world.ssh(Place::Admin, ADMIN, "Tb-Right-1"));
+}
+
+#[test]
+fn a_dry_run_enforces_nothing() {
+    let Some(mut world) = World::new("a_dry_run_enforces_nothing") else { return };
+    world.start_sshd(Route::File);
+    world.write("/etc/denyd/denyd.toml", FILE);
+    let denyd = world.spawn(&[env!("CARGO_BIN_EXE_denyd"), "run", "--dry-run"]);
+    until("denyd to run", || world.status());
+    for _ in 0..2 {
+        world.attacker.fail("198.51.100.1", "root");
+    }
+    until("the deny to be printed", || {
+        denyd.said().lines().any(|line| line.contains("198.51.100.1") && !line.contains("INFO")).then_some(())
+    });
+    assert!(world.ssh(Place::Attacker, "198.51.100.1", "Tb-Right-1"));
+    assert_eq!(world.run(&["nft", "list", "ruleset"]), "");
+}
+
+/// Within seconds: a cheap probe sees that somebody committed something, not what.
+#[test]
+fn a_flushed_set_is_filled_again() {
+    let Some(mut world) = World::new("a_flushed_set_is_filled_again") else { return };
+    world.start_sshd(Route::File);
+    let _denyd = world.start_denyd(Some(FILE));
+    attack(&mut world, "198.51.100.1", &["root"], 2);
+    world.run(&["nft", "flush", "set", "inet", "denyd", "deny4"]);
+    let mut watcher = world.attacker.another();
+    watcher.hammer("198.51.100.1", "silent");
+    assert_eq!(watcher.finish()["ended"], "silent");
+}
+
+#[test]
+fn a_deny_ends_and_counting_begins_anew() {
+    let Some(mut world) = World::new("a_deny_ends_and_counting_begins_anew") else { return };
+    world.start_sshd(Route::File);
+    let _denyd = world.start_denyd(Some(&format!("decide.deny_for = \"4s\"\n{FILE}")));
+    attack(&mut world, "198.51.100.1", &["root"], 2);
+    let mut watcher = world.attacker.another();
+    watcher.hammer("198.51.100.1", "open");
+    let seen = watcher.finish();
+    assert_eq!(seen["ended"], "open", "{seen}");
+    let lasted = seen["last_open"].as_f64().unwrap() - world.logged_at("Failed password for root", "198.51.100.1", 2);
+    assert!((2.0..8.0).contains(&lasted), "it lasted {lasted} s");
+    until("the deny to be over", || world.denied().is_empty().then_some(()));
+    world.attacker.fail("198.51.100.1", "root");
+    world.wait_count("198.51.100.1", "root", 1);
+    assert_eq!(world.denied(), [""; 0]);
+    assert!(world.ssh(Place::Attacker, "198.51.100.1", "Tb-Right-1"));
+}
+
+#[test]
+fn an_operator_denies_for_a_while() {
+    let Some(mut world) = World::new("an_operator_denies_for_a_while") else { return };
+    world.start_sshd(Route::File);
+    let mut denyd = world.start_denyd(Some(FILE));
+    let mut watcher = world.attacker.another();
+    let output = world.denyd(&["deny", "198.51.100.0/29", "--for", "5s"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    watcher.hammer("198.51.100.7", "silent");
+    assert_eq!(watcher.finish()["ended"], "silent");
+    assert!(world.attacker.banner("198.51.100.8").starts_with("SSH-2.0"), "beside the prefix");
+    // it ends although nobody is there to end it
+    denyd.signal(nix::sys::signal::Signal::SIGTERM);
+    denyd.wait();
+    watcher.hammer("198.51.100.7", "open");
+    assert_eq!(watcher.finish()["ended"], "open");
+    assert_eq!(world.denied(), [""; 0]);
+}

@@ -1,0 +1,320 @@
+//! A world of real programs: a server with sshd, PAM, rsyslogd and denyd, an attacker and a good admin.
+//!
+//! Promises that all of it is gone with its value, in a panic too, and if the test is killed: it lives in
+//! namespaces without a name, whose first process ends when the pipe to it does. Changes nothing outside of them.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::program::{
+    CLIENT, Client, PORT, Place, Process, SERVER, SERVER6, child_of, enter, program, python, until, until_or,
+};
+
+const WORLD: &str = include_str!("kit/world.sh");
+const NEEDED: [&str; 14] = [
+    "unshare", "nsenter", "setpriv", "logger", "ss", "ip", "nft", "sysctl", "sshd", "ssh", "sshpass", "rsyslogd",
+    "useradd", "python3",
+];
+
+/// Says that a test was not run. As root or in continuous integration that is a failure, but for the names in
+/// `tests/skips.txt`.
+pub fn skip(name: &str, why: &str) {
+    let listed = include_str!("../skips.txt").lines().any(|line| line.split_once(':').is_some_and(|(n, _)| n == name));
+    let strict = nix::unistd::geteuid().is_root() || std::env::var("CI").as_deref() == Ok("true");
+    assert!(listed || !strict, "{name} was not run: {why}");
+    println!("skipped {name}: {why}");
+}
+
+/// What rsyslogd does with sshd's records, besides noting when each came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// There is no rsyslogd: somebody else has /dev/log.
+    None,
+    /// Writes them to /var/log/auth.log.
+    File,
+    Udp,
+    /// The same to the server's own address on the wire.
+    UdpWire,
+    Tcp,
+    TcpWire,
+    TcpCounted,
+    UnixDatagram,
+    UnixStream,
+    /// A file, in which equal records in a row become one that says how many they were.
+    FileReduced,
+    /// A file, and UDP besides.
+    FileAndUdp,
+}
+
+pub struct World {
+    holder: Child,
+    pipe: Option<ChildStdin>,
+    init: Pid,
+    daemons: Vec<Process>,
+    pub attacker: Client,
+}
+
+impl World {
+    /// A server without daemons; `None` if the test had to be skipped.
+    pub fn new(test: &str) -> Option<World> {
+        if !nix::unistd::geteuid().is_root() {
+            skip(test, "not root");
+            return None;
+        }
+        if let Some(missing) = NEEDED.iter().find(|name| program(name).is_none()) {
+            skip(test, &format!("no {missing}"));
+            return None;
+        }
+        if !Command::new(python()).args(["-c", "import paramiko"]).stderr(Stdio::null()).status().unwrap().success() {
+            skip(test, "no paramiko for /usr/bin/python3");
+            return None;
+        }
+        let mut holder = Command::new("unshare")
+            .args(
+                "--mount --pid --net --uts --ipc --fork --kill-child=KILL --mount-proc --propagation private"
+                    .split(' '),
+            )
+            .args(["bash", "-c", WORLD])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pipe = holder.stdin.take();
+        let mut said = BufReader::new(holder.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n", "world.sh failed");
+        let init = child_of(holder.id());
+        let attacker = Client::new(init, Place::Attacker);
+        let mut world = World { holder, pipe, init, daemons: Vec::new(), attacker };
+        let listener = world.python(&["listen", &PORT.to_string()]);
+        listener.wait_said("listening");
+        world.daemons.push(listener);
+        Some(world)
+    }
+
+    /// rsyslogd, then sshd. Returns when both are ready, so that the first record is in the log.
+    pub fn start_sshd(&mut self, route: Route) {
+        if route != Route::None {
+            self.write("/etc/e2e-client.py", CLIENT);
+            self.write("/etc/rsyslog.conf", &rsyslog(route));
+            let rsyslogd = self.spawn(&["rsyslogd", "-n", "-f", "/etc/rsyslog.conf", "-i", "/run/rsyslogd.pid"]);
+            self.daemons.push(rsyslogd);
+            until("rsyslogd to open /dev/log", || self.path("/dev/log").exists().then_some(()));
+        }
+        let sshd = self.spawn(&[program("sshd").unwrap().to_str().unwrap(), "-D", "-f", "/etc/ssh/e2e_config"]);
+        self.daemons.push(sshd);
+        let listens = |log: &str| (log.matches("Server listening on").count() >= 2).then_some(());
+        match route {
+            Route::None => until("sshd to listen", || {
+                (self.run(&["ss", "-Hltn", "sport = :22"]).lines().count() >= 2).then_some(())
+            }),
+            _ => until("sshd to say that it listens", || listens(&self.log())),
+        }
+        if matches!(route, Route::File | Route::FileReduced | Route::FileAndUdp) {
+            until("the same in auth.log", || listens(&self.read("/var/log/auth.log")));
+        }
+    }
+
+    /// `denyd run` with this configuration, or without one; returns when it enforces.
+    pub fn start_denyd(&self, config: Option<&str>) -> Process {
+        if let Some(config) = config {
+            self.write("/etc/denyd/denyd.toml", config);
+        }
+        let denyd = self.spawn(&[env!("CARGO_BIN_EXE_denyd"), "run"]);
+        until("denyd to enforce", || {
+            assert!(denyd.is_running(), "denyd ended: {}", denyd.said());
+            let status = self.status()?;
+            status["backends"].as_array()?.iter().all(|one| !one["replaced"].is_null()).then_some(())
+        });
+        denyd
+    }
+
+    /// What `denyd status` says, if one runs.
+    pub fn status(&self) -> Option<Value> {
+        let output = self.denyd(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// Runs a verb of denyd to its end.
+    pub fn denyd(&self, arguments: &[&str]) -> Output {
+        self.enter(Place::Server, &[env!("CARGO_BIN_EXE_denyd")]).args(arguments).output().unwrap()
+    }
+
+    /// Runs a verb of denyd that must succeed and prints JSON.
+    pub fn denyd_json(&self, arguments: &[&str]) -> Value {
+        let output = self.denyd(arguments);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "denyd {arguments:?}: {text}");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("denyd {arguments:?}: {error}: {text}"))
+    }
+
+    /// The failures of a class that are counted for a prefix.
+    pub fn count(&self, prefix: &str, class: &str) -> u64 {
+        let rows = self.denyd_json(&["list", "addresses", "--json"]);
+        let row = rows.as_array().unwrap().iter().find(|row| row["prefix"] == prefix).cloned();
+        row.map_or(0, |row| row[class].as_u64().unwrap())
+    }
+
+    /// Waits until so many failures are counted.
+    pub fn wait_count(&self, prefix: &str, class: &str, count: u64) {
+        let what = format!("{count} failures ({class}) of {prefix}");
+        let counted = || format!("there are {}", self.count(prefix, class));
+        until_or(&what, counted, || (self.count(prefix, class) >= count).then_some(()));
+        assert_eq!(self.count(prefix, class), count, "{prefix} {class}");
+    }
+
+    /// The prefixes that are denied.
+    pub fn denied(&self) -> Vec<String> {
+        let rows = self.denyd_json(&["list", "hosts", "--json"]);
+        rows.as_array().unwrap().iter().map(|row| row["prefix"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A login by password with the real ssh; whether it succeeded.
+    pub fn ssh(&self, place: Place, source: &str, password: &str) -> bool {
+        let to = if source.contains(':') { SERVER6 } else { SERVER };
+        let options = "-F /dev/null -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=5 \
+                       -o NumberOfPasswordPrompts=1 -o PubkeyAuthentication=no -l tbuser";
+        let output = self
+            .enter(place, &["sshpass", "-p", password, "ssh", "-b", source])
+            .args(options.split_whitespace())
+            .args([to, "true"])
+            .output()
+            .unwrap();
+        output.status.success()
+    }
+
+    /// What rsyslogd got, a line each: seconds since 1970, and the message.
+    pub fn log(&self) -> String {
+        self.read("/var/log/witness.log")
+    }
+
+    /// When rsyslogd got the `nth` record (from 1) with this text about `source`.
+    pub fn logged_at(&self, text: &str, source: &str, nth: usize) -> f64 {
+        let about = format!("from {source} ");
+        until(&format!("record {nth} of {text:?} {about}"), || {
+            let log = self.log();
+            let line = log.lines().filter(|line| line.contains(text) && line.contains(&about)).nth(nth - 1)?;
+            Some(line.split_once(' ').unwrap().0.parse().unwrap())
+        })
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        let bytes = std::fs::read(self.path(path)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// When a file was last written, in seconds since 1970.
+    pub fn changed_at(&self, path: &str) -> f64 {
+        let at = std::fs::metadata(self.path(path)).unwrap().modified().unwrap();
+        at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Runs a program on the server to its end; it must succeed.
+    pub fn run(&self, command: &[&str]) -> String {
+        let output = self.enter(Place::Server, command).output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Starts a program on the server.
+    pub fn spawn(&self, command: &[&str]) -> Process {
+        Process::new(&mut self.enter(Place::Server, command))
+    }
+
+    /// Keeps a daemon running as long as the world is.
+    pub fn keep(&mut self, daemon: Process) {
+        self.daemons.push(daemon);
+    }
+
+    /// The processes that live here, by their numbers outside.
+    pub fn pids(&self) -> Vec<Pid> {
+        let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let ours = namespace(&self.init.to_string());
+        let all = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let numbers = all.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+        numbers.filter(|pid| namespace(pid) == ours).map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
+    }
+
+    fn python(&self, arguments: &[&str]) -> Process {
+        Process::new(self.enter(Place::Server, &[python(), "-B", "-c", CLIENT]).args(arguments))
+    }
+
+    fn enter(&self, place: Place, command: &[&str]) -> Command {
+        enter(self.init, place, command)
+    }
+
+    /// A path of the server, as seen from outside.
+    fn path(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.init))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- what rsyslogd got:\n{}", self.log());
+        }
+        // The first process reads the end of its input and ends, and the kernel ends all others with it.
+        drop(self.pipe.take());
+        let end = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < end && !matches!(self.holder.try_wait(), Ok(Some(_))) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+fn rsyslog(route: Route) -> String {
+    let forward = |to: &str, more: &str| {
+        format!(
+            r#"action(type="omfwd" target="{to}" port="514" template="RSYSLOG_TraditionalForwardFormat" action.resumeInterval="1" action.resumeRetryCount="-1" queue.type="LinkedList" {more})"#
+        )
+    };
+    let file = r#"action(type="omfile" file="/var/log/auth.log" template="RSYSLOG_TraditionalFileFormat")"#.to_owned();
+    let action = match route {
+        Route::None => unreachable!("there is no rsyslogd"),
+        Route::File | Route::FileReduced => file,
+        Route::FileAndUdp => file + "\n" + &forward("127.0.0.1", r#"protocol="udp""#),
+        Route::Udp => forward("127.0.0.1", r#"protocol="udp""#),
+        Route::UdpWire => forward(SERVER, r#"protocol="udp""#),
+        Route::Tcp => forward("127.0.0.1", r#"protocol="tcp""#),
+        Route::TcpWire => forward(SERVER, r#"protocol="tcp""#),
+        Route::TcpCounted => forward("127.0.0.1", r#"protocol="tcp" TCP_Framing="octet-counted""#),
+        Route::UnixDatagram => {
+            "$OMUxSockSocket /run/denyd/log\n*.* :omuxsock:;RSYSLOG_TraditionalForwardFormat".to_owned()
+        }
+        // rsyslogd of Debian 12 has no output for these: a program hands on what it is given
+        Route::UnixStream => format!(
+            "template(name=\"lines\" type=\"string\" string=\"<%PRI%>%TIMESTAMP% %HOSTNAME% %syslogtag%%msg%\\n\")\n\
+             action(type=\"omprog\" binary=\"{} -B /etc/e2e-client.py relay /run/denyd/log\" template=\"lines\")",
+            python()
+        ),
+    };
+    let load = match route {
+        Route::UnixDatagram => r#"module(load="omuxsock")"#,
+        Route::UnixStream => r#"module(load="omprog")"#,
+        Route::FileReduced => "$RepeatedMsgReduction on",
+        _ => "",
+    };
+    format!(
+        r#"module(load="imuxsock" SysSock.RateLimit.Interval="0")
+{load}
+template(name="witness" type="string" string="%timegenerated:::date-unixtimestamp%.%timegenerated:::date-subseconds%%msg%\n")
+action(type="omfile" file="/var/log/witness.log" template="witness")
+{action}
+"#
+    )
+}

@@ -1,0 +1,275 @@
+//! A log from end to end: what `scan` finds, and what the daemon decides while the same log is written.
+//!
+//! What must come out is computed here, from the truth about each connection and by the policy, not from
+//! anything that the program says: `tests/data/sshd/expected-9.2.jsonl` says how many attempts each connection
+//! was, and the text of its lines says at which of them each attempt was complete.
+
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
+
+mod kit;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+
+use kit::{Connection, Corpus, Home};
+use serde_json::Value;
+
+/// The defaults: denied when a count exceeds it. `valid`, `invalid`, `root`.
+const THRESHOLDS: [(&str, u64); 3] = [("invalid", 5), ("valid", 10), ("root", 1)];
+const WEEK: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
+
+#[test]
+fn scan_finds_what_was_done() {
+    let corpus = kit::corpus("9.2");
+    let want = Golden::of(&corpus);
+    let log = std::fs::read(kit::data("auth.log")).unwrap();
+    assert_eq!(log, kit::file(corpus.rows.iter().map(|row| &row.line)), "auth.log is the corpus");
+    let found = kit::scan(&log);
+    let number = |key: &str| found[key].as_u64().unwrap();
+    // By hand, from the table in the corpus' README: 485 attempts, 238 probes, 15 successes; 7 connections
+    // refused, 4 of them without a line.
+    assert_eq!((want.attempts, want.probes, want.successes, want.refused), (485, 238, 15, 3));
+    let counted = (number("attempts"), number("probes"), number("successes"), number("refused"));
+    assert_eq!(counted, (485, 238, 15, 3));
+    assert_eq!((number("lines"), number("records"), number("unknown"), number("truncated")), (2058, 2058, 0, 0));
+    let outcomes = ["failures", "probes", "successes", "refused", "ignored", "unknown"].map(number);
+    assert_eq!(outcomes.iter().sum::<u64>(), number("records"));
+    assert_eq!(number("addresses"), want.addresses);
+    assert_eq!(tallies(&found["tallies"]), want.tallies);
+    let denied = |at: &dyn Fn(&str) -> String| decisions(found["denied"].as_array().unwrap(), at);
+    // Traditional stamps are whole seconds, and have no year.
+    assert_eq!(denied(&|at| at[5..].to_owned()), want.denied(|line| corpus.rows[line].iso[5..19].to_owned() + "Z"));
+    let mut users = BTreeMap::new();
+    for user in found["users"].as_array().unwrap() {
+        *users.entry(kit::text(&user["user"])).or_insert(0) += user["attempts"].as_u64().unwrap();
+    }
+    assert_eq!(users["root"], want.users["root"]);
+    assert_eq!(users.values().sum::<u64>(), want.attempts);
+    // Of the seven denies, three by eye in auth.log: the second `Failed password for root` from 10.66.0.5, the
+    // sixth for `oracle` from 10.66.0.7, and the sixth of unknown users of 2001:db8:66::/64, all on 21 November.
+    let first: Vec<_> = want.denied.iter().take(3).map(|one| (one.prefix.as_str(), one.class, one.line + 1)).collect();
+    assert_eq!(first, [("10.66.0.5", "root", 30), ("10.66.0.7", "invalid", 58), ("2001:db8:66::/64", "invalid", 171)]);
+}
+
+#[test]
+fn a_log_of_last_year_denies_nobody_today() {
+    let (home, decided) = check_live(kit::last_year());
+    assert!(decided.iter().all(|row| row["enforced"] == false));
+    assert_eq!(home.stdout(), "");
+    assert!(home.ask(&["list", "hosts"]).unwrap().as_array().unwrap().iter().all(|row| row["enforced"] == false));
+}
+
+#[test]
+fn a_log_of_now_denies_at_once() {
+    let (home, decided) = check_live(kit::now());
+    assert!(decided.iter().all(|row| row["enforced"] == true));
+    let until = |row: &Value| format!("deny {} until {}", kit::text(&row["prefix"]), kit::text(&row["until"]));
+    let want: BTreeSet<_> = decided.iter().map(until).collect();
+    let printed: Vec<_> = home.stdout().lines().map(str::to_owned).collect();
+    assert_eq!(printed.iter().cloned().collect::<BTreeSet<_>>(), want);
+    assert_eq!(printed.len(), want.len(), "each once");
+}
+
+/// A daemon follows the log while it is written, its stamps moved so that the last is at `last`: it decides what is
+/// right, what `scan` decides, at the same moments. Returns what it decided; it has ended.
+fn check_live(last: jiff::Timestamp) -> (Home, Vec<Value>) {
+    let corpus = kit::corpus("9.2");
+    let want = Golden::of(&corpus);
+    let lines = kit::moved(&corpus.rows.iter().map(|row| row.iso.as_str()).collect::<Vec<_>>(), last);
+    let stamp = |line: usize| kit::stamped(&lines[line]).0;
+    let home = Home::with_log();
+    let (before, after) = lines.split_at(700);
+    home.append(&kit::file(before));
+    let daemon = home.start();
+    for some in after.chunks(97) {
+        home.append(&kit::file(some));
+    }
+    daemon.caught_up();
+    // What is asked now, the store answers: it holds all of it.
+    daemon.stop();
+    let decided: Vec<_> = home.history().into_iter().filter(|row| row["decision"] == "denied").collect();
+    assert_eq!(decisions(&decided, &|at| at.to_owned()), want.denied(|line| stamp(line).to_string()));
+    for (row, want) in decided.iter().zip(&want.denied) {
+        assert_eq!(row["until"], (stamp(want.line) + WEEK).to_string());
+    }
+    assert_eq!(tallies(&home.ask(&["list", "addresses"]).unwrap()), want.tallies);
+    let scanned = kit::scan(&kit::file(&lines));
+    let as_scanned = |rows: &[Value]| -> Vec<Value> {
+        let columns = ["prefix", "at", "class", "count", "until", "enforced"];
+        let mut rows: Vec<_> = rows.iter().map(|row| columns.map(|column| row[column].clone())).collect();
+        rows.sort_by_key(|row| (kit::text(&row[1]), kit::text(&row[0])));
+        rows.into_iter().map(|row| row.to_vec().into()).collect()
+    };
+    assert_eq!(as_scanned(&decided), as_scanned(scanned["denied"].as_array().unwrap()), "as scan decides");
+    (home, decided)
+}
+
+/// What must come out.
+#[derive(Default)]
+struct Golden {
+    attempts: u64,
+    probes: u64,
+    successes: u64,
+    refused: u64,
+    addresses: u64,
+    users: BTreeMap<String, u64>,
+    /// By prefix: invalid, valid, root, probe, successes (those only of prefixes that failed before).
+    tallies: BTreeMap<String, [u64; 5]>,
+    /// In order.
+    denied: Vec<Denied>,
+}
+
+struct Denied {
+    prefix: String,
+    class: &'static str,
+    count: u64,
+    line: usize,
+}
+
+/// What happened at one line.
+enum Moment<'a> {
+    Attempt(&'a Connection),
+    Probe(&'a Connection),
+    Success(&'a Connection),
+}
+
+impl Golden {
+    fn of(corpus: &Corpus) -> Self {
+        let mut golden = Golden::default();
+        let mut moments = Vec::new();
+        let mut addresses = BTreeSet::new();
+        for connection in &corpus.connections {
+            let text: Vec<_> = connection.lines.iter().map(|&line| corpus.rows[line].line.as_str()).collect();
+            let has = |words: &[&str]| text.iter().position(|line| words.iter().any(|word| line.contains(word)));
+            let attempts = attempts(connection, &text);
+            assert!(
+                connection.attempts.contains(&(attempts.len() as u64)) || !connection.address_logged,
+                "this test does not understand {}: {text:#?}",
+                connection.action
+            );
+            moments.extend(attempts.into_iter().map(|at| (connection.lines[at], Moment::Attempt(connection))));
+            if connection.success {
+                let at = has(&[": Accepted "]).unwrap();
+                moments.push((connection.lines[at], Moment::Success(connection)));
+            }
+            if connection.probe {
+                let at = text.iter().position(|line| ends_a_probe(line, &connection.src.unwrap().to_string()));
+                let at = at.unwrap_or_else(|| panic!("no probe in {}: {text:#?}", connection.action));
+                moments.push((connection.lines[at], Moment::Probe(connection)));
+            }
+            // One for each line: of five that MaxStartups dropped, one left a line.
+            golden.refused += u64::from(connection.refused && !text.is_empty());
+        }
+        moments.sort_by_key(|(line, _)| *line);
+        for (line, moment) in moments {
+            let (Moment::Attempt(connection) | Moment::Probe(connection) | Moment::Success(connection)) = moment;
+            let src = connection.src.unwrap();
+            let prefix = prefix(src);
+            match moment {
+                Moment::Success(_) => {
+                    golden.successes += 1;
+                    if let Some(tally) = golden.tallies.get_mut(&prefix) {
+                        tally[4] += 1;
+                    }
+                }
+                Moment::Probe(_) => {
+                    golden.probes += 1;
+                    addresses.insert(src);
+                    golden.tallies.entry(prefix).or_default()[3] += 1;
+                }
+                Moment::Attempt(_) => {
+                    golden.attempts += 1;
+                    addresses.insert(src);
+                    let user = connection.user.clone().unwrap_or_default();
+                    let class = match (user.as_str(), connection.account.as_deref()) {
+                        ("root", _) => 2,
+                        (_, Some("unknown")) => 0,
+                        _ => 1,
+                    };
+                    *golden.users.entry(user).or_default() += 1;
+                    let count = &mut golden.tallies.entry(prefix.clone()).or_default()[class];
+                    *count += 1;
+                    let (name, threshold) = THRESHOLDS[class];
+                    if *count > threshold && !golden.denied.iter().any(|one| one.prefix == prefix) {
+                        golden.denied.push(Denied { prefix, class: name, count: *count, line });
+                    }
+                }
+            }
+        }
+        golden.addresses = addresses.len() as u64;
+        golden
+    }
+
+    /// Whom it must deny: prefix, time, class, count.
+    fn denied(&self, at: impl Fn(usize) -> String) -> Vec<(String, String, String, u64)> {
+        let row = |one: &Denied| (one.prefix.clone(), at(one.line), one.class.to_owned(), one.count);
+        self.denied.iter().map(row).collect()
+    }
+}
+
+/// At which of a connection's lines its attempts were complete, by the policy in the corpus' README: judged tries, by
+/// the larger of sshd's two accounts of them; without any, one for a login begun, unless it succeeded.
+fn attempts(connection: &Connection, text: &[&str]) -> Vec<usize> {
+    let (mut tried, mut pam, mut begun) = (0u64, 0u64, 0u64);
+    let mut done = Vec::new();
+    for (at, line) in text.iter().enumerate() {
+        let message = line.split_once("]: ").map_or("", |(_, message)| message);
+        let message = message.strip_prefix("error: ").unwrap_or(message);
+        let is = |start: &str| message.starts_with(start);
+        let named = message.contains("invalid user ") || message.contains("authenticating user ");
+        if is("Failed password for ") || is("Failed keyboard-interactive") || is("Failed hostbased") {
+            tried += 1;
+        } else if is("PAM: ") {
+            pam += 1;
+        } else if is("Invalid user ")
+            || is("maximum authentication attempts exceeded for ")
+            || (is("Failed ") && message.contains(" for invalid user "))
+            || (is("User ") && message.contains(" not allowed because "))
+            || (named && (is("Connection closed by ") || is("Connection reset by ")))
+            || (named && (is("Disconnected from ") || is("Disconnecting ")))
+        {
+            begun = 1;
+        }
+        // Keys alone (`Failed publickey for`) are worth one too, but a closing line says so.
+        let count = tried.max(pam).max(if connection.success { 0 } else { begun });
+        while (done.len() as u64) < count {
+            done.push(at);
+        }
+    }
+    done
+}
+
+/// Whether a line is the end of a connection that began no login.
+fn ends_a_probe(line: &str, src: &str) -> bool {
+    let message = line.split_once("]: ").map_or("", |(_, message)| message);
+    let starts = ["Connection closed by ", "Connection reset by ", "Disconnected from ", "Unable to negotiate with "];
+    let connection = ["banner exchange: Connection from ", "ssh_dispatch_run_fatal: Connection from ", "probed from "];
+    let other = ["Disconnecting ", "Timeout before authentication for ", "Did not receive identification string from "];
+    let all = starts.iter().chain(&connection).chain(&other);
+    let message = message.strip_prefix("error: ").or_else(|| message.strip_prefix("fatal: ")).unwrap_or(message);
+    all.map(|start| format!("{start}{src} ")).any(|start| message.starts_with(&start))
+}
+
+/// IPv4 alone, IPv6 by /64.
+fn prefix(src: IpAddr) -> String {
+    match src {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("{}/64", Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
+    }
+}
+
+fn tallies(rows: &Value) -> BTreeMap<String, [u64; 5]> {
+    let columns = ["invalid", "valid", "root", "probe", "successes"];
+    let row = |row: &Value| (kit::text(&row["prefix"]), columns.map(|column| row[column].as_u64().unwrap()));
+    let all = rows.as_array().unwrap();
+    assert!(all.iter().all(|row| row["restricted"] == 0));
+    all.iter().map(row).collect()
+}
+
+fn decisions(rows: &[Value], at: &dyn Fn(&str) -> String) -> Vec<(String, String, String, u64)> {
+    let row = |row: &Value| {
+        let count = row["count"].as_u64().unwrap();
+        (kit::text(&row["prefix"]), at(row["at"].as_str().unwrap()), kit::text(&row["class"]), count)
+    };
+    rows.iter().map(row).collect()
+}
