@@ -150,6 +150,7 @@ const NOTES: &[&[u8]] = &[
     b"Setting ",
     b"Skipped ",
     b"Subsystem ",
+    b"Timeout, client not responding from ",
     b"Transferred: ",
     b"User child is on pid ",
     b"User/password ssh access",
@@ -254,7 +255,11 @@ fn postponed(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     if let Some(rest) = after(message, b"PAM: ") {
         // `PAM: Authentication failure for [illegal user ]U from H[ via H2]` (`auth-pam.c`)
         let at = memchr::memmem::find(rest, b" for ")?;
-        let rest = &rest[at + 5..];
+        let rest = match rest[at + 5..].strip_prefix(b"service for ") {
+            // PAM_MAXTRIES holds one itself: `Have exhausted maximum number of retries for service`
+            Some(behind) if rest.starts_with(b"Have exhausted ") => behind,
+            _ => &rest[at + 5..],
+        };
         let named = rest.strip_prefix(b"illegal user ").or_else(|| rest.strip_prefix(b"invalid user ")).unwrap_or(rest);
         if truncated {
             return Some(Event::new(Kind::PamTried, "sshd.pam_error"));
@@ -327,6 +332,10 @@ fn connection(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     let rest = after(message, b"Connection ")?;
     if let Some(rest) = after(rest, b"closed by ").or_else(|| after(rest, b"reset by ")) {
         return ended(rest, truncated, "sshd.closed");
+    }
+    // `Connection from [authenticating user U ]A port N timed out` (`packet.c`, `sshpkt_vfatal`)
+    if let Some(rest) = after(rest, b"from ").and_then(|rest| without_preauth(rest).strip_suffix(b" timed out")) {
+        return ended(rest, truncated, "sshd.timed_out");
     }
     // `Connection from A port N on B port M[ rdomain "R"]`
     let (from, _) = leading(after(rest, b"from ")?)?;
@@ -446,6 +455,12 @@ fn rare(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     ];
     for (prefix, kind, rule) in LEADING {
         if let Some(rest) = after(message, prefix) {
+            if *rule == "sshd.dispatch"
+                && let Some(end) = end_of_port(rest)
+            {
+                // `[invalid user U |authenticating user U |user U ]A port N: E` (`packet.c`, `sshpkt_vfatal`)
+                return ended(&rest[..end], false, rule);
+            }
             let (from, rest) = leading(rest)?;
             // 9.9 and later: `… from A to B, pid = N`, written by the listening process
             let of_pid = memchr::memmem::rfind(rest, b", pid = ").and_then(|at| address::number(&rest[at + 8..]));
@@ -509,6 +524,37 @@ mod tests {
         cut(
             "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=203.0.113.4",
             "Note - - -",
+        );
+    }
+
+    #[test]
+    fn a_connection_that_broke_had_begun_a_login() {
+        let broke = "ssh_dispatch_run_fatal: Connection from";
+        let error = "message authentication code incorrect [preauth]";
+        check(&format!("{broke} authenticating user root 192.0.2.7 port 22: {error}"), "Begun 192.0.2.7 22 root");
+        check(
+            &format!("{broke} invalid user a 203.0.113.9 port 1 192.0.2.7 port 22: {error}"),
+            "Begun 192.0.2.7 22 a 203.0.113.9 port 1",
+        );
+        check(&format!("{broke} user al 192.0.2.7 port 22: {error}"), "Note 192.0.2.7 22 al");
+        check(&format!("{broke} 192.0.2.7 port 22: {error}"), "Probe 192.0.2.7 22 -");
+        check(&format!("{broke} 192.0.2.7: {error}"), "Probe 192.0.2.7 - -");
+        check(
+            "Connection from authenticating user root 192.0.2.7 port 22 timed out [preauth]",
+            "Begun 192.0.2.7 22 root",
+        );
+        check("Connection from user al 192.0.2.7 port 22 timed out", "Note 192.0.2.7 22 al");
+        check("Timeout, client not responding from user al 192.0.2.7 port 22", "Note - - -");
+    }
+
+    #[test]
+    fn a_pam_error_may_hold_a_for_of_its_own() {
+        let error = "PAM: Have exhausted maximum number of retries for service";
+        check(&format!("error: {error} for root from 192.0.2.7"), "PamTried 192.0.2.7 - root");
+        check(&format!("error: {error} for illegal user bob from 192.0.2.7"), "PamTried 192.0.2.7 - bob");
+        check(
+            "error: PAM: Authentication failure for service for x from 192.0.2.7",
+            "PamTried 192.0.2.7 - service for x",
         );
     }
 
