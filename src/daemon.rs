@@ -412,8 +412,8 @@ impl Core {
         let mut ticks = tokio::time::interval(COMMIT_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            // By chance among those that are ready: people who only look must not keep records waiting, nor these them.
             tokio::select! {
-                biased;
                 _ = stop.changed() => break,
                 _ = ticks.tick() => self.tick(),
                 Some(ask) = asks.recv() => self.ask(ask),
