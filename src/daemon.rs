@@ -71,7 +71,7 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let places = runtime.block_on(enforce::find(&config, options.dry_run, &mut store))?;
     let lost = store.set_aside.is_some();
-    let mut desk = Desk::open(store, config.policy())?;
+    let mut desk = Desk::open(store, config.policy(), clock::now())?;
     if lost {
         let now = clock::now();
         let until = config.decide.policy.deny_for.map(|time| now.after(time));
@@ -412,8 +412,8 @@ impl Core {
         let mut ticks = tokio::time::interval(COMMIT_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            // By chance among those that are ready: people who only look must not keep records waiting, nor these them.
             tokio::select! {
-                biased;
                 _ = stop.changed() => break,
                 _ = ticks.tick() => self.tick(),
                 Some(ask) = asks.recv() => self.ask(ask),

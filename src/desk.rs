@@ -128,8 +128,8 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Takes back what the store remembers.
-    pub fn open(mut store: Store, policy: Policy) -> Result<Desk, StoreError> {
+    /// Takes back what the store remembers. What `policy` allows now is released as of `now`.
+    pub fn open(mut store: Store, policy: Policy, now: Timestamp) -> Result<Desk, StoreError> {
         let Loaded { state, cursors, allowed: added } = store.load(&policy)?;
         let configured = policy.allow.clone();
         let mut desk = Desk {
@@ -145,6 +145,7 @@ impl Desk {
         };
         desk.rebuild_allow_list();
         // The configuration may allow now what was denied before.
+        desk.engine.tell_wall(now);
         desk.engine.command(&Command::Allowed);
         Ok(desk)
     }
@@ -513,38 +514,61 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_secs(1_795_304_306);
 
-    /// A desk in a state directory of its own, which goes with it.
-    struct Office(Desk, std::path::PathBuf);
+    /// A state directory of a test's own, which goes with it.
+    struct Dir(std::path::PathBuf);
 
-    impl Office {
+    impl Dir {
         fn new(name: &str) -> Self {
-            let dir = std::env::temp_dir().join(format!("denyd-desk-{name}-{}", std::process::id()));
-            let desk = Desk::open(Store::open(&dir).expect("a store"), Policy::default()).expect("it loads");
-            Office(desk, dir)
+            Dir(std::env::temp_dir().join(format!("denyd-desk-{name}-{}", std::process::id())))
         }
 
-        fn line(&mut self, line: &str) {
-            let mut source = Source::new(SourceId(0), Parser::new(Format::Auto, jiff::tz::TimeZone::UTC), None, "here");
-            let frame = Frame { start: 0, len: line.len() as u32, sender: 0, truncated: false };
-            let mut batch = Batch { received: NOW, reference: NOW, buf: line.into(), ..Batch::default() };
-            batch.frames.push(frame);
-            fold(&mut self.0.engine, &mut source, &batch, &mut Counts::default(), |_, _| ());
-            self.0.gather();
+        fn open(&self, policy: Policy, now: Timestamp) -> Desk {
+            Desk::open(Store::open(&self.0).expect("a store"), policy, now).expect("it loads")
         }
     }
 
-    impl Drop for Office {
+    impl Drop for Dir {
         fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.1);
+            let _ = std::fs::remove_dir_all(&self.0);
         }
+    }
+
+    fn put_line(desk: &mut Desk, line: &str) {
+        let mut source = Source::new(SourceId(0), Parser::new(Format::Auto, jiff::tz::TimeZone::UTC), None, "here");
+        let frame = Frame { start: 0, len: line.len() as u32, sender: 0, truncated: false };
+        let mut batch = Batch { received: NOW, reference: NOW, buf: line.into(), ..Batch::default() };
+        batch.frames.push(frame);
+        fold(&mut desk.engine, &mut source, &batch, &mut Counts::default(), |_, _| ());
+        desk.gather();
+    }
+
+    #[test]
+    fn what_the_configuration_allows_is_released_when_it_is_read() {
+        let dir = Dir::new("allowed");
+        let mut desk = dir.open(Policy::default(), NOW);
+        let prefix: Prefix = "192.0.2.7".parse().expect("an address");
+        desk.answer(&Request::Deny { prefix, seconds: None, force: false, caller: None }, NOW).expect("denied");
+        desk.gather();
+        desk.commit(NOW).expect("it can be written");
+        drop(desk);
+        let allow = AllowList::of(["192.0.2.0/24"].into_iter()).expect("an entry");
+        let later = NOW.after(Duration::from_secs(60));
+        let mut desk = dir.open(Policy { allow, ..Policy::default() }, later);
+        desk.gather();
+        let released = desk.commit(later).expect("it can be written");
+        assert!(matches!(&released[0], Change::Released { at, .. } if *at == later), "{released:?}");
     }
 
     #[test]
     fn a_login_alone_is_worth_a_commit() {
-        let mut office = Office::new("login");
-        office.line("Nov 21 23:00:00 web sshd[7]: Accepted publickey for al from 192.0.2.7 port 41 ssh2: RSA SHA256:x");
-        assert!(office.0.is_dirty(), "or a box with logins only gathers them for ever");
-        office.0.commit(NOW).expect("it can be written");
-        assert!(!office.0.is_dirty());
+        let dir = Dir::new("login");
+        let mut desk = dir.open(Policy::default(), NOW);
+        put_line(
+            &mut desk,
+            "Nov 21 23:00:00 web sshd[7]: Accepted publickey for al from 192.0.2.7 port 41 ssh2: RSA SHA256:x",
+        );
+        assert!(desk.is_dirty(), "or a box with logins only gathers them for ever");
+        desk.commit(NOW).expect("it can be written");
+        assert!(!desk.is_dirty());
     }
 }

@@ -28,8 +28,8 @@ pub fn ask(config: &Config, request: &Request) -> anyhow::Result<Value> {
         true => None,
         false => Some(runtime.block_on(enforce::find(config, false, &mut store))?),
     };
-    let mut desk = Desk::open(store, config.policy())?;
     let now = clock::now();
+    let mut desk = Desk::open(store, config.policy(), now)?;
     desk.engine.tick(now);
     let answer = desk.answer(request, now).map_err(anyhow::Error::msg)?;
     if let Some(mut places) = places {

@@ -251,13 +251,16 @@ impl Engine {
         }
     }
 
-    /// Withdraws a claim; the policy's own also clears the prefix' counts, so that it starts again from zero.
+    /// Withdraws a claim. The end of the policy's own, and whatever a person withdraws, also clears the prefix' counts,
+    /// so that it starts again from zero; the end of an operator's deny does not.
     fn release(&mut self, prefix: Prefix, by: Claimant, at: Timestamp, why: Why) {
         let known = self.state.released.get(&prefix).copied().unwrap_or(0);
         let served = by == Claimant::Policy && why == Why::Expired;
         let times = if served { known.saturating_add(1) } else { known };
         self.change(Change::Released { prefix, by, at, why, times });
-        self.forget(prefix);
+        if by == Claimant::Policy || why != Why::Expired {
+            self.forget(prefix);
+        }
     }
 
     /// The prefix by which an address is counted.

@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how tests fail")]
 
+use std::time::Duration;
+
 use inputs::record::{Batch, Frame, SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
-use super::engine::{Engine, FORGEABLE_FOR};
+use super::engine::{Command, Engine, FORGEABLE_FOR};
 use super::policy::Policy;
 use super::prefix::Prefix;
 use super::state::Claimant;
@@ -116,4 +118,16 @@ fn what_a_forgeable_line_decides_late_ends_within_the_hour() {
     let deny = world.engine.state.denies.get(&"192.0.2.7".parse::<Prefix>().unwrap()).unwrap();
     let claim = deny.claim(Claimant::Policy).unwrap();
     assert_eq!(claim.until, Some(claim.since.after(FORGEABLE_FOR)));
+}
+
+#[test]
+fn the_end_of_an_operators_deny_forgets_nothing() {
+    let mut world = World::new(Policy::default());
+    let prefix: Prefix = "192.0.2.7".parse().unwrap();
+    let fail = |n| format!("Nov  1 02:00:0{n} web sshd[{n}]: Failed password for al from 192.0.2.7 port {n} ssh2\n");
+    world.lines(0, &(1..=5).map(fail).collect::<String>());
+    world.engine.command(&Command::Deny { prefix, until: Some(RECEIVED.after(Duration::from_secs(60))) });
+    world.engine.tick(RECEIVED.after(Duration::from_secs(61)));
+    assert!(world.engine.state.denies.is_empty());
+    assert_eq!(world.failures("192.0.2.7"), 5);
 }

@@ -36,7 +36,7 @@ pub fn is_sshd(identifier: &[u8]) -> bool {
 
 /// What a message of sshd says. `truncated`: its end is missing, and nothing is believed that needs the end.
 pub fn parse(message: &[u8], truncated: bool) -> Event<'_> {
-    let message = without_solaris_id(message);
+    let message = without_solaris_id(if truncated { without_last_word(message) } else { message });
     if let Some((times, inner)) = repeated(message) {
         let event = shape(without_solaris_id(inner), truncated);
         return Event { times, ..event };
@@ -56,6 +56,15 @@ fn repeated(message: &[u8]) -> Option<(u32, &[u8])> {
     let inner = rest[digits..].strip_prefix(b" times: [")?.strip_suffix(b"]")?;
     Some((times.clamp(1, REPEATED_MAX), inner.strip_prefix(b" ").unwrap_or(inner)))
 }
+
+/// The last word of what was cut may be half an address.
+fn without_last_word(message: &[u8]) -> &[u8] {
+    &message[..memchr::memrchr(b' ', message).unwrap_or(0)]
+}
+
+/// The longest `authentication failure; logname=U … rhost=H` that no syslog daemon cuts. sshd's own line tells of what
+/// is longer.
+const KRB5_MAX: usize = 400;
 
 /// Solaris puts `[ID 800047 auth.info] ` before each message.
 fn without_solaris_id(message: &[u8]) -> &[u8] {
@@ -84,7 +93,7 @@ fn shape(message: &[u8], truncated: bool) -> Event<'_> {
         Some(b'U') => u_shapes(message, truncated),
         Some(b'm') => after(message, b"maximum authentication attempts exceeded for ")
             .and_then(|rest| login_tail(rest, truncated, "sshd.max_attempts", Kind::Begun)),
-        Some(b'p') => p_shapes(message),
+        Some(b'p') => p_shapes(message, truncated),
         Some(b'B') => b_shapes(message, truncated),
         Some(b'S') => message.starts_with(b"Starting session: ").then(|| logged_in(message)).flatten(),
         _ => rare(message, truncated),
@@ -141,6 +150,7 @@ const NOTES: &[&[u8]] = &[
     b"Setting ",
     b"Skipped ",
     b"Subsystem ",
+    b"Timeout, client not responding from ",
     b"Transferred: ",
     b"User child is on pid ",
     b"User/password ssh access",
@@ -245,7 +255,11 @@ fn postponed(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     if let Some(rest) = after(message, b"PAM: ") {
         // `PAM: Authentication failure for [illegal user ]U from H[ via H2]` (`auth-pam.c`)
         let at = memchr::memmem::find(rest, b" for ")?;
-        let rest = &rest[at + 5..];
+        let rest = match rest[at + 5..].strip_prefix(b"service for ") {
+            // PAM_MAXTRIES holds one itself: `Have exhausted maximum number of retries for service`
+            Some(behind) if rest.starts_with(b"Have exhausted ") => behind,
+            _ => &rest[at + 5..],
+        };
         let named = rest.strip_prefix(b"illegal user ").or_else(|| rest.strip_prefix(b"invalid user ")).unwrap_or(rest);
         if truncated {
             return Some(Event::new(Kind::PamTried, "sshd.pam_error"));
@@ -319,6 +333,10 @@ fn connection(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     if let Some(rest) = after(rest, b"closed by ").or_else(|| after(rest, b"reset by ")) {
         return ended(rest, truncated, "sshd.closed");
     }
+    // `Connection from [authenticating user U ]A port N timed out` (`packet.c`, `sshpkt_vfatal`)
+    if let Some(rest) = after(rest, b"from ").and_then(|rest| without_preauth(rest).strip_suffix(b" timed out")) {
+        return ended(rest, truncated, "sshd.timed_out");
+    }
     // `Connection from A port N on B port M[ rdomain "R"]`
     let (from, _) = leading(after(rest, b"from ")?)?;
     Some(Event::new(Kind::Opened, "sshd.connection").from(from))
@@ -390,7 +408,7 @@ fn u_shapes(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     })
 }
 
-fn p_shapes(message: &[u8]) -> Option<Event<'_>> {
+fn p_shapes(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     if let Some(rest) = after(message, b"probed from ") {
         let (from, _) = leading(rest)?;
         return Some(Event::new(Kind::Probe, "sshd.probed").from(from));
@@ -404,7 +422,11 @@ fn p_shapes(message: &[u8]) -> Option<Event<'_>> {
         return None;
     }
     if module.starts_with(b"krb5(") || module.starts_with(b"afs") {
-        // These put the user's name into `logname=`, before `rhost=`, which ends the line.
+        // These put the user's name, of any length, into `logname=`, before `rhost=`, which ends the line: unless it
+        // was cut, by us or by a syslog daemon on the way, behind a `rhost=` in the name.
+        if truncated || text.len() > KRB5_MAX {
+            return Some(Event::new(Kind::Note, "sshd.pam"));
+        }
         let at = memchr::memmem::rfind(text, b" rhost=")?;
         let host = text[at + 7..].trim_ascii_end();
         return Some(Event::new(Kind::Pam, "sshd.pam").from((peer(host), None)));
@@ -433,6 +455,12 @@ fn rare(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     ];
     for (prefix, kind, rule) in LEADING {
         if let Some(rest) = after(message, prefix) {
+            if *rule == "sshd.dispatch"
+                && let Some(end) = end_of_port(rest)
+            {
+                // `[invalid user U |authenticating user U |user U ]A port N: E` (`packet.c`, `sshpkt_vfatal`)
+                return ended(&rest[..end], false, rule);
+            }
             let (from, rest) = leading(rest)?;
             // 9.9 and later: `… from A to B, pid = N`, written by the listening process
             let of_pid = memchr::memmem::rfind(rest, b", pid = ").and_then(|at| address::number(&rest[at + 8..]));
@@ -463,4 +491,82 @@ fn rare(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         return Some(Event::new(Kind::Note, "sshd.dns").from((Peer::Address(found), None)));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `Kind address port user`, as `message` says it.
+    #[track_caller]
+    fn check_as(truncated: bool, message: &str, expected: &str) {
+        let event = parse(message.as_bytes(), truncated);
+        let address = event.peer.address().map_or("-".to_owned(), |address| address.to_string());
+        let port = event.port.map_or("-".to_owned(), |port| port.to_string());
+        let user = event.user.map_or("-".into(), |user| String::from_utf8_lossy(user));
+        assert_eq!(format!("{:?} {address} {port} {user}", event.kind), expected, "{message}");
+    }
+
+    #[track_caller]
+    fn check(message: &str, expected: &str) {
+        check_as(false, message, expected);
+    }
+
+    #[test]
+    fn believes_no_address_that_may_be_cut() {
+        let cut = |message: &str, expected: &str| check_as(true, message, expected);
+        cut("Connection closed by 203.0.113.4", "Unknown - - -");
+        cut("Connection closed by 203.0.113.45 port 2", "Unknown - - -");
+        cut("Received disconnect from 203.0.113.4", "Unknown - - -");
+        cut("Received disconnect from 203.0.113.45 port 22:11: Bye", "Note 203.0.113.45 22 -");
+        cut("Connection from 203.0.113.4", "Unknown - - -");
+        cut("ROOT LOGIN REFUSED FROM 203.0.113.4", "Unknown - - -");
+        cut(
+            "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=203.0.113.4",
+            "Note - - -",
+        );
+    }
+
+    #[test]
+    fn a_connection_that_broke_had_begun_a_login() {
+        let broke = "ssh_dispatch_run_fatal: Connection from";
+        let error = "message authentication code incorrect [preauth]";
+        check(&format!("{broke} authenticating user root 192.0.2.7 port 22: {error}"), "Begun 192.0.2.7 22 root");
+        check(
+            &format!("{broke} invalid user a 203.0.113.9 port 1 192.0.2.7 port 22: {error}"),
+            "Begun 192.0.2.7 22 a 203.0.113.9 port 1",
+        );
+        check(&format!("{broke} user al 192.0.2.7 port 22: {error}"), "Note 192.0.2.7 22 al");
+        check(&format!("{broke} 192.0.2.7 port 22: {error}"), "Probe 192.0.2.7 22 -");
+        check(&format!("{broke} 192.0.2.7: {error}"), "Probe 192.0.2.7 - -");
+        check(
+            "Connection from authenticating user root 192.0.2.7 port 22 timed out [preauth]",
+            "Begun 192.0.2.7 22 root",
+        );
+        check("Connection from user al 192.0.2.7 port 22 timed out", "Note 192.0.2.7 22 al");
+        check("Timeout, client not responding from user al 192.0.2.7 port 22", "Note - - -");
+    }
+
+    #[test]
+    fn a_pam_error_may_hold_a_for_of_its_own() {
+        let error = "PAM: Have exhausted maximum number of retries for service";
+        check(&format!("error: {error} for root from 192.0.2.7"), "PamTried 192.0.2.7 - root");
+        check(&format!("error: {error} for illegal user bob from 192.0.2.7"), "PamTried 192.0.2.7 - bob");
+        check(
+            "error: PAM: Authentication failure for service for x from 192.0.2.7",
+            "PamTried 192.0.2.7 - service for x",
+        );
+    }
+
+    #[test]
+    fn a_long_name_that_names_an_address_is_not_believed() {
+        let line = |name: &str, end: &str| format!("pam_krb5(sshd:auth): authentication failure; logname={name}{end}");
+        let end = " uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7";
+        check(&line("al", end), "Pam 192.0.2.7 - -");
+        check(&line("x rhost=203.0.113.9", end), "Pam 192.0.2.7 - -");
+        // The name's rest was cut, and with it the true `rhost=`.
+        let name = format!("{} rhost=203.0.113.9", "x".repeat(1000));
+        check(&line(&name, ""), "Note - - -");
+        check_as(true, &line("x rhost=203.0.113.9", " xxxx"), "Note - - -");
+    }
 }
