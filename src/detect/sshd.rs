@@ -321,8 +321,11 @@ fn ended<'a>(rest: &'a [u8], truncated: bool, rule: &'static str) -> Option<Even
     if truncated {
         return Some(Event::new(kind, rule));
     }
-    let (from, user) = trailing(named)?;
-    Some(Event::new(kind, rule).from(from).by(user, Account::Unsaid))
+    // sshd writes the port in these; without it somebody's relay cut the line, perhaps where a stranger wished.
+    match trailing(named) {
+        Some((from @ (_, Some(_)), user)) => Some(Event::new(kind, rule).from(from).by(user, Account::Unsaid)),
+        _ => Some(Event::new(kind, rule)),
+    }
 }
 
 fn connection(message: &[u8], truncated: bool) -> Option<Event<'_>> {
