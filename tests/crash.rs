@@ -30,6 +30,32 @@ fn a_log_of_last_year() {
     check(kit::last_year(), Lone::Yes);
 }
 
+#[test]
+fn what_a_pid_that_came_again_ended() {
+    let home = Home::new(
+        "[decide]\nthreshold_root = 0\n[[input]]\nkind = \"file\"\npath = \"DIR/log\"\nfirst_read = \"beginning\"\n",
+    );
+    // Of the first connection no closing line comes; the second denies, so that both are committed at once.
+    let now = kit::now();
+    home.append(
+        format!(
+            "{now} web1 sshd[5]: Failed publickey for bob from 192.0.2.1 port 1 ssh2: RSA x\n\
+             {now} web1 sshd[5]: Failed password for root from 192.0.2.2 port 2 ssh2\n"
+        )
+        .as_bytes(),
+    );
+    let daemon = home.spawn();
+    kit::wait_for("the deny", || home.stdout().contains("deny 192.0.2.2").then_some(()));
+    daemon.kill();
+    home.append(b"\n");
+    let daemon = home.start();
+    daemon.caught_up();
+    daemon.stop();
+    let counted = home.ask(&["list", "addresses"]).unwrap();
+    let counted: Vec<_> = counted.as_array().unwrap().iter().map(|row| kit::text(&row["prefix"])).collect();
+    assert_eq!(counted, ["192.0.2.1", "192.0.2.2"]);
+}
+
 /// Whether the log has PAM lines that no line of sshd's own goes with. They wait ten seconds for one, by the log's
 /// clock, so such a log must end in a line of much later.
 #[derive(PartialEq)]

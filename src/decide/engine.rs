@@ -150,6 +150,8 @@ impl Engine {
                 _ => {}
             }
         }
+        // A connection whose pid came again has just been forgotten: what it was worth is counted before a commit.
+        self.overdue();
         Folded { verdict, classes, host, at }
     }
 
