@@ -560,6 +560,16 @@ mod tests {
     }
 
     #[test]
+    fn who_only_asks_leaves_a_corrupt_database_to_the_daemon() {
+        let dir = Dir::new("corrupt");
+        drop(dir.open(Policy::default(), NOW));
+        std::fs::write(dir.0.join(crate::store::FILE), [b'x'; 8192]).expect("it is overwritten");
+        let refused = Store::open_intact(&dir.0).err().expect("it is corrupt");
+        assert!(refused.is_corrupt(), "{refused}");
+        assert!(Store::open(&dir.0).expect("set aside").set_aside.is_some());
+    }
+
+    #[test]
     fn a_login_alone_is_worth_a_commit() {
         let dir = Dir::new("login");
         let mut desk = dir.open(Policy::default(), NOW);

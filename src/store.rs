@@ -96,7 +96,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the file is no database any more, so that it should be set aside.
-    fn is_corrupt(&self) -> bool {
+    pub fn is_corrupt(&self) -> bool {
         let StoreError::Sqlite { error, .. } = self else { return false };
         matches!(
             error.sqlite_error_code(),
@@ -207,6 +207,15 @@ impl Store {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The same for one who only asks: what is corrupt stays as it is, and is an error. The daemon must find it so, or
+    /// it would not take over what is denied.
+    pub fn open_intact(dir: &Path) -> Result<Store, StoreError> {
+        let lock = lock(dir)?;
+        let file = dir.join(FILE);
+        let db = connect(&file)?;
+        Store::with(file, db, lock, None)
     }
 
     fn with(file: PathBuf, db: Connection, lock: Flock<File>, set_aside: Option<PathBuf>) -> Result<Store, StoreError> {

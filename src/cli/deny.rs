@@ -9,6 +9,9 @@ use crate::config::{Config, duration};
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
 
+/// How many parents are looked at for the person's login.
+const PARENTS_MAX: usize = 32;
+
 /// What `deny` takes.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
@@ -44,7 +47,56 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the person at this terminal is logged in from: sshd says so (`sshd(8)`, `SSH_CONNECTION`).
+/// Where the person at this terminal is logged in from: sshd says so (`sshd(8)`, `SSH_CONNECTION`). sudo does not hand
+/// that on, but the shell that it was called from has it.
 fn caller() -> Option<IpAddr> {
-    std::env::var("SSH_CONNECTION").ok()?.split(' ').next()?.parse().ok()
+    if let Ok(connection) = std::env::var("SSH_CONNECTION") {
+        return address_of(connection.as_bytes());
+    }
+    let mut pid = std::os::unix::process::parent_id();
+    for _ in 0..PARENTS_MAX {
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let connection = environ.split(|&byte| byte == 0).find_map(|entry| entry.strip_prefix(b"SSH_CONNECTION="));
+        if let Some(connection) = connection {
+            return address_of(connection);
+        }
+        pid = parent_of(&std::fs::read(format!("/proc/{pid}/stat")).ok()?).filter(|&parent| parent > 1)?;
+    }
+    None
+}
+
+/// The first word of `192.0.2.7 50022 198.51.100.1 22`.
+fn address_of(connection: &[u8]) -> Option<IpAddr> {
+    std::str::from_utf8(connection).ok()?.split(' ').next()?.parse().ok()
+}
+
+/// The fourth field of `/proc/PID/stat`; the second, the name, may hold blanks and parentheses.
+fn parent_of(stat: &[u8]) -> Option<u32> {
+    let behind = memchr::memrchr(b')', stat)?;
+    std::str::from_utf8(&stat[behind + 1..]).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_where_the_caller_is() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(address_of(text.as_bytes()), expected.map(|text| text.parse().expect("an address")), "{text}");
+        };
+        check("192.0.2.7 50022 198.51.100.1 22", Some("192.0.2.7"));
+        check("2001:db8::7 50022 2001:db8::1 22", Some("2001:db8::7"));
+        check("UNKNOWN 0 UNKNOWN 22", None);
+        check("", None);
+    }
+
+    #[test]
+    fn finds_the_parent() {
+        let check = |text: &str, expected| assert_eq!(parent_of(text.as_bytes()), expected, "{text}");
+        check("77 (bash) S 76 77 77 34816", Some(76));
+        check("77 (a) S 1 (b) S 76 77 77 34816", Some(76));
+        check("77 (bash", None);
+        check("", None);
+    }
 }

@@ -22,7 +22,10 @@ pub fn ask(config: &Config, request: &Request) -> anyhow::Result<Value> {
             config.state_dir.display()
         );
     }
-    let mut store = Store::open(&config.state_dir)?;
+    let mut store = Store::open_intact(&config.state_dir).map_err(|error| match error.is_corrupt() {
+        true => anyhow::Error::from(error).context("the database is corrupt; denyd run sets it aside and goes on"),
+        false => error.into(),
+    })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let places = match request.only_reads() {
         true => None,

@@ -1,7 +1,5 @@
 //! Lines through parser, detector and engine, as an input delivers them.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how tests fail")]
-
 use std::time::Duration;
 
 use inputs::record::{Batch, Frame, SourceId, Timestamp};
