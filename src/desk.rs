@@ -254,7 +254,7 @@ impl Desk {
         self.engine.tell_wall(now);
         match request {
             Request::Status | Request::Tap => Err("only a running daemon can tell".to_owned()),
-            Request::List { what } => Ok(self.list(*what, now)),
+            Request::List { what } => self.list(*what, now).map_err(|error| error.to_string()),
             Request::Why { address } => self.why(*address, now).map_err(|error| error.to_string()),
             Request::History { prefix, limit } => self.history(*prefix, *limit).map_err(|error| error.to_string()),
             Request::Deny { prefix, seconds, force, caller } => self.deny(*prefix, *seconds, *force, *caller, now),
@@ -338,15 +338,17 @@ impl Desk {
         Ok(json!({"allowed": entry, "released": released, "known": false}))
     }
 
-    fn list(&self, what: What, now: Timestamp) -> Value {
+    fn list(&self, what: What, now: Timestamp) -> Result<Value, StoreError> {
         let state = &self.engine.state;
-        match what {
+        Ok(match what {
             What::Hosts => {
+                let hosts = self.store.hosts_by_prefix()?;
                 let row = |(prefix, deny): (&Prefix, &Deny)| {
                     let claims: Vec<_> = deny.claims().map(|(by, _)| by.name()).collect();
                     let policy = deny.claim(Claimant::Policy);
                     let since = deny.claims().map(|(_, claim)| claim.since).min();
-                    let hosts = self.hosts_of(prefix);
+                    let hosts: Vec<_> =
+                        hosts.get(prefix).into_iter().flatten().map(|host| printable(state.host_name(*host))).collect();
                     json!({
                         "prefix": prefix, "since": since.map(|at| at.to_string()),
                         "until": deny.until().map(|until| until.to_string()),
@@ -384,14 +386,7 @@ impl Desk {
                 };
                 rows.into_iter().take(ROWS_MAX).map(row).collect()
             }
-        }
-    }
-
-    /// The origin hosts that saw a prefix fail, as far as evidence of it is kept.
-    fn hosts_of(&self, prefix: &Prefix) -> Vec<String> {
-        let evidence = self.store.evidence(&[*prefix]).unwrap_or_default();
-        let hosts: BTreeSet<_> = evidence.iter().map(|one| printable(self.engine.state.host_name(one.host))).collect();
-        hosts.into_iter().collect()
+        })
     }
 
     fn why(&self, address: IpAddr, now: Timestamp) -> Result<Value, StoreError> {

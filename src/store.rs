@@ -410,6 +410,19 @@ impl Store {
         read().map_err(|error| self.error("cannot read evidence", error))
     }
 
+    /// The origin hosts that saw each prefix fail, as far as evidence of it is kept.
+    pub fn hosts_by_prefix(&self) -> Result<BTreeMap<Prefix, BTreeSet<HostId>>, StoreError> {
+        let mut found: BTreeMap<Prefix, BTreeSet<HostId>> = BTreeMap::new();
+        let read = each(&self.db, "SELECT prefix, host FROM evidence", |row| {
+            if let Some(prefix) = prefix_of(row, 0)? {
+                found.entry(prefix).or_default().insert(HostId(row.get(1)?));
+            }
+            Ok(())
+        });
+        read.map_err(|error| self.error("cannot read evidence", error))?;
+        Ok(found)
+    }
+
     /// The newest `limit` decisions, oldest first; of one prefix or of all.
     pub fn history(
         &self,
@@ -418,7 +431,11 @@ impl Store {
     ) -> Result<Vec<(Timestamp, Option<Prefix>, Decision)>, StoreError> {
         let read = || -> rusqlite::Result<_> {
             let mut query = self.db.prepare_cached(
-                "SELECT at, prefix, decision FROM history WHERE ?1 IS NULL OR prefix = ?1 ORDER BY id DESC LIMIT ?2",
+                // Two ways, since an OR would keep SQLite from its index.
+                match prefix {
+                    Some(_) => "SELECT at, prefix, decision FROM history WHERE prefix = ?1 ORDER BY id DESC LIMIT ?2",
+                    None => "SELECT at, prefix, decision FROM history WHERE ?1 IS NULL ORDER BY id DESC LIMIT ?2",
+                },
             )?;
             let key = prefix.map(|prefix| prefix.to_bytes().to_vec());
             let mut rows = query.query(params![key, i64::try_from(limit).unwrap_or(i64::MAX)])?;
@@ -571,6 +588,9 @@ fn write_state(
                         .execute(params![prefix.to_bytes(), times])?;
                 }
             }
+            Change::Unremembered { prefix } => {
+                tx.prepare_cached("DELETE FROM released WHERE prefix = ?1")?.execute([prefix.to_bytes()])?;
+            }
             Change::Counted { .. } | Change::Suspicious { .. } => {}
         }
     }
@@ -628,7 +648,7 @@ pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Prefix, 
             let decision = Decision::Suspicious { address: *address, user: user.clone() };
             Some((*at, Prefix::host(*address), decision))
         }
-        Change::Counted { .. } | Change::Shared { .. } => None,
+        Change::Counted { .. } | Change::Shared { .. } | Change::Unremembered { .. } => None,
     }
 }
 
@@ -703,6 +723,8 @@ fn connect(file: &Path) -> Result<Connection, StoreError> {
         .and_then(|made| made.set_permissions(fs::Permissions::from_mode(0o600)))
         .map_err(|error| StoreError::Directory { dir: file.parent().unwrap_or(file).to_owned(), error })?;
     let mut db = Connection::open(file).map_err(failed("cannot open the database"))?;
+    // Whoever looks into it with sqlite3 holds up the engine no longer than this; a commit is tried again anyway.
+    db.busy_timeout(std::time::Duration::from_millis(200)).map_err(failed("cannot set up"))?;
     let found: usize = db
         .query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
         .map_err(failed("cannot read the schema"))?

@@ -213,7 +213,7 @@ fn take_changes(engine: &mut Engine, found: &mut Found) {
         match change {
             Change::Denied { prefix, claim, .. } => found.denied.push((prefix, claim)),
             Change::Suspicious { address, user, at } => found.suspicious.push((address, user, at)),
-            Change::Counted { .. } | Change::Shared { .. } | Change::Released { .. } => {}
+            Change::Counted { .. } | Change::Shared { .. } | Change::Released { .. } | Change::Unremembered { .. } => {}
         }
     }
     engine.state.users_changed.clear();

@@ -9,7 +9,7 @@ use inputs::record::{Record, Timestamp};
 use super::policy::{Class, Policy};
 use super::prefix::Prefix;
 use super::session::{HostId, Late, Outcome, Place, Trust, Verdict};
-use super::state::{Change, Claim, Claimant, DENIES_MAX, State, Until, Why};
+use super::state::{Change, Claim, Claimant, DENIES_MAX, RELEASED_MAX, State, Until, Why};
 use crate::detect::event::{Account, Event};
 
 /// What an operator asks for.
@@ -257,6 +257,10 @@ impl Engine {
         let known = self.state.released.get(&prefix).copied().unwrap_or(0);
         let served = by == Claimant::Policy && why == Why::Expired;
         let times = if served { known.saturating_add(1) } else { known };
+        let crowded = times > known && known == 0 && self.state.released.len() >= RELEASED_MAX;
+        if let Some((victim, _)) = self.state.released.first().filter(|_| crowded) {
+            self.change(Change::Unremembered { prefix: *victim });
+        }
         self.change(Change::Released { prefix, by, at, why, times });
         if by == Claimant::Policy || why != Why::Expired {
             self.forget(prefix);

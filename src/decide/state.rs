@@ -16,6 +16,8 @@ use crate::detect::event::Account;
 pub const USERS_MAX: usize = 10_000;
 /// Origin hosts that are told apart; further ones count as one host.
 pub const HOSTS_MAX: usize = 10_000;
+/// Prefixes of which it is remembered how often they were released; further ones push out others.
+pub const RELEASED_MAX: usize = 1_000_000;
 /// Prefixes that may be denied at once.
 pub const DENIES_MAX: usize = 1_000_000;
 
@@ -159,6 +161,11 @@ pub enum Change {
         /// How often the prefix has been released now.
         times: u32,
     },
+    /// How often a prefix was released is forgotten: there were too many.
+    Unremembered {
+        /// Which.
+        prefix: Prefix,
+    },
     /// Somebody logged in from where too many failed.
     Suspicious {
         /// From where.
@@ -247,6 +254,9 @@ impl State {
                 if *times > 0 {
                     self.released.insert(*prefix, *times);
                 }
+            }
+            Change::Unremembered { prefix } => {
+                self.released.swap_remove(prefix);
             }
             Change::Suspicious { .. } => {}
         }
