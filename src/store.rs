@@ -771,3 +771,122 @@ fn set_aside(file: &Path) -> std::io::Result<PathBuf> {
     }
     Ok(aside)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(dir: &Path) -> Store {
+        Store::open(dir).unwrap()
+    }
+
+    fn prefix(text: &str) -> Prefix {
+        text.parse().unwrap()
+    }
+
+    fn evidence(n: usize) -> Evidence {
+        let message = vec![b'x'; EVIDENCE_BYTES + n];
+        Evidence {
+            prefix: prefix("192.0.2.7"),
+            at: Timestamp(n as i64),
+            host: HostId(0),
+            source: "a".to_owned(),
+            message,
+        }
+    }
+
+    #[test]
+    fn what_was_committed_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let policy = Policy::default();
+        let tally = Tally { counts: [1, 2, 3, 4, 5], last: [6, 7, 8, 9, 10], successes: 11 };
+        let claim = Claim {
+            since: Timestamp(5),
+            until: Some(Timestamp(9)),
+            class: Some(Class::Root),
+            count: 3,
+            enforceable: true,
+        };
+        let (p, q) = (prefix("192.0.2.7"), prefix("2001:db8::/64"));
+        let changes = vec![
+            Change::Counted { prefix: p, tally: Some(tally) },
+            Change::Shared { prefix: p, host: Some(HostId(0)), counts: [1, 0, 0, 0, 0] },
+            Change::Denied { prefix: p, by: Claimant::Policy, claim },
+            Change::Denied { prefix: q, by: Claimant::Operator, claim: Claim { until: None, class: None, ..claim } },
+            Change::Released { prefix: q, by: Claimant::Operator, at: Timestamp(7), why: Why::Expired, times: 2 },
+        ];
+        let cursor = Cursor::File(inputs::cursor::FileCursor { offset: 77, ..Default::default() });
+        let commit = Commit { cursors: [("log".to_owned(), cursor.clone())].into(), changes, ..Commit::default() };
+        let mut state = State::default();
+        state.host(b"web1.example.org");
+        state.count_user(b"bob\xff", Account::Unknown, 3);
+        let mut store = open(dir.path());
+        store.commit(&commit, &mut state).unwrap();
+        store.set_allowed("192.0.2.0/30", true).unwrap();
+        drop(store);
+        let Loaded { state, cursors, allowed } = open(dir.path()).load(&policy).unwrap();
+        assert_eq!(state.tallies.get(&p), Some(&tally));
+        assert_eq!(state.shares[&(p, HostId(0))], [1, 0, 0, 0, 0]);
+        assert_eq!(state.denies[&p].claim(Claimant::Policy), Some(&claim));
+        assert!(!state.denies.contains_key(&q), "it was released");
+        assert_eq!(state.released[&q], 2);
+        assert_eq!(state.users[&b"bob\xff"[..]].attempts, 3);
+        assert_eq!(state.host_name(HostId(0)), b"web1");
+        assert_eq!(cursors["log"], cursor);
+        assert_eq!(allowed.into_iter().collect::<Vec<_>>(), ["192.0.2.0/30"]);
+        let history = open(dir.path()).history(None, 10).unwrap();
+        assert_eq!(history.len(), 3, "counts are no decision");
+        assert_eq!(open(dir.path()).history(Some(p), 10).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn evidence_keeps_the_newest_and_cuts_the_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path());
+        for batch in 0..3 {
+            let evidence = (0..30).map(|n| evidence(batch * 30 + n)).collect();
+            store.commit(&Commit { evidence, ..Commit::default() }, &mut State::default()).unwrap();
+        }
+        let kept = store.evidence(&[prefix("192.0.2.7")]).unwrap();
+        assert_eq!(kept.iter().map(|one| one.at.0).collect::<Vec<_>>(), (70..90).collect::<Vec<_>>());
+        assert!(kept.iter().all(|one| one.message.len() == EVIDENCE_BYTES));
+    }
+
+    #[test]
+    fn the_second_one_is_told_who_the_first_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = open(dir.path());
+        let refused = Store::open(dir.path()).err().unwrap().to_string();
+        assert!(refused.contains(&format!("(pid {})", std::process::id())), "{refused}");
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()));
+        let file = dir.path().join(FILE);
+        Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let refused = Store::open(dir.path()).err().unwrap().to_string();
+        assert!(refused.contains("schema 99") && refused.contains("install that version again"), "{refused}");
+        assert!(file.exists());
+    }
+
+    #[test]
+    fn rubbish_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), "this is no database\n".repeat(500)).unwrap();
+        let store = open(dir.path());
+        let aside = store.set_aside.clone().unwrap();
+        assert!(fs::read(aside).unwrap().starts_with(b"this is no database"));
+        assert_eq!(store.history(None, 10).unwrap(), []);
+    }
+
+    #[test]
+    fn nobody_else_reads_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        drop(open(&state));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&state), mode(&state.join(FILE))), (0o700, 0o600));
+    }
+}

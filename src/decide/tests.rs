@@ -6,6 +6,8 @@ use inputs::record::{Batch, Frame, SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
+mod policies;
+
 use super::engine::{Command, Engine, FORGEABLE_FOR};
 use super::policy::Policy;
 use super::prefix::Prefix;
