@@ -15,6 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::detect::event::{Account, Event, Kind, Peer};
 
+mod expire;
+mod kept;
+mod name;
+
 /// Connections that are remembered at once. At the bound the oldest is forgotten, and counted.
 pub const SESSIONS_MAX: usize = 100_000;
 /// A connection is forgotten after this time without a line. sshd's LoginGraceTime is 2 minutes by default.
@@ -29,8 +33,6 @@ const LOGINS_MAX: usize = 20_000;
 const PAM_WINDOW: Duration = Duration::from_secs(10);
 /// PAM lines that wait for sshd's own line. At the bound the oldest is decided early.
 const PAM_WAITING_MAX: usize = 4_096;
-/// Bytes of a PAM line's user that are kept while it waits.
-const USER_KEPT: usize = 100;
 
 /// An origin host, interned by the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -201,40 +203,7 @@ pub struct Late {
     /// The user, cut; empty if no line named one.
     pub user: Name,
 }
-
-/// A user's name, cut to a fixed size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Name {
-    len: u8,
-    bytes: [u8; USER_KEPT],
-}
-
-impl Name {
-    /// The first bytes of `text`.
-    pub fn cut(text: &[u8]) -> Self {
-        let len = text.len().min(USER_KEPT);
-        let mut bytes = [0; USER_KEPT];
-        bytes[..len].copy_from_slice(&text[..len]);
-        Name { len: len as u8, bytes }
-    }
-
-    /// The bytes that were kept.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
-}
-
-impl Serialize for Name {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.as_bytes())
-    }
-}
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Name::cut(&Vec::<u8>::deserialize(deserializer)?))
-    }
-}
+pub use name::Name;
 
 /// The clock of an origin host, as its lines show it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -465,186 +434,11 @@ impl Sessions {
         }
     }
 
-    /// A line came: moves its host's clock. Then [`Sessions::expire`], then [`Sessions::fold`].
-    pub fn tell(&mut self, place: Place) {
-        let index = usize::from(place.host.0);
-        if self.clocks.len() <= index {
-            self.clocks.resize(index + 1, HostClock::default());
-        }
-        let clock = &mut self.clocks[index];
-        clock.now = clock.now.max(place.at);
-        clock.received = clock.received.max(place.received);
-    }
-
-    fn clock(&self, host: HostId) -> Timestamp {
-        self.clocks.get(usize::from(host.0)).map_or(Timestamp::default(), |clock| clock.now)
-    }
-
-    /// The wall clock moved: hosts that have been silent are as late as it is.
-    pub fn tick(&mut self, wall: Timestamp) {
-        for clock in self.clocks.iter_mut().filter(|clock| clock.now != Timestamp::default()) {
-            if clock.received == Timestamp::default() {
-                // Taken back at a start: it may be about to tell of what happened long ago.
-                clock.received = wall;
-            }
-            if clock.received.after(PAM_WINDOW) < wall {
-                clock.now = clock.now.max(wall.before(wall_lag(*clock)));
-            }
-        }
-    }
-
-    /// Up to when all hosts have told what happened, as far as we can know: a host that spoke within the last seconds
-    /// may be telling of an outage.
-    pub fn told(&self, wall: Timestamp) -> Timestamp {
-        let speaks = |clock: &&HostClock| clock.now != Timestamp::default() && clock.received.after(PAM_WINDOW) >= wall;
-        self.clocks.iter().filter(speaks).map(|clock| clock.now).fold(wall, Timestamp::min)
-    }
-
-    /// Takes the next attempt whose time to wait is over, by the clocks of the hosts.
-    pub fn expire(&mut self) -> Option<Late> {
-        while let Some(late) = self.waiting.front().copied() {
-            let over = late.seen.after(PAM_WINDOW) < self.clock(late.host) || self.waiting.len() > PAM_WAITING_MAX;
-            if !over {
-                break;
-            }
-            self.waiting.pop_front();
-            if !self.own.get(&(late.host, late.peer)).is_some_and(|own| near(own.at, late.at)) {
-                return Some(late);
-            }
-        }
-        while let Some(known) = self.own_order.front().copied() {
-            let Own { seen, .. } = self.own.get(&known).copied().unwrap_or_default();
-            if seen.after(3 * PAM_WINDOW) >= self.clock(known.0) && self.own.len() <= SESSIONS_MAX {
-                break;
-            }
-            self.own_order.pop_front();
-            self.own.swap_remove(&known);
-        }
-        while let Some((due, key)) = self.order.front().copied() {
-            let now = self.clock(host_of(key));
-            if due.after(IDLE) >= now {
-                break;
-            }
-            self.order.pop_front();
-            match self.map.get(&key) {
-                Some(session) if session.seen.after(IDLE) >= now => self.order.push_back((session.seen, key)),
-                Some(session) if session.is_login(key) => self.logins.push_back((session.seen, key)),
-                Some(_) => self.forget(key),
-                None => {}
-            }
-        }
-        while let Some((since, key)) = self.logins.front().copied() {
-            if since.after(LOGIN) >= self.clock(host_of(key)) && self.logins.len() <= LOGINS_MAX {
-                break;
-            }
-            self.logins.pop_front();
-            self.forget(key);
-        }
-        self.overdue.pop_front()
-    }
-
-    /// The end of the log: nothing more will come, so all that waits is decided.
-    pub fn finish(&mut self) {
-        for clock in &mut self.clocks {
-            clock.now = clock.now.after(IDLE + IDLE);
-        }
-    }
-
-    fn evict(&mut self) {
-        while let Some((_, key)) = self.order.pop_front().or_else(|| self.logins.pop_front()) {
-            if self.map.contains_key(&key) {
-                self.evicted += 1;
-                self.forget(key);
-                return;
-            }
-        }
-    }
-
-    fn forget(&mut self, key: Key) {
-        let Some(session) = self.map.swap_remove(&key) else { return };
-        self.mark(key);
-        if session.peer.is_none() {
-            self.unresolved += u64::from(session.attempts().max(u32::from(session.offered)));
-        }
-        self.overdue.extend(session.overdue(key));
-    }
-
     fn mark(&mut self, key: Key) {
         if self.tracks_dirty && self.dirty.last() != Some(&key) {
             self.dirty.push(key);
         }
     }
-}
-
-/// Keeping what a restart needs.
-impl Sessions {
-    /// From now on, notes which sessions change.
-    pub fn track_changes(&mut self) {
-        self.tracks_dirty = true;
-    }
-
-    /// Whether any changed since they were last taken.
-    pub fn changed(&self) -> bool {
-        !self.dirty.is_empty()
-    }
-
-    /// The sessions that changed since the last call; `None` = forgotten.
-    pub fn take_changes(&mut self) -> Vec<(Key, Option<Session>)> {
-        let mut keys = std::mem::take(&mut self.dirty);
-        let mut seen: IndexMap<Key, (), ahash::RandomState> = IndexMap::default();
-        keys.retain(|key| seen.insert(*key, ()).is_none());
-        keys.into_iter().map(|key| (key, self.map.get(&key).cloned())).collect()
-    }
-
-    /// Marks sessions as changed again: what was taken could not be kept.
-    pub fn put_back_changes(&mut self, keys: impl Iterator<Item = Key>) {
-        self.dirty.extend(keys);
-    }
-
-    /// The PAM lines that still wait.
-    pub fn waiting(&self) -> impl Iterator<Item = &Late> {
-        self.waiting.iter()
-    }
-
-    /// How many connections are remembered.
-    pub fn len(&self) -> usize {
-        self.map.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
-    }
-
-    /// Takes back what an earlier run remembered, in any order.
-    pub fn restore(&mut self, mut sessions: Vec<(Key, Session)>, waiting: Vec<Late>) {
-        sessions.sort_by_key(|(_, session)| session.seen);
-        for (key, session) in sessions {
-            let host = host_of(key);
-            self.tell(restored(host, session.side.source, session.seen));
-            if let Some(peer) = session.peer
-                && (session.attempts() > 0 || session.succeeded || session.offered)
-            {
-                self.told_itself(host, peer, session.last);
-            }
-            self.order.push_back((session.seen, key));
-            self.map.insert(key, session);
-        }
-        for late in &waiting {
-            self.tell(restored(late.host, late.source, late.seen));
-        }
-        self.waiting = waiting.into();
-    }
-}
-
-/// Where a line stood that an earlier run folded.
-fn restored(host: HostId, source: SourceId, at: Timestamp) -> Place {
-    Place { host, source, trust: Trust::Sound, pid: None, at, received: Timestamp::default() }
-}
-
-fn wall_lag(clock: HostClock) -> Duration {
-    // How far behind our clock the host's lines were when the last one came.
-    Duration::from_micros(clock.received.0.saturating_sub(clock.now.0).max(0).unsigned_abs().min(86_400_000_000))
 }
 
 fn near(a: Timestamp, b: Timestamp) -> bool {

@@ -1,0 +1,121 @@
+//! Time, as the lines of each origin host tell it: when a connection is forgotten, and when what waits is decided.
+
+use std::time::Duration;
+
+use inputs::record::Timestamp;
+
+use super::{
+    HostClock, HostId, IDLE, Key, LOGIN, LOGINS_MAX, Late, Own, PAM_WAITING_MAX, PAM_WINDOW, Place, SESSIONS_MAX,
+    Sessions, host_of, near,
+};
+
+impl Sessions {
+    /// A line came: moves its host's clock. Then [`Sessions::expire`], then [`Sessions::fold`].
+    pub fn tell(&mut self, place: Place) {
+        let index = usize::from(place.host.0);
+        if self.clocks.len() <= index {
+            self.clocks.resize(index + 1, HostClock::default());
+        }
+        let clock = &mut self.clocks[index];
+        clock.now = clock.now.max(place.at);
+        clock.received = clock.received.max(place.received);
+    }
+
+    pub(super) fn clock(&self, host: HostId) -> Timestamp {
+        self.clocks.get(usize::from(host.0)).map_or(Timestamp::default(), |clock| clock.now)
+    }
+
+    /// The wall clock moved: hosts that have been silent are as late as it is.
+    pub fn tick(&mut self, wall: Timestamp) {
+        for clock in self.clocks.iter_mut().filter(|clock| clock.now != Timestamp::default()) {
+            if clock.received == Timestamp::default() {
+                // Taken back at a start: it may be about to tell of what happened long ago.
+                clock.received = wall;
+            }
+            if clock.received.after(PAM_WINDOW) < wall {
+                clock.now = clock.now.max(wall.before(wall_lag(*clock)));
+            }
+        }
+    }
+
+    /// Up to when all hosts have told what happened, as far as we can know: a host that spoke within the last seconds
+    /// may be telling of an outage.
+    pub fn told(&self, wall: Timestamp) -> Timestamp {
+        let speaks = |clock: &&HostClock| clock.now != Timestamp::default() && clock.received.after(PAM_WINDOW) >= wall;
+        self.clocks.iter().filter(speaks).map(|clock| clock.now).fold(wall, Timestamp::min)
+    }
+
+    /// Takes the next attempt whose time to wait is over, by the clocks of the hosts.
+    pub fn expire(&mut self) -> Option<Late> {
+        while let Some(late) = self.waiting.front().copied() {
+            let over = late.seen.after(PAM_WINDOW) < self.clock(late.host) || self.waiting.len() > PAM_WAITING_MAX;
+            if !over {
+                break;
+            }
+            self.waiting.pop_front();
+            if !self.own.get(&(late.host, late.peer)).is_some_and(|own| near(own.at, late.at)) {
+                return Some(late);
+            }
+        }
+        while let Some(known) = self.own_order.front().copied() {
+            let Own { seen, .. } = self.own.get(&known).copied().unwrap_or_default();
+            if seen.after(3 * PAM_WINDOW) >= self.clock(known.0) && self.own.len() <= SESSIONS_MAX {
+                break;
+            }
+            self.own_order.pop_front();
+            self.own.swap_remove(&known);
+        }
+        while let Some((due, key)) = self.order.front().copied() {
+            let now = self.clock(host_of(key));
+            if due.after(IDLE) >= now {
+                break;
+            }
+            self.order.pop_front();
+            match self.map.get(&key) {
+                Some(session) if session.seen.after(IDLE) >= now => self.order.push_back((session.seen, key)),
+                Some(session) if session.is_login(key) => self.logins.push_back((session.seen, key)),
+                Some(_) => self.forget(key),
+                None => {}
+            }
+        }
+        while let Some((since, key)) = self.logins.front().copied() {
+            if since.after(LOGIN) >= self.clock(host_of(key)) && self.logins.len() <= LOGINS_MAX {
+                break;
+            }
+            self.logins.pop_front();
+            self.forget(key);
+        }
+        self.overdue.pop_front()
+    }
+
+    /// The end of the log: nothing more will come, so all that waits is decided.
+    pub fn finish(&mut self) {
+        for clock in &mut self.clocks {
+            clock.now = clock.now.after(IDLE + IDLE);
+        }
+    }
+
+    pub(super) fn evict(&mut self) {
+        while let Some((_, key)) = self.order.pop_front().or_else(|| self.logins.pop_front()) {
+            if self.map.contains_key(&key) {
+                self.evicted += 1;
+                self.forget(key);
+                return;
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, key: Key) {
+        let Some(session) = self.map.swap_remove(&key) else { return };
+        self.mark(key);
+        if session.peer.is_none() {
+            self.unresolved += u64::from(session.attempts().max(u32::from(session.offered)));
+        }
+        self.overdue.extend(session.overdue(key));
+    }
+}
+
+fn wall_lag(clock: HostClock) -> Duration {
+    // How far behind our clock the host's lines were when the last one came.
+    Duration::from_micros(clock.received.0.saturating_sub(clock.now.0).max(0).unsigned_abs().min(86_400_000_000))
+}

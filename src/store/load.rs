@@ -1,0 +1,142 @@
+//! Reading back all that is remembered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use inputs::record::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+use serde::Deserialize;
+
+use super::{Loaded, Store};
+use crate::decide::policy::{Class, Policy};
+use crate::decide::prefix::Prefix;
+use crate::decide::session::{HostId, Key, Late, Session};
+use crate::decide::state::{Change, Claim, State, UserCounts};
+use crate::decide::tally::Tally;
+use crate::detect::event::Account;
+
+impl Store {
+    pub(super) fn try_load(&self, policy: &Policy) -> rusqlite::Result<Loaded> {
+        let mut state = State::default();
+        let db = &self.db;
+        each(db, "SELECT id, name FROM hosts ORDER BY id", |row| {
+            let name: Vec<u8> = row.get(1)?;
+            state.hosts.insert(name.into(), ());
+            Ok(())
+        })?;
+        each(
+            db,
+            "SELECT prefix, invalid, valid, root, restricted, probe, invalid_at, valid_at, root_at, restricted_at,
+                    probe_at, successes FROM tallies",
+            |row| {
+                let mut tally = Tally { successes: row.get(11)?, ..Tally::default() };
+                for class in 0..5 {
+                    tally.counts[class] = row.get(1 + class)?;
+                    tally.last[class] = row.get(6 + class)?;
+                }
+                if let Some(prefix) = prefix_of(row, 0)? {
+                    state.tallies.restore(prefix, tally);
+                }
+                Ok(())
+            },
+        )?;
+        each(db, "SELECT prefix, host, invalid, valid, root, restricted, probe FROM shares", |row| {
+            if let Some(prefix) = prefix_of(row, 0)? {
+                let mut counts = [0; 5];
+                for (class, count) in counts.iter_mut().enumerate() {
+                    *count = row.get(2 + class)?;
+                }
+                state.shares.insert((prefix, HostId(row.get(1)?)), counts);
+            }
+            Ok(())
+        })?;
+        let mut denied = Vec::new();
+        each(db, "SELECT prefix, claimant, since, until, class, count, enforceable FROM denies", |row| {
+            let by = text_as(row, 1)?;
+            let until: Option<i64> = row.get(3)?;
+            let class: Option<String> = row.get(4)?;
+            let class = class.and_then(|name| Class::ALL.into_iter().find(|class| class.name() == name));
+            let claim = Claim {
+                since: Timestamp(row.get(2)?),
+                until: until.map(Timestamp),
+                class,
+                count: row.get(5)?,
+                enforceable: row.get(6)?,
+            };
+            if let Some(prefix) = prefix_of(row, 0)? {
+                denied.push(Change::Denied { prefix, by, claim });
+            }
+            Ok(())
+        })?;
+        for change in denied {
+            state.apply(&change, policy);
+        }
+        each(db, "SELECT prefix, times FROM released", |row| {
+            if let Some(prefix) = prefix_of(row, 0)? {
+                state.released.insert(prefix, row.get(1)?);
+            }
+            Ok(())
+        })?;
+        each(db, "SELECT name, account, attempts FROM users", |row| {
+            let name: Vec<u8> = row.get(0)?;
+            let account: Account = text_as(row, 1)?;
+            let attempts: i64 = row.get(2)?;
+            state.users.insert(name.into(), UserCounts { attempts: attempts.unsigned_abs(), account });
+            Ok(())
+        })?;
+        let mut sessions = Vec::new();
+        each(db, "SELECT key, session FROM sessions", |row| {
+            let (key, session): (String, String) = (row.get(0)?, row.get(1)?);
+            if let (Ok(key), Ok(session)) =
+                (serde_json::from_str::<Key>(&key), serde_json::from_str::<Session>(&session))
+            {
+                sessions.push((key, session));
+            }
+            Ok(())
+        })?;
+        let waiting = db
+            .query_row("SELECT value FROM notes WHERE name = 'waiting'", [], |row| row.get::<_, String>(0))
+            .optional()?;
+        let waiting: Vec<Late> = waiting.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+        state.sessions.restore(sessions, waiting);
+        state.sessions.track_changes();
+        let mut cursors = BTreeMap::new();
+        each(db, "SELECT input, cursor FROM cursors", |row| {
+            let (input, cursor): (String, String) = (row.get(0)?, row.get(1)?);
+            if let Ok(cursor) = serde_json::from_str(&cursor) {
+                cursors.insert(input, cursor);
+            }
+            Ok(())
+        })?;
+        let mut allowed = BTreeSet::new();
+        each(db, "SELECT entry FROM allowed", |row| {
+            allowed.insert(row.get(0)?);
+            Ok(())
+        })?;
+        Ok(Loaded { state, cursors, allowed })
+    }
+}
+
+pub(super) fn each(
+    db: &Connection,
+    sql: &str,
+    mut row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut query = db.prepare(sql)?;
+    let mut rows = query.query([])?;
+    while let Some(found) = rows.next()? {
+        row(found)?;
+    }
+    Ok(())
+}
+
+pub(super) fn prefix_of(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Prefix>> {
+    Ok(Prefix::from_bytes(row.get_ref(column)?.as_blob()?))
+}
+
+/// A text column that serde knows as a unit variant.
+pub(super) fn text_as<T: for<'de> Deserialize<'de>>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_value(serde_json::Value::String(text)).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}

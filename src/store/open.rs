@@ -1,0 +1,117 @@
+//! Opening the database: its lock, its schema, and what happens to one that is none any more.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use rusqlite::Connection;
+
+use super::StoreError;
+
+/// Migrations, in order; `PRAGMA user_version` counts how many were applied. Never change one that was released.
+pub(super) const MIGRATIONS: &[&str] = &["
+    CREATE TABLE cursors(input TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE tallies(prefix BLOB PRIMARY KEY, invalid INT, valid INT, root INT, restricted INT, probe INT,
+        invalid_at INT, valid_at INT, root_at INT, restricted_at INT, probe_at INT, successes INT) WITHOUT ROWID;
+    CREATE TABLE shares(prefix BLOB, host INT, invalid INT, valid INT, root INT, restricted INT, probe INT,
+        PRIMARY KEY(prefix, host)) WITHOUT ROWID;
+    CREATE TABLE denies(prefix BLOB, claimant TEXT, since INT NOT NULL, until INT, class TEXT, count INT NOT NULL,
+        enforceable INT NOT NULL, PRIMARY KEY(prefix, claimant)) WITHOUT ROWID;
+    CREATE TABLE released(prefix BLOB PRIMARY KEY, times INT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE users(name BLOB PRIMARY KEY, account TEXT NOT NULL, attempts INT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE hosts(id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE);
+    CREATE TABLE sessions(key TEXT PRIMARY KEY, session TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE allowed(entry TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE notes(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE history(id INTEGER PRIMARY KEY, at INT NOT NULL, prefix BLOB, decision TEXT NOT NULL);
+    CREATE INDEX history_by_prefix ON history(prefix);
+    CREATE TABLE evidence(id INTEGER PRIMARY KEY, prefix BLOB NOT NULL, at INT NOT NULL, host INT NOT NULL,
+        source TEXT NOT NULL, message BLOB NOT NULL);
+    CREATE INDEX evidence_by_prefix ON evidence(prefix, id);
+"];
+
+/// Makes the state directory (0700) and takes its lock; the holder's pid is in the lock file.
+pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
+    let failed = |error| StoreError::Directory { dir: dir.to_owned(), error };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let path = dir.join("lock");
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    match Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            lock.set_len(0).map_err(failed)?;
+            lock.rewind().map_err(failed)?;
+            writeln!(lock, "{}", std::process::id()).map_err(failed)?;
+            Ok(lock)
+        }
+        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+            let mut pid = String::new();
+            let _ = Read::by_ref(&mut file).take(20).read_to_string(&mut pid);
+            let pid = pid.trim().parse::<u32>().map_or("unknown".to_owned(), |pid| pid.to_string());
+            Err(StoreError::Locked { dir: dir.to_owned(), pid })
+        }
+        Err((_, errno)) => Err(failed(errno.into())),
+    }
+}
+
+pub(super) fn connect(file: &Path) -> Result<Connection, StoreError> {
+    let failed = |tried| move |error| StoreError::Sqlite { file: file.to_owned(), tried, error };
+    // People type passwords as user names: nobody else reads this.
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(file)
+        .and_then(|made| made.set_permissions(fs::Permissions::from_mode(0o600)))
+        .map_err(|error| StoreError::Directory { dir: file.parent().unwrap_or(file).to_owned(), error })?;
+    let mut db = Connection::open(file).map_err(failed("cannot open the database"))?;
+    // Whoever looks into it with sqlite3 holds up the engine no longer than this; a commit is tried again anyway.
+    db.busy_timeout(std::time::Duration::from_millis(200)).map_err(failed("cannot set up"))?;
+    let found: usize = db
+        .query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
+        .map_err(failed("cannot read the schema"))?
+        .try_into()
+        .unwrap_or(usize::MAX);
+    if found > MIGRATIONS.len() {
+        return Err(StoreError::Newer { file: file.to_owned(), found });
+    }
+    db.pragma_update(None, "journal_mode", "WAL").map_err(failed("cannot use the write-ahead log"))?;
+    db.pragma_update(None, "synchronous", "FULL").map_err(failed("cannot set up"))?;
+    if found > 0 {
+        let verdict: String =
+            db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed("cannot check the database"))?;
+        if verdict != "ok" {
+            let error =
+                rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(verdict));
+            return Err(failed("the check failed")(error));
+        }
+    }
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(found) {
+        let tx = db.transaction().map_err(failed("cannot migrate"))?;
+        tx.execute_batch(migration).map_err(failed("cannot migrate"))?;
+        tx.pragma_update(None, "user_version", index as i64 + 1).map_err(failed("cannot migrate"))?;
+        tx.commit().map_err(failed("cannot migrate"))?;
+    }
+    Ok(db)
+}
+
+/// Moves a corrupt database, and what belongs to it, out of the way.
+pub(super) fn set_aside(file: &Path) -> std::io::Result<PathBuf> {
+    let stamp = crate::clock::now().secs();
+    let with = |file: &Path, suffix: &str| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let aside = with(file, &format!(".corrupt-{stamp}"));
+    fs::rename(file, &aside)?;
+    for suffix in ["-wal", "-shm"] {
+        match fs::rename(with(file, suffix), with(&aside, suffix)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
