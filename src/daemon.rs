@@ -471,13 +471,11 @@ impl Core {
 
     fn count_senders(&mut self, batch: &Batch) {
         for (index, sender) in batch.senders.iter().enumerate() {
-            let sender = match sender {
-                Sender::Peer(address) => address.to_string(),
-                Sender::Uid(uid) => format!("uid {uid}"),
-                Sender::Unknown => continue,
-            };
+            if *sender == Sender::Unknown {
+                continue;
+            }
             let frames = batch.frames.iter().filter(|frame| usize::from(frame.sender) == index).count() as u64;
-            let key = (batch.source.0, sender);
+            let key = (batch.source.0, sender.to_string());
             if !self.senders.contains_key(&key) && self.senders.len() >= SENDERS_MAX {
                 self.senders_untold += frames;
                 continue;

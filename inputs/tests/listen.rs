@@ -52,7 +52,7 @@ impl Running {
             assert_eq!((batch.received, batch.reference, batch.source), (clock(), clock(), SourceId(7)));
             for &frame in &batch.frames {
                 let mark = if frame.truncated { "…" } else { "" };
-                out.push((format!("{}{mark}", batch.bytes(frame).escape_ascii()), batch.sender(frame)));
+                out.push((format!("{}{mark}", batch.bytes(frame).escape_ascii()), batch.sender(frame).clone()));
             }
         }
         assert_eq!(out.len(), count);
@@ -60,7 +60,7 @@ impl Running {
     }
 
     async fn check(&mut self, expected: &[&str], sender: Sender) {
-        let expected: Vec<_> = expected.iter().map(|text| (text.to_string(), sender)).collect();
+        let expected: Vec<_> = expected.iter().map(|text| (text.to_string(), sender.clone())).collect();
         assert_eq!(self.messages(expected.len()).await, expected);
     }
 
@@ -286,7 +286,7 @@ async fn unix_datagrams_with_attached_files_are_of_nobody() {
     let attached = [ControlMessage::ScmRights(&files)];
     let address = UnixAddr::new(&path).unwrap();
     sendmsg(client.as_raw_fd(), &text, &attached, MsgFlags::empty(), Some(&address)).unwrap();
-    running.check(&["<86>x"], Sender::Unknown).await;
+    running.check(&["<86>x"], Sender::NOBODY).await;
     running.stop().await;
 }
 

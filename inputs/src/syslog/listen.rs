@@ -210,11 +210,11 @@ impl<C: Clock> Shared<C> {
     }
 
     /// Whether `from` lets a sender in.
-    fn allowed(&self, sender: Sender) -> bool {
+    fn allowed(&self, sender: &Sender) -> bool {
         let from = &self.options.from;
         match sender {
-            Sender::Uid(_) => true,
-            Sender::Peer(address) => from.is_empty() || from.iter().any(|network| contains(*network, address)),
+            Sender::Uid(_) | Sender::Cert(_) => true,
+            Sender::Peer(address) => from.is_empty() || from.iter().any(|network| contains(*network, *address)),
             Sender::Unknown => from.is_empty(),
         }
     }

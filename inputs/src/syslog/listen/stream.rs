@@ -38,7 +38,7 @@ impl Accept for UnixListener {
     type Stream = tokio::net::UnixStream;
     async fn accept(&self) -> io::Result<(Self::Stream, Sender)> {
         let (stream, _) = UnixListener::accept(self).await?;
-        let sender = stream.peer_cred().map_or(Sender::Unknown, |peer| Sender::Uid(peer.uid()));
+        let sender = stream.peer_cred().map_or(Sender::NOBODY, |peer| Sender::Uid(peer.uid()));
         Ok((stream, sender))
     }
 }
@@ -60,10 +60,10 @@ pub(super) async fn run<C: Clock, L: Accept>(listener: L, shared: Shared<C>, mut
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((_, sender)) if !room(&open, sender, &shared) => count(&shared.counters.refused, 1),
+            Ok((_, sender)) if !room(&open, &sender, &shared) => count(&shared.counters.refused, 1),
             Ok((stream, sender)) => {
                 count(&shared.counters.connections, 1);
-                let task = tasks.spawn(read(stream, Connection::new(sender, shared.clone(), outlet.clone())));
+                let task = tasks.spawn(read(stream, Connection::new(sender.clone(), shared.clone(), outlet.clone())));
                 open.insert(task.id(), sender);
             }
             Err(error) => {
@@ -80,8 +80,8 @@ pub(super) async fn run<C: Clock, L: Accept>(listener: L, shared: Shared<C>, mut
 }
 
 /// Whether one more connection of this sender is allowed.
-fn room<C: Clock>(open: &HashMap<Id, Sender>, sender: Sender, shared: &Shared<C>) -> bool {
-    let mine = open.values().filter(|other| **other == sender).count();
+fn room<C: Clock>(open: &HashMap<Id, Sender>, sender: &Sender, shared: &Shared<C>) -> bool {
+    let mine = open.values().filter(|other| *other == sender).count();
     shared.allowed(sender) && open.len() < shared.options.max_connections && mine < shared.options.max_per_sender
 }
 
@@ -149,7 +149,7 @@ impl<C: Clock> Connection<C> {
     }
 
     fn batch_now(&self) -> Batch {
-        Batch { senders: vec![self.sender], ..self.shared.batch() }
+        Batch { senders: vec![self.sender.clone()], ..self.shared.batch() }
     }
 
     /// Adds the frames of `bytes`, sending what is full.
