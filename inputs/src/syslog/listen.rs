@@ -10,6 +10,7 @@ mod socket_file;
 mod stream;
 
 use crate::record::{Batch, Sender, SourceId, Timestamp};
+use crate::syslog::frame::Framing;
 use datagram::Datagrams;
 use socket_file::SocketFile;
 use std::fmt;
@@ -67,6 +68,8 @@ pub struct Options {
     pub half: Duration,
     /// Permissions of a unix socket's file.
     pub mode: u32,
+    /// How the frames of a stream are told apart.
+    pub framing: Framing,
 }
 
 impl Default for Options {
@@ -80,6 +83,7 @@ impl Default for Options {
             idle: Duration::from_secs(600),
             half: Duration::from_secs(60),
             mode: 0o600,
+            framing: Framing::Auto,
         }
     }
 }
@@ -93,6 +97,8 @@ pub struct Counters {
     pub refused: AtomicU64,
     /// Connections that were closed because they were idle or left a frame unfinished.
     pub expired: AtomicU64,
+    /// Connections that were closed because a frame had no octet count, though [`Options::framing`] demands one.
+    pub broken: AtomicU64,
     /// Frames that were delivered.
     pub records: AtomicU64,
     /// Those of them that were cut at [`LINE_MAX`](crate::record::LINE_MAX).

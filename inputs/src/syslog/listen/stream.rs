@@ -102,10 +102,7 @@ async fn read<C: Clock>(mut stream: impl AsyncRead + Unpin, mut connection: Conn
             let flow = match read {
                 Ok(0) => connection.end().await,
                 // The stream broke: a line may be cut in the middle of an address. What is whole goes out.
-                Err(_) => {
-                    connection.send().await;
-                    Flow::Stop
-                }
+                Err(_) => connection.send_last().await,
                 Ok(len) => connection.take(&chunk[..len]).await,
             };
             if flow == Flow::Stop {
@@ -139,7 +136,8 @@ struct Connection<C> {
 
 impl<C: Clock> Connection<C> {
     fn new(sender: Sender, shared: Shared<C>, outlet: Outlet) -> Self {
-        Connection { decoder: Decoder::new(), batch: Batch::default(), ended: 0, sender, shared, outlet }
+        let decoder = Decoder::new(shared.options.framing);
+        Connection { decoder, batch: Batch::default(), ended: 0, sender, shared, outlet }
     }
 
     /// Begins a batch now: something was read.
@@ -158,6 +156,10 @@ impl<C: Clock> Connection<C> {
             let frames = self.batch.frames.len();
             bytes = &bytes[self.decoder.push(bytes, 0, &mut self.batch)..];
             self.ended += self.batch.frames.len() - frames;
+            if self.decoder.broken() {
+                count(&self.shared.counters.broken, 1);
+                return self.send_last().await;
+            }
             if !frame::full(&self.batch) {
                 return Flow::On;
             }
@@ -171,6 +173,11 @@ impl<C: Clock> Connection<C> {
     /// Adds what the end of the stream finished, and sends.
     async fn end(&mut self) -> Flow {
         self.decoder.end(0, &mut self.batch);
+        self.send_last().await
+    }
+
+    /// Sends what is whole, and ends.
+    async fn send_last(&mut self) -> Flow {
         self.send().await;
         Flow::Stop
     }
