@@ -225,9 +225,7 @@ fn count(kept: &[u8], next: u8) -> Count {
         b'1'..=b'9' if digits == kept.len() && digits < COUNT_DIGITS_MAX => Count::Open,
         b'0' if digits == kept.len() && (1..COUNT_DIGITS_MAX).contains(&digits) => Count::Open,
         b' ' if digits == kept.len() && digits > 0 => Count::Open,
-        b'<' if digits < kept.len() => {
-            Count::Octets(number(&kept[..digits]))
-        }
+        b'<' if digits < kept.len() => Count::Octets(number(&kept[..digits])),
         _ => Count::None,
     }
 }
@@ -360,10 +358,16 @@ mod tests {
         let long = "L".repeat(LINE_MAX);
         for size in [1, 7, 4096, 1 << 20] {
             assert_eq!(cut(Framing::Auto, format!("{long}\n<86>a\n").as_bytes(), size), [long.as_str(), "<86>a"]);
-            assert_eq!(cut(Framing::Auto, format!("{long}xyz\n<86>a\n").as_bytes(), size), [format!("{long}…").as_str(), "<86>a"]);
+            assert_eq!(
+                cut(Framing::Auto, format!("{long}xyz\n<86>a\n").as_bytes(), size),
+                [format!("{long}…").as_str(), "<86>a"]
+            );
             let counted = format!("<86>{long}{long}");
             let kept = format!("{}…", &counted[..LINE_MAX]);
-            assert_eq!(cut(Framing::Auto, format!("{} {counted}5 <86>a", counted.len()).as_bytes(), size), [kept.as_str(), "<86>a"]);
+            assert_eq!(
+                cut(Framing::Auto, format!("{} {counted}5 <86>a", counted.len()).as_bytes(), size),
+                [kept.as_str(), "<86>a"]
+            );
         }
     }
 

@@ -63,9 +63,20 @@ mod tests {
 
     #[test]
     fn reads_rsyslogd() {
-        let eight = "imuxsock[pid: 4711, name: sshd]: 42 messages lost due to rate-limiting (20 allowed within 5 seconds)";
+        // rsyslogd 8.2302 with processInternalMessages="on", after 40 messages of which it took 5.
+        let ran = "imuxsock[pid: 15137, name: /usr/bin/python3]: 35 messages lost due to rate-limiting (5 allowed within 2 seconds)";
+        check("rsyslogd-2177", ran, Some(35));
+        let began =
+            "imuxsock[pid: 15137, name: /usr/bin/python3] from <vm:sshd>: begin to drop messages due to rate-limiting";
+        check("rsyslogd-2177", began, None);
+        let eight =
+            "imuxsock[pid: 4711, name: sshd]: 42 messages lost due to rate-limiting (20 allowed within 5 seconds)";
         check("rsyslogd", eight, Some(42));
-        check("rsyslogd", "imjournal: 70000 messages lost due to rate-limiting (20000 allowed within 600 seconds)", Some(70_000));
+        check(
+            "rsyslogd",
+            "imjournal: 70000 messages lost due to rate-limiting (20000 allowed within 600 seconds)",
+            Some(70_000),
+        );
         let remedy = " [v8.2302.0 try https://www.rsyslog.com/e/2177 ]";
         check("rsyslogd", &format!("imuxsock lost 5 messages from pid 99 due to rate-limiting{remedy}"), Some(5));
         check("rsyslogd-2177", "imuxsock lost 5 messages from pid 99 due to rate-limiting", Some(5));
@@ -103,7 +114,8 @@ mod tests {
         check("rsyslogd", "7 messages lost due to rate-limiting", None);
         check("rsyslogd", " messages lost due to rate-limiting", None);
         // A program may call itself anything; behind its name stands rsyslogd's own number.
-        let name = "imuxsock[pid: 1, name: x]: 9 messages lost due to rate-limiting]: 3 messages lost due to rate-limiting";
+        let name =
+            "imuxsock[pid: 1, name: x]: 9 messages lost due to rate-limiting]: 3 messages lost due to rate-limiting";
         check("rsyslogd", name, Some(3));
     }
 }

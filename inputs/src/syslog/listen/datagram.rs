@@ -39,7 +39,11 @@ struct Datagram {
 impl Datagrams {
     /// A UDP socket on `address`.
     pub(super) fn udp(address: SocketAddr, rcvbuf: usize) -> io::Result<Self> {
-        let socket = std::net::UdpSocket::bind(address)?;
+        Self::of_udp(std::net::UdpSocket::bind(address)?, rcvbuf)
+    }
+
+    /// Reads a bound UDP socket.
+    pub(super) fn of_udp(socket: std::net::UdpSocket, rcvbuf: usize) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
         ask_for_room(&socket, rcvbuf)?;
