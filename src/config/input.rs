@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use inputs::record::SourceId;
 use inputs::syslog::frame::Framing;
-use inputs::syslog::listen::{self, Clients, Identity};
+use inputs::syslog::listen::{self, Identity};
 use inputs::syslog::parse::Format;
 use jiff::tz::TimeZone;
 
 use super::table::{Reader, Table};
-use super::values;
+use super::{tls, values};
 use crate::decide::prefix::Prefix;
 
 /// A log that is read.
@@ -245,7 +245,6 @@ impl Source {
 }
 
 const FILE_KEYS: [&str; 3] = ["path", "format", "first_read"];
-const TLS_KEYS: [&str; 4] = ["certificate", "key", "client_ca", "permitted"];
 const STREAM_KEYS: [&str; 4] = ["max_connections", "max_per_sender", "idle_timeout", "framing"];
 const SYSLOG_KEYS: [&str; 13] = [
     "listen",
@@ -346,9 +345,9 @@ fn syslog<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Syslog> {
     let mut listen = reader.optional(table, "listen", values::listen);
     // A listener that is wrong has no limits of its own to be wrong, but its other keys are still read.
     let known = match &mut listen {
-        Some(Listen::Tls(_, identity)) => tls(reader, table).map(|given| **identity = given).is_some(),
+        Some(Listen::Tls(_, identity)) => tls::identity(reader, table).map(|given| **identity = given).is_some(),
         Some(_) => {
-            reader.unsuited(table, &TLS_KEYS, "except for TLS, listen = \"tls://ADDRESS:PORT\"");
+            reader.unsuited(table, &tls::KEYS, "except for TLS, listen = \"tls://ADDRESS:PORT\"");
             true
         }
         None => false,
@@ -394,35 +393,4 @@ fn syslog<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Syslog> {
         reader.wrong(table, "listen", expected);
     }
     Some(syslog)
-}
-
-/// Whom the certificates are of; `None` where one is missing. Whether the files can be used is seen when they are.
-fn tls<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Identity> {
-    let files = [
-        (
-            "certificate",
-            "write the PEM file of this machine's certificate, such as certificate = \"/etc/denyd/server.pem\"",
-        ),
-        ("key", "write the PEM file of the certificate's private key, such as key = \"/etc/denyd/server.key\""),
-    ];
-    let [certificate, key] = files.map(|(key, expected)| {
-        if !table.has(key) {
-            reader.missing(table, key, expected);
-        }
-        reader.optional(table, key, values::path)
-    });
-    let permitted = reader.list(table, "permitted", values::permitted);
-    if table.has("permitted") && !table.has_items("permitted") {
-        let expected = "expected at least one name; without this key every certificate of client_ca is taken";
-        reader.wrong(table, "permitted", expected.to_owned());
-    }
-    if table.has("permitted") && !table.has("client_ca") {
-        reader.missing(table, "client_ca", "write the PEM file of the CA that issues certificates of permitted names");
-    }
-    let ca = reader.optional(table, "client_ca", values::path);
-    if table.has("client_ca") && ca.is_none() {
-        return None;
-    }
-    let clients = ca.map(|ca| Clients { ca, permitted: permitted.unwrap_or_default() });
-    Some(Identity { certificate: certificate?, key: key?, clients })
 }

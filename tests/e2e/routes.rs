@@ -149,11 +149,8 @@ fn rsyslog_forwards_over_tls() {
 
 /// rsyslogd with these certificates, and a record in its queue.
 fn send_over_tls(world: &World, certificates: &str) -> Process {
-    let action = recipe("StreamDriver=")
-        .split_once("auth,authpriv.*")
-        .unwrap()
-        .1
-        .replace("action.resumeRetryCount", "action.resumeInterval=\"1\" action.resumeRetryCount");
+    let stanza = recipe("StreamDriver=");
+    let action = stanza.split_once("auth,authpriv.*").unwrap().1;
     let input = "module(load=\"imuxsock\" SysSock.Use=\"off\")\ninput(type=\"imuxsock\" Socket=\"/run/sender\")\n";
     world.write("/etc/sender.conf", &format!("{certificates}\n{input}{action}"));
     let _ = std::fs::remove_file(world.path("/run/sender"));
@@ -241,7 +238,8 @@ fn losses_of_rsyslogd_are_losses_of_its_input() {
     until("rsyslogd to listen", || world.path("/run/sender").exists().then_some(()));
     // one process, since the limit is by process
     let burst = "import socket,time\ns=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)\ns.connect('/run/sender')\n\
-                 for i in range(40): s.send(b'<38>Nov 22 00:00:00 sshd[9]: x%d'%i)\ntime.sleep(3)\ns.send(b'<38>Nov 22 00:00:03 sshd[9]: y')";
+                 for i in range(40): s.send(b'<38>Nov 22 00:00:00 sshd[9]: x%d'%i)\n\
+                 time.sleep(3)\ns.send(b'<38>Nov 22 00:00:03 sshd[9]: y')";
     world.run(&[python(), "-c", burst]);
     until("rsyslogd to tell what it lost", || (world.status()?["inputs"][0]["lost"] == 35).then_some(()));
 }

@@ -14,8 +14,9 @@ pub const BATCH_MAX: usize = 1000;
 /// How many bytes a batch holds before it is full; the frame that fills it is kept whole.
 pub const BATCH_BYTES: usize = 256 * 1024;
 
-/// How many digits an octet count has at most where lines may begin with numbers, too. More than [`LINE_MAX`] needs: senders' own maxima can
-/// be raised to 64 KiB and more, and a frame that is too long must be skipped, not taken for a line that ends at the next LF.
+/// How many digits an octet count has at most where lines may begin with numbers, too. More than [`LINE_MAX`] needs:
+/// senders' own maxima can be raised to 64 KiB and more, and a frame that is too long must be skipped, not taken for
+/// a line that ends at the next LF.
 const COUNT_DIGITS_MAX: usize = 5;
 
 /// The same where every frame has a count. A sender that is refused for one frame would bring the same frame for ever.

@@ -7,7 +7,7 @@ use crate::record::Record;
 
 /// How many messages a record says were lost before they came to us, if it says so.
 ///
-/// rsyslogd (`imuxsock`, `imjournal` and its other inputs, 5 to 8) and systemd-journald tell when their rate limits end.
+/// rsyslogd 5 to 8 (`imuxsock`, `imjournal` and its other inputs) and systemd-journald tell when their limits end.
 pub fn losses(record: &Record<'_>) -> Option<u64> {
     match record.identifier {
         b"rsyslogd" | b"rsyslogd-2177" => rsyslogd(record.message),
@@ -16,7 +16,8 @@ pub fn losses(record: &Record<'_>) -> Option<u64> {
     }
 }
 
-/// `imuxsock[pid: 7, name: sshd]: 42 messages lost due to rate-limiting (…)`, `imuxsock lost 42 messages from pid 7 due to …`
+/// `imuxsock[pid: 7, name: sshd]: 42 messages lost due to rate-limiting (…)`, or
+/// `imuxsock lost 42 messages from pid 7 due to …`
 fn rsyslogd(message: &[u8]) -> Option<u64> {
     let message = message.trim_ascii();
     if let Some(rest) = message.strip_prefix(b"imuxsock lost ") {

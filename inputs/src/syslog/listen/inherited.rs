@@ -148,7 +148,8 @@ fn unix(socket: UnixListener) -> io::Result<tokio::net::UnixListener> {
     tokio::net::UnixListener::from_std(socket)
 }
 
-/// What was sent before credentials were asked for has none, and so is [`Sender::NOBODY`](crate::record::Sender::NOBODY)'s.
+/// What was sent before credentials were asked for has none, and so is of
+/// [`Sender::NOBODY`](crate::record::Sender::NOBODY).
 fn unix_datagrams(socket: UnixDatagram, rcvbuf: usize) -> io::Result<Datagrams> {
     setsockopt(&socket, sockopt::PassCred, &true)?;
     socket.set_nonblocking(true)?;

@@ -50,8 +50,8 @@ pub(super) async fn as_it_is<S, C>(stream: S, sender: Sender, _: Shared<C>) -> O
 
 /// Takes connections until it is time to stop, then waits for theirs to end, which know it too.
 ///
-/// `open` is what must happen before the first byte of a connection, in its own task. It says who the sender really is, or refuses.
-/// Until a connection is closed it counts as its address's, whatever name it has.
+/// `open` is what must happen before the first byte of a connection, in its own task. It says who the sender really
+/// is, or refuses. Until a connection is closed it counts as its address's, whatever name it has.
 pub(super) async fn run<C, L, S, F>(
     listener: L,
     open: impl Fn(L::Stream, Sender, Shared<C>) -> F,

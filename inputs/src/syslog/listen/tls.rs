@@ -1,8 +1,9 @@
 //! TLS under a stream (RFC 5425): who we are, who may connect, and the handshake.
 //!
 //! Promises that where client certificates are demanded nobody's bytes are read who has none of our CA with a permitted
-//! name, that a handshake ends within [`HANDSHAKE_MAX`], and that new certificates are taken without a restart: broken ones leave
-//! the old in use. Sessions are not resumed, so every connection proves itself anew. Revocation lists are not read.
+//! name, that a handshake ends within [`HANDSHAKE_MAX`], and that new certificates are taken without a restart:
+//! broken ones leave the old in use. Sessions are not resumed, so every connection proves itself anew. Revocation
+//! lists are not read.
 
 mod name;
 
@@ -40,6 +41,9 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// The largest file that is read, in bytes. A distribution's bundle of all public CAs has a quarter of it.
 const PEM_MAX: u64 = 1024 * 1024;
+
+/// How much of an error's text is logged, in characters: it may quote what a peer sent, escaped.
+const ERROR_MAX: usize = 300;
 
 /// How many names of a certificate that is refused are shown.
 const NAMES_SHOWN: usize = 3;
@@ -200,7 +204,7 @@ impl Certificates {
     }
 }
 
-/// An error of rustls in few words. What it quotes of a peer is escaped, by rustls or by us.
+/// An error of rustls in few words.
 fn why(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
@@ -208,7 +212,7 @@ fn why(error: &io::Error) -> String {
         Some(rustls::Error::NoCertificatesPresented) => {
             "no certificate; if the client has one, it is of none of the CAs in client_ca".to_owned()
         }
-        _ => error.to_string(),
+        _ => error.to_string().chars().take(ERROR_MAX).collect(),
     }
 }
 

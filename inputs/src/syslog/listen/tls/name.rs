@@ -1,7 +1,8 @@
 //! The names in a client's certificate, and which of them are permitted.
 //!
-//! Names are the DNS names of the subject's alternative names; only where it has none of those (and no URI) the common name
-//! of its subject, as RFC 5425 has it. What comes out of a certificate is lower case and plain: it is shown and logged.
+//! Names are the DNS names of the subject's alternative names; only where it has none of those (and no URI) the common
+//! name of its subject, as RFC 5425 has it. What comes out of a certificate is lower case and plain: it is shown and
+//! logged.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +15,8 @@ const NAME_MAX: usize = 253;
 /// The DER encoding of the object identifier of a common name, 2.5.4.3.
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
-/// A name that a client's certificate may have: `web1.example.org`, or `*.example.org` for every name with one more label.
+/// A name that a client's certificate may have: `web1.example.org`, or `*.example.org` for every name with one more
+/// label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permitted(Box<str>);
 
@@ -100,7 +102,8 @@ fn common_name(mut subject: &[u8]) -> Option<&str> {
     found
 }
 
-/// The contents of the DER element of type `tag` that `bytes` begin with, and what follows it. Lengths of up to two bytes.
+/// The contents of the DER element of type `tag` that `bytes` begin with, and what follows it. Lengths of up to two
+/// bytes.
 fn element(tag: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, body) = match *bytes {
         [first, len @ ..=0x7f, ref body @ ..] if first == tag => (usize::from(len), body),
