@@ -14,6 +14,7 @@ use inputs::cursor::Cursor;
 use inputs::file::follow::{Follower, Progress, Start};
 use inputs::record::{Batch, Sender, SourceId, Timestamp};
 use inputs::syslog::listen;
+use inputs::syslog::losses::losses;
 use inputs::syslog::parse::Parser;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -63,6 +64,7 @@ pub struct Options {
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
+    let mut inherited = listen::Inherited::of_process();
     let inputs = if config.inputs.is_empty() { vec![found_input()?] } else { config.inputs.clone() };
     let mut store = Store::open(&config.state_dir)?;
     if let Some(aside) = &store.set_aside {
@@ -91,15 +93,20 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let control = control::bind(&config.control_socket)?;
     let mut sources = Vec::new();
     let mut workers = Vec::new();
+    let mut certificates = Vec::new();
     for (index, input) in inputs.iter().enumerate() {
         let id = SourceId(u16::try_from(index).context("there are too many inputs")?);
         let cursor = desk.cursors.get(&input.name).cloned();
-        let started = start_input(input, id, cursor, batches_in.clone(), stop.clone())
+        let started = start_input(input, id, cursor, &mut inherited, batches_in.clone(), stop.clone())
             .with_context(|| format!("input {}", input.name))?;
         workers.extend(started.thread);
+        certificates.extend(started.certificates.map(|these| (input.name.clone(), these)));
         sources.push(Connected::new(input, id, started.counters));
     }
     drop(batches_in);
+    for socket in inherited.names() {
+        tracing::warn!(socket, "no input listens where this socket of the service manager is, or has its name");
+    }
     let now = clock::now();
     desk.engine.tell_wall(now);
     desk.gather();
@@ -116,6 +123,7 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let line = Line { asks: asks_in, taps: taps.clone() };
     let server = tokio::spawn(control::serve(control, line));
     let signals = tokio::spawn(wait_for_signal(stop_in));
+    let hangups = tokio::spawn(reload_on_hangup(certificates));
     let core = Core {
         desk,
         sources,
@@ -144,6 +152,7 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     }
     server.abort();
     signals.abort();
+    hangups.abort();
     drop(core);
     // The feeds are gone with the core: each reconciler carries out what it was told last, and ends.
     runtime.block_on(async {
@@ -190,6 +199,28 @@ async fn wait_for_signal(stop: watch::Sender<bool>) {
     std::process::exit(1);
 }
 
+/// Reads the listeners' certificates again on SIGHUP. Each that cannot be used leaves the old one in use.
+async fn reload_on_hangup(certificates: Vec<(String, listen::Certificates)>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("cannot wait for SIGHUP");
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        if certificates.is_empty() {
+            tracing::info!("SIGHUP: no input has certificates; the rest of the configuration is read at start");
+        }
+        for (input, these) in &certificates {
+            match these.reload() {
+                Ok(()) => tracing::info!(input, "the certificates were read again"),
+                Err(error) => {
+                    tracing::error!(input, %error, "the new certificates cannot be used; the old ones stay in use");
+                }
+            }
+        }
+    }
+}
+
 /// A thread that follows a file.
 struct Worker {
     stopping: Arc<AtomicBool>,
@@ -213,6 +244,7 @@ impl Worker {
 struct Started {
     thread: Option<Worker>,
     counters: Option<Arc<listen::Counters>>,
+    certificates: Option<listen::Certificates>,
 }
 
 /// Starts an input. To be called within the runtime.
@@ -220,6 +252,7 @@ fn start_input(
     input: &Input,
     id: SourceId,
     cursor: Option<Cursor>,
+    inherited: &mut listen::Inherited,
     sink: mpsc::Sender<Batch>,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<Started> {
@@ -237,13 +270,17 @@ fn start_input(
                 let (name, stopping) = (input.name.clone(), stopping.clone());
                 move || follow(follower, &name, &sink, &stopping)
             })?;
-            Ok(Started { thread: Some(Worker { stopping, waker, thread }), counters: None })
+            Ok(Started { thread: Some(Worker { stopping, waker, thread }), counters: None, certificates: None })
         }
         config::Source::Syslog(syslog) => {
-            let listener = listen::bind(&syslog.endpoint(), syslog.options(id), clock::now)?;
-            let counters = listener.counters();
+            let (endpoint, options) = (syslog.endpoint(), syslog.options(id));
+            let listener = match inherited.take(&input.name, &endpoint) {
+                Some(socket) => listen::adopt(socket, &endpoint, options, clock::now)?,
+                None => listen::bind(&endpoint, options, clock::now)?,
+            };
+            let (counters, certificates) = (Some(listener.counters()), listener.certificates());
             tokio::spawn(listener.run(sink, stop));
-            Ok(Started { thread: None, counters: Some(counters) })
+            Ok(Started { thread: None, counters, certificates })
         }
     }
 }
@@ -294,7 +331,7 @@ struct Connected {
     last: Option<Timestamp>,
     lag: Duration,
     cursor: Option<Cursor>,
-    /// Messages lost so far, as its batches said.
+    /// Messages lost so far, as its batches and the programs on the way said.
     lost: u64,
 }
 
@@ -321,10 +358,13 @@ impl Connected {
     fn status(&self) -> Value {
         let lost = self.counters.as_ref().map_or(0, |counters| counters.lost.load(Ordering::Relaxed));
         let refused = self.counters.as_ref().map_or(0, |counters| counters.refused.load(Ordering::Relaxed));
+        let failed = self.counters.as_ref().map_or(0, |counters| counters.handshakes_failed.load(Ordering::Relaxed));
+        let broken = self.counters.as_ref().map_or(0, |counters| counters.broken.load(Ordering::Relaxed));
         json!({
             "name": self.name, "kind": self.kind, "records": self.counts.records,
             "understood": self.counts.understood, "unknown": self.counts.unknown, "forged": self.counts.forged,
-            "lost": lost.max(self.lost), "refused": refused, "truncated": self.counts.truncated,
+            "lost": lost.max(self.lost), "refused": refused,
+            "handshakes_failed": failed, "broken": broken, "truncated": self.counts.truncated,
             "last": self.last.map(|at| at.to_string()), "lag_s": self.lag.as_secs_f64(), "cursor": self.cursor,
         })
     }
@@ -449,9 +489,11 @@ impl Core {
         let tapped = self.taps.receiver_count() > 0;
         let Core { desk, taps, .. } = self;
         let evidence = &mut desk.pending.evidence;
+        let mut lost = batch.lost;
         let Connected { name, fold: folding, counts, last, lag, .. } = source;
         fold(&mut desk.engine, folding, batch, counts, |seen, engine| {
             let folded = seen.folded.as_ref();
+            lost = lost.saturating_add(losses(&seen.record).unwrap_or(0));
             if let Some(at) = seen.record.event {
                 *last = Some(at);
                 *lag = Duration::from_micros(seen.record.received.0.saturating_sub(at.0).max(0).unsigned_abs());
@@ -474,8 +516,8 @@ impl Core {
                 let _ = taps.send(format!("{row}\n").into());
             }
         });
-        source.lost += batch.lost;
-        self.lost += batch.lost;
+        source.lost = source.lost.saturating_add(lost);
+        self.lost = self.lost.saturating_add(lost);
         if let Some(cursor) = &batch.cursor {
             source.cursor = Some(cursor.clone());
             self.desk.pending.cursors.insert(source.name.clone(), cursor.clone());
@@ -497,13 +539,11 @@ impl Core {
 
     fn count_senders(&mut self, batch: &Batch) {
         for (index, sender) in batch.senders.iter().enumerate() {
-            let sender = match sender {
-                Sender::Peer(address) => address.to_string(),
-                Sender::Uid(uid) => format!("uid {uid}"),
-                Sender::Unknown => continue,
-            };
+            if *sender == Sender::Unknown {
+                continue;
+            }
             let frames = batch.frames.iter().filter(|frame| usize::from(frame.sender) == index).count() as u64;
-            let key = (batch.source.0, sender);
+            let key = (batch.source.0, sender.to_string());
             if !self.senders.contains_key(&key) && self.senders.len() >= SENDERS_MAX {
                 self.senders_untold += frames;
                 continue;

@@ -158,8 +158,8 @@ pub fn fold(
 /// Whether the kernel, where it tells a uid at all, says that root wrote the record.
 fn vouched(record: &Record<'_>) -> bool {
     match record.sender {
-        Sender::Uid(uid) => uid == 0,
-        Sender::Peer(_) | Sender::Unknown => true,
+        Sender::Uid(uid) => *uid == 0,
+        Sender::Peer(_) | Sender::Cert(_) | Sender::Unknown => true,
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The longest line or frame that is kept, in bytes; what is longer is cut here and marked `truncated`.
 ///
@@ -53,16 +54,37 @@ impl fmt::Display for Timestamp {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct SourceId(pub u16);
 
-/// What the kernel vouches for about the last hop. It says nothing about the origin host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// What the kernel or TLS vouches for about the last hop. It says nothing about the origin host.
+///
+/// There is one a batch or few, so that a name costs nothing a record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Sender {
     /// The user id behind a unix socket (`SO_PEERCRED`, `SCM_CREDENTIALS`).
     Uid(u32),
     /// The peer's address of a TCP connection or UDP datagram. UDP's can be spoofed.
     Peer(IpAddr),
+    /// The name in a client's certificate that we checked, in lower case: letters, digits, `.`, `-`, `_`, and `*`.
+    Cert(Arc<str>),
     /// Nobody vouches: plain files, standard input.
     #[default]
     Unknown,
+}
+
+impl Sender {
+    /// Somebody behind a unix socket of whom the kernel did not tell who it is. (uid_t)-1 is never a user's.
+    pub const NOBODY: Sender = Sender::Uid(u32::MAX);
+}
+
+/// As `status` shows it.
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Sender::Uid(uid) => write!(f, "uid {uid}"),
+            Sender::Peer(address) => write!(f, "{address}"),
+            Sender::Cert(name) => write!(f, "certificate {name}"),
+            Sender::Unknown => f.write_str("unknown"),
+        }
+    }
 }
 
 /// One log record, borrowed from its batch.
@@ -70,8 +92,8 @@ pub enum Sender {
 pub struct Record<'a> {
     /// Which configured input.
     pub source: SourceId,
-    /// What the kernel vouches for.
-    pub sender: Sender,
+    /// What the kernel or TLS vouches for.
+    pub sender: &'a Sender,
     /// The origin host that the message claims; empty where it claims none.
     pub host: &'a [u8],
     /// Our clock, read once a batch at the edge.
@@ -146,7 +168,7 @@ impl Batch {
     }
 
     /// Who sent a frame.
-    pub fn sender(&self, frame: Frame) -> Sender {
-        self.senders.get(usize::from(frame.sender)).copied().unwrap_or_default()
+    pub fn sender(&self, frame: Frame) -> &Sender {
+        self.senders.get(usize::from(frame.sender)).unwrap_or(&Sender::Unknown)
     }
 }

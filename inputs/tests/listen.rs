@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy does not know helpers of tests")]
 
+#[path = "listen/tls.rs"]
+mod tls;
+
 use inputs::record::{Batch, LINE_MAX, Sender, SourceId, Timestamp};
-use inputs::syslog::listen::{Counters, Listen, ListenError, Options, bind};
+use inputs::syslog::frame::Framing;
+use inputs::syslog::listen::{Certificates, Counters, Listen, ListenError, Options, bind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -22,6 +26,7 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 struct Running {
     address: Option<SocketAddr>,
     counters: Arc<Counters>,
+    certificates: Option<Certificates>,
     batches: mpsc::Receiver<Batch>,
     stop: watch::Sender<bool>,
     task: JoinHandle<Arc<Counters>>,
@@ -33,10 +38,10 @@ fn clock() -> Timestamp {
 
 fn start(listen: &Listen, options: Options) -> Running {
     let bound = bind(listen, options, clock).unwrap();
-    let (address, counters) = (bound.address(), bound.counters());
+    let (address, counters, certificates) = (bound.address(), bound.counters(), bound.certificates());
     let (sink, batches) = mpsc::channel(1);
     let (stop, stopped) = watch::channel(false);
-    Running { address, counters, batches, stop, task: tokio::spawn(bound.run(sink, stopped)) }
+    Running { address, counters, certificates, batches, stop, task: tokio::spawn(bound.run(sink, stopped)) }
 }
 
 async fn bounded<F: Future>(future: F) -> F::Output {
@@ -52,7 +57,7 @@ impl Running {
             assert_eq!((batch.received, batch.reference, batch.source), (clock(), clock(), SourceId(7)));
             for &frame in &batch.frames {
                 let mark = if frame.truncated { "…" } else { "" };
-                out.push((format!("{}{mark}", batch.bytes(frame).escape_ascii()), batch.sender(frame)));
+                out.push((format!("{}{mark}", batch.bytes(frame).escape_ascii()), batch.sender(frame).clone()));
             }
         }
         assert_eq!(out.len(), count);
@@ -60,7 +65,7 @@ impl Running {
     }
 
     async fn check(&mut self, expected: &[&str], sender: Sender) {
-        let expected: Vec<_> = expected.iter().map(|text| (text.to_string(), sender)).collect();
+        let expected: Vec<_> = expected.iter().map(|text| (text.to_string(), sender.clone())).collect();
         assert_eq!(self.messages(expected.len()).await, expected);
     }
 
@@ -168,6 +173,24 @@ async fn tcp_takes_both_framings_in_pieces() {
     running.check(&["unfinished"], Sender::Peer(LOOPBACK)).await;
     let counters = running.stop().await;
     assert!(is(&counters.records, 4) && is(&counters.connections, 1));
+}
+
+#[tokio::test]
+async fn tcp_takes_the_framing_that_is_said() {
+    let mut running = start(&tcp(), Options { framing: Framing::Newline, ..options() });
+    let mut client = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    client.write_all(b"<86>one\n7 <86>two\n").await.unwrap();
+    running.check(&["<86>one", "7 <86>two"], Sender::Peer(LOOPBACK)).await;
+    running.stop().await;
+
+    let mut running = start(&tcp(), Options { framing: Framing::OctetCounted, ..options() });
+    let mut client = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    client.write_all(b"7 <86>one<86>two\n7 <86>three").await.unwrap();
+    running.check(&["<86>one"], Sender::Peer(LOOPBACK)).await;
+    // Either is an end: what it sent is unread.
+    assert!(matches!(bounded(client.read(&mut [0; 1])).await, Ok(0) | Err(_)));
+    let counters = running.stop().await;
+    assert!(is(&counters.records, 1) && is(&counters.broken, 1));
 }
 
 #[tokio::test]
@@ -286,7 +309,7 @@ async fn unix_datagrams_with_attached_files_are_of_nobody() {
     let attached = [ControlMessage::ScmRights(&files)];
     let address = UnixAddr::new(&path).unwrap();
     sendmsg(client.as_raw_fd(), &text, &attached, MsgFlags::empty(), Some(&address)).unwrap();
-    running.check(&["<86>x"], Sender::Unknown).await;
+    running.check(&["<86>x"], Sender::NOBODY).await;
     running.stop().await;
 }
 

@@ -114,7 +114,7 @@ fn datagrams(name: &str) -> Batch {
 
 /// The frames of a stream that arrives in these pieces.
 fn frames<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Batch {
-    let (mut decoder, mut batch) = (Decoder::new(), batch());
+    let (mut decoder, mut batch) = (Decoder::default(), batch());
     for piece in pieces {
         assert_eq!(decoder.push(piece, 0, &mut batch), piece.len());
     }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use inputs::record::SourceId;
-use inputs::syslog::listen;
+use inputs::syslog::frame::Framing;
+use inputs::syslog::listen::{self, Identity};
 use inputs::syslog::parse::Format;
 use jiff::tz::TimeZone;
 
 use super::table::{Reader, Table};
-use super::values;
+use super::{tls, values};
 use crate::decide::prefix::Prefix;
 
 /// A log that is read.
@@ -61,7 +62,7 @@ pub enum FirstRead {
 pub struct Syslog {
     /// The socket.
     pub listen: Listen,
-    /// Who may send; empty = anybody, which only loopback and unix sockets can be.
+    /// Who may send; empty = anybody, which only loopback, unix sockets and TLS with client certificates can be.
     pub from: Vec<Prefix>,
     /// The network does not let spoofed UDP source addresses through.
     pub trust_network: bool,
@@ -75,6 +76,8 @@ pub struct Syslog {
     pub idle_timeout: Duration,
     /// The permissions of a unix socket.
     pub socket_mode: u32,
+    /// How the frames of a stream are told apart.
+    pub framing: Framing,
 }
 
 /// The socket of a syslog listener.
@@ -84,6 +87,8 @@ pub enum Listen {
     Udp(SocketAddr),
     /// `tcp://192.0.2.1:514`
     Tcp(SocketAddr),
+    /// `tls://192.0.2.1:6514`
+    Tls(SocketAddr, Box<Identity>),
     /// `unix:///run/denyd/log`: a stream.
     UnixStream(PathBuf),
     /// `unix-datagram:///run/denyd/log`
@@ -135,6 +140,7 @@ impl Syslog {
         match &self.listen {
             Listen::Udp(address) => listen::Listen::Udp(*address),
             Listen::Tcp(address) => listen::Listen::Tcp(*address),
+            Listen::Tls(address, identity) => listen::Listen::Tls(*address, identity.clone()),
             Listen::UnixStream(path) => listen::Listen::UnixStream(path.clone()),
             Listen::UnixDatagram(path) => listen::Listen::UnixDatagram(path.clone()),
         }
@@ -149,6 +155,7 @@ impl Syslog {
             max_per_sender: self.max_per_sender as usize,
             idle: self.idle_timeout,
             mode: self.socket_mode,
+            framing: self.framing,
             ..listen::Options::default()
         }
     }
@@ -164,6 +171,7 @@ impl Syslog {
             max_per_sender: 32,
             idle_timeout: Duration::from_secs(600),
             socket_mode: 0o660,
+            framing: Framing::Auto,
         }
     }
 }
@@ -172,7 +180,7 @@ impl Listen {
     /// The address of an internet socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
-            Listen::Udp(address) | Listen::Tcp(address) => Some(*address),
+            Listen::Udp(address) | Listen::Tcp(address) | Listen::Tls(address, _) => Some(*address),
             Listen::UnixStream(_) | Listen::UnixDatagram(_) => None,
         }
     }
@@ -181,7 +189,7 @@ impl Listen {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Listen::UnixStream(path) | Listen::UnixDatagram(path) => Some(path),
-            Listen::Udp(_) | Listen::Tcp(_) => None,
+            Listen::Udp(_) | Listen::Tcp(_) | Listen::Tls(..) => None,
         }
     }
 
@@ -192,7 +200,24 @@ impl Listen {
 
     /// Whether it has connections.
     pub fn is_stream(&self) -> bool {
-        matches!(self, Listen::Tcp(_) | Listen::UnixStream(_))
+        matches!(self, Listen::Tcp(_) | Listen::Tls(..) | Listen::UnixStream(_))
+    }
+
+    /// Who its certificates say we are, and whom it lets in.
+    pub fn identity(&self) -> Option<&Identity> {
+        match self {
+            Listen::Tls(_, identity) => Some(identity),
+            _ => None,
+        }
+    }
+
+    /// Whether both need the same socket.
+    fn collides(&self, other: &Listen) -> bool {
+        let udp = |listen: &Listen| matches!(listen, Listen::Udp(_));
+        match (self.address(), other.address()) {
+            (Some(one), Some(two)) => one == two && udp(self) == udp(other),
+            _ => self.path().is_some() && self.path() == other.path(),
+        }
     }
 }
 
@@ -202,6 +227,7 @@ impl std::fmt::Display for Listen {
         match self {
             Listen::Udp(address) => write!(f, "udp://{address}"),
             Listen::Tcp(address) => write!(f, "tcp://{address}"),
+            Listen::Tls(address, _) => write!(f, "tls://{address}"),
             Listen::UnixStream(path) => write!(f, "unix://{}", path.display()),
             Listen::UnixDatagram(path) => write!(f, "unix-datagram://{}", path.display()),
         }
@@ -219,7 +245,8 @@ impl Source {
 }
 
 const FILE_KEYS: [&str; 3] = ["path", "format", "first_read"];
-const SYSLOG_KEYS: [&str; 8] = [
+const STREAM_KEYS: [&str; 4] = ["max_connections", "max_per_sender", "idle_timeout", "framing"];
+const SYSLOG_KEYS: [&str; 13] = [
     "listen",
     "from",
     "trust_network",
@@ -227,6 +254,11 @@ const SYSLOG_KEYS: [&str; 8] = [
     "max_connections",
     "max_per_sender",
     "idle_timeout",
+    "framing",
+    "certificate",
+    "key",
+    "client_ca",
+    "permitted",
     "socket_mode",
 ];
 
@@ -257,10 +289,7 @@ fn clash(other: &Input, input: &Input) -> Option<(&'static str, String)> {
         (Source::File(other), Source::File(file)) if other.path == file.path => {
             return Some(("path", "another input reads this file; its records would count twice".to_owned()));
         }
-        (Source::Syslog(other), Source::Syslog(syslog))
-            if other.listen == syslog.listen
-                || (other.listen.path().is_some() && other.listen.path() == syslog.listen.path()) =>
-        {
+        (Source::Syslog(other), Source::Syslog(syslog)) if other.listen.collides(&syslog.listen) => {
             return Some(("listen", "another input listens there".to_owned()));
         }
         _ => {}
@@ -313,9 +342,16 @@ fn syslog<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Syslog> {
     if !table.has("listen") {
         reader.missing(table, "listen", "write where to listen, such as listen = \"udp://127.0.0.1:514\"");
     }
-    let listen = reader.optional(table, "listen", values::listen);
+    let mut listen = reader.optional(table, "listen", values::listen);
     // A listener that is wrong has no limits of its own to be wrong, but its other keys are still read.
-    let known = listen.is_some();
+    let known = match &mut listen {
+        Some(Listen::Tls(_, identity)) => tls::identity(reader, table).map(|given| **identity = given).is_some(),
+        Some(_) => {
+            reader.unsuited(table, &tls::KEYS, "except for TLS, listen = \"tls://ADDRESS:PORT\"");
+            true
+        }
+        None => false,
+    };
     let default = Syslog::new(listen.unwrap_or(Listen::UnixStream(PathBuf::new())));
     let syslog = Syslog {
         trust_network: reader.value(table, "trust_network", default.trust_network, values::yes),
@@ -323,6 +359,7 @@ fn syslog<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Syslog> {
         max_connections: reader.value(table, "max_connections", default.max_connections, values::connections),
         max_per_sender: reader.value(table, "max_per_sender", default.max_per_sender, values::connections),
         idle_timeout: reader.value(table, "idle_timeout", default.idle_timeout, values::duration),
+        framing: reader.value(table, "framing", default.framing, values::framing),
         socket_mode: reader.value(table, "socket_mode", default.socket_mode, values::mode),
         from: reader.list(table, "from", values::prefix).unwrap_or_default(),
         listen: default.listen,
@@ -340,17 +377,20 @@ fn syslog<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Syslog> {
         reader.unsuited(table, &["trust_network"], "except for UDP, where a sender's address can be made up");
     }
     if !listen.is_stream() {
-        reader.unsuited(table, &["max_connections", "max_per_sender", "idle_timeout"], "without connections");
+        reader.unsuited(table, &STREAM_KEYS, "without connections");
     }
     // Not `syslog.from`: a list whose entries are all wrong is reported already.
-    if !listen.is_local() && !table.has_items("from") {
-        reader.wrong(
-            table,
-            "listen",
-            "whoever can reach it could write log lines, and so decide who is denied; \
+    let certified = listen.identity().is_some_and(|identity| identity.clients.is_some());
+    if !listen.is_local() && !certified && !table.has_items("from") {
+        let or = match listen.identity() {
+            Some(_) => "demand certificates of a CA of yours, such as client_ca = \"/etc/denyd/ca.pem\", ",
+            None => "",
+        };
+        let expected = format!(
+            "whoever can reach it could write log lines, and so decide who is denied; {or}\
              name the senders, such as from = [\"192.0.2.0/24\"], or listen on 127.0.0.1"
-                .to_owned(),
         );
+        reader.wrong(table, "listen", expected);
     }
     Some(syslog)
 }

@@ -15,6 +15,7 @@ mod read;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 mod write;
 

@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use inputs::syslog::frame::Framing;
+use inputs::syslog::listen::Permitted;
 use inputs::syslog::parse::Format;
 use jiff::tz::TimeZone;
 use toml::de::DeValue;
@@ -28,6 +30,10 @@ pub(super) const FORMATS: [(&str, Format); 5] = [
     ("multilog", Format::Multilog),
     ("metalog", Format::Metalog),
 ];
+
+/// How frames are told apart: its name in the file.
+pub(super) const FRAMINGS: [(&str, Framing); 3] =
+    [("auto", Framing::Auto), ("newline", Framing::Newline), ("octet-counted", Framing::OctetCounted)];
 
 type Value<'a> = DeValue<'a>;
 
@@ -122,6 +128,15 @@ pub(super) fn log_level(value: &Value<'_>) -> Result<tracing::Level, String> {
 
 pub(super) fn format(value: &Value<'_>) -> Result<Format, String> {
     one_of(value, &FORMATS)
+}
+
+pub(super) fn framing(value: &Value<'_>) -> Result<Framing, String> {
+    one_of(value, &FRAMINGS)
+}
+
+pub(super) fn permitted(value: &Value<'_>) -> Result<Permitted, String> {
+    let expected = "expected a name in certificates, such as \"web1.example.org\", or \"*.example.org\" for all with one more label";
+    text(value)?.parse().map_err(|_| expected.to_owned())
 }
 
 pub(super) fn first_read(value: &Value<'_>) -> Result<FirstRead, String> {
@@ -226,13 +241,16 @@ pub(super) fn prefix(value: &Value<'_>) -> Result<Prefix, String> {
 pub(super) fn listen(value: &Value<'_>) -> Result<Listen, String> {
     let text = text(value)?;
     let expected = || {
-        "expected \"udp://ADDRESS:PORT\", \"tcp://ADDRESS:PORT\", \"unix:///PATH\" or \"unix-datagram:///PATH\""
+        "expected \"udp://ADDRESS:PORT\", \"tcp://ADDRESS:PORT\", \"tls://ADDRESS:PORT\", \"unix:///PATH\" or \
+         \"unix-datagram:///PATH\""
             .to_owned()
     };
     let (scheme, rest) = text.split_once("://").ok_or_else(expected)?;
     match scheme {
         "udp" => address(rest).map(Listen::Udp),
         "tcp" => address(rest).map(Listen::Tcp),
+        // Whose certificates, other keys say.
+        "tls" => address(rest).map(|address| Listen::Tls(address, Box::default())),
         "unix" | "unix-datagram" if !rest.starts_with('/') || rest.contains('\0') => {
             Err(format!("expected an absolute path behind it: three slashes, as in \"{scheme}:///run/denyd/log\""))
         }

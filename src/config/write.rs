@@ -98,7 +98,19 @@ fn input(out: &mut String, input: &Input) {
             } else {
                 key(out, "socket_mode", quote(&format!("{:04o}", syslog.socket_mode)));
             }
+            if let Some(identity) = syslog.listen.identity() {
+                key(out, "certificate", path(&identity.certificate));
+                key(out, "key", path(&identity.key));
+                if let Some(clients) = &identity.clients {
+                    key(out, "client_ca", path(&clients.ca));
+                    if !clients.permitted.is_empty() {
+                        key(out, "permitted", list(clients.permitted.iter()));
+                    }
+                }
+            }
             if syslog.listen.is_stream() {
+                let framing = values::FRAMINGS.iter().find(|(_, framing)| *framing == syslog.framing);
+                key(out, "framing", quote(framing.map_or("auto", |(name, _)| name)));
                 key(out, "max_connections", syslog.max_connections.to_string());
                 key(out, "max_per_sender", syslog.max_per_sender.to_string());
                 key(out, "idle_timeout", quote(&show(syslog.idle_timeout)));

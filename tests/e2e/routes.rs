@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::attack;
 use super::denies::FILE;
-use super::program::{ADMIN, Place, SERVER, until};
-use super::world::{Route, World};
+use super::program::{ADMIN, Place, Process, SERVER, program, python, until};
+use super::world::{Route, World, recipe, skip};
 
 fn denies_by(test: &str, route: Route, listen: &str, more: &str) -> Option<World> {
     let mut world = World::new(test)?;
@@ -89,6 +89,159 @@ fn rsyslog_forwards_over_the_wire_by_udp() {
     let lasts = time("until").duration_since(time("since"));
     assert!(lasts.as_secs() <= 3600, "{row}");
     assert!(world.ssh(Place::Admin, ADMIN, "Tb-Right-1"));
+}
+
+/// A world with the README's certificates.
+fn certified(test: &str) -> Option<World> {
+    let driver = |directory: &str| std::path::Path::new(directory).join("rsyslog/lmnsd_gtls.so").exists();
+    if !["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/lib64"].into_iter().any(driver) {
+        skip(test, "no rsyslog-gnutls");
+        return None;
+    }
+    if program("openssl").is_none() {
+        skip(test, "no openssl");
+        return None;
+    }
+    let world = World::new(test)?;
+    world.write("/etc/hosts", &format!("127.0.0.1 localhost\n{SERVER} log.example.org\n"));
+    world.run(&["sh", "-ec", &recipe("openssl req -x509")]);
+    world.run(&["sh", "-ec", "mkdir /etc/ssl/denyd; cp /etc/denyd/tls/*.pem /etc/denyd/tls/web1*.key /etc/ssl/denyd"]);
+    Some(world)
+}
+
+/// The serial number of the certificate that denyd shows.
+fn serial(world: &World) -> String {
+    let ask = "openssl s_client -connect 127.0.0.1:6514 -cert web1.example.org.pem -key web1.example.org.key \
+               </dev/null 2>&1 | openssl x509 -noout -serial";
+    world.run(&["sh", "-c", &format!("cd /etc/ssl/denyd; {ask}")])
+}
+
+#[test]
+fn rsyslog_forwards_over_tls() {
+    let Some(mut world) = certified("rsyslog_forwards_over_tls") else { return };
+    let denyd = world.start_denyd(Some(&recipe("listen = \"tls://")));
+    world.start_sshd(Route::Tls);
+    attack(&mut world, "198.51.100.1", &["root"], 2);
+    let senders = |world: &World| world.status().unwrap()["senders"].clone();
+    assert_eq!(senders(&world)[0]["sender"], "certificate web1.example.org");
+    let before = serial(&world);
+
+    // a new certificate, while rsyslogd stays connected
+    let new = recipe("openssl req -x509").replace("openssl req -x509", ": openssl req -x509");
+    world.run(&["sh", "-ec", &new]);
+    denyd.signal(nix::sys::signal::Signal::SIGHUP);
+    denyd.wait_said("the certificates were read again");
+    assert_ne!(serial(&world), before);
+    let connected = |world: &World| world.run(&["ss", "-Htn", "state", "established", "sport = :6514"]);
+    let connection = connected(&world);
+    attack(&mut world, "198.51.100.2", &["admin", "oracle", "test"], 6);
+    assert_eq!(connected(&world), connection);
+
+    // a broken one changes nothing
+    let before = serial(&world);
+    world.write("/etc/denyd/tls/log.example.org.pem", "nothing");
+    denyd.signal(nix::sys::signal::Signal::SIGHUP);
+    denyd.wait_said("the old ones stay in use");
+    assert_eq!(serial(&world), before);
+    assert_eq!(world.denied(), ["198.51.100.1", "198.51.100.2"]);
+    assert_eq!(senders(&world).as_array().unwrap().len(), 1);
+}
+
+/// rsyslogd with these certificates, and a record in its queue.
+fn send_over_tls(world: &World, certificates: &str) -> Process {
+    let stanza = recipe("StreamDriver=");
+    let action = stanza.split_once("auth,authpriv.*").unwrap().1;
+    let input = "module(load=\"imuxsock\" SysSock.Use=\"off\")\ninput(type=\"imuxsock\" Socket=\"/run/sender\")\n";
+    world.write("/etc/sender.conf", &format!("{certificates}\n{input}{action}"));
+    let _ = std::fs::remove_file(world.path("/run/sender"));
+    let sender = world.spawn(&["rsyslogd", "-n", "-f", "/etc/sender.conf", "-i", "/run/sender.pid"]);
+    until("rsyslogd to listen", || world.path("/run/sender").exists().then_some(()));
+    let message = "Failed password for root from 198.51.100.7 port 22 ssh2";
+    world.run(&["logger", "-u", "/run/sender", "-t", "sshd", "-p", "auth.info", message]);
+    sender
+}
+
+#[test]
+fn rsyslog_without_a_permitted_certificate_is_refused() {
+    let Some(world) = certified("rsyslog_without_a_permitted_certificate_is_refused") else { return };
+    let denyd = world.start_denyd(Some(&recipe("listen = \"tls://")));
+    // the same names by another CA, and another name by ours
+    let others = recipe("openssl req -x509").replace("/etc/denyd/tls", "/etc/other");
+    world.run(&["sh", "-ec", &others]);
+    let stranger = recipe("openssl req -x509")
+        .replace("openssl req -x509", ": openssl req -x509")
+        .replace("log.example.org web1.example.org", "web2.example.org");
+    world.run(&["sh", "-ec", &stranger]);
+    let certificates = |directory: &str, name: &str| {
+        format!(
+            "global(DefaultNetstreamDriverCAFile=\"/etc/denyd/tls/ca.pem\" \
+             DefaultNetstreamDriverCertFile=\"{directory}/{name}.pem\" \
+             DefaultNetstreamDriverKeyFile=\"{directory}/{name}.key\")"
+        )
+    };
+    let input = |world: &World| world.status().unwrap()["inputs"][0].clone();
+    let failed = |world: &World| input(world)["handshakes_failed"].as_u64().unwrap();
+    let bad = [
+        certificates("/etc/other", "web1.example.org"),
+        certificates("/etc/denyd/tls", "web2.example.org"),
+        "global(DefaultNetstreamDriverCAFile=\"/etc/denyd/tls/ca.pem\")".to_owned(),
+    ];
+    for certificates in bad {
+        let before = failed(&world);
+        let _sender = send_over_tls(&world, &certificates);
+        until("the handshakes to fail", || (failed(&world) > before).then_some(()));
+        assert_eq!(input(&world)["records"], 0, "{certificates}");
+    }
+    denyd.wait_said("TLS handshakes failed");
+    let _sender = send_over_tls(&world, &certificates("/etc/denyd/tls", "web1.example.org"));
+    world.wait_count("198.51.100.7", "root", 1);
+}
+
+/// Opens the sockets of `listen` and hands them to the program that its arguments name: sd_listen_fds(3).
+const MANAGER: &str = r#"
+import os, socket, sys
+opened = [socket.create_server(("203.0.113.1", 514)), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)]
+opened[1].bind("/run/given")
+high = [os.dup(s.fileno()) for s in opened for _ in range(3)][::3]
+for number, fd in enumerate(high):
+    os.dup2(fd, 3 + number, inheritable=True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="2", LISTEN_FDNAMES="forwarded:denyd.socket")
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+
+#[test]
+fn sockets_of_the_service_manager_are_taken() {
+    let Some(mut world) = World::new("sockets_of_the_service_manager_are_taken") else { return };
+    // one by its name, though the address is another, and one by its path
+    let config = "[[input]]\nname = \"forwarded\"\nkind = \"syslog\"\nlisten = \"tcp://127.0.0.1:5514\"\n\
+                  [[input]]\nkind = \"syslog\"\nlisten = \"unix-datagram:///run/given\"\n";
+    let mut denyd = world.start_denyd_by(&[python(), "-c", MANAGER], Some(config));
+    world.start_sshd(Route::TcpWire);
+    attack(&mut world, "198.51.100.1", &["root"], 2);
+    let message = "Failed password for root from 198.51.100.7 port 22 ssh2";
+    world.run(&["logger", "-u", "/run/given", "-t", "sshd", "-p", "auth.info", message]);
+    world.wait_count("198.51.100.7", "root", 1);
+    denyd.signal(nix::sys::signal::Signal::SIGTERM);
+    denyd.wait();
+    assert!(world.path("/run/given").exists(), "it is not ours to remove");
+}
+
+#[test]
+fn losses_of_rsyslogd_are_losses_of_its_input() {
+    let Some(world) = World::new("losses_of_rsyslogd_are_losses_of_its_input") else { return };
+    let _denyd = world.start_denyd(Some("[[input]]\nkind = \"syslog\"\nlisten = \"tcp://127.0.0.1:514\"\n"));
+    let config = "global(processInternalMessages=\"on\")\nmodule(load=\"imuxsock\" SysSock.Use=\"off\")\n\
+                  input(type=\"imuxsock\" Socket=\"/run/sender\" RateLimit.Interval=\"2\" RateLimit.Burst=\"5\")\n\
+                  action(type=\"omfwd\" target=\"127.0.0.1\" port=\"514\" protocol=\"tcp\")\n";
+    world.write("/etc/sender.conf", config);
+    let _sender = world.spawn(&["rsyslogd", "-n", "-f", "/etc/sender.conf", "-i", "/run/sender.pid"]);
+    until("rsyslogd to listen", || world.path("/run/sender").exists().then_some(()));
+    // one process, since the limit is by process
+    let burst = "import socket,time\ns=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)\ns.connect('/run/sender')\n\
+                 for i in range(40): s.send(b'<38>Nov 22 00:00:00 sshd[9]: x%d'%i)\n\
+                 time.sleep(3)\ns.send(b'<38>Nov 22 00:00:03 sshd[9]: y')";
+    world.run(&[python(), "-c", burst]);
+    until("rsyslogd to tell what it lost", || (world.status()?["inputs"][0]["lost"] == 35).then_some(()));
 }
 
 #[test]

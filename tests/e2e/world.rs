@@ -43,6 +43,8 @@ pub enum Route {
     Tcp,
     TcpWire,
     TcpCounted,
+    /// As the README says, to the name `log.example.org`.
+    Tls,
     UnixDatagram,
     UnixStream,
     /// A file, in which equal records in a row become one that says how many they were.
@@ -123,10 +125,15 @@ impl World {
 
     /// `denyd run` with this configuration, or without one; returns when it enforces.
     pub fn start_denyd(&self, config: Option<&str>) -> Process {
+        self.start_denyd_by(&[], config)
+    }
+
+    /// The same by another program, which is given denyd's command line.
+    pub fn start_denyd_by(&self, starter: &[&str], config: Option<&str>) -> Process {
         if let Some(config) = config {
             self.write("/etc/denyd/denyd.toml", config);
         }
-        let denyd = self.spawn(&[env!("CARGO_BIN_EXE_denyd"), "run"]);
+        let denyd = self.spawn(&[starter, &[env!("CARGO_BIN_EXE_denyd"), "run"]].concat());
         until("denyd to enforce", || {
             assert!(denyd.is_running(), "denyd ended: {}", denyd.said());
             let status = self.status()?;
@@ -256,7 +263,7 @@ impl World {
     }
 
     /// A path of the server, as seen from outside.
-    fn path(&self, path: &str) -> PathBuf {
+    pub fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.init))
     }
 }
@@ -277,6 +284,14 @@ impl Drop for World {
     }
 }
 
+/// The block of the README that has this text in it.
+pub fn recipe(text: &str) -> String {
+    let blocks = include_str!("../../README.md").split("\n\n");
+    let block = blocks.filter(|block| block.starts_with("    ")).find(|block| block.contains(text));
+    let block = block.unwrap_or_else(|| panic!("the README has no block with {text}"));
+    block.lines().map(|line| line.strip_prefix("    ").unwrap_or(line).to_owned() + "\n").collect()
+}
+
 fn rsyslog(route: Route) -> String {
     let forward = |to: &str, more: &str| {
         format!(
@@ -293,6 +308,7 @@ fn rsyslog(route: Route) -> String {
         Route::Tcp => forward("127.0.0.1", r#"protocol="tcp""#),
         Route::TcpWire => forward(SERVER, r#"protocol="tcp""#),
         Route::TcpCounted => forward("127.0.0.1", r#"protocol="tcp" TCP_Framing="octet-counted""#),
+        Route::Tls => recipe("StreamDriver="),
         Route::UnixDatagram => {
             "$OMUxSockSocket /run/denyd/log\n*.* :omuxsock:;RSYSLOG_TraditionalForwardFormat".to_owned()
         }

@@ -1,29 +1,39 @@
-//! Listens for syslog on UDP, TCP and unix sockets.
+//! Listens for syslog on UDP, TCP, TLS and unix sockets, its own or the service manager's.
 //!
 //! Promises that what a stranger can grow is bounded and counted: connections, connections of one sender, frames,
 //! batches; a full sink stops the reading, which reaches TCP and unix senders as back-pressure. What the kernel
 //! dropped of UDP is in [`Batch::lost`]. Whether a listener that anybody can reach may start without
-//! [`Options::from`] is the configuration's question, not asked here. No TLS here either.
+//! [`Options::from`] is the configuration's question, not asked here.
 
 mod datagram;
+mod inherited;
 mod socket_file;
 mod stream;
+mod tls;
+
+pub use inherited::{Inherited, Passed};
+pub use tls::{BadName, Certificates, Clients, HANDSHAKE_MAX, Identity, LOOK_EVERY, Permitted, TlsError};
 
 use crate::record::{Batch, Sender, SourceId, Timestamp};
+use crate::syslog::frame::Framing;
 use datagram::Datagrams;
 use socket_file::SocketFile;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// How long a listener rests after an error of its socket that may pass, such as too many open files.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often at most is told what strangers can make happen at will.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +42,8 @@ pub enum Listen {
     Udp(SocketAddr),
     /// A stream in either framing.
     Tcp(SocketAddr),
+    /// The same over TLS.
+    Tls(SocketAddr, Box<Identity>),
     /// Datagrams of local processes, as on `/dev/log`.
     UnixDatagram(PathBuf),
     /// Streams of local processes.
@@ -43,6 +55,7 @@ impl fmt::Display for Listen {
         match self {
             Listen::Udp(address) => write!(f, "udp {address}"),
             Listen::Tcp(address) => write!(f, "tcp {address}"),
+            Listen::Tls(address, _) => write!(f, "tls {address}"),
             Listen::UnixDatagram(path) | Listen::UnixStream(path) => write!(f, "unix {}", path.display()),
         }
     }
@@ -67,6 +80,8 @@ pub struct Options {
     pub half: Duration,
     /// Permissions of a unix socket's file.
     pub mode: u32,
+    /// How the frames of a stream are told apart.
+    pub framing: Framing,
 }
 
 impl Default for Options {
@@ -80,6 +95,7 @@ impl Default for Options {
             idle: Duration::from_secs(600),
             half: Duration::from_secs(60),
             mode: 0o600,
+            framing: Framing::Auto,
         }
     }
 }
@@ -91,8 +107,12 @@ pub struct Counters {
     pub connections: AtomicU64,
     /// Connections and datagrams that were not: sender not in `from`, or too many connections.
     pub refused: AtomicU64,
+    /// Connections of which the TLS handshake failed.
+    pub handshakes_failed: AtomicU64,
     /// Connections that were closed because they were idle or left a frame unfinished.
     pub expired: AtomicU64,
+    /// Connections that were closed because a frame had no octet count, though [`Options::framing`] demands one.
+    pub broken: AtomicU64,
     /// Frames that were delivered.
     pub records: AtomicU64,
     /// Those of them that were cut at [`LINE_MAX`](crate::record::LINE_MAX).
@@ -118,6 +138,9 @@ pub enum ListenError {
     /// The socket's path is that of another kind of file, which is not deleted.
     #[error("{} exists and is no socket", .0.display())]
     NotSocket(PathBuf),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A network of `from` is none.
     #[error("{0}/{1} is no network: the prefix is too long")]
     Network(IpAddr, u8),
@@ -134,6 +157,7 @@ pub struct Bound<C> {
 enum Socket {
     Datagram(Datagrams),
     Tcp(TcpListener),
+    Tls(TcpListener, Certificates),
     Unix(UnixListener),
 }
 
@@ -142,7 +166,29 @@ enum Socket {
 struct Shared<C> {
     options: Arc<Options>,
     counters: Arc<Counters>,
+    /// Handshakes that failed.
+    handshakes: Arc<Seldom>,
+    /// Streams that were broken.
+    broken: Arc<Seldom>,
     clock: C,
+}
+
+/// Counts what is told only now and then.
+#[derive(Default)]
+struct Seldom(Mutex<(u64, Option<Instant>)>);
+
+impl Seldom {
+    /// Counts one more; `Some` = it is time to tell that it happened so often since that was last told.
+    fn count(&self) -> Option<u64> {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (times, told) = &mut *seen;
+        *times += 1;
+        if told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
+            return None;
+        }
+        *told = Some(Instant::now());
+        Some(std::mem::take(times))
+    }
 }
 
 /// What tells the time at which a batch was received.
@@ -151,14 +197,15 @@ pub trait Clock: Fn() -> Timestamp + Clone + Send + Sync + 'static {}
 impl<C: Fn() -> Timestamp + Clone + Send + Sync + 'static> Clock for C {}
 
 /// Opens the socket. To be called within a tokio runtime.
-pub fn bind<C: Clock>(listen: &Listen, mut options: Options, clock: C) -> Result<Bound<C>, ListenError> {
-    for network in &mut options.from {
-        *network = canonical(*network).ok_or(ListenError::Network(network.0, network.1))?;
-    }
+pub fn bind<C: Clock>(listen: &Listen, options: Options, clock: C) -> Result<Bound<C>, ListenError> {
     let failed = |error: io::Error| ListenError::Bind { listen: listen.clone(), error };
     let (socket, file) = match listen {
         Listen::Udp(address) => (Socket::Datagram(Datagrams::udp(*address, options.rcvbuf).map_err(failed)?), None),
         Listen::Tcp(address) => (Socket::Tcp(tcp(*address).map_err(failed)?), None),
+        Listen::Tls(address, identity) => {
+            let certificates = Certificates::load((**identity).clone())?;
+            (Socket::Tls(tcp(*address).map_err(failed)?, certificates), None)
+        }
         Listen::UnixDatagram(path) => {
             let (socket, file) = socket_file::datagram(path, options.mode)?;
             (Socket::Datagram(Datagrams::unix(socket, options.rcvbuf).map_err(failed)?), Some(file))
@@ -168,11 +215,34 @@ pub fn bind<C: Clock>(listen: &Listen, mut options: Options, clock: C) -> Result
             (Socket::Unix(UnixListener::from_std(socket).map_err(failed)?), Some(file))
         }
     };
-    let shared = Shared { options: Arc::new(options), counters: Arc::default(), clock };
-    Ok(Bound { socket, _file: file, shared })
+    Bound::new(socket, file, options, clock)
+}
+
+/// Takes a socket that the service manager opened for `listen`. To be called within a tokio runtime.
+///
+/// Its file and its permissions are the manager's.
+pub fn adopt<C: Clock>(passed: Passed, listen: &Listen, options: Options, clock: C) -> Result<Bound<C>, ListenError> {
+    let failed = |error: io::Error| ListenError::Bind { listen: listen.clone(), error };
+    let socket = passed.open(listen, options.rcvbuf, failed)?;
+    Bound::new(socket, None, options, clock)
 }
 
 impl<C: Clock> Bound<C> {
+    fn new(socket: Socket, file: Option<SocketFile>, mut options: Options, clock: C) -> Result<Self, ListenError> {
+        for network in &mut options.from {
+            *network = canonical(*network).ok_or(ListenError::Network(network.0, network.1))?;
+        }
+        Ok(Bound { socket, _file: file, shared: Shared::new(options, clock) })
+    }
+
+    /// The certificates of a TLS listener, to be read again while it runs.
+    pub fn certificates(&self) -> Option<Certificates> {
+        match &self.socket {
+            Socket::Tls(_, certificates) => Some(certificates.clone()),
+            _ => None,
+        }
+    }
+
     /// The counters, which go on while it runs.
     pub fn counters(&self) -> Arc<Counters> {
         self.shared.counters.clone()
@@ -182,7 +252,7 @@ impl<C: Clock> Bound<C> {
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Datagram(socket) => socket.address(),
-            Socket::Tcp(socket) => socket.local_addr().ok(),
+            Socket::Tcp(socket) | Socket::Tls(socket, _) => socket.local_addr().ok(),
             Socket::Unix(_) => None,
         }
     }
@@ -195,14 +265,28 @@ impl<C: Clock> Bound<C> {
         let counters = self.shared.counters.clone();
         match self.socket {
             Socket::Datagram(socket) => datagram::run(socket, self.shared, outlet).await,
-            Socket::Tcp(socket) => stream::run(socket, self.shared, outlet).await,
-            Socket::Unix(socket) => stream::run(socket, self.shared, outlet).await,
+            Socket::Tcp(socket) => stream::run(socket, stream::as_it_is, self.shared, outlet).await,
+            Socket::Unix(socket) => stream::run(socket, stream::as_it_is, self.shared, outlet).await,
+            Socket::Tls(socket, certificates) => {
+                let open = |stream, peer, shared| certificates.clone().open(stream, peer, shared);
+                stream::run(socket, open, self.shared, outlet).await;
+            }
         }
         counters
     }
 }
 
 impl<C: Clock> Shared<C> {
+    fn new(options: Options, clock: C) -> Self {
+        Shared {
+            options: Arc::new(options),
+            counters: Arc::default(),
+            handshakes: Arc::default(),
+            broken: Arc::default(),
+            clock,
+        }
+    }
+
     /// An empty batch, received now.
     fn batch(&self) -> Batch {
         let received = (self.clock)();
@@ -210,11 +294,11 @@ impl<C: Clock> Shared<C> {
     }
 
     /// Whether `from` lets a sender in.
-    fn allowed(&self, sender: Sender) -> bool {
+    fn allowed(&self, sender: &Sender) -> bool {
         let from = &self.options.from;
         match sender {
-            Sender::Uid(_) => true,
-            Sender::Peer(address) => from.is_empty() || from.iter().any(|network| contains(*network, address)),
+            Sender::Uid(_) | Sender::Cert(_) => true,
+            Sender::Peer(address) => from.is_empty() || from.iter().any(|network| contains(*network, *address)),
             Sender::Unknown => from.is_empty(),
         }
     }
@@ -301,6 +385,17 @@ fn contains((network, prefix): (IpAddr, u8), address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_at_once_and_then_seldom() {
+        let seldom = Seldom::default();
+        assert_eq!(seldom.count(), Some(1));
+        for _ in 0..5 {
+            assert_eq!(seldom.count(), None);
+        }
+        tokio::time::advance(TELL_EVERY).await;
+        assert_eq!([seldom.count(), seldom.count()], [Some(6), None]);
+    }
 
     #[track_caller]
     fn check(network: &str, prefix: u8, address: &str, expected: Option<bool>) {

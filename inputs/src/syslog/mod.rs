@@ -2,4 +2,5 @@
 
 pub mod frame;
 pub mod listen;
+pub mod losses;
 pub mod parse;

@@ -39,7 +39,11 @@ struct Datagram {
 impl Datagrams {
     /// A UDP socket on `address`.
     pub(super) fn udp(address: SocketAddr, rcvbuf: usize) -> io::Result<Self> {
-        let socket = std::net::UdpSocket::bind(address)?;
+        Self::of_udp(std::net::UdpSocket::bind(address)?, rcvbuf)
+    }
+
+    /// Reads a bound UDP socket.
+    pub(super) fn of_udp(socket: std::net::UdpSocket, rcvbuf: usize) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
         ask_for_room(&socket, rcvbuf)?;
@@ -85,7 +89,7 @@ impl Datagrams {
                 Err(_) => break,
             };
             batch.lost += u64::from(datagram.lost);
-            if !shared.allowed(datagram.sender) {
+            if !shared.allowed(&datagram.sender) {
                 count(&shared.counters.refused, 1);
             } else if datagram.len > 0 {
                 let sender = number(datagram.sender, &mut batch);
@@ -160,7 +164,7 @@ fn receive_udp(fd: RawFd, dropped: &mut u32, buf: &mut [u8], control: &mut [u8])
 fn receive_unix(fd: RawFd, buf: &mut [u8], control: &mut [u8]) -> nix::Result<Datagram> {
     let mut parts = [IoSliceMut::new(buf)];
     let message = recvmsg::<()>(fd, &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
-    // An error here means that somebody attached more than credentials: no one whom we know.
+    // An error here means that somebody attached more than credentials, and with them hides who he is.
     let uid = message.cmsgs().ok().and_then(|mut cmsgs| {
         cmsgs.find_map(|cmsg| match cmsg {
             ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.uid()),
@@ -168,7 +172,7 @@ fn receive_unix(fd: RawFd, buf: &mut [u8], control: &mut [u8]) -> nix::Result<Da
         })
     });
     let truncated = message.flags.contains(MsgFlags::MSG_TRUNC);
-    Ok(Datagram { len: message.bytes, truncated, sender: uid.map_or(Sender::Unknown, Sender::Uid), lost: 0 })
+    Ok(Datagram { len: message.bytes, truncated, sender: uid.map_or(Sender::NOBODY, Sender::Uid), lost: 0 })
 }
 
 /// The address of a sender; IPv4 in IPv6's clothes is IPv4.

@@ -1,4 +1,4 @@
-//! Takes connections and reads their frames.
+//! Takes connections, opens them, and reads their frames.
 //!
 //! A connection is a task with a buffer of its own: at most 32 KiB beside the batch it is filling, which is sent as
 //! soon as the socket has no more to read. It waits for room in the sink, and so does its sender.
@@ -38,15 +38,33 @@ impl Accept for UnixListener {
     type Stream = tokio::net::UnixStream;
     async fn accept(&self) -> io::Result<(Self::Stream, Sender)> {
         let (stream, _) = UnixListener::accept(self).await?;
-        let sender = stream.peer_cred().map_or(Sender::Unknown, |peer| Sender::Uid(peer.uid()));
+        let sender = stream.peer_cred().map_or(Sender::NOBODY, |peer| Sender::Uid(peer.uid()));
         Ok((stream, sender))
     }
 }
 
+/// Opens a connection that needs no opening.
+pub(super) async fn as_it_is<S, C>(stream: S, sender: Sender, _: Shared<C>) -> Option<(S, Sender)> {
+    Some((stream, sender))
+}
+
 /// Takes connections until it is time to stop, then waits for theirs to end, which know it too.
-pub(super) async fn run<C: Clock, L: Accept>(listener: L, shared: Shared<C>, mut outlet: Outlet) {
+///
+/// `open` is what must happen before the first byte of a connection, in its own task. It says who the sender really
+/// is, or refuses. Until a connection is closed it counts as its address's, whatever name it has.
+pub(super) async fn run<C, L, S, F>(
+    listener: L,
+    open: impl Fn(L::Stream, Sender, Shared<C>) -> F,
+    shared: Shared<C>,
+    mut outlet: Outlet,
+) where
+    C: Clock,
+    L: Accept,
+    S: AsyncRead + Unpin + Send + 'static,
+    F: Future<Output = Option<(S, Sender)>> + Send + 'static,
+{
     let mut tasks = JoinSet::new();
-    let mut open: HashMap<Id, Sender> = HashMap::new();
+    let mut connected: HashMap<Id, Sender> = HashMap::new();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -54,17 +72,18 @@ pub(super) async fn run<C: Clock, L: Accept>(listener: L, shared: Shared<C>, mut
             () = outlet.sink.closed() => break,
             Some(ended) = tasks.join_next_with_id() => {
                 let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-                open.remove(&id);
+                connected.remove(&id);
                 continue;
             }
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((_, sender)) if !room(&open, sender, &shared) => count(&shared.counters.refused, 1),
+            Ok((_, sender)) if !room(&connected, &sender, &shared) => count(&shared.counters.refused, 1),
             Ok((stream, sender)) => {
                 count(&shared.counters.connections, 1);
-                let task = tasks.spawn(read(stream, Connection::new(sender, shared.clone(), outlet.clone())));
-                open.insert(task.id(), sender);
+                let opening = open(stream, sender.clone(), shared.clone());
+                let task = tasks.spawn(connection(opening, shared.clone(), outlet.clone()));
+                connected.insert(task.id(), sender);
             }
             Err(error) => {
                 tracing::warn!(source = shared.options.source.0, %error, "cannot take a connection");
@@ -79,10 +98,27 @@ pub(super) async fn run<C: Clock, L: Accept>(listener: L, shared: Shared<C>, mut
     while tasks.join_next().await.is_some() {}
 }
 
+/// Opens and reads one connection.
+async fn connection<C, S, F>(opening: F, shared: Shared<C>, mut outlet: Outlet)
+where
+    C: Clock,
+    S: AsyncRead + Unpin,
+    F: Future<Output = Option<(S, Sender)>>,
+{
+    let opened = tokio::select! {
+        biased;
+        () = stopped(&mut outlet.stop) => return,
+        opened = opening => opened,
+    };
+    if let Some((stream, sender)) = opened {
+        read(stream, Connection::new(sender, shared, outlet)).await;
+    }
+}
+
 /// Whether one more connection of this sender is allowed.
-fn room<C: Clock>(open: &HashMap<Id, Sender>, sender: Sender, shared: &Shared<C>) -> bool {
-    let mine = open.values().filter(|other| **other == sender).count();
-    shared.allowed(sender) && open.len() < shared.options.max_connections && mine < shared.options.max_per_sender
+fn room<C: Clock>(connected: &HashMap<Id, Sender>, sender: &Sender, shared: &Shared<C>) -> bool {
+    let mine = connected.values().filter(|other| *other == sender).count();
+    shared.allowed(sender) && connected.len() < shared.options.max_connections && mine < shared.options.max_per_sender
 }
 
 /// Reads one connection to its end.
@@ -102,10 +138,7 @@ async fn read<C: Clock>(mut stream: impl AsyncRead + Unpin, mut connection: Conn
             let flow = match read {
                 Ok(0) => connection.end().await,
                 // The stream broke: a line may be cut in the middle of an address. What is whole goes out.
-                Err(_) => {
-                    connection.send().await;
-                    Flow::Stop
-                }
+                Err(_) => connection.send_last().await,
                 Ok(len) => connection.take(&chunk[..len]).await,
             };
             if flow == Flow::Stop {
@@ -139,7 +172,8 @@ struct Connection<C> {
 
 impl<C: Clock> Connection<C> {
     fn new(sender: Sender, shared: Shared<C>, outlet: Outlet) -> Self {
-        Connection { decoder: Decoder::new(), batch: Batch::default(), ended: 0, sender, shared, outlet }
+        let decoder = Decoder::new(shared.options.framing);
+        Connection { decoder, batch: Batch::default(), ended: 0, sender, shared, outlet }
     }
 
     /// Begins a batch now: something was read.
@@ -149,7 +183,7 @@ impl<C: Clock> Connection<C> {
     }
 
     fn batch_now(&self) -> Batch {
-        Batch { senders: vec![self.sender], ..self.shared.batch() }
+        Batch { senders: vec![self.sender.clone()], ..self.shared.batch() }
     }
 
     /// Adds the frames of `bytes`, sending what is full.
@@ -158,6 +192,10 @@ impl<C: Clock> Connection<C> {
             let frames = self.batch.frames.len();
             bytes = &bytes[self.decoder.push(bytes, 0, &mut self.batch)..];
             self.ended += self.batch.frames.len() - frames;
+            if self.decoder.broken() {
+                self.tell_broken();
+                return self.send_last().await;
+            }
             if !frame::full(&self.batch) {
                 return Flow::On;
             }
@@ -171,6 +209,19 @@ impl<C: Clock> Connection<C> {
     /// Adds what the end of the stream finished, and sends.
     async fn end(&mut self) -> Flow {
         self.decoder.end(0, &mut self.batch);
+        self.send_last().await
+    }
+
+    fn tell_broken(&self) {
+        count(&self.shared.counters.broken, 1);
+        if let Some(times) = self.shared.broken.count() {
+            let (source, sender) = (self.shared.options.source.0, &self.sender);
+            tracing::warn!(source, %sender, times, "a frame has no octet count; is framing = \"octet-counted\" right?");
+        }
+    }
+
+    /// Sends what is whole, and ends.
+    async fn send_last(&mut self) -> Flow {
         self.send().await;
         Flow::Stop
     }
@@ -197,7 +248,6 @@ mod tests {
     use super::super::Options;
     use super::*;
     use crate::record::Timestamp;
-    use std::sync::Arc;
     use std::sync::atomic::Ordering;
     use std::time::Duration;
     use tokio::io::{AsyncWriteExt, DuplexStream};
@@ -210,7 +260,7 @@ mod tests {
         let (sink, batches) = mpsc::channel(100);
         let (stop, stopped) = watch::channel(false);
         let clock = || Timestamp::from_secs(0);
-        let shared = Shared { options: Arc::new(Options::default()), counters: Arc::default(), clock };
+        let shared = Shared::new(Options::default(), clock);
         let counters = shared.counters.clone();
         let outlet = Outlet { sink, stop: stopped, counters: counters.clone() };
         let task = tokio::spawn(async move {
