@@ -400,15 +400,18 @@ impl Journal {
             None => self.plain(at, len, entry)?,
             Some(compression) => self.compressed(at, len, compression, entry)?,
         };
-        self.known[slot] = Known { offset, ..known };
+        if let Some(known) = known {
+            self.known[slot] = Known { offset, ..known };
+        }
         Ok(())
     }
 
-    fn plain(&mut self, at: u64, len: u64, entry: &mut Entry) -> Result<Known, Error> {
+    /// Returns what is to be remembered of the field.
+    fn plain(&mut self, at: u64, len: u64, entry: &mut Entry) -> Result<Option<Known>, Error> {
         let head = self.bytes(at, len.min(Field::NAME_MAX as u64 + 1) as usize)?;
-        let Some((field, name)) = field(head) else { return Ok(Known::NONE) };
+        let Some((field, name)) = field(head) else { return Ok(Some(Known::NONE)) };
         if entry.has(field) {
-            return Ok(Known::NONE);
+            return Ok(None);
         }
         // One byte more than is kept says that it was cut.
         let value_len = (len - name as u64).min(LINE_MAX as u64 + 1) as usize;
@@ -417,14 +420,14 @@ impl Journal {
         Ok(Known::of(field, value))
     }
 
-    fn compressed(&mut self, at: u64, len: u64, how: Compression, entry: &mut Entry) -> Result<Known, Error> {
+    fn compressed(&mut self, at: u64, len: u64, how: Compression, entry: &mut Entry) -> Result<Option<Known>, Error> {
         if len > OBJECT_MAX {
             return Err(self.damaged(at, "this field is too great"));
         }
         let packed = self.bytes(at, len as usize)?;
         let text = unpack::beginning(packed, how, Field::NAME_MAX + 1 + LINE_MAX + 1);
         let text = text.map_err(|cause| Error::Unpack { path: self.path.clone(), offset: at, cause })?;
-        let Some((field, name)) = field(&text) else { return Ok(Known::NONE) };
+        let Some((field, name)) = field(&text) else { return Ok(Some(Known::NONE)) };
         entry.set(field, &text[name..]);
         Ok(Known::of(field, &text[name..]))
     }
@@ -460,14 +463,11 @@ impl Known {
     /// Nothing; no object is at offset 0.
     const NONE: Known = Known { offset: 0, field: None, len: 0, value: [0; KNOWN_VALUE_MAX] };
 
-    /// What is to be remembered of a value; of a message nothing, since it does not come again.
-    fn of(field: Field, value: &[u8]) -> Self {
-        let mut known = Known { field: Some(field), len: value.len() as u8, ..Known::NONE };
-        match known.value.get_mut(..value.len()) {
-            Some(room) if field != Field::Message => room.copy_from_slice(value),
-            _ => return Known { offset: 0, field: Some(field), ..Known::NONE },
-        }
-        known
+    /// A value, if it is short. A message seldom comes again.
+    fn of(field: Field, value: &[u8]) -> Option<Self> {
+        let mut known = Known { field: Some(field), len: u8::try_from(value.len()).ok()?, ..Known::NONE };
+        known.value.get_mut(..value.len())?.copy_from_slice(value);
+        (field != Field::Message).then_some(known)
     }
 
     fn give(&self, entry: &mut Entry) {

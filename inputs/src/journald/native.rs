@@ -16,7 +16,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -78,8 +78,6 @@ pub(super) struct Native {
 
 struct Tracked {
     path: PathBuf,
-    /// With the directory it is what the file is known by while it is open, whatever it is called.
-    inode: u64,
     volatile: bool,
     /// Rotated: nothing comes to it any more.
     archived: bool,
@@ -289,7 +287,7 @@ impl Native {
 
     /// Lists the directories, and opens what is new in them.
     fn list(&mut self) -> Result<(), Error> {
-        let mut found: HashMap<(PathBuf, u64), (PathBuf, bool)> = HashMap::new();
+        let mut names = HashMap::new();
         self.listed.clear();
         for root in &self.roots {
             let mut directories = vec![root.path.clone()];
@@ -298,8 +296,7 @@ impl Native {
                 self.listed.push((directory.clone(), modified(&directory)));
                 match list_one(&directory) {
                     Ok((files, below)) => {
-                        let key = |(inode, path)| ((directory.clone(), inode), (path, root.volatile));
-                        found.extend(files.into_iter().map(key));
+                        names.extend(files.into_iter().map(|path| (path, root.volatile)));
                         if directory == root.path {
                             directories.extend(below);
                         }
@@ -310,25 +307,16 @@ impl Native {
                 }
             }
         }
+        self.done.retain(|path| names.contains_key(path));
+        names.retain(|path, _| !self.done.contains(path));
+        // An archive keeps its name. Any other name may be another file at each look.
         for file in &mut self.files {
-            let directory = file.path.parent().unwrap_or(Path::new("/")).to_owned();
-            let name = found.remove(&(directory, file.inode));
-            file.gone = name.is_none();
-            if let Some((path, _)) = name {
-                file.archived = is_archive(&path);
-                file.journal.rename(&path);
-                file.path = path;
-            }
+            file.gone = !file.archived || names.remove(&file.path).is_none();
         }
-        let names: HashSet<_> = found.values().map(|(path, _)| path).collect();
-        self.done.retain(|path| names.contains(path));
         self.counts.unreadable = 0;
         let mut problem = None;
-        for ((_, inode), (path, volatile)) in found {
-            if self.done.contains(&path) {
-                continue;
-            }
-            match self.track(&path, inode, volatile) {
+        for (path, volatile) in names {
+            match self.track(path, volatile) {
                 Ok(()) => {}
                 Err(Error::Open(error)) if error.is_missing() => {}
                 Err(error @ Error::Unsupported { .. }) => problem = Some(error),
@@ -339,37 +327,40 @@ impl Native {
         problem.map_or(Ok(()), Err)
     }
 
-    fn track(&mut self, path: &Path, inode: u64, volatile: bool) -> Result<(), Error> {
-        let mut journal = Journal::open(path)?;
-        let archived = is_archive(path);
-        if self.files.iter().any(|file| file.journal.head.file_id == journal.head.file_id) {
-            return Ok(()); // a copy, or renamed since we listed
+    /// Takes a file in, or finds it among those that we have.
+    fn track(&mut self, path: PathBuf, volatile: bool) -> Result<(), Error> {
+        let mut journal = Journal::open(&path)?;
+        let archived = is_archive(&path);
+        let file_id = journal.head.file_id;
+        // The name says nothing: between listing and opening it may have become another's.
+        if let Some(file) = self.files.iter_mut().find(|file| file.journal.head.file_id == file_id) {
+            file.journal.rename(&path);
+            (file.gone, file.archived, file.path) = (false, archived, path);
+            return Ok(());
         }
         // With a cursor most archives are behind it; they are not kept open.
         let place = self.places.get(&journal.head.seqnum_id);
         let is_read = place.is_some_and(|place| journal.head.tail_seqnum <= place.seqnum);
         if archived && (is_read || journal.head.entries == 0) {
-            self.done.insert(path.to_owned());
+            self.done.insert(path);
             return Ok(());
         }
         if self.files.len() >= FILES_MAX {
             let cause = io::Error::other("there are too many journals that were not read yet");
-            return Err(Error::Read { path: path.to_owned(), cause });
+            return Err(Error::Read { path, cause });
         }
+        // Taken in again: it was away, or another follower had read of it.
+        let next = match place {
+            Some(place) if place.seqnum >= journal.head.head_seqnum => {
+                journal.first(|other| other.seqnum > place.seqnum).unwrap_or(0)
+            }
+            _ => 0,
+        };
         if archived {
             journal.close();
         }
-        self.files.push(Tracked {
-            path: path.to_owned(),
-            inode,
-            volatile,
-            archived,
-            is_final: false,
-            gone: false,
-            journal,
-            next: 0,
-            found: None,
-        });
+        let (is_final, gone, found) = (false, false, None);
+        self.files.push(Tracked { path, volatile, archived, is_final, gone, journal, next, found });
         Ok(())
     }
 
@@ -540,17 +531,15 @@ fn is_archive(path: &Path) -> bool {
     })
 }
 
-type Listed = (Vec<(u64, PathBuf)>, Vec<PathBuf>);
-
 /// The journals in a directory, and the directories in it that are called as machines are.
-fn list_one(directory: &Path) -> io::Result<Listed> {
+fn list_one(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let (mut files, mut below) = (Vec::new(), Vec::new());
     for item in fs::read_dir(directory)? {
         let item = item?;
         let name = item.file_name();
         let name = name.as_encoded_bytes();
         if name.ends_with(b".journal") || name.ends_with(b".journal~") {
-            files.push((item.ino(), item.path()));
+            files.push(item.path());
         } else if name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit) {
             below.push(item.path());
         }

@@ -1,6 +1,8 @@
 //! What the tests of the journal share: records as rows, the oracle, and a way to skip.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod journald;
+
 use std::fmt;
 use std::path::Path;
 
