@@ -3,9 +3,9 @@
 mod kit;
 
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use inputs::cursor::{Cursor, JournalCursor};
@@ -66,7 +66,11 @@ fn numbers(rows: &[Row], identifier: &str) -> Vec<u32> {
 fn assert_each_once(rows: &[Row], identifier: &str, count: u32) {
     let numbers = numbers(rows, identifier);
     let wrong = numbers.iter().zip(0..).find(|(number, want)| **number != *want);
-    assert!(wrong.is_none() && numbers.len() == count as usize, "{identifier}: {} of {count}, at {wrong:?}", numbers.len());
+    assert!(
+        wrong.is_none() && numbers.len() == count as usize,
+        "{identifier}: {} of {count}, at {wrong:?}",
+        numbers.len()
+    );
 }
 
 /// Starts a follower on a thread once it stands at the journal's end.
@@ -128,7 +132,8 @@ fn bursts_rotation_and_vacuum() {
         assert_each_once(rows, "tbseq", 20_000);
     }
     // journalctl 252 itself loses entries of users' journals at rotation, though never of the system's.
-    let of_system = |rows: Vec<Row>| -> Vec<Row> { rows.into_iter().filter(|row| row.identifier != b"tbuser").collect() };
+    let of_system =
+        |rows: Vec<Row>| -> Vec<Row> { rows.into_iter().filter(|row| row.identifier != b"tbuser").collect() };
     kit::assert_same("journalctl against native", &of_system(child), &of_system(native));
     let damage = Counts { truncated: 0, ..counts };
     assert_eq!(damage, Counts::default());
@@ -305,6 +310,37 @@ fn the_volatile_journal_is_flushed() {
     let mut resumed = follower(Reader::Native, Start::Cursor(at));
     let rest = gather(&mut resumed, |row| row.message == b"999");
     assert_eq!(numbers(&rest, "tbseq"), (500..1000).collect::<Vec<_>>());
+}
+
+/// What was vacuumed while nobody read it is counted, as far as the numbers tell.
+#[test]
+fn a_gap_is_counted() {
+    if !in_box("a_gap_is_counted") {
+        return;
+    }
+    let _journald = Journald::start();
+    journalctl(&["--flush"]);
+    let sender = Sender::new();
+    sender.send("tbseq", "begin");
+    let mut first = follower(Reader::Native, Start::Beginning);
+    gather(&mut first, |row| row.message == b"begin");
+    let mut batch = Batch::default();
+    first.poll(now(), &mut batch).unwrap();
+    let at = cursor(&batch).unwrap();
+    for number in 0..6000 {
+        sender.send("tbseq", &number.to_string());
+    }
+    journalctl(&["--sync"]);
+    journalctl(&["--rotate", "--vacuum-files=1"]);
+    sender.send("tbend", "end");
+    let mut resumed = follower(Reader::Native, Start::Cursor(at));
+    let rest = gather(&mut resumed, is_end);
+    let numbers = numbers(&rest, "tbseq");
+    let lost = 6000 - numbers.len() as u64;
+    assert!(lost > 0 && numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{} are left", numbers.len());
+    // journald itself says something of each rotation.
+    let gaps = resumed.counts().gaps;
+    assert!((lost..lost + 50).contains(&gaps), "{lost} lost, {gaps} counted");
 }
 
 /// A record by `logger` is in a batch soon, and is never root's who is not root.

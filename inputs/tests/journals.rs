@@ -3,7 +3,7 @@
 mod kit;
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,7 +12,7 @@ use inputs::file::lines::LineReader;
 use inputs::journald::Error;
 use inputs::journald::stored::{self, Kind, Reader, Stored};
 use inputs::record::{Batch, Timestamp};
-use kit::{Row, rows};
+use kit::{Row, journal, rows};
 
 /// The corpus: two made of the same text by systemd 257, eight by 252, a real sshd's, and a sealed one.
 const JOURNALS: [(&str, usize); 12] = [
@@ -29,14 +29,6 @@ const JOURNALS: [(&str, usize); 12] = [
     ("real-sshd-9.2", 81),
     ("sealed", 5),
 ];
-
-/// A journal of the corpus, unpacked.
-fn journal(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/journals/{name}.journal.gz"));
-    let mut bytes = Vec::new();
-    archive::open(&path).unwrap().read_to_end(&mut bytes).unwrap();
-    bytes
-}
 
 fn unpacked(directory: &Path, name: &str) -> PathBuf {
     let path = directory.join(format!("{name}.journal"));
@@ -67,7 +59,8 @@ fn read_all(reader: Reader) -> Vec<Row> {
 }
 
 fn journalctl(path: &Path, format: &str) -> Vec<u8> {
-    let output = Command::new("journalctl").args(["--all", "--no-pager", "-q", "-o", format, "--file"]).arg(path).output();
+    let output =
+        Command::new("journalctl").args(["--all", "--no-pager", "-q", "-o", format, "--file"]).arg(path).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout

@@ -127,7 +127,15 @@ pub fn from_reader(reader: impl Read + Send + 'static, name: &Path, reference: T
             Decoder::Xz(XzDecoder::new_stream(source, stream.map_err(io::Error::from).map_err(fail(format))?))
         }
     };
-    Ok(Archive { path: name.to_owned(), format, decoder, modified: reference, size: None, ahead: io::Cursor::default(), problem: None })
+    Ok(Archive {
+        path: name.to_owned(),
+        format,
+        decoder,
+        modified: reference,
+        size: None,
+        ahead: io::Cursor::default(),
+        problem: None,
+    })
 }
 
 impl Archive {

@@ -151,6 +151,8 @@ pub(super) struct Journal {
     /// `None` while it is not needed; opened again by name.
     file: Option<File>,
     pub(super) head: Head,
+    /// How long the file is, asked after the header was read.
+    len: u64,
     arrays: Vec<Array>,
     window: Window,
     known: Vec<Known>,
@@ -170,11 +172,12 @@ struct Array {
 impl Journal {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let (file, _) = crate::file::open_regular(path)?;
-        let head = read_head(&file, path)?;
+        let (head, len) = read_head(&file, path)?;
         Ok(Journal {
             path: path.to_owned(),
             file: Some(file),
             head,
+            len,
             arrays: Vec::new(),
             window: Window::default(),
             known: Vec::new(),
@@ -186,7 +189,8 @@ impl Journal {
     pub(super) fn refresh(&mut self) -> Result<(), Error> {
         self.reopen()?;
         let Some(file) = &self.file else { return Ok(()) };
-        let head = read_head(file, &self.path)?;
+        let (head, len) = read_head(file, &self.path)?;
+        self.len = len;
         if head != self.head {
             self.head = head;
             self.window.forget();
@@ -214,6 +218,10 @@ impl Journal {
     pub(super) fn close(&mut self) {
         self.rest();
         self.file = None;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.file.is_none()
     }
 
     /// Says what it is called now.
@@ -317,7 +325,9 @@ impl Journal {
         let Some(file) = &self.file else { return Ok(&[]) };
         // Not by `damaged`: the window is borrowed.
         self.window.bytes(file, offset, len).map_err(|cause| match cause.kind() {
-            io::ErrorKind::UnexpectedEof => Error::Damaged { path: self.path.clone(), offset, what: "the file ends here" },
+            io::ErrorKind::UnexpectedEof => {
+                Error::Damaged { path: self.path.clone(), offset, what: "the file ends here" }
+            }
             _ => Error::Read { path: self.path.clone(), cause },
         })
     }
@@ -374,7 +384,9 @@ impl Journal {
                 return Err(self.damaged(offset, "the list of entries goes back"));
             }
             let (_, size) = self.object(offset, OBJECT_ENTRY_ARRAY, 24)?;
-            let capacity = (size - 24) / if self.is_compact() { 4 } else { 8 };
+            // No more than the file has room for, whatever the list claims.
+            let room = size.min(self.len.saturating_sub(offset)).saturating_sub(24);
+            let capacity = room / if self.is_compact() { 4 } else { 8 };
             if capacity == 0 || first.checked_add(capacity).is_none() {
                 return Err(self.damaged(offset, "this list of entries has no room"));
             }
@@ -439,7 +451,8 @@ fn field(payload: &[u8]) -> Option<(Field, usize)> {
     Some((Field::of(&payload[..end])?, end + 1))
 }
 
-fn read_head(file: &File, path: &Path) -> Result<Head, Error> {
+/// The header, and how long the file is.
+fn read_head(file: &File, path: &Path) -> Result<(Head, u64), Error> {
     let mut bytes = [0; HEADER_LEN];
     file.read_exact_at(&mut bytes, 0).map_err(|cause| match cause.kind() {
         io::ErrorKind::UnexpectedEof => {
@@ -447,7 +460,9 @@ fn read_head(file: &File, path: &Path) -> Result<Head, Error> {
         }
         _ => Error::Read { path: path.to_owned(), cause },
     })?;
-    Head::parse(&bytes, path)
+    let head = Head::parse(&bytes, path)?;
+    let metadata = file.metadata().map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
+    Ok((head, metadata.len()))
 }
 
 /// What stands at an offset: a field of no interest, or one with its value.

@@ -219,10 +219,7 @@ mod tests {
                 (b"_PID", b"4242"),
                 (b"_TRANSPORT", b"stdout"),
             ],
-            &format!(
-                "{time} Uid(0) host=web1 id=sshd pid=Some(4242) stdout=true cut=false {}",
-                "a\\nb\\xff\\x00\\n"
-            ),
+            &format!("{time} Uid(0) host=web1 id=sshd pid=Some(4242) stdout=true cut=false {}", "a\\nb\\xff\\x00\\n"),
         );
         check(
             &[(b"_TRANSPORT", b"syslog"), (b"_UID", b"65534"), (b"MESSAGE", b"one"), (b"MESSAGE", b"two")],

@@ -189,3 +189,110 @@ impl Export {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Batch;
+
+    /// The entries of a text that comes in pieces of `size` bytes, and how it ended.
+    fn read(text: &[u8], size: usize) -> (String, Result<bool, Broken>) {
+        let mut export = Export::new();
+        let mut out = String::new();
+        let mut show = |export: &Export| {
+            let mut batch = Batch::default();
+            export.entry.push(&mut batch);
+            let record = crate::journald::entry::record(&batch, batch.frames[0]);
+            let (id, message) = (record.identifier.escape_ascii(), record.message.escape_ascii());
+            let cursor = if export.place.is_some() { " +" } else { "" };
+            out += &format!("{}{cursor} {id}: {message}|", export.entry.realtime);
+        };
+        for mut piece in text.chunks(size) {
+            loop {
+                match export.advance(&mut piece) {
+                    Ok(true) => show(&export),
+                    Ok(false) => break,
+                    Err(broken) => return (out, Err(broken)),
+                }
+            }
+        }
+        let end = export.end();
+        if end == Ok(true) {
+            show(&export);
+        }
+        (out, end)
+    }
+
+    fn check(text: &[u8], want: &str, end: Result<bool, Broken>) {
+        for size in [1, 2, 3, 7, text.len().max(1)] {
+            assert_eq!(read(text, size), (want.to_owned(), end), "{} by {size}", text.escape_ascii());
+        }
+    }
+
+    const CURSOR: &str =
+        "__CURSOR=s=00000000000000000000000000000001;i=1;b=00000000000000000000000000000002;m=1;t=1;x=1\n";
+
+    #[test]
+    fn reads_entries() {
+        check(b"", "", Ok(false));
+        check(b"\n\n", "", Ok(false));
+        check(b"__REALTIME_TIMESTAMP=7\nMESSAGE=a b=c\n\n", "7 : a b=c|", Ok(false));
+        check(b"MESSAGE=a\n\n\nMESSAGE=b\n\n", "0 : a|0 : b|", Ok(false));
+        check(b"SYSLOG_IDENTIFIER=sshd\nMESSAGE=a\n\nMESSAGE=b\n\n", "0 sshd: a|0 : b|", Ok(false));
+        check(format!("{CURSOR}MESSAGE=a\n\nMESSAGE=b\n\n").as_bytes(), "0 + : a|0 : b|", Ok(false));
+        // The last one needs no empty line, and no newline.
+        check(b"MESSAGE=a\n", "0 : a|", Ok(true));
+        check(b"MESSAGE=a", "0 : a|", Ok(true));
+        check(b"MESSAGE=a\nMESSAGE=b\n\n", "0 : a|", Ok(false));
+        check(b"__CURSOR=x\n__REALTIME_TIMESTAMP=-1\n_UID=0\n\n", "0 : |", Ok(false));
+    }
+
+    #[test]
+    fn reads_binary_fields() {
+        check(b"MESSAGE\n\x05\0\0\0\0\0\0\0a\nb\xff\0\nSYSLOG_IDENTIFIER=x\n\n", "0 x: a\\nb\\xff\\x00|", Ok(false));
+        check(b"MESSAGE\n\0\0\0\0\0\0\0\0\n\n", "0 : |", Ok(false));
+        check(b"OTHER\n\x03\0\0\0\0\0\0\0\n\n\n\nMESSAGE=a\n\n", "0 : a|", Ok(false));
+        // In a binary field nothing is a field.
+        check(b"OTHER\n\x0a\0\0\0\0\0\0\0\nMESSAGE=x\nMESSAGE=a\n\n", "0 : a|", Ok(false));
+    }
+
+    #[test]
+    fn refuses_what_is_out_of_step() {
+        check(b"MESSAGE\n\x01\0\0\0\0\0\0\0ab\n", "", Err(Broken::End));
+        check(b"MESSAGE\n\x05\0\0\0\0\0\0\0ab", "", Err(Broken::End));
+        check(b"MESSAGE\n\x05\0", "", Err(Broken::End));
+        check(b"MESSAGE", "", Err(Broken::End));
+        check(b"MESSAGE\n\0\0\0\0\0\0\0\x80", "", Err(Broken::Length));
+        check(b"=a\n", "", Err(Broken::Name));
+        check(b"MESSAGE=a\n\n=a\n", "0 : a|", Err(Broken::Name));
+    }
+
+    #[test]
+    fn keeps_little() {
+        let long = [b"MESSAGE=".as_slice(), &vec![b'x'; 5 << 20], b"\n\n"].concat();
+        let mut export = Export::new();
+        for mut piece in long.chunks(1 << 16) {
+            while export.advance(&mut piece).unwrap() {}
+        }
+        assert!(export.kept.capacity() <= 4 * KEPT_MAX);
+        let mut batch = Batch::default();
+        assert!(export.entry.push(&mut batch) && batch.frames[0].truncated);
+    }
+
+    #[test]
+    fn rubbish_ends() {
+        let mut state = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+        println!("seed {state}");
+        let words: [&[u8]; 9] =
+            [b"MESSAGE", b"=", b"\n", b"\x02\0\0\0\0\0\0\0", b"\0", b"\xff", b"_UID", b"0", CURSOR.as_bytes()];
+        for _ in 0..3000 {
+            let mut text = Vec::new();
+            for _ in 0..40 {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                text.extend_from_slice(words[(state >> 33) as usize % words.len()]);
+            }
+            let whole = read(&text, text.len());
+            assert_eq!(read(&text, 1 + (state >> 40) as usize % 16), whole, "{}", text.escape_ascii());
+        }
+    }
+}

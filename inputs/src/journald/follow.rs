@@ -182,7 +182,8 @@ impl Follower {
 
 /// Whether this machine has a journal that may be there to follow: a journald that runs, or files of one.
 pub fn is_here() -> bool {
-    local().is_ok_and(|roots| roots.iter().any(|root| root.path.is_dir())) || Path::new("/run/systemd/journal/socket").exists()
+    local().is_ok_and(|roots| roots.iter().any(|root| root.path.is_dir()))
+        || Path::new("/run/systemd/journal/socket").exists()
 }
 
 /// Where journald keeps this machine's journal.

@@ -260,3 +260,127 @@ impl Drop for Running {
 fn said(bytes: &[u8]) -> String {
     bytes[..bytes.len().min(SAID_MAX)].trim_ascii().escape_ascii().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn entry(number: u32, message: &str) -> String {
+        let id = "00000000000000000000000000000001";
+        let realtime = 1_000_000 + number;
+        format!(
+            "__CURSOR=s={id};i={number:x};b={id};m=1;t={realtime:x};x=1\n__REALTIME_TIMESTAMP={realtime}\nMESSAGE={message}\n\n"
+        )
+    }
+
+    /// A program in place of `journalctl`, which first writes down how it was called.
+    fn program(directory: &Path, script: &str) -> PathBuf {
+        fs::write(directory.join("script"), script).unwrap();
+        let path = directory.join("program");
+        let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kit/fake-journalctl");
+        std::os::unix::fs::symlink(fake, &path).unwrap();
+        path
+    }
+
+    /// Polls until the child ends, and says what it gave and why it ended.
+    fn until_end(child: &mut Journalctl, now: Timestamp) -> (Vec<String>, String) {
+        let (mut batch, mut all) = (Batch::default(), Vec::new());
+        let bell = Bell::new().unwrap();
+        for _ in 0..1000 {
+            batch.clear();
+            let result = child.poll(now, &mut batch);
+            let message = |&frame| crate::journald::entry::record(&batch, frame).message.escape_ascii().to_string();
+            all.extend(batch.frames.iter().map(message));
+            match result {
+                Ok(Progress::More) => {}
+                Ok(_) => child.wait(&bell, Duration::from_secs(10)),
+                Err(error) => return (all, error.to_string()),
+            }
+        }
+        panic!("it does not end: {all:?}");
+    }
+
+    #[test]
+    fn starts_again_behind_the_last_entry() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("out"), entry(1, "one") + &entry(2, "two")).unwrap();
+        let script = format!("cat {}; echo no\u{1} more >&2; exit 3", directory.path().join("out").display());
+        let mut child = Journalctl::new(Some("/x y".into()), Start::Beginning);
+        child.program(program(directory.path(), &script));
+        let now = Timestamp::from_secs(1000);
+        let (all, error) = until_end(&mut child, now);
+        assert_eq!((all, error.as_str()), (vec!["one".into(), "two".into()], r"journalctl: it ended: no\x01 more"));
+        // Not at once.
+        let mut batch = Batch::default();
+        assert_eq!(child.poll(now, &mut batch).unwrap(), Progress::Idle);
+        assert!(matches!(&batch.cursor, Some(Cursor::Journal(cursor)) if cursor.last.seqnum == 2));
+        assert_eq!(child.counts().children, 1);
+        // Then with its cursor, whose own entry is dropped.
+        fs::write(directory.path().join("out"), entry(2, "two") + &entry(3, "three")).unwrap();
+        let (all, _) = until_end(&mut child, now.after(PAUSE_MAX));
+        assert_eq!(all, ["three"]);
+        // And if that entry is gone, nothing is dropped.
+        fs::write(directory.path().join("out"), entry(5, "five")).unwrap();
+        let (all, _) = until_end(&mut child, now.after(2 * PAUSE_MAX));
+        assert_eq!(all, ["five"]);
+        let calls = fs::read_to_string(directory.path().join("calls")).unwrap();
+        let calls: Vec<&str> = calls.lines().collect();
+        let common = format!("--quiet --no-pager --output=export --directory /x y --follow --no-tail {FIELDS}");
+        assert_eq!(calls[0], common);
+        let id = "00000000000000000000000000000001";
+        assert_eq!(calls[1], format!("{common} --cursor=s={id};i=2;b={id};m=1;t=f4242;x=1"));
+        assert_eq!(calls.len(), 3);
+    }
+
+    #[test]
+    fn begins_where_it_is_told() {
+        let check = |start: Start, script: &str, want: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            let mut child = Journalctl::new(None, start);
+            child.program(program(directory.path(), script));
+            until_end(&mut child, Timestamp::from_secs(1000));
+            let calls = fs::read_to_string(directory.path().join("calls")).unwrap();
+            let last = calls.lines().next_back().unwrap();
+            assert_eq!(last, format!("--quiet --no-pager --output=export --follow --no-tail {FIELDS}{want}"));
+        };
+        check(Start::Beginning, "", "");
+        check(Start::Back(Duration::from_secs(600)), "", " --since=@400");
+        check(Start::Back(Duration::from_secs(6000)), "", " --since=@0");
+        check(Start::Now, "exit 1", ""); // there is no entry: from the beginning of what will be
+        let id = "00000000000000000000000000000001";
+        let script = format!("printf '%s\\n\\n' '__CURSOR=s={id};i=9;b={id};m=1;t=1;x=1'");
+        check(Start::Now, &script, &format!(" --cursor=s={id};i=9;b={id};m=1;t=1;x=1"));
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let check = |start: Start, script: &str, want: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            let mut child = Journalctl::new(None, start);
+            child.program(program(directory.path(), script));
+            let (_, error) = until_end(&mut child, Timestamp::from_secs(1000));
+            assert_eq!(error, want);
+        };
+        check(Start::Beginning, "echo MESSAGE=x; echo", "journalctl: it prints an entry without a cursor");
+        check(Start::Beginning, "echo =x; echo", "journalctl: cannot read what it prints: a field has no name");
+        check(Start::Now, "echo you may not >&2; exit 1", "journalctl: you may not");
+        let mut child = Journalctl::new(None, Start::Beginning);
+        child.program("/nonexistent/journalctl".into());
+        let error = child.poll(Timestamp(0), &mut Batch::default()).unwrap_err().to_string();
+        assert_eq!(error, "journalctl: cannot start it: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn the_child_goes_with_us() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = Journalctl::new(None, Start::Beginning);
+        child.program(program(directory.path(), "exec sleep 1000"));
+        child.poll(Timestamp(0), &mut Batch::default()).unwrap();
+        let pid = child.child.as_ref().unwrap().child.id();
+        drop(child);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+}

@@ -48,3 +48,40 @@ fn take(field: Field, value: &Value, entry: &mut Entry) {
 fn nested(value: &Value) -> bool {
     value.as_array().is_some_and(|items| items.iter().any(Value::is_array))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Batch;
+
+    fn check(text: &str, want: Option<&str>) {
+        let mut entry = Entry::default();
+        let got = line(text.as_bytes(), &mut entry).ok().map(|place| {
+            let mut batch = Batch::default();
+            entry.push(&mut batch);
+            let record = crate::journald::entry::record(&batch, batch.frames[0]);
+            let cursor = if place.is_some() { " +" } else { "" };
+            format!("{}{cursor} {:?} {}", entry.realtime, record.sender, record.message.escape_ascii())
+        });
+        assert_eq!(got.as_deref(), want, "{text}");
+    }
+
+    #[test]
+    fn reads_a_line() {
+        let time = r#""__REALTIME_TIMESTAMP":"7""#;
+        check(&format!(r#"{{{time},"MESSAGE":"a\u00e4","_UID":"0"}}"#), Some(r"7 Uid(0) a\xc3\xa4"));
+        check(&format!(r#"{{"MESSAGE":[97,10,255,0],{time}}}"#), Some(r"7 Unknown a\n\xff\x00"));
+        check(&format!(r#"{{"MESSAGE":null,{time}}}"#), Some("7 Unknown "));
+        check(&format!(r#"{{"MESSAGE":["one","two"],"_UID":["65534","0"],{time}}}"#), Some("7 Uid(65534) one"));
+        check(&format!(r#"{{"MESSAGE":[[97],"two"],{time}}}"#), Some("7 Unknown a"));
+        check(&format!(r#"{{"MESSAGE":[256],{time}}}"#), Some("7 Unknown "));
+        check(&format!(r#"{{"MESSAGE":[[[97]]],{time}}}"#), Some("7 Unknown "));
+        check(&format!(r#"{{"MESSAGE":{{"a":1}},{time}}}"#), Some("7 Unknown "));
+        let cursor = "s=00000000000000000000000000000001;i=1;b=00000000000000000000000000000002;m=1;t=1;x=1";
+        check(&format!(r#"{{{time},"__CURSOR":"{cursor}"}}"#), Some("7 + Unknown "));
+        for text in ["", "{}", "[]", "null", "{\"__REALTIME_TIMESTAMP\":7}", "{\"__REALTIME_TIMESTAMP\":\"x\"}", "{"] {
+            check(text, None);
+        }
+        check(&format!("{}{}", "[".repeat(1000), "]".repeat(1000)), None);
+    }
+}

@@ -119,7 +119,10 @@ impl Native {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        Counts { damaged: self.counts.damaged + self.files.iter().map(|file| file.journal.skipped).sum::<u64>(), ..self.counts }
+        Counts {
+            damaged: self.counts.damaged + self.files.iter().map(|file| file.journal.skipped).sum::<u64>(),
+            ..self.counts
+        }
     }
 
     /// Where it is; `None` before the first entry ever.
@@ -264,7 +267,11 @@ impl Native {
     fn refresh(&mut self) {
         for file in self.files.iter_mut().filter(|file| !file.is_final) {
             // What is wrong is said where its entries are read.
+            let was_closed = file.journal.is_closed();
             let _ = file.journal.refresh();
+            if was_closed {
+                file.journal.close();
+            }
             file.is_final = file.archived;
         }
     }

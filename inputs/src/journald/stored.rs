@@ -20,6 +20,9 @@ use crate::record::Batch;
 /// How many bytes of a file's content are looked at, at most, to tell what it is.
 pub const HEAD_MAX: usize = 16 << 10;
 
+/// After so many damaged entries in a row the rest of a file is given up.
+const DAMAGED_MAX: u64 = 10_000;
+
 /// What holds the entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -82,7 +85,12 @@ pub struct Reader {
 }
 
 enum Source {
-    File { journal: Box<Journal>, next: u64 },
+    /// `passed`: damaged entries since the last good one.
+    File {
+        journal: Box<Journal>,
+        next: u64,
+        passed: u64,
+    },
     Stream(Box<Stream>),
     Text(Box<Text>),
 }
@@ -91,7 +99,7 @@ impl Reader {
     /// Reads a journal file by the number of its entries.
     pub fn file(path: &Path) -> Result<Self, Error> {
         let journal = Box::new(Journal::open(path)?);
-        Ok(Reader::new(Source::File { journal, next: 0 }))
+        Ok(Reader::new(Source::File { journal, next: 0, passed: 0 }))
     }
 
     /// Reads what cannot seek. `name` is for errors.
@@ -131,30 +139,28 @@ impl Reader {
         match &mut self.source {
             Source::Stream(stream) => stream.next(&mut self.entry),
             Source::Text(text) => text.next(&mut self.entry, &mut self.counts),
-            Source::File { journal, next } => {
+            Source::File { journal, next, passed } => {
                 while *next < journal.head.entries {
+                    let index = *next;
                     *next += 1;
-                    match journal.find(*next - 1) {
-                        Ok(Some(found)) => {
-                            let skipped = journal.skipped;
-                            let read = journal.read(&found, &mut self.entry);
-                            self.counts.damaged += journal.skipped - skipped;
-                            match read {
-                                Ok(()) => return Ok(true),
-                                Err(Error::Damaged { .. }) => self.counts.damaged += 1,
-                                Err(error) => return Err(error),
-                            }
+                    let problem = match read_one(journal, index, &mut self.entry, &mut self.counts) {
+                        Ok(true) => {
+                            *passed = 0;
+                            return Ok(true);
                         }
-                        Err(error @ Error::Damaged { .. }) => {
-                            self.counts.damaged += 1;
-                            if journal.is_lost(*next - 1) {
-                                return Err(error);
-                            }
-                        }
-                        // Linked by count but not by place: journald was killed, or writes just now.
-                        Ok(None) if journal.is_lost(*next - 1) => return Ok(false),
-                        Ok(None) => self.counts.damaged += 1,
+                        // Counted and not linked: journald was killed, or writes it just now.
+                        Ok(false) if journal.is_lost(index) => return Ok(false),
+                        Ok(false) => None,
+                        Err(error @ Error::Damaged { .. }) => Some(error),
                         Err(error) => return Err(error),
+                    };
+                    self.counts.damaged += 1;
+                    *passed += 1;
+                    if let Some(error) = problem.filter(|_| *passed > DAMAGED_MAX || journal.is_lost(index)) {
+                        return Err(error);
+                    }
+                    if *passed > DAMAGED_MAX {
+                        return Ok(false);
                     }
                 }
                 Ok(false)
@@ -170,10 +176,19 @@ impl Reader {
     /// How many entries of how many were read, where that is known: of journal files. For progress.
     pub fn progress(&self) -> Option<(u64, u64)> {
         match &self.source {
-            Source::File { journal, next } => Some((*next, journal.head.entries)),
+            Source::File { journal, next, .. } => Some((*next, journal.head.entries)),
             _ => None,
         }
     }
+}
+
+/// Reads an entry by its number; `false` if there is none.
+fn read_one(journal: &mut Journal, index: u64, entry: &mut Entry, counts: &mut Counts) -> Result<bool, Error> {
+    let Some(found) = journal.find(index)? else { return Ok(false) };
+    let skipped = journal.skipped;
+    let read = journal.read(&found, entry);
+    counts.damaged += journal.skipped - skipped;
+    read.map(|()| true)
 }
 
 /// Entries as text: the export format, or JSON lines.
@@ -232,7 +247,8 @@ impl Text {
         let found = if self.ended { self.export.end() } else { self.export.advance(&mut input) };
         self.begin = self.end - input.len();
         let offset = self.offset + self.begin as u64;
-        let found = found.map_err(|broken| Error::Text { path: self.name.clone(), offset, broken: broken.to_string() })?;
+        let found =
+            found.map_err(|broken| Error::Text { path: self.name.clone(), offset, broken: broken.to_string() })?;
         if found {
             std::mem::swap(entry, &mut self.export.entry);
         }

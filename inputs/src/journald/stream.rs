@@ -190,7 +190,7 @@ impl Guard {
             self.bytes.clear();
             return Ok(false); // room that was not used yet
         }
-        if size < 16 || size > 1 << 60 {
+        if !(16..=1 << 60).contains(&size) {
             return Err(self.damaged("this object's size is impossible"));
         }
         let padded = size.next_multiple_of(8);
@@ -243,7 +243,9 @@ impl Guard {
         };
         self.memory += cost;
         if self.memory > MEMORY_MAX {
-            return Err(self.damaged("a journal of this size cannot be read as a stream; unpack it to a file and name that"));
+            return Err(
+                self.damaged("a journal of this size cannot be read as a stream; unpack it to a file and name that")
+            );
         }
         Ok(())
     }
