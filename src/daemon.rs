@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use inputs::cursor::Cursor;
-use inputs::file::follow::{Follower, Progress, Start};
 use inputs::record::{Batch, Sender, SourceId, Timestamp};
 use inputs::syslog::listen;
 use inputs::syslog::losses::losses;
@@ -20,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::clock;
-use crate::config::{self, Config, FirstRead, Input};
+use crate::config::{self, Config, Input};
 use crate::control::{self, Ask, Line};
 use crate::decide::state::Claim;
 use crate::deny::Diff;
@@ -28,7 +27,8 @@ use crate::deny::reconciler::{Command as DenyCommand, Feed, SnapshotRequest, Sta
 use crate::desk::{self, Desk, Request};
 use crate::enforce;
 use crate::fold::{Counts, Source, fold};
-use crate::store::{EVIDENCE_BYTES, Evidence, Store};
+use crate::follow::{Tail, Worker};
+use crate::store::{EVIDENCE_BYTES, Evidence, Store, StoreError};
 
 /// Batches that wait for the engine; a full inbox makes inputs wait.
 const INBOX_MAX: usize = 16;
@@ -44,8 +44,6 @@ const PENDING_MAX: usize = 20_000;
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long the inputs may take to end.
 const INPUTS_END: Duration = Duration::from_secs(5);
-/// How long a follower sleeps when nothing wakes it.
-const FOLLOW_TIMEOUT: Duration = Duration::from_millis(250);
 /// The wall clock is a step off if it moved so much more or less than time did.
 const STEP: Duration = Duration::from_secs(60);
 /// After a step nothing expires until the clock has been steady for so long.
@@ -66,7 +64,7 @@ pub struct Options {
 pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let mut inherited = listen::Inherited::of_process();
     let inputs = if config.inputs.is_empty() { vec![found_input()?] } else { config.inputs.clone() };
-    let mut store = Store::open(&config.state_dir)?;
+    let mut store = open_store(&config.state_dir)?;
     if let Some(aside) = &store.set_aside {
         tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
     }
@@ -167,13 +165,27 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The log that a machine without configuration has.
+/// Opens the store. A verb on the command line may have it for a moment, so one try is not enough.
+fn open_store(dir: &std::path::Path) -> Result<Store, StoreError> {
+    for _ in 0..10 {
+        match Store::open(dir) {
+            Err(StoreError::Locked { .. }) => std::thread::sleep(Duration::from_millis(100)),
+            opened => return opened,
+        }
+    }
+    Store::open(dir)
+}
+
+/// The log that a machine without configuration has: the journal, which tells who wrote what, else a file.
 pub fn found_input() -> anyhow::Result<Input> {
+    if inputs::journald::follow::is_here() {
+        return Ok(Input::journald());
+    }
     const KNOWN: &[&str] = &["/var/log/auth.log", "/var/log/secure", "/var/log/authlog", "/var/log/messages"];
     let path = KNOWN.iter().map(PathBuf::from).find(|path| path.is_file()).with_context(|| {
         format!(
-            "no log of sshd was found (looked for {}). If this machine has only the journal, install rsyslog, or name \
-             a file or a syslog listener in an [[input]] of the configuration: see packaging/denyd.toml",
+            "no log of sshd was found (looked for the journal, {}). Name a file or a syslog listener in an [[input]] of the \
+             configuration: see packaging/denyd.toml",
             KNOWN.join(", ")
         )
     })?;
@@ -221,26 +233,6 @@ async fn reload_on_hangup(certificates: Vec<(String, listen::Certificates)>) {
     }
 }
 
-/// A thread that follows a file.
-struct Worker {
-    stopping: Arc<AtomicBool>,
-    waker: inputs::file::follow::Waker,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Worker {
-    fn tell_to_stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-
-    fn wait(self) {
-        if self.thread.join().is_err() {
-            tracing::error!("the thread that follows a file had ended");
-        }
-    }
-}
-
 struct Started {
     thread: Option<Worker>,
     counters: Option<Arc<listen::Counters>>,
@@ -258,19 +250,12 @@ fn start_input(
 ) -> anyhow::Result<Started> {
     match &input.source {
         config::Source::File(file) => {
-            let start = match (cursor, file.first_read) {
-                (Some(Cursor::File(cursor)), _) => Start::Cursor(cursor),
-                (None, FirstRead::Now) => Start::End,
-                (None, FirstRead::Beginning) => Start::Beginning,
-            };
-            let follower = Follower::new(file.path.clone(), id, start)?;
-            let stopping = Arc::new(AtomicBool::new(false));
-            let waker = follower.waker();
-            let thread = std::thread::Builder::new().name(format!("follow-{}", id.0)).spawn({
-                let (name, stopping) = (input.name.clone(), stopping.clone());
-                move || follow(follower, &name, &sink, &stopping)
-            })?;
-            Ok(Started { thread: Some(Worker { stopping, waker, thread }), counters: None, certificates: None })
+            let thread = Worker::start(&input.name, Tail::file(file, id, cursor)?, sink)?;
+            Ok(Started { thread: Some(thread), counters: None, certificates: None })
+        }
+        config::Source::Journald(journald) => {
+            let thread = Worker::start(&input.name, Tail::journald(journald, id, cursor)?, sink)?;
+            Ok(Started { thread: Some(thread), counters: None, certificates: None })
         }
         config::Source::Syslog(syslog) => {
             let (endpoint, options) = (syslog.endpoint(), syslog.options(id));
@@ -281,42 +266,6 @@ fn start_input(
             let (counters, certificates) = (Some(listener.counters()), listener.certificates());
             tokio::spawn(listener.run(sink, stop));
             Ok(Started { thread: None, counters, certificates })
-        }
-    }
-}
-
-/// Follows a file until told to stop. Errors are told once, and tried again: a log that is away comes back.
-fn follow(mut follower: Follower, name: &str, sink: &mpsc::Sender<Batch>, stopping: &AtomicBool) {
-    let mut told: Option<String> = None;
-    let mut gaps = 0;
-    while !stopping.load(Ordering::Acquire) {
-        let mut batch = Batch::default();
-        let progress = follower.poll(clock::now(), &mut batch);
-        if follower.counts().gaps > gaps {
-            gaps = follower.counts().gaps;
-            tracing::warn!(input = name, "the place where reading stopped was not found again: lines may be missing");
-        }
-        let problem = match &progress {
-            Ok(Progress::Missing) => {
-                Some("the file is not there; it will be read from its beginning when it comes".to_owned())
-            }
-            Ok(_) => None,
-            Err(error) => Some(error.to_string()),
-        };
-        if problem != told {
-            match &problem {
-                Some(problem) => tracing::warn!(input = name, problem, "cannot follow"),
-                None => tracing::info!(input = name, "following again"),
-            }
-            told = problem;
-        }
-        // A batch without lines still carries a cursor: where a file begins.
-        let worth = !batch.frames.is_empty() || batch.cursor.is_some();
-        if worth && sink.blocking_send(batch).is_err() {
-            return;
-        }
-        if !matches!(progress, Ok(Progress::More)) {
-            follower.wait(FOLLOW_TIMEOUT);
         }
     }
 }
@@ -679,6 +628,10 @@ fn commit_is_due(time: Instant, blocked: Option<Instant>, cursors_due: Option<In
 pub fn describe(input: &Input) -> String {
     match &input.source {
         config::Source::File(file) => format!("follow {}", file.path.display()),
+        config::Source::Journald(journald) => match &journald.directory {
+            Some(directory) => format!("follow the journal in {}", directory.display()),
+            None => "follow the journal".to_owned(),
+        },
         config::Source::Syslog(syslog) => format!("listen on {}", syslog.listen),
     }
 }

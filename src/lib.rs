@@ -11,4 +11,5 @@ pub mod desk;
 pub mod detect;
 pub mod enforce;
 pub mod fold;
+pub mod follow;
 pub mod store;

@@ -9,6 +9,29 @@
 pub enum Cursor {
     /// A plain file.
     File(FileCursor),
+    /// The systemd journal.
+    Journal(JournalCursor),
+}
+
+pub use crate::journald::place::{Id128, Place};
+
+/// A position in the systemd journal, which is many files.
+///
+/// Files of one writer share a sequence of numbers; the journals of several writers (users of systemd before 254,
+/// the volatile and the persistent journal, other boxes) each have their own, and each its own place: an entry of
+/// another box can arrive long after newer ones of this one.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct JournalCursor {
+    /// The last entry that was read. `journalctl --cursor=` understands its text.
+    pub last: Place,
+    /// The last entry that was read of `/run/log/journal`: journald copies what is there into the persistent
+    /// journal when that comes up, and those copies are not to be read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volatile: Option<Place>,
+    /// The last entries of all sequences, that of `last` included; `None` where the reader does not know them
+    /// (`journalctl`): then what is newer than `last` is read of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places: Option<Vec<Place>>,
 }
 
 /// A position in a plain file, with what is needed to know the file again.

@@ -59,7 +59,7 @@ pub struct SourceId(pub u16);
 /// There is one a batch or few, so that a name costs nothing a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Sender {
-    /// The user id behind a unix socket (`SO_PEERCRED`, `SCM_CREDENTIALS`).
+    /// The user id behind a unix socket (`SO_PEERCRED`, `SCM_CREDENTIALS`), or of a journal's entry (`_UID`).
     Uid(u32),
     /// The peer's address of a TCP connection or UDP datagram. UDP's can be spoofed.
     Peer(IpAddr),
@@ -108,6 +108,9 @@ pub struct Record<'a> {
     pub message: &'a [u8],
     /// The line was longer than [`LINE_MAX`] and its rest is gone.
     pub truncated: bool,
+    /// The journal has it from a program's standard output or error. Nothing escapes a newline there, so a stranger
+    /// whose text the program prints can make up whole lines of it.
+    pub stdout: bool,
 }
 
 impl Record<'_> {

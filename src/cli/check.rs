@@ -50,6 +50,13 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
                 }
                 Err(error) => Err(error.to_string()),
             },
+            Source::Journald(_) if inputs::journald::follow::is_here() => Ok("is there".to_owned()),
+            Source::Journald(journald) => match &journald.directory {
+                Some(directory) => {
+                    std::fs::read_dir(directory).map(|_| "can be read".to_owned()).map_err(|e| e.to_string())
+                }
+                None => Err("this machine has no journal".to_owned()),
+            },
             Source::Syslog(_) => Ok("is opened at start".to_owned()),
         };
         say(&daemon::describe(input), tried);

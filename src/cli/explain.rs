@@ -1,15 +1,14 @@
 //! `denyd explain [FILE|-]`: what each line of a log means, given the lines before it.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use inputs::file::archive;
-use inputs::file::lines::LineReader;
 use inputs::record::{Batch, SourceId};
 use inputs::syslog::parse::{Format, Parser};
 use serde_json::{Value, json};
 
+use super::log::Log;
 use super::output::{Screen, Style, printable};
 use crate::clock;
 use crate::decide::engine::Engine;
@@ -37,23 +36,16 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: Arguments, policy: Policy) -> anyhow::Result<ExitCode> {
     let zone = super::zone(arguments.timezone.as_deref())?;
-    let path = &arguments.file;
-    let archive = if path == Path::new("-") {
-        archive::from_reader(std::io::stdin(), Path::new("standard input"), clock::now())?
-    } else {
-        archive::open(path)?
-    };
+    let mut log = Log::open(&arguments.file)?;
+    let format = log.format().unwrap_or(arguments.format.0);
     let mut engine = Engine::new(policy);
-    let mut source = Source::new(SourceId(0), Parser::new(arguments.format.0, zone), None, &clock::host_name());
-    source.bare = matches!(arguments.format.0, Format::Message);
-    let mut lines = LineReader::new(archive);
+    let mut source = Source::new(SourceId(0), Parser::new(format, zone), None, &clock::host_name());
+    source.bare = matches!(format, Format::Message);
     let mut batch = Batch::default();
     let mut counts = Counts::default();
     let mut screen = Screen::new();
     let mut number = 0u64;
-    while lines.fill(&mut batch)? {
-        batch.received = clock::now();
-        batch.reference = lines.source().reference();
+    while log.fill(&mut batch)? {
         let mut failed = Ok(());
         fold(&mut engine, &mut source, &batch, &mut counts, |seen, _| {
             number += 1;

@@ -16,6 +16,7 @@ mod explain;
 mod forgive;
 mod history;
 mod list;
+mod log;
 mod office;
 pub mod output;
 mod run;

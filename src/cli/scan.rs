@@ -6,13 +6,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use inputs::file::archive::{self, Archive};
-use inputs::file::lines::LineReader;
 use inputs::record::{Batch, SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::log::Log;
 use super::office;
 use super::output::{Screen, Style, printable, when};
 use crate::clock;
@@ -33,7 +32,7 @@ const PROGRESS_FROM: u64 = 50_000_000;
 /// What `scan` takes.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Log files, also .gz .bz2 .zst .xz; `-` is standard input
+    /// Log files and journals, also .gz .bz2 .zst .xz; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Print one JSON object
@@ -77,20 +76,22 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     }
     // By their first stamps; what has none keeps its place before the others.
     files.sort_by_key(|file| file.first);
-    let total: u64 = files.iter().filter_map(|file| file.lines.source().size()).sum();
+    let total: u64 = files.iter().map(|file| file.log.size()).sum();
     let bar = progress(total, arguments.json);
     let mut engine = Engine::new(config.policy());
     let mut found = Found { pairs: arguments.all.then(HashSet::default), ..Found::default() };
-    let mut source = Source::new(SourceId(0), Parser::new(format, zone), None, &clock::host_name());
+    let mut source = Source::new(SourceId(0), Parser::new(format, zone.clone()), None, &clock::host_name());
+    let mut journal = Source::new(SourceId(0), Parser::new(Format::Journal, zone), None, &clock::host_name());
     source.bare = matches!(format, Format::Message);
     let mut code = ExitCode::SUCCESS;
     let mut done = 0;
     for mut file in files {
         let mut more = !file.batch.frames.is_empty();
         while more {
-            scan_batch(&mut engine, &mut source, &file.batch, &mut found);
-            bar.set_position(done + file.lines.source().consumed());
-            more = match file.lines.fill(&mut file.batch) {
+            let source = if file.log.format().is_some() { &mut journal } else { &mut source };
+            scan_batch(&mut engine, source, &file.batch, &mut found);
+            bar.set_position(done + file.log.consumed());
+            more = match file.log.fill(&mut file.batch) {
                 Ok(more) => more,
                 Err(error) => {
                     // What was read of it counts; the others are read all the same.
@@ -99,9 +100,8 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
                     false
                 }
             };
-            file.date();
         }
-        done += file.lines.source().size().unwrap_or(0);
+        done += file.log.size();
     }
     // Nothing more will come: what waits for another line of its connection is decided now.
     engine.finish();
@@ -135,31 +135,19 @@ fn apply(config: &Config, found: &Found) -> anyhow::Result<u64> {
 
 /// A file whose first lines were read, so that its place among the others is known.
 struct Opened {
-    lines: LineReader<Archive>,
+    log: Log,
     batch: Batch,
     first: Option<Timestamp>,
 }
 
 impl Opened {
     fn new(path: &Path, format: Format, zone: &jiff::tz::TimeZone) -> anyhow::Result<Self> {
-        let archive = if path == Path::new("-") {
-            archive::from_reader(std::io::stdin(), Path::new("standard input"), clock::now())?
-        } else {
-            archive::open(path)?
-        };
-        let lines = LineReader::new(archive);
-        let mut opened = Opened { lines, batch: Batch::default(), first: None };
-        opened.lines.fill(&mut opened.batch)?;
-        opened.date();
-        let mut parser = Parser::new(format, zone.clone());
+        let mut opened = Opened { log: Log::open(path)?, batch: Batch::default(), first: None };
+        opened.log.fill(&mut opened.batch)?;
+        let mut parser = Parser::new(opened.log.format().unwrap_or(format), zone.clone());
         let frames = opened.batch.frames.iter();
         opened.first = frames.take(100).find_map(|frame| parser.record(&opened.batch, *frame).event);
         Ok(opened)
-    }
-
-    fn date(&mut self) {
-        self.batch.received = clock::now();
-        self.batch.reference = self.lines.source().reference();
     }
 }
 

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use inputs::journald::follow::Reader;
 use inputs::record::SourceId;
 use inputs::syslog::frame::Framing;
 use inputs::syslog::listen::{self, Identity};
 use inputs::syslog::parse::Format;
 use jiff::tz::TimeZone;
 
-use super::table::{Reader, Table};
+use super::table::{Reader as TableReader, Table};
 use super::{tls, values};
 use crate::decide::prefix::Prefix;
 
@@ -32,6 +33,8 @@ pub struct Input {
 pub enum Source {
     /// A plain file, followed.
     File(File),
+    /// The systemd journal, followed.
+    Journald(Journald),
     /// A socket that we listen on.
     Syslog(Syslog),
 }
@@ -45,6 +48,29 @@ pub struct File {
     pub format: Format,
     /// Where reading begins the first time.
     pub first_read: FirstRead,
+}
+
+/// The systemd journal, of this machine or in a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Journald {
+    /// A directory of journals; `None` = this machine's.
+    pub directory: Option<PathBuf>,
+    /// Which program reads.
+    pub reader: Reader,
+    /// Where reading begins the first time.
+    pub first_read: FirstEntry,
+}
+
+/// Where the first start of a journal begins; later starts go on at the cursor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstEntry {
+    /// At its end: what is written from now on.
+    #[default]
+    Now,
+    /// At its first entry.
+    Beginning,
+    /// So long before now.
+    Back(Duration),
 }
 
 /// Where the first start of a file begins; later starts go on at the cursor.
@@ -102,10 +128,17 @@ impl Input {
         Input { name: file.path.display().to_string(), host: None, timezone: None, source: Source::File(file) }
     }
 
+    /// This machine's journal, with the defaults.
+    pub fn journald() -> Self {
+        let source = Source::Journald(Journald::default());
+        Input { name: source.name(), host: None, timezone: None, source }
+    }
+
     /// Its kind, as in the configuration.
     pub fn kind(&self) -> &'static str {
         match self.source {
             Source::File(_) => "file",
+            Source::Journald(_) => "journald",
             Source::Syslog(_) => "syslog",
         }
     }
@@ -114,6 +147,7 @@ impl Input {
     pub fn format(&self) -> Format {
         match &self.source {
             Source::File(file) => file.format,
+            Source::Journald(_) => Format::Journal,
             Source::Syslog(_) => Format::Syslog,
         }
     }
@@ -239,11 +273,16 @@ impl Source {
     pub fn name(&self) -> String {
         match self {
             Source::File(file) => file.path.display().to_string(),
+            Source::Journald(journald) => match &journald.directory {
+                Some(directory) => directory.display().to_string(),
+                None => "journald".to_owned(),
+            },
             Source::Syslog(syslog) => syslog.listen.to_string(),
         }
     }
 }
 
+const JOURNALD_KEYS: [&str; 2] = ["directory", "reader"];
 const FILE_KEYS: [&str; 3] = ["path", "format", "first_read"];
 const STREAM_KEYS: [&str; 4] = ["max_connections", "max_per_sender", "idle_timeout", "framing"];
 const SYSLOG_KEYS: [&str; 13] = [
@@ -263,7 +302,7 @@ const SYSLOG_KEYS: [&str; 13] = [
 ];
 
 /// Reads all inputs, without those that cannot be; `control_socket` is taken already.
-pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>, control_socket: &Path) -> Vec<Input> {
+pub(super) fn read<'a>(reader: &mut TableReader<'a>, top: &Table<'a>, control_socket: &Path) -> Vec<Input> {
     let mut inputs: Vec<Input> = Vec::new();
     for table in reader.tables(top, "input", "[[input]]") {
         let Some(input) = read_one(reader, &table) else { continue };
@@ -289,6 +328,9 @@ fn clash(other: &Input, input: &Input) -> Option<(&'static str, String)> {
         (Source::File(other), Source::File(file)) if other.path == file.path => {
             return Some(("path", "another input reads this file; its records would count twice".to_owned()));
         }
+        (Source::Journald(other), Source::Journald(journald)) if other.directory == journald.directory => {
+            return Some(("kind", "another input reads this journal; its records would count twice".to_owned()));
+        }
         (Source::Syslog(other), Source::Syslog(syslog)) if other.listen.collides(&syslog.listen) => {
             return Some(("listen", "another input listens there".to_owned()));
         }
@@ -298,11 +340,11 @@ fn clash(other: &Input, input: &Input) -> Option<(&'static str, String)> {
     same.then(|| ("name", format!("another input has the name {:?}; names must differ", input.name)))
 }
 
-fn read_one<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Input> {
+fn read_one<'a>(reader: &mut TableReader<'a>, table: &Table<'a>) -> Option<Input> {
     let name = reader.optional(table, "name", values::name);
     let host = reader.optional(table, "host", values::host);
     let timezone = reader.optional(table, "timezone", values::timezone);
-    let kinds = "write kind = \"file\" or kind = \"syslog\"";
+    let kinds = "write kind = \"file\", kind = \"syslog\" or kind = \"journald\"";
     if !table.has("kind") {
         reader.missing(table, "kind", kinds);
         return None;
@@ -310,14 +352,21 @@ fn read_one<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Input> {
     let source = match reader.optional(table, "kind", values::text)? {
         "file" => {
             reader.unsuited(table, &SYSLOG_KEYS, "for kind = \"file\"");
+            reader.unsuited(table, &JOURNALD_KEYS, "for kind = \"file\"");
             Source::File(file(reader, table)?)
         }
         "syslog" => {
             reader.unsuited(table, &FILE_KEYS, "for kind = \"syslog\"");
+            reader.unsuited(table, &JOURNALD_KEYS, "for kind = \"syslog\"");
             Source::Syslog(syslog(reader, table)?)
         }
-        "journald" | "journal" | "multilog" | "metalog" => {
-            reader.wrong(table, "kind", format!("this release reads files and syslog only; {kinds}"));
+        "journald" => {
+            reader.unsuited(table, &SYSLOG_KEYS, "for kind = \"journald\"");
+            reader.unsuited(table, &["path", "format"], "for kind = \"journald\": directory names other journals");
+            Source::Journald(journald(reader, table))
+        }
+        "multilog" => {
+            reader.wrong(table, "kind", format!("multilog directories are read by a later release; {kinds}"));
             return None;
         }
         _ => {
@@ -328,7 +377,7 @@ fn read_one<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Input> {
     Some(Input { name: name.unwrap_or_else(|| source.name()), host, timezone, source })
 }
 
-fn file<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<File> {
+fn file<'a>(reader: &mut TableReader<'a>, table: &Table<'a>) -> Option<File> {
     if !table.has("path") {
         reader.missing(table, "path", "write the file's path, such as path = \"/var/log/auth.log\"");
     }
@@ -338,7 +387,16 @@ fn file<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<File> {
     Some(File { path: path?, format, first_read })
 }
 
-fn syslog<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Syslog> {
+fn journald<'a>(reader: &mut TableReader<'a>, table: &Table<'a>) -> Journald {
+    let default = Journald::default();
+    Journald {
+        directory: reader.optional(table, "directory", values::path),
+        reader: reader.value(table, "reader", default.reader, values::reader),
+        first_read: reader.value(table, "first_read", default.first_read, values::first_entry),
+    }
+}
+
+fn syslog<'a>(reader: &mut TableReader<'a>, table: &Table<'a>) -> Option<Syslog> {
     if !table.has("listen") {
         reader.missing(table, "listen", "write where to listen, such as listen = \"udp://127.0.0.1:514\"");
     }

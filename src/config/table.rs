@@ -74,6 +74,8 @@ pub(super) const TABLES: [(&str, &[&str]); 6] = [
             "path",
             "format",
             "first_read",
+            "directory",
+            "reader",
             "listen",
             "from",
             "trust_network",

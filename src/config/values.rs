@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use inputs::journald::follow::Reader;
 use inputs::syslog::frame::Framing;
 use inputs::syslog::listen::Permitted;
 use inputs::syslog::parse::Format;
@@ -12,7 +13,7 @@ use jiff::tz::TimeZone;
 use toml::de::DeValue;
 
 use super::duration::{self, BadDuration};
-use super::input::{FirstRead, Listen};
+use super::input::{FirstEntry, FirstRead, Listen};
 use crate::decide::policy::Threshold;
 use crate::decide::prefix::Prefix;
 
@@ -141,11 +142,25 @@ pub(super) fn permitted(value: &Value<'_>) -> Result<Permitted, String> {
 
 pub(super) fn first_read(value: &Value<'_>) -> Result<FirstRead, String> {
     if value.as_str().is_some_and(|text| duration::parse(text).is_ok()) {
-        return Err("a file cannot be entered at a time, only a journal can, and those come with a later release; \
-                    write \"now\" or \"beginning\""
-            .to_owned());
+        return Err("a file cannot be entered at a time, only a journal can; write \"now\" or \"beginning\"".to_owned());
     }
     one_of(value, &[("now", FirstRead::Now), ("beginning", FirstRead::Beginning)])
+}
+
+pub(super) fn first_entry(value: &Value<'_>) -> Result<FirstEntry, String> {
+    if let Some(time) = value.as_str().and_then(|text| duration::parse(text).ok()) {
+        return Ok(FirstEntry::Back(time));
+    }
+    one_of(value, &[("now", FirstEntry::Now), ("beginning", FirstEntry::Beginning)])
+        .map_err(|_| "expected \"now\", \"beginning\" or a time back, such as \"1d\"".to_owned())
+}
+
+/// The names of the readers of a journal.
+pub(super) const READERS: [(&str, Reader); 3] =
+    [("auto", Reader::Auto), ("native", Reader::Native), ("journalctl", Reader::Journalctl)];
+
+pub(super) fn reader(value: &Value<'_>) -> Result<Reader, String> {
+    one_of(value, &READERS)
 }
 
 pub(super) fn one_of<T: Copy>(value: &Value<'_>, choices: &[(&str, T)]) -> Result<T, String> {

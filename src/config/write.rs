@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::duration::show;
-use super::{Backends, Config, FirstRead, Input, Source, values};
+use super::{Backends, Config, FirstEntry, FirstRead, Input, Source, values};
 use crate::decide::policy::Class;
 
 /// A `String` that is written to cannot fail.
@@ -89,6 +89,20 @@ fn input(out: &mut String, input: &Input) {
             key(out, "path", path(&file.path));
             key(out, "format", quote(format.map_or("auto", |(name, _)| name)));
             key(out, "first_read", quote(first_read));
+        }
+        Source::Journald(journald) => {
+            let reader = values::READERS.iter().find(|(_, reader)| *reader == journald.reader);
+            key(out, "kind", quote("journald"));
+            if let Some(directory) = &journald.directory {
+                key(out, "directory", path(directory));
+            }
+            key(out, "reader", quote(reader.map_or("auto", |(name, _)| name)));
+            let first_read = match journald.first_read {
+                FirstEntry::Now => "now".to_owned(),
+                FirstEntry::Beginning => "beginning".to_owned(),
+                FirstEntry::Back(time) => show(time),
+            };
+            key(out, "first_read", quote(&first_read));
         }
         Source::Syslog(syslog) => {
             key(out, "kind", quote("syslog"));

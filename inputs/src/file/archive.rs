@@ -16,6 +16,7 @@ use liblzma::stream::{CONCATENATED, Stream};
 use super::OpenError;
 use super::lines::READ_SIZE;
 use super::zstd::ZstdDecoder;
+use crate::journald::stored;
 use crate::record::Timestamp;
 
 /// What an xz decoder may use, in bytes; `xz -9` needs 65 MiB.
@@ -87,6 +88,9 @@ pub struct Archive {
     decoder: Decoder,
     modified: Timestamp,
     size: Option<u64>,
+    /// What was read ahead to tell what it holds, and the error that ended that.
+    ahead: io::Cursor<Vec<u8>>,
+    problem: Option<io::Error>,
 }
 
 enum Decoder {
@@ -123,13 +127,53 @@ pub fn from_reader(reader: impl Read + Send + 'static, name: &Path, reference: T
             Decoder::Xz(XzDecoder::new_stream(source, stream.map_err(io::Error::from).map_err(fail(format))?))
         }
     };
-    Ok(Archive { path: name.to_owned(), format, decoder, modified: reference, size: None })
+    Ok(Archive {
+        path: name.to_owned(),
+        format,
+        decoder,
+        modified: reference,
+        size: None,
+        ahead: io::Cursor::default(),
+        problem: None,
+    })
 }
 
 impl Archive {
     /// What the file was found to be.
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// What it was opened as.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it holds entries of a systemd journal, and in which form. Waits for the first line, or
+    /// [`HEAD_MAX`](stored::HEAD_MAX) bytes; what was read is given again.
+    pub fn journal(&mut self) -> Option<stored::Kind> {
+        let mut head = Vec::new();
+        while !stored::Kind::is_told(&head) {
+            let begin = head.len();
+            head.resize(stored::HEAD_MAX, 0);
+            match self.read(&mut head[begin..]) {
+                Ok(count) => head.truncate(begin + count),
+                Err(error) => {
+                    head.truncate(begin);
+                    if error.kind() != ErrorKind::Interrupted {
+                        self.problem = Some(error);
+                        break;
+                    }
+                    continue;
+                }
+            }
+            if head.len() == begin {
+                break;
+            }
+        }
+        let kind = stored::Kind::of(&head);
+        self.ahead = io::Cursor::new(head);
+        kind
     }
 
     /// The time that stamps without a year are judged against: the gzip member's own, else when the file was last
@@ -162,6 +206,13 @@ impl Archive {
 
 impl Read for Archive {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.ahead.read(buf)?;
+        if count > 0 {
+            return Ok(count);
+        }
+        if let Some(problem) = self.problem.take() {
+            return Err(problem);
+        }
         let result = match &mut self.decoder {
             Decoder::Plain(reader) => reader.read(buf),
             Decoder::Gzip(decoder) => decoder.read(buf),

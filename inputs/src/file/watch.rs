@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,28 +29,56 @@ impl Waker {
     }
 }
 
+/// What a [`Waker`] rings.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    woken: UnixStream,
+    waker: Waker,
+}
+
+impl Bell {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (woken, waker) = UnixStream::pair()?;
+        woken.set_nonblocking(true)?;
+        waker.set_nonblocking(true)?;
+        Ok(Bell { woken, waker: Waker(Arc::new(waker)) })
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Readable once it was rung.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.woken.as_fd()
+    }
+
+    /// Makes it silent again.
+    pub(crate) fn quiet(&self) {
+        let mut bytes = [0; 64];
+        while (&self.woken).read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
+    }
+}
+
 /// What one follower waits on.
 #[derive(Debug)]
 pub(super) struct Watch {
     inotify: Option<Inotify>,
     directory: Option<WatchDescriptor>,
     file: Option<WatchDescriptor>,
-    woken: UnixStream,
-    waker: Waker,
+    bell: Bell,
 }
 
 impl Watch {
     pub(super) fn new() -> io::Result<Self> {
-        let (woken, waker) = UnixStream::pair()?;
-        woken.set_nonblocking(true)?;
-        waker.set_nonblocking(true)?;
+        let bell = Bell::new()?;
         // Fails where a user has too many of them, or the kernel has none.
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
-        Ok(Watch { inotify, directory: None, file: None, woken, waker: Waker(Arc::new(waker)) })
+        Ok(Watch { inotify, directory: None, file: None, bell })
     }
 
     pub(super) fn waker(&self) -> Waker {
-        self.waker.clone()
+        self.bell.waker()
     }
 
     #[cfg(test)]
@@ -72,7 +100,7 @@ impl Watch {
             return; // what happened before the watch was set has not been seen
         }
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        let mut fds = vec![PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![PollFd::new(self.bell.fd(), PollFlags::POLLIN)];
         fds.extend(self.inotify.iter().map(|inotify| PollFd::new(inotify.as_fd(), PollFlags::POLLIN)));
         if poll(&mut fds, timeout).is_ok_and(|ready| ready > 0) {
             self.drain();
@@ -101,8 +129,7 @@ impl Watch {
     }
 
     fn drain(&mut self) {
-        let mut bytes = [0; 64];
-        while (&self.woken).read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
+        self.bell.quiet();
         let Some(inotify) = &self.inotify else { return };
         for _ in 0..DRAINS_MAX {
             let Ok(events) = inotify.read_events() else { return };

@@ -58,6 +58,7 @@ mod tests {
             pid: None,
             message: message.as_bytes(),
             truncated: false,
+            stdout: false,
         };
         assert_eq!(losses(&record), expected, "{identifier}: {message}");
     }

@@ -12,6 +12,7 @@
 mod dialect;
 mod stamp;
 
+use crate::journald::entry;
 use crate::record::{Batch, Frame, Record, Timestamp};
 use stamp::Stamps;
 
@@ -44,6 +45,8 @@ pub enum Format {
     Multilog,
     /// metalog's `Nov 21 23:26:32 [sshd] message`; what is not so is all message.
     Metalog,
+    /// An entry of the systemd journal, as [`journald`](crate::journald) puts it into a frame.
+    Journal,
 }
 
 /// Makes records of the lines of one input.
@@ -79,6 +82,9 @@ impl Parser {
 
     /// The record that a frame holds. It cannot fail: what has no known header is all message.
     pub fn record<'a>(&mut self, batch: &'a Batch, frame: Frame) -> Record<'a> {
+        if self.format == Format::Journal {
+            return entry::record(batch, frame);
+        }
         let line = without_end(batch.bytes(frame));
         let header = self.header(line, batch.reference).unwrap_or(Header { message: line, ..Header::default() });
         Record {
@@ -91,6 +97,7 @@ impl Parser {
             pid: header.pid,
             message: header.message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header.message),
             truncated: frame.truncated,
+            stdout: false,
         }
     }
 
@@ -98,6 +105,7 @@ impl Parser {
     fn header<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
         let outer = match self.format {
             Format::Message => Some(Header { identifier: b"sshd", message: line, ..Header::default() }),
+            Format::Journal => None,
             Format::Syslog => self.syslog(line, reference),
             Format::Metalog => self.metalog(line, reference),
             Format::Auto | Format::Multilog if line.first() == Some(&b'@') => self.multilog(line, reference),

@@ -1,0 +1,298 @@
+//! Reads systemd's journal export format from a stream of bytes, in pieces of any size.
+//!
+//! Promises never to panic, and to keep no more than an [`Entry`] and half a line whatever comes. A field is
+//! `NAME=value` and LF, or `NAME`, LF, its length as 8 bytes, the bytes and LF; an empty line ends an entry. What is
+//! too long is cut, and what is of no interest passed over, however long.
+
+use super::entry::{Entry, Field, number};
+use super::place::Place;
+use crate::record::LINE_MAX;
+
+/// How much of a field is kept: name, `=`, the beginning of a message, and one byte that proves it too long.
+const KEPT_MAX: usize = Field::NAME_MAX + 1 + LINE_MAX + 1;
+
+/// A binary field that claims to be longer ends the stream: its length is not one. journald's own limit of a field.
+const FIELD_MAX: u64 = 768 << 20;
+
+/// The stream is no journal export, or went out of step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("a field claims to be longer than any can be")]
+    Length,
+    #[error("a binary field does not end in a newline")]
+    End,
+    #[error("a field has no name")]
+    Name,
+    #[error("this line is no JSON object of journalctl's")]
+    Json,
+}
+
+/// Where the parser is.
+enum State {
+    /// In a line: a field, the name of a binary one, or the empty line.
+    Line,
+    /// In the 8 bytes that say how long a binary field is.
+    Length { bytes: [u8; 8], got: usize },
+    /// In a binary field.
+    Value { left: u64 },
+    /// At the LF behind one.
+    ValueEnd,
+}
+
+/// The parser. What is complete is in [`entry`](Self::entry).
+pub(super) struct Export {
+    state: State,
+    /// The line or value so far, cut at [`KEPT_MAX`].
+    kept: Vec<u8>,
+    /// The field that a binary value is of.
+    field: Option<Field>,
+    begun: bool,
+    pub(super) entry: Entry,
+    /// The entry's cursor, where it has one.
+    pub(super) place: Option<Place>,
+    /// The entry is complete, and to be forgotten when the next begins.
+    complete: bool,
+}
+
+impl Export {
+    pub(super) fn new() -> Self {
+        Export {
+            state: State::Line,
+            kept: Vec::new(),
+            field: None,
+            begun: false,
+            entry: Entry::default(),
+            place: None,
+            complete: false,
+        }
+    }
+
+    /// Takes bytes from `input` until an entry is complete, and says whether one is.
+    pub(super) fn advance(&mut self, input: &mut &[u8]) -> Result<bool, Broken> {
+        while !input.is_empty() {
+            match &mut self.state {
+                State::Line => {
+                    let Some(line) = self.line(input) else { continue };
+                    if line.is_empty() && self.begun {
+                        (self.begun, self.complete) = (false, true);
+                        self.kept = line;
+                        return Ok(true);
+                    }
+                    let taken = self.take_line(&line);
+                    self.kept = line;
+                    self.kept.clear();
+                    taken?;
+                }
+                State::Length { bytes, got } => {
+                    let count = input.len().min(8 - *got);
+                    bytes[*got..*got + count].copy_from_slice(&input[..count]);
+                    *got += count;
+                    *input = &input[count..];
+                    if *got == 8 {
+                        let left = u64::from_le_bytes(*bytes);
+                        if left > FIELD_MAX {
+                            return Err(Broken::Length);
+                        }
+                        self.state = State::Value { left };
+                    }
+                }
+                State::Value { left } => {
+                    let count = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+                    let (value, rest) = input.split_at(count);
+                    *left -= count as u64;
+                    let is_end = *left == 0;
+                    *input = rest;
+                    self.keep(value);
+                    if is_end {
+                        self.state = State::ValueEnd;
+                    }
+                }
+                State::ValueEnd => {
+                    if input[0] != b'\n' {
+                        return Err(Broken::End);
+                    }
+                    *input = &input[1..];
+                    if let Some(field) = self.field.take() {
+                        self.entry.set(field, &self.kept);
+                    }
+                    self.kept.clear();
+                    self.state = State::Line;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the stream may end here: between entries. An entry at its very end needs no empty line.
+    pub(super) fn end(&mut self) -> Result<bool, Broken> {
+        match self.state {
+            State::Line if self.kept.is_empty() => Ok(std::mem::take(&mut self.begun)),
+            State::Line => {
+                let line = std::mem::take(&mut self.kept);
+                self.take_line(&line)?;
+                match self.state {
+                    State::Line => Ok(std::mem::take(&mut self.begun)),
+                    _ => Err(Broken::End),
+                }
+            }
+            _ => Err(Broken::End),
+        }
+    }
+
+    /// The line that ends in `input`, without LF; without one, keeps what there is.
+    fn line(&mut self, input: &mut &[u8]) -> Option<Vec<u8>> {
+        let (line, rest) = match memchr::memchr(b'\n', input) {
+            Some(lf) => (&input[..lf], Some(&input[lf + 1..])),
+            None => (*input, None),
+        };
+        self.keep(line);
+        *input = rest.unwrap_or_default();
+        rest.map(|_| std::mem::take(&mut self.kept))
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = KEPT_MAX - self.kept.len();
+        self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn take_line(&mut self, line: &[u8]) -> Result<(), Broken> {
+        if line.is_empty() {
+            return Ok(()); // one more between two entries
+        }
+        if std::mem::take(&mut self.complete) || !self.begun {
+            self.entry.clear();
+            self.place = None;
+        }
+        self.begun = true;
+        match memchr::memchr(b'=', line) {
+            Some(0) => return Err(Broken::Name),
+            Some(end) => self.take_field(&line[..end], &line[end + 1..]),
+            None => {
+                self.field = Field::of(line);
+                self.state = State::Length { bytes: [0; 8], got: 0 };
+            }
+        }
+        Ok(())
+    }
+
+    fn take_field(&mut self, name: &[u8], value: &[u8]) {
+        match name {
+            b"__REALTIME_TIMESTAMP" if self.entry.realtime == 0 => self.entry.realtime = number(value).unwrap_or(0),
+            b"__CURSOR" if self.place.is_none() => {
+                self.place = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            }
+            _ => {
+                if let Some(field) = Field::of(name) {
+                    self.entry.set(field, value);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Batch;
+
+    /// The entries of a text that comes in pieces of `size` bytes, and how it ended.
+    fn read(text: &[u8], size: usize) -> (String, Result<bool, Broken>) {
+        let mut export = Export::new();
+        let mut out = String::new();
+        let mut show = |export: &Export| {
+            let mut batch = Batch::default();
+            export.entry.push(&mut batch);
+            let record = crate::journald::entry::record(&batch, batch.frames[0]);
+            let (id, message) = (record.identifier.escape_ascii(), record.message.escape_ascii());
+            let cursor = if export.place.is_some() { " +" } else { "" };
+            out += &format!("{}{cursor} {id}: {message}|", export.entry.realtime);
+        };
+        for mut piece in text.chunks(size) {
+            loop {
+                match export.advance(&mut piece) {
+                    Ok(true) => show(&export),
+                    Ok(false) => break,
+                    Err(broken) => return (out, Err(broken)),
+                }
+            }
+        }
+        let end = export.end();
+        if end == Ok(true) {
+            show(&export);
+        }
+        (out, end)
+    }
+
+    fn check(text: &[u8], want: &str, end: Result<bool, Broken>) {
+        for size in [1, 2, 3, 7, text.len().max(1)] {
+            assert_eq!(read(text, size), (want.to_owned(), end), "{} by {size}", text.escape_ascii());
+        }
+    }
+
+    const CURSOR: &str =
+        "__CURSOR=s=00000000000000000000000000000001;i=1;b=00000000000000000000000000000002;m=1;t=1;x=1\n";
+
+    #[test]
+    fn reads_entries() {
+        check(b"", "", Ok(false));
+        check(b"\n\n", "", Ok(false));
+        check(b"__REALTIME_TIMESTAMP=7\nMESSAGE=a b=c\n\n", "7 : a b=c|", Ok(false));
+        check(b"MESSAGE=a\n\n\nMESSAGE=b\n\n", "0 : a|0 : b|", Ok(false));
+        check(b"SYSLOG_IDENTIFIER=sshd\nMESSAGE=a\n\nMESSAGE=b\n\n", "0 sshd: a|0 : b|", Ok(false));
+        check(format!("{CURSOR}MESSAGE=a\n\nMESSAGE=b\n\n").as_bytes(), "0 + : a|0 : b|", Ok(false));
+        // The last one needs no empty line, and no newline.
+        check(b"MESSAGE=a\n", "0 : a|", Ok(true));
+        check(b"MESSAGE=a", "0 : a|", Ok(true));
+        check(b"MESSAGE=a\nMESSAGE=b\n\n", "0 : a|", Ok(false));
+        check(b"__CURSOR=x\n__REALTIME_TIMESTAMP=-1\n_UID=0\n\n", "0 : |", Ok(false));
+    }
+
+    #[test]
+    fn reads_binary_fields() {
+        check(b"MESSAGE\n\x05\0\0\0\0\0\0\0a\nb\xff\0\nSYSLOG_IDENTIFIER=x\n\n", "0 x: a\\nb\\xff\\x00|", Ok(false));
+        check(b"MESSAGE\n\0\0\0\0\0\0\0\0\n\n", "0 : |", Ok(false));
+        check(b"OTHER\n\x03\0\0\0\0\0\0\0\n\n\n\nMESSAGE=a\n\n", "0 : a|", Ok(false));
+        // In a binary field nothing is a field.
+        check(b"OTHER\n\x0a\0\0\0\0\0\0\0\nMESSAGE=x\nMESSAGE=a\n\n", "0 : a|", Ok(false));
+    }
+
+    #[test]
+    fn refuses_what_is_out_of_step() {
+        check(b"MESSAGE\n\x01\0\0\0\0\0\0\0ab\n", "", Err(Broken::End));
+        check(b"MESSAGE\n\x05\0\0\0\0\0\0\0ab", "", Err(Broken::End));
+        check(b"MESSAGE\n\x05\0", "", Err(Broken::End));
+        check(b"MESSAGE", "", Err(Broken::End));
+        check(b"MESSAGE\n\0\0\0\0\0\0\0\x80", "", Err(Broken::Length));
+        check(b"=a\n", "", Err(Broken::Name));
+        check(b"MESSAGE=a\n\n=a\n", "0 : a|", Err(Broken::Name));
+    }
+
+    #[test]
+    fn keeps_little() {
+        let long = [b"MESSAGE=".as_slice(), &vec![b'x'; 5 << 20], b"\n\n"].concat();
+        let mut export = Export::new();
+        for mut piece in long.chunks(1 << 16) {
+            while export.advance(&mut piece).unwrap() {}
+        }
+        assert!(export.kept.capacity() <= 4 * KEPT_MAX);
+        let mut batch = Batch::default();
+        assert!(export.entry.push(&mut batch) && batch.frames[0].truncated);
+    }
+
+    #[test]
+    fn rubbish_ends() {
+        let mut state = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+        println!("seed {state}");
+        let words: [&[u8]; 9] =
+            [b"MESSAGE", b"=", b"\n", b"\x02\0\0\0\0\0\0\0", b"\0", b"\xff", b"_UID", b"0", CURSOR.as_bytes()];
+        for _ in 0..3000 {
+            let mut text = Vec::new();
+            for _ in 0..40 {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                text.extend_from_slice(words[(state >> 33) as usize % words.len()]);
+            }
+            let whole = read(&text, text.len());
+            assert_eq!(read(&text, 1 + (state >> 40) as usize % 16), whole, "{}", text.escape_ascii());
+        }
+    }
+}

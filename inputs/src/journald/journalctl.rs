@@ -1,0 +1,386 @@
+//! Follows the journal through a `journalctl` child: for journals of a later systemd than our own reader knows.
+//!
+//! Promises every entry once that `journalctl` gives. Its traps (systemd 252): `-f` shows only ten entries unless told
+//! `--no-tail`, even behind a cursor; `--after-cursor` skips a good entry if the cursor's own is gone, so `--cursor`
+//! is used, which includes it, and our own is dropped; `-o json` costs four times what `-o export` does.
+//! Between several boxes' journals in a directory its one cursor goes by time: what arrives late while we are not
+//! running is lost. A child that ends is started again, after a pause that doubles.
+
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use super::Error;
+use super::export::Export;
+use super::follow::{Counts, FRAMES_MAX, Start, wait_on};
+use super::place::Place;
+use crate::cursor::{Cursor, JournalCursor};
+use crate::file::follow::Progress;
+use crate::file::watch::Bell;
+use crate::record::{Batch, Timestamp};
+
+/// What is read from the child at once.
+const READ_SIZE: usize = 64 << 10;
+
+/// How many reads a poll does at most before it returns without an entry.
+const READS_MAX: usize = 256;
+
+/// How much of what the child says on standard error is kept.
+const SAID_MAX: usize = 500;
+
+/// The pause before a child is started again: at first, and at most.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// All that a record is made of; what begins with two underscores comes unasked.
+const FIELDS: &str = "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_HOSTNAME,_UID,_PID,_TRANSPORT";
+
+/// Follows by a child. See the module.
+pub(super) struct Journalctl {
+    program: PathBuf,
+    directory: Option<PathBuf>,
+    start: Start,
+    last: Option<Place>,
+    /// What the cursor had beside `last` when we began.
+    volatile: Option<Place>,
+    child: Option<Running>,
+    /// Not before this time is a child started again.
+    due: Option<Timestamp>,
+    pause: Duration,
+    counts: Counts,
+}
+
+impl Journalctl {
+    pub(super) fn new(directory: Option<PathBuf>, start: Start) -> Self {
+        let cursor = match &start {
+            Start::Cursor(cursor) => Some(cursor),
+            _ => None,
+        };
+        Journalctl {
+            program: PathBuf::from("journalctl"),
+            directory,
+            last: cursor.map(|cursor| cursor.last),
+            volatile: cursor.and_then(|cursor| cursor.volatile),
+            start,
+            child: None,
+            due: None,
+            pause: PAUSE_MIN,
+            counts: Counts::default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn program(&mut self, program: PathBuf) {
+        self.program = program;
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Fills `batch`, which is empty, and sets its cursor.
+    pub(super) fn poll(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, Error> {
+        let result = self.advance(now, batch);
+        let (volatile, places) = (self.volatile, None);
+        batch.cursor = self.last.map(|last| Cursor::Journal(JournalCursor { last, volatile, places }));
+        result
+    }
+
+    /// Blocks until there may be more, `bell` rings, or `timeout` is over.
+    pub(super) fn wait(&mut self, bell: &Bell, timeout: Duration) {
+        let is_woken = match &self.child {
+            Some(running) => wait_on(&[bell.fd(), running.out.as_fd()], timeout),
+            None => wait_on(&[bell.fd()], timeout),
+        };
+        if is_woken {
+            bell.quiet();
+        }
+    }
+
+    fn advance(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, Error> {
+        if self.child.is_none() {
+            // A clock that was set back must not hold us up.
+            if self.due.is_some_and(|due| due > now && now.after(PAUSE_MAX) >= due) {
+                return Ok(Progress::Idle);
+            }
+            if let Err(error) = self.begin(now) {
+                self.end(now);
+                return Err(error);
+            }
+        }
+        let Some(running) = &mut self.child else { return Ok(Progress::Idle) };
+        let ended = running.fill(batch, &mut self.last, &mut self.counts);
+        if !batch.frames.is_empty() {
+            self.pause = PAUSE_MIN;
+        }
+        let what = match ended {
+            Ok(()) => return Ok(if batch.frames.is_empty() { Progress::Idle } else { Progress::More }),
+            Err(what) => what,
+        };
+        let said = running.said();
+        self.end(now);
+        Err(Error::Journalctl { what: if said.is_empty() { what } else { format!("{what}: {said}") } })
+    }
+
+    /// Ends the child, if there is one, and the next is not started at once.
+    fn end(&mut self, now: Timestamp) {
+        self.child = None;
+        self.due = Some(now.after(self.pause));
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+
+    fn begin(&mut self, now: Timestamp) -> Result<(), Error> {
+        if self.start == Start::Now {
+            self.last = self.newest()?;
+            self.start = Start::Beginning; // of a journal that is empty now
+        }
+        let mut command = self.command();
+        command.args(["--follow", "--no-tail", FIELDS]);
+        match (self.last, &self.start) {
+            (Some(last), _) => {
+                command.arg(format!("--cursor={last}"));
+            }
+            (None, Start::Back(time)) => {
+                command.arg(format!("--since=@{}", now.before(*time).secs().max(0)));
+            }
+            (None, _) => {}
+        }
+        let failed = |cause: io::Error| Error::Journalctl { what: format!("cannot start it: {cause}") };
+        let child = Running::start(command, self.last).map_err(failed)?;
+        self.counts.children += 1;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// The last entry that there is now.
+    fn newest(&self) -> Result<Option<Place>, Error> {
+        let mut command = self.command();
+        command.args(["--lines=1", "--output-fields=_UID"]);
+        let output = command.output();
+        let output = output.map_err(|cause| Error::Journalctl { what: format!("cannot start it: {cause}") })?;
+        // It says 1 where there is no entry.
+        if !output.status.success() && !output.stderr.is_empty() {
+            return Err(Error::Journalctl { what: said(&output.stderr) });
+        }
+        let mut export = Export::new();
+        let _ = export.advance(&mut &*output.stdout);
+        Ok(export.place)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["--quiet", "--no-pager", "--output=export"]).env("LC_ALL", "C").stdin(Stdio::null());
+        if let Some(directory) = &self.directory {
+            command.arg("--directory").arg(directory);
+        }
+        command
+    }
+}
+
+/// A child that runs.
+struct Running {
+    child: Child,
+    out: ChildStdout,
+    err: ChildStderr,
+    export: Export,
+    /// The entry that we have already, which comes first.
+    own: Option<Place>,
+    bytes: Box<[u8]>,
+    begin: usize,
+    end: usize,
+}
+
+impl Running {
+    fn start(mut command: Command, own: Option<Place>) -> io::Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(ErrorKind::BrokenPipe.into());
+        };
+        let bytes = vec![0; READ_SIZE].into_boxed_slice();
+        // From here on a failure ends the child, too.
+        let running = Running { child, out, err, export: Export::new(), own, bytes, begin: 0, end: 0 };
+        for fd in [running.out.as_fd(), running.err.as_fd()] {
+            fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        Ok(running)
+    }
+
+    /// Takes what there is, as much as fits; says why there will be no more.
+    fn fill(&mut self, batch: &mut Batch, last: &mut Option<Place>, counts: &mut Counts) -> Result<(), String> {
+        for _ in 0..READS_MAX {
+            let mut input = &self.bytes[self.begin..self.end];
+            while batch.frames.len() < FRAMES_MAX {
+                if !self.export.advance(&mut input).map_err(|broken| format!("cannot read what it prints: {broken}"))? {
+                    break;
+                }
+                self.begin = self.end - input.len();
+                // Without a cursor of its own an entry could be neither counted nor come back to.
+                let place = self.export.place.ok_or("it prints an entry without a cursor")?;
+                let own = self.own.take();
+                if own.is_none_or(|own| (own.seqnum_id, own.seqnum) != (place.seqnum_id, place.seqnum)) {
+                    counts.truncated += u64::from(self.export.entry.push(batch));
+                }
+                *last = Some(place);
+            }
+            self.begin = self.end - input.len();
+            if batch.frames.len() >= FRAMES_MAX {
+                return Ok(());
+            }
+            match self.out.read(&mut self.bytes) {
+                Ok(0) => return Err("it ended".to_owned()),
+                Ok(count) => (self.begin, self.end) = (0, count),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The beginning of what it said on standard error.
+    fn said(&mut self) -> String {
+        let mut bytes = [0; SAID_MAX];
+        let count = self.err.read(&mut bytes).unwrap_or(0);
+        said(&bytes[..count])
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // fails if it has ended
+        let _ = self.child.wait();
+    }
+}
+
+/// For people: one line, without controls.
+fn said(bytes: &[u8]) -> String {
+    bytes[..bytes.len().min(SAID_MAX)].trim_ascii().escape_ascii().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn entry(number: u32, message: &str) -> String {
+        let id = "00000000000000000000000000000001";
+        let realtime = 1_000_000 + number;
+        format!(
+            "__CURSOR=s={id};i={number:x};b={id};m=1;t={realtime:x};x=1\n__REALTIME_TIMESTAMP={realtime}\nMESSAGE={message}\n\n"
+        )
+    }
+
+    /// A program in place of `journalctl`, which first writes down how it was called.
+    fn program(directory: &Path, script: &str) -> PathBuf {
+        fs::write(directory.join("script"), script).unwrap();
+        let path = directory.join("program");
+        let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kit/fake-journalctl");
+        std::os::unix::fs::symlink(fake, &path).unwrap();
+        path
+    }
+
+    /// Polls until the child ends, and says what it gave and why it ended.
+    fn until_end(child: &mut Journalctl, now: Timestamp) -> (Vec<String>, String) {
+        let (mut batch, mut all) = (Batch::default(), Vec::new());
+        let bell = Bell::new().unwrap();
+        for _ in 0..1000 {
+            batch.clear();
+            let result = child.poll(now, &mut batch);
+            let message = |&frame| crate::journald::entry::record(&batch, frame).message.escape_ascii().to_string();
+            all.extend(batch.frames.iter().map(message));
+            match result {
+                Ok(Progress::More) => {}
+                Ok(_) => child.wait(&bell, Duration::from_secs(10)),
+                Err(error) => return (all, error.to_string()),
+            }
+        }
+        panic!("it does not end: {all:?}");
+    }
+
+    #[test]
+    fn starts_again_behind_the_last_entry() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("out"), entry(1, "one") + &entry(2, "two")).unwrap();
+        let script = format!("cat {}; echo no\u{1} more >&2; exit 3", directory.path().join("out").display());
+        let mut child = Journalctl::new(Some("/x y".into()), Start::Beginning);
+        child.program(program(directory.path(), &script));
+        let now = Timestamp::from_secs(1000);
+        let (all, error) = until_end(&mut child, now);
+        assert_eq!((all, error.as_str()), (vec!["one".into(), "two".into()], r"journalctl: it ended: no\x01 more"));
+        // Not at once.
+        let mut batch = Batch::default();
+        assert_eq!(child.poll(now, &mut batch).unwrap(), Progress::Idle);
+        assert!(matches!(&batch.cursor, Some(Cursor::Journal(cursor)) if cursor.last.seqnum == 2));
+        assert_eq!(child.counts().children, 1);
+        // Then with its cursor, whose own entry is dropped.
+        fs::write(directory.path().join("out"), entry(2, "two") + &entry(3, "three")).unwrap();
+        let (all, _) = until_end(&mut child, now.after(PAUSE_MAX));
+        assert_eq!(all, ["three"]);
+        // And if that entry is gone, nothing is dropped.
+        fs::write(directory.path().join("out"), entry(5, "five")).unwrap();
+        let (all, _) = until_end(&mut child, now.after(2 * PAUSE_MAX));
+        assert_eq!(all, ["five"]);
+        let calls = fs::read_to_string(directory.path().join("calls")).unwrap();
+        let calls: Vec<&str> = calls.lines().collect();
+        let common = format!("--quiet --no-pager --output=export --directory /x y --follow --no-tail {FIELDS}");
+        assert_eq!(calls[0], common);
+        let id = "00000000000000000000000000000001";
+        assert_eq!(calls[1], format!("{common} --cursor=s={id};i=2;b={id};m=1;t=f4242;x=1"));
+        assert_eq!(calls.len(), 3);
+    }
+
+    #[test]
+    fn begins_where_it_is_told() {
+        let check = |start: Start, script: &str, want: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            let mut child = Journalctl::new(None, start);
+            child.program(program(directory.path(), script));
+            until_end(&mut child, Timestamp::from_secs(1000));
+            let calls = fs::read_to_string(directory.path().join("calls")).unwrap();
+            let last = calls.lines().next_back().unwrap();
+            assert_eq!(last, format!("--quiet --no-pager --output=export --follow --no-tail {FIELDS}{want}"));
+        };
+        check(Start::Beginning, "", "");
+        check(Start::Back(Duration::from_secs(600)), "", " --since=@400");
+        check(Start::Back(Duration::from_secs(6000)), "", " --since=@0");
+        check(Start::Now, "exit 1", ""); // there is no entry: from the beginning of what will be
+        let id = "00000000000000000000000000000001";
+        let script = format!("printf '%s\\n\\n' '__CURSOR=s={id};i=9;b={id};m=1;t=1;x=1'");
+        check(Start::Now, &script, &format!(" --cursor=s={id};i=9;b={id};m=1;t=1;x=1"));
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let check = |start: Start, script: &str, want: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            let mut child = Journalctl::new(None, start);
+            child.program(program(directory.path(), script));
+            let (_, error) = until_end(&mut child, Timestamp::from_secs(1000));
+            assert_eq!(error, want);
+        };
+        check(Start::Beginning, "echo MESSAGE=x; echo", "journalctl: it prints an entry without a cursor");
+        check(Start::Beginning, "echo =x; echo", "journalctl: cannot read what it prints: a field has no name");
+        check(Start::Now, "echo you may not >&2; exit 1", "journalctl: you may not");
+        let mut child = Journalctl::new(None, Start::Beginning);
+        child.program("/nonexistent/journalctl".into());
+        let error = child.poll(Timestamp(0), &mut Batch::default()).unwrap_err().to_string();
+        assert_eq!(error, "journalctl: cannot start it: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn the_child_goes_with_us() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = Journalctl::new(None, Start::Beginning);
+        child.program(program(directory.path(), "exec sleep 1000"));
+        child.poll(Timestamp(0), &mut Batch::default()).unwrap();
+        let pid = child.child.as_ref().unwrap().child.id();
+        drop(child);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+}

@@ -1,0 +1,87 @@
+//! Reads what `journalctl -o json` prints: an object a line. A value is a string, an array of byte numbers where it is
+//! no text, an array of such values where the field has several, or null where it was too long to be shown.
+//!
+//! A line is parsed whole, so it is bounded: longer ones are counted as damaged and passed over.
+
+use serde_json::{Map, Value};
+
+use super::entry::{Entry, Field, number};
+use super::export::Broken;
+use super::place::Place;
+
+/// The longest line that is read, in bytes. `journalctl` itself shows no value longer than 4096 bytes without `--all`.
+pub(super) const LINE_MAX: usize = 4 << 20;
+
+/// Reads a line into `entry`, which is cleared before, and returns its cursor.
+pub(super) fn line(line: &[u8], entry: &mut Entry) -> Result<Option<Place>, Broken> {
+    entry.clear();
+    let fields: Map<String, Value> = serde_json::from_slice(line).map_err(|_| Broken::Json)?;
+    let text = |name| fields.get(name).and_then(Value::as_str);
+    let realtime = text("__REALTIME_TIMESTAMP").ok_or(Broken::Json)?;
+    entry.realtime = number(realtime.as_bytes()).ok_or(Broken::Json)?;
+    for (name, value) in &fields {
+        if let Some(field) = Field::of(name.as_bytes()) {
+            take(field, value, entry);
+        }
+    }
+    Ok(text("__CURSOR").and_then(|cursor| cursor.parse().ok()))
+}
+
+fn take(field: Field, value: &Value, entry: &mut Entry) {
+    match value {
+        Value::String(text) => entry.set(field, text.as_bytes()),
+        Value::Array(items) => match items.first() {
+            Some(Value::Number(_)) => {
+                let byte = |item: &Value| item.as_u64().and_then(|byte| u8::try_from(byte).ok());
+                if let Some(bytes) = items.iter().map(byte).collect::<Option<Vec<u8>>>() {
+                    entry.set(field, &bytes);
+                }
+            }
+            Some(first) if !first.is_array() || !nested(first) => take(field, first, entry),
+            _ => {}
+        },
+        _ => {}
+    }
+}
+
+/// Whether an array holds arrays: a value does not, and a hostile one could hold them to any depth.
+fn nested(value: &Value) -> bool {
+    value.as_array().is_some_and(|items| items.iter().any(Value::is_array))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Batch;
+
+    fn check(text: &str, want: Option<&str>) {
+        let mut entry = Entry::default();
+        let got = line(text.as_bytes(), &mut entry).ok().map(|place| {
+            let mut batch = Batch::default();
+            entry.push(&mut batch);
+            let record = crate::journald::entry::record(&batch, batch.frames[0]);
+            let cursor = if place.is_some() { " +" } else { "" };
+            format!("{}{cursor} {:?} {}", entry.realtime, record.sender, record.message.escape_ascii())
+        });
+        assert_eq!(got.as_deref(), want, "{text}");
+    }
+
+    #[test]
+    fn reads_a_line() {
+        let time = r#""__REALTIME_TIMESTAMP":"7""#;
+        check(&format!(r#"{{{time},"MESSAGE":"a\u00e4","_UID":"0"}}"#), Some(r"7 Uid(0) a\xc3\xa4"));
+        check(&format!(r#"{{"MESSAGE":[97,10,255,0],{time}}}"#), Some(r"7 Uid(4294967295) a\n\xff\x00"));
+        check(&format!(r#"{{"MESSAGE":null,{time}}}"#), Some("7 Uid(4294967295) "));
+        check(&format!(r#"{{"MESSAGE":["one","two"],"_UID":["65534","0"],{time}}}"#), Some("7 Uid(65534) one"));
+        check(&format!(r#"{{"MESSAGE":[[97],"two"],{time}}}"#), Some("7 Uid(4294967295) a"));
+        check(&format!(r#"{{"MESSAGE":[256],{time}}}"#), Some("7 Uid(4294967295) "));
+        check(&format!(r#"{{"MESSAGE":[[[97]]],{time}}}"#), Some("7 Uid(4294967295) "));
+        check(&format!(r#"{{"MESSAGE":{{"a":1}},{time}}}"#), Some("7 Uid(4294967295) "));
+        let cursor = "s=00000000000000000000000000000001;i=1;b=00000000000000000000000000000002;m=1;t=1;x=1";
+        check(&format!(r#"{{{time},"__CURSOR":"{cursor}"}}"#), Some("7 + Uid(4294967295) "));
+        for text in ["", "{}", "[]", "null", "{\"__REALTIME_TIMESTAMP\":7}", "{\"__REALTIME_TIMESTAMP\":\"x\"}", "{"] {
+            check(text, None);
+        }
+        check(&format!("{}{}", "[".repeat(1000), "]".repeat(1000)), None);
+    }
+}

@@ -1,0 +1,560 @@
+//! Follows a directory of journal files by reading them.
+//!
+//! Promises every entry once and in the order of its sequence to whoever commits each batch's cursor with the batch's
+//! effect: through rotation, vacuuming, an unclean end of journald (`system@….journal~`), a new boot, and the volatile
+//! journal's move to the persistent one. What was vacuumed before it was read is counted as a gap, as far as its
+//! numbers tell.
+//!
+//! How: each file is read by the number of its entries, so nothing in it can be passed over. Between files of one
+//! sequence the order of numbers holds because of *two looks*: the first asks every live file for its last number, the
+//! second lists the directories again and asks every file for its entries. journald links its entries one after the
+//! other, so whatever is before a number of the first look is seen by the second, and only that much is delivered.
+//!
+//! journald writes by a mapping, and only touches a file (for inotify) every quarter of a second at most, so
+//! live files are asked: 16 bytes of each, every [`TICK`]. Knows nothing of clocks but what `poll` is told.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Error;
+use super::disk::{Found, Journal};
+use super::entry::Entry;
+use super::follow::{Counts, FRAMES_MAX, Start};
+use super::place::{Id128, Place};
+use crate::cursor::{Cursor, JournalCursor};
+use crate::file::follow::Progress;
+use crate::file::watch::Bell;
+use crate::record::{Batch, Timestamp};
+
+/// How often live files are asked whether there is more. Half of it is what a record waits on average, and the other
+/// price is 50 small reads a second.
+pub(super) const TICK: Duration = Duration::from_millis(20);
+
+/// Directories are listed again at the latest after so many polls without anything new: the time stamp of a directory
+/// is too coarse to show every change.
+const LIST_EVERY: u32 = 8;
+
+/// Files of a directory that are followed at most; what is more is counted. journald keeps 100 by default.
+const FILES_MAX: usize = 4096;
+
+/// Sequences whose places are remembered at most; of more, those that were not read the longest are forgotten.
+const PLACES_MAX: usize = 1024;
+
+/// How many entries of no use (copies, damaged ones) a poll passes at most.
+const PASSED_MAX: usize = 10_000;
+
+/// A directory of journals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Root {
+    pub(super) path: PathBuf,
+    /// What is here is copied to the other root when that comes up.
+    pub(super) volatile: bool,
+}
+
+/// Follows directories. See the module.
+pub(super) struct Native {
+    roots: Vec<Root>,
+    listed: Vec<(PathBuf, Option<(i64, i64)>)>,
+    start: Start,
+    begun: bool,
+    files: Vec<Tracked>,
+    /// Files that were read to their end and will not grow: archives.
+    done: HashSet<PathBuf>,
+    /// How far the first look saw, by sequence.
+    seen: HashMap<Id128, u64>,
+    places: HashMap<Id128, Place>,
+    last: Option<Place>,
+    volatile: Option<Place>,
+    idle: u32,
+    /// What was wrong at the last look; it is told once there is nothing to deliver.
+    problem: Option<Error>,
+    entry: Entry,
+    counts: Counts,
+}
+
+struct Tracked {
+    path: PathBuf,
+    volatile: bool,
+    /// Rotated: nothing comes to it any more.
+    archived: bool,
+    /// It was archived before its header was read last.
+    is_final: bool,
+    /// The name is gone; what is open can still be read.
+    gone: bool,
+    journal: Journal,
+    /// The number in the file of the next entry.
+    next: u64,
+    /// Where that is, once it was looked up.
+    found: Option<Found>,
+}
+
+impl Native {
+    pub(super) fn new(roots: Vec<Root>, start: Start) -> Self {
+        let (mut places, mut last, mut volatile) = (HashMap::new(), None, None);
+        if let Start::Cursor(cursor) = &start {
+            places = cursor.places.iter().flatten().map(|place| (place.seqnum_id, *place)).collect();
+            places.insert(cursor.last.seqnum_id, cursor.last);
+            (last, volatile) = (Some(cursor.last), cursor.volatile);
+        }
+        Native {
+            roots,
+            listed: Vec::new(),
+            start,
+            begun: false,
+            files: Vec::new(),
+            done: HashSet::new(),
+            seen: HashMap::new(),
+            places,
+            last,
+            volatile,
+            idle: 0,
+            problem: None,
+            entry: Entry::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            damaged: self.counts.damaged + self.files.iter().map(|file| file.journal.skipped).sum::<u64>(),
+            ..self.counts
+        }
+    }
+
+    /// Where it is; `None` before the first entry ever.
+    pub(super) fn cursor(&self) -> Option<JournalCursor> {
+        let mut places: Vec<_> = self.places.values().copied().collect();
+        places.sort_unstable_by_key(|place| place.seqnum_id);
+        Some(JournalCursor { last: self.last?, volatile: self.volatile, places: Some(places) })
+    }
+
+    /// Fills `batch`, which is empty, and sets its cursor.
+    pub(super) fn poll(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, Error> {
+        let progress = self.advance(now, batch);
+        batch.cursor = self.cursor().map(Cursor::Journal);
+        progress
+    }
+
+    /// Blocks until there may be more, `bell` rings, or `timeout` is over.
+    pub(super) fn wait(&mut self, bell: &Bell, timeout: Duration) {
+        let mut left = timeout;
+        while !left.is_zero() && !self.has_changed() {
+            let step = left.min(TICK);
+            if super::follow::wait_on(&[bell.fd()], step) {
+                bell.quiet();
+                return;
+            }
+            left -= step;
+        }
+    }
+
+    fn has_changed(&self) -> bool {
+        self.files.iter().any(|file| !file.archived && file.journal.has_grown())
+            || self.listed.iter().any(|(path, changed)| modified(path) != *changed)
+    }
+
+    fn advance(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, Error> {
+        if !self.begun {
+            self.begin(now);
+        }
+        for looks in 0.. {
+            self.deliver(batch);
+            if !batch.frames.is_empty() {
+                self.idle = 0;
+                return Ok(Progress::More);
+            }
+            // Everything that the last look saw is delivered. The second time for what came during the first.
+            self.idle += 1;
+            let is_due = self.idle >= LIST_EVERY || self.is_pending() || self.has_changed();
+            if looks == 2 || !is_due {
+                break;
+            }
+            self.look();
+        }
+        match (self.problem.take(), self.files.is_empty() && self.done.is_empty()) {
+            (Some(problem), _) => {
+                self.idle = LIST_EVERY; // look again, and say it again
+                Err(problem)
+            }
+            (None, true) => Ok(Progress::Missing),
+            (None, false) => Ok(Progress::Idle),
+        }
+    }
+
+    /// Decides for every file that is there where its reading begins.
+    fn begin(&mut self, now: Timestamp) {
+        self.look();
+        for at in 0..self.files.len() {
+            let begin = self.first_of(at, now);
+            let file = &mut self.files[at];
+            file.next = match begin {
+                Ok(begin) => begin,
+                Err(error) => {
+                    self.counts.damaged += 1;
+                    tracing::warn!(%error, "cannot find where to begin");
+                    // What the cursor knows as read is told apart by its number.
+                    let is_known = self.places.contains_key(&file.journal.head.seqnum_id);
+                    if is_known { 0 } else { file.journal.head.entries }
+                }
+            };
+            if file.archived {
+                file.journal.close();
+            }
+        }
+        if self.start == Start::Now {
+            let tails: Vec<_> = self.files.iter().map(|file| (file.journal.head.tail(), file.volatile)).collect();
+            for (place, volatile) in tails.into_iter().filter_map(|(tail, volatile)| Some((tail?, volatile))) {
+                if self.places.get(&place.seqnum_id).is_none_or(|known| known.seqnum < place.seqnum) {
+                    self.remember(place, volatile);
+                }
+            }
+            // The newest of all, not the one that happened to be listed last.
+            self.last = self.places.values().copied().max_by_key(|place| place.realtime);
+        }
+        // What comes later is new, and read from its beginning.
+        self.begun = true;
+    }
+
+    fn first_of(&mut self, at: usize, now: Timestamp) -> Result<u64, Error> {
+        let journal = &mut self.files[at].journal;
+        match &self.start {
+            Start::Beginning => Ok(0),
+            Start::Now => Ok(journal.head.entries),
+            Start::Back(time) => {
+                let since = u64::try_from(now.before(*time).0).unwrap_or(0);
+                journal.first(|place| place.realtime >= since)
+            }
+            Start::Cursor(cursor) => match self.places.get(&journal.head.seqnum_id) {
+                Some(place) => journal.first(|other| other.seqnum > place.seqnum),
+                None if cursor.places.is_some() => Ok(0),
+                None => journal.first(|other| is_later(other, &cursor.last)),
+            },
+        }
+    }
+
+    /// Whether there are entries that the first look did not vouch for.
+    fn is_pending(&self) -> bool {
+        self.files.iter().any(|file| file.next < file.journal.head.entries)
+    }
+
+    /// The two looks.
+    fn look(&mut self) {
+        self.idle = 0;
+        self.problem = None;
+        self.seen.clear();
+        self.refresh();
+        for file in &self.files {
+            let head = &file.journal.head;
+            let seen = self.seen.entry(head.seqnum_id).or_default();
+            *seen = (*seen).max(head.tail_seqnum);
+        }
+        if let Err(problem) = self.list() {
+            self.problem = Some(problem);
+        }
+        self.refresh();
+        // A sequence that came with this list has no first look: it is a first look now.
+        for file in &self.files {
+            let head = &file.journal.head;
+            self.seen.entry(head.seqnum_id).or_insert(head.tail_seqnum);
+        }
+        self.retire();
+    }
+
+    fn refresh(&mut self) {
+        for file in self.files.iter_mut().filter(|file| !file.is_final) {
+            // What is wrong is said where its entries are read.
+            let was_closed = file.journal.is_closed();
+            let _ = file.journal.refresh();
+            if was_closed {
+                file.journal.close();
+            }
+            file.is_final = file.archived;
+        }
+    }
+
+    /// Lets go of files that will give nothing more. An open file that was deleted would keep its place on the disk.
+    fn retire(&mut self) {
+        let Native { files, done, counts, .. } = self;
+        files.retain_mut(|file| {
+            let is_read = file.next >= file.journal.head.entries;
+            if !is_read || !(file.is_final || file.gone) {
+                return true;
+            }
+            counts.damaged += file.journal.skipped;
+            if !file.gone {
+                done.insert(std::mem::take(&mut file.path));
+            }
+            false
+        });
+    }
+
+    /// Lists the directories, and opens what is new in them.
+    fn list(&mut self) -> Result<(), Error> {
+        let mut names = HashMap::new();
+        self.listed.clear();
+        for root in &self.roots {
+            let mut directories = vec![root.path.clone()];
+            while let Some(directory) = directories.pop() {
+                // Before it is listed, so that what comes meanwhile shows.
+                self.listed.push((directory.clone(), modified(&directory)));
+                match list_one(&directory) {
+                    Ok((files, below)) => {
+                        names.extend(files.into_iter().map(|path| (path, root.volatile)));
+                        if directory == root.path {
+                            directories.extend(below);
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    // Not all was seen, so what was not is not gone.
+                    Err(cause) => return Err(Error::Read { path: directory, cause }),
+                }
+            }
+        }
+        self.done.retain(|path| names.contains_key(path));
+        names.retain(|path, _| !self.done.contains(path));
+        // An archive keeps its name. Any other name may be another file at each look.
+        for file in &mut self.files {
+            file.gone = !file.archived || names.remove(&file.path).is_none();
+        }
+        self.counts.unreadable = 0;
+        let mut problem = None;
+        for (path, volatile) in names {
+            match self.track(path, volatile) {
+                Ok(()) => {}
+                Err(Error::Open(error)) if error.is_missing() => {}
+                Err(error @ Error::Unsupported { .. }) => problem = Some(error),
+                // A live file that was just made has no header yet.
+                Err(_) => self.counts.unreadable += 1,
+            }
+        }
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// Takes a file in, or finds it among those that we have.
+    fn track(&mut self, path: PathBuf, volatile: bool) -> Result<(), Error> {
+        let mut journal = Journal::open(&path)?;
+        let archived = is_archive(&path);
+        let file_id = journal.head.file_id;
+        // The name says nothing: between listing and opening it may have become another's.
+        if let Some(file) = self.files.iter_mut().find(|file| file.journal.head.file_id == file_id) {
+            file.journal.rename(&path);
+            (file.gone, file.archived, file.path) = (false, archived, path);
+            return Ok(());
+        }
+        // With a cursor most archives are behind it; they are not kept open.
+        let place = self.places.get(&journal.head.seqnum_id);
+        let is_read = place.is_some_and(|place| journal.head.tail_seqnum <= place.seqnum);
+        if archived && (is_read || journal.head.entries == 0) {
+            self.done.insert(path);
+            return Ok(());
+        }
+        if self.files.len() >= FILES_MAX {
+            let cause = io::Error::other("there are too many journals that were not read yet");
+            return Err(Error::Read { path, cause });
+        }
+        // Taken in again: it was away, or another follower had read of it.
+        let next = match place {
+            Some(place) if place.seqnum >= journal.head.head_seqnum => {
+                journal.first(|other| other.seqnum > place.seqnum).unwrap_or(0)
+            }
+            _ => 0,
+        };
+        if archived {
+            journal.close();
+        }
+        let (is_final, gone, found) = (false, false, None);
+        self.files.push(Tracked { path, volatile, archived, is_final, gone, journal, next, found });
+        Ok(())
+    }
+
+    /// Puts entries into the batch, as many as there are and fit.
+    fn deliver(&mut self, batch: &mut Batch) {
+        for _ in 0..PASSED_MAX {
+            if batch.frames.len() >= FRAMES_MAX {
+                break;
+            }
+            let Some(at) = self.next_file() else { break };
+            if let Err(error) = self.take(at, batch) {
+                self.fail(at, error);
+            }
+        }
+    }
+
+    /// The file that has the next entry of all.
+    fn next_file(&mut self) -> Option<usize> {
+        let mut best: Option<(usize, Place)> = None;
+        for at in 0..self.files.len() {
+            let place = match self.head_of(at) {
+                Ok(Some(place)) => place,
+                Ok(None) => continue,
+                Err(error) => {
+                    self.fail(at, error);
+                    continue;
+                }
+            };
+            let is_before = best.is_none_or(|(_, other)| match place.seqnum_id == other.seqnum_id {
+                true => place.seqnum < other.seqnum,
+                false => (place.realtime, place.seqnum) < (other.realtime, other.seqnum),
+            });
+            if is_before {
+                best = Some((at, place));
+            }
+        }
+        best.map(|(at, _)| at)
+    }
+
+    /// Passes over a file until the next look, or over the rest of an archive that will not get better.
+    fn fail(&mut self, at: usize, error: Error) {
+        let file = &mut self.files[at];
+        self.seen.remove(&file.journal.head.seqnum_id);
+        if file.archived {
+            file.next = file.journal.head.entries;
+            self.counts.damaged += 1;
+        }
+        match error {
+            Error::Open(error) if error.is_missing() => {} // vacuumed; the numbers will show it
+            error => self.problem = Some(error),
+        }
+    }
+
+    /// The place of a file's next entry, if it may be delivered.
+    fn head_of(&mut self, at: usize) -> Result<Option<Place>, Error> {
+        let file = &mut self.files[at];
+        let seen = self.seen.get(&file.journal.head.seqnum_id).copied().unwrap_or(0);
+        let place = match file.found {
+            Some(found) => Some(found.place),
+            // An archive is not opened before its turn comes.
+            None if file.archived && file.next == 0 => file.journal.head.first(),
+            None => file.find(&mut self.counts)?,
+        };
+        Ok(place.filter(|place| place.seqnum <= seen))
+    }
+
+    /// Delivers the next entry of a file.
+    fn take(&mut self, at: usize, batch: &mut Batch) -> Result<(), Error> {
+        let file = &mut self.files[at];
+        file.find(&mut self.counts)?;
+        let Some(found) = file.found else { return Ok(()) };
+        let (place, volatile) = (found.place, file.volatile);
+        let known = self.places.get(&place.seqnum_id).copied();
+        let is_copy = |other: &Place| {
+            other.seqnum_id != place.seqnum_id && other.boot_id == place.boot_id && place.monotonic <= other.monotonic
+        };
+        let is_read = known.is_some_and(|known| place.seqnum <= known.seqnum);
+        if is_read || (!volatile && self.volatile.as_ref().is_some_and(is_copy)) {
+            self.counts.duplicates += 1;
+        } else {
+            match file.journal.read(&found, &mut self.entry) {
+                Ok(()) => self.counts.truncated += u64::from(self.entry.push(batch)),
+                Err(Error::Damaged { .. }) => self.counts.damaged += 1,
+                Err(error) => return Err(error),
+            }
+            if let Some(known) = known {
+                self.counts.gaps += self.missing(&known, &place);
+            }
+        }
+        let file = &mut self.files[at];
+        (file.next, file.found) = (file.next + 1, None);
+        if !is_read {
+            self.remember(place, volatile);
+        }
+        Ok(())
+    }
+
+    /// How many numbers are missing between two entries of a sequence. Before systemd 254 journald gave the numbers
+    /// between to its users' journals, which are other sequences.
+    fn missing(&self, known: &Place, place: &Place) -> u64 {
+        let missing = place.seqnum - known.seqnum - 1;
+        let is_elsewhere = || {
+            self.places.values().any(|other| {
+                other.seqnum_id != place.seqnum_id && other.boot_id == place.boot_id && other.seqnum > known.seqnum
+            }) || self.files.iter().any(|file| {
+                let head = &file.journal.head;
+                head.seqnum_id != place.seqnum_id && head.tail_seqnum > known.seqnum && head.head_seqnum < place.seqnum
+            })
+        };
+        if missing > 0 && is_elsewhere() { 0 } else { missing }
+    }
+
+    fn remember(&mut self, place: Place, volatile: bool) {
+        self.last = Some(place);
+        if volatile {
+            self.volatile = Some(place);
+        }
+        self.places.insert(place.seqnum_id, place);
+        if self.places.len() > PLACES_MAX {
+            let oldest = self.places.values().min_by_key(|place| place.realtime).map(|place| place.seqnum_id);
+            self.places.remove(&oldest.unwrap_or_default());
+        }
+    }
+}
+
+impl Tracked {
+    /// Looks the next entry up, passing those that are damaged, and says where it is; `None` if there is none (yet).
+    fn find(&mut self, counts: &mut Counts) -> Result<Option<Place>, Error> {
+        for _ in 0..PASSED_MAX {
+            if self.found.is_some() || self.next >= self.journal.head.entries {
+                break;
+            }
+            match self.journal.find(self.next) {
+                Ok(Some(found)) => self.found = Some(found),
+                Ok(None) if !self.is_final => break,
+                // Of an archive it will never come.
+                Ok(None) | Err(Error::Damaged { .. }) => {
+                    counts.damaged += 1;
+                    self.next += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if self.found.is_none() {
+            self.journal.rest();
+        }
+        Ok(self.found.map(|found| found.place))
+    }
+}
+
+/// Whether an entry of another sequence is behind this one, as well as can be told.
+fn is_later(place: &Place, last: &Place) -> bool {
+    match place.boot_id == last.boot_id {
+        true => place.monotonic > last.monotonic,
+        false => place.realtime > last.realtime,
+    }
+}
+
+/// Rotated files are called `system@….journal`, and after an unclean end `….journal~`.
+fn is_archive(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        let name = name.as_encoded_bytes();
+        let is_id = |name: &[u8]| {
+            let part = name.split(|byte| *byte == b'@').next_back().unwrap_or_default();
+            part.len() > 33 && part[..33].iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-')
+        };
+        name.ends_with(b"~") || (name.contains(&b'@') && is_id(name))
+    })
+}
+
+/// The journals in a directory, and the directories in it that are called as machines are.
+fn list_one(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let (mut files, mut below) = (Vec::new(), Vec::new());
+    for item in fs::read_dir(directory)? {
+        let item = item?;
+        let name = item.file_name();
+        let name = name.as_encoded_bytes();
+        if name.ends_with(b".journal") || name.ends_with(b".journal~") {
+            files.push(item.path());
+        } else if name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit) {
+            below.push(item.path());
+        }
+    }
+    Ok((files, below))
+}
+
+/// When a directory was last changed; `None` of one that is not there.
+fn modified(path: &Path) -> Option<(i64, i64)> {
+    fs::metadata(path).ok().map(|metadata| (metadata.mtime(), metadata.mtime_nsec()))
+}

@@ -1,0 +1,282 @@
+//! Reads journals that lie in a file or come by a pipe, once and to their end.
+//!
+//! Three kinds, told by their first bytes: journal files, the journal export format, and `journalctl -o json`. All
+//! give the same entries. A damaged entry is counted and passed over; where nothing more can be made out, what came
+//! before is given first, and then an error. Follows nothing and keeps no cursor.
+
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use super::disk::{self, Journal};
+use super::entry::Entry;
+use super::export::Export;
+use super::follow::{Counts, FRAMES_MAX};
+use super::stream::Stream;
+use super::{Error, json};
+use crate::file::archive::{self, Archive};
+use crate::file::lines::READ_SIZE;
+use crate::record::Batch;
+
+/// How many bytes of a file's content are looked at, at most, to tell what it is.
+pub const HEAD_MAX: usize = 16 << 10;
+
+/// After so many damaged entries in a row the rest of a file is given up.
+const DAMAGED_MAX: u64 = 10_000;
+
+/// What holds the entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A journal file, as journald writes it.
+    Journal,
+    /// The journal export format: `journalctl -o export`, systemd-journal-upload.
+    Export,
+    /// `journalctl -o json`.
+    Json,
+}
+
+impl Kind {
+    /// What the first bytes of a file's content say, up to its first LF or [`HEAD_MAX`] of them; `None` = no journal.
+    pub fn of(head: &[u8]) -> Option<Self> {
+        if head.starts_with(disk::MAGIC) {
+            return Some(Kind::Journal);
+        }
+        if head.starts_with(b"__CURSOR=") || head.starts_with(b"__REALTIME_TIMESTAMP=") {
+            return Some(Kind::Export);
+        }
+        let is_json = head.starts_with(b"{") && memchr::memmem::find(head, b"\"__REALTIME_TIMESTAMP\"").is_some();
+        is_json.then_some(Kind::Json)
+    }
+
+    /// Whether so many first bytes are enough for [`of`](Self::of).
+    pub(crate) fn is_told(head: &[u8]) -> bool {
+        head.len() >= HEAD_MAX || head.starts_with(disk::MAGIC) || head.contains(&b'\n')
+    }
+}
+
+/// What a file turned out to be.
+pub enum Stored {
+    /// Lines of text, to be cut by a [`LineReader`](crate::file::lines::LineReader).
+    Lines(Archive),
+    /// Entries of a journal.
+    Entries(Reader),
+}
+
+/// Tells a journal from lines of text, whether or not it is compressed. Waits for the first line, or
+/// [`HEAD_MAX`] bytes.
+pub fn tell(mut archive: Archive) -> Result<Stored, Error> {
+    let Some(kind) = archive.journal() else { return Ok(Stored::Lines(archive)) };
+    let path = archive.path().to_owned();
+    let is_file = archive.size().is_some() && archive.format() == archive::Format::Plain;
+    let reader = match kind {
+        Kind::Journal if is_file => Reader::file(&path)?,
+        _ => Reader::stream(kind, archive, &path)?,
+    };
+    Ok(Stored::Entries(reader))
+}
+
+/// Reads entries. See the module.
+pub struct Reader {
+    source: Source,
+    entry: Entry,
+    counts: Counts,
+    ended: bool,
+    /// What is to be said once the entries before it were given.
+    held: Option<Error>,
+}
+
+enum Source {
+    /// `passed`: damaged entries since the last good one.
+    File {
+        journal: Box<Journal>,
+        next: u64,
+        passed: u64,
+    },
+    Stream(Box<Stream>),
+    Text(Box<Text>),
+}
+
+impl Reader {
+    /// Reads a journal file by the number of its entries.
+    pub fn file(path: &Path) -> Result<Self, Error> {
+        let journal = Box::new(Journal::open(path)?);
+        Ok(Reader::new(Source::File { journal, next: 0, passed: 0 }))
+    }
+
+    /// Reads what cannot seek. `name` is for errors.
+    pub fn stream(kind: Kind, source: impl Read + 'static, name: &Path) -> Result<Self, Error> {
+        Ok(Reader::new(match kind {
+            Kind::Journal => Source::Stream(Box::new(Stream::new(source, name)?)),
+            Kind::Export | Kind::Json => Source::Text(Box::new(Text::new(kind, source, name))),
+        }))
+    }
+
+    fn new(source: Source) -> Self {
+        Reader { source, entry: Entry::default(), counts: Counts::default(), ended: false, held: None }
+    }
+
+    /// Refills `batch` with the next entries, at most [`FRAMES_MAX`]; `false` at the end. An error comes after all
+    /// entries before it, and nothing after the error. The batch's times and source are left alone.
+    pub fn fill(&mut self, batch: &mut Batch) -> Result<bool, Error> {
+        batch.clear();
+        while batch.frames.len() < FRAMES_MAX && !self.ended {
+            match self.next() {
+                Ok(true) => self.counts.truncated += u64::from(self.entry.push(batch)),
+                Ok(false) => self.ended = true,
+                Err(error) => (self.ended, self.held) = (true, Some(error)),
+            }
+        }
+        match (batch.frames.is_empty(), self.held.take()) {
+            (true, Some(error)) => Err(error),
+            (is_empty, held) => {
+                self.held = held;
+                Ok(!is_empty)
+            }
+        }
+    }
+
+    /// Reads the next entry.
+    fn next(&mut self) -> Result<bool, Error> {
+        match &mut self.source {
+            Source::Stream(stream) => stream.next(&mut self.entry),
+            Source::Text(text) => text.next(&mut self.entry, &mut self.counts),
+            Source::File { journal, next, passed } => {
+                while *next < journal.head.entries {
+                    let index = *next;
+                    *next += 1;
+                    let problem = match read_one(journal, index, &mut self.entry, &mut self.counts) {
+                        Ok(true) => {
+                            *passed = 0;
+                            return Ok(true);
+                        }
+                        // Counted and not linked: journald was killed, or writes it just now.
+                        Ok(false) if journal.is_lost(index) => return Ok(false),
+                        Ok(false) => None,
+                        Err(error @ Error::Damaged { .. }) => Some(error),
+                        Err(error) => return Err(error),
+                    };
+                    self.counts.damaged += 1;
+                    *passed += 1;
+                    if let Some(error) = problem.filter(|_| *passed > DAMAGED_MAX || journal.is_lost(index)) {
+                        return Err(error);
+                    }
+                    if *passed > DAMAGED_MAX {
+                        return Ok(false);
+                    }
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// What was met so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// How many entries of how many were read, where that is known: of journal files. For progress.
+    pub fn progress(&self) -> Option<(u64, u64)> {
+        match &self.source {
+            Source::File { journal, next, .. } => Some((*next, journal.head.entries)),
+            _ => None,
+        }
+    }
+}
+
+/// Reads an entry by its number; `false` if there is none.
+fn read_one(journal: &mut Journal, index: u64, entry: &mut Entry, counts: &mut Counts) -> Result<bool, Error> {
+    let Some(found) = journal.find(index)? else { return Ok(false) };
+    let skipped = journal.skipped;
+    let read = journal.read(&found, entry);
+    counts.damaged += journal.skipped - skipped;
+    read.map(|()| true)
+}
+
+/// Entries as text: the export format, or JSON lines.
+struct Text {
+    kind: Kind,
+    source: Box<dyn Read>,
+    name: PathBuf,
+    export: Export,
+    bytes: Box<[u8]>,
+    begin: usize,
+    end: usize,
+    /// How much was read before what is in `bytes`.
+    offset: u64,
+    /// The beginning of a line that goes on.
+    line: Vec<u8>,
+    ended: bool,
+}
+
+impl Text {
+    fn new(kind: Kind, source: impl Read + 'static, name: &Path) -> Self {
+        Text {
+            kind,
+            source: Box::new(source),
+            name: name.to_owned(),
+            export: Export::new(),
+            bytes: vec![0; READ_SIZE].into_boxed_slice(),
+            begin: 0,
+            end: 0,
+            offset: 0,
+            line: Vec::new(),
+            ended: false,
+        }
+    }
+
+    fn next(&mut self, entry: &mut Entry, counts: &mut Counts) -> Result<bool, Error> {
+        loop {
+            let found = match self.kind {
+                Kind::Json => self.json(entry, counts),
+                _ => self.export(entry)?,
+            };
+            if found || self.ended {
+                return Ok(found);
+            }
+            self.offset += self.end as u64;
+            (self.begin, self.end) = (0, 0);
+            match self.source.read(&mut self.bytes) {
+                Ok(count) => (self.end, self.ended) = (count, count == 0),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(cause) => return Err(Error::Read { path: self.name.clone(), cause }),
+            }
+        }
+    }
+
+    fn export(&mut self, entry: &mut Entry) -> Result<bool, Error> {
+        let mut input = &self.bytes[self.begin..self.end];
+        let found = if self.ended { self.export.end() } else { self.export.advance(&mut input) };
+        self.begin = self.end - input.len();
+        let offset = self.offset + self.begin as u64;
+        let found =
+            found.map_err(|broken| Error::Text { path: self.name.clone(), offset, broken: broken.to_string() })?;
+        if found {
+            std::mem::swap(entry, &mut self.export.entry);
+        }
+        Ok(found)
+    }
+
+    /// The next line that is an entry; what is none is counted.
+    fn json(&mut self, entry: &mut Entry, counts: &mut Counts) -> bool {
+        while self.begin < self.end || (self.ended && !self.line.is_empty()) {
+            let rest = &self.bytes[self.begin..self.end];
+            let lf = memchr::memchr(b'\n', rest);
+            let part = &rest[..lf.unwrap_or(rest.len())];
+            self.begin += part.len() + usize::from(lf.is_some());
+            // One byte more than may be shows that it is too long.
+            let room = (json::LINE_MAX + 1).saturating_sub(self.line.len());
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            if lf.is_none() && !self.ended {
+                return false;
+            }
+            let line = std::mem::take(&mut self.line);
+            if line.is_empty() {
+                continue;
+            }
+            if line.len() <= json::LINE_MAX && json::line(&line, entry).is_ok() {
+                return true;
+            }
+            counts.damaged += 1;
+        }
+        false
+    }
+}

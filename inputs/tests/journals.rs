@@ -1,0 +1,150 @@
+//! Journals as files and streams, against the real `journalctl`.
+
+mod kit;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use inputs::file::archive;
+use inputs::file::lines::LineReader;
+use inputs::journald::Error;
+use inputs::journald::stored::{self, Kind, Reader, Stored};
+use inputs::record::{Batch, Timestamp};
+use kit::{Row, journal, rows};
+
+/// The corpus: two made of the same text by systemd 257, eight by 252, a real sshd's, and a sealed one.
+const JOURNALS: [(&str, usize); 12] = [
+    ("j-compact0-keyed0-no", 2000),
+    ("j-compact0-keyed0-zstd", 2000),
+    ("j-compact0-keyed1-no", 2000),
+    ("j-compact0-keyed1-zstd", 2000),
+    ("j-compact1-keyed0-no", 2000),
+    ("j-compact1-keyed0-zstd", 2000),
+    ("j-compact1-keyed1-no", 2000),
+    ("j-compact1-keyed1-zstd", 2000),
+    ("j257-LZ4", 2000),
+    ("j257-XZ", 2000),
+    ("real-sshd-9.2", 81),
+    ("sealed", 5),
+];
+
+fn unpacked(directory: &Path, name: &str) -> PathBuf {
+    let path = directory.join(format!("{name}.journal"));
+    fs::write(&path, journal(name)).unwrap();
+    path
+}
+
+/// All records, and the error that ended them.
+fn read(mut reader: Reader) -> (Vec<Row>, Option<Error>) {
+    let (mut batch, mut all) = (Batch::default(), Vec::new());
+    batch.received = Timestamp(i64::MAX);
+    loop {
+        match reader.fill(&mut batch) {
+            Ok(true) => all.extend(rows(&batch)),
+            Ok(false) => return (all, None),
+            Err(error) => {
+                assert!(!reader.fill(&mut batch).unwrap(), "nothing comes after an error");
+                return (all, Some(error));
+            }
+        }
+    }
+}
+
+fn read_all(reader: Reader) -> Vec<Row> {
+    let (all, error) = read(reader);
+    assert!(error.is_none(), "{error:?}");
+    all
+}
+
+fn journalctl(path: &Path, format: &str) -> Vec<u8> {
+    let output =
+        Command::new("journalctl").args(["--all", "--no-pager", "-q", "-o", format, "--file"]).arg(path).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn has_journalctl() -> bool {
+    kit::has("journalctl") || kit::skip("journalctl is not here")
+}
+
+#[test]
+fn a_file_reads_as_journalctl_reads_it() {
+    if !has_journalctl() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for (name, count) in JOURNALS {
+        let path = unpacked(directory.path(), name);
+        let want = kit::rows_of_json(&journalctl(&path, "json"));
+        assert_eq!(want.len(), count, "{name}");
+        kit::assert_same(name, &read_all(Reader::file(&path).unwrap()), &want);
+        // The readers of text agree with it.
+        for (format, kind) in [("export", Kind::Export), ("json", Kind::Json)] {
+            let text = journalctl(&path, format);
+            assert_eq!(Kind::of(&text[..text.len().min(stored::HEAD_MAX)]), Some(kind), "{name} {format}");
+            let reader = Reader::stream(kind, io::Cursor::new(text), Path::new("-")).unwrap();
+            kit::assert_same(&format!("{name} {format}"), &read_all(reader), &want);
+        }
+    }
+}
+
+#[test]
+fn a_stream_reads_as_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, _) in JOURNALS {
+        let path = unpacked(directory.path(), name);
+        let want = read_all(Reader::file(&path).unwrap());
+        let stream = Reader::stream(Kind::Journal, fs::File::open(&path).unwrap(), Path::new("standard input"));
+        let (got, error) = read(stream.unwrap());
+        if let Some(compression) = name.strip_prefix("j257-") {
+            let error = error.unwrap().to_string();
+            let want = format!(
+                "cannot read standard input as a stream: it has fields that are compressed with {compression}; unpack it to a file and name that"
+            );
+            assert_eq!(error, want);
+            continue;
+        }
+        assert!(error.is_none(), "{name}: {error:?}");
+        // What is no UTF-8 is lost by the crate.
+        let lossy: Vec<Row> = want.into_iter().map(|row| row.lossy()).collect();
+        kit::assert_same(name, &got, &lossy);
+    }
+}
+
+#[test]
+fn archives_are_told_by_content() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = |path: &Path, want: Option<usize>| {
+        let got = match stored::tell(archive::open(path).unwrap()).unwrap() {
+            Stored::Lines(_) => None,
+            Stored::Entries(reader) => Some(read_all(reader).len()),
+        };
+        assert_eq!(got, want, "{}", path.display());
+    };
+    let write = |name: &str, bytes: &[u8]| {
+        let path = directory.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let journal = journal("real-sshd-9.2");
+    check(&write("auth.log", &journal), Some(81));
+    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/journals/real-sshd-9.2.journal.gz"), Some(81));
+    let level = ruzstd::encoding::CompressionLevel::Fastest;
+    check(&write("x.journal.zst", &ruzstd::encoding::compress_to_vec(&journal[..], level)), Some(81));
+    check(&write("export", b"__CURSOR=x\n__REALTIME_TIMESTAMP=1\nMESSAGE=m\n\n"), Some(1));
+    check(&write("json", b"{\"MESSAGE\":\"m\",\"__REALTIME_TIMESTAMP\":\"1\"}\n"), Some(1));
+    check(&write("text", b"Nov 21 23:47:19 web1 sshd[1]: x\n"), None);
+    check(&write("other.json", b"{\"MESSAGE\":\"m\"}\n"), None);
+    check(&write("empty", b""), None);
+    // What was looked at is given again.
+    let text = write("long", &[b"x".repeat(100_000), b"\ny\n".to_vec()].concat());
+    let Stored::Lines(archive) = stored::tell(archive::open(&text).unwrap()).unwrap() else { panic!() };
+    let (mut lines, mut batch, mut lens) = (LineReader::new(archive), Batch::default(), Vec::new());
+    while lines.fill(&mut batch).unwrap() {
+        lens.extend(batch.frames.iter().map(|frame| (frame.len, frame.truncated)));
+    }
+    assert_eq!(lens, [(8192, true), (1, false)]);
+}

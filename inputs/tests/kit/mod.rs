@@ -1,0 +1,134 @@
+//! What the tests of the journal share: records as rows, the oracle, and a way to skip.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+pub mod journald;
+
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+
+use inputs::record::{Batch, Sender};
+use inputs::syslog::parse::{Format, Parser};
+use serde_json::Value;
+
+/// The longest message that a record keeps.
+const MESSAGE_MAX: usize = inputs::record::LINE_MAX;
+
+/// A record, owned.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Row {
+    pub micros: i64,
+    pub uid: Option<u32>,
+    pub pid: Option<u32>,
+    pub stdout: bool,
+    pub identifier: Vec<u8>,
+    pub host: Vec<u8>,
+    pub message: Vec<u8>,
+    pub truncated: bool,
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Row { micros, uid, pid, stdout, truncated, .. } = self;
+        let (identifier, host) = (self.identifier.escape_ascii(), self.host.escape_ascii());
+        write!(f, "{micros} uid={uid:?} pid={pid:?} stdout={stdout} {identifier}@{host} cut={truncated} ")?;
+        write!(f, "[{}] {}", self.message.len(), self.message[..self.message.len().min(200)].escape_ascii())
+    }
+}
+
+impl Row {
+    /// As text: bytes that are none replaced.
+    pub fn lossy(mut self) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_bytes();
+        self.message = text(&self.message);
+        self.truncated |= self.message.len() > MESSAGE_MAX;
+        self.message.truncate(MESSAGE_MAX);
+        (self.identifier, self.host) = (text(&self.identifier), text(&self.host));
+        self
+    }
+}
+
+/// The records of a batch of the journal.
+pub fn rows(batch: &Batch) -> Vec<Row> {
+    let mut parser = Parser::new(Format::Journal, jiff::tz::TimeZone::UTC);
+    let row = |&frame| {
+        let record = parser.record(batch, frame);
+        Row {
+            micros: record.event.unwrap().0,
+            uid: match record.sender {
+                other if *other == Sender::NOBODY => None,
+                Sender::Uid(uid) => Some(*uid),
+                _ => panic!("a journal knows no other senders"),
+            },
+            pid: record.pid,
+            stdout: record.stdout,
+            identifier: record.identifier.to_vec(),
+            host: record.host.to_vec(),
+            message: record.message.to_vec(),
+            truncated: record.truncated,
+        }
+    };
+    batch.frames.iter().map(row).collect()
+}
+
+/// What `journalctl -o json --all` says, read without our own readers.
+pub fn rows_of_json(text: &[u8]) -> Vec<Row> {
+    let bytes = |value: &Value| match value {
+        Value::String(text) => text.clone().into_bytes(),
+        Value::Array(items) => match &items[0] {
+            Value::Number(_) => items.iter().map(|item| item.as_u64().unwrap() as u8).collect(),
+            Value::String(first) => first.clone().into_bytes(),
+            Value::Array(first) => first.iter().map(|item| item.as_u64().unwrap() as u8).collect(),
+            other => panic!("{other}"),
+        },
+        other => panic!("{other}"),
+    };
+    let row = |line: &[u8]| {
+        let fields: Value = serde_json::from_slice(line).unwrap();
+        let field = |name: &str| fields.get(name).map(bytes);
+        let number = |name: &str| Some(String::from_utf8(field(name)?).unwrap().parse::<u64>().unwrap());
+        let mut message = field("MESSAGE").unwrap_or_default();
+        let truncated = message.len() > MESSAGE_MAX;
+        message.truncate(MESSAGE_MAX);
+        Row {
+            micros: number("__REALTIME_TIMESTAMP").unwrap() as i64,
+            uid: number("_UID").map(|uid| uid as u32),
+            pid: number("_PID").map(|pid| pid as u32),
+            stdout: field("_TRANSPORT").is_some_and(|transport| transport == b"stdout"),
+            identifier: field("SYSLOG_IDENTIFIER").unwrap_or_default(),
+            host: field("_HOSTNAME").unwrap_or_default(),
+            message,
+            truncated,
+        }
+    };
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(row).collect()
+}
+
+/// Says the first difference instead of two thousand rows.
+pub fn assert_same(what: &str, got: &[Row], want: &[Row]) {
+    for (at, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!(got == want, "{what}: entry {at}\n got {got:?}\nwant {want:?}");
+    }
+    assert_eq!(got.len(), want.len(), "{what}: entries");
+}
+
+/// A journal of the corpus, unpacked. By gzip: our own decoder is ten times slower where it is not optimized.
+pub fn journal(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/journals/{name}.journal.gz"));
+    let output = Command::new("gzip").arg("-dc").arg(path).output().unwrap();
+    assert!(output.status.success(), "{name}");
+    output.stdout
+}
+
+/// Whether a program is installed.
+pub fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).chain([Path::new("/usr/sbin").to_owned()]).any(|path| path.join(program).exists())
+}
+
+/// Says that a test does not run here; where everything must run, that is a failure.
+pub fn skip(why: &str) -> bool {
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "skipped with CI=true: {why}");
+    eprintln!("skipped: {why}");
+    false
+}

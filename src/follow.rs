@@ -1,0 +1,153 @@
+//! A thread that follows a file or the journal and hands over what it reads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use inputs::cursor::Cursor;
+use inputs::file::follow as file;
+use inputs::file::follow::{Progress, Waker};
+use inputs::journald::follow as journald;
+use inputs::record::{Batch, SourceId};
+use tokio::sync::mpsc;
+
+use crate::clock;
+use crate::config::{self, FirstEntry, FirstRead};
+
+/// How long it sleeps when nothing wakes it.
+const TIMEOUT: Duration = Duration::from_millis(250);
+
+/// What is followed.
+pub enum Tail {
+    /// A plain file.
+    File(file::Follower),
+    /// A journal.
+    Journald(Box<journald::Follower>),
+}
+
+impl Tail {
+    /// A file, from its cursor if there is one.
+    pub fn file(settings: &config::File, id: SourceId, cursor: Option<Cursor>) -> anyhow::Result<Self> {
+        let start = match (cursor, settings.first_read) {
+            (Some(Cursor::File(cursor)), _) => file::Start::Cursor(cursor),
+            (_, FirstRead::Now) => file::Start::End,
+            (_, FirstRead::Beginning) => file::Start::Beginning,
+        };
+        Ok(Tail::File(file::Follower::new(settings.path.clone(), id, start)?))
+    }
+
+    /// A journal, from its cursor if there is one.
+    pub fn journald(settings: &config::Journald, source: SourceId, cursor: Option<Cursor>) -> anyhow::Result<Self> {
+        let start = match (cursor, settings.first_read) {
+            (Some(Cursor::Journal(cursor)), _) => journald::Start::Cursor(cursor),
+            (_, FirstEntry::Now) => journald::Start::Now,
+            (_, FirstEntry::Beginning) => journald::Start::Beginning,
+            (_, FirstEntry::Back(time)) => journald::Start::Back(time),
+        };
+        let (directory, reader) = (settings.directory.clone(), settings.reader);
+        let options = journald::Options { source, directory, reader, start };
+        Ok(Tail::Journald(Box::new(journald::Follower::new(options)?)))
+    }
+
+    fn poll(&mut self, batch: &mut Batch) -> Result<Progress, String> {
+        match self {
+            Tail::File(file) => file.poll(clock::now(), batch).map_err(|error| error.to_string()),
+            Tail::Journald(journal) => journal.poll(clock::now(), batch).map_err(|error| error.to_string()),
+        }
+    }
+
+    fn wait(&mut self) {
+        match self {
+            Tail::File(file) => file.wait(TIMEOUT),
+            Tail::Journald(journal) => journal.wait(TIMEOUT),
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        match self {
+            Tail::File(file) => file.waker(),
+            Tail::Journald(journal) => journal.waker(),
+        }
+    }
+
+    fn gaps(&self) -> u64 {
+        match self {
+            Tail::File(file) => file.counts().gaps,
+            Tail::Journald(journal) => journal.counts().gaps,
+        }
+    }
+
+    fn absent(&self) -> &'static str {
+        match self {
+            Tail::File(_) => "the file is not there; it will be read from its beginning when it comes",
+            Tail::Journald(_) => "there is no journal yet",
+        }
+    }
+}
+
+/// The thread.
+pub struct Worker {
+    stopping: Arc<AtomicBool>,
+    waker: Waker,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts it.
+    pub fn start(name: &str, tail: Tail, sink: mpsc::Sender<Batch>) -> anyhow::Result<Self> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let waker = tail.waker();
+        let thread = std::thread::Builder::new().name("follow".to_owned()).spawn({
+            let (name, stopping) = (name.to_owned(), stopping.clone());
+            move || follow(tail, &name, &sink, &stopping)
+        })?;
+        Ok(Worker { stopping, waker, thread })
+    }
+
+    /// Tells it to stop; it hands over what it has read.
+    pub fn tell_to_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Waits for its end.
+    pub fn wait(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("a thread that follows a log had ended");
+        }
+    }
+}
+
+/// Follows until told to stop. Errors are told once, and tried again: a log that is away comes back.
+fn follow(mut tail: Tail, name: &str, sink: &mpsc::Sender<Batch>, stopping: &AtomicBool) {
+    let mut told: Option<String> = None;
+    let mut gaps = 0;
+    while !stopping.load(Ordering::Acquire) {
+        let mut batch = Batch::default();
+        let progress = tail.poll(&mut batch);
+        if tail.gaps() > gaps {
+            gaps = tail.gaps();
+            tracing::warn!(input = name, gaps, "something was gone before it was read: records may be missing");
+        }
+        let problem = match &progress {
+            Ok(Progress::Missing) => Some(tail.absent().to_owned()),
+            Ok(_) => None,
+            Err(error) => Some(error.clone()),
+        };
+        if problem != told {
+            match &problem {
+                Some(problem) => tracing::warn!(input = name, problem, "cannot follow"),
+                None => tracing::info!(input = name, "following again"),
+            }
+            told = problem;
+        }
+        // A batch without records still carries a cursor: where following begins.
+        let worth = !batch.frames.is_empty() || batch.cursor.is_some();
+        if worth && sink.blocking_send(batch).is_err() {
+            return;
+        }
+        if !matches!(progress, Ok(Progress::More)) {
+            tail.wait();
+        }
+    }
+}
