@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_millis(250);
 /// What is followed.
 pub enum Tail {
     /// A plain file.
-    File(file::Follower),
+    File(Box<file::Follower>),
     /// A journal.
     Journald(Box<journald::Follower>),
 }
@@ -33,7 +33,7 @@ impl Tail {
             (_, FirstRead::Now) => file::Start::End,
             (_, FirstRead::Beginning) => file::Start::Beginning,
         };
-        Ok(Tail::File(file::Follower::new(settings.path.clone(), id, start)?))
+        Ok(Tail::File(Box::new(file::Follower::new(settings.path.clone(), id, start)?)))
     }
 
     /// A journal, from its cursor if there is one.
