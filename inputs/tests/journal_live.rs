@@ -1,5 +1,7 @@
 //! A real journald is followed: through bursts, rotation, vacuuming, crashes of ours and of its own.
 
+#![allow(clippy::unwrap_used)] // in helpers, too
+
 mod kit;
 
 use std::process::Command;
