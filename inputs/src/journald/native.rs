@@ -28,7 +28,6 @@ use crate::cursor::{Cursor, JournalCursor};
 use crate::file::follow::Progress;
 use crate::file::watch::Bell;
 use crate::record::{Batch, Timestamp};
-use look::modified;
 
 /// How often live files are asked whether there is more. Half of it is what a record waits on average, and the other
 /// price is 50 small reads a second.
@@ -61,7 +60,10 @@ pub(super) struct Root {
 /// Follows directories. See the module.
 pub(super) struct Native {
     roots: Vec<Root>,
-    listed: Vec<(PathBuf, Option<(i64, i64)>)>,
+    /// The directories, and when they had last been changed when they were listed.
+    listed: Vec<(PathBuf, Option<Timestamp>)>,
+    /// They have not been changed just then, so that the next change will show.
+    settled: bool,
     start: Start,
     begun: bool,
     files: Vec<Tracked>,
@@ -106,6 +108,7 @@ impl Native {
         Native {
             roots,
             listed: Vec::new(),
+            settled: false,
             start,
             begun: false,
             files: Vec::new(),
@@ -156,8 +159,7 @@ impl Native {
     }
 
     fn has_changed(&self) -> bool {
-        self.files.iter().any(|file| !file.archived && file.journal.has_grown())
-            || self.listed.iter().any(|(path, changed)| modified(path) != *changed)
+        self.files.iter().any(|file| !file.archived && file.journal.has_grown()) || self.is_relisted()
     }
 
     fn advance(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, Error> {
@@ -175,7 +177,7 @@ impl Native {
             if looks == LOOKS_MAX || !is_due {
                 break;
             }
-            self.look();
+            self.look(now);
         }
         match (self.problem.take(), self.files.is_empty() && self.done.is_empty()) {
             (Some(problem), _) => {
@@ -189,7 +191,7 @@ impl Native {
 
     /// Decides for every file that is there where its reading begins.
     fn begin(&mut self, now: Timestamp) -> Result<(), Error> {
-        self.look();
+        self.look(now);
         // What could not be listed would seem new later on, and be read from its beginning.
         if !matches!(self.problem, None | Some(Error::Unsupported { .. }))
             && let Some(problem) = self.problem.take()
@@ -327,7 +329,7 @@ impl Native {
         let place = match file.found {
             Some(found) => Some(found.place),
             // An archive is not opened before its turn comes.
-            None if file.archived && file.next == 0 => file.journal.head.first(),
+            None if file.archived && file.next == 0 && file.journal.is_closed() => file.journal.head.first(),
             None => file.find(&mut self.counts)?,
         };
         Ok(place.filter(|place| place.seqnum <= seen))
@@ -336,8 +338,10 @@ impl Native {
     /// Delivers the next entry of a file.
     fn take(&mut self, at: usize, batch: &mut Batch) -> Result<(), Error> {
         let file = &mut self.files[at];
-        file.find(&mut self.counts)?;
-        let Some(found) = file.found else { return Ok(()) };
+        let Some(found) = file.found else {
+            // Its turn came by its header. What is really there may be a later entry than another file's.
+            return file.find(&mut self.counts).map(|_| ());
+        };
         let (place, volatile) = (found.place, file.volatile);
         let known = self.places.get(&place.seqnum_id).copied();
         let is_copy = |other: &Place| {

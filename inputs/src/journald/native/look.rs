@@ -3,16 +3,21 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{FILES_MAX, Native, Tracked};
+use super::{FILES_MAX, LIST_EVERY, Native, Tracked};
 use crate::journald::Error;
 use crate::journald::disk::Journal;
+use crate::record::Timestamp;
+
+/// A directory that was changed less long ago may change again without a new stamp: they are as coarse as 10 ms.
+const SETTLED: Duration = Duration::from_millis(200);
 
 impl Native {
-    /// The two looks.
-    pub(super) fn look(&mut self) {
+    /// The two looks. A sequence that is new in the second is read from the next look on.
+    pub(super) fn look(&mut self, now: Timestamp) {
+        let is_listed = self.settled && self.idle < LIST_EVERY && !self.is_relisted();
         self.idle = 0;
         self.problem = None;
         self.seen.clear();
@@ -22,16 +27,21 @@ impl Native {
             let seen = self.seen.entry(head.seqnum_id).or_default();
             *seen = (*seen).max(head.tail_seqnum);
         }
-        if let Err(problem) = self.list() {
-            self.problem = Some(problem);
+        if !is_listed {
+            let listed = self.list();
+            let is_old = |(_, changed): &(_, Option<Timestamp>)| changed.is_none_or(|at| at.after(SETTLED) < now);
+            self.settled = listed.is_ok() && self.listed.iter().all(is_old);
+            if let Err(problem) = listed {
+                self.problem = Some(problem);
+            }
         }
         self.refresh();
-        // A sequence that came with this list has no first look: it is a first look now.
-        for file in &self.files {
-            let head = &file.journal.head;
-            self.seen.entry(head.seqnum_id).or_insert(head.tail_seqnum);
-        }
         self.retire();
+    }
+
+    /// Whether a directory was changed since it was listed.
+    pub(super) fn is_relisted(&self) -> bool {
+        self.listed.iter().any(|(path, changed)| modified(path) != *changed)
     }
 
     fn refresh(&mut self) {
@@ -174,6 +184,6 @@ fn list_one(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
 }
 
 /// When a directory was last changed; `None` of one that is not there.
-pub(super) fn modified(path: &Path) -> Option<(i64, i64)> {
-    fs::metadata(path).ok().map(|metadata| (metadata.mtime(), metadata.mtime_nsec()))
+fn modified(path: &Path) -> Option<Timestamp> {
+    fs::metadata(path).ok().map(|metadata| crate::file::modified(&metadata))
 }
