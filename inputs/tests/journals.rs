@@ -1,6 +1,6 @@
 //! Journals as files and streams, against the real `journalctl`.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how tests fail")]
+#![allow(clippy::unwrap_used)] // in helpers, too
 
 mod kit;
 
@@ -9,11 +9,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use inputs::cursor::Cursor;
 use inputs::file::archive;
 use inputs::file::lines::LineReader;
 use inputs::journald::Error;
+use inputs::journald::follow::{self, Follower, Options, Start};
 use inputs::journald::stored::{self, Kind, Reader, Stored};
-use inputs::record::{Batch, Timestamp};
+use inputs::record::{Batch, SourceId, Timestamp};
 use kit::{Row, journal, rows};
 
 /// The corpus: two made of the same text by systemd 257, eight by 252, a real sshd's, and a sealed one.
@@ -89,6 +91,32 @@ fn a_file_reads_as_journalctl_reads_it() {
             assert_eq!(Kind::of(&text[..text.len().min(stored::HEAD_MAX)]), Some(kind), "{name} {format}");
             let reader = Reader::stream(kind, io::Cursor::new(text), Path::new("-")).unwrap();
             kit::assert_same(&format!("{name} {format}"), &read_all(reader), &want);
+        }
+    }
+}
+
+/// Our cursors are journald's, bit for bit.
+#[test]
+fn cursors_are_journalds() {
+    if !has_journalctl() {
+        return;
+    }
+    for (name, count) in JOURNALS {
+        let directory = tempfile::tempdir().unwrap();
+        let path = unpacked(directory.path(), name);
+        let text = journalctl(&path, "export");
+        let lines = text.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"__CURSOR="));
+        let want: Vec<&str> = lines.map(|line| str::from_utf8(line).unwrap()).collect();
+        assert_eq!(want.len(), count);
+        let (directory, reader) = (Some(directory.path().to_owned()), follow::Reader::Native);
+        let options = Options { source: SourceId(0), directory, reader, start: Start::Beginning };
+        let mut follower = Follower::new(options).unwrap();
+        let (mut batch, mut seen) = (Batch::default(), 0);
+        while seen < count {
+            follower.poll(Timestamp(i64::MAX), &mut batch).unwrap();
+            seen += batch.frames.len();
+            let Some(Cursor::Journal(cursor)) = &batch.cursor else { panic!("{name}: no cursor") };
+            assert_eq!(cursor.last.to_string(), want[seen - 1], "{name}: entry {seen}");
         }
     }
 }

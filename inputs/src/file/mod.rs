@@ -79,6 +79,6 @@ fn kind(file_type: FileType) -> &'static str {
 }
 
 /// When a file was last written to.
-fn modified(metadata: &Metadata) -> Timestamp {
+pub(crate) fn modified(metadata: &Metadata) -> Timestamp {
     Timestamp(metadata.mtime().saturating_mul(1_000_000).saturating_add(metadata.mtime_nsec() / 1000))
 }

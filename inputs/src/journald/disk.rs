@@ -15,15 +15,11 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::entry::{Entry, Field};
-use super::place::{Id128, Place};
+use super::head::{self, Head, flag, id_at, u32_at, u64_at};
+use super::place::Place;
 use super::unpack::{self, Compression};
+use super::window::Window;
 use crate::record::LINE_MAX;
-
-/// What every journal file begins with.
-pub(super) const MAGIC: &[u8; 8] = b"LPKSHHRH";
-
-/// The part of the header that is read; what later versions added behind it is not needed.
-const HEADER_LEN: usize = 208;
 
 /// Greater objects are skipped. journald's own limit of a field is 768 MiB, of which we keep 8 KiB.
 pub(super) const OBJECT_MAX: u64 = 16 << 20;
@@ -37,13 +33,6 @@ const ARRAYS_MAX: usize = 4096;
 /// How many damaged entries in a row a search passes.
 const DAMAGED_MAX: u64 = 256;
 
-/// No file is longer; the system would call a greater offset invalid, which here is damage like any other.
-const OFFSET_MAX: u64 = 1 << 60;
-
-/// What is read at once, and how many such blocks are kept of a file that is being read.
-const BLOCK: u64 = 16 << 10;
-const BLOCKS: usize = 4;
-
 /// How many fields' contents are remembered of a file that is being read. Most of an entry's fields are those of the
 /// entry before, and journald stores each value once.
 const KNOWN: usize = 1024;
@@ -51,91 +40,9 @@ const KNOWN: usize = 1024;
 /// The longest value that is remembered, in bytes.
 const KNOWN_VALUE_MAX: usize = 44;
 
-pub(super) mod flag {
-    pub(in super::super) const XZ: u32 = 1;
-    pub(in super::super) const LZ4: u32 = 1 << 1;
-    pub(in super::super) const KEYED_HASH: u32 = 1 << 2;
-    pub(in super::super) const ZSTD: u32 = 1 << 3;
-    pub(in super::super) const COMPACT: u32 = 1 << 4;
-    pub(in super::super) const KNOWN: u32 = XZ | LZ4 | KEYED_HASH | ZSTD | COMPACT;
-}
-
 pub(super) const OBJECT_DATA: u8 = 1;
 pub(super) const OBJECT_ENTRY: u8 = 3;
 const OBJECT_ENTRY_ARRAY: u8 = 6;
-
-/// What a file says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) flags: u32,
-    pub(super) file_id: Id128,
-    pub(super) seqnum_id: Id128,
-    header_size: u64,
-    /// Entries that are linked. journald counts up after it has written everything else of an entry.
-    pub(super) entries: u64,
-    /// The number that was given out last; its entry may not be linked yet.
-    pub(super) tail_seqnum: u64,
-    pub(super) head_seqnum: u64,
-    pub(super) head_realtime: u64,
-    entry_array: u64,
-    tail_realtime: u64,
-    tail_monotonic: u64,
-    tail_boot_id: Id128,
-}
-
-impl Head {
-    pub(super) fn parse(bytes: &[u8; HEADER_LEN], path: &Path) -> Result<Self, Error> {
-        let damaged = |what| Error::Damaged { path: path.to_owned(), offset: 0, what };
-        if !bytes.starts_with(MAGIC) {
-            return Err(damaged("it does not begin as a journal does"));
-        }
-        let head = Head {
-            flags: u32_at(bytes, 12),
-            file_id: id_at(bytes, 24),
-            tail_boot_id: id_at(bytes, 56),
-            seqnum_id: id_at(bytes, 72),
-            header_size: u64_at(bytes, 88),
-            entries: u64_at(bytes, 152),
-            tail_seqnum: u64_at(bytes, 160),
-            head_seqnum: u64_at(bytes, 168),
-            entry_array: u64_at(bytes, 176),
-            head_realtime: u64_at(bytes, 184),
-            tail_realtime: u64_at(bytes, 192),
-            tail_monotonic: u64_at(bytes, 200),
-        };
-        if head.flags & !flag::KNOWN != 0 {
-            return Err(Error::Unsupported { path: path.to_owned(), flags: head.flags & !flag::KNOWN });
-        }
-        if head.header_size < HEADER_LEN as u64 {
-            return Err(damaged("its header is too short"));
-        }
-        Ok(head)
-    }
-
-    /// The place of the first entry, as far as the header tells it; `None` of a file without entries.
-    pub(super) fn first(&self) -> Option<Place> {
-        (self.entries > 0).then_some(Place {
-            seqnum_id: self.seqnum_id,
-            seqnum: self.head_seqnum,
-            boot_id: Id128::default(),
-            monotonic: 0,
-            realtime: self.head_realtime,
-            xor_hash: None,
-        })
-    }
-
-    /// The place of the last entry, as far as the header tells it; `None` of a file without entries.
-    pub(super) fn tail(&self) -> Option<Place> {
-        (self.entries > 0).then_some(Place {
-            seqnum_id: self.seqnum_id,
-            seqnum: self.tail_seqnum,
-            boot_id: self.tail_boot_id,
-            monotonic: self.tail_monotonic,
-            realtime: self.tail_realtime,
-            xor_hash: None,
-        })
-    }
-}
 
 /// Where an entry lies, and its stamps.
 #[derive(Clone, Copy, Debug)]
@@ -151,6 +58,8 @@ pub(super) struct Journal {
     /// `None` while it is not needed; opened again by name.
     file: Option<File>,
     pub(super) head: Head,
+    /// The header could not be read again: whatever it was, it is looked at at the next refresh only.
+    is_unsure: bool,
     /// How long the file is, asked after the header was read.
     len: u64,
     arrays: Vec<Array>,
@@ -172,11 +81,12 @@ struct Array {
 impl Journal {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let (file, _) = crate::file::open_regular(path)?;
-        let (head, len) = read_head(&file, path)?;
+        let (head, len) = head::read(&file, path)?;
         Ok(Journal {
             path: path.to_owned(),
             file: Some(file),
             head,
+            is_unsure: false,
             len,
             arrays: Vec::new(),
             window: Window::default(),
@@ -187,10 +97,11 @@ impl Journal {
 
     /// Reads the header again: there may be more entries.
     pub(super) fn refresh(&mut self) -> Result<(), Error> {
+        self.is_unsure = true;
         self.reopen()?;
         let Some(file) = &self.file else { return Ok(()) };
-        let (head, len) = read_head(file, &self.path)?;
-        self.len = len;
+        let (head, len) = head::read(file, &self.path)?;
+        (self.len, self.is_unsure) = (len, false);
         if head != self.head {
             self.head = head;
             self.window.forget();
@@ -200,11 +111,11 @@ impl Journal {
 
     /// Whether there are other entries than at the last refresh. One small read.
     pub(super) fn has_grown(&self) -> bool {
-        let Some(file) = &self.file else { return false };
+        let Some(file) = self.file.as_ref().filter(|_| !self.is_unsure) else { return false };
         let mut bytes = [0; 16];
         match file.read_exact_at(&mut bytes, 152) {
             Ok(()) => (u64_at(&bytes, 0), u64_at(&bytes, 8)) != (self.head.entries, self.head.tail_seqnum),
-            Err(_) => true, // refreshing says what is wrong
+            Err(_) => false, // the next refresh says what is wrong
         }
     }
 
@@ -451,20 +362,6 @@ fn field(payload: &[u8]) -> Option<(Field, usize)> {
     Some((Field::of(&payload[..end])?, end + 1))
 }
 
-/// The header, and how long the file is.
-fn read_head(file: &File, path: &Path) -> Result<(Head, u64), Error> {
-    let mut bytes = [0; HEADER_LEN];
-    file.read_exact_at(&mut bytes, 0).map_err(|cause| match cause.kind() {
-        io::ErrorKind::UnexpectedEof => {
-            Error::Damaged { path: path.to_owned(), offset: 0, what: "it is too short for a journal" }
-        }
-        _ => Error::Read { path: path.to_owned(), cause },
-    })?;
-    let head = Head::parse(&bytes, path)?;
-    let metadata = file.metadata().map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
-    Ok((head, metadata.len()))
-}
-
 /// What stands at an offset: a field of no interest, or one with its value.
 #[derive(Clone, Copy)]
 struct Known {
@@ -490,78 +387,4 @@ impl Known {
             entry.set(field, &self.value[..self.len.into()]);
         }
     }
-}
-
-/// The blocks of a file that were read last.
-#[derive(Default)]
-struct Window {
-    blocks: Vec<Block>,
-    /// What does not lie within one block.
-    across: Vec<u8>,
-    turn: usize,
-}
-
-struct Block {
-    number: u64,
-    bytes: Vec<u8>,
-}
-
-impl Window {
-    fn forget(&mut self) {
-        self.blocks.clear();
-    }
-
-    fn bytes(&mut self, file: &File, offset: u64, len: usize) -> io::Result<&[u8]> {
-        if offset > OFFSET_MAX {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let (number, within) = (offset / BLOCK, (offset % BLOCK) as usize);
-        if within + len > BLOCK as usize {
-            self.across.resize(len, 0);
-            file.read_exact_at(&mut self.across, offset)?;
-            return Ok(&self.across);
-        }
-        let at = match self.blocks.iter().position(|block| block.number == number) {
-            Some(at) => at,
-            None => self.load(file, number)?,
-        };
-        self.blocks[at].bytes.get(within..within + len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
-    }
-
-    fn load(&mut self, file: &File, number: u64) -> io::Result<usize> {
-        if self.blocks.len() < BLOCKS {
-            self.blocks.push(Block { number, bytes: Vec::new() });
-            self.turn = self.blocks.len() - 1;
-        } else {
-            self.turn = (self.turn + 1) % BLOCKS;
-        }
-        let block = &mut self.blocks[self.turn];
-        block.number = u64::MAX; // in case of an error
-        block.bytes.resize(BLOCK as usize, 0);
-        let mut len = 0;
-        while len < block.bytes.len() {
-            match file.read_at(&mut block.bytes[len..], number.saturating_mul(BLOCK) + len as u64) {
-                Ok(0) => break,
-                Ok(count) => len += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        block.bytes.truncate(len);
-        block.number = number;
-        Ok(self.turn)
-    }
-}
-
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
-}
-
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    bytes[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
-}
-
-/// Ids are written as bytes, most significant first.
-fn id_at(bytes: &[u8], at: usize) -> Id128 {
-    Id128(bytes[at..].first_chunk().map_or(0, |bytes| u128::from_be_bytes(*bytes)))
 }

@@ -121,7 +121,8 @@ impl Journalctl {
             Ok(()) => return Ok(if batch.frames.is_empty() { Progress::Idle } else { Progress::More }),
             Err(what) => what,
         };
-        let said = running.said();
+        running.listen();
+        let said = said(&running.said);
         self.end(now);
         Err(Error::Journalctl { what: if said.is_empty() { what } else { format!("{what}: {said}") } })
     }
@@ -192,6 +193,8 @@ struct Running {
     bytes: Box<[u8]>,
     begin: usize,
     end: usize,
+    /// The beginning of what it said on standard error.
+    said: Vec<u8>,
 }
 
 impl Running {
@@ -202,7 +205,8 @@ impl Running {
         };
         let bytes = vec![0; READ_SIZE].into_boxed_slice();
         // From here on a failure ends the child, too.
-        let running = Running { child, out, err, export: Export::new(), own, bytes, begin: 0, end: 0 };
+        let running =
+            Running { child, out, err, export: Export::new(), own, bytes, begin: 0, end: 0, said: Vec::new() };
         for fd in [running.out.as_fd(), running.err.as_fd()] {
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
@@ -211,6 +215,7 @@ impl Running {
 
     /// Takes what there is, as much as fits; says why there will be no more.
     fn fill(&mut self, batch: &mut Batch, last: &mut Option<Place>, counts: &mut Counts) -> Result<(), String> {
+        self.listen();
         for _ in 0..READS_MAX {
             let mut input = &self.bytes[self.begin..self.end];
             while batch.frames.len() < FRAMES_MAX {
@@ -241,11 +246,20 @@ impl Running {
         Ok(())
     }
 
-    /// The beginning of what it said on standard error.
-    fn said(&mut self) -> String {
-        let mut bytes = [0; SAID_MAX];
-        let count = self.err.read(&mut bytes).unwrap_or(0);
-        said(&bytes[..count])
+    /// Takes what it says on standard error, and keeps the beginning: a pipe that nobody empties would stop it.
+    fn listen(&mut self) {
+        let mut bytes = [0; 4096];
+        for _ in 0..READS_MAX {
+            match self.err.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(count) => {
+                    let room = SAID_MAX - self.said.len();
+                    self.said.extend_from_slice(&bytes[..count.min(room)]);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return, // nothing for now
+            }
+        }
     }
 }
 

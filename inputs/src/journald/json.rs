@@ -10,7 +10,7 @@ use super::export::Broken;
 use super::place::Place;
 
 /// The longest line that is read, in bytes. `journalctl` itself shows no value longer than 4096 bytes without `--all`.
-pub(super) const LINE_MAX: usize = 4 << 20;
+pub(super) const LINE_MAX: usize = 1 << 20;
 
 /// Reads a line into `entry`, which is cleared before, and returns its cursor.
 pub(super) fn line(line: &[u8], entry: &mut Entry) -> Result<Option<Place>, Broken> {

@@ -16,6 +16,7 @@ mod disk;
 pub(crate) mod entry;
 mod export;
 pub mod follow;
+mod head;
 mod journalctl;
 mod json;
 mod native;
@@ -23,6 +24,7 @@ pub(crate) mod place;
 pub mod stored;
 mod stream;
 mod unpack;
+mod window;
 
 use std::io;
 use std::path::PathBuf;

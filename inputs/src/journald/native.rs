@@ -13,11 +13,10 @@
 //! journald writes by a mapping, and only touches a file (for inotify) every quarter of a second at most, so
 //! live files are asked: 16 bytes of each, every [`TICK`]. Knows nothing of clocks but what `poll` is told.
 
+mod look;
+
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Error;
@@ -44,6 +43,9 @@ const FILES_MAX: usize = 4096;
 /// Sequences whose places are remembered at most; of more, those that were not read the longest are forgotten.
 const PLACES_MAX: usize = 1024;
 
+/// How often a poll looks at most: a second time for what came during the first.
+const LOOKS_MAX: u32 = 2;
+
 /// How many entries of no use (copies, damaged ones) a poll passes at most.
 const PASSED_MAX: usize = 10_000;
 
@@ -58,7 +60,10 @@ pub(super) struct Root {
 /// Follows directories. See the module.
 pub(super) struct Native {
     roots: Vec<Root>,
-    listed: Vec<(PathBuf, Option<(i64, i64)>)>,
+    /// The directories, and when they had last been changed when they were listed.
+    listed: Vec<(PathBuf, Option<Timestamp>)>,
+    /// They have not been changed just then, so that the next change will show.
+    settled: bool,
     start: Start,
     begun: bool,
     files: Vec<Tracked>,
@@ -103,6 +108,7 @@ impl Native {
         Native {
             roots,
             listed: Vec::new(),
+            settled: false,
             start,
             begun: false,
             files: Vec::new(),
@@ -153,27 +159,25 @@ impl Native {
     }
 
     fn has_changed(&self) -> bool {
-        self.files.iter().any(|file| !file.archived && file.journal.has_grown())
-            || self.listed.iter().any(|(path, changed)| modified(path) != *changed)
+        self.files.iter().any(|file| !file.archived && file.journal.has_grown()) || self.is_relisted()
     }
 
     fn advance(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, Error> {
         if !self.begun {
-            self.begin(now);
+            self.begin(now)?;
         }
-        for looks in 0.. {
-            self.deliver(batch);
-            if !batch.frames.is_empty() {
+        for looks in 0..=LOOKS_MAX {
+            if self.deliver(batch) > 0 {
                 self.idle = 0;
                 return Ok(Progress::More);
             }
-            // Everything that the last look saw is delivered. The second time for what came during the first.
+            // Everything that the last look saw is delivered.
             self.idle += 1;
             let is_due = self.idle >= LIST_EVERY || self.is_pending() || self.has_changed();
-            if looks == 2 || !is_due {
+            if looks == LOOKS_MAX || !is_due {
                 break;
             }
-            self.look();
+            self.look(now);
         }
         match (self.problem.take(), self.files.is_empty() && self.done.is_empty()) {
             (Some(problem), _) => {
@@ -186,8 +190,15 @@ impl Native {
     }
 
     /// Decides for every file that is there where its reading begins.
-    fn begin(&mut self, now: Timestamp) {
-        self.look();
+    fn begin(&mut self, now: Timestamp) -> Result<(), Error> {
+        self.look(now);
+        // What could not be listed would seem new later on, and be read from its beginning.
+        if !matches!(self.problem, None | Some(Error::Unsupported { .. }))
+            && let Some(problem) = self.problem.take()
+        {
+            self.files.clear();
+            return Err(problem);
+        }
         for at in 0..self.files.len() {
             let begin = self.first_of(at, now);
             let file = &mut self.files[at];
@@ -201,22 +212,37 @@ impl Native {
                     if is_known { 0 } else { file.journal.head.entries }
                 }
             };
+            if file.next >= file.journal.head.entries {
+                self.pass(at);
+            }
+            let file = &mut self.files[at];
             if file.archived {
                 file.journal.close();
             }
         }
-        if self.start == Start::Now {
-            let tails: Vec<_> = self.files.iter().map(|file| (file.journal.head.tail(), file.volatile)).collect();
-            for (place, volatile) in tails.into_iter().filter_map(|(tail, volatile)| Some((tail?, volatile))) {
-                if self.places.get(&place.seqnum_id).is_none_or(|known| known.seqnum < place.seqnum) {
-                    self.remember(place, volatile);
-                }
-            }
-            // The newest of all, not the one that happened to be listed last.
+        if self.last.is_none() {
             self.last = self.places.values().copied().max_by_key(|place| place.realtime);
         }
         // What comes later is new, and read from its beginning.
         self.begun = true;
+        Ok(())
+    }
+
+    /// Remembers a file's last entry as read, so that the cursor says from the start what is not wanted.
+    fn pass(&mut self, at: usize) {
+        let Tracked { journal, volatile, archived, .. } = &mut self.files[at];
+        // The header of a live file may give a number whose entry is not linked yet.
+        let tail = match journal.head.entries.checked_sub(1) {
+            Some(last) if !*archived => journal.find(last).ok().flatten().map(|found| found.place),
+            _ => journal.head.tail(),
+        };
+        let Some(tail) = tail else { return };
+        if self.places.get(&tail.seqnum_id).is_none_or(|known| known.seqnum < tail.seqnum) {
+            self.places.insert(tail.seqnum_id, tail);
+            if *volatile {
+                self.volatile = Some(tail);
+            }
+        }
     }
 
     fn first_of(&mut self, at: usize, now: Timestamp) -> Result<u64, Error> {
@@ -241,147 +267,20 @@ impl Native {
         self.files.iter().any(|file| file.next < file.journal.head.entries)
     }
 
-    /// The two looks.
-    fn look(&mut self) {
-        self.idle = 0;
-        self.problem = None;
-        self.seen.clear();
-        self.refresh();
-        for file in &self.files {
-            let head = &file.journal.head;
-            let seen = self.seen.entry(head.seqnum_id).or_default();
-            *seen = (*seen).max(head.tail_seqnum);
-        }
-        if let Err(problem) = self.list() {
-            self.problem = Some(problem);
-        }
-        self.refresh();
-        // A sequence that came with this list has no first look: it is a first look now.
-        for file in &self.files {
-            let head = &file.journal.head;
-            self.seen.entry(head.seqnum_id).or_insert(head.tail_seqnum);
-        }
-        self.retire();
-    }
-
-    fn refresh(&mut self) {
-        for file in self.files.iter_mut().filter(|file| !file.is_final) {
-            // What is wrong is said where its entries are read.
-            let was_closed = file.journal.is_closed();
-            let _ = file.journal.refresh();
-            if was_closed {
-                file.journal.close();
-            }
-            file.is_final = file.archived;
-        }
-    }
-
-    /// Lets go of files that will give nothing more. An open file that was deleted would keep its place on the disk.
-    fn retire(&mut self) {
-        let Native { files, done, counts, .. } = self;
-        files.retain_mut(|file| {
-            let is_read = file.next >= file.journal.head.entries;
-            if !is_read || !(file.is_final || file.gone) {
-                return true;
-            }
-            counts.damaged += file.journal.skipped;
-            if !file.gone {
-                done.insert(std::mem::take(&mut file.path));
-            }
-            false
-        });
-    }
-
-    /// Lists the directories, and opens what is new in them.
-    fn list(&mut self) -> Result<(), Error> {
-        let mut names = HashMap::new();
-        self.listed.clear();
-        for root in &self.roots {
-            let mut directories = vec![root.path.clone()];
-            while let Some(directory) = directories.pop() {
-                // Before it is listed, so that what comes meanwhile shows.
-                self.listed.push((directory.clone(), modified(&directory)));
-                match list_one(&directory) {
-                    Ok((files, below)) => {
-                        names.extend(files.into_iter().map(|path| (path, root.volatile)));
-                        if directory == root.path {
-                            directories.extend(below);
-                        }
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    // Not all was seen, so what was not is not gone.
-                    Err(cause) => return Err(Error::Read { path: directory, cause }),
-                }
-            }
-        }
-        self.done.retain(|path| names.contains_key(path));
-        names.retain(|path, _| !self.done.contains(path));
-        // An archive keeps its name. Any other name may be another file at each look.
-        for file in &mut self.files {
-            file.gone = !file.archived || names.remove(&file.path).is_none();
-        }
-        self.counts.unreadable = 0;
-        let mut problem = None;
-        for (path, volatile) in names {
-            match self.track(path, volatile) {
-                Ok(()) => {}
-                Err(Error::Open(error)) if error.is_missing() => {}
-                Err(error @ Error::Unsupported { .. }) => problem = Some(error),
-                // A live file that was just made has no header yet.
-                Err(_) => self.counts.unreadable += 1,
-            }
-        }
-        problem.map_or(Ok(()), Err)
-    }
-
-    /// Takes a file in, or finds it among those that we have.
-    fn track(&mut self, path: PathBuf, volatile: bool) -> Result<(), Error> {
-        let mut journal = Journal::open(&path)?;
-        let archived = is_archive(&path);
-        let file_id = journal.head.file_id;
-        // The name says nothing: between listing and opening it may have become another's.
-        if let Some(file) = self.files.iter_mut().find(|file| file.journal.head.file_id == file_id) {
-            file.journal.rename(&path);
-            (file.gone, file.archived, file.path) = (false, archived, path);
-            return Ok(());
-        }
-        // With a cursor most archives are behind it; they are not kept open.
-        let place = self.places.get(&journal.head.seqnum_id);
-        let is_read = place.is_some_and(|place| journal.head.tail_seqnum <= place.seqnum);
-        if archived && (is_read || journal.head.entries == 0) {
-            self.done.insert(path);
-            return Ok(());
-        }
-        if self.files.len() >= FILES_MAX {
-            let cause = io::Error::other("there are too many journals that were not read yet");
-            return Err(Error::Read { path, cause });
-        }
-        // Taken in again: it was away, or another follower had read of it.
-        let next = match place {
-            Some(place) if place.seqnum >= journal.head.head_seqnum => {
-                journal.first(|other| other.seqnum > place.seqnum).unwrap_or(0)
-            }
-            _ => 0,
-        };
-        if archived {
-            journal.close();
-        }
-        let (is_final, gone, found) = (false, false, None);
-        self.files.push(Tracked { path, volatile, archived, is_final, gone, journal, next, found });
-        Ok(())
-    }
-
-    /// Puts entries into the batch, as many as there are and fit.
-    fn deliver(&mut self, batch: &mut Batch) {
+    /// Puts entries into the batch, as many as there are and fit, and says how many it took, those of no use included.
+    fn deliver(&mut self, batch: &mut Batch) -> usize {
+        let mut taken = 0;
         for _ in 0..PASSED_MAX {
             if batch.frames.len() >= FRAMES_MAX {
                 break;
             }
             let Some(at) = self.next_file() else { break };
-            if let Err(error) = self.take(at, batch) {
-                self.fail(at, error);
+            match self.take(at, batch) {
+                Ok(()) => taken += 1,
+                Err(error) => self.fail(at, error),
             }
         }
+        taken
     }
 
     /// The file that has the next entry of all.
@@ -411,13 +310,15 @@ impl Native {
     fn fail(&mut self, at: usize, error: Error) {
         let file = &mut self.files[at];
         self.seen.remove(&file.journal.head.seqnum_id);
-        if file.archived {
+        if file.archived || file.gone {
             file.next = file.journal.head.entries;
-            self.counts.damaged += 1;
         }
         match error {
             Error::Open(error) if error.is_missing() => {} // vacuumed; the numbers will show it
-            error => self.problem = Some(error),
+            error => {
+                self.counts.damaged += 1;
+                self.problem = Some(error);
+            }
         }
     }
 
@@ -428,7 +329,7 @@ impl Native {
         let place = match file.found {
             Some(found) => Some(found.place),
             // An archive is not opened before its turn comes.
-            None if file.archived && file.next == 0 => file.journal.head.first(),
+            None if file.archived && file.next == 0 && file.journal.is_closed() => file.journal.head.first(),
             None => file.find(&mut self.counts)?,
         };
         Ok(place.filter(|place| place.seqnum <= seen))
@@ -437,8 +338,10 @@ impl Native {
     /// Delivers the next entry of a file.
     fn take(&mut self, at: usize, batch: &mut Batch) -> Result<(), Error> {
         let file = &mut self.files[at];
-        file.find(&mut self.counts)?;
-        let Some(found) = file.found else { return Ok(()) };
+        let Some(found) = file.found else {
+            // Its turn came by its header. What is really there may be a later entry than another file's.
+            return file.find(&mut self.counts).map(|_| ());
+        };
         let (place, volatile) = (found.place, file.volatile);
         let known = self.places.get(&place.seqnum_id).copied();
         let is_copy = |other: &Place| {
@@ -524,37 +427,4 @@ fn is_later(place: &Place, last: &Place) -> bool {
         true => place.monotonic > last.monotonic,
         false => place.realtime > last.realtime,
     }
-}
-
-/// Rotated files are called `system@….journal`, and after an unclean end `….journal~`.
-fn is_archive(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| {
-        let name = name.as_encoded_bytes();
-        let is_id = |name: &[u8]| {
-            let part = name.split(|byte| *byte == b'@').next_back().unwrap_or_default();
-            part.len() > 33 && part[..33].iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-')
-        };
-        name.ends_with(b"~") || (name.contains(&b'@') && is_id(name))
-    })
-}
-
-/// The journals in a directory, and the directories in it that are called as machines are.
-fn list_one(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
-    let (mut files, mut below) = (Vec::new(), Vec::new());
-    for item in fs::read_dir(directory)? {
-        let item = item?;
-        let name = item.file_name();
-        let name = name.as_encoded_bytes();
-        if name.ends_with(b".journal") || name.ends_with(b".journal~") {
-            files.push(item.path());
-        } else if name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit) {
-            below.push(item.path());
-        }
-    }
-    Ok((files, below))
-}
-
-/// When a directory was last changed; `None` of one that is not there.
-fn modified(path: &Path) -> Option<(i64, i64)> {
-    fs::metadata(path).ok().map(|metadata| (metadata.mtime(), metadata.mtime_nsec()))
 }

@@ -7,10 +7,11 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::disk::{self, Journal};
+use super::disk::Journal;
 use super::entry::Entry;
 use super::export::Export;
 use super::follow::{Counts, FRAMES_MAX};
+use super::head::MAGIC;
 use super::stream::Stream;
 use super::{Error, json};
 use crate::file::archive::{self, Archive};
@@ -37,7 +38,7 @@ pub enum Kind {
 impl Kind {
     /// What the first bytes of a file's content say, up to its first LF or [`HEAD_MAX`] of them; `None` = no journal.
     pub fn of(head: &[u8]) -> Option<Self> {
-        if head.starts_with(disk::MAGIC) {
+        if head.starts_with(MAGIC) {
             return Some(Kind::Journal);
         }
         if head.starts_with(b"__CURSOR=") || head.starts_with(b"__REALTIME_TIMESTAMP=") {
@@ -49,7 +50,7 @@ impl Kind {
 
     /// Whether so many first bytes are enough for [`of`](Self::of).
     pub(crate) fn is_told(head: &[u8]) -> bool {
-        head.len() >= HEAD_MAX || head.starts_with(disk::MAGIC) || head.contains(&b'\n')
+        head.len() >= HEAD_MAX || head.starts_with(MAGIC) || head.contains(&b'\n')
     }
 }
 
