@@ -6,5 +6,6 @@
 
 pub mod cursor;
 pub mod file;
+pub mod multilog;
 pub mod record;
 pub mod syslog;

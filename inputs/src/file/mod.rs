@@ -3,8 +3,8 @@
 pub mod archive;
 pub mod follow;
 pub mod lines;
-mod rotation;
-mod watch;
+pub(crate) mod rotation;
+pub(crate) mod watch;
 mod zstd;
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
@@ -56,7 +56,7 @@ fn remedy(kind: &str) -> &'static str {
 ///
 /// Asks what it is before it opens it, and again afterwards: the name may be another file by then. `O_NONBLOCK`
 /// so that a FIFO that came in between cannot hang us.
-fn open_regular(path: &Path) -> Result<(File, Metadata), OpenError> {
+pub(crate) fn open_regular(path: &Path) -> Result<(File, Metadata), OpenError> {
     let refused = |cause| OpenError::Refused { path: path.to_owned(), cause };
     let regular = |metadata: Metadata| match metadata.is_file() {
         true => Ok(metadata),

@@ -21,13 +21,13 @@ const FINDS_MAX: usize = 100;
 
 /// A device and an inode: one file for as long as it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId {
-    pub(super) device: u64,
-    pub(super) inode: u64,
+pub(crate) struct FileId {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
 }
 
 impl FileId {
-    pub(super) fn of(metadata: &Metadata) -> Self {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
         FileId { device: metadata.dev(), inode: metadata.ino() }
     }
 }
