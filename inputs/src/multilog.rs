@@ -255,7 +255,7 @@ impl Follower {
     fn after_vanished(&mut self, files: &[Entry]) -> Result<Option<(Entry, Option<Label>)>, FollowError> {
         let later = directory::from(files, MultilogCursor { lines: 1, ..self.place });
         let Some(first) = later.first() else { return Ok(None) };
-        if first.finished.is_none() {
+        if first.is_raw() {
             return Ok(Some((first.clone(), None)));
         }
         let Ok(Some(file)) = first.open() else { return Ok(Some((first.clone(), None))) };

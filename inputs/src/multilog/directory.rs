@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::cursor::{Label, MultilogCursor};
@@ -25,7 +26,7 @@ const LOOKED_AT: usize = 1000;
 pub(super) struct Entry {
     pub(super) path: PathBuf,
     pub(super) id: FileId,
-    /// When it was finished, as its name says; `None` = `current`, or `previous`, which is about to be named.
+    /// When it was finished, as its name says; `None` = `current`, or what is about to be named.
     pub(super) finished: Option<Label>,
 }
 
@@ -33,6 +34,11 @@ impl Entry {
     /// Whether lines may still be added to it.
     fn is_current(&self) -> bool {
         self.finished.is_none() && self.path.ends_with("current")
+    }
+
+    /// Whether it is as multilog wrote it for certain: no processor's work.
+    pub(super) fn is_raw(&self) -> bool {
+        self.finished.is_none() && !self.path.ends_with("processed")
     }
 
     /// Whether a line with this label can be in it.
@@ -52,11 +58,15 @@ impl Entry {
 
 /// All of them, the oldest first; none where there is no directory.
 ///
-/// `current` is looked at first, then `previous`, then the names: what was rotated away before we asked for `current`
-/// is `previous` when we ask for that, or has its name before we list. So none is missed that lies between two others.
+/// `current` is looked at first, then `previous`, then `processed`, then the names: what was rotated away before we
+/// asked for `current` is one of those when we ask for it, or has its name before we list. So none is missed that
+/// lies between two others.
 pub(super) fn list(directory: &Path) -> io::Result<Vec<Entry>> {
     let current = unfinished(directory.join("current"))?;
-    let previous = unfinished(directory.join("previous"))?;
+    let previous = match unfinished(directory.join("previous"))? {
+        Some(previous) => Some(previous),
+        None => processed(directory)?,
+    };
     let mut files = Vec::new();
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
@@ -94,6 +104,15 @@ fn unfinished(path: PathBuf) -> io::Result<Option<Entry>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// What a processor made, between the end of the original and its own name; or an original that came meanwhile.
+fn processed(directory: &Path) -> io::Result<Option<Entry>> {
+    let processed = unfinished(directory.join("processed"))?;
+    // Executable, it is whole.
+    let is_whole = |entry: &Entry| fs::symlink_metadata(&entry.path).is_ok_and(|it| it.mode() & 0o100 != 0);
+    let processed = processed.filter(is_whole);
+    Ok(unfinished(directory.join("previous"))?.or(processed))
 }
 
 /// The label of `@4000….s`, which is whole, or `@4000….u`, which an outage may have cut.
