@@ -9,7 +9,7 @@
 //! included. Asks no clock.
 
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io::{self, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,6 +73,18 @@ struct Open {
     known: Option<Label>,
 }
 
+/// What is read after the file that is.
+#[derive(Debug, PartialEq, Eq)]
+struct Successor {
+    entry: Entry,
+    /// Where in it.
+    offset: u64,
+    /// Its lines up to this label were delivered before.
+    known: Option<Label>,
+    /// What was between the two is gone.
+    is_gap: bool,
+}
+
 enum Fill {
     Lines,
     Unfinished,
@@ -127,10 +139,8 @@ impl Follower {
                     Next::Itself if self.open.as_ref().is_some_and(|open| open.unlabelled) => {
                         return Err(FollowError::Unlabelled { directory: self.directory.clone() });
                     }
-                    Next::Itself | Next::Nothing => return Ok(Progress::Idle),
-                    Next::File(entry) => self.change_to(&entry, None, batch)?,
-                    Next::Vanished(files) => match self.after_vanished(&files)? {
-                        Some((entry, known)) => self.change_to(&entry, known, batch)?,
+                    next => match self.successor(next)? {
+                        Some(successor) => self.change_to(id, successor, batch)?,
                         None => return Ok(Progress::Idle),
                     },
                 },
@@ -160,12 +170,13 @@ impl Follower {
             let begun = match self.start {
                 Some(Start::End) => self.begin_at_end(&files)?,
                 Some(Start::Cursor(cursor)) => self.resume(&files, cursor)?,
-                Some(Start::Beginning) | None => self.read_from_first(&files, None)?,
+                Some(Start::Beginning) | None => self.read_from_first(&files, None)? && self.is_settled(&files)?,
             };
             if begun {
                 self.start = None;
                 return Ok(true);
             }
+            self.open = None;
         }
         Ok(false)
     }
@@ -173,6 +184,9 @@ impl Follower {
     fn begin_at_end(&mut self, files: &[Entry]) -> Result<bool, FollowError> {
         let Some(end) = directory::end(files)? else { return Ok(false) };
         let Some(place) = end.place else { return Ok(false) };
+        if !self.is_settled(files)? {
+            return Ok(false);
+        }
         self.read_from(place, None);
         self.place = end.cursor;
         self.open.iter_mut().for_each(|open| open.unlabelled = end.unlabelled);
@@ -190,6 +204,7 @@ impl Follower {
                     true
                 }
                 Found::Renamed => false,
+                Found::Nowhere if !self.is_settled(files)? => false,
                 Found::Nowhere => {
                     let begun = self.read_from_first(first, Some(cursor.label))?;
                     self.counts.gaps += u64::from(begun);
@@ -201,6 +216,11 @@ impl Follower {
             self.place = cursor;
         }
         Ok(begun)
+    }
+
+    /// Whether the files are what they were: a name and an inode alone may be another file's by now.
+    fn is_settled(&self, files: &[Entry]) -> Result<bool, FollowError> {
+        Ok(directory::list(&self.directory).map_err(read_error(&self.directory))? == files)
     }
 
     fn read_from_first(&mut self, files: &[Entry], known: Option<Label>) -> Result<bool, FollowError> {
@@ -217,22 +237,39 @@ impl Follower {
         self.open = Some(Open { file, id, unlabelled: false, foreign: false, begins_within: false, known });
     }
 
-    /// Goes on with the file of `entry`, whose lines up to `known` were delivered. Half a line that ends the old
-    /// file is cut for good: the rest of it, if there is any, has no label.
-    fn change_to(&mut self, entry: &Entry, known: Option<Label>, batch: &mut Batch) -> Result<(), FollowError> {
-        let file = match entry.open() {
-            Ok(Some(file)) => file,
+    /// Goes on with the `successor` of the file `id`. Half a line that ends the old file is cut for good: the rest of
+    /// it, if there is any, has no label.
+    fn change_to(&mut self, id: FileId, successor: Successor, batch: &mut Batch) -> Result<(), FollowError> {
+        let Successor { entry, offset, known, is_gap } = &successor;
+        let place = match entry.open() {
+            Ok(Some(file)) => Place { file, id: entry.id, offset: *offset },
             Ok(None) => return Ok(()), // renamed since we asked
             // An old file that we may not read must not keep us from the current one.
-            Err(error) if entry.finished.is_some() => {
-                let files = directory::list(&self.directory).map_err(read_error(&self.directory))?;
-                let current = files.last().filter(|last| last.finished.is_none() && Some(last.id) != self.id());
-                let Some(current) = current else { return Err(error.into()) };
-                self.counts.gaps += 1;
-                return self.change_to(current, None, batch);
-            }
+            Err(error) if entry.finished.is_some() => return self.change_to_current(id, error.into(), batch),
             Err(error) => return Err(error.into()),
         };
+        // What a processor is done with is deleted, and a file that came meanwhile may have its inode. Now that ours is
+        // open no other can have it.
+        let again = directory::next(&self.directory, id).map_err(read_error(&self.directory))?;
+        if self.successor(again)?.as_ref() != Some(&successor) {
+            return Ok(());
+        }
+        (&place.file).seek(SeekFrom::Start(*offset)).map_err(read_error(&entry.path))?;
+        self.counts.gaps += u64::from(*is_gap);
+        self.leave_for(place, *known, batch);
+        Ok(())
+    }
+
+    fn change_to_current(&mut self, id: FileId, error: FollowError, batch: &mut Batch) -> Result<(), FollowError> {
+        let files = directory::list(&self.directory).map_err(read_error(&self.directory))?;
+        let Some(current) = files.last().filter(|it| it.is_raw() && it.id != id) else { return Err(error) };
+        let Some(file) = current.open()? else { return Ok(()) };
+        self.counts.gaps += 1;
+        self.leave_for(Place { file, id: current.id, offset: 0 }, None, batch);
+        Ok(())
+    }
+
+    fn leave_for(&mut self, place: Place, known: Option<Label>, batch: &mut Batch) {
         let begins_within = self.lines.finish(batch);
         if begins_within {
             batch.frames.iter_mut().for_each(|frame| frame.truncated = true);
@@ -240,33 +277,36 @@ impl Follower {
         }
         self.counts.gaps += u64::from(self.open.as_ref().is_some_and(|open| open.foreign));
         self.counts.rotations += 1;
-        self.read_from(Place { file, id: entry.id, offset: 0 }, known);
+        self.read_from(place, known);
         self.open.iter_mut().for_each(|open| open.begins_within = begins_within);
-        Ok(())
     }
 
-    fn id(&self) -> Option<FileId> {
-        self.open.as_ref().map(|open| open.id)
-    }
-
-    /// What follows a file that has no name any more and was read to its end, and up to which label it is known.
-    ///
-    /// Either multilog fed the file to a processor, and what that made of it has its name now; or it was deleted.
-    fn after_vanished(&mut self, files: &[Entry]) -> Result<Option<(Entry, Option<Label>)>, FollowError> {
-        let later = directory::from(files, MultilogCursor { lines: 1, ..self.place });
+    /// The file to go on with where `next` follows ours, which was read to its end.
+    fn successor(&self, next: Next) -> Result<Option<Successor>, FollowError> {
+        let is = |entry: &Entry| Successor { entry: entry.clone(), offset: 0, known: None, is_gap: false };
+        let files = match next {
+            Next::Itself | Next::Nothing => return Ok(None),
+            Next::File(entry) => return Ok(Some(is(&entry))),
+            Next::Vanished(files) => files,
+        };
+        // Either multilog fed our file to a processor, and what that made of it has its name now; or it was deleted.
+        let later = directory::from(&files, MultilogCursor { lines: 1, ..self.place });
         let Some(first) = later.first() else { return Ok(None) };
         if first.is_raw() {
-            return Ok(Some((first.clone(), None)));
+            return Ok(Some(is(first)));
         }
-        let Ok(Some(file)) = first.open() else { return Ok(Some((first.clone(), None))) };
+        let made: Vec<Entry> = later.iter().filter(|entry| !entry.is_raw()).cloned().collect();
+        if let Found::Here(Place { id, offset, .. }) = directory::find(&made, self.place)? {
+            let entry = made.iter().find(|entry| entry.id == id);
+            return Ok(entry.map(|entry| Successor { offset, ..is(entry) }));
+        }
+        let Ok(Some(file)) = first.open() else { return Ok(Some(is(first))) };
         Ok(match directory::first_label(&file).map_err(read_error(&first.path))? {
             // Made of ours, and nothing that could be read.
-            None => later.get(1).map(|entry| (entry.clone(), None)),
-            Some(label) if label <= self.place.label => Some((first.clone(), Some(self.place.label))),
-            Some(_) => {
-                self.counts.gaps += 1; // files between the two may be deleted, too
-                Some((first.clone(), None))
-            }
+            None => later.get(1).map(is),
+            Some(label) if label <= self.place.label => Some(Successor { known: Some(self.place.label), ..is(first) }),
+            // Files between the two may be deleted, too.
+            Some(_) => Some(Successor { is_gap: true, ..is(first) }),
         })
     }
 

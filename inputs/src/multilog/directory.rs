@@ -180,7 +180,7 @@ pub(super) enum Found {
 /// that holds it may then have an earlier name, too, so those come last.
 pub(super) fn find(files: &[Entry], cursor: MultilogCursor) -> Result<Found, FollowError> {
     let (earlier, later): (Vec<&Entry>, Vec<&Entry>) = files.iter().partition(|it| !it.may_hold(cursor.label));
-    for group in [later, earlier] {
+    for group in [later, earlier].iter().filter(|_| cursor.lines > 0) {
         let mut seen = 0;
         for entry in group {
             let file = match entry.open() {

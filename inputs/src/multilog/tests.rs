@@ -253,6 +253,9 @@ fn what_was_processed_is_read_as_far_as_it_has_labels() {
     live(&[Write("1a"), Poll, Write("2b"), Shift, Process(3, "1a 2b"), Write("4c"), Poll], "a|b c");
     live(&[Write("1a"), Poll, Write("2b"), Shift, Process(3, "gz"), Write("2c"), Poll], "a|b c");
     live(&[Write("1a"), Poll, Write("2b"), Shift, Process(3, "2b"), Write("2c"), Poll], "a|b c");
+    // The file before has a later name than any line of ours.
+    let named = [Write("1a"), Rotate(9), Write("2b"), Poll, Shift, Process(10, "2b"), Write("3c"), Poll];
+    live(&named, "a b|c");
     // While nobody was there, what the processor left is all there is.
     let away = |steps: &[Step], want| assert_eq!(check(NEW, steps, want), 1, "{steps:?}");
     away(&[Write("1a"), Poll, Write("2b"), Shift, Process(3, "2b"), Write("4c"), Restart, Poll], "a|b c");
