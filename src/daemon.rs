@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use inputs::cursor::Cursor;
-use inputs::file::follow::{Follower, Progress, Start};
+use inputs::file::follow::{self, Follow, Progress};
+use inputs::multilog;
 use inputs::record::{Batch, Sender, SourceId, Timestamp};
 use inputs::syslog::listen;
 use inputs::syslog::parse::Parser;
@@ -226,18 +227,19 @@ fn start_input(
     match &input.source {
         config::Source::File(file) => {
             let start = match (cursor, file.first_read) {
-                (Some(Cursor::File(cursor)), _) => Start::Cursor(cursor),
-                (None, FirstRead::Now) => Start::End,
-                (None, FirstRead::Beginning) => Start::Beginning,
+                (Some(Cursor::File(cursor)), _) => follow::Start::Cursor(cursor),
+                (_, FirstRead::Now) => follow::Start::End,
+                (_, FirstRead::Beginning) => follow::Start::Beginning,
             };
-            let follower = Follower::new(file.path.clone(), id, start)?;
-            let stopping = Arc::new(AtomicBool::new(false));
-            let waker = follower.waker();
-            let thread = std::thread::Builder::new().name(format!("follow-{}", id.0)).spawn({
-                let (name, stopping) = (input.name.clone(), stopping.clone());
-                move || follow(follower, &name, &sink, &stopping)
-            })?;
-            Ok(Started { thread: Some(Worker { stopping, waker, thread }), counters: None })
+            start_following(follow::Follower::new(file.path.clone(), id, start)?, &input.name, id, sink)
+        }
+        config::Source::Multilog(multilog) => {
+            let start = match (cursor, multilog.first_read) {
+                (Some(Cursor::Multilog(cursor)), _) => multilog::Start::Cursor(cursor),
+                (_, FirstRead::Now) => multilog::Start::End,
+                (_, FirstRead::Beginning) => multilog::Start::Beginning,
+            };
+            start_following(multilog::Follower::new(multilog.path.clone(), id, start)?, &input.name, id, sink)
         }
         config::Source::Syslog(syslog) => {
             let listener = listen::bind(&syslog.endpoint(), syslog.options(id), clock::now)?;
@@ -248,8 +250,34 @@ fn start_input(
     }
 }
 
+fn start_following(
+    follower: impl Follow + 'static,
+    name: &str,
+    id: SourceId,
+    sink: mpsc::Sender<Batch>,
+) -> anyhow::Result<Started> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    let waker = follower.waker();
+    let thread = std::thread::Builder::new().name(format!("follow-{}", id.0)).spawn({
+        let (name, stopping) = (name.to_owned(), stopping.clone());
+        move || follow(follower, &name, &sink, &stopping)
+    })?;
+    Ok(Started { thread: Some(Worker { stopping, waker, thread }), counters: None })
+}
+
+/// Tries whether the directory of a multilog can be followed, and says what was found.
+pub fn try_multilog(multilog: &config::Multilog) -> Result<String, String> {
+    let mut follower = multilog::Follower::new(multilog.path.clone(), SourceId(0), multilog::Start::End)
+        .map_err(|error| error.to_string())?;
+    match follower.poll(clock::now(), &mut Batch::default()) {
+        Ok(Progress::Missing) => Ok("is not there yet; it will be read from its beginning when it comes".to_owned()),
+        Ok(_) => Ok("can be read".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Follows a file until told to stop. Errors are told once, and tried again: a log that is away comes back.
-fn follow(mut follower: Follower, name: &str, sink: &mpsc::Sender<Batch>, stopping: &AtomicBool) {
+fn follow(mut follower: impl Follow, name: &str, sink: &mpsc::Sender<Batch>, stopping: &AtomicBool) {
     let mut told: Option<String> = None;
     let mut gaps = 0;
     while !stopping.load(Ordering::Acquire) {
@@ -303,8 +331,10 @@ impl Connected {
         let zone = input.timezone.clone().unwrap_or_else(jiff::tz::TimeZone::system);
         let mut parser = Parser::new(input.format(), zone);
         parser.unwrap(input.unwraps());
+        parser.bare(input.bare());
         let mut fold = Source::new(id, parser, input.host.as_deref(), &clock::host_name());
         fold.forgeable = input.is_forgeable();
+        fold.bare = input.bare().is_some();
         Connected {
             name: input.name.clone(),
             kind: input.kind(),
@@ -639,6 +669,7 @@ fn commit_is_due(time: Instant, blocked: Option<Instant>, cursors_due: Option<In
 pub fn describe(input: &Input) -> String {
     match &input.source {
         config::Source::File(file) => format!("follow {}", file.path.display()),
+        config::Source::Multilog(multilog) => format!("follow the multilog {}", multilog.path.display()),
         config::Source::Syslog(syslog) => format!("listen on {}", syslog.listen),
     }
 }

@@ -50,6 +50,7 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
                 }
                 Err(error) => Err(error.to_string()),
             },
+            Source::Multilog(multilog) => daemon::try_multilog(multilog),
             Source::Syslog(_) => Ok("is opened at start".to_owned()),
         };
         say(&daemon::describe(input), tried);

@@ -31,6 +31,8 @@ pub struct Input {
 pub enum Source {
     /// A plain file, followed.
     File(File),
+    /// The directory of a multilog, followed.
+    Multilog(Multilog),
     /// A socket that we listen on.
     Syslog(Syslog),
 }
@@ -44,6 +46,19 @@ pub struct File {
     pub format: Format,
     /// Where reading begins the first time.
     pub first_read: FirstRead,
+    /// The program whose own output it is; `None` = its lines name their programs.
+    pub identifier: Option<&'static str>,
+}
+
+/// The directory of a multilog, or of a svlogd with `-t`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multilog {
+    /// Its absolute path; the one that holds `current`.
+    pub path: PathBuf,
+    /// Where reading begins the first time.
+    pub first_read: FirstRead,
+    /// The program whose own output it is; `None` = its lines name their programs.
+    pub identifier: Option<&'static str>,
 }
 
 /// Where the first start of a file begins; later starts go on at the cursor.
@@ -52,7 +67,7 @@ pub enum FirstRead {
     /// At its end: what is written from now on.
     #[default]
     Now,
-    /// At its first line.
+    /// At its first line; a multilog's is in its oldest file.
     Beginning,
 }
 
@@ -93,7 +108,7 @@ pub enum Listen {
 impl Input {
     /// A file, with the defaults.
     pub fn file(path: PathBuf) -> Self {
-        let file = File { path, format: Format::Auto, first_read: FirstRead::Now };
+        let file = File { path, format: Format::Auto, first_read: FirstRead::Now, identifier: None };
         Input { name: file.path.display().to_string(), host: None, timezone: None, source: Source::File(file) }
     }
 
@@ -101,6 +116,7 @@ impl Input {
     pub fn kind(&self) -> &'static str {
         match self.source {
             Source::File(_) => "file",
+            Source::Multilog(_) => "multilog",
             Source::Syslog(_) => "syslog",
         }
     }
@@ -109,6 +125,7 @@ impl Input {
     pub fn format(&self) -> Format {
         match &self.source {
             Source::File(file) => file.format,
+            Source::Multilog(_) => Format::Multilog,
             Source::Syslog(_) => Format::Syslog,
         }
     }
@@ -118,13 +135,23 @@ impl Input {
         matches!(&self.source, Source::Syslog(syslog) if syslog.unwrap_imfile)
     }
 
-    /// Whether strangers may be able to make up its records: UDP from a network that lets false addresses through.
+    /// The program whose own output it is, if its lines have no header.
+    pub fn bare(&self) -> Option<&'static str> {
+        match &self.source {
+            Source::File(File { format: Format::Message, identifier: None, .. }) => Some("sshd"),
+            Source::File(File { identifier, .. }) | Source::Multilog(Multilog { identifier, .. }) => *identifier,
+            Source::Syslog(_) => None,
+        }
+    }
+
+    /// Whether strangers may be able to make up its records: UDP from a network that lets false addresses through,
+    /// and sshd's own output (`-e`, `-E`), in which it does not escape the newlines of a user's name.
     pub fn is_forgeable(&self) -> bool {
         match &self.source {
             Source::Syslog(Syslog { listen: Listen::Udp(address), trust_network, .. }) => {
                 !trust_network && !address.ip().is_loopback()
             }
-            _ => false,
+            _ => self.bare().is_some(),
         }
     }
 }
@@ -213,12 +240,13 @@ impl Source {
     pub fn name(&self) -> String {
         match self {
             Source::File(file) => file.path.display().to_string(),
+            Source::Multilog(multilog) => multilog.path.display().to_string(),
             Source::Syslog(syslog) => syslog.listen.to_string(),
         }
     }
 }
 
-const FILE_KEYS: [&str; 3] = ["path", "format", "first_read"];
+const FILE_KEYS: [&str; 4] = ["path", "format", "first_read", "identifier"];
 const SYSLOG_KEYS: [&str; 8] = [
     "listen",
     "from",
@@ -257,6 +285,16 @@ fn clash(other: &Input, input: &Input) -> Option<(&'static str, String)> {
         (Source::File(other), Source::File(file)) if other.path == file.path => {
             return Some(("path", "another input reads this file; its records would count twice".to_owned()));
         }
+        (Source::Multilog(other), Source::Multilog(multilog)) if other.path == multilog.path => {
+            return Some(("path", "another input reads this directory; its records would count twice".to_owned()));
+        }
+        (Source::Multilog(Multilog { path, .. }), Source::File(file))
+        | (Source::File(file), Source::Multilog(Multilog { path, .. }))
+            if file.path.parent() == Some(path) =>
+        {
+            let what = format!("another input reads files in {}; its records would count twice", path.display());
+            return Some(("path", what));
+        }
         (Source::Syslog(other), Source::Syslog(syslog))
             if other.listen == syslog.listen
                 || (other.listen.path().is_some() && other.listen.path() == syslog.listen.path()) =>
@@ -273,7 +311,7 @@ fn read_one<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Input> {
     let name = reader.optional(table, "name", values::name);
     let host = reader.optional(table, "host", values::host);
     let timezone = reader.optional(table, "timezone", values::timezone);
-    let kinds = "write kind = \"file\" or kind = \"syslog\"";
+    let kinds = "write kind = \"file\", kind = \"multilog\" or kind = \"syslog\"";
     if !table.has("kind") {
         reader.missing(table, "kind", kinds);
         return None;
@@ -287,8 +325,19 @@ fn read_one<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Input> {
             reader.unsuited(table, &FILE_KEYS, "for kind = \"syslog\"");
             Source::Syslog(syslog(reader, table)?)
         }
-        "journald" | "journal" | "multilog" | "metalog" => {
-            reader.wrong(table, "kind", format!("this release reads files and syslog only; {kinds}"));
+        "multilog" => {
+            reader.unsuited(table, &SYSLOG_KEYS, "for kind = \"multilog\"");
+            reader.unsuited(table, &["format"], "for kind = \"multilog\", whose lines begin with its labels");
+            Source::Multilog(multilog(reader, table)?)
+        }
+        "metalog" => {
+            let expected = "metalog writes files; write kind = \"file\" and format = \"metalog\", \
+                            and name the file, such as path = \"/var/log/sshd/current\"";
+            reader.wrong(table, "kind", expected.to_owned());
+            return None;
+        }
+        "journald" | "journal" => {
+            reader.wrong(table, "kind", format!("this release does not read journals; {kinds}"));
             return None;
         }
         _ => {
@@ -306,7 +355,39 @@ fn file<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<File> {
     let path = reader.optional(table, "path", values::path);
     let format = reader.value(table, "format", Format::default(), values::format);
     let first_read = reader.value(table, "first_read", FirstRead::default(), values::first_read);
-    Some(File { path: path?, format, first_read })
+    let identifier = reader.optional(table, "identifier", values::identifier);
+    if matches!(format, Format::Syslog | Format::Metalog) {
+        reader.unsuited(table, &["identifier"], "for lines that name their programs, as this format's do");
+    }
+    let path = path?;
+    if format == Format::Multilog && path.ends_with("current") {
+        let directory = path.parent().unwrap_or(&path).display();
+        reader.wrong(
+            table,
+            "path",
+            format!("a live multilog is followed by its directory; write kind = \"multilog\" and path = \"{directory}\", without format"),
+        );
+    }
+    Some(File { path, format, first_read, identifier })
+}
+
+fn multilog<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Multilog> {
+    if !table.has("path") {
+        reader.missing(table, "path", "write the directory that multilog writes, such as path = \"/var/log/sshd\"");
+    }
+    let path = reader.optional(table, "path", values::path);
+    let first_read = reader.value(table, "first_read", FirstRead::default(), values::first_read);
+    let identifier = reader.optional(table, "identifier", values::identifier);
+    let path = path?;
+    if path.ends_with("current") {
+        let directory = path.parent().unwrap_or(&path).display();
+        reader.wrong(
+            table,
+            "path",
+            format!("expected the directory that multilog writes, not a file in it: path = \"{directory}\""),
+        );
+    }
+    Some(Multilog { path, first_read, identifier })
 }
 
 fn syslog<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Syslog> {

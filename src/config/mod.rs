@@ -19,7 +19,7 @@ mod values;
 mod write;
 
 pub use error::{ConfigError, Problem, What};
-pub use input::{File, FirstRead, Input, Listen, Source, Syslog};
+pub use input::{File, FirstRead, Input, Listen, Multilog, Source, Syslog};
 
 /// Everything that an administrator decides.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -74,6 +74,7 @@ pub(super) const TABLES: [(&str, &[&str]); 6] = [
             "path",
             "format",
             "first_read",
+            "identifier",
             "listen",
             "from",
             "trust_network",

@@ -124,6 +124,11 @@ pub(super) fn format(value: &Value<'_>) -> Result<Format, String> {
     one_of(value, &FORMATS)
 }
 
+/// A program that we know and that can write to its standard error: sshd.
+pub(super) fn identifier(value: &Value<'_>) -> Result<&'static str, String> {
+    one_of(value, &[("sshd", "sshd")])
+}
+
 pub(super) fn first_read(value: &Value<'_>) -> Result<FirstRead, String> {
     if value.as_str().is_some_and(|text| duration::parse(text).is_ok()) {
         return Err("a file cannot be entered at a time, only a journal can, and those come with a later release; \

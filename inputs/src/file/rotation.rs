@@ -114,9 +114,7 @@ fn places(path: &Path) -> Vec<PathBuf> {
 
 /// Whether `name` is what rotation makes of `path`.
 pub(super) fn is_rotated(path: &Path, name: &Path) -> bool {
-    places(path).iter().any(|path| {
-        directory(path) == directory(name) && Age::among(base(path), base(name)).is_some()
-    })
+    places(path).iter().any(|path| directory(path) == directory(name) && Age::among(base(path), base(name)).is_some())
 }
 
 /// Finds the file `id` beside `path`, under whatever name.
@@ -129,8 +127,8 @@ pub(super) fn find(path: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
                 let entry = entry?;
                 let name = entry.file_name();
                 // An overlay may show other inodes in its directories than in its files, so ours are asked always.
-                let is_ours = name.as_bytes().starts_with(base(&place))
-                    || Age::among(base(&place), name.as_bytes()).is_some();
+                let is_ours =
+                    name.as_bytes().starts_with(base(&place)) || Age::among(base(&place), name.as_bytes()).is_some();
                 if is_ours || entry.ino() == id.inode {
                     match fs::metadata(entry.path()) {
                         Ok(metadata) if FileId::of(&metadata) == id => return Ok(Some(entry.path())),

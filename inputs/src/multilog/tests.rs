@@ -221,7 +221,10 @@ fn counts_lines_of_one_label() {
     restarts(&[Write("1a 1b"), Poll, Write("1c"), Restart, Poll], "a b|c");
     restarts(&[Write("1a 1b"), Poll, Write("1c"), Rotate(1), Write("1d 2e"), Restart, Poll], "a b|c d e");
     // The label goes on in the file behind the one that is named so.
-    restarts(&[Write("1a"), Rotate(1), Write("1b"), Poll, Restart, Write("1c"), Rotate(2), Write("2d"), Poll], "a b|c d");
+    restarts(
+        &[Write("1a"), Rotate(1), Write("1b"), Poll, Restart, Write("1c"), Rotate(2), Write("2d"), Poll],
+        "a b|c d",
+    );
     restarts(&[Write("1a"), Poll, Write("1b"), Poll, Crash, Rotate(1), Write("1c"), Poll], "a|b|b c");
     // What multilog had read, but not written, when it named the file.
     restarts(&[Write("1a"), Rotate(5), Write("3b 4c"), Poll, Restart, Write("4d"), Poll], "a b c|d");
@@ -304,7 +307,10 @@ fn says_what_is_wrong() {
         path.to_owned(),
         "PATH/current has lines without time; make `t` the first action of multilog, as in `multilog t PATH`, and start it again",
     );
-    says(path.join("current"), "PATH is no directory; name the directory that multilog writes, the one that holds `current`");
+    says(
+        path.join("current"),
+        "PATH is no directory; name the directory that multilog writes, the one that holds `current`",
+    );
     let mut follower = Follower::new(path.join("none"), SourceId(0), Start::End).unwrap();
     assert_eq!(follower.poll(Timestamp(0), &mut Batch::default()).unwrap(), Progress::Missing);
     follower.wait(Duration::from_millis(1));
@@ -419,7 +425,12 @@ fn torture(seed: u64, lines: u64, processor: &[&str]) {
         pending.extend(batch.frames.iter().map(|&frame| String::from_utf8_lossy(batch.bytes(frame)).into_owned()));
         if random.below(10) < 7 {
             for line in pending.drain(..) {
-                assert_eq!(line.split_once(' ').unwrap().1, format!("line {next}"), "seed {seed}, {kills} kills, {:?}", follower.counts());
+                assert_eq!(
+                    line.split_once(' ').unwrap().1,
+                    format!("line {next}"),
+                    "seed {seed}, {kills} kills, {:?}",
+                    follower.counts()
+                );
                 next += 1;
             }
             start = cursor(&batch).unwrap_or(start);
