@@ -253,6 +253,10 @@ fn start_input(
             let thread = Worker::start(&input.name, Tail::file(file, id, cursor)?, sink)?;
             Ok(Started { thread: Some(thread), counters: None, certificates: None })
         }
+        config::Source::Multilog(multilog) => {
+            let thread = Worker::start(&input.name, Tail::multilog(multilog, id, cursor)?, sink)?;
+            Ok(Started { thread: Some(thread), counters: None, certificates: None })
+        }
         config::Source::Journald(journald) => {
             let thread = Worker::start(&input.name, Tail::journald(journald, id, cursor)?, sink)?;
             Ok(Started { thread: Some(thread), counters: None, certificates: None })
@@ -289,8 +293,10 @@ impl Connected {
         let zone = input.timezone.clone().unwrap_or_else(jiff::tz::TimeZone::system);
         let mut parser = Parser::new(input.format(), zone);
         parser.unwrap(input.unwraps());
+        parser.bare(input.bare());
         let mut fold = Source::new(id, parser, input.host.as_deref(), &clock::host_name());
         fold.forgeable = input.is_forgeable();
+        fold.bare = input.bare().is_some();
         Connected {
             name: input.name.clone(),
             kind: input.kind(),
@@ -628,6 +634,7 @@ fn commit_is_due(time: Instant, blocked: Option<Instant>, cursors_due: Option<In
 pub fn describe(input: &Input) -> String {
     match &input.source {
         config::Source::File(file) => format!("follow {}", file.path.display()),
+        config::Source::Multilog(multilog) => format!("follow the multilog {}", multilog.path.display()),
         config::Source::Journald(journald) => match &journald.directory {
             Some(directory) => format!("follow the journal in {}", directory.display()),
             None => "follow the journal".to_owned(),

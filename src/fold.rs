@@ -6,7 +6,9 @@ use inputs::syslog::parse::Parser;
 use crate::decide::engine::{Engine, Folded};
 use crate::decide::session::{HostId, Outcome, Trust};
 use crate::detect::detect;
-use crate::detect::event::{Event, Peer};
+use crate::detect::event::{Event, Kind, Peer};
+
+mod repeat;
 
 /// One input as the fold needs it.
 pub struct Source {
@@ -26,6 +28,8 @@ pub struct Source {
     pub forgeable: bool,
     /// The last claimed host and its number: a source's next record is most often from the same.
     last_host: Option<(Box<[u8]>, HostId)>,
+    /// The last line, which the next one may say to have been repeated.
+    last: repeat::Last,
 }
 
 impl Source {
@@ -40,6 +44,7 @@ impl Source {
             forgeable: false,
             bare: false,
             last_host: None,
+            last: repeat::Last::default(),
         }
     }
 
@@ -89,6 +94,22 @@ pub struct Counts {
     pub attempts: u64,
 }
 
+impl Counts {
+    /// Counts a record of a known service.
+    fn add(&mut self, folded: &Folded) {
+        self.understood += 1;
+        self.attempts += u64::from(folded.verdict.attempts);
+        match folded.verdict.outcome {
+            Outcome::Failure => self.failures += 1,
+            Outcome::Probe => self.probes += 1,
+            Outcome::Success => self.successes += 1,
+            Outcome::Refused => self.refused += 1,
+            Outcome::Ignored => self.ignored += 1,
+            Outcome::Unknown => self.unknown += 1,
+        }
+    }
+}
+
 /// One record on its way out of the fold, for those who show or keep it.
 pub struct Seen<'a> {
     /// The record.
@@ -118,11 +139,27 @@ pub fn fold(
     mut each: impl FnMut(&Seen<'_>, &Engine),
 ) {
     engine.tell_wall(batch.received);
+    let mut last = std::mem::take(&mut source.last);
     for &frame in &batch.frames {
         counts.lines += 1;
         counts.truncated += u64::from(frame.truncated);
         let mut record = source.parser.record(batch, frame);
+        // sshd that logs to stderr does not escape newlines: strangers write whole lines there.
+        let trust = if source.forgeable || record.stdout { Trust::Forgeable } else { Trust::Sound };
         counts.records += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
+        // A program's own output was written by no daemon that could say so.
+        if !source.bare
+            && let Some((again, times)) = last.repeated_by(&record)
+            && let Some(event) = detect(&again)
+        {
+            let event = Event { times, ..event };
+            let host = source.host(again.host, engine);
+            let folded = engine.record(&again, host, &event, trust);
+            counts.add(&folded);
+            each(&Seen { record, event: Some(event), folded: Some(folded) }, engine);
+            continue;
+        }
+        last.clear();
         let Some(event) = detect(&record) else {
             counts.ignored += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
             each(&Seen { record, event: None, folded: None }, engine);
@@ -139,21 +176,14 @@ pub fn fold(
             record.pid = Some(BARE_PID | counts.lines as u32);
         }
         let host = source.host(record.host, engine);
-        // sshd that logs to stderr does not escape newlines: strangers write whole lines there.
-        let trust = if source.forgeable || record.stdout { Trust::Forgeable } else { Trust::Sound };
         let folded = engine.record(&record, host, &event, trust);
-        counts.understood += 1;
-        counts.attempts += u64::from(folded.verdict.attempts);
-        match folded.verdict.outcome {
-            Outcome::Failure => counts.failures += 1,
-            Outcome::Probe => counts.probes += 1,
-            Outcome::Success => counts.successes += 1,
-            Outcome::Refused => counts.refused += 1,
-            Outcome::Ignored => counts.ignored += 1,
-            Outcome::Unknown => counts.unknown += 1,
+        counts.add(&folded);
+        if matches!(event.kind, Kind::Tried | Kind::PamTried) && event.times == 1 {
+            last.set(&record);
         }
         each(&Seen { record, event: Some(event), folded: Some(folded) }, engine);
     }
+    source.last = last;
 }
 
 /// Whether the kernel, where it tells a uid at all, says that root wrote the record.
@@ -172,5 +202,85 @@ pub fn address(seen: &Seen<'_>) -> Option<std::net::IpAddr> {
         }
         (_, Some(Event { peer: Peer::Address(address), .. })) => Some(*address),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use inputs::record::{Frame, Timestamp};
+    use inputs::syslog::parse::Format;
+
+    use super::*;
+    use crate::decide::policy::Policy;
+
+    /// How many attempts lines are, in one batch and in one batch each. `X` is a failure of root, `Y` of somebody
+    /// else, both without what stands before a message in that format.
+    #[track_caller]
+    fn check(bare: Option<&'static str>, lines: &str, want: u64) {
+        let text = lines
+            .replace('X', "Failed password for root from 192.0.2.7 port 22 ssh2")
+            .replace('Y', "Failed password for bob from 192.0.2.8 port 23 ssh2");
+        for together in [true, false] {
+            let mut parser = Parser::new(Format::Auto, jiff::tz::TimeZone::UTC);
+            parser.bare(bare);
+            let mut source = Source::new(SourceId(0), parser, None, "here");
+            source.bare = bare.is_some();
+            let (mut engine, mut counts) = (Engine::new(Policy::default()), Counts::default());
+            let lines: Vec<&str> = text.lines().collect();
+            for lines in lines.chunks(if together { lines.len() } else { 1 }) {
+                let now = Timestamp::from_secs(1_795_305_600); // 2026-11-22T00:00:00Z
+                let mut batch = Batch { received: now, reference: now, ..Batch::default() };
+                for line in lines {
+                    let start = batch.buf.len() as u32;
+                    batch.buf.extend_from_slice(line.as_bytes());
+                    batch.frames.push(Frame { start, len: line.len() as u32, sender: 0, truncated: false });
+                }
+                fold(&mut engine, &mut source, &batch, &mut counts, |_, _| {});
+            }
+            assert_eq!(counts.attempts, want, "{text}");
+            let folded = counts.failures + counts.probes + counts.successes + counts.refused;
+            assert_eq!(counts.records, folded + counts.ignored + counts.unknown, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_line_counts_as_often_again() {
+        let bsd = "Nov 21 23:26:32 b sshd[9]: X\nNov 21 23:26:40 b last message repeated 3 times";
+        check(None, bsd, 4);
+        check(None, &format!("{bsd}\nNov 21 23:27:32 b last message repeated 2 times"), 6);
+        check(
+            None,
+            &format!("{bsd}\nNov 21 23:27:32 b sshd[9]: Y\nNov 21 23:27:33 b last message repeated 2 times"),
+            7,
+        );
+        check(None, "Nov 21 23:26:32 sshd[9]: X\nNov 21 23:26:40 last message repeated 2 times", 3);
+        check(None, "Nov 21 23:26:32 b sshd[9]: X\nNov 21 23:26:40 last message repeated 2 times", 3);
+        check(None, "Nov 21 23:26:32 [sshd] X\n                - Last output repeated twice -", 3);
+        check(None, "Nov 21 23:26:32 [sshd] X\nNov 21 23:26:40 [sshd] Last output repeated 3 times", 4);
+        check(None, "Nov 21 23:26:32 [sshd] X\nNov 21 23:26:40 [sshd] last message repeated 3 times", 4);
+        // rsyslog's own form does not nest.
+        let both = "Nov 21 23:26:32 b sshd[9]: message repeated 2 times: [ X]\nNov 21 23:26:40 b last message repeated 3 times";
+        check(None, both, 2);
+    }
+
+    #[test]
+    fn what_only_looks_repeated_counts_nothing() {
+        let after_x = |line: &str, want| check(None, &format!("Nov 21 23:26:32 b sshd[9]: X\n{line}"), want);
+        after_x("Nov 21 23:26:40 c last message repeated 3 times", 1);
+        after_x("Nov 21 23:26:40 b su[9]: last message repeated 3 times", 1);
+        after_x("Nov 21 23:26:40 b sshd[9]: Invalid user last message repeated 3 times from 192.0.2.7 port 22", 1);
+        after_x("Nov 21 23:26:40 b sshd[9]: last message repeated 3 times from 192.0.2.7 port 22", 1);
+        after_x("Nov 21 23:26:39 b su: y\nNov 21 23:26:40 b last message repeated 3 times", 1);
+        after_x("Nov 21 23:26:39 b last message repeated 3 times of user", 1);
+        after_x("\nNov 21 23:26:39 b last message repeated 3 times", 1);
+        check(None, "Nov 21 23:26:40 b last message repeated 3 times", 0);
+        check(
+            None,
+            "Nov 21 23:26:32 b sshd[9]: Accepted password for root from 192.0.2.7 port 22 ssh2\nNov 21 23:26:40 b last message repeated 3 times",
+            0,
+        );
+        // Strangers can write such a line themselves.
+        check(Some("sshd"), "X\nlast message repeated 3 times", 1);
+        check(Some("sshd"), "X\n                - Last output repeated twice -", 1);
     }
 }

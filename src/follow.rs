@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use inputs::cursor::Cursor;
 use inputs::file::follow as file;
-use inputs::file::follow::{Progress, Waker};
+use inputs::file::follow::{Follow, Progress, Waker};
 use inputs::journald::follow as journald;
+use inputs::multilog;
 use inputs::record::{Batch, SourceId};
 use tokio::sync::mpsc;
 
@@ -19,8 +20,8 @@ const TIMEOUT: Duration = Duration::from_millis(250);
 
 /// What is followed.
 pub enum Tail {
-    /// A plain file.
-    File(Box<file::Follower>),
+    /// A plain file, or a multilog directory.
+    Lines(Box<dyn Follow>),
     /// A journal.
     Journald(Box<journald::Follower>),
 }
@@ -33,7 +34,17 @@ impl Tail {
             (_, FirstRead::Now) => file::Start::End,
             (_, FirstRead::Beginning) => file::Start::Beginning,
         };
-        Ok(Tail::File(Box::new(file::Follower::new(settings.path.clone(), id, start)?)))
+        Ok(Tail::Lines(Box::new(file::Follower::new(settings.path.clone(), id, start)?)))
+    }
+
+    /// A multilog directory, from its cursor if there is one.
+    pub fn multilog(settings: &config::Multilog, id: SourceId, cursor: Option<Cursor>) -> anyhow::Result<Self> {
+        let start = match (cursor, settings.first_read) {
+            (Some(Cursor::Multilog(cursor)), _) => multilog::Start::Cursor(cursor),
+            (_, FirstRead::Now) => multilog::Start::End,
+            (_, FirstRead::Beginning) => multilog::Start::Beginning,
+        };
+        Ok(Tail::Lines(Box::new(multilog::Follower::new(settings.path.clone(), id, start)?)))
     }
 
     /// A journal, from its cursor if there is one.
@@ -51,37 +62,46 @@ impl Tail {
 
     fn poll(&mut self, batch: &mut Batch) -> Result<Progress, String> {
         match self {
-            Tail::File(file) => file.poll(clock::now(), batch).map_err(|error| error.to_string()),
+            Tail::Lines(file) => file.poll(clock::now(), batch).map_err(|error| error.to_string()),
             Tail::Journald(journal) => journal.poll(clock::now(), batch).map_err(|error| error.to_string()),
         }
     }
 
     fn wait(&mut self) {
         match self {
-            Tail::File(file) => file.wait(TIMEOUT),
+            Tail::Lines(file) => file.wait(TIMEOUT),
             Tail::Journald(journal) => journal.wait(TIMEOUT),
         }
     }
 
     fn waker(&self) -> Waker {
         match self {
-            Tail::File(file) => file.waker(),
+            Tail::Lines(file) => file.waker(),
             Tail::Journald(journal) => journal.waker(),
         }
     }
 
     fn gaps(&self) -> u64 {
         match self {
-            Tail::File(file) => file.counts().gaps,
+            Tail::Lines(file) => file.counts().gaps,
             Tail::Journald(journal) => journal.counts().gaps,
         }
     }
 
     fn absent(&self) -> &'static str {
         match self {
-            Tail::File(_) => "the file is not there; it will be read from its beginning when it comes",
+            Tail::Lines(_) => "the file is not there; it will be read from its beginning when it comes",
             Tail::Journald(_) => "there is no journal yet",
         }
+    }
+}
+
+/// Tries whether the directory of a multilog can be followed, and says what was found.
+pub fn try_multilog(settings: &config::Multilog) -> Result<String, String> {
+    let mut tail = Tail::multilog(settings, SourceId(0), None).map_err(|error| error.to_string())?;
+    match tail.poll(&mut Batch::default())? {
+        Progress::Missing => Ok("is not there yet; it will be read from its beginning when it comes".to_owned()),
+        _ => Ok("can be read".to_owned()),
     }
 }
 

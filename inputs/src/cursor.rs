@@ -11,6 +11,8 @@ pub enum Cursor {
     File(FileCursor),
     /// The systemd journal.
     Journal(JournalCursor),
+    /// The directory of a multilog.
+    Multilog(MultilogCursor),
 }
 
 pub use crate::journald::place::{Id128, Place};
@@ -52,3 +54,66 @@ pub struct FileCursor {
 
 /// How many bytes of a file's beginning identify it at most.
 pub const FINGERPRINT_MAX: usize = 256;
+
+/// A position in the directory of a multilog: behind a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MultilogCursor {
+    /// What the line begins with. With `lines` 0: the name of the old file behind which no line was read.
+    pub label: Label,
+    /// Which of the lines with this label it is, from 1: multilog labels by the microsecond, what it reads at once
+    /// gets one label.
+    pub lines: u64,
+}
+
+/// A TAI64N label as it is written: `@` and 24 hexadecimal digits. The later is the greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Label([u8; 24]);
+
+impl Label {
+    /// Its length as it is written, in bytes.
+    pub const LEN: usize = 25;
+
+    /// The label that `text` begins with. What follows must be a blank, or nothing.
+    pub fn leading(text: &[u8]) -> Option<Self> {
+        let digits: &[u8; 24] = text.strip_prefix(b"@")?.first_chunk()?;
+        let is_hex = digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        let ends = matches!(text.get(Self::LEN), None | Some(b' '));
+        (is_hex && ends).then_some(Label(*digits))
+    }
+}
+
+/// Before all times.
+impl Default for Label {
+    fn default() -> Self {
+        Label([b'0'; 24])
+    }
+}
+
+/// As it is written.
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "@{}", self.0.escape_ascii())
+    }
+}
+
+impl std::fmt::Debug for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Label> for String {
+    fn from(label: Label) -> Self {
+        label.to_string()
+    }
+}
+
+impl TryFrom<String> for Label {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let label = Label::leading(text.as_bytes()).filter(|_| text.len() == Self::LEN);
+        label.ok_or_else(|| format!("{text:?} is no TAI64N label"))
+    }
+}

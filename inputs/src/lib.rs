@@ -7,5 +7,6 @@
 pub mod cursor;
 pub mod file;
 pub mod journald;
+pub mod multilog;
 pub mod record;
 pub mod syslog;

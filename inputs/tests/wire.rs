@@ -5,7 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy does not know helpers of tests")]
 
-use inputs::record::{Batch, Frame, Timestamp};
+use inputs::file::follow::Follow;
+use inputs::multilog;
+use inputs::record::{Batch, Frame, SourceId, Timestamp};
 use inputs::syslog::frame::Decoder;
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
@@ -323,14 +325,43 @@ fn multilog_labels_raw_lines() {
 fn multilog_of_sshd_e_ends_lines_with_cr() {
     let batch = lines("multilog-t-sshd-e-current");
     let mut parser = Parser::new(Format::Multilog, TimeZone::UTC);
+    parser.bare(Some("sshd"));
     // 0x6b02303d - 10 = 1795305523; 0x13dff1ac = 333443500 ns.
     assert_eq!(
         line(&mut parser, &batch, 0),
-        "- - - 2026-11-21T23:58:43.333443Z | Server listening on 0.0.0.0 port 2223."
+        "- sshd - 2026-11-21T23:58:43.333443Z | Server listening on 0.0.0.0 port 2223."
     );
     // What a stranger's user name forged looks no better and no worse than the rest: the source is forgeable.
     assert_eq!(
         line(&mut parser, &batch, 3),
-        "- - - 2026-11-21T23:58:45.030922Z | Failed password for root from 1.2.3.4 port 22 ssh2"
+        "- sshd - 2026-11-21T23:58:45.030922Z | Failed password for root from 1.2.3.4 port 22 ssh2"
     );
+}
+
+/// What `TZ=UTC tai64nlocal` (daemontools 0.76) says of the first line, the first with its neighbour's label, and the
+/// last of each file, to the microsecond.
+#[test]
+fn multilog_directories_are_followed_at_tai64nlocals_times() {
+    let files: [(_, _, [(usize, &str); 3]); 3] = [
+        ("multilog-rotated", 22, [(0, "01.126734"), (2, "01.126964"), (19, "01.126975")]),
+        ("multilog-t-current", 15, [(0, "01.12769"), (2, "01.127913"), (14, "01.127922")]),
+        ("multilog-t-sshd-e-current", 12, [(0, "43.333443"), (4, "45.030922"), (11, "48.309488")]),
+    ];
+    for (name, count, times) in files {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("current"), read(name)).unwrap();
+        let start = multilog::Start::Beginning;
+        let mut follower = multilog::Follower::new(dir.path().to_owned(), SourceId(0), start).unwrap();
+        let mut batch = batch();
+        let now = batch.received;
+        follower.poll(now, &mut batch).unwrap();
+        assert_eq!(batch.frames.len(), count, "{name}");
+        let mut parser = Parser::new(Format::Multilog, TimeZone::UTC);
+        for (index, seconds) in times {
+            let record = parser.record(&batch, batch.frames[index]);
+            let time = record.event.unwrap().to_string();
+            assert_eq!(time.rsplit_once(':').unwrap().1, format!("{seconds}Z"), "{name}, line {index}");
+            assert!(!record.message.ends_with(b"\r"));
+        }
+    }
 }

@@ -57,6 +57,7 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
                 }
                 None => Err("this machine has no journal".to_owned()),
             },
+            Source::Multilog(multilog) => crate::follow::try_multilog(multilog),
             Source::Syslog(_) => Ok("is opened at start".to_owned()),
         };
         say(&daemon::describe(input), tried);

@@ -35,6 +35,8 @@ pub enum Source {
     File(File),
     /// The systemd journal, followed.
     Journald(Journald),
+    /// The directory of a multilog, followed.
+    Multilog(Multilog),
     /// A socket that we listen on.
     Syslog(Syslog),
 }
@@ -48,6 +50,19 @@ pub struct File {
     pub format: Format,
     /// Where reading begins the first time.
     pub first_read: FirstRead,
+    /// The program whose own output it is; `None` = its lines name their programs.
+    pub identifier: Option<&'static str>,
+}
+
+/// The directory of a multilog, or of a svlogd with `-t`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multilog {
+    /// Its absolute path; the one that holds `current`.
+    pub path: PathBuf,
+    /// Where reading begins the first time.
+    pub first_read: FirstRead,
+    /// The program whose own output it is; `None` = its lines name their programs.
+    pub identifier: Option<&'static str>,
 }
 
 /// The systemd journal, of this machine or in a directory.
@@ -79,7 +94,7 @@ pub enum FirstRead {
     /// At its end: what is written from now on.
     #[default]
     Now,
-    /// At its first line.
+    /// At its first line; a multilog's is in its oldest file.
     Beginning,
 }
 
@@ -124,7 +139,7 @@ pub enum Listen {
 impl Input {
     /// A file, with the defaults.
     pub fn file(path: PathBuf) -> Self {
-        let file = File { path, format: Format::Auto, first_read: FirstRead::Now };
+        let file = File { path, format: Format::Auto, first_read: FirstRead::Now, identifier: None };
         Input { name: file.path.display().to_string(), host: None, timezone: None, source: Source::File(file) }
     }
 
@@ -139,6 +154,7 @@ impl Input {
         match self.source {
             Source::File(_) => "file",
             Source::Journald(_) => "journald",
+            Source::Multilog(_) => "multilog",
             Source::Syslog(_) => "syslog",
         }
     }
@@ -148,6 +164,7 @@ impl Input {
         match &self.source {
             Source::File(file) => file.format,
             Source::Journald(_) => Format::Journal,
+            Source::Multilog(_) => Format::Multilog,
             Source::Syslog(_) => Format::Syslog,
         }
     }
@@ -157,13 +174,23 @@ impl Input {
         matches!(&self.source, Source::Syslog(syslog) if syslog.unwrap_imfile)
     }
 
-    /// Whether strangers may be able to make up its records: UDP from a network that lets false addresses through.
+    /// The program whose own output it is, if its lines have no header.
+    pub fn bare(&self) -> Option<&'static str> {
+        match &self.source {
+            Source::File(File { format: Format::Message, identifier: None, .. }) => Some("sshd"),
+            Source::File(File { identifier, .. }) | Source::Multilog(Multilog { identifier, .. }) => *identifier,
+            Source::Journald(_) | Source::Syslog(_) => None,
+        }
+    }
+
+    /// Whether strangers may be able to make up its records: UDP from a network that lets false addresses through,
+    /// and sshd's own output (`-e`, `-E`), in which it does not escape the newlines of a user's name.
     pub fn is_forgeable(&self) -> bool {
         match &self.source {
             Source::Syslog(Syslog { listen: Listen::Udp(address), trust_network, .. }) => {
                 !trust_network && !address.ip().is_loopback()
             }
-            _ => false,
+            _ => self.bare().is_some(),
         }
     }
 }
@@ -277,13 +304,14 @@ impl Source {
                 Some(directory) => directory.display().to_string(),
                 None => "journald".to_owned(),
             },
+            Source::Multilog(multilog) => multilog.path.display().to_string(),
             Source::Syslog(syslog) => syslog.listen.to_string(),
         }
     }
 }
 
 const JOURNALD_KEYS: [&str; 2] = ["directory", "reader"];
-const FILE_KEYS: [&str; 3] = ["path", "format", "first_read"];
+const FILE_KEYS: [&str; 4] = ["path", "format", "first_read", "identifier"];
 const STREAM_KEYS: [&str; 4] = ["max_connections", "max_per_sender", "idle_timeout", "framing"];
 const SYSLOG_KEYS: [&str; 13] = [
     "listen",
@@ -331,6 +359,16 @@ fn clash(other: &Input, input: &Input) -> Option<(&'static str, String)> {
         (Source::Journald(other), Source::Journald(journald)) if other.directory == journald.directory => {
             return Some(("kind", "another input reads this journal; its records would count twice".to_owned()));
         }
+        (Source::Multilog(other), Source::Multilog(multilog)) if other.path == multilog.path => {
+            return Some(("path", "another input reads this directory; its records would count twice".to_owned()));
+        }
+        (Source::Multilog(Multilog { path, .. }), Source::File(file))
+        | (Source::File(file), Source::Multilog(Multilog { path, .. }))
+            if file.path.parent() == Some(path) =>
+        {
+            let what = format!("another input reads files in {}; its records would count twice", path.display());
+            return Some(("path", what));
+        }
         (Source::Syslog(other), Source::Syslog(syslog)) if other.listen.collides(&syslog.listen) => {
             return Some(("listen", "another input listens there".to_owned()));
         }
@@ -344,7 +382,7 @@ fn read_one<'a>(reader: &mut TableReader<'a>, table: &Table<'a>) -> Option<Input
     let name = reader.optional(table, "name", values::name);
     let host = reader.optional(table, "host", values::host);
     let timezone = reader.optional(table, "timezone", values::timezone);
-    let kinds = "write kind = \"file\", kind = \"syslog\" or kind = \"journald\"";
+    let kinds = "write kind = \"file\", kind = \"multilog\", kind = \"journald\" or kind = \"syslog\"";
     if !table.has("kind") {
         reader.missing(table, "kind", kinds);
         return None;
@@ -362,11 +400,23 @@ fn read_one<'a>(reader: &mut TableReader<'a>, table: &Table<'a>) -> Option<Input
         }
         "journald" => {
             reader.unsuited(table, &SYSLOG_KEYS, "for kind = \"journald\"");
-            reader.unsuited(table, &["path", "format"], "for kind = \"journald\": directory names other journals");
+            reader.unsuited(
+                table,
+                &["path", "format", "identifier"],
+                "for kind = \"journald\": directory names other journals",
+            );
             Source::Journald(journald(reader, table))
         }
         "multilog" => {
-            reader.wrong(table, "kind", format!("multilog directories are read by a later release; {kinds}"));
+            reader.unsuited(table, &SYSLOG_KEYS, "for kind = \"multilog\"");
+            reader.unsuited(table, &JOURNALD_KEYS, "for kind = \"multilog\"");
+            reader.unsuited(table, &["format"], "for kind = \"multilog\", whose lines begin with its labels");
+            Source::Multilog(multilog(reader, table)?)
+        }
+        "metalog" => {
+            let expected = "metalog writes files; write kind = \"file\" and format = \"metalog\", \
+                            and name the file, such as path = \"/var/log/sshd/current\"";
+            reader.wrong(table, "kind", expected.to_owned());
             return None;
         }
         _ => {
@@ -384,7 +434,39 @@ fn file<'a>(reader: &mut TableReader<'a>, table: &Table<'a>) -> Option<File> {
     let path = reader.optional(table, "path", values::path);
     let format = reader.value(table, "format", Format::default(), values::format);
     let first_read = reader.value(table, "first_read", FirstRead::default(), values::first_read);
-    Some(File { path: path?, format, first_read })
+    let identifier = reader.optional(table, "identifier", values::identifier);
+    if matches!(format, Format::Syslog | Format::Metalog) {
+        reader.unsuited(table, &["identifier"], "for lines that name their programs, as this format's do");
+    }
+    let path = path?;
+    if format == Format::Multilog && path.ends_with("current") {
+        let directory = path.parent().unwrap_or(&path).display();
+        reader.wrong(
+            table,
+            "path",
+            format!("a live multilog is followed by its directory; write kind = \"multilog\" and path = \"{directory}\", without format"),
+        );
+    }
+    Some(File { path, format, first_read, identifier })
+}
+
+fn multilog<'a>(reader: &mut TableReader<'a>, table: &Table<'a>) -> Option<Multilog> {
+    if !table.has("path") {
+        reader.missing(table, "path", "write the directory that multilog writes, such as path = \"/var/log/sshd\"");
+    }
+    let path = reader.optional(table, "path", values::path);
+    let first_read = reader.value(table, "first_read", FirstRead::default(), values::first_read);
+    let identifier = reader.optional(table, "identifier", values::identifier);
+    let path = path?;
+    if path.ends_with("current") {
+        let directory = path.parent().unwrap_or(&path).display();
+        reader.wrong(
+            table,
+            "path",
+            format!("expected the directory that multilog writes, not a file in it: path = \"{directory}\""),
+        );
+    }
+    Some(Multilog { path, first_read, identifier })
 }
 
 fn journald<'a>(reader: &mut TableReader<'a>, table: &Table<'a>) -> Journald {

@@ -20,7 +20,7 @@ mod values;
 mod write;
 
 pub use error::{ConfigError, Problem, What};
-pub use input::{File, FirstEntry, FirstRead, Input, Journald, Listen, Source, Syslog};
+pub use input::{File, FirstEntry, FirstRead, Input, Journald, Listen, Multilog, Source, Syslog};
 
 /// Everything that an administrator decides.
 #[derive(Clone, Debug, PartialEq, Eq)]

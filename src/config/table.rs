@@ -76,6 +76,7 @@ pub(super) const TABLES: [(&str, &[&str]); 6] = [
             "first_read",
             "directory",
             "reader",
+            "identifier",
             "listen",
             "from",
             "trust_network",

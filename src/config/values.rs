@@ -140,6 +140,11 @@ pub(super) fn permitted(value: &Value<'_>) -> Result<Permitted, String> {
     text(value)?.parse().map_err(|_| expected.to_owned())
 }
 
+/// A program that we know and that can write to its standard error: sshd.
+pub(super) fn identifier(value: &Value<'_>) -> Result<&'static str, String> {
+    one_of(value, &[("sshd", "sshd")])
+}
+
 pub(super) fn first_read(value: &Value<'_>) -> Result<FirstRead, String> {
     if value.as_str().is_some_and(|text| duration::parse(text).is_ok()) {
         return Err("a file cannot be entered at a time, only a journal can; write \"now\" or \"beginning\"".to_owned());

@@ -81,14 +81,15 @@ fn input(out: &mut String, input: &Input) {
     match &input.source {
         Source::File(file) => {
             let format = values::FORMATS.iter().find(|(_, format)| *format == file.format);
-            let first_read = match file.first_read {
-                FirstRead::Now => "now",
-                FirstRead::Beginning => "beginning",
-            };
             key(out, "kind", quote("file"));
             key(out, "path", path(&file.path));
             key(out, "format", quote(format.map_or("auto", |(name, _)| name)));
-            key(out, "first_read", quote(first_read));
+            followed(out, file.first_read, file.identifier);
+        }
+        Source::Multilog(multilog) => {
+            key(out, "kind", quote("multilog"));
+            key(out, "path", path(&multilog.path));
+            followed(out, multilog.first_read, multilog.identifier);
         }
         Source::Journald(journald) => {
             let reader = values::READERS.iter().find(|(_, reader)| *reader == journald.reader);
@@ -133,6 +134,17 @@ fn input(out: &mut String, input: &Input) {
             }
             key(out, "unwrap_imfile", syslog.unwrap_imfile.to_string());
         }
+    }
+}
+
+fn followed(out: &mut String, first_read: FirstRead, identifier: Option<&str>) {
+    let first_read = match first_read {
+        FirstRead::Now => "now",
+        FirstRead::Beginning => "beginning",
+    };
+    key(out, "first_read", quote(first_read));
+    if let Some(identifier) = identifier {
+        key(out, "identifier", quote(identifier));
     }
 }
 

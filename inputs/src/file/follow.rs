@@ -50,6 +50,42 @@ pub enum FollowError {
         /// What the system said.
         cause: io::Error,
     },
+    /// The lines of a multilog have no labels, so there is no telling where reading stopped.
+    #[error(
+        "{} has lines without time; make `t` the first action of multilog, as in `multilog t {}`, and start it again",
+        directory.join("current").display(), directory.display()
+    )]
+    Unlabelled {
+        /// The directory as configured.
+        directory: PathBuf,
+    },
+    /// There is a file where a directory should be.
+    #[error("{} is no directory; name the directory that multilog writes, the one that holds `current`", path.display())]
+    NoDirectory {
+        /// What was to be the directory.
+        path: PathBuf,
+    },
+}
+
+/// A live log that is read in batches by one thread: `poll` until it is idle, then `wait`.
+pub trait Follow: Send {
+    /// Refills `batch` with the next lines, at most [`FRAMES_MAX`], and the cursor behind them.
+    ///
+    /// The cursor is worth committing when the batch is empty too: it says where following began. After an error
+    /// the batch is empty, and the next poll goes on where this one was.
+    fn poll(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, FollowError>;
+
+    /// Blocks until the log may have changed, the waker was used, or `timeout` is over.
+    ///
+    /// The timeout is how late a change is seen where inotify does not see it: network file systems, a symbolic
+    /// link further up in the path.
+    fn wait(&mut self, timeout: Duration);
+
+    /// What ends a [`wait`](Self::wait) from another thread.
+    fn waker(&self) -> Waker;
+
+    /// What has happened so far; the daemon logs what changed.
+    fn counts(&self) -> Counts;
 }
 
 /// Where to begin.
@@ -87,7 +123,7 @@ pub struct Counts {
     pub truncated: u64,
 }
 
-/// Follows one file. See the module.
+/// Follows one file. See the module, and [`Follow`] for what to do with it.
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
@@ -99,18 +135,8 @@ pub struct Follower {
     counts: Counts,
 }
 
-impl Follower {
-    /// A follower of `path`, whose batches are marked with `source`. The file is first opened by `poll`.
-    pub fn new(path: PathBuf, source: SourceId, start: Start) -> Result<Self, FollowError> {
-        let watch = Watch::new().map_err(|cause| FollowError::Read { path: path.clone(), cause })?;
-        Ok(Follower { path, source, start, open: None, lines: Lines::new(0), watch, counts: Counts::default() })
-    }
-
-    /// Refills `batch` with the next lines, at most [`FRAMES_MAX`], and the cursor behind them.
-    ///
-    /// The cursor is worth committing when the batch is empty too: it says where following began. After an error
-    /// the batch is empty, and the next poll goes on where this one was.
-    pub fn poll(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, FollowError> {
+impl Follow for Follower {
+    fn poll(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, FollowError> {
         batch.clear();
         (batch.source, batch.received, batch.reference) = (self.source, now, now);
         let progress = self.advance(batch)?;
@@ -118,22 +144,24 @@ impl Follower {
         Ok(progress)
     }
 
-    /// Blocks until the file may have changed, the waker was used, or `timeout` is over.
-    ///
-    /// The timeout is how late a change is seen where inotify does not see it: network file systems, a symbolic
-    /// link further up in the path.
-    pub fn wait(&mut self, timeout: Duration) {
+    fn wait(&mut self, timeout: Duration) {
         self.watch.wait(rotation::directory(&self.path), self.open.as_ref().map(|open| &open.file), timeout);
     }
 
-    /// What ends a [`wait`](Self::wait) from another thread.
-    pub fn waker(&self) -> Waker {
+    fn waker(&self) -> Waker {
         self.watch.waker()
     }
 
-    /// What has happened so far; the daemon logs what changed.
-    pub fn counts(&self) -> Counts {
+    fn counts(&self) -> Counts {
         Counts { truncated: self.lines.truncated(), ..self.counts }
+    }
+}
+
+impl Follower {
+    /// A follower of `path`, whose batches are marked with `source`. The file is first opened by `poll`.
+    pub fn new(path: PathBuf, source: SourceId, start: Start) -> Result<Self, FollowError> {
+        let watch = Watch::new().map_err(|cause| FollowError::Read { path: path.clone(), cause })?;
+        Ok(Follower { path, source, start, open: None, lines: Lines::new(0), watch, counts: Counts::default() })
     }
 
     fn advance(&mut self, batch: &mut Batch) -> Result<Progress, FollowError> {

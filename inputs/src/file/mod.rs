@@ -3,7 +3,7 @@
 pub mod archive;
 pub mod follow;
 pub mod lines;
-mod rotation;
+pub(crate) mod rotation;
 pub(crate) mod watch;
 mod zstd;
 

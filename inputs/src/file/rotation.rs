@@ -1,6 +1,7 @@
 //! Finds a log's earlier files beside it, and their order.
 //!
-//! Rotation leaves `auth.log.1`, `auth.log.0` (savelog, newsyslog) or `auth.log-20261122` (logrotate's `dateext`).
+//! Rotation leaves `auth.log.1`, `auth.log.0` (savelog, newsyslog), `auth.log-20261122` (logrotate's `dateext`), or
+//! `log-2026-11-22-06:25:01` beside a `current` (metalog).
 //! The order comes from the names, for modification times tie; they may only object. What was compressed or moved
 //! to another directory is not found.
 
@@ -21,13 +22,13 @@ const FINDS_MAX: usize = 100;
 
 /// A device and an inode: one file for as long as it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId {
-    pub(super) device: u64,
-    pub(super) inode: u64,
+pub(crate) struct FileId {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
 }
 
 impl FileId {
-    pub(super) fn of(metadata: &Metadata) -> Self {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
         FileId { device: metadata.dev(), inode: metadata.ino() }
     }
 }
@@ -113,9 +114,7 @@ fn places(path: &Path) -> Vec<PathBuf> {
 
 /// Whether `name` is what rotation makes of `path`.
 pub(super) fn is_rotated(path: &Path, name: &Path) -> bool {
-    places(path).iter().any(|path| {
-        directory(path) == directory(name) && base(name).strip_prefix(base(path)).and_then(Age::of).is_some()
-    })
+    places(path).iter().any(|path| directory(path) == directory(name) && Age::among(base(path), base(name)).is_some())
 }
 
 /// Finds the file `id` beside `path`, under whatever name.
@@ -128,7 +127,8 @@ pub(super) fn find(path: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
                 let entry = entry?;
                 let name = entry.file_name();
                 // An overlay may show other inodes in its directories than in its files, so ours are asked always.
-                let is_ours = name.as_bytes().starts_with(base(&place));
+                let is_ours =
+                    name.as_bytes().starts_with(base(&place)) || Age::among(base(&place), name.as_bytes()).is_some();
                 if is_ours || entry.ino() == id.inode {
                     match fs::metadata(entry.path()) {
                         Ok(metadata) if FileId::of(&metadata) == id => return Ok(Some(entry.path())),
@@ -189,6 +189,24 @@ enum Age {
 }
 
 impl Age {
+    /// What the file `name` says of its age if the log `base` beside it was rotated to it.
+    fn among(base: &[u8], name: &[u8]) -> Option<Self> {
+        match name.strip_prefix(base) {
+            Some(suffix) => Age::of(suffix),
+            None if base == b"current" => Age::of_metalog(name),
+            None => None,
+        }
+    }
+
+    /// `log-2026-11-22-06:25:01`, as local time has it.
+    fn of_metalog(name: &[u8]) -> Option<Self> {
+        let date = name.strip_prefix(b"log-")?;
+        let is_like = |(byte, like): (&u8, &u8)| if *like == b'0' { byte.is_ascii_digit() } else { byte == like };
+        let pattern = b"0000-00-00-00:00:00";
+        let is_date = date.len() == pattern.len() && date.iter().zip(pattern).all(is_like);
+        is_date.then(|| Age::Date(date.to_vec()))
+    }
+
     /// Reads what stands behind the log's own name. A number of 8 digits is a date.
     fn of(suffix: &[u8]) -> Option<Self> {
         let (&separator, rest) = suffix.split_first()?;
@@ -211,7 +229,7 @@ fn generations(path: &Path) -> io::Result<Vec<Generation>> {
     for entry in entries(path)? {
         let entry = entry?;
         let name = entry.file_name();
-        let Some(age) = name.as_bytes().strip_prefix(base(path)).and_then(Age::of) else { continue };
+        let Some(age) = Age::among(base(path), name.as_bytes()) else { continue };
         let Ok(metadata) = fs::symlink_metadata(entry.path()) else { continue };
         if metadata.is_file() {
             found.push(Generation {
@@ -239,11 +257,15 @@ mod tests {
 
     /// Which of `names`, if any, follows the file `name` of the log `auth.log`.
     fn check(names: &[&str], name: &str, want: &str) {
+        check_of("auth.log", names, name, want);
+    }
+
+    fn check_of(log: &str, names: &[&str], name: &str, want: &str) {
         let dir = tempfile::tempdir().unwrap();
         for name in names {
             write_at(&dir.path().join(name), 7); // all at once, so that only the names tell
         }
-        let path = dir.path().join("auth.log");
+        let path = dir.path().join(log);
         let id = FileId::of(&fs::metadata(dir.path().join(name)).unwrap());
         let got = match next(&path, id).unwrap() {
             Next::Itself => "itself".to_owned(),
@@ -269,6 +291,19 @@ mod tests {
         check(&["auth.log", "auth.log.1", "auth.log-20261122"], "auth.log-20261122", "auth.log");
         check(&["auth.log", "auth.log.2", "auth.log.1.gz", "auth.log.old", "auth.log2"], "auth.log.2", "auth.log");
         check(&["auth.log", "saved"], "saved", "auth.log");
+    }
+
+    #[test]
+    fn orders_what_metalog_names() {
+        let [one, two] = ["log-2026-11-21-23:59:59", "log-2026-11-22-00:00:03"];
+        check_of("current", &["current", one], one, "current");
+        check_of("current", &[one], one, "missing");
+        check_of("current", &["current", two, one], one, two);
+        check_of("current", &["current", two, one], two, "current");
+        check_of("current", &["current", one, "log-2026-11-22-00:00:03.gz", "log-2026"], one, "current");
+        check_of("auth.log", &["auth.log", one, two], one, "auth.log");
+        let rotated = |log: &str| is_rotated(&Path::new("/d").join(log), &Path::new("/d").join(one));
+        assert!(rotated("current") && !rotated("auth.log"));
     }
 
     #[test]

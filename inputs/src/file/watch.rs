@@ -62,7 +62,7 @@ impl Bell {
 
 /// What one follower waits on.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     inotify: Option<Inotify>,
     directory: Option<WatchDescriptor>,
     file: Option<WatchDescriptor>,
@@ -70,24 +70,24 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let bell = Bell::new()?;
         // Fails where a user has too many of them, or the kernel has none.
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
         Ok(Watch { inotify, directory: None, file: None, bell })
     }
 
-    pub(super) fn waker(&self) -> Waker {
+    pub(crate) fn waker(&self) -> Waker {
         self.bell.waker()
     }
 
     #[cfg(test)]
-    pub(super) fn without_inotify(&mut self) {
+    pub(crate) fn without_inotify(&mut self) {
         (self.inotify, self.directory, self.file) = (None, None, None);
     }
 
     /// Stops watching the file that was followed; the next [`wait`](Self::wait) is given another.
-    pub(super) fn forget_file(&mut self) {
+    pub(crate) fn forget_file(&mut self) {
         if let (Some(inotify), Some(file)) = (&self.inotify, self.file.take()) {
             // Fails if the file is gone already, and its watch with it.
             let _ = inotify.rm_watch(file);
@@ -95,7 +95,7 @@ impl Watch {
     }
 
     /// Waits for an event in `directory` or on `file`, for the waker, or for `timeout`.
-    pub(super) fn wait(&mut self, directory: &Path, file: Option<&File>, timeout: Duration) {
+    pub(crate) fn wait(&mut self, directory: &Path, file: Option<&File>, timeout: Duration) {
         if self.add(directory, file) {
             return; // what happened before the watch was set has not been seen
         }

@@ -53,6 +53,7 @@ pub enum Format {
 pub struct Parser {
     format: Format,
     unwrap: bool,
+    bare: Option<&'static [u8]>,
     stamps: Stamps,
 }
 
@@ -69,7 +70,7 @@ struct Header<'a> {
 impl Parser {
     /// A parser for an input whose stamps without zone are of `zone`.
     pub fn new(format: Format, zone: jiff::tz::TimeZone) -> Self {
-        Parser { format, unwrap: false, stamps: Stamps::new(zone) }
+        Parser { format, unwrap: false, bare: None, stamps: Stamps::new(zone) }
     }
 
     /// Says whether a header inside the message replaces the outer one, as rsyslog's imfile sends lines of files that have their own.
@@ -78,6 +79,12 @@ impl Parser {
     /// can make a program log a line of his choice would then be sshd, on a host of his choice.
     pub fn unwrap(&mut self, unwrap: bool) {
         self.unwrap = unwrap;
+    }
+
+    /// Says whether the lines are one program's own output (`sshd -e`), and whose: no header is looked for in them but
+    /// multilog's label or svlogd's stamp. Behind it strangers may have written the line, and would be any host.
+    pub fn bare(&mut self, identifier: Option<&'static str>) {
+        self.bare = identifier.map(str::as_bytes);
     }
 
     /// The record that a frame holds. It cannot fail: what has no known header is all message.
@@ -103,6 +110,9 @@ impl Parser {
 
     #[inline]
     fn header<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
+        if let Some(identifier) = self.bare {
+            return Some(self.output(identifier, line));
+        }
         let outer = match self.format {
             Format::Message => Some(Header { identifier: b"sshd", message: line, ..Header::default() }),
             Format::Journal => None,
@@ -122,14 +132,22 @@ impl Parser {
 
     /// The label's time stands whatever the rest says: multilog wrote it, and a stranger may have written the rest.
     fn multilog<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
-        let (event, len) = stamp::tai64n(line)?;
-        let rest = match line[len..].split_first() {
-            None => &line[len..],
-            Some((b' ', rest)) => rest,
-            Some(_) => return None,
-        };
+        let (event, rest) = labelled(line)?;
         let inner = self.plain(rest, reference).unwrap_or(Header { message: rest, ..Header::default() });
         Some(Header { event: Some(event), ..inner })
+    }
+
+    /// A line of one program's own output.
+    fn output<'a>(&mut self, identifier: &'static [u8], line: &'a [u8]) -> Header<'a> {
+        let stamped = match line.first() {
+            Some(b'@') if self.format != Format::Message => labelled(line),
+            Some(b'0'..=b'9') if self.format == Format::Auto => {
+                self.stamps.rfc3339(line).and_then(|(event, len)| Some((event, line[len..].strip_prefix(b" ")?)))
+            }
+            _ => None,
+        };
+        let (event, message) = stamped.map_or((None, line), |(event, message)| (Some(event), message));
+        Header { event, identifier, message, ..Header::default() }
     }
 
     /// metalog or syslog: a host does not begin with a bracket, so they cannot be confused.
@@ -194,6 +212,16 @@ impl Parser {
         // rsyslog's template puts a blank before a message that begins with one already.
         let message = rest.strip_prefix(b" ").map_or(rest, |rest| rest.strip_prefix(b" ").unwrap_or(rest));
         Some(Header { event, host, identifier, pid: number(pid), message })
+    }
+}
+
+/// What multilog's label says, and what follows it and its blank.
+fn labelled(line: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (event, len) = stamp::tai64n(line)?;
+    match line[len..].split_first() {
+        None => Some((event, &line[len..])),
+        Some((b' ', rest)) => Some((event, rest)),
+        Some(_) => None,
     }
 }
 

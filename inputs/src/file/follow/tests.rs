@@ -211,6 +211,29 @@ fn goes_on_after_a_restart() {
 }
 
 #[test]
+fn goes_on_after_a_restart_as_metalog_rotates() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("current");
+    let (mut batch, mut start) = (Batch::default(), Start::Beginning);
+    let mut lines = Vec::new();
+    for n in 0..5 {
+        append(&path, &format!("{n}a\n"));
+        let mut follower = Follower::new(path.clone(), SourceId(0), start).unwrap();
+        poll_all(&mut follower, &mut batch, &mut lines);
+        assert_eq!(follower.counts().gaps, 0);
+        let Some(Cursor::File(cursor)) = &batch.cursor else { panic!() };
+        start = Start::Cursor(cursor.clone());
+        for rotation in 0..2 {
+            append(&path, &format!("{n}b{rotation}\n"));
+            fs::rename(&path, dir.path().join(format!("log-2026-11-2{n}-00:00:0{rotation}"))).unwrap();
+        }
+    }
+    append(&path, "5a\n");
+    poll_all(&mut Follower::new(path.clone(), SourceId(0), start).unwrap(), &mut batch, &mut lines);
+    assert_eq!(lines.join(" "), "0a 0b0 0b1 1a 1b0 1b1 2a 2b0 2b1 3a 3b0 3b1 4a 4b0 4b1 5a");
+}
+
+#[test]
 fn an_inode_that_was_reused_is_another_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");

@@ -64,7 +64,7 @@ impl Stamps {
         Some((Timestamp((minute.start + i64::from(second)) * 1_000_000 + micros), 15 + len))
     }
 
-    /// `2026-11-21T23:52:53.351918+00:00`, `…Z`, or without zone.
+    /// `2026-11-21T23:52:53.351918+00:00`, `…Z`, or without zone; and svlogd's `2026-11-21_23:52:53.35191`, which is UTC.
     #[inline]
     pub(super) fn rfc3339(&mut self, line: &[u8]) -> Option<Stamp> {
         let text: &[u8; 16] = line.first_chunk()?;
@@ -79,7 +79,9 @@ impl Stamps {
         self.rfc3339 = Some((*text, minute));
         let (micros, len) = fraction(&line[19..])?;
         let end = 19 + len;
+        let is_svlogd = text[10] == b'_';
         let start = match offset(&line[end..]) {
+            _ if is_svlogd => matches!(line.get(end), None | Some(b' ')).then_some(minute)?,
             Some((offset, len)) => return Some((at(minute - offset, second, micros)?, end + len)),
             None if matches!(line.get(end), None | Some(b' ')) => local(civil_minute(text)?, &self.zone)?,
             None => return None,
@@ -161,9 +163,9 @@ fn local(time: civil::DateTime, zone: &TimeZone) -> Option<i64> {
     Some(zone.to_ambiguous_timestamp(time).compatible().ok()?.as_second())
 }
 
-/// `2026-11-21T23:52`.
+/// `2026-11-21T23:52`, or with `_` for the `T`.
 fn civil_minute(text: &[u8; 16]) -> Option<civil::DateTime> {
-    if [text[4], text[7], text[10], text[13]] != *b"--T:" {
+    if [text[4], text[7], text[13]] != *b"--:" || !matches!(text[10], b'T' | b'_') {
         return None;
     }
     let year = i16::from(two(&text[..2])?) * 100 + i16::from(two(&text[2..4])?);

@@ -418,3 +418,44 @@ fn never_fails() {
         }
     }
 }
+
+#[test]
+fn reads_svlogd() {
+    check("2026-11-21_23:26:32.12345 b sshd[9]: x", "b sshd 9 2026-11-21T23:26:32.12345Z | x");
+    check("2026-11-21T23:26:32.12345 b sshd[9]: x", "b sshd 9 2026-11-21T23:26:32.12345Z | x");
+    let mut berlin = Parser::new(Format::Auto, TimeZone::get("Europe/Berlin").unwrap());
+    let utc = "2026-11-21_23:26:32.12345 b sshd[9]: x";
+    assert_eq!(read(&mut berlin, utc.as_bytes(), RECEIVED), "b sshd 9 2026-11-21T23:26:32.12345Z | x", "-tt is UTC");
+    refused("2026-11-21_23:26:32.12345Z b sshd[9]: x");
+    refused("2026-11-21_23:26:32+01:00 b sshd[9]: x");
+}
+
+#[track_caller]
+fn check_bare(format: Format, line: &str, expected: &str) {
+    let mut parser = Parser::new(format, TimeZone::UTC);
+    parser.bare(Some("sshd"));
+    assert_eq!(read(&mut parser, line.as_bytes(), RECEIVED), expected, "{line}");
+}
+
+#[test]
+fn bare_output_has_no_header_that_a_stranger_could_write() {
+    let label = "@400000006b022fd7078dd0a4";
+    for format in [Format::Auto, Format::Multilog] {
+        let time = "- sshd - 2026-11-21T23:57:01.126734Z |";
+        let check = |text: &str| check_bare(format, &format!("{label} {text}"), &format!("{time} {text}"));
+        check("Failed password for root from 192.0.2.1 port 22 ssh2");
+        check("Nov 21 23:52:48 b sshd[9]: x");
+        check("<38>Nov 21 23:52:48 b sshd[9]: x");
+        check("Nov 21 23:52:48 [sshd] x");
+        check("@400000006b022fd7078dd0a4 x");
+        check_bare(format, &format!("{label} x\r"), &format!("{time} x"));
+        check_bare(format, label, &format!("{time} "));
+        check_bare(format, "Nov 21 23:52:48 b sshd[9]: x", "- sshd - - | Nov 21 23:52:48 b sshd[9]: x");
+        check_bare(format, "@4000x x", "- sshd - - | @4000x x");
+    }
+    check_bare(Format::Auto, "2026-11-21_23:26:32.12345 Failed x", "- sshd - 2026-11-21T23:26:32.12345Z | Failed x");
+    check_bare(Format::Auto, "2026-11-21T23:26:32.12345 Failed x", "- sshd - 2026-11-21T23:26:32.12345Z | Failed x");
+    check_bare(Format::Auto, "Failed x", "- sshd - - | Failed x");
+    check_bare(Format::Message, "@400000006b022fd7078dd0a4 x", "- sshd - - | @400000006b022fd7078dd0a4 x");
+    check_bare(Format::Message, "2026-11-21_23:26:32.12345 x", "- sshd - - | 2026-11-21_23:26:32.12345 x");
+}

@@ -1,0 +1,366 @@
+//! Follows the directory of a live multilog, or of a svlogd with `-t`, through rotation and restart.
+//!
+//! Promises every line exactly once to whoever commits each batch's cursor with the batch's effect: through several
+//! rotations between two polls or while nobody read, and where many lines carry one label. A cursor says behind which
+//! line reading stopped, not where in which file, so that it holds across copies of the directory. What multilog
+//! deleted (its `n`) or processed (its `!`) while nobody read it is lost and counted as a gap; what a processor left
+//! of it is read as far as its lines have labels. Once the clock was set back, old files that were finished since and
+//! not yet read may be missed, for their names are out of order. Knows nothing of sshd: lines go out as bytes, labels
+//! included. Asks no clock.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cursor::{Cursor, Label, MultilogCursor};
+use crate::file::follow::{Counts, FRAMES_MAX, Follow, FollowError, Progress, Waker};
+use crate::file::lines::Lines;
+use crate::file::rotation::FileId;
+use crate::file::watch::Watch;
+use crate::record::{Batch, SourceId, Timestamp};
+use directory::{Entry, Found, Next, Place, read_error};
+
+mod directory;
+
+/// How many reads, of 256 KiB, or cuts without a line to deliver, a poll does at most.
+const READS_MAX: usize = 64;
+
+/// How many old files a poll passes at most.
+const FILES_MAX: usize = 16;
+
+/// How often the files are listed anew if they are renamed while a place in them is looked for.
+const LISTS_MAX: usize = 100;
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Behind the last line that is complete now.
+    End,
+    /// At the beginning of the oldest file.
+    Beginning,
+    /// Where an earlier follower was.
+    Cursor(MultilogCursor),
+}
+
+/// Follows one directory. See the module.
+#[derive(Debug)]
+pub struct Follower {
+    directory: PathBuf,
+    source: SourceId,
+    /// Where to begin; nothing once that is settled.
+    start: Option<Start>,
+    open: Option<Open>,
+    lines: Lines,
+    /// Behind which line we are.
+    place: MultilogCursor,
+    watch: Watch,
+    counts: Counts,
+}
+
+/// The file that is being read.
+#[derive(Debug)]
+struct Open {
+    file: File,
+    id: FileId,
+    /// The last whole line had no label.
+    unlabelled: bool,
+    /// Some line had none, and was not delivered.
+    foreign: bool,
+    /// The file before ended within a line: the first line of this one is the rest of it, unless it has a label.
+    begins_within: bool,
+    /// Lines up to this label were delivered before; nothing once one was later.
+    known: Option<Label>,
+}
+
+/// What is read after the file that is.
+#[derive(Debug, PartialEq, Eq)]
+struct Successor {
+    entry: Entry,
+    /// Where in it.
+    offset: u64,
+    /// Its lines up to this label were delivered before.
+    known: Option<Label>,
+    /// What was between the two is gone.
+    is_gap: bool,
+}
+
+enum Fill {
+    Lines,
+    Unfinished,
+    Truncated,
+    End,
+}
+
+impl Follow for Follower {
+    fn poll(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, FollowError> {
+        batch.clear();
+        (batch.source, batch.received, batch.reference) = (self.source, now, now);
+        let progress = self.advance(batch)?;
+        batch.cursor = self.start.is_none().then_some(Cursor::Multilog(self.place));
+        Ok(progress)
+    }
+
+    fn wait(&mut self, timeout: Duration) {
+        self.watch.wait(&self.directory, self.open.as_ref().map(|open| &open.file), timeout);
+    }
+
+    fn waker(&self) -> Waker {
+        self.watch.waker()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts { truncated: self.lines.truncated(), ..self.counts }
+    }
+}
+
+impl Follower {
+    /// A follower of `directory`, whose batches are marked with `source`. Nothing is opened before `poll`.
+    pub fn new(directory: PathBuf, source: SourceId, start: Start) -> Result<Self, FollowError> {
+        let watch = Watch::new().map_err(read_error(&directory))?;
+        let (place, counts) = (MultilogCursor::default(), Counts::default());
+        Ok(Follower { directory, source, start: Some(start), open: None, lines: Lines::new(0), place, watch, counts })
+    }
+
+    fn advance(&mut self, batch: &mut Batch) -> Result<Progress, FollowError> {
+        for _ in 0..FILES_MAX {
+            let Some(id) = self.open.as_ref().map(|open| open.id) else {
+                if !self.begin()? {
+                    return Ok(Progress::Missing);
+                }
+                continue;
+            };
+            // Asked before the file is read to its end: multilog has done with it when it makes the next one.
+            let next = directory::next(&self.directory, id).map_err(read_error(&self.directory))?;
+            match self.fill(batch).map_err(read_error(&self.directory))? {
+                Fill::Lines | Fill::Unfinished => return Ok(Progress::More),
+                Fill::Truncated => self.counts.truncations += 1,
+                Fill::End => match next {
+                    Next::Itself if self.open.as_ref().is_some_and(|open| open.unlabelled) => {
+                        return Err(FollowError::Unlabelled { directory: self.directory.clone() });
+                    }
+                    next => match self.successor(next)? {
+                        Some(successor) => self.change_to(id, successor, batch)?,
+                        None => return Ok(Progress::Idle),
+                    },
+                },
+            }
+            if !batch.frames.is_empty() {
+                break;
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    /// Opens the first file, and says whether there was one.
+    fn begin(&mut self) -> Result<bool, FollowError> {
+        for _ in 0..LISTS_MAX {
+            let listed = directory::list(&self.directory);
+            let files = match listed {
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                    return Err(FollowError::NoDirectory { path: self.directory.clone() });
+                }
+                files => files.map_err(read_error(&self.directory))?,
+            };
+            if files.is_empty() {
+                // What comes is new; but who was here before may only be waiting for a file system.
+                self.start = self.start.filter(|start| matches!(start, Start::Cursor(_)));
+                return Ok(false);
+            }
+            let begun = match self.start {
+                Some(Start::End) => self.begin_at_end(&files)?,
+                Some(Start::Cursor(cursor)) => self.resume(&files, cursor)?,
+                Some(Start::Beginning) | None => self.read_from_first(&files, None)? && self.is_settled(&files)?,
+            };
+            if begun {
+                self.start = None;
+                return Ok(true);
+            }
+            self.open = None;
+        }
+        Ok(false)
+    }
+
+    fn begin_at_end(&mut self, files: &[Entry]) -> Result<bool, FollowError> {
+        let Some(end) = directory::end(files)? else { return Ok(false) };
+        let Some(place) = end.place else { return Ok(false) };
+        if !self.is_settled(files)? {
+            return Ok(false);
+        }
+        self.read_from(place, None);
+        self.place = end.cursor;
+        self.open.iter_mut().for_each(|open| open.unlabelled = end.unlabelled);
+        Ok(true)
+    }
+
+    /// Goes on behind the line of `cursor`; if it is not there any more, at the first line that is later.
+    fn resume(&mut self, files: &[Entry], cursor: MultilogCursor) -> Result<bool, FollowError> {
+        let first = directory::from(files, cursor);
+        let begun = match cursor.lines {
+            0 => self.read_from_first(first, None)?,
+            _ => match directory::find(files, cursor)? {
+                Found::Here(place) => {
+                    self.read_from(place, None);
+                    true
+                }
+                Found::Renamed => false,
+                Found::Nowhere if !self.is_settled(files)? => false,
+                Found::Nowhere => {
+                    let begun = self.read_from_first(first, Some(cursor.label))?;
+                    self.counts.gaps += u64::from(begun);
+                    begun
+                }
+            },
+        };
+        if begun {
+            self.place = cursor;
+        }
+        Ok(begun)
+    }
+
+    /// Whether the files are what they were: a name and an inode alone may be another file's by now.
+    fn is_settled(&self, files: &[Entry]) -> Result<bool, FollowError> {
+        Ok(directory::list(&self.directory).map_err(read_error(&self.directory))? == files)
+    }
+
+    fn read_from_first(&mut self, files: &[Entry], known: Option<Label>) -> Result<bool, FollowError> {
+        let Some(entry) = files.first() else { return Ok(false) };
+        let Some(file) = entry.open()? else { return Ok(false) };
+        self.read_from(Place { file, id: entry.id, offset: 0 }, known);
+        Ok(true)
+    }
+
+    fn read_from(&mut self, place: Place, known: Option<Label>) {
+        let Place { file, id, offset } = place;
+        self.watch.forget_file();
+        self.lines.restart(offset);
+        self.open = Some(Open { file, id, unlabelled: false, foreign: false, begins_within: false, known });
+    }
+
+    /// Goes on with the `successor` of the file `id`. Half a line that ends the old file is cut for good: the rest of
+    /// it, if there is any, has no label.
+    fn change_to(&mut self, id: FileId, successor: Successor, batch: &mut Batch) -> Result<(), FollowError> {
+        let Successor { entry, offset, known, is_gap } = &successor;
+        let place = match entry.open() {
+            Ok(Some(file)) => Place { file, id: entry.id, offset: *offset },
+            Ok(None) => return Ok(()), // renamed since we asked
+            // An old file that we may not read must not keep us from the current one.
+            Err(error) if entry.finished.is_some() => return self.change_to_current(id, error.into(), batch),
+            Err(error) => return Err(error.into()),
+        };
+        // What a processor is done with is deleted, and a file that came meanwhile may have its inode. Now that ours is
+        // open no other can have it.
+        let again = directory::next(&self.directory, id).map_err(read_error(&self.directory))?;
+        if self.successor(again)?.as_ref() != Some(&successor) {
+            return Ok(());
+        }
+        (&place.file).seek(SeekFrom::Start(*offset)).map_err(read_error(&entry.path))?;
+        self.counts.gaps += u64::from(*is_gap);
+        self.leave_for(place, *known, batch);
+        Ok(())
+    }
+
+    fn change_to_current(&mut self, id: FileId, error: FollowError, batch: &mut Batch) -> Result<(), FollowError> {
+        let files = directory::list(&self.directory).map_err(read_error(&self.directory))?;
+        let Some(current) = files.last().filter(|it| it.is_raw() && it.id != id) else { return Err(error) };
+        let Some(file) = current.open()? else { return Ok(()) };
+        self.counts.gaps += 1;
+        self.leave_for(Place { file, id: current.id, offset: 0 }, None, batch);
+        Ok(())
+    }
+
+    fn leave_for(&mut self, place: Place, known: Option<Label>, batch: &mut Batch) {
+        let begins_within = self.lines.finish(batch);
+        if begins_within {
+            batch.frames.iter_mut().for_each(|frame| frame.truncated = true);
+            self.keep_new(batch);
+        }
+        self.counts.gaps += u64::from(self.open.as_ref().is_some_and(|open| open.foreign));
+        self.counts.rotations += 1;
+        self.read_from(place, known);
+        self.open.iter_mut().for_each(|open| open.begins_within = begins_within);
+    }
+
+    /// The file to go on with where `next` follows ours, which was read to its end.
+    fn successor(&self, next: Next) -> Result<Option<Successor>, FollowError> {
+        let is = |entry: &Entry| Successor { entry: entry.clone(), offset: 0, known: None, is_gap: false };
+        let files = match next {
+            Next::Itself | Next::Nothing => return Ok(None),
+            Next::File(entry) => return Ok(Some(is(&entry))),
+            Next::Vanished(files) => files,
+        };
+        // Either multilog fed our file to a processor, and what that made of it has its name now; or it was deleted.
+        let later = directory::from(&files, MultilogCursor { lines: 1, ..self.place });
+        let Some(first) = later.first() else { return Ok(None) };
+        if first.is_raw() {
+            return Ok(Some(is(first)));
+        }
+        let made: Vec<Entry> = later.iter().filter(|entry| !entry.is_raw()).cloned().collect();
+        if let Found::Here(Place { id, offset, .. }) = directory::find(&made, self.place)? {
+            let entry = made.iter().find(|entry| entry.id == id);
+            return Ok(entry.map(|entry| Successor { offset, ..is(entry) }));
+        }
+        let Ok(Some(file)) = first.open() else { return Ok(Some(is(first))) };
+        Ok(match directory::first_label(&file).map_err(read_error(&first.path))? {
+            // Made of ours, and nothing that could be read.
+            None => later.get(1).map(is),
+            Some(label) if label <= self.place.label => Some(Successor { known: Some(self.place.label), ..is(first) }),
+            // Files between the two may be deleted, too.
+            Some(_) => Some(Successor { is_gap: true, ..is(first) }),
+        })
+    }
+
+    /// Moves the next lines of the file into `batch`.
+    fn fill(&mut self, batch: &mut Batch) -> io::Result<Fill> {
+        for _ in 0..READS_MAX {
+            if self.lines.cut(batch, FRAMES_MAX) > 0 {
+                self.keep_new(batch);
+                match batch.frames.is_empty() {
+                    true => continue,
+                    false => return Ok(Fill::Lines),
+                }
+            }
+            let Some(open) = &mut self.open else { return Ok(Fill::End) };
+            let count = self.lines.read_from(&mut &open.file)?;
+            if open.file.metadata()?.len() < self.lines.position() {
+                open.file.rewind()?;
+                self.lines.restart(0);
+                return Ok(Fill::Truncated);
+            }
+            if count == 0 {
+                return Ok(Fill::End);
+            }
+        }
+        Ok(Fill::Unfinished)
+    }
+
+    /// Leaves in `batch` what has a label and was not delivered before, and notes how far that is.
+    fn keep_new(&mut self, batch: &mut Batch) {
+        let Some(open) = &mut self.open else { return };
+        let Batch { buf, frames, .. } = batch;
+        let place = &mut self.place;
+        frames.retain(|frame| {
+            let line = &buf[frame.start as usize..][..frame.len as usize];
+            let begins_within = std::mem::take(&mut open.begins_within);
+            let Some(label) = Label::leading(line) else {
+                open.unlabelled = !begins_within;
+                open.foreign |= !begins_within;
+                return false;
+            };
+            open.unlabelled = false;
+            if open.known.is_some_and(|known| label <= known) {
+                return false;
+            }
+            open.known = None;
+            let lines = if place.label == label { place.lines + 1 } else { 1 };
+            *place = MultilogCursor { label, lines };
+            true
+        });
+        if frames.is_empty() {
+            buf.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
