@@ -17,7 +17,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 /// How many times 4 KiB of events are taken at once; what is left wakes the next wait.
 const DRAINS_MAX: usize = 64;
 
-/// Ends a [`wait`](super::follow::Follower::wait) from another thread. Cloning it is cheap.
+/// Ends a [`wait`](super::follow::Follow::wait) from another thread. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<UnixStream>);
 
