@@ -342,12 +342,7 @@ fn multilog_of_sshd_e_ends_lines_with_cr() {
 /// last of each file, to the microsecond.
 #[test]
 fn multilog_directories_are_followed_at_tai64nlocals_times() {
-    let files: [(_, _, [(usize, &str); 3]); 3] = [
-        ("multilog-rotated", 22, [(0, "01.126734"), (2, "01.126964"), (19, "01.126975")]),
-        ("multilog-t-current", 15, [(0, "01.12769"), (2, "01.127913"), (14, "01.127922")]),
-        ("multilog-t-sshd-e-current", 12, [(0, "43.333443"), (4, "45.030922"), (11, "48.309488")]),
-    ];
-    for (name, count, times) in files {
+    let check = |name: &str, count: usize, times: [(usize, &str); 3]| {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("current"), read(name)).unwrap();
         let start = multilog::Start::Beginning;
@@ -363,5 +358,8 @@ fn multilog_directories_are_followed_at_tai64nlocals_times() {
             assert_eq!(time.rsplit_once(':').unwrap().1, format!("{seconds}Z"), "{name}, line {index}");
             assert!(!record.message.ends_with(b"\r"));
         }
-    }
+    };
+    check("multilog-rotated", 22, [(0, "01.126734"), (2, "01.126964"), (19, "01.126975")]);
+    check("multilog-t-current", 15, [(0, "01.12769"), (2, "01.127913"), (14, "01.127922")]);
+    check("multilog-t-sshd-e-current", 12, [(0, "43.333443"), (4, "45.030922"), (11, "48.309488")]);
 }

@@ -184,12 +184,14 @@ impl Input {
     }
 
     /// Whether strangers may be able to make up its records: UDP from a network that lets false addresses through,
-    /// and sshd's own output (`-e`, `-E`), in which it does not escape the newlines of a user's name.
+    /// and sshd's own output (`-e`, `-E`), in which it does not escape the newlines of a user's name. A multilog may
+    /// hold that whatever the configuration says: without `identifier` only the strangers' lines would look like sshd's.
     pub fn is_forgeable(&self) -> bool {
         match &self.source {
             Source::Syslog(Syslog { listen: Listen::Udp(address), trust_network, .. }) => {
                 !trust_network && !address.ip().is_loopback()
             }
+            Source::Multilog(_) => true,
             _ => self.bare().is_some(),
         }
     }

@@ -11,7 +11,7 @@ const SOURCE: &str = "198.51.100.1";
 const VICTIM: &str = "192.0.2.66";
 
 /// User names that look like the end of a record, or like more than one.
-const NAMES: &[&[u8]] = &[
+pub const NAMES: &[&[u8]] = &[
     b"root from 192.0.2.66",
     b"root from 192.0.2.66 port 22 ssh2",
     b"x from 192.0.2.66",
@@ -94,7 +94,7 @@ fn hostile(test: &str, route: Route, input: &str) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex

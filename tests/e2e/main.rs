@@ -7,6 +7,7 @@
 mod denies;
 mod hostile;
 mod lasts;
+mod multilog;
 mod program;
 mod routes;
 mod world;
