@@ -21,6 +21,12 @@ fn traditional_lines() {
     check("traditional stamps", |row| row.line.clone());
 }
 
+/// tinysshd, in the same corpus, names no addresses: nothing must come of it.
+#[test]
+fn dropbears_lines() {
+    check_all("dropbear and tinysshd", &["dropbear-tinyssh"], |row| row.line.clone());
+}
+
 #[test]
 fn rfc3339_lines() {
     check("RFC 3339 stamps", |row| row.iso.clone());
@@ -65,7 +71,11 @@ fn datagrams_over_udp() {
 
 /// Explains both corpora, each line as `form` writes it, and compares with the truth.
 fn check(what: &str, form: impl Fn(&Row) -> String) {
-    for version in VERSIONS {
+    check_all(what, &VERSIONS, form);
+}
+
+fn check_all(what: &str, versions: &[&'static str], form: impl Fn(&Row) -> String) {
+    for &version in versions {
         let corpus = kit::corpus(version);
         let explained = kit::explain(&kit::file(corpus.rows.iter().map(&form)));
         let mut problems = addresses(&corpus, &explained);
@@ -101,7 +111,7 @@ fn addresses(corpus: &Corpus, explained: &[Value]) -> Vec<String> {
         }
     }
     eprintln!("{}: {given} of {carry} lines that carry the peer's address give it", corpus.version);
-    assert!(carry > 1_000);
+    assert!(carry > corpus.rows.len() / 3);
     problems
 }
 

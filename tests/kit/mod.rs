@@ -284,7 +284,7 @@ pub fn corpus(version: &'static str) -> Corpus {
         let text = fs::read_to_string(data(&format!("sshd/{kind}-{version}.jsonl"))).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
-    let real = read("real-sshd");
+    let real = read(if version.starts_with(|c: char| c.is_ascii_digit()) { "real-sshd" } else { "real" });
     let listening: Vec<_> =
         real.iter().filter(|row| text(&row["line"]).contains("Server listening")).map(|row| &row["pid"]).collect();
     let rows = real.iter().map(|row| {
