@@ -224,10 +224,19 @@ impl Follower {
     }
 
     fn read_from_first(&mut self, files: &[Entry], known: Option<Label>) -> Result<bool, FollowError> {
-        let Some(entry) = files.first() else { return Ok(false) };
-        let Some(file) = entry.open()? else { return Ok(false) };
-        self.read_from(Place { file, id: entry.id, offset: 0 }, known);
-        Ok(true)
+        for entry in files {
+            match entry.open() {
+                Ok(Some(file)) => {
+                    self.read_from(Place { file, id: entry.id, offset: 0 }, known);
+                    return Ok(true);
+                }
+                Ok(None) => return Ok(false),
+                // An old file that we may not read must not keep us from the later ones.
+                Err(_) if entry.finished.is_some() => self.counts.gaps += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
     }
 
     fn read_from(&mut self, place: Place, known: Option<Label>) {

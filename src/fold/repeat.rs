@@ -1,7 +1,7 @@
 //! What a syslog daemon says of the line before: `last message repeated 3 times`.
 //!
 //! BSD's syslogds and metalog write such a line in place of repeats, about the line directly before it in the same
-//! file. So that line, and no other, counts as often again. rsyslog's `message repeated 3 times: [ … ]` holds its
+//! file. So that line, and no other, counts as often again; it is forgotten over a restart. rsyslog's `message repeated 3 times: [ … ]` holds its
 //! message itself: see `detect::sshd`.
 
 use inputs::record::{Record, Sender};
@@ -46,9 +46,10 @@ impl Last {
 
     /// The record that `record` repeats, if that is what it says, and how often: the same, at `record`'s own time.
     ///
-    /// It must come from where the line came from, and name no other host or program.
+    /// It must come from where the line came from, and name no other host or program; and no program's own output is a
+    /// syslog daemon's.
     pub(super) fn repeated_by<'a>(&'a self, record: &Record<'a>) -> Option<(Record<'a>, u32)> {
-        if !self.is_set || self.sender != *record.sender {
+        if !self.is_set || record.stdout || self.sender != *record.sender {
             return None;
         }
         let times = repeats(record.message)?;
@@ -99,6 +100,27 @@ fn dashes(message: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_programs_own_output_repeats_nothing() {
+        let record = |message, stdout| Record {
+            source: inputs::record::SourceId(0),
+            sender: &Sender::Uid(0),
+            host: b"b",
+            received: inputs::record::Timestamp(0),
+            event: None,
+            identifier: b"sshd",
+            pid: None,
+            message,
+            truncated: false,
+            stdout,
+        };
+        let mut last = Last::default();
+        last.set(&record(b"Failed password for root from 192.0.2.7 port 22 ssh2", false));
+        let times =
+            |stdout| last.repeated_by(&record(b"last message repeated 3 times", stdout)).map(|(_, times)| times);
+        assert_eq!((times(false), times(true)), (Some(3), None));
+    }
 
     #[test]
     fn reads_what_daemons_write() {
