@@ -475,10 +475,11 @@ impl Core {
         self.lost = self.lost.saturating_add(lost);
         if let Some(cursor) = &batch.cursor {
             source.cursor = Some(cursor.clone());
+            // The first says where following began: without it, a crash now would make the next start begin anew.
+            let first = !self.desk.cursors.contains_key(&source.name);
             self.desk.pending.cursors.insert(source.name.clone(), cursor.clone());
-            if self.cursors_due.is_none() {
-                self.cursors_due = Some(clock::monotonic() + CURSORS_EVERY);
-            }
+            let due = clock::monotonic() + if first { Duration::ZERO } else { CURSORS_EVERY };
+            self.cursors_due = Some(self.cursors_due.map_or(due, |other| other.min(due)));
         }
         self.count_senders(batch);
         self.desk.gather();
@@ -487,7 +488,9 @@ impl Core {
         if !early.denied.is_empty() {
             self.publish(early);
             self.commit();
-        } else if self.desk.pending.changes.len() >= PENDING_MAX {
+        } else if self.desk.pending.changes.len() >= PENDING_MAX
+            || commit_is_due(clock::monotonic(), self.blocked, self.cursors_due, false)
+        {
             self.commit();
         }
     }

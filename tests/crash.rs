@@ -56,6 +56,21 @@ fn what_a_pid_that_came_again_ended() {
     assert_eq!(counted, ["192.0.2.1", "192.0.2.2"]);
 }
 
+#[test]
+fn where_a_first_start_began_is_kept_at_once() {
+    let home = Home::new("[[input]]\nkind = \"file\"\npath = \"DIR/log\"\n");
+    let failure =
+        |port| format!("{} web1 sshd[{port}]: Failed password for bob from 192.0.2.1 port {port} ssh2\n", kit::now());
+    home.append(b"");
+    let daemon = home.start();
+    kit::wait_for("it follows", || home.ask(&["status"])?["inputs"][0]["cursor"].is_object().then_some(()));
+    daemon.kill();
+    home.append(failure(1).as_bytes());
+    let daemon = home.start();
+    daemon.folded(1);
+    daemon.stop();
+}
+
 /// Whether the log has PAM lines that no line of sshd's own goes with. They wait ten seconds for one, by the log's
 /// clock, so such a log must end in a line of much later.
 #[derive(PartialEq)]
