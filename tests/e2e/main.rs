@@ -10,6 +10,8 @@ mod lasts;
 mod multilog;
 mod program;
 mod routes;
+mod senders;
+mod tap;
 mod world;
 
 use program::{BOUND, until};

@@ -258,7 +258,7 @@ impl World {
         Process::new(self.enter(Place::Server, &[python(), "-B", "-c", CLIENT]).args(arguments))
     }
 
-    fn enter(&self, place: Place, command: &[&str]) -> Command {
+    pub fn enter(&self, place: Place, command: &[&str]) -> Command {
         enter(self.init, place, command)
     }
 
