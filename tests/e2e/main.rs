@@ -6,6 +6,7 @@
 
 mod denies;
 mod hostile;
+mod journal;
 mod lasts;
 mod multilog;
 mod program;

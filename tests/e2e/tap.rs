@@ -52,7 +52,7 @@ pub struct Tap {
 
 impl Tap {
     pub fn start(world: &World) -> Tap {
-        let mut command = world.enter(Place::Server, &[env!("CARGO_BIN_EXE_denyd"), "tap", "--json"]);
+        let mut command = world.enter(Place::Server, &[world.program(), "tap", "--json"]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let seen = Arc::new(Mutex::new(Seen::default()));
