@@ -66,6 +66,58 @@ fn check(lines: &str, added: &str, failures: u32) {
     assert_eq!(world.failures("192.0.2.7"), failures, "{lines}");
 }
 
+/// Three tries of one connection, as a box writes them; with fractions of a second or without.
+fn three_tries(host: &str, fractions: bool) -> String {
+    let line = |index: u32| {
+        let fraction = if fractions { format!(".{}", 100_000 + index) } else { String::new() };
+        format!("2026-11-20T10:00:00{fraction}Z {host} sshd[7]: Failed password for bob from 192.0.2.7 port 41 ssh2\n")
+    };
+    (0..3).map(line).collect()
+}
+
+#[test]
+fn a_try_that_comes_by_two_ways_counts_once() {
+    for fractions in [true, false] {
+        let mut world = World::new(Policy::default());
+        let tries = three_tries("web", fractions);
+        assert_eq!(world.lines(0, &tries), "1 1 1");
+        // Another daemon's stamps and its name for the host differ.
+        let by_syslog = tries.replace("10:00:00", "10:00:01").replace(" web ", " WEB.example.net ");
+        assert_eq!(world.lines(1, &by_syslog), "0 0 0");
+        assert_eq!(world.failures("192.0.2.7"), 3);
+    }
+}
+
+#[test]
+fn a_record_that_is_sent_again_counts_once() {
+    let mut world = World::new(Policy::default());
+    assert_eq!(world.lines(0, &three_tries("web", true)), "1 1 1");
+    assert_eq!(world.lines(0, &three_tries("web", true)), "0 0 0");
+    assert_eq!(world.counts.duplicates, 3);
+    // Whole seconds tell no try from another, nor does a fraction that is always zero.
+    let mut world = World::new(Policy::default());
+    for stamp in ["10:00:00Z", "10:00:00.000Z"] {
+        let tries = three_tries("web", false).replace("10:00:00Z", stamp);
+        assert_eq!(world.lines(0, &tries), "1 1 1", "{stamp}");
+    }
+    assert_eq!(world.counts.duplicates, 0);
+    // Nor is what another host wrote, or another process, the same.
+    let mut world = World::new(Policy::default());
+    world.lines(0, &three_tries("web", true));
+    assert_eq!(world.lines(0, &three_tries("mail", true)), "1 1 1");
+    assert_eq!(world.lines(0, &three_tries("web", true).replace("[7]", "[8]")), "1 1 1");
+}
+
+#[test]
+fn one_try_on_each_of_five_boxes_is_five() {
+    let mut world = World::new(Policy::default());
+    for host in ["web1", "web2", "web3", "web4", "web5"] {
+        let one = three_tries(host, false).lines().next().unwrap().to_owned();
+        assert_eq!(world.lines(0, &one), "1", "{host}: the same process id, address and port");
+    }
+    assert_eq!(world.failures("192.0.2.7"), 5);
+}
+
 #[test]
 fn the_hour_that_autumn_repeats_counts_once() {
     // At 3:00 the clock is set to 2:00: all lines of an hour are written "before" the ones that we know.
