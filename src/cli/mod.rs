@@ -129,7 +129,8 @@ impl std::str::FromStr for LineFormat {
             "message" => Format::Message,
             "multilog" => Format::Multilog,
             "metalog" => Format::Metalog,
-            _ => return Err("the formats are auto, syslog, message, multilog and metalog".to_owned()),
+            "journal-json" => Format::Journal,
+            _ => return Err("the formats are auto, syslog, message, multilog, metalog and journal-json".to_owned()),
         }))
     }
 }
