@@ -58,7 +58,7 @@ impl Connected {
         let failed = self.counters.as_ref().map_or(0, |counters| counters.handshakes_failed.load(Ordering::Relaxed));
         let broken = self.counters.as_ref().map_or(0, |counters| counters.broken.load(Ordering::Relaxed));
         json!({
-            "name": self.name, "kind": self.kind, "records": self.counts.records,
+            "name": self.name, "kind": self.kind, "forgeable": self.fold.forgeable, "records": self.counts.records,
             "understood": self.counts.understood, "unknown": self.counts.unknown, "forged": self.counts.forged,
             "duplicates": self.counts.duplicates, "lost": lost.max(self.lost), "refused": refused,
             "handshakes_failed": failed, "broken": broken, "truncated": self.counts.truncated,
@@ -75,7 +75,7 @@ impl Connected {
                 "records": row.records, "per_minute": row.minutes.rate(now),
                 "understood": row.understood, "unknown": row.unknown, "lost": row.lost,
                 "last": row.last.to_string(), "lag_s": row.lag().as_secs_f64(),
-                "skew_s": row.skew().map(|skew| skew as f64 / 1e6),
+                "skew_s": row.skew().map(|skew| skew as f64 / 1e6), "silent": row.is_silent,
             })
         })
     }
