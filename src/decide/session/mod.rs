@@ -34,7 +34,7 @@ const PAM_WINDOW: Duration = Duration::from_secs(10);
 /// PAM lines that wait for sshd's own line. At the bound the oldest is decided early.
 const PAM_WAITING_MAX: usize = 4_096;
 
-/// Bytes of a user's name that are remembered while its address is awaited.
+/// Bytes of a user's name that a connection remembers.
 const USER_MAX: usize = 100;
 
 /// An origin host, interned by the state.
@@ -81,7 +81,7 @@ pub struct Session {
     /// Attempts that were given out so far.
     counted: u32,
     user_unknown: bool,
-    /// Who it was, while the address is awaited.
+    /// Who it was, while what it is worth awaits an address, or its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<Box<[u8]>>,
     /// Keys or `none` were refused; worth one attempt if the connection ends so.
@@ -155,7 +155,8 @@ impl Session {
     fn overdue(&self, key: Key) -> Option<Late> {
         let due = self.offered && !self.succeeded && self.attempts() == 0;
         let Session { last: at, seen, trust, side: Side { source, .. }, .. } = *self;
-        let late = |peer| Late { host: host_of(key), source, trust, peer, at, seen, user: Name::cut(b"") };
+        let user = Name::cut(self.user.as_deref().unwrap_or_default());
+        let late = |peer| Late { host: host_of(key), source, trust, peer, at, seen, user };
         self.peer.filter(|_| due).map(late)
     }
 }
@@ -323,7 +324,7 @@ impl Sessions {
         session.port = session.port.or(event.port);
         session.last = session.last.max(place.at);
         session.user_unknown |= event.account == Account::Unknown;
-        if session.peer.is_none()
+        if (session.peer.is_none() || event.kind == Kind::Offered)
             && let Some(user) = event.user
         {
             session.user = Some(user[..user.len().min(USER_MAX)].into());
