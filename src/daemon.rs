@@ -3,18 +3,15 @@
 //! One thread owns engine and store and does everything in turn: fold, publish new denies, commit, publish the
 //! rest. Inputs push into a bounded inbox and wait; projections are told and never waited for.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use inputs::cursor::Cursor;
-use inputs::record::{Batch, Sender, SourceId, Timestamp};
+use inputs::record::{Batch, SourceId};
 use inputs::syslog::listen;
 use inputs::syslog::losses::losses;
-use inputs::syslog::parse::Parser;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -26,9 +23,15 @@ use crate::deny::Diff;
 use crate::deny::reconciler::{Command as DenyCommand, Feed, SnapshotRequest, Status};
 use crate::desk::{self, Desk, Request};
 use crate::enforce;
-use crate::fold::{Counts, Source, fold};
+use crate::fold::fold;
 use crate::follow::{Tail, Worker};
 use crate::store::{EVIDENCE_BYTES, Evidence, Store, StoreError};
+
+mod connected;
+mod wall;
+
+use connected::Connected;
+use wall::{Wall, WallGuard};
 
 /// Batches that wait for the engine; a full inbox makes inputs wait.
 const INBOX_MAX: usize = 16;
@@ -44,12 +47,6 @@ const PENDING_MAX: usize = 20_000;
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long the inputs may take to end.
 const INPUTS_END: Duration = Duration::from_secs(5);
-/// The wall clock is a step off if it moved so much more or less than time did.
-const STEP: Duration = Duration::from_secs(60);
-/// After a step nothing expires until the clock has been steady for so long.
-const STEADY: Duration = Duration::from_secs(60);
-/// Senders that are told apart in `status`.
-const SENDERS_MAX: usize = 1_000;
 /// Records that a slow `tap` may be behind.
 const TAP_MAX: usize = 4_096;
 
@@ -129,8 +126,6 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         statuses,
         taps,
         seq: 0,
-        senders: BTreeMap::new(),
-        senders_untold: 0,
         wall: WallGuard::new(now, clock::monotonic()),
         cursors_due: None,
         blocked: None,
@@ -274,103 +269,6 @@ fn start_input(
     }
 }
 
-/// An input as the engine's thread knows it.
-struct Connected {
-    name: String,
-    kind: &'static str,
-    fold: Source,
-    counts: Counts,
-    counters: Option<Arc<listen::Counters>>,
-    last: Option<Timestamp>,
-    lag: Duration,
-    cursor: Option<Cursor>,
-    /// Messages lost so far, as its batches and the programs on the way said.
-    lost: u64,
-}
-
-impl Connected {
-    fn new(input: &Input, id: SourceId, counters: Option<Arc<listen::Counters>>) -> Self {
-        let zone = input.timezone.clone().unwrap_or_else(jiff::tz::TimeZone::system);
-        let mut parser = Parser::new(input.format(), zone);
-        parser.unwrap(input.unwraps());
-        parser.bare(input.bare());
-        let mut fold = Source::new(id, parser, input.host.as_deref(), &clock::host_name());
-        fold.forgeable = input.is_forgeable();
-        fold.bare = input.bare().is_some();
-        Connected {
-            name: input.name.clone(),
-            kind: input.kind(),
-            fold,
-            counts: Counts::default(),
-            counters,
-            last: None,
-            lag: Duration::ZERO,
-            cursor: None,
-            lost: 0,
-        }
-    }
-
-    fn status(&self) -> Value {
-        let lost = self.counters.as_ref().map_or(0, |counters| counters.lost.load(Ordering::Relaxed));
-        let refused = self.counters.as_ref().map_or(0, |counters| counters.refused.load(Ordering::Relaxed));
-        let failed = self.counters.as_ref().map_or(0, |counters| counters.handshakes_failed.load(Ordering::Relaxed));
-        let broken = self.counters.as_ref().map_or(0, |counters| counters.broken.load(Ordering::Relaxed));
-        json!({
-            "name": self.name, "kind": self.kind, "records": self.counts.records,
-            "understood": self.counts.understood, "unknown": self.counts.unknown, "forged": self.counts.forged,
-            "lost": lost.max(self.lost), "refused": refused,
-            "handshakes_failed": failed, "broken": broken, "truncated": self.counts.truncated,
-            "last": self.last.map(|at| at.to_string()), "lag_s": self.lag.as_secs_f64(), "cursor": self.cursor,
-        })
-    }
-}
-
-/// Tells steps of the wall clock from time passing.
-#[derive(Debug)]
-struct WallGuard {
-    wall: Timestamp,
-    time: Instant,
-    /// Since when it has been steady, if it stepped lately.
-    unsteady: Option<Instant>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Wall {
-    /// It goes as time does.
-    Steady,
-    /// It stepped by so many seconds just now.
-    Stepped(i64),
-    /// It stepped lately: nothing expires yet.
-    Unsteady,
-    /// It has been steady again for long enough.
-    SteadyAgain,
-}
-
-impl WallGuard {
-    fn new(wall: Timestamp, time: Instant) -> Self {
-        WallGuard { wall, time, unsteady: None }
-    }
-
-    fn tick(&mut self, wall: Timestamp, time: Instant) -> Wall {
-        let expected = self.wall.after(time.saturating_duration_since(self.time));
-        let off = wall.0.saturating_sub(expected.0);
-        self.wall = wall;
-        self.time = time;
-        if off.unsigned_abs() > STEP.as_micros() as u64 {
-            self.unsteady = Some(time);
-            return Wall::Stepped(off / 1_000_000);
-        }
-        match self.unsteady {
-            Some(since) if time.saturating_duration_since(since) < STEADY => Wall::Unsteady,
-            Some(_) => {
-                self.unsteady = None;
-                Wall::SteadyAgain
-            }
-            None => Wall::Steady,
-        }
-    }
-}
-
 /// What the engine's thread owns.
 struct Core {
     desk: Desk,
@@ -380,20 +278,12 @@ struct Core {
     taps: broadcast::Sender<Arc<str>>,
     /// The number of the last command to the projections.
     seq: u64,
-    senders: BTreeMap<(u16, String), SenderRow>,
-    senders_untold: u64,
     wall: WallGuard,
     /// When progress without effect is to be committed.
     cursors_due: Option<Instant>,
     /// Since a commit failed: when the next is tried. Inputs are held back meanwhile.
     blocked: Option<Instant>,
     lost: u64,
-}
-
-#[derive(Default)]
-struct SenderRow {
-    records: u64,
-    last: Timestamp,
 }
 
 impl Core {
@@ -445,10 +335,11 @@ impl Core {
         let Core { desk, taps, .. } = self;
         let evidence = &mut desk.pending.evidence;
         let mut lost = batch.lost;
-        let Connected { name, fold: folding, counts, last, lag, .. } = source;
+        let Connected { name, fold: folding, counts, last, lag, minutes, .. } = source;
         fold(&mut desk.engine, folding, batch, counts, |seen, engine| {
             let folded = seen.folded.as_ref();
             lost = lost.saturating_add(losses(&seen.record).unwrap_or(0));
+            minutes.add(seen.record.received, seen.record.event);
             if let Some(at) = seen.record.event {
                 *last = Some(at);
                 *lag = Duration::from_micros(seen.record.received.0.saturating_sub(at.0).max(0).unsigned_abs());
@@ -481,7 +372,6 @@ impl Core {
             let due = clock::monotonic() + if first { Duration::ZERO } else { CURSORS_EVERY };
             self.cursors_due = Some(self.cursors_due.map_or(due, |other| other.min(due)));
         }
-        self.count_senders(batch);
         self.desk.gather();
         // A new deny is told and committed at once; everything else waits for its group.
         let early = self.desk.early(clock::now());
@@ -495,27 +385,13 @@ impl Core {
         }
     }
 
-    fn count_senders(&mut self, batch: &Batch) {
-        for (index, sender) in batch.senders.iter().enumerate() {
-            if *sender == Sender::Unknown {
-                continue;
-            }
-            let frames = batch.frames.iter().filter(|frame| usize::from(frame.sender) == index).count() as u64;
-            let key = (batch.source.0, sender.to_string());
-            if !self.senders.contains_key(&key) && self.senders.len() >= SENDERS_MAX {
-                self.senders_untold += frames;
-                continue;
-            }
-            let row = self.senders.entry(key).or_default();
-            row.records += frames;
-            row.last = batch.received;
-        }
-    }
-
     fn tick(&mut self) {
         let (wall, time) = (clock::now(), clock::monotonic());
         match self.wall.tick(wall, time) {
-            Wall::Steady => self.desk.engine.tick(wall),
+            Wall::Steady => {
+                self.desk.engine.tick(wall);
+                self.sources.iter_mut().for_each(|source| source.notice(wall));
+            }
             Wall::Stepped(seconds) => {
                 tracing::warn!(seconds, "the clock was set; nothing is released until it has been steady for a minute");
             }
@@ -603,18 +479,16 @@ impl Core {
                 "failing_since": status.failing.as_ref().map(|(_, at)| at.to_string()),
                 "replaced": status.replaced.map(|at| at.to_string())})
         });
-        let senders = self.senders.iter().map(|((source, sender), row)| {
-            json!({"source": self.sources[usize::from(*source)].name, "sender": sender, "records": row.records,
-                "last": row.last.to_string()})
-        });
+        let senders = self.sources.iter().flat_map(|source| source.senders(now));
         let state = &self.desk.engine.state;
         json!({
             "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "at": now.to_string(),
             "wanted": self.desk.wanted(now).denied.len(),
             "enforced": statuses.iter().map(|status| status.enforced).min().unwrap_or(0),
             "backends": places.collect::<Vec<_>>(),
-            "inputs": self.sources.iter().map(Connected::status).collect::<Vec<_>>(),
-            "senders": senders.collect::<Vec<_>>(), "senders_untold": self.senders_untold,
+            "inputs": self.sources.iter().map(|source| source.status(now)).collect::<Vec<_>>(),
+            "senders": senders.collect::<Vec<_>>(),
+            "senders_untold": self.sources.iter().map(|source| source.fold.senders.untold).sum::<u64>(),
             "tracked": state.tallies.len(), "sessions": state.sessions.len(),
             "evicted": state.tallies.evicted + state.sessions.evicted,
             "unresolved": state.sessions.unresolved, "users_untold": state.users_untold,
@@ -659,21 +533,5 @@ mod tests {
         assert!(!commit_is_due(now, None, Some(later), false));
         assert!(commit_is_due(later, None, Some(later), false));
         assert!(commit_is_due(now, None, None, true));
-    }
-
-    #[test]
-    fn a_step_of_the_clock_is_told_from_time_passing() {
-        let start = clock::monotonic();
-        let at = |seconds: u64| start + Duration::from_secs(seconds);
-        let wall = Timestamp::from_secs;
-        let mut guard = WallGuard::new(wall(1_000_000), start);
-        assert_eq!(guard.tick(wall(1_000_010), at(10)), Wall::Steady);
-        assert_eq!(guard.tick(wall(1_000_069), at(11)), Wall::Steady, "58 s are no step");
-        assert_eq!(guard.tick(wall(1_003_670), at(12)), Wall::Stepped(3_600));
-        assert_eq!(guard.tick(wall(1_003_671), at(13)), Wall::Unsteady);
-        assert_eq!(guard.tick(wall(1_000_072), at(14)), Wall::Stepped(-3_600), "and back");
-        assert_eq!(guard.tick(wall(1_000_131), at(73)), Wall::Unsteady);
-        assert_eq!(guard.tick(wall(1_000_133), at(75)), Wall::SteadyAgain);
-        assert_eq!(guard.tick(wall(1_000_134), at(76)), Wall::Steady);
     }
 }

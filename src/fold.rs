@@ -1,6 +1,7 @@
 //! A batch through parser, detector and engine: the one path that `run`, `scan`, `explain` and the tests share.
 
 use inputs::record::{Batch, Record, Sender, SourceId};
+use inputs::syslog::losses::losses;
 use inputs::syslog::parse::Parser;
 
 use crate::decide::engine::{Engine, Folded};
@@ -8,7 +9,9 @@ use crate::decide::session::{HostId, Outcome, Trust};
 use crate::detect::detect;
 use crate::detect::event::{Event, Kind, Peer};
 
+mod redelivered;
 mod repeat;
+pub mod senders;
 
 /// One input as the fold needs it.
 pub struct Source {
@@ -30,6 +33,10 @@ pub struct Source {
     last_host: Option<(Box<[u8]>, HostId)>,
     /// The last line, which the next one may say to have been repeated.
     last: repeat::Last,
+    /// What it brought lately.
+    redelivered: redelivered::Redelivered,
+    /// Who sends, where something vouches for the last hop.
+    pub senders: senders::Senders,
 }
 
 impl Source {
@@ -45,6 +52,8 @@ impl Source {
             bare: false,
             last_host: None,
             last: repeat::Last::default(),
+            redelivered: redelivered::Redelivered::default(),
+            senders: senders::Senders::default(),
         }
     }
 
@@ -88,6 +97,8 @@ pub struct Counts {
     pub unknown: u64,
     /// Records that would have changed something, from a sender that may not write them.
     pub forged: u64,
+    /// Records that the same source had brought before.
+    pub duplicates: u64,
     /// Lines that were longer than [`LINE_MAX`](inputs::record::LINE_MAX).
     pub truncated: u64,
     /// Attempts.
@@ -144,6 +155,8 @@ pub fn fold(
         counts.lines += 1;
         counts.truncated += u64::from(frame.truncated);
         let mut record = source.parser.record(batch, frame);
+        let stamp = record.event;
+        let sender = source.senders.hear(&mut record);
         // sshd that logs to stderr does not escape newlines: strangers write whole lines there.
         let trust = if source.forgeable || record.stdout { Trust::Forgeable } else { Trust::Sound };
         counts.records += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
@@ -156,18 +169,26 @@ pub fn fold(
             let host = source.host(again.host, engine);
             let folded = engine.record(&again, host, &event, trust);
             counts.add(&folded);
+            source.senders.tell(sender, |row| row.understood += 1);
             each(&Seen { record, event: Some(event), folded: Some(folded) }, engine);
             continue;
         }
         last.clear();
         let Some(event) = detect(&record) else {
             counts.ignored += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
+            source.senders.tell(sender, |row| row.lost += losses(&record).unwrap_or(0));
             each(&Seen { record, event: None, folded: None }, engine);
             continue;
         };
         let vouched = !source.vouched || vouched(&record);
         if !vouched && event.changes_something() {
             counts.forged += 1;
+            counts.ignored += 1;
+            each(&Seen { record, event: Some(event), folded: None }, engine);
+            continue;
+        }
+        if event.changes_something() && source.redelivered.knows(&record, stamp) {
+            counts.duplicates += 1;
             counts.ignored += 1;
             each(&Seen { record, event: Some(event), folded: None }, engine);
             continue;
@@ -181,6 +202,10 @@ pub fn fold(
         let told = if vouched { event } else { Event { peer: Peer::Unsaid, ..event } };
         let folded = engine.record(&record, host, &told, trust);
         counts.add(&folded);
+        source.senders.tell(sender, |row| {
+            row.understood += 1;
+            row.unknown += u64::from(folded.verdict.outcome == Outcome::Unknown);
+        });
         if matches!(event.kind, Kind::Tried | Kind::PamTried) && event.times == 1 {
             last.set(&record);
         }

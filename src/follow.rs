@@ -12,8 +12,9 @@ use inputs::multilog;
 use inputs::record::{Batch, SourceId};
 use tokio::sync::mpsc;
 
+use crate::cli::output::printable;
 use crate::clock;
-use crate::config::{self, FirstEntry, FirstRead};
+use crate::config::{self, FirstEntry, FirstRead, Source};
 
 /// How long it sleeps when nothing wakes it.
 const TIMEOUT: Duration = Duration::from_millis(250);
@@ -96,13 +97,49 @@ impl Tail {
     }
 }
 
-/// Tries whether the directory of a multilog can be followed, and says what was found.
-pub fn try_multilog(settings: &config::Multilog) -> Result<String, String> {
-    let mut tail = Tail::multilog(settings, SourceId(0), None).map_err(|error| error.to_string())?;
-    match tail.poll(&mut Batch::default())? {
-        Progress::Missing => Ok("is not there yet; it will be read from its beginning when it comes".to_owned()),
-        _ => Ok("can be read".to_owned()),
+/// Whether a log can be followed: reads its first record, and says what was found.
+pub fn try_log(input: &config::Input) -> Result<String, String> {
+    /// Polls until a record must have come.
+    const POLLS_MAX: usize = 1_000;
+    let id = SourceId(0);
+    let tail = match input.source.clone() {
+        Source::File(file) => Tail::file(&config::File { first_read: FirstRead::Beginning, ..file }, id, None),
+        Source::Multilog(multilog) => {
+            Tail::multilog(&config::Multilog { first_read: FirstRead::Beginning, ..multilog }, id, None)
+        }
+        Source::Journald(journald) => {
+            Tail::journald(&config::Journald { first_read: FirstEntry::Beginning, ..journald }, id, None)
+        }
+        Source::Syslog(_) => return Err("is no log".to_owned()),
+    };
+    let mut tail = tail.map_err(|error| format!("{error:#}"))?;
+    let mut batch = Batch::default();
+    for _ in 0..POLLS_MAX {
+        let progress = tail.poll(&mut batch)?;
+        if let Some(frame) = batch.frames.first() {
+            let record = input.parser().record(&batch, *frame);
+            let program = if record.identifier.is_empty() { b"no program" } else { record.identifier };
+            return Ok(match record.event {
+                Some(at) => format!("can be read; its first record is of {at}, by {}", printable(program)),
+                None => {
+                    "can be read; its first line has no time that is known, so it counts when it is read".to_owned()
+                }
+            });
+        }
+        match progress {
+            Progress::More => {}
+            Progress::Missing => {
+                return match tail {
+                    Tail::Lines(_) => {
+                        Ok("is not there yet; it will be read from its beginning when it comes".to_owned())
+                    }
+                    Tail::Journald(_) => Err("there is no journal".to_owned()),
+                };
+            }
+            _ => break,
+        }
     }
+    Ok("can be read; it is empty".to_owned())
 }
 
 /// The thread.

@@ -3,10 +3,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::CONFIG;
+use inputs::record::SourceId;
+use inputs::syslog::listen;
+
 use super::output::{Screen, Style};
-use crate::config::{Backends, Config, Source};
-use crate::{daemon, enforce};
+use super::{CONFIG, office};
+use crate::config::{Backends, Config, Input, Source, Syslog};
+use crate::desk::Request;
+use crate::{clock, daemon, enforce, follow};
 
 /// What `check` takes.
 #[derive(clap::Args, Debug)]
@@ -40,29 +44,17 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
             Err(error) => say("input", Err(error.to_string())),
         }
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for input in &config.inputs {
         let tried = match &input.source {
-            Source::File(file) => match std::fs::metadata(&file.path) {
-                Ok(found) if !found.is_file() => Err("is no plain file".to_owned()),
-                Ok(_) => std::fs::File::open(&file.path).map(|_| "can be read".to_owned()).map_err(|e| e.to_string()),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    Ok("is not there yet; it will be read from its beginning when it comes".to_owned())
-                }
-                Err(error) => Err(error.to_string()),
-            },
-            Source::Journald(_) if inputs::journald::follow::is_here() => Ok("is there".to_owned()),
-            Source::Journald(journald) => match &journald.directory {
-                Some(directory) => {
-                    std::fs::read_dir(directory).map(|_| "can be read".to_owned()).map_err(|e| e.to_string())
-                }
-                None => Err("this machine has no journal".to_owned()),
-            },
-            Source::Multilog(multilog) => crate::follow::try_multilog(multilog),
-            Source::Syslog(_) => Ok("is opened at start".to_owned()),
+            Source::Syslog(syslog) => {
+                let _running = runtime.enter();
+                try_listener(&config, input, syslog)
+            }
+            _ => follow::try_log(input),
         };
         say(&daemon::describe(input), tried);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match &config.deny.backends {
         Backends::Auto => {
             let found = runtime.block_on(enforce::choose(&config));
@@ -78,4 +70,19 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
         }
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Opens a listener's socket, and closes it again.
+fn try_listener(config: &Config, input: &Input, syslog: &Syslog) -> Result<String, String> {
+    let problem = match listen::bind(&syslog.endpoint(), syslog.options(SourceId(0)), clock::now) {
+        Ok(_) => return Ok("can be opened".to_owned()),
+        Err(problem) => problem,
+    };
+    let status = office::ask_daemon(config, &Request::Status).unwrap_or_default();
+    let ours = status["inputs"].as_array().into_iter().flatten().find(|one| one["name"] == input.name.as_str());
+    match (problem.is_in_use(), ours) {
+        (true, Some(ours)) => Ok(format!("is open: the running denyd has had {} records by it", ours["records"])),
+        (true, None) => Err(format!("{problem} (if the service manager opened it for denyd, all is well)")),
+        (false, _) => Err(problem.to_string()),
+    }
 }

@@ -287,7 +287,7 @@ fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
         unknown: counts.unknown,
         unresolved: engine.state.sessions.unresolved,
         forged: counts.forged,
-        duplicates: 0,
+        duplicates: counts.duplicates,
         truncated: counts.truncated,
         evicted: engine.state.tallies.evicted + engine.state.sessions.evicted,
         attempts: counts.attempts,

@@ -18,6 +18,16 @@ pub struct Arguments {
     json: bool,
 }
 
+/// Counters of limits that were reached.
+pub const REACHED: [(&str, &str); 6] = [
+    ("evicted", "counters were forgotten because there were too many"),
+    ("unresolved", "attempts had no address"),
+    ("users_untold", "attempts were of more users than are told apart"),
+    ("hosts_untold", "records were of more hosts than are told apart"),
+    ("senders_untold", "records were of more senders than are told apart"),
+    ("denies_refused", "denies were refused because there were too many"),
+];
+
 /// Runs the verb: exit status 0 if all is well, 1 if something is not enforced or held back.
 pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let status = office::ask_daemon(config, &Request::Status)?;
@@ -62,43 +72,71 @@ fn print(screen: &mut Screen, status: &Value) -> std::io::Result<()> {
     });
     screen.table("<>><<", &table)?;
     writeln!(screen)?;
+    let number = |one: &Value, key: &str| one[key].to_string();
+    let rate = |one: &Value| format!("{:.1}", one["per_minute"].as_f64().unwrap_or(0.0));
     let table = rows(
         &status["inputs"],
-        &["INPUT", "KIND", "RECORDS", "UNDERSTOOD", "UNKNOWN", "FORGED", "LOST", "LAST RECORD"],
+        &["INPUT", "KIND", "RECORDS", "A MINUTE", "UNDERSTOOD", "FORGED", "TWICE", "LOST", "LAG", "LAST RECORD"],
         &|one| {
-            let number = |key: &str| one[key].to_string();
             vec![
                 text(&one["name"]),
                 text(&one["kind"]),
-                number("records"),
-                number("understood"),
-                number("unknown"),
-                number("forged"),
-                number("lost"),
+                number(one, "records"),
+                rate(one),
+                share(one),
+                number(one, "forged"),
+                number(one, "duplicates"),
+                number(one, "lost"),
+                one["lag_s"].as_f64().filter(|_| !one["last"].is_null()).map_or("-".to_owned(), seconds),
                 when(&one["last"]),
             ]
         },
     );
-    screen.table("<<>>>>><", &table)?;
+    screen.table("<<>>>>>>><", &table)?;
     if status["senders"].as_array().is_some_and(|all| !all.is_empty()) {
         writeln!(screen)?;
-        let table = rows(&status["senders"], &["SENDER", "INPUT", "RECORDS", "LAST RECEIVED"], &|one| {
-            vec![text(&one["sender"]), text(&one["source"]), one["records"].to_string(), when(&one["last"])]
+        let head =
+            &["HOST", "BY", "INPUT", "RECORDS", "A MINUTE", "UNDERSTOOD", "LOST", "LAG", "CLOCK", "LAST RECEIVED"];
+        let table = rows(&status["senders"], head, &|one| {
+            vec![
+                text(&one["host"]),
+                text(&one["sender"]),
+                text(&one["source"]),
+                number(one, "records"),
+                rate(one),
+                share(one),
+                number(one, "lost"),
+                one["lag_s"].as_f64().map_or("-".to_owned(), seconds),
+                one["skew_s"].as_f64().map_or("right".to_owned(), skew),
+                when(&one["last"]),
+            ]
         });
-        screen.table("<<><", &table)?;
+        screen.table("<<<>>>>>><", &table)?;
     }
-    for key in ["evicted", "unresolved", "users_untold", "hosts_untold", "senders_untold", "denies_refused"] {
+    for (key, what) in REACHED {
         if status[key].as_u64().is_some_and(|count| count > 0) {
-            let what = match key {
-                "evicted" => "counters were forgotten because there were too many",
-                "unresolved" => "attempts had no address",
-                "users_untold" => "attempts were of more users than are told apart",
-                "hosts_untold" => "records were of more hosts than are told apart",
-                "senders_untold" => "records were of more senders than are told apart",
-                _ => "denies were refused because there were too many",
-            };
             writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{} {what}", status[key])))?;
         }
     }
     Ok(())
+}
+
+/// How much of what sshd (or another known service) wrote was understood; `-` where it wrote nothing.
+fn share(one: &Value) -> String {
+    let count = |key: &str| one[key].as_u64().unwrap_or(0);
+    match (count("understood"), count("unknown")) {
+        (0, _) => "-".to_owned(),
+        (_, 0) => "100 %".to_owned(),
+        // Never rounded up to all of it.
+        (all, unknown) => format!("{:.1} %", (1000 * (all - unknown.min(all)) / all) as f64 / 10.0),
+    }
+}
+
+fn seconds(seconds: f64) -> String {
+    if seconds < 10.0 { format!("{seconds:.1} s") } else { format!("{seconds:.0} s") }
+}
+
+/// How far a clock is off, in words.
+pub fn skew(by: f64) -> String {
+    format!("{:.0} s {}", by.abs(), if by > 0.0 { "ahead" } else { "behind" })
 }

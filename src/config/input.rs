@@ -8,7 +8,7 @@ use inputs::journald::follow::Reader;
 use inputs::record::SourceId;
 use inputs::syslog::frame::Framing;
 use inputs::syslog::listen::{self, Identity};
-use inputs::syslog::parse::Format;
+use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
 use super::table::{Reader as TableReader, Table};
@@ -167,6 +167,14 @@ impl Input {
             Source::Multilog(_) => Format::Multilog,
             Source::Syslog(_) => Format::Syslog,
         }
+    }
+
+    /// What makes records of its lines.
+    pub fn parser(&self) -> Parser {
+        let mut parser = Parser::new(self.format(), self.timezone.clone().unwrap_or_else(TimeZone::system));
+        parser.unwrap(self.unwraps());
+        parser.bare(self.bare());
+        parser
     }
 
     /// Whether a header inside the message replaces the outer one.

@@ -146,6 +146,17 @@ pub enum ListenError {
     Network(IpAddr, u8),
 }
 
+impl ListenError {
+    /// Whether another process has the socket.
+    pub fn is_in_use(&self) -> bool {
+        match self {
+            ListenError::Bind { error, .. } => error.kind() == io::ErrorKind::AddrInUse,
+            ListenError::Live(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// A listener that has its socket.
 pub struct Bound<C> {
     socket: Socket,

@@ -6,7 +6,7 @@ use inputs::record::Timestamp;
 
 use super::{
     HostClock, HostId, IDLE, Key, LOGIN, LOGINS_MAX, Late, PAM_WAITING_MAX, PAM_WINDOW, Place, SESSIONS_MAX, Sessions,
-    host_of, near,
+    Trust, host_of, near,
 };
 
 impl Sessions {
@@ -109,7 +109,7 @@ impl Sessions {
         let Some(session) = self.map.swap_remove(&key) else { return };
         self.mark(key);
         if session.peer.is_none() {
-            self.unresolved += u64::from(session.attempts().max(u32::from(session.offered)));
+            self.unresolved += u64::from(session.attempts(Trust::Forgeable).max(u32::from(session.offered.is_some())));
         }
         self.overdue.extend(session.overdue(key));
     }

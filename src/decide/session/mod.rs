@@ -56,6 +56,8 @@ pub enum Key {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {
     source: SourceId,
+    /// How far all that it said is to be trusted.
+    trust: Trust,
     tries: u32,
     pam_tries: u32,
     begun: bool,
@@ -80,16 +82,17 @@ pub struct Session {
     seen: Timestamp,
     /// Attempts that were given out so far.
     counted: u32,
+    /// Of them, those that strangers cannot have made up.
+    counted_sound: u32,
     user_unknown: bool,
     /// Who it was, while what it is worth awaits an address, or its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<Box<[u8]>>,
-    /// Keys or `none` were refused; worth one attempt if the connection ends so.
-    offered: bool,
-    succeeded: bool,
+    /// Keys or `none` were refused, as the most trusted of such lines said; worth one attempt if the connection ends so.
+    offered: Option<Trust>,
+    /// It logged in, as the most trusted of such lines said.
+    succeeded: Option<Trust>,
     probed: bool,
-    /// How far all of its lines are to be trusted.
-    trust: Trust,
     side: Side,
     /// Further sources; nearly always empty.
     more: Vec<Side>,
@@ -103,12 +106,12 @@ impl Session {
             last: at,
             seen,
             counted: 0,
+            counted_sound: 0,
             user_unknown: false,
             user: None,
-            offered: false,
-            succeeded: false,
+            offered: None,
+            succeeded: None,
             probed: false,
-            trust: Trust::Sound,
             side: Side { source, ..Side::default() },
             more: Vec::new(),
         }
@@ -120,41 +123,55 @@ impl Session {
         same(self.peer, peer) && (self.port.is_none() || port.is_none() || self.port == port)
     }
 
-    fn side(&mut self, source: SourceId) -> &mut Side {
-        if self.side.source == source {
-            return &mut self.side;
-        }
-        if let Some(at) = self.more.iter().position(|side| side.source == source) {
-            return &mut self.more[at];
-        }
-        self.more.push(Side { source, ..Side::default() });
-        self.more.last_mut().expect("one was pushed")
+    /// What the source of a line says. One line that may be forged spoils the rest of what its source says.
+    fn side(&mut self, place: Place) -> &mut Side {
+        let known = self.more.iter().position(|side| side.source == place.source);
+        let side = match known {
+            _ if self.side.source == place.source => &mut self.side,
+            Some(at) => &mut self.more[at],
+            None => {
+                self.more.push(Side { source: place.source, ..Side::default() });
+                self.more.last_mut().expect("one was pushed")
+            }
+        };
+        side.trust = side.trust.max(place.trust);
+        side
+    }
+
+    /// Whether it logged in, for lines of that trust: what may be forged ends nothing that was not.
+    fn succeeded(&self, trust: Trust) -> bool {
+        self.succeeded.is_some_and(|told| told <= trust)
     }
 
     fn is_login(&self, key: Key) -> bool {
-        self.succeeded && matches!(key, Key::Port(..))
+        self.succeeded.is_some() && matches!(key, Key::Port(..))
     }
 
-    fn attempts(&self) -> u32 {
-        self.more.iter().map(Side::attempts).fold(self.side.attempts(), u32::max)
+    /// What it is worth, as lines of that trust or a better one tell.
+    fn attempts(&self, trust: Trust) -> u32 {
+        let sides = std::iter::once(&self.side).chain(&self.more);
+        sides.filter(|side| side.trust <= trust).map(Side::attempts).max().unwrap_or(0)
     }
 
-    /// Attempts that are due now: only once the address is known.
-    fn settle(&mut self) -> u32 {
+    /// Attempts that are due now, and how many more than before are sound: only once the address is known.
+    fn settle(&mut self) -> (u32, u32) {
         if self.peer.is_none() {
-            return 0;
+            return (0, 0);
         }
-        let due = self.attempts().saturating_sub(self.counted);
+        let due = self.attempts(Trust::Forgeable).saturating_sub(self.counted);
+        let sound = self.attempts(Trust::Sound).saturating_sub(self.counted_sound);
         self.counted += due;
-        due
+        self.counted_sound += sound;
+        (due, sound)
     }
 }
 
 impl Session {
     /// A connection that only offered keys, and of whose end no line told, is worth its attempt in the end.
     fn overdue(&self, key: Key) -> Option<Late> {
-        let due = self.offered && !self.succeeded && self.attempts() == 0;
-        let Session { last: at, seen, trust, side: Side { source, .. }, .. } = *self;
+        let trust = self.offered.filter(|trust| !self.succeeded(*trust))?;
+        let due = self.attempts(Trust::Forgeable) == 0;
+        let Session { last: at, seen, side: Side { source, .. }, .. } = *self;
         let user = Name::cut(self.user.as_deref().unwrap_or_default());
         let late = |peer| Late { host: host_of(key), source, trust, peer, at, seen, user };
         self.peer.filter(|_| due).map(late)
@@ -186,6 +203,8 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// How many attempts it adds.
     pub attempts: u32,
+    /// How many more attempts than before are certain: strangers cannot have made them up.
+    pub sound: u32,
     /// The peer: the line's own address, else its connection's.
     pub peer: Option<IpAddr>,
     /// What is known of the account by now.
@@ -226,8 +245,8 @@ pub enum Trust {
     /// They are what the origin's syslog wrote.
     #[default]
     Sound,
-    /// They may be forged: such a record counts, but clears nothing, and what it denies is denied for
-    /// [`FORGEABLE_FOR`](super::engine::FORGEABLE_FOR) at most.
+    /// They may be forged: such a record counts, but clears nothing, and what would not be denied without such records
+    /// is denied for [`FORGEABLE_FOR`](super::engine::FORGEABLE_FOR) at most.
     Forgeable,
 }
 
@@ -286,7 +305,8 @@ impl Sessions {
     /// Folds one event of a known service in.
     pub fn fold(&mut self, place: Place, event: &Event<'_>) -> Verdict {
         let address = event.peer.address();
-        let ignored = Verdict { outcome: Outcome::Ignored, attempts: 0, peer: address, account: event.account };
+        let ignored =
+            Verdict { outcome: Outcome::Ignored, attempts: 0, sound: 0, peer: address, account: event.account };
         match event.kind {
             Kind::Unknown => Verdict { outcome: Outcome::Unknown, ..ignored },
             Kind::Refused => Verdict { outcome: Outcome::Refused, ..ignored },
@@ -312,10 +332,10 @@ impl Sessions {
             if outcome == Outcome::Failure {
                 self.unresolved += 1;
             }
-            return Verdict { outcome, attempts: 0, peer: None, account: event.account };
+            return Verdict { outcome, attempts: 0, sound: 0, peer: None, account: event.account };
         };
-        if event.kind == Kind::Probe && self.ends_login(place.host, event, address) {
-            return Verdict { outcome: Outcome::Ignored, attempts: 0, peer: address, account: event.account };
+        if event.kind == Kind::Probe && self.ends_login(place, event, address) {
+            return Verdict { outcome: Outcome::Ignored, attempts: 0, sound: 0, peer: address, account: event.account };
         }
         let session = self.session(key, place, address, event.port);
         if address.is_some() {
@@ -332,40 +352,42 @@ impl Sessions {
         let times = event.times;
         let outcome = match event.kind {
             Kind::Tried => {
-                session.side(place.source).tries += times;
+                session.side(place).tries += times;
                 Outcome::Failure
             }
             Kind::PamTried => {
-                session.side(place.source).pam_tries += times;
+                session.side(place).pam_tries += times;
                 Outcome::Failure
             }
             Kind::Begun => {
-                session.side(place.source).begun = true;
+                session.side(place).begun = true;
                 Outcome::Failure
             }
             Kind::Offered => {
-                session.offered = true;
+                session.offered = Some(session.offered.map_or(place.trust, |told| told.min(place.trust)));
                 Outcome::Failure
             }
             // The same login by another path.
-            Kind::Accepted if session.succeeded => Outcome::Ignored,
+            Kind::Accepted if session.succeeded(place.trust) => Outcome::Ignored,
             Kind::Accepted => {
-                session.succeeded = true;
+                session.succeeded = Some(place.trust);
                 Outcome::Success
             }
             Kind::Note => Outcome::Ignored,
             // A probe or a timeout: the end of a connection in which no line told of a login.
-            _ if session.offered && !session.succeeded => {
-                session.side(place.source).begun = true;
+            _ if session.offered.is_some_and(|told| !session.succeeded(told.max(place.trust))) => {
+                session.side(place).begun = true;
                 Outcome::Failure
             }
-            _ if session.succeeded || session.probed || session.attempts() > 0 => Outcome::Ignored,
+            _ if session.succeeded(place.trust) || session.probed || session.attempts(Trust::Forgeable) > 0 => {
+                Outcome::Ignored
+            }
             _ => {
                 session.probed = true;
                 Outcome::Probe
             }
         };
-        let attempts = session.settle();
+        let (attempts, sound) = session.settle();
         // A line that ends a connection of which everything was said already.
         let closing = event.kind == Kind::Begun && attempts == 0;
         let outcome = match event.kind {
@@ -384,11 +406,12 @@ impl Sessions {
         if let (Kind::Accepted, Some(address), Some(port)) = (event.kind, address, event.port)
             && place.pid.is_some()
         {
-            let login = Key::Port(place.host, address, port);
-            self.session(login, place, Some(address), Some(port)).succeeded = true;
-            self.mark(login);
+            let key = Key::Port(place.host, address, port);
+            let login = self.session(key, place, Some(address), Some(port));
+            login.succeeded = Some(login.succeeded.map_or(place.trust, |told| told.min(place.trust)));
+            self.mark(key);
         }
-        Verdict { outcome, attempts, peer: address.or(peer), account }
+        Verdict { outcome, attempts, sound, peer: address.or(peer), account }
     }
 
     /// Whether a line that adds nothing tells where the attempts came from that its process judged before.
@@ -405,9 +428,9 @@ impl Sessions {
 
     /// Whether a line without a user is about a connection that logged in: another process of it, with another
     /// pid, writes `Connection closed by A port N` at its end (OpenSSH 9.8 and later).
-    fn ends_login(&self, host: HostId, event: &Event<'_>, address: Option<IpAddr>) -> bool {
+    fn ends_login(&self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> bool {
         let (Some(address), Some(port)) = (address, event.port) else { return false };
-        self.map.get(&Key::Port(host, address, port)).is_some_and(|session| session.succeeded)
+        self.map.get(&Key::Port(place.host, address, port)).is_some_and(|session| session.succeeded(place.trust))
     }
 
     /// Learns the address of a connection from a line that says nothing else.
@@ -442,7 +465,6 @@ impl Sessions {
             self.overdue.extend(ended.overdue(key));
         }
         session.seen = seen;
-        session.trust = session.trust.max(place.trust);
         session
     }
 

@@ -1,0 +1,132 @@
+//! An input as the engine's thread knows it: what was folded of it, and who sends to it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use inputs::cursor::Cursor;
+use inputs::record::{SourceId, Timestamp};
+use inputs::syslog::listen;
+use serde_json::{Value, json};
+
+use crate::cli::output::printable;
+use crate::clock;
+use crate::config::Input;
+use crate::fold::senders::{Minutes, Notice};
+use crate::fold::{Counts, Source};
+
+/// Senders that are warned of at a time, each by its name.
+const NOTICES_MAX: usize = 5;
+
+/// An input as the engine's thread knows it.
+pub(super) struct Connected {
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) fold: Source,
+    pub(super) counts: Counts,
+    pub(super) counters: Option<Arc<listen::Counters>>,
+    pub(super) last: Option<Timestamp>,
+    pub(super) lag: Duration,
+    pub(super) minutes: Minutes,
+    pub(super) cursor: Option<Cursor>,
+    /// Messages lost so far, as its batches and the programs on the way said.
+    pub(super) lost: u64,
+}
+
+impl Connected {
+    pub(super) fn new(input: &Input, id: SourceId, counters: Option<Arc<listen::Counters>>) -> Self {
+        let mut fold = Source::new(id, input.parser(), input.host.as_deref(), &clock::host_name());
+        fold.forgeable = input.is_forgeable();
+        fold.bare = input.bare().is_some();
+        Connected {
+            name: input.name.clone(),
+            kind: input.kind(),
+            fold,
+            counts: Counts::default(),
+            counters,
+            last: None,
+            lag: Duration::ZERO,
+            minutes: Minutes::default(),
+            cursor: None,
+            lost: 0,
+        }
+    }
+
+    pub(super) fn status(&self, now: Timestamp) -> Value {
+        let lost = self.counters.as_ref().map_or(0, |counters| counters.lost.load(Ordering::Relaxed));
+        let refused = self.counters.as_ref().map_or(0, |counters| counters.refused.load(Ordering::Relaxed));
+        let failed = self.counters.as_ref().map_or(0, |counters| counters.handshakes_failed.load(Ordering::Relaxed));
+        let broken = self.counters.as_ref().map_or(0, |counters| counters.broken.load(Ordering::Relaxed));
+        json!({
+            "name": self.name, "kind": self.kind, "forgeable": self.fold.forgeable, "records": self.counts.records,
+            "understood": self.counts.understood, "unknown": self.counts.unknown, "forged": self.counts.forged,
+            "duplicates": self.counts.duplicates, "lost": lost.max(self.lost), "refused": refused,
+            "handshakes_failed": failed, "broken": broken, "truncated": self.counts.truncated,
+            "last": self.last.map(|at| at.to_string()), "per_minute": self.minutes.rate(now),
+            "lag_s": self.lag.as_secs_f64(), "cursor": self.cursor,
+        })
+    }
+
+    pub(super) fn senders(&self, now: Timestamp) -> impl Iterator<Item = Value> {
+        self.fold.senders.rows().into_iter().map(move |row| {
+            json!({
+                "source": self.name, "sender": row.sender.to_string(),
+                "host": (!row.host.is_empty()).then(|| printable(&row.host)),
+                "records": row.records, "per_minute": row.minutes.rate(now),
+                "understood": row.understood, "unknown": row.unknown, "lost": row.lost,
+                "last": row.last.to_string(), "lag_s": row.lag().as_secs_f64(),
+                "skew_s": row.skew().map(|skew| skew as f64 / 1e6), "silent": row.is_silent,
+            })
+        })
+    }
+
+    /// Tells the operator of senders that fell silent or whose clocks are off.
+    pub(super) fn notice(&mut self, now: Timestamp) {
+        let mut told = 0;
+        let notices = self.fold.senders.notices(now);
+        let all = notices.len();
+        for (row, notice) in notices.into_iter().take(NOTICES_MAX) {
+            told += 1;
+            let (input, sender, host) = (&self.name, row.sender.to_string(), printable(&row.host));
+            match notice {
+                Notice::Silent(silence) => {
+                    let seconds = silence.as_secs();
+                    tracing::warn!(
+                        input,
+                        sender,
+                        host,
+                        seconds,
+                        "a sender has fallen silent; what happens there is not seen"
+                    );
+                }
+                Notice::Skewed(skew) if skew > 0 => {
+                    let seconds = skew / 1_000_000;
+                    tracing::warn!(
+                        input,
+                        sender,
+                        host,
+                        seconds,
+                        "a sender's clock is ahead; its records are judged by when they came"
+                    );
+                }
+                Notice::Skewed(skew) => {
+                    let seconds = -skew / 1_000_000;
+                    tracing::warn!(
+                        input,
+                        sender,
+                        host,
+                        seconds,
+                        "a sender's clock is behind, or its time zone is not the input's; its stamps are set right"
+                    );
+                }
+            }
+        }
+        if all > told {
+            tracing::warn!(
+                input = self.name,
+                senders = all - told,
+                "more senders are silent or have wrong clocks: see `denyd status`"
+            );
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Records that a source brings a second time: a sender that lost its connection sends again what it is not sure of,
+//! and two relays may bring the same.
+//!
+//! Tries that only look alike are real, so a record is told from another one by its producer's stamp, and only where
+//! that has fractions of a second: whole seconds tell nothing apart.
+
+use std::collections::{HashSet, VecDeque};
+
+use inputs::record::{Record, Timestamp};
+
+/// Records that one source remembers, of all its senders; 2 MB of them.
+const REMEMBERED_MAX: usize = 65_536;
+
+/// What a source brought lately.
+#[derive(Debug, Default)]
+pub(super) struct Redelivered {
+    hasher: ahash::RandomState,
+    order: VecDeque<u64>,
+    known: HashSet<u64, ahash::RandomState>,
+}
+
+impl Redelivered {
+    /// Whether the source brought this very record, with this stamp, before; remembers it.
+    pub(super) fn knows(&mut self, record: &Record<'_>, stamp: Option<Timestamp>) -> bool {
+        let Some(event) = stamp.filter(|event| event.0 % 1_000_000 != 0) else { return false };
+        let hash = self.hasher.hash_one((event, record.pid, record.host, record.message));
+        if !self.known.insert(hash) {
+            return true;
+        }
+        if self.order.len() == REMEMBERED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        self.order.push_back(hash);
+        false
+    }
+}

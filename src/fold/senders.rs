@@ -1,0 +1,414 @@
+//! Who sends to a source: when each was heard last, how much of it was understood, and whether its clock can be believed.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use inputs::record::{Record, Sender, Timestamp};
+
+/// Senders that a source tells apart.
+pub const SENDERS_MAX: usize = 1_000;
+/// A clock is off if it is off by more.
+const SKEW: i64 = 60_000_000;
+/// What is called silence at least.
+const SILENCE: Duration = Duration::from_secs(600);
+/// Silence is so many times as long as a sender's usual gap.
+const SILENCE_GAPS: u32 = 20;
+/// Records without which nothing is known of a sender's clock and gaps.
+const SAMPLE: u32 = 20;
+/// Minutes that are looked back.
+const MINUTES: i64 = 10;
+const MINUTE: i64 = 60_000_000;
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The records of each of the last ten minutes: how many, and how long they took to come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Minutes {
+    since: Option<Timestamp>,
+    each: [Minute; MINUTES as usize],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Minute {
+    number: i64,
+    records: u32,
+    /// Microseconds; less than none where the sender's clock is ahead.
+    least_lag: i64,
+    /// Records that told when they were written.
+    stamped: u32,
+}
+
+impl Minutes {
+    /// A record came.
+    pub fn add(&mut self, received: Timestamp, event: Option<Timestamp>) {
+        self.since.get_or_insert(received);
+        let number = received.0.div_euclid(MINUTE);
+        let minute = &mut self.each[number.rem_euclid(MINUTES) as usize];
+        if minute.number != number {
+            *minute = Minute { number, ..Minute::default() };
+        }
+        minute.records = minute.records.saturating_add(1);
+        if let Some(event) = event {
+            let lag = received.0.saturating_sub(event.0);
+            minute.least_lag = if minute.stamped == 0 { lag } else { minute.least_lag.min(lag) };
+            minute.stamped = minute.stamped.saturating_add(1);
+        }
+    }
+
+    fn last(&self, now: Timestamp) -> impl Iterator<Item = &Minute> {
+        let number = now.0.div_euclid(MINUTE);
+        self.each.iter().filter(move |minute| (number - MINUTES + 1..=number).contains(&minute.number))
+    }
+
+    /// Records a minute.
+    pub fn rate(&self, now: Timestamp) -> f64 {
+        let Some(since) = self.since else { return 0.0 };
+        let records: u64 = self.last(now).map(|minute| u64::from(minute.records)).sum();
+        let minutes = (now.0.saturating_sub(since.0) as f64 / MINUTE as f64).clamp(1.0, MINUTES as f64);
+        records as f64 / minutes
+    }
+
+    /// By how much, in microseconds, all records of the last ten minutes were late, if it was as much at their
+    /// beginning as at their end: a backlog is worked off, a clock that is behind stays so.
+    fn behind(&self, now: Timestamp) -> Option<i64> {
+        let watched = now.0.saturating_sub(self.since?.0) >= MINUTES * MINUTE;
+        let stamped: u32 = self.last(now).map(|minute| minute.stamped).sum();
+        let half = now.0.div_euclid(MINUTE) - MINUTES / 2;
+        let least = |late: bool| {
+            let half = self.last(now).filter(|minute| minute.stamped > 0 && (minute.number > half) == late);
+            half.map(|minute| minute.least_lag).min()
+        };
+        let (early, late) = (least(false)?, least(true)?);
+        (watched && stamped >= SAMPLE && early.min(late) > SKEW && early.abs_diff(late) < SKEW as u64)
+            .then_some(early.min(late))
+    }
+}
+
+/// How long the gaps between records were, today and yesterday: how many were below each power of two, in
+/// milliseconds.
+#[derive(Debug, Default)]
+struct Gaps {
+    day: i64,
+    counts: [[u32; 32]; 2],
+}
+
+impl Gaps {
+    fn add(&mut self, from: Timestamp, to: Timestamp) {
+        let day = to.secs().div_euclid(DAY.as_secs() as i64);
+        if day != self.day {
+            self.counts = [[0; 32], if day == self.day + 1 { self.counts[0] } else { [0; 32] }];
+            self.day = day;
+        }
+        let milliseconds = to.0.saturating_sub(from.0).max(0) / 1_000;
+        let power = (i64::BITS - milliseconds.leading_zeros()).min(31);
+        let count = &mut self.counts[0][power as usize];
+        *count = count.saturating_add(1);
+    }
+
+    /// The median, rounded up to a power of two.
+    fn median(&self) -> Option<Duration> {
+        let count = |power: usize| u64::from(self.counts[0][power]) + u64::from(self.counts[1][power]);
+        let all: u64 = (0..32).map(count).sum();
+        let mut below = 0;
+        let median = (0..32).find(|power| {
+            below += count(*power);
+            2 * below >= all
+        });
+        median.filter(|_| all >= u64::from(SAMPLE)).map(|power| Duration::from_millis(1 << power))
+    }
+}
+
+/// One sender: what vouches for the last hop, and the origin host that the records claim.
+#[derive(Debug)]
+pub struct Row {
+    /// The last hop.
+    pub sender: Sender,
+    /// The origin host, as its records claim; empty where they claim none.
+    pub host: Box<[u8]>,
+    /// Its records.
+    pub records: u64,
+    /// Of them, a known service's.
+    pub understood: u64,
+    /// Of those, the ones that no shape fits.
+    pub unknown: u64,
+    /// Messages that it says were lost on the way to it.
+    pub lost: u64,
+    /// When the last record came.
+    pub last: Timestamp,
+    /// When that was written, as it says.
+    pub event: Option<Timestamp>,
+    /// The last minutes.
+    pub minutes: Minutes,
+    gaps: Gaps,
+    /// By how much its clock is behind, in microseconds.
+    behind: Option<i64>,
+    /// It has said nothing for much longer than it used to.
+    pub is_silent: bool,
+    warned_of_silence: Option<Timestamp>,
+    warned_of_skew: Option<Timestamp>,
+}
+
+impl Row {
+    fn new(record: &Record<'_>) -> Self {
+        Row {
+            sender: record.sender.clone(),
+            host: record.host.into(),
+            records: 0,
+            understood: 0,
+            unknown: 0,
+            lost: 0,
+            last: record.received,
+            event: None,
+            minutes: Minutes::default(),
+            gaps: Gaps::default(),
+            behind: None,
+            is_silent: false,
+            warned_of_silence: None,
+            warned_of_skew: None,
+        }
+    }
+
+    fn hear(&mut self, record: &Record<'_>) {
+        if self.records > 0 {
+            self.gaps.add(self.last, record.received);
+        }
+        self.records += 1;
+        self.minutes.add(record.received, record.event);
+        self.is_silent = false;
+        (self.last, self.event) = (record.received, record.event);
+        if self.is_remote() && record.event.is_some() {
+            let late = self.lag().as_micros() > SKEW as u128;
+            // Once it is known, it is so until a record is in time: few records change nothing.
+            self.behind = if late { self.minutes.behind(record.received).or(self.behind) } else { None };
+        }
+    }
+
+    /// How long its last record took to come; nothing if its clock is ahead.
+    pub fn lag(&self) -> Duration {
+        let lag = self.event.map_or(0, |event| self.last.0.saturating_sub(event.0).max(0));
+        Duration::from_micros(lag.unsigned_abs())
+    }
+
+    /// How far its clock is ahead of ours, in microseconds; less than nothing if it is behind. `None` = it is right,
+    /// or nobody can tell yet.
+    pub fn skew(&self) -> Option<i64> {
+        let ahead = self.event.map(|event| event.0.saturating_sub(self.last.0)).filter(|ahead| *ahead > SKEW);
+        ahead.or(self.behind.map(|behind| -behind))
+    }
+
+    /// Only who sends over a network has a clock of its own, and can be cut off.
+    fn is_remote(&self) -> bool {
+        matches!(self.sender, Sender::Peer(_) | Sender::Cert(_))
+    }
+
+    /// How long it may say nothing before it is called silent.
+    fn patience(&self) -> Option<Duration> {
+        Some((self.gaps.median()? * SILENCE_GAPS).max(SILENCE))
+    }
+}
+
+/// What is to be said to the operator about a sender.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It has said nothing for so long, and used to.
+    Silent(Duration),
+    /// Its clock is ahead of ours by so many microseconds, or behind.
+    Skewed(i64),
+}
+
+/// The senders of a source.
+#[derive(Debug, Default)]
+pub struct Senders {
+    hasher: ahash::RandomState,
+    rows: HashMap<u64, Row, ahash::RandomState>,
+    /// Records of senders beyond [`SENDERS_MAX`].
+    pub untold: u64,
+}
+
+/// A row of [`Senders`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowId(u64);
+
+impl Senders {
+    /// A record came. If its sender's clock is behind, its stamp is set right. One that is ahead does no harm: no
+    /// record is judged by a later time than the one when it came.
+    pub(super) fn hear(&mut self, record: &mut Record<'_>) -> Option<RowId> {
+        if *record.sender == Sender::Unknown {
+            return None;
+        }
+        let id = self.hasher.hash_one((record.sender, record.host));
+        if !self.rows.contains_key(&id) && self.rows.len() >= SENDERS_MAX && !self.forget(record.received) {
+            self.untold += 1;
+            return None;
+        }
+        let row = self.rows.entry(id).or_insert_with(|| Row::new(record));
+        row.hear(record);
+        if let (Some(event), Some(behind)) = (record.event, row.behind) {
+            record.event = Some(Timestamp(event.0.saturating_add(behind)));
+        }
+        Some(RowId(id))
+    }
+
+    /// What came of the record.
+    pub(super) fn tell(&mut self, id: Option<RowId>, tell: impl FnOnce(&mut Row)) {
+        if let Some(row) = id.and_then(|id| self.rows.get_mut(&id.0)) {
+            tell(row);
+        }
+    }
+
+    /// Makes room, if one has been silent for a day.
+    fn forget(&mut self, now: Timestamp) -> bool {
+        let oldest = self.rows.iter().min_by_key(|(_, row)| row.last);
+        let Some(id) = oldest.filter(|(_, row)| row.last.after(DAY) < now).map(|(id, _)| *id) else { return false };
+        self.rows.remove(&id).is_some()
+    }
+
+    /// All of them, by host and last hop.
+    pub fn rows(&self) -> Vec<&Row> {
+        let mut rows: Vec<_> = self.rows.values().collect();
+        rows.sort_by_cached_key(|row| (row.host.clone(), row.sender.to_string()));
+        rows
+    }
+
+    /// What is to be said now: of each sender at most once a day, and of a silence once.
+    pub fn notices(&mut self, now: Timestamp) -> Vec<(&Row, Notice)> {
+        let mut due = Vec::new();
+        for row in self.rows.values_mut().filter(|row| row.is_remote()) {
+            let again = |before: Option<Timestamp>| before.is_none_or(|at| at.after(DAY) <= now);
+            let silence = Duration::from_micros(now.0.saturating_sub(row.last.0).max(0).unsigned_abs());
+            let falls_silent = !row.is_silent && silence > SILENCE;
+            if falls_silent && row.patience().is_some_and(|patience| silence > patience) {
+                row.is_silent = true;
+                if again(row.warned_of_silence) {
+                    row.warned_of_silence = Some(now);
+                    due.push((&*row, Notice::Silent(silence)));
+                }
+            } else if let Some(skew) = row.skew()
+                && again(row.warned_of_skew)
+            {
+                row.warned_of_skew = Some(now);
+                due.push((&*row, Notice::Skewed(skew)));
+            }
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: i64 = 1_795_305_600; // 2026-11-22T00:00:00Z
+
+    /// Records of web1, each by when it came and how long before that it was written (in seconds), as judged.
+    fn heard(senders: &mut Senders, records: impl IntoIterator<Item = (i64, i64)>) -> Vec<i64> {
+        let sender = Sender::Peer("192.0.2.1".parse().expect("an address"));
+        let judged = records.into_iter().map(|(came, lag)| {
+            let received = Timestamp::from_secs(START + came);
+            let mut record = record(&sender, b"web1", received, Timestamp::from_secs(START + came - lag));
+            senders.hear(&mut record);
+            record.time().secs() - START
+        });
+        judged.collect()
+    }
+
+    fn record<'a>(sender: &'a Sender, host: &'a [u8], received: Timestamp, event: Timestamp) -> Record<'a> {
+        Record {
+            source: inputs::record::SourceId(0),
+            sender,
+            host,
+            received,
+            event: Some(event),
+            identifier: b"sshd",
+            pid: Some(7),
+            message: b"x",
+            truncated: false,
+            stdout: false,
+        }
+    }
+
+    fn notices(senders: &mut Senders, at: i64) -> Vec<Notice> {
+        senders.notices(Timestamp::from_secs(START + at)).into_iter().map(|(_, notice)| notice).collect()
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_is_named_and_not_believed() {
+        let mut senders = Senders::default();
+        assert_eq!(heard(&mut senders, [(10, -50), (20, -61)]), [10, 20]);
+        assert_eq!(senders.rows()[0].skew(), Some(61_000_000));
+        assert_eq!(notices(&mut senders, 21), [Notice::Skewed(61_000_000)]);
+        assert_eq!(notices(&mut senders, 22), [], "once");
+        heard(&mut senders, [(30, -50)]);
+        assert_eq!(senders.rows()[0].skew(), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_is_set_right_once_that_is_certain() {
+        let mut senders = Senders::default();
+        let judged = heard(&mut senders, (0..25).map(|index| (index * 30, 3_600 + index % 3)));
+        let (early, late) = judged.split_at(21);
+        assert!(early.iter().zip(0..).all(|(at, index)| *at == index * 30 - 3_600 - index % 3), "{early:?}");
+        assert_eq!(late, [630, 659, 688, 720], "by the smallest lag: 3600 s of 3600, 3601, 3602, 3600");
+        assert_eq!(notices(&mut senders, 721), [Notice::Skewed(-3_600_000_000)]);
+    }
+
+    #[test]
+    fn a_backlog_keeps_its_times() {
+        // An hour's queue, worked off in eleven minutes; then the lag is gone.
+        let mut senders = Senders::default();
+        let judged = heard(&mut senders, (0..60).map(|index| (index * 11, 3_600 - index * 60)));
+        assert!(judged.iter().zip(0..).all(|(at, index)| *at == index * 11 - 3_600 + index * 60), "{judged:?}");
+        // One record that was in time is enough, and too few say nothing.
+        let mut senders = Senders::default();
+        let judged = heard(&mut senders, (0..25).map(|index| (index * 30, if index == 15 { 59 } else { 3_600 })));
+        assert_eq!(judged[24], 24 * 30 - 3_600);
+        let mut senders = Senders::default();
+        let judged = heard(&mut senders, (0..19).map(|index| (index * 60, 3_600)));
+        assert_eq!(judged[18], 18 * 60 - 3_600, "ten records in ten minutes are too few");
+    }
+
+    #[test]
+    fn who_falls_silent_is_named_once() {
+        let mut senders = Senders::default();
+        heard(&mut senders, (0..21).map(|index| (index * 60, 0)));
+        // The median gap of 60 s is taken for 65.536 s.
+        assert_eq!(notices(&mut senders, 1_200 + 1_310), []);
+        assert_eq!(notices(&mut senders, 1_200 + 1_311), [Notice::Silent(Duration::from_secs(1_311))]);
+        assert_eq!(notices(&mut senders, 1_200 + 4_000), []);
+        heard(&mut senders, [(6_000, 0)]);
+        assert_eq!(notices(&mut senders, 9_000), [], "within a day");
+        heard(&mut senders, [(90_000, 0)]);
+        assert_eq!(notices(&mut senders, 93_000).len(), 1);
+        // Who is quick may still pause for ten minutes, and of whom little came nothing is known.
+        let mut senders = Senders::default();
+        heard(&mut senders, (0..21).map(|index| (index, 0)));
+        assert_eq!(notices(&mut senders, 20 + 600), []);
+        assert_eq!(notices(&mut senders, 20 + 601).len(), 1);
+        let mut senders = Senders::default();
+        heard(&mut senders, (0..20).map(|index| (index, 0)));
+        assert_eq!(notices(&mut senders, 100_000), []);
+    }
+
+    #[test]
+    fn senders_are_bounded() {
+        let mut senders = Senders::default();
+        let at = |seconds| Timestamp::from_secs(START + seconds);
+        for index in 0..2 * SENDERS_MAX {
+            let sender = Sender::Uid(index as u32);
+            senders.hear(&mut record(&sender, b"", at(0), at(0)));
+        }
+        assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64));
+        let late = Sender::Uid(u32::MAX);
+        senders.hear(&mut record(&late, b"", at(86_401), at(86_401)));
+        assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64), "one was forgotten");
+    }
+
+    #[test]
+    fn the_rate_is_of_the_last_ten_minutes() {
+        let mut minutes = Minutes::default();
+        for second in 0..1_200 {
+            minutes.add(Timestamp::from_secs(START + second), None);
+        }
+        assert!((minutes.rate(Timestamp::from_secs(START + 1_199)) - 60.0).abs() < 0.1);
+        assert!(minutes.rate(Timestamp::from_secs(START + 3_000)).abs() < 0.1);
+    }
+}
