@@ -218,6 +218,61 @@ fn a_sound_source_vouches_for_what_another_said_before() {
 }
 
 #[test]
+fn the_end_of_a_deny_that_was_forged_forgets_nothing_certain() {
+    let mut world = World::new(Policy::default());
+    let prefix: Prefix = "192.0.2.7".parse().unwrap();
+    world.lines(0, &failures_of_al(1..=10));
+    world.lines(1, &failures_of_al(11..=11));
+    assert_eq!(denied_for(&world), Some(FORGEABLE_FOR));
+    // A stranger may have written his stamp, too: it is over as soon as it was decided.
+    world.engine.tick(RECEIVED.after(Duration::from_secs(60)));
+    assert_eq!(denied_for(&world), None);
+    assert_eq!(world.engine.state.released.get(&prefix), None, "it is no sentence that was served");
+    assert_eq!(world.engine.state.tallies.get(&prefix).unwrap().failures(), 10);
+    world.lines(0, &failures_of_al(12..=12));
+    assert_eq!(denied_for(&world), Policy::default().deny_for);
+    // What was certain is forgotten in the end, as ever.
+    world.engine.tick(RECEIVED.after(Duration::from_secs(120)));
+    assert_eq!((denied_for(&world), world.engine.state.released.get(&prefix)), (None, Some(&1)));
+    assert!(world.engine.state.tallies.get(&prefix).is_none());
+    // So is what a short deny rested on that was certain.
+    let hour = Policy { deny_for: Some(FORGEABLE_FOR / 2), ..Policy::default() };
+    for (source, times, left) in [(0, Some(&1), false), (1, None, false)] {
+        let mut world = World::new(hour.clone());
+        world.lines(source, &failures_of_al(1..=11));
+        world.engine.tick(RECEIVED.after(Duration::from_secs(60)));
+        assert_eq!(world.engine.state.released.get(&prefix), times);
+        assert_eq!(world.engine.state.tallies.get(&prefix).is_some(), left);
+    }
+}
+
+#[test]
+fn what_was_forged_before_it_happened_does_not_hide_it() {
+    // A short deny that was forged is over while its connections are still remembered.
+    let mut world = World::new(Policy { deny_for: Some(Duration::from_secs(60)), ..Policy::default() });
+    let tries = failures_of_al(1..=11).replace("Nov  1 02:00", "Dec  1 00:55"); // RECEIVED is at 1:00
+    world.lines(1, &tries);
+    world.engine.tick(RECEIVED.after(Duration::from_secs(11)));
+    assert!(world.engine.state.denies.is_empty());
+    world.lines(0, &tries);
+    let tally = *world.engine.state.tallies.get(&"192.0.2.7".parse().unwrap()).unwrap();
+    assert_eq!(tally.failures(), 11);
+    assert!(denied_for(&world).is_some());
+}
+
+#[test]
+fn a_login_clears_nothing_certain_of_another_host_for_what_was_forged_of_its_own() {
+    let mut world = World::new(Policy { reset_on_success: true, ..Policy::default() });
+    world.lines(0, &failures_of_al(1..=5));
+    world.lines(1, &failures_of_al(11..=15).replace(" web ", " mail "));
+    world.lines(0, "Nov  1 02:00:30 mail sshd[20]: Accepted password for al from 192.0.2.7 port 20 ssh2");
+    let tally = *world.engine.state.tallies.get(&"192.0.2.7".parse().unwrap()).unwrap();
+    assert_eq!(tally.sound.iter().sum::<u8>(), 5);
+    world.lines(0, &failures_of_al(31..=36));
+    assert_eq!(denied_for(&world), Policy::default().deny_for);
+}
+
+#[test]
 fn a_forged_login_hides_no_keys_from_a_sound_source() {
     let key = "Nov  1 02:00:00 web sshd[9]: Failed publickey for al from 192.0.2.7 port 9 ssh2: RSA SHA256:x";
     let login = "Nov  1 02:00:01 web sshd[9]: Accepted password for al from 192.0.2.7 port 9 ssh2";
