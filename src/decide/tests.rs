@@ -37,8 +37,11 @@ impl World {
 
     /// Folds lines in, as one batch of one input; returns what each added.
     fn lines(&mut self, source: usize, lines: &str) -> String {
-        let mut batch = Batch { source: SourceId(source as u16), received: RECEIVED, ..Batch::default() };
-        batch.reference = RECEIVED;
+        self.lines_at(RECEIVED, source, lines)
+    }
+
+    fn lines_at(&mut self, received: Timestamp, source: usize, lines: &str) -> String {
+        let mut batch = Batch { source: SourceId(source as u16), received, reference: received, ..Batch::default() };
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let (start, len) = (batch.buf.len() as u32, line.len() as u32);
             batch.buf.extend_from_slice(line.as_bytes());
@@ -170,6 +173,34 @@ fn what_a_forgeable_line_decides_late_ends_within_the_hour() {
     let deny = world.engine.state.denies.get(&"192.0.2.7".parse::<Prefix>().unwrap()).unwrap();
     let claim = deny.claim(Claimant::Policy).unwrap();
     assert_eq!(claim.until, Some(claim.since.after(FORGEABLE_FOR)));
+}
+
+#[test]
+fn a_host_whose_clock_stands_still_holds_up_no_other() {
+    let pam = |host: &str, address: &str| {
+        format!(
+            "{host} sshd[9]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost={address}  user=al"
+        )
+    };
+    let check = |stamp: &dyn Fn(i64) -> Timestamp| {
+        let mut world = World::new(Policy::default());
+        world.lines(1, &format!("{} {}", stamp(0), pam("evil", "198.51.100.1")));
+        world.lines(0, &format!("{RECEIVED} {}", pam("web", "192.0.2.7")));
+        for second in 1..=30 {
+            let now = RECEIVED.after(Duration::from_secs(second));
+            let line = |at: Timestamp, host: &str| format!("{at} {host} sshd[1]: Received signal 1; restarting.");
+            world.lines_at(now, 1, &line(stamp(second as i64), "evil"));
+            world.lines_at(now, 0, &line(now, "web"));
+            world.engine.tick(now);
+        }
+        let counted = world.engine.state.tallies.get(&"192.0.2.7".parse().unwrap()).map(|tally| tally.failures());
+        assert_eq!(counted, Some(1), "{}", stamp(0));
+    };
+    let hour_ago = RECEIVED.before(Duration::from_secs(3_600));
+    check(&|_| hour_ago);
+    check(&|second| Timestamp(hour_ago.0 + second));
+    check(&|_| Timestamp(0));
+    check(&|_| Timestamp::from_secs(-1));
 }
 
 /// Failures of al on connections `from..=to`, a second each.
