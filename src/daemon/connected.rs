@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::Input;
 use crate::fold::senders::{Minutes, Notice};
 use crate::fold::{Counts, Source};
+use crate::follow::Health;
 
 /// Senders that are warned of at a time, each by its name.
 const NOTICES_MAX: usize = 5;
@@ -25,6 +26,7 @@ pub(super) struct Connected {
     pub(super) fold: Source,
     pub(super) counts: Counts,
     pub(super) counters: Option<Arc<listen::Counters>>,
+    pub(super) health: Option<Health>,
     pub(super) last: Option<Timestamp>,
     pub(super) lag: Duration,
     pub(super) minutes: Minutes,
@@ -34,7 +36,12 @@ pub(super) struct Connected {
 }
 
 impl Connected {
-    pub(super) fn new(input: &Input, id: SourceId, counters: Option<Arc<listen::Counters>>) -> Self {
+    pub(super) fn new(
+        input: &Input,
+        id: SourceId,
+        counters: Option<Arc<listen::Counters>>,
+        health: Option<Health>,
+    ) -> Self {
         let mut fold = Source::new(id, input.parser(), input.host.as_deref(), &clock::host_name());
         fold.forgeable = input.is_forgeable();
         fold.bare = input.bare().is_some();
@@ -44,6 +51,7 @@ impl Connected {
             fold,
             counts: Counts::default(),
             counters,
+            health,
             last: None,
             lag: Duration::ZERO,
             minutes: Minutes::default(),
@@ -57,10 +65,12 @@ impl Connected {
         let refused = self.counters.as_ref().map_or(0, |counters| counters.refused.load(Ordering::Relaxed));
         let failed = self.counters.as_ref().map_or(0, |counters| counters.handshakes_failed.load(Ordering::Relaxed));
         let broken = self.counters.as_ref().map_or(0, |counters| counters.broken.load(Ordering::Relaxed));
+        let followed = self.health.as_ref().map(Health::now).unwrap_or_default();
         json!({
             "name": self.name, "kind": self.kind, "forgeable": self.fold.forgeable, "records": self.counts.records,
             "understood": self.counts.understood, "unknown": self.counts.unknown, "forged": self.counts.forged,
-            "duplicates": self.counts.duplicates, "lost": lost.max(self.lost), "refused": refused,
+            "duplicates": self.counts.duplicates, "lost": lost.max(self.lost).saturating_add(followed.lost),
+            "problem": followed.problem, "refused": refused,
             "handshakes_failed": failed, "broken": broken, "truncated": self.counts.truncated,
             "last": self.last.map(|at| at.to_string()), "per_minute": self.minutes.rate(now),
             "lag_s": self.lag.as_secs_f64(), "cursor": self.cursor,
