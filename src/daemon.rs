@@ -94,9 +94,10 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         let cursor = desk.cursors.get(&input.name).cloned();
         let started = start_input(input, id, cursor, &mut inherited, batches_in.clone(), stop.clone())
             .with_context(|| format!("input {}", input.name))?;
+        let health = started.thread.as_ref().map(|thread| thread.health.clone());
         workers.extend(started.thread);
         certificates.extend(started.certificates.map(|these| (input.name.clone(), these)));
-        sources.push(Connected::new(input, id, started.counters));
+        sources.push(Connected::new(input, id, started.counters, health));
     }
     drop(batches_in);
     for socket in inherited.names() {

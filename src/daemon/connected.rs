@@ -15,6 +15,7 @@ use crate::config::Input;
 use crate::fold::senders::{self, Minutes};
 use crate::fold::shapes::Notice;
 use crate::fold::{Counts, Source};
+use crate::follow::Health;
 
 /// Shapes that `status` shows of an input.
 const SHAPES_SHOWN: usize = 10;
@@ -29,6 +30,7 @@ pub(super) struct Connected {
     pub(super) fold: Source,
     pub(super) counts: Counts,
     pub(super) counters: Option<Arc<listen::Counters>>,
+    pub(super) health: Option<Health>,
     pub(super) last: Option<Timestamp>,
     pub(super) lag: Duration,
     pub(super) minutes: Minutes,
@@ -38,7 +40,12 @@ pub(super) struct Connected {
 }
 
 impl Connected {
-    pub(super) fn new(input: &Input, id: SourceId, counters: Option<Arc<listen::Counters>>) -> Self {
+    pub(super) fn new(
+        input: &Input,
+        id: SourceId,
+        counters: Option<Arc<listen::Counters>>,
+        health: Option<Health>,
+    ) -> Self {
         let mut fold = Source::new(id, input.parser(), input.host.as_deref(), &clock::host_name());
         fold.forgeable = input.is_forgeable();
         fold.bare = input.bare().is_some();
@@ -48,6 +55,7 @@ impl Connected {
             fold,
             counts: Counts::default(),
             counters,
+            health,
             last: None,
             lag: Duration::ZERO,
             minutes: Minutes::default(),
@@ -61,10 +69,12 @@ impl Connected {
         let refused = self.counters.as_ref().map_or(0, |counters| counters.refused.load(Ordering::Relaxed));
         let failed = self.counters.as_ref().map_or(0, |counters| counters.handshakes_failed.load(Ordering::Relaxed));
         let broken = self.counters.as_ref().map_or(0, |counters| counters.broken.load(Ordering::Relaxed));
+        let followed = self.health.as_ref().map(Health::now).unwrap_or_default();
         json!({
             "name": self.name, "kind": self.kind, "forgeable": self.fold.forgeable, "records": self.counts.records,
             "understood": self.counts.understood, "unknown": self.counts.unknown, "forged": self.counts.forged,
-            "duplicates": self.counts.duplicates, "lost": lost.max(self.lost), "refused": refused,
+            "duplicates": self.counts.duplicates, "lost": lost.max(self.lost).saturating_add(followed.lost),
+            "problem": followed.problem, "refused": refused,
             "handshakes_failed": failed, "broken": broken, "truncated": self.counts.truncated,
             "last": self.last.map(|at| at.to_string()), "per_minute": self.minutes.rate(now),
             "lag_s": self.lag.as_secs_f64(), "cursor": self.cursor,

@@ -236,7 +236,10 @@ pub use name::Name;
 #[derive(Clone, Copy, Debug, Default)]
 struct HostClock {
     now: Timestamp,
+    /// When its last line came; nothing before the first since we started.
     received: Timestamp,
+    /// How far behind our clock the most timely of its lines was.
+    lag: Duration,
 }
 
 /// Whether strangers may be able to make up the records of a source.
