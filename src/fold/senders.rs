@@ -219,6 +219,8 @@ pub enum Notice {
 pub struct Senders {
     hasher: ahash::RandomState,
     rows: HashMap<u64, Row, ahash::RandomState>,
+    /// Until then none can be forgotten to make room: to look for one costs more than a record may.
+    full_until: Timestamp,
     /// Records of senders beyond [`SENDERS_MAX`].
     pub untold: u64,
 }
@@ -256,9 +258,13 @@ impl Senders {
 
     /// Makes room, if one has been silent for a day.
     fn forget(&mut self, now: Timestamp) -> bool {
-        let oldest = self.rows.iter().min_by_key(|(_, row)| row.last);
-        let Some(id) = oldest.filter(|(_, row)| row.last.after(DAY) < now).map(|(id, _)| *id) else { return false };
-        self.rows.remove(&id).is_some()
+        if now <= self.full_until {
+            return false;
+        }
+        let Some((id, oldest)) = self.rows.iter().min_by_key(|(_, row)| row.last) else { return false };
+        self.full_until = oldest.last.after(DAY);
+        let id = (self.full_until < now).then_some(*id);
+        id.is_some_and(|id| self.rows.remove(&id).is_some())
     }
 
     /// All of them, by host and last hop.

@@ -1,6 +1,5 @@
 //! What of the connections must survive a restart.
 
-use indexmap::IndexMap;
 use inputs::record::{SourceId, Timestamp};
 
 use super::{HostId, Key, Late, Place, Session, Sessions, Trust, host_of};
@@ -20,8 +19,9 @@ impl Sessions {
     /// The sessions that changed since the last call; `None` = forgotten.
     pub fn take_changes(&mut self) -> Vec<(Key, Option<Session>)> {
         let mut keys = std::mem::take(&mut self.dirty);
-        let mut seen: IndexMap<Key, (), ahash::RandomState> = IndexMap::default();
-        keys.retain(|key| seen.insert(*key, ()).is_none());
+        // In their order, so that the store writes neighbours together.
+        keys.sort_unstable();
+        keys.dedup();
         keys.into_iter().map(|key| (key, self.map.get(&key).cloned())).collect()
     }
 
