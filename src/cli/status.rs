@@ -18,6 +18,16 @@ pub struct Arguments {
     json: bool,
 }
 
+/// Counters of limits that were reached.
+pub const REACHED: [(&str, &str); 6] = [
+    ("evicted", "counters were forgotten because there were too many"),
+    ("unresolved", "attempts had no address"),
+    ("users_untold", "attempts were of more users than are told apart"),
+    ("hosts_untold", "records were of more hosts than are told apart"),
+    ("senders_untold", "records were of more senders than are told apart"),
+    ("denies_refused", "denies were refused because there were too many"),
+];
+
 /// Runs the verb: exit status 0 if all is well, 1 if something is not enforced or held back.
 pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let status = office::ask_daemon(config, &Request::Status)?;
@@ -103,16 +113,8 @@ fn print(screen: &mut Screen, status: &Value) -> std::io::Result<()> {
         });
         screen.table("<<<>>>>>><", &table)?;
     }
-    for key in ["evicted", "unresolved", "users_untold", "hosts_untold", "senders_untold", "denies_refused"] {
+    for (key, what) in REACHED {
         if status[key].as_u64().is_some_and(|count| count > 0) {
-            let what = match key {
-                "evicted" => "counters were forgotten because there were too many",
-                "unresolved" => "attempts had no address",
-                "users_untold" => "attempts were of more users than are told apart",
-                "hosts_untold" => "records were of more hosts than are told apart",
-                "senders_untold" => "records were of more senders than are told apart",
-                _ => "denies were refused because there were too many",
-            };
             writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{} {what}", status[key])))?;
         }
     }
@@ -134,6 +136,7 @@ fn seconds(seconds: f64) -> String {
     if seconds < 10.0 { format!("{seconds:.1} s") } else { format!("{seconds:.0} s") }
 }
 
-fn skew(by: f64) -> String {
+/// How far a clock is off, in words.
+pub fn skew(by: f64) -> String {
     format!("{:.0} s {}", by.abs(), if by > 0.0 { "ahead" } else { "behind" })
 }

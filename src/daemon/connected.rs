@@ -57,7 +57,7 @@ impl Connected {
             self.counters.as_ref().map_or(0, |counters| counter(counters).load(Ordering::Relaxed))
         };
         json!({
-            "name": self.name, "kind": self.kind, "records": self.counts.records,
+            "name": self.name, "kind": self.kind, "forgeable": self.fold.forgeable, "records": self.counts.records,
             "understood": self.counts.understood, "unknown": self.counts.unknown, "forged": self.counts.forged,
             "duplicates": self.counts.duplicates, "lost": count(|all| &all.lost).max(self.lost),
             "limited": count(|all| &all.limited), "slowed": count(|all| &all.slowed),
@@ -77,7 +77,7 @@ impl Connected {
                 "records": row.records, "per_minute": row.minutes.rate(now),
                 "understood": row.understood, "unknown": row.unknown, "lost": row.lost,
                 "last": row.last.to_string(), "lag_s": row.lag().as_secs_f64(),
-                "skew_s": row.skew().map(|skew| skew as f64 / 1e6),
+                "skew_s": row.skew().map(|skew| skew as f64 / 1e6), "silent": row.is_silent,
             })
         })
     }

@@ -6,10 +6,13 @@
 
 mod denies;
 mod hostile;
+mod journal;
 mod lasts;
 mod multilog;
 mod program;
 mod routes;
+mod senders;
+mod tap;
 mod world;
 
 use program::{BOUND, until};
