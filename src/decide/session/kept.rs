@@ -16,6 +16,11 @@ impl Sessions {
         !self.dirty.is_empty()
     }
 
+    /// How many changed since then, or a few more: some twice.
+    pub fn changes(&self) -> usize {
+        self.dirty.len()
+    }
+
     /// The sessions that changed since the last call; `None` = forgotten.
     pub fn take_changes(&mut self) -> Vec<(Key, Option<Session>)> {
         let mut keys = std::mem::take(&mut self.dirty);
