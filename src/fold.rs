@@ -180,7 +180,8 @@ pub fn fold(
             each(&Seen { record, event: None, folded: None }, engine);
             continue;
         };
-        if source.vouched && !vouched(&record) && event.changes_something() {
+        let vouched = !source.vouched || vouched(&record);
+        if !vouched && event.changes_something() {
             counts.forged += 1;
             counts.ignored += 1;
             each(&Seen { record, event: Some(event), folded: None }, engine);
@@ -197,7 +198,9 @@ pub fn fold(
             record.pid = Some(BARE_PID | counts.lines as u32);
         }
         let host = source.host(record.host, engine);
-        let folded = engine.record(&record, host, &event, trust);
+        // Nor may it say where others' attempts came from.
+        let told = if vouched { event } else { Event { peer: Peer::Unsaid, ..event } };
+        let folded = engine.record(&record, host, &told, trust);
         counts.add(&folded);
         source.senders.tell(sender, |row| {
             row.understood += 1;

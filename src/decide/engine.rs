@@ -132,8 +132,13 @@ impl Engine {
         let verdict = self.state.sessions.fold(place, event);
         let mut classes = Classes::default();
         if let Some(peer) = verdict.peer {
-            let user = event.user.unwrap_or_default();
+            let mut user = event.user.unwrap_or_default();
+            let named;
             if verdict.attempts > 0 || verdict.sound > 0 {
+                if event.user.is_none() {
+                    named = self.state.sessions.user(place).unwrap_or_default().to_vec();
+                    user = &named;
+                }
                 classes = Classes::of(user, verdict.account, &self.policy);
                 self.state.count_user(user, verdict.account, verdict.attempts);
                 self.count(peer, host, classes, (verdict.attempts, verdict.sound), at);

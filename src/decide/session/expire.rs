@@ -5,8 +5,8 @@ use std::time::Duration;
 use inputs::record::Timestamp;
 
 use super::{
-    HostClock, HostId, IDLE, Key, LOGIN, LOGINS_MAX, Late, Own, PAM_WAITING_MAX, PAM_WINDOW, Place, SESSIONS_MAX,
-    Sessions, Trust, host_of, near,
+    HostClock, HostId, IDLE, Key, LOGIN, LOGINS_MAX, Late, PAM_WAITING_MAX, PAM_WINDOW, Place, SESSIONS_MAX, Sessions,
+    Trust, host_of, near,
 };
 
 impl Sessions {
@@ -58,7 +58,7 @@ impl Sessions {
             }
         }
         while let Some(known) = self.own_order.front().copied() {
-            let Own { seen, .. } = self.own.get(&known).copied().unwrap_or_default();
+            let seen = self.own.get(&known).map_or(Timestamp::default(), |own| own.seen);
             if seen.after(3 * PAM_WINDOW) >= self.clock(known.0) && self.own.len() <= SESSIONS_MAX {
                 break;
             }

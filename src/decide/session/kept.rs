@@ -59,7 +59,7 @@ impl Sessions {
             if let Some(peer) = session.peer
                 && (session.attempts(Trust::Forgeable) > 0 || session.succeeded.is_some() || session.offered.is_some())
             {
-                self.told_itself(host, peer, session.last);
+                self.told_itself(host, peer, session.last, key, 0);
             }
             self.order.push_back((session.seen, key));
             self.map.insert(key, session);

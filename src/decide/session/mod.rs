@@ -34,6 +34,9 @@ const PAM_WINDOW: Duration = Duration::from_secs(10);
 /// PAM lines that wait for sshd's own line. At the bound the oldest is decided early.
 const PAM_WAITING_MAX: usize = 4_096;
 
+/// Bytes of a user's name that a connection remembers.
+const USER_MAX: usize = 100;
+
 /// An origin host, interned by the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostId(pub u16);
@@ -94,6 +97,9 @@ pub struct Session {
     counted_sound: u32,
     #[serde(default, skip_serializing_if = "is_default")]
     user_unknown: bool,
+    /// Who it was, while what it is worth awaits an address, or its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<Box<[u8]>>,
     /// Keys or `none` were refused, as the most trusted of such lines said; worth one attempt if the connection ends so.
     #[serde(default, skip_serializing_if = "is_default")]
     offered: Option<Trust>,
@@ -118,6 +124,7 @@ impl Session {
             counted: 0,
             counted_sound: 0,
             user_unknown: false,
+            user: None,
             offered: None,
             succeeded: None,
             probed: false,
@@ -180,8 +187,9 @@ impl Session {
     fn overdue(&self, key: Key) -> Option<Late> {
         let trust = self.offered.filter(|trust| !self.succeeded(*trust))?;
         let due = self.attempts(Trust::Forgeable) == 0;
+        let user = Name::cut(self.user.as_deref().unwrap_or_default());
         let Session { last: at, seen, side: Side { source, .. }, .. } = *self;
-        let late = |peer| Late { host: host_of(key), source, trust, peer, at, seen, user: Name::cut(b"") };
+        let late = |peer| Late { host: host_of(key), source, trust, peer, at, seen, user };
         self.peer.filter(|_| due).map(late)
     }
 }
@@ -275,11 +283,14 @@ pub struct Place {
     pub received: Timestamp,
 }
 
-/// sshd's last own line about an address: when it was written, and what its host's clock said when it came.
-#[derive(Clone, Copy, Debug, Default)]
+/// sshd's last own line about an address: when it was written, what its host's clock said when it came, and which
+/// connection it was of, with a hash of its user.
+#[derive(Clone, Copy, Debug)]
 struct Own {
     at: Timestamp,
     seen: Timestamp,
+    key: Key,
+    user: u64,
 }
 
 /// All connections that are not forgotten yet.
@@ -323,6 +334,7 @@ impl Sessions {
                 self.opened(place, event, address);
                 ignored
             }
+            Kind::Note if self.awaits(place, event, address) => self.connection(place, event, address),
             Kind::Note => ignored,
             Kind::Timeout => self.connection(Place { pid: event.of_pid.or(place.pid), ..place }, event, address),
             _ => self.connection(place, event, address),
@@ -330,7 +342,7 @@ impl Sessions {
     }
 
     fn connection(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Verdict {
-        let Some(key) = key(place, event, address) else {
+        let Some(key) = self.key(place, event, address) else {
             // No pid and no address: nothing can ever join it.
             let outcome = if event.kind == Kind::Accepted { Outcome::Success } else { Outcome::Failure };
             if outcome == Outcome::Failure {
@@ -348,6 +360,11 @@ impl Sessions {
         session.port = session.port.or(event.port);
         session.last = session.last.max(place.at);
         session.user_unknown |= event.account == Account::Unknown;
+        if (session.peer.is_none() || event.kind == Kind::Offered)
+            && let Some(user) = event.user
+        {
+            session.user = Some(user[..user.len().min(USER_MAX)].into());
+        }
         let times = event.times;
         let outcome = match event.kind {
             Kind::Tried => {
@@ -372,6 +389,7 @@ impl Sessions {
                 session.succeeded = Some(place.trust);
                 Outcome::Success
             }
+            Kind::Note => Outcome::Ignored,
             // A probe or a timeout: the end of a connection in which no line told of a login.
             _ if session.offered.is_some_and(|told| !session.succeeded(told.max(place.trust))) => {
                 session.side(place).begun = true;
@@ -388,13 +406,17 @@ impl Sessions {
         let (attempts, sound) = session.settle();
         // A line that ends a connection of which everything was said already.
         let closing = event.kind == Kind::Begun && attempts == 0;
-        let outcome = if closing && session.peer.is_some() { Outcome::Ignored } else { outcome };
+        let outcome = match event.kind {
+            Kind::Note if attempts > 0 => Outcome::Failure,
+            _ if closing && session.peer.is_some() => Outcome::Ignored,
+            _ => outcome,
+        };
         let account = if session.user_unknown { Account::Unknown } else { event.account };
         let peer = session.peer;
         if let Some(peer) = peer
             && matches!(outcome, Outcome::Failure | Outcome::Success)
         {
-            self.told_itself(place.host, peer, place.at);
+            self.told_itself(place.host, peer, place.at, key, fnv(event.user.unwrap_or_default()));
         }
         self.mark(key);
         if let (Kind::Accepted, Some(address), Some(port)) = (event.kind, address, event.port)
@@ -408,6 +430,18 @@ impl Sessions {
         Verdict { outcome, attempts, sound, peer: address.or(peer), account }
     }
 
+    /// Whether a line that adds nothing tells where the attempts came from that its process judged before.
+    fn awaits(&self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> bool {
+        let (Some(_), Some(pid)) = (address, place.pid) else { return false };
+        let session = self.map.get(&Key::Pid(place.host, pid));
+        session.is_some_and(|session| session.peer.is_none() && session.fits(address, event.port))
+    }
+
+    /// Who it was, for a line that tells of an address after a line that told of the user.
+    pub fn user(&self, place: Place) -> Option<&[u8]> {
+        self.map.get(&Key::Pid(place.host, place.pid?))?.user.as_deref()
+    }
+
     /// Whether a line without a user is about a connection that logged in: another process of it, with another
     /// pid, writes `Connection closed by A port N` at its end (OpenSSH 9.8 and later).
     fn ends_login(&self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> bool {
@@ -418,10 +452,10 @@ impl Sessions {
     /// Learns the address of a connection from a line that says nothing else.
     fn opened(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) {
         if address.is_some() && place.pid.is_some() {
-            let Some(key) = key(place, event, address) else { return };
+            let Some(key) = self.key(place, event, address) else { return };
             let session = self.session(key, place, address, event.port);
             session.peer = address;
-            session.port = event.port;
+            session.port = event.port.or(session.port);
             session.last = session.last.max(place.at);
             self.mark(key);
         }
@@ -451,7 +485,9 @@ impl Sessions {
     }
 
     fn pam(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) {
-        let Some(peer) = address else {
+        // A host's name stands for its connection's address.
+        let known = || self.map.get(&Key::Pid(place.host, place.pid?)).and_then(|session| session.peer);
+        let Some(peer) = address.or_else(known) else {
             if matches!(event.peer, Peer::Name(_)) && place.pid.is_none() {
                 self.unresolved += 1;
             }
@@ -465,10 +501,47 @@ impl Sessions {
         self.waiting.push_back(Late { host, source, trust, peer, at, seen, user });
     }
 
-    fn told_itself(&mut self, host: HostId, peer: IpAddr, at: Timestamp) {
-        let own = Own { at, seen: self.clock(host) };
+    fn told_itself(&mut self, host: HostId, peer: IpAddr, at: Timestamp, key: Key, user: u64) {
+        let own = Own { at, seen: self.clock(host), key, user };
         if self.own.insert((host, peer), own).is_none() {
             self.own_order.push_back((host, peer));
+        }
+    }
+
+    /// What joins a line to the others of its connection.
+    ///
+    /// Without a pid, a line without a port is of the connection that sshd last wrote of, if that was just now, of the
+    /// same address, and of the same user where the line names one. So is the first line with a port.
+    fn key(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Option<Key> {
+        if let Some(pid) = place.pid {
+            return Some(Key::Pid(place.host, pid));
+        }
+        let address = address?;
+        let user = fnv(event.user.unwrap_or_default());
+        let key = event.port.map_or(Key::User(place.host, address, user), |port| Key::Port(place.host, address, port));
+        let last = self.own.get(&(place.host, address)).filter(|own| near(own.at, place.at));
+        let Some(last) = last.filter(|own| event.user.is_none() || own.user == user).map(|own| own.key) else {
+            return Some(key);
+        };
+        match (key, last) {
+            (Key::User(..), Key::Port(..) | Key::User(..)) => Some(last),
+            (Key::Port(..), Key::User(..)) if !self.map.contains_key(&key) => {
+                self.rename(last, key, (place.host, address));
+                Some(key)
+            }
+            _ => Some(key),
+        }
+    }
+
+    /// A connection's port became known.
+    fn rename(&mut self, from: Key, to: Key, whose: (HostId, IpAddr)) {
+        let Some(session) = self.map.swap_remove(&from) else { return };
+        self.mark(from);
+        self.order.push_back((session.seen, to));
+        self.map.insert(to, session);
+        self.mark(to);
+        if let Some(own) = self.own.get_mut(&whose) {
+            own.key = to;
         }
     }
 
@@ -487,17 +560,6 @@ fn host_of(key: Key) -> HostId {
     match key {
         Key::Pid(host, _) | Key::Port(host, ..) | Key::User(host, ..) => host,
     }
-}
-
-fn key(place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Option<Key> {
-    if let Some(pid) = place.pid {
-        return Some(Key::Pid(place.host, pid));
-    }
-    let address = address?;
-    if let Some(port) = event.port {
-        return Some(Key::Port(place.host, address, port));
-    }
-    Some(Key::User(place.host, address, fnv(event.user.unwrap_or_default())))
 }
 
 fn fnv(bytes: &[u8]) -> u64 {
