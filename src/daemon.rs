@@ -42,7 +42,7 @@ const COMMIT_EVERY: Duration = Duration::from_millis(250);
 /// Progress without effect is committed so often.
 const CURSORS_EVERY: Duration = Duration::from_secs(1);
 /// Rows that are to be written, about, before a commit is made at once: whoever asks for the status waits for it.
-const PENDING_MAX: usize = 4_000;
+const PENDING_MAX: usize = 3_000;
 /// After a failed commit the next is tried so much later.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long the inputs may take to end.
@@ -303,7 +303,13 @@ impl Core {
                 _ = ticks.tick() => self.tick(),
                 Some(ask) = asks.recv() => self.ask(ask),
                 Some(request) = snapshots.recv() => self.snapshot(request),
-                Some(batch) = batches.recv(), if self.blocked.is_none() => self.batch(&batch),
+                Some(batch) = batches.recv(), if self.blocked.is_none() => {
+                    self.batch(&batch);
+                    // Chance may keep a person waiting; more than one batch and its commit it is not to be.
+                    if let Ok(ask) = asks.try_recv() {
+                        self.ask(ask);
+                    }
+                }
             }
         }
         (self, batches)
