@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::cli::output::printable;
 use crate::clock;
 use crate::config::Input;
+use crate::detect::rule::Rules;
 use crate::fold::senders::{Minutes, Notice};
 use crate::fold::{Counts, Source};
 
@@ -34,10 +35,17 @@ pub(super) struct Connected {
 }
 
 impl Connected {
-    pub(super) fn new(input: &Input, id: SourceId, counters: Option<Arc<listen::Counters>>) -> Self {
+    pub(super) fn new(
+        input: &Input,
+        id: SourceId,
+        rules: &Arc<Rules>,
+        counters: Option<Arc<listen::Counters>>,
+    ) -> Self {
         let mut fold = Source::new(id, input.parser(), input.host.as_deref(), &clock::host_name());
         fold.forgeable = input.is_forgeable();
         fold.bare = input.bare().is_some();
+        fold.rules = Arc::clone(rules);
+        fold.our_pid = Some(std::process::id());
         Connected {
             name: input.name.clone(),
             kind: input.kind(),

@@ -4,20 +4,26 @@
 pub mod address;
 pub mod dropbear;
 pub mod event;
+pub mod rule;
 pub mod sshd;
 
-use event::Event;
+use event::{Event, Kind};
 use inputs::record::Record;
+use rule::Rules;
 
 /// What `record` says, or `None` if it is of a program that we do not know.
 ///
 /// The first thing that looks at a record: other programs' records leave after a comparison of a few bytes.
-pub fn detect<'a>(record: &Record<'a>) -> Option<Event<'a>> {
-    if sshd::is_sshd(record.identifier) {
-        Some(sshd::parse(record.message, record.truncated))
+pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
+    let event = if sshd::is_sshd(record.identifier) {
+        sshd::parse(record.message, record.truncated)
     } else if dropbear::is_dropbear(record.identifier) {
-        Some(dropbear::parse_message(record.message, record.truncated))
+        dropbear::parse_message(record.message, record.truncated)
     } else {
-        None
+        return rules.event(record);
+    };
+    match event.kind {
+        Kind::Unknown => Some(rules.event(record).unwrap_or(event)),
+        _ => Some(event),
     }
 }

@@ -47,6 +47,9 @@ pub enum Key {
     Port(HostId, IpAddr, u16),
     /// Neither: the address and a hash (FNV-1a) of the user.
     User(HostId, IpAddr, u64),
+    /// What an administrator's rule knows: the address and a hash of rule and user. Not the process, since one of a
+    /// mail server serves many peers.
+    Rule(HostId, IpAddr, u64),
 }
 
 /// What one source said of a connection.
@@ -56,6 +59,9 @@ pub struct Side {
     tries: u32,
     pam_tries: u32,
     begun: bool,
+    /// Logins, where nothing tells one connection from the next.
+    #[serde(default)]
+    logins: u32,
 }
 
 impl Side {
@@ -122,6 +128,18 @@ impl Session {
         }
         self.more.push(Side { source, ..Side::default() });
         self.more.last_mut().expect("one was pushed")
+    }
+
+    /// Whether one more login that `source` tells of is another one. Where a process or a port names the connection,
+    /// there is one; else there are as many as that source tells of which tells of most.
+    fn is_new_login(&mut self, key: Key, source: SourceId) -> bool {
+        if !matches!(key, Key::Rule(..)) {
+            return false;
+        }
+        let known = self.more.iter().map(|side| side.logins).fold(self.side.logins, u32::max);
+        let side = self.side(source);
+        side.logins += 1;
+        side.logins > known
     }
 
     fn is_login(&self, key: Key) -> bool {
@@ -331,10 +349,10 @@ impl Sessions {
                 Outcome::Failure
             }
             // The same login by another path.
-            Kind::Accepted if session.succeeded => Outcome::Ignored,
             Kind::Accepted => {
-                session.succeeded = true;
-                Outcome::Success
+                let another = session.is_new_login(key, place.source);
+                let first = !std::mem::replace(&mut session.succeeded, true);
+                if first || another { Outcome::Success } else { Outcome::Ignored }
             }
             // A probe or a timeout: the end of a connection in which no line told of a login.
             _ if session.offered && !session.succeeded => {
@@ -355,12 +373,13 @@ impl Sessions {
         let peer = session.peer;
         if let Some(peer) = peer
             && matches!(outcome, Outcome::Failure | Outcome::Success)
+            && event.custom.is_none()
         {
             self.told_itself(place.host, peer, place.at);
         }
         self.mark(key);
         if let (Kind::Accepted, Some(address), Some(port)) = (event.kind, address, event.port)
-            && place.pid.is_some()
+            && matches!(key, Key::Pid(..))
         {
             let login = Key::Port(place.host, address, port);
             self.session(login, place, Some(address), Some(port)).succeeded = true;
@@ -447,11 +466,15 @@ fn near(a: Timestamp, b: Timestamp) -> bool {
 
 fn host_of(key: Key) -> HostId {
     match key {
-        Key::Pid(host, _) | Key::Port(host, ..) | Key::User(host, ..) => host,
+        Key::Pid(host, _) | Key::Port(host, ..) | Key::User(host, ..) | Key::Rule(host, ..) => host,
     }
 }
 
 fn key(place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Option<Key> {
+    if let Some(rule) = event.custom {
+        let hash = fnv(fnv(FNV, rule.name.as_bytes()), event.user.unwrap_or_default());
+        return Some(Key::Rule(place.host, address?, hash));
+    }
     if let Some(pid) = place.pid {
         return Some(Key::Pid(place.host, pid));
     }
@@ -459,9 +482,13 @@ fn key(place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Option<Key> 
     if let Some(port) = event.port {
         return Some(Key::Port(place.host, address, port));
     }
-    Some(Key::User(place.host, address, fnv(event.user.unwrap_or_default())))
+    Some(Key::User(place.host, address, fnv(FNV, event.user.unwrap_or_default())))
 }
 
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+/// What FNV-1a begins with.
+const FNV: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a of more bytes.
+fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
