@@ -15,6 +15,7 @@ use crate::detect::rule::Rules;
 mod redelivered;
 mod repeat;
 pub mod senders;
+pub mod shapes;
 
 /// One input as the fold needs it.
 pub struct Source {
@@ -44,6 +45,8 @@ pub struct Source {
     redelivered: redelivered::Redelivered,
     /// Who sends, where something vouches for the last hop.
     pub senders: senders::Senders,
+    /// What its records that no shape fits look like.
+    pub shapes: shapes::Shapes,
 }
 
 impl Source {
@@ -63,6 +66,7 @@ impl Source {
             last: repeat::Last::default(),
             redelivered: redelivered::Redelivered::default(),
             senders: senders::Senders::default(),
+            shapes: shapes::Shapes::default(),
         }
     }
 
@@ -197,7 +201,11 @@ pub fn fold(
             each(&Seen { record, event: None, folded: None }, engine);
             continue;
         };
-        if source.vouched && !vouched(&record, &event) && event.changes_something() {
+        if event.kind == Kind::Unknown {
+            source.shapes.add(record.message);
+        }
+        let vouched = !source.vouched || vouched(&record, &event);
+        if !vouched && event.changes_something() {
             counts.forged += 1;
             counts.ignored += 1;
             each(&Seen { record, event: Some(event), folded: None }, engine);
@@ -214,7 +222,9 @@ pub fn fold(
             record.pid = Some(BARE_PID | counts.lines as u32);
         }
         let host = source.host(record.host, engine);
-        let folded = engine.record(&record, host, &event, trust);
+        // Nor may it say where others' attempts came from.
+        let told = if vouched { event } else { Event { peer: Peer::Unsaid, ..event } };
+        let folded = engine.record(&record, host, &told, trust);
         counts.add(&folded);
         source.senders.tell(sender, |row| {
             row.understood += 1;

@@ -13,8 +13,12 @@ use crate::cli::output::printable;
 use crate::clock;
 use crate::config::Input;
 use crate::detect::rule::Rules;
-use crate::fold::senders::{Minutes, Notice};
+use crate::fold::senders::{self, Minutes};
+use crate::fold::shapes::Notice;
 use crate::fold::{Counts, Source};
+
+/// Shapes that `status` shows of an input.
+const SHAPES_SHOWN: usize = 10;
 
 /// Senders that are warned of at a time, each by its name.
 const NOTICES_MAX: usize = 5;
@@ -66,13 +70,19 @@ impl Connected {
         let failed = self.counters.as_ref().map_or(0, |counters| counters.handshakes_failed.load(Ordering::Relaxed));
         let broken = self.counters.as_ref().map_or(0, |counters| counters.broken.load(Ordering::Relaxed));
         json!({
-            "name": self.name, "kind": self.kind, "records": self.counts.records,
+            "name": self.name, "kind": self.kind, "forgeable": self.fold.forgeable, "records": self.counts.records,
             "understood": self.counts.understood, "unknown": self.counts.unknown, "forged": self.counts.forged,
             "duplicates": self.counts.duplicates, "lost": lost.max(self.lost), "refused": refused,
             "handshakes_failed": failed, "broken": broken, "truncated": self.counts.truncated,
             "last": self.last.map(|at| at.to_string()), "per_minute": self.minutes.rate(now),
             "lag_s": self.lag.as_secs_f64(), "cursor": self.cursor,
         })
+    }
+
+    /// What its records look like that no shape fits, the most frequent first.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = Value> {
+        let top = self.fold.shapes.top(SHAPES_SHOWN).into_iter();
+        top.map(|(shape, records)| json!({"input": self.name, "shape": shape, "records": records}))
     }
 
     pub(super) fn senders(&self, now: Timestamp) -> impl Iterator<Item = Value> {
@@ -83,13 +93,22 @@ impl Connected {
                 "records": row.records, "per_minute": row.minutes.rate(now),
                 "understood": row.understood, "unknown": row.unknown, "lost": row.lost,
                 "last": row.last.to_string(), "lag_s": row.lag().as_secs_f64(),
-                "skew_s": row.skew().map(|skew| skew as f64 / 1e6),
+                "skew_s": row.skew().map(|skew| skew as f64 / 1e6), "silent": row.is_silent,
             })
         })
     }
 
-    /// Tells the operator of senders that fell silent or whose clocks are off.
+    /// Tells the operator of senders that fell silent or whose clocks are off, and of records that nobody understands.
     pub(super) fn notice(&mut self, now: Timestamp) {
+        if let Some(Notice { shape, records, others }) = self.fold.shapes.notice(now) {
+            tracing::warn!(
+                input = self.name,
+                records,
+                shape,
+                others,
+                "records of a new shape are not understood: please report it; `denyd status` shows all"
+            );
+        }
         let mut told = 0;
         let notices = self.fold.senders.notices(now);
         let all = notices.len();
@@ -97,7 +116,7 @@ impl Connected {
             told += 1;
             let (input, sender, host) = (&self.name, row.sender.to_string(), printable(&row.host));
             match notice {
-                Notice::Silent(silence) => {
+                senders::Notice::Silent(silence) => {
                     let seconds = silence.as_secs();
                     tracing::warn!(
                         input,
@@ -107,7 +126,7 @@ impl Connected {
                         "a sender has fallen silent; what happens there is not seen"
                     );
                 }
-                Notice::Skewed(skew) if skew > 0 => {
+                senders::Notice::Skewed(skew) if skew > 0 => {
                     let seconds = skew / 1_000_000;
                     tracing::warn!(
                         input,
@@ -117,7 +136,7 @@ impl Connected {
                         "a sender's clock is ahead; its records are judged by when they came"
                     );
                 }
-                Notice::Skewed(skew) => {
+                senders::Notice::Skewed(skew) => {
                     let seconds = -skew / 1_000_000;
                     tracing::warn!(
                         input,

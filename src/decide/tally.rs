@@ -22,6 +22,8 @@ pub struct Tally {
     pub last: [u32; 5],
     /// Good logins.
     pub successes: u32,
+    /// Of `counts`, what strangers cannot have made up, as far as it fits: 255 may be more.
+    pub sound: [u8; 5],
 }
 
 impl Tally {
@@ -42,6 +44,23 @@ impl Tally {
             Some(age) if last.after(age) < at => 0,
             _ => self.counts[class as usize],
         }
+    }
+
+    /// Counts failures of a class at `at`; of them, `sound` are certain. What was too old by then is forgotten first.
+    pub fn add(&mut self, class: Class, age: Option<Duration>, attempts: u32, sound: u32, at: Timestamp) {
+        let index = class as usize;
+        let known = self.aged(class, age, at);
+        if known == 0 {
+            self.sound[index] = 0;
+        }
+        self.counts[index] = known.saturating_add(attempts);
+        self.sound[index] = self.sound[index].saturating_add(u8::try_from(sound).unwrap_or(u8::MAX));
+        self.last[index] = self.last[index].max(u32::try_from(at.secs()).unwrap_or(0));
+    }
+
+    /// Whether a class' count would exceed a threshold without what strangers may have made up.
+    pub fn is_sound(&self, class: Class, threshold: u32) -> bool {
+        u32::from(self.sound[class as usize]) > threshold.min(u32::from(u8::MAX) - 1)
     }
 
     /// The first class whose count exceeds its threshold, with that count.

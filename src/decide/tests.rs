@@ -173,6 +173,67 @@ fn what_a_forgeable_line_decides_late_ends_within_the_hour() {
     assert_eq!(claim.until, Some(claim.since.after(FORGEABLE_FOR)));
 }
 
+/// Failures of al on connections `from..=to`, a second each.
+fn failures_of_al(connections: std::ops::RangeInclusive<u32>) -> String {
+    let fail = |n| format!("Nov  1 02:00:{n:02} web sshd[{n}]: Failed password for al from 192.0.2.7 port {n} ssh2\n");
+    connections.map(fail).collect()
+}
+
+/// For how long the policy denies 192.0.2.7, if it does.
+fn denied_for(world: &World) -> Option<Duration> {
+    let claim = world.engine.state.denies.get(&"192.0.2.7".parse::<Prefix>().unwrap())?.claim(Claimant::Policy)?;
+    Some(Duration::from_micros((claim.until.unwrap().0 - claim.since.0).unsigned_abs()))
+}
+
+#[test]
+fn what_would_not_be_denied_without_forgeable_lines_is_denied_for_an_hour() {
+    let week = Policy::default().deny_for.unwrap();
+    let check = |parts: &[(usize, u32)], want: Option<Duration>| {
+        let mut world = World::new(Policy::default());
+        let mut next = 1;
+        for (source, count) in parts {
+            world.lines(*source, &failures_of_al(next..=next + count - 1));
+            next += count;
+        }
+        assert_eq!(denied_for(&world), want, "{parts:?}");
+    };
+    // How many of the sound source (0) and of the other (1), in turn; the threshold is 10.
+    check(&[(0, 10)], None);
+    check(&[(0, 11)], Some(week));
+    check(&[(1, 11)], Some(FORGEABLE_FOR));
+    check(&[(1, 10), (0, 1)], Some(FORGEABLE_FOR));
+    check(&[(0, 10), (1, 1)], Some(FORGEABLE_FOR));
+    check(&[(0, 10), (1, 1), (0, 1)], Some(week));
+    check(&[(1, 11), (0, 10)], Some(FORGEABLE_FOR));
+    check(&[(1, 11), (0, 11)], Some(week));
+}
+
+#[test]
+fn a_sound_source_vouches_for_what_another_said_before() {
+    let mut world = World::new(Policy::default());
+    world.lines(1, &failures_of_al(1..=11));
+    assert_eq!(denied_for(&world), Some(FORGEABLE_FOR));
+    assert_eq!(world.lines(0, &failures_of_al(1..=11)), ["0"; 11].join(" "));
+    assert_eq!(denied_for(&world), Policy::default().deny_for);
+    assert_eq!(world.failures("192.0.2.7"), 11);
+}
+
+#[test]
+fn a_forged_login_hides_no_keys_from_a_sound_source() {
+    let key = "Nov  1 02:00:00 web sshd[9]: Failed publickey for al from 192.0.2.7 port 9 ssh2: RSA SHA256:x";
+    let login = "Nov  1 02:00:01 web sshd[9]: Accepted password for al from 192.0.2.7 port 9 ssh2";
+    let end = "Nov  1 02:00:02 web sshd[9]: Connection closed by 192.0.2.7 port 9 [preauth]";
+    let mut world = World::new(Policy::default());
+    assert_eq!(world.lines(0, key), "0");
+    world.lines(1, login);
+    assert_eq!(world.lines(0, end), "1");
+    // Among lines of one trust it is believed, or who logs in with the second key would be counted.
+    for source in [0, 1] {
+        let mut world = World::new(Policy::default());
+        assert_eq!(world.lines(source, &format!("{key}\n{login}\n{end}")), "0 0 0");
+    }
+}
+
 #[test]
 fn the_end_of_an_operators_deny_forgets_nothing() {
     let mut world = World::new(Policy::default());

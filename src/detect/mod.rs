@@ -16,7 +16,13 @@ use rule::Rules;
 /// The first thing that looks at a record: other programs' records leave after a comparison of a few bytes.
 pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
     let event = if sshd::is_sshd(record.identifier) {
-        sshd::parse(record.message, record.truncated)
+        match sshd::parse(record.message, record.truncated) {
+            // `sshd(pam_google_authenticator)`: a module's own words, beside what sshd says.
+            event if event.kind == Kind::Unknown && record.identifier.ends_with(b")") => {
+                Event::new(Kind::Note, "sshd.pam")
+            }
+            event => event,
+        }
     } else if dropbear::is_dropbear(record.identifier) {
         dropbear::parse_message(record.message, record.truncated)
     } else {

@@ -141,7 +141,8 @@ pub struct Row {
     gaps: Gaps,
     /// By how much its clock is behind, in microseconds.
     behind: Option<i64>,
-    is_silent: bool,
+    /// It has said nothing for much longer than it used to.
+    pub is_silent: bool,
     warned_of_silence: Option<Timestamp>,
     warned_of_skew: Option<Timestamp>,
 }

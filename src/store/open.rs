@@ -11,7 +11,8 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Migrations, in order; `PRAGMA user_version` counts how many were applied. Never change one that was released.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE cursors(input TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE tallies(prefix BLOB PRIMARY KEY, invalid INT, valid INT, root INT, restricted INT, probe INT,
         invalid_at INT, valid_at INT, root_at INT, restricted_at INT, probe_at INT, successes INT) WITHOUT ROWID;
@@ -30,7 +31,11 @@ pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE evidence(id INTEGER PRIMARY KEY, prefix BLOB NOT NULL, at INT NOT NULL, host INT NOT NULL,
         source TEXT NOT NULL, message BLOB NOT NULL);
     CREATE INDEX evidence_by_prefix ON evidence(prefix, id);
-"];
+",
+    "
+    ALTER TABLE tallies ADD COLUMN sound BLOB;
+",
+];
 
 /// Makes the state directory (0700) and takes its lock; the holder's pid is in the lock file.
 pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {

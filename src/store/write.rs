@@ -33,12 +33,12 @@ pub(super) fn state(
         })
         .collect();
     for (prefix, tally) in tallies {
-        let Some(Tally { counts, last, successes }) = tally else {
+        let Some(Tally { counts, last, successes, sound }) = tally else {
             tx.prepare_cached("DELETE FROM tallies WHERE prefix = ?1")?.execute([prefix.to_bytes()])?;
             continue;
         };
-        tx.prepare_cached("INSERT OR REPLACE INTO tallies VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")?.execute(
-            params![
+        tx.prepare_cached("INSERT OR REPLACE INTO tallies VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")?
+            .execute(params![
                 prefix.to_bytes(),
                 counts[0],
                 counts[1],
@@ -50,9 +50,9 @@ pub(super) fn state(
                 last[2],
                 last[3],
                 last[4],
-                successes
-            ],
-        )?;
+                successes,
+                sound
+            ])?;
     }
     for change in &commit.changes {
         match change {

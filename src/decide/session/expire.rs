@@ -5,8 +5,8 @@ use std::time::Duration;
 use inputs::record::Timestamp;
 
 use super::{
-    HostClock, HostId, IDLE, Key, LOGIN, LOGINS_MAX, Late, Own, PAM_WAITING_MAX, PAM_WINDOW, Place, SESSIONS_MAX,
-    Sessions, host_of, near,
+    HostClock, HostId, IDLE, Key, LOGIN, LOGINS_MAX, Late, PAM_WAITING_MAX, PAM_WINDOW, Place, SESSIONS_MAX, Sessions,
+    Trust, host_of, near,
 };
 
 impl Sessions {
@@ -58,7 +58,7 @@ impl Sessions {
             }
         }
         while let Some(known) = self.own_order.front().copied() {
-            let Own { seen, .. } = self.own.get(&known).copied().unwrap_or_default();
+            let seen = self.own.get(&known).map_or(Timestamp::default(), |own| own.seen);
             if seen.after(3 * PAM_WINDOW) >= self.clock(known.0) && self.own.len() <= SESSIONS_MAX {
                 break;
             }
@@ -109,7 +109,7 @@ impl Sessions {
         let Some(session) = self.map.swap_remove(&key) else { return };
         self.mark(key);
         if session.peer.is_none() {
-            self.unresolved += u64::from(session.attempts().max(u32::from(session.offered)));
+            self.unresolved += u64::from(session.attempts(Trust::Forgeable).max(u32::from(session.offered.is_some())));
         }
         self.overdue.extend(session.overdue(key));
     }

@@ -52,9 +52,9 @@ impl Sessions {
             let host = host_of(key);
             self.tell(restored(host, session.side.source, session.seen));
             if let Some(peer) = session.peer
-                && (session.attempts() > 0 || session.succeeded || session.offered)
+                && (session.attempts(Trust::Forgeable) > 0 || session.succeeded.is_some() || session.offered.is_some())
             {
-                self.told_itself(host, peer, session.last);
+                self.told_itself(host, peer, session.last, key, 0);
             }
             self.order.push_back((session.seen, key));
             self.map.insert(key, session);
