@@ -18,7 +18,7 @@ use denyd::detect::detect;
 use denyd::detect::event::Peer;
 use denyd::detect::rule::Rules;
 use inputs::record::{Record, Sender, SourceId, Timestamp};
-use kit::Random;
+use kit::{Home, Random};
 
 /// Whom hostile names name.
 const VICTIM: &str = "203.0.113.9";
@@ -232,4 +232,39 @@ fn the_example_of_the_readme_is_right() {
     let row = &rows[0];
     assert_eq!((kit::text(&row["address"]), kit::text(&row["user"])), ("198.51.100.7".to_owned(), "bob".to_owned()));
     assert_eq!((row["attempts"].as_u64(), kit::text(&row["rule"])), (Some(1), "intranet.refused".to_owned()));
+}
+
+#[test]
+fn the_daemon_and_check_read_the_rules() {
+    let home = Home::with_log();
+    std::fs::copy(shipped("vsftpd.toml"), home.path("rules.d/vsftpd.toml")).unwrap();
+    let check = || home.denyd(&["check"]).output().unwrap();
+    let said = String::from_utf8(check().stdout).unwrap();
+    assert!(
+        said.contains("rules: 1 rule in 1 file, all examples hold\n     vsftpd.failed        of vsftpd\n"),
+        "{said}"
+    );
+    let daemon = home.start();
+    let now = jiff::Timestamp::now();
+    // The eleventh failure of a user who may exist exceeds 10; each is of a process of its own.
+    let line = |n: i32| format!("{now} ftp vsftpd[{n}]: [bob] FAIL LOGIN: Client \"::ffff:198.51.100.7\"\n");
+    home.append((0..11).map(line).collect::<String>().as_bytes());
+    daemon.caught_up();
+    let denied = kit::wait_for("it is denied", || home.history().into_iter().next());
+    assert_eq!((kit::text(&denied["prefix"]), denied["count"].as_u64()), ("198.51.100.7".to_owned(), Some(11)));
+    daemon.stop();
+    // A rule that is not right: nothing starts, and all say the same.
+    let text = std::fs::read_to_string(shipped("vsftpd.toml")).unwrap();
+    std::fs::write(home.path("rules.d/vsftpd.toml"), text.replace("pattern = '''^", "pattern = '''")).unwrap();
+    for arguments in [&["check"][..], &["run", "--dry-run"], &["scan", "-"], &["explain"]] {
+        let output = home.denyd(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        let want = format!(
+            "denyd: {}:12: rule \"vsftpd.failed\": the pattern does not begin with ^",
+            home.path("rules.d/vsftpd.toml").display()
+        );
+        assert!(said.starts_with(&want), "{arguments:?}: {said}");
+    }
+    assert!(home.denyd(&["list"]).output().unwrap().status.success(), "what needs no rules goes on");
 }
