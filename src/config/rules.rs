@@ -1,7 +1,8 @@
 //! The rules of a directory: each `*.toml` in it, in the order of their names, tables `[[rule]]`.
 //!
-//! All of them are taken or none; every problem is reported at once. What a rule may be, [`detect::rule`]
-//! (crate::detect::rule) says. Whoever can write these files decides who is denied, so none may be writable by all.
+//! All of them are taken or none; every problem is reported at once. What a rule may be,
+//! [`detect::rule`](crate::detect::rule) says. Whoever can write these files decides who is denied, so none may be
+//! writable by all.
 
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
