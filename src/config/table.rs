@@ -88,6 +88,7 @@ pub(super) const TABLES: [Keys; 6] = [
             "unwrap_imfile",
             "max_connections",
             "max_per_sender",
+            "max_rate",
             "idle_timeout",
             "framing",
             "certificate",
