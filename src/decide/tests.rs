@@ -7,6 +7,7 @@ use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
 mod policies;
+mod rules;
 
 use super::engine::{Command, Engine, FORGEABLE_FOR};
 use super::policy::Policy;
