@@ -183,6 +183,10 @@ fn follow(mut tail: Tail, name: &str, sink: &mpsc::Sender<Batch>, stopping: &Ato
         let mut batch = Batch::default();
         let progress = tail.poll(&mut batch);
         if tail.gaps() > gaps {
+            // The journal numbers its entries, so that those that are gone can be counted; a file's lines cannot.
+            if matches!(tail, Tail::Journald(_)) {
+                batch.lost += tail.gaps() - gaps;
+            }
             gaps = tail.gaps();
             tracing::warn!(input = name, gaps, "something was gone before it was read: records may be missing");
         }

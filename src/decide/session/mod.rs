@@ -171,8 +171,8 @@ impl Session {
     fn overdue(&self, key: Key) -> Option<Late> {
         let trust = self.offered.filter(|trust| !self.succeeded(*trust))?;
         let due = self.attempts(Trust::Forgeable) == 0;
-        let Session { last: at, seen, side: Side { source, .. }, .. } = *self;
         let user = Name::cut(self.user.as_deref().unwrap_or_default());
+        let Session { last: at, seen, side: Side { source, .. }, .. } = *self;
         let late = |peer| Late { host: host_of(key), source, trust, peer, at, seen, user };
         self.peer.filter(|_| due).map(late)
     }

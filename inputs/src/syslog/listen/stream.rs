@@ -226,8 +226,20 @@ impl<C: Clock> Connection<C> {
         Flow::Stop
     }
 
+    /// Sends what there is, and then waits if that was more than the sender may send in this second.
     async fn send(&mut self) -> Flow {
-        self.outlet.send(std::mem::take(&mut self.batch)).await
+        let batch = std::mem::take(&mut self.batch);
+        let messages = batch.frames.len() as u32;
+        if self.outlet.send(batch).await == Flow::Stop {
+            return Flow::Stop;
+        }
+        let Some(until) = self.shared.rates().wait(&self.sender, messages) else { return Flow::On };
+        count(&self.shared.counters.slowed, 1);
+        tokio::select! {
+            biased;
+            () = stopped(&mut self.outlet.stop) => Flow::Stop,
+            () = tokio::time::sleep_until(until) => Flow::On,
+        }
     }
 }
 
