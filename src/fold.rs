@@ -159,7 +159,8 @@ pub fn fold(
         counts.lines += 1;
         counts.truncated += u64::from(frame.truncated);
         let mut record = source.parser.record(batch, frame);
-        let stamp = record.event;
+        // multilog's label is of all that it read at once, and nobody sends a program's own output again.
+        let stamp = record.event.filter(|_| !source.bare && !batch.bytes(frame).starts_with(b"@"));
         let sender = source.senders.hear(&mut record);
         // sshd that logs to stderr does not escape newlines: strangers write whole lines there.
         let trust = if source.forgeable || record.stdout { Trust::Forgeable } else { Trust::Sound };
@@ -296,6 +297,14 @@ mod tests {
         // rsyslog's own form does not nest.
         let both = "Nov 21 23:26:32 b sshd[9]: message repeated 2 times: [ X]\nNov 21 23:26:40 b last message repeated 3 times";
         check(None, both, 2);
+    }
+
+    #[test]
+    fn lines_that_multilog_read_at_once_have_one_label_and_are_tries_of_their_own() {
+        let line = "@400000006a20ff0a0bebc200 X\n"; // 200 ms past a second
+        check(Some("sshd"), &line.repeat(3), 3);
+        let pid = "@400000006a20ff0a0bebc200 Nov 21 23:26:32 b sshd[7]: X\n";
+        check(None, &pid.repeat(3), 3);
     }
 
     #[test]
