@@ -89,6 +89,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     peer: Option<IpAddr>,
+    /// How far the lines are to be trusted that say so.
+    #[serde(default)]
+    peer_trust: Trust,
     port: Option<u16>,
     /// When its last line was written.
     last: Timestamp,
@@ -124,6 +127,7 @@ impl Session {
     fn new(source: SourceId, at: Timestamp, seen: Timestamp) -> Self {
         Session {
             peer: None,
+            peer_trust: Trust::Sound,
             port: None,
             last: at,
             seen,
@@ -187,13 +191,21 @@ impl Session {
         sides.filter(|side| side.trust <= trust).map(Side::attempts).max().unwrap_or(0)
     }
 
+    /// The address, as a line says it.
+    fn learn(&mut self, peer: Option<IpAddr>, trust: Trust) {
+        self.peer_trust = if self.peer.is_some() { self.peer_trust.min(trust) } else { trust };
+        self.peer = peer;
+    }
+
     /// Attempts that are due now, and how many more than before are sound: only once the address is known.
     fn settle(&mut self) -> (u32, u32) {
         if self.peer.is_none() {
             return (0, 0);
         }
         let due = self.attempts(Trust::Forgeable).saturating_sub(self.counted);
-        let sound = self.attempts(Trust::Sound).saturating_sub(self.counted_sound);
+        // Who may have been named by strangers is held nothing against that is as sure as what others said.
+        let attempts = if self.peer_trust == Trust::Sound { self.attempts(Trust::Sound) } else { 0 };
+        let sound = attempts.saturating_sub(self.counted_sound);
         self.counted += due;
         self.counted_sound += sound;
         (due, sound)
@@ -376,7 +388,7 @@ impl Sessions {
         }
         let session = self.session(key, place, address, event.port);
         if address.is_some() {
-            session.peer = address;
+            session.learn(address, place.trust);
         }
         session.port = session.port.or(event.port);
         session.last = session.last.max(place.at);
@@ -480,7 +492,7 @@ impl Sessions {
         if address.is_some() && place.pid.is_some() {
             let Some(key) = self.key(place, event, address) else { return };
             let session = self.session(key, place, address, event.port);
-            session.peer = address;
+            session.learn(address, place.trust);
             session.port = event.port.or(session.port);
             session.last = session.last.max(place.at);
             self.mark(key);
