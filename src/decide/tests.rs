@@ -320,6 +320,18 @@ fn a_forged_login_hides_no_keys_from_a_sound_source() {
 }
 
 #[test]
+fn forged_keys_are_not_certain_because_the_connections_end_is() {
+    let key = "Nov  1 02:00:00 web sshd[9]: Failed publickey for al from 192.0.2.7 port 9 ssh2: RSA SHA256:x";
+    let end = "Nov  1 02:00:02 web sshd[9]: Connection closed by 192.0.2.7 port 9 [preauth]";
+    for (source, sound) in [(0, 1), (1, 0)] {
+        let mut world = World::new(Policy::default());
+        assert_eq!((world.lines(source, key), world.lines(0, end)), ("0".to_owned(), "1".to_owned()));
+        let tally = *world.engine.state.tallies.get(&"192.0.2.7".parse().unwrap()).unwrap();
+        assert_eq!((tally.failures(), tally.sound.iter().sum::<u8>()), (1, sound), "{source}");
+    }
+}
+
+#[test]
 fn the_end_of_an_operators_deny_forgets_nothing() {
     let mut world = World::new(Policy::default());
     let prefix: Prefix = "192.0.2.7".parse().unwrap();

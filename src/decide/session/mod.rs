@@ -379,7 +379,9 @@ impl Sessions {
             Kind::Note => Outcome::Ignored,
             // A probe or a timeout: the end of a connection in which no line told of a login.
             _ if session.offered.is_some_and(|told| !session.succeeded(told.max(place.trust))) => {
-                session.side(place).begun = true;
+                // As certain as both lines are.
+                let trust = session.offered.map_or(place.trust, |told| told.max(place.trust));
+                session.side(Place { trust, ..place }).begun = true;
                 Outcome::Failure
             }
             _ if session.succeeded(place.trust) || session.probed || session.attempts(Trust::Forgeable) > 0 => {
