@@ -11,7 +11,7 @@ mod policies;
 use super::engine::{Command, Engine, FORGEABLE_FOR};
 use super::policy::Policy;
 use super::prefix::Prefix;
-use super::state::Claimant;
+use super::state::{Claimant, USER_MAX};
 use crate::fold::{Counts, Source, fold};
 
 /// Some time after all lines here: they are of October and November 2026.
@@ -329,6 +329,15 @@ fn forged_keys_are_not_certain_because_the_connections_end_is() {
         let tally = *world.engine.state.tallies.get(&"192.0.2.7".parse().unwrap()).unwrap();
         assert_eq!((tally.failures(), tally.sound.iter().sum::<u8>()), (1, sound), "{source}");
     }
+}
+
+#[test]
+fn names_are_bounded_in_length() {
+    let mut world = World::new(Policy::default());
+    let name = "x".repeat(8_000);
+    world.lines(1, &format!("Nov  1 02:00:00 web sshd[9]: Failed password for {name} from 192.0.2.7 port 9 ssh2"));
+    let kept: Vec<_> = world.engine.state.users.keys().map(|user| user.len()).collect();
+    assert_eq!(kept, [USER_MAX]);
 }
 
 #[test]
