@@ -490,6 +490,7 @@ impl Core {
             "backends": places.collect::<Vec<_>>(),
             "inputs": self.sources.iter().map(|source| source.status(now)).collect::<Vec<_>>(),
             "senders": senders.collect::<Vec<_>>(),
+            "shapes": self.sources.iter().flat_map(Connected::shapes).collect::<Vec<_>>(),
             "senders_untold": self.sources.iter().map(|source| source.fold.senders.untold).sum::<u64>(),
             "tracked": state.tallies.len(), "sessions": state.sessions.len(),
             "evicted": state.tallies.evicted + state.sessions.evicted,

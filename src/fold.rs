@@ -12,6 +12,7 @@ use crate::detect::event::{Event, Kind, Peer};
 mod redelivered;
 mod repeat;
 pub mod senders;
+pub mod shapes;
 
 /// One input as the fold needs it.
 pub struct Source {
@@ -37,6 +38,8 @@ pub struct Source {
     redelivered: redelivered::Redelivered,
     /// Who sends, where something vouches for the last hop.
     pub senders: senders::Senders,
+    /// What its records that no shape fits look like.
+    pub shapes: shapes::Shapes,
 }
 
 impl Source {
@@ -54,6 +57,7 @@ impl Source {
             last: repeat::Last::default(),
             redelivered: redelivered::Redelivered::default(),
             senders: senders::Senders::default(),
+            shapes: shapes::Shapes::default(),
         }
     }
 
@@ -181,6 +185,9 @@ pub fn fold(
             each(&Seen { record, event: None, folded: None }, engine);
             continue;
         };
+        if event.kind == Kind::Unknown {
+            source.shapes.add(record.message);
+        }
         let vouched = !source.vouched || vouched(&record);
         if !vouched && event.changes_something() {
             counts.forged += 1;

@@ -75,3 +75,34 @@ fn a_wrong_transcript_is_told() {
     assert_eq!(check(&right.replace("1 failure", "0 failure")).len(), 2);
     assert_eq!(check(&format!("{right}= 192.0.2.7 root 1\n= unresolved 1\n")).len(), 1);
 }
+
+/// By `scan`, `status` and `doctor`, and once in the daemon's own log, without a byte of the stranger's.
+#[test]
+fn what_is_not_understood_is_shown() {
+    let lines = (1..=3).map(|n| {
+        let text = format!("Connection from 192.0.2.{n} port 22 on 198.51.100.1 closed \u{1b}[31m\u{e9} weirdly");
+        format!("Nov 21 23:10:0{n} web1 sshd[{n}]: {text}")
+    });
+    let log = kit::file(lines);
+    let shape = "Connection from * port * on * closed * weirdly";
+    let found = kit::scan(&log);
+    assert_eq!(
+        (&found["unknown"], &found["shapes"]),
+        (&3.into(), &serde_json::json!([{"shape": shape, "records": 3}]))
+    );
+    let home = kit::Home::with_log();
+    home.append(&log);
+    let daemon = home.start();
+    daemon.caught_up();
+    let warning = "records of a new shape are not understood";
+    kit::wait_for("a warning", || home.stderr().contains(warning).then_some(()));
+    let status = home.ask(&["status"]).unwrap();
+    assert_eq!(status["shapes"], serde_json::json!([{"input": "auth", "shape": shape, "records": 3}]));
+    for verb in ["status", "doctor"] {
+        let shown = home.denyd(&[verb]).output().unwrap().stdout;
+        assert!(String::from_utf8_lossy(&shown).contains(shape), "{}", shown.escape_ascii());
+    }
+    daemon.stop();
+    assert_eq!(home.stderr().matches(warning).count(), 1, "{}", home.stderr());
+    assert!(home.stderr().contains(shape) && !home.stderr().contains('\u{e9}'), "{}", home.stderr());
+}

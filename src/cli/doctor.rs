@@ -96,6 +96,10 @@ fn findings(status: &Value) -> Vec<Finding> {
             put(true, &about, format!("has said nothing since {}", when_text(&text(&sender, "last"))));
         }
     }
+    for shape in rows("shapes") {
+        let what = "records like this are not understood, please report it";
+        put(false, &text(&shape, "input"), format!("{} {what}: {}", count(&shape, "records"), text(&shape, "shape")));
+    }
     for (key, what) in status::REACHED {
         if count(status, key) > 0 {
             put(false, "limits", format!("{} {what}", count(status, key)));
@@ -114,7 +118,9 @@ mod tests {
             "held_back": true, "evicted": 3,
             "backends": [{"name": "nftables", "error": "no", "failing_since": "2026-11-22T00:00:00Z"},
                          {"name": "stdout", "error": null}],
-            "inputs": [{"name": "a", "forgeable": true, "lost": 2, "forged": 0}, {"name": "b", "forgeable": false, "problem": "no"}],
+            "inputs": [{"name": "a", "forgeable": true, "lost": 2, "forged": 0},
+                       {"name": "b", "forgeable": false, "problem": "no"}],
+            "shapes": [{"input": "a", "shape": "Frobnicated *", "records": 2}],
             "senders": [{"host": "web", "sender": "192.0.2.1", "skew_s": -3600.0, "silent": false},
                         {"host": "db", "sender": "192.0.2.2", "skew_s": null, "silent": true, "last": "2026-11-22T00:00:00Z"}],
         });
@@ -127,6 +133,7 @@ mod tests {
             (true, "b"),
             (false, "web by 192.0.2.1"),
             (true, "db by 192.0.2.2"),
+            (false, "a"),
             (false, "limits"),
         ];
         assert_eq!(found, want.map(|(is_grave, about)| (is_grave, about.to_owned())));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::output::{Screen, Style};
+use super::output::{Screen, Style, printable};
 use super::{office, output};
 use crate::config::Config;
 use crate::desk::Request;
@@ -118,6 +118,14 @@ fn print(screen: &mut Screen, status: &Value) -> std::io::Result<()> {
             ]
         });
         screen.table("<<<>>>>>><", &table)?;
+    }
+    if status["shapes"].as_array().is_some_and(|all| !all.is_empty()) {
+        writeln!(screen)?;
+        let head = &["NOT UNDERSTOOD (please report it)", "INPUT", "RECORDS"];
+        let table = rows(&status["shapes"], head, &|one| {
+            vec![printable(text(&one["shape"]).as_bytes()), text(&one["input"]), number(one, "records")]
+        });
+        screen.table("<<>", &table)?;
     }
     for (key, what) in REACHED {
         if status[key].as_u64().is_some_and(|count| count > 0) {

@@ -12,9 +12,13 @@ use serde_json::{Value, json};
 use crate::cli::output::printable;
 use crate::clock;
 use crate::config::Input;
-use crate::fold::senders::{Minutes, Notice};
+use crate::fold::senders::{self, Minutes};
+use crate::fold::shapes::Notice;
 use crate::fold::{Counts, Source};
 use crate::follow::Health;
+
+/// Shapes that `status` shows of an input.
+const SHAPES_SHOWN: usize = 10;
 
 /// Senders that are warned of at a time, each by its name.
 const NOTICES_MAX: usize = 5;
@@ -77,6 +81,12 @@ impl Connected {
         })
     }
 
+    /// What its records look like that no shape fits, the most frequent first.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = Value> {
+        let top = self.fold.shapes.top(SHAPES_SHOWN).into_iter();
+        top.map(|(shape, records)| json!({"input": self.name, "shape": shape, "records": records}))
+    }
+
     pub(super) fn senders(&self, now: Timestamp) -> impl Iterator<Item = Value> {
         self.fold.senders.rows().into_iter().map(move |row| {
             json!({
@@ -90,8 +100,17 @@ impl Connected {
         })
     }
 
-    /// Tells the operator of senders that fell silent or whose clocks are off.
+    /// Tells the operator of senders that fell silent or whose clocks are off, and of records that nobody understands.
     pub(super) fn notice(&mut self, now: Timestamp) {
+        if let Some(Notice { shape, records, others }) = self.fold.shapes.notice(now) {
+            tracing::warn!(
+                input = self.name,
+                records,
+                shape,
+                others,
+                "records of a new shape are not understood: please report it; `denyd status` shows all"
+            );
+        }
         let mut told = 0;
         let notices = self.fold.senders.notices(now);
         let all = notices.len();
@@ -99,7 +118,7 @@ impl Connected {
             told += 1;
             let (input, sender, host) = (&self.name, row.sender.to_string(), printable(&row.host));
             match notice {
-                Notice::Silent(silence) => {
+                senders::Notice::Silent(silence) => {
                     let seconds = silence.as_secs();
                     tracing::warn!(
                         input,
@@ -109,7 +128,7 @@ impl Connected {
                         "a sender has fallen silent; what happens there is not seen"
                     );
                 }
-                Notice::Skewed(skew) if skew > 0 => {
+                senders::Notice::Skewed(skew) if skew > 0 => {
                     let seconds = skew / 1_000_000;
                     tracing::warn!(
                         input,
@@ -119,7 +138,7 @@ impl Connected {
                         "a sender's clock is ahead; its records are judged by when they came"
                     );
                 }
-                Notice::Skewed(skew) => {
+                senders::Notice::Skewed(skew) => {
                     let seconds = -skew / 1_000_000;
                     tracing::warn!(
                         input,

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::program::{ADMIN, Place, program, until, until_or};
+use super::tap::{counted, numbered};
 use super::world::{World, skip};
 
 /// A booted machine, on which denyd runs as a service without a configuration.
@@ -79,4 +80,32 @@ fn without_a_configuration_on_a_journald_box() {
     assert!(world.ssh(Place::Admin, ADMIN, "Tb-Right-1"));
     let status = input(&world);
     assert_eq!((&status["forged"], &status["lost"], &status["unknown"]), (&0.into(), &0.into(), &0.into()), "{status}");
+}
+
+#[test]
+fn what_was_vacuumed_unread_is_counted() {
+    let Some(mut world) = World::new("what_was_vacuumed_unread_is_counted") else { return };
+    let journald = world.spawn(&["bash", "-c", include_str!("kit/journald.sh")]);
+    world.keep(journald);
+    until("journald", || world.path("/run/journald.ready").exists().then_some(()));
+    let send = |numbers: std::ops::Range<u32>| {
+        world.write("/run/records", &numbered(numbers));
+        world.run(&["logger", "-t", "sshd", "-p", "auth.info", "-f", "/run/records"]);
+    };
+    let all = |numbers: std::ops::Range<u32>| counted(&world, numbers).iter().sum::<u64>();
+    let mut denyd = world.start_denyd(Some("[[input]]\nkind = \"journald\"\n"));
+    send(0..10);
+    until("the first", || (all(0..10) == 10).then_some(()));
+    denyd.signal(nix::sys::signal::Signal::SIGKILL);
+    denyd.wait();
+    send(10..6000);
+    world.run(&["journalctl", "-q", "--rotate", "--vacuum-files=1"]);
+    send(6000..6010);
+    let denyd = world.start_denyd(None);
+    until("the last", || (all(6000..6010) == 10).then_some(()));
+    denyd.wait_said("something was gone before it was read");
+    let (missing, lost) = (5990 - all(10..6000), input(&world)["lost"].as_u64().unwrap());
+    // journald itself says something of each rotation.
+    assert!(missing > 1000 && (missing..missing + 50).contains(&lost), "{missing} are missing, {lost} counted as lost");
+    assert_eq!(world.denied(), Vec::<String>::new());
 }

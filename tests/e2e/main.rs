@@ -10,6 +10,7 @@ mod journal;
 mod lasts;
 mod multilog;
 mod program;
+mod recipes;
 mod routes;
 mod senders;
 mod tap;
