@@ -1,7 +1,7 @@
 //! An input as the engine's thread knows it: what was folded of it, and who sends to it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use inputs::cursor::Cursor;
@@ -65,17 +65,19 @@ impl Connected {
     }
 
     pub(super) fn status(&self, now: Timestamp) -> Value {
-        let lost = self.counters.as_ref().map_or(0, |counters| counters.lost.load(Ordering::Relaxed));
-        let refused = self.counters.as_ref().map_or(0, |counters| counters.refused.load(Ordering::Relaxed));
-        let failed = self.counters.as_ref().map_or(0, |counters| counters.handshakes_failed.load(Ordering::Relaxed));
-        let broken = self.counters.as_ref().map_or(0, |counters| counters.broken.load(Ordering::Relaxed));
+        let count = |counter: fn(&listen::Counters) -> &AtomicU64| {
+            self.counters.as_ref().map_or(0, |counters| counter(counters).load(Ordering::Relaxed))
+        };
         let followed = self.health.as_ref().map(Health::now).unwrap_or_default();
         json!({
             "name": self.name, "kind": self.kind, "forgeable": self.fold.forgeable, "records": self.counts.records,
             "understood": self.counts.understood, "unknown": self.counts.unknown, "forged": self.counts.forged,
-            "duplicates": self.counts.duplicates, "lost": lost.max(self.lost).saturating_add(followed.lost),
-            "problem": followed.problem, "refused": refused,
-            "handshakes_failed": failed, "broken": broken, "truncated": self.counts.truncated,
+            "duplicates": self.counts.duplicates, "lost": count(|all| &all.lost).max(self.lost).saturating_add(followed.lost),
+            "problem": followed.problem,
+            "limited": count(|all| &all.limited), "slowed": count(|all| &all.slowed),
+            "connections": count(|all| &all.connections), "refused": count(|all| &all.refused),
+            "expired": count(|all| &all.expired), "handshakes_failed": count(|all| &all.handshakes_failed),
+            "broken": count(|all| &all.broken), "truncated": self.counts.truncated,
             "last": self.last.map(|at| at.to_string()), "per_minute": self.minutes.rate(now),
             "lag_s": self.lag.as_secs_f64(), "cursor": self.cursor,
         })

@@ -235,7 +235,7 @@ impl Store {
                 tx.prepare_cached("INSERT OR REPLACE INTO cursors VALUES(?1, ?2)")?.execute([input, &json])?;
             }
             let history = write::history(&tx, commit)?;
-            let evidence = write::evidence(&tx, &commit.evidence)?;
+            let evidence = write::evidence(&tx, &commit.evidence, state)?;
             let (mut kept_evidence, mut kept_history) = (self.evidence + evidence, self.history + history);
             write::trim(&tx, "evidence", EVIDENCE_MAX, &mut kept_evidence)?;
             write::trim(&tx, "history", HISTORY_MAX, &mut kept_history)?;

@@ -91,7 +91,7 @@ fn message(wanted: &Wanted, index: u64, out: &mut Vec<u8>) {
     };
     let spread = connection.wrapping_mul(STRIDE);
     let [_, a, b, c] = ((spread % wanted.addresses) as u32 + 1).to_be_bytes();
-    let (host, pid, port) = (spread % wanted.hosts, 1_000 + spread % 4_000_000, 1_024 + connection % 60_000);
+    let (host, pid, port) = (spread % wanted.hosts, 1_000 + connection % 4_000_000, 1_024 + connection % 60_000);
     let _ = write!(out, "<86>{} web{host} ", stamp());
     let end: &[&dyn std::fmt::Display] = &[&"10.", &a, &".", &b, &".", &c, &" port ", &port];
     let before_user = match kind {

@@ -23,7 +23,6 @@ use socket_file::SocketFile;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +33,9 @@ use tokio::time::Instant;
 
 /// How long a listener rests after an error of its socket that may pass, such as too many open files.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Messages of one sender in a second, if nothing else is said: more than one processor folds.
+pub const RATE_MAX: u32 = 500_000;
 
 /// How often at most is told what strangers can make happen at will.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -77,9 +79,9 @@ pub struct Options {
     pub max_connections: usize,
     /// Connections at a time of one address or user id.
     pub max_per_sender: usize,
-    /// Messages that one address or user id may send in a second; `None` = as many as it likes. Of datagrams the rest is
-    /// lost, and counted; a connection waits.
-    pub max_rate: Option<NonZeroU32>,
+    /// Messages that one sender (address, user id or certificate) may send in a second. Of datagrams the rest is lost,
+    /// and counted; a connection waits.
+    pub max_rate: u32,
     /// How long a connection may say nothing before it is closed.
     pub idle: Duration,
     /// How long a frame may be unfinished before its connection is closed: it would hold a place for ever.
@@ -98,7 +100,7 @@ impl Default for Options {
             rcvbuf: 8 * 1024 * 1024,
             max_connections: 256,
             max_per_sender: 32,
-            max_rate: None,
+            max_rate: RATE_MAX,
             idle: Duration::from_secs(600),
             half: Duration::from_secs(60),
             mode: 0o600,

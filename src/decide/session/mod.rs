@@ -42,7 +42,7 @@ const USER_MAX: usize = 100;
 pub struct HostId(pub u16);
 
 /// What joins the lines of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Key {
     /// The process that held it.
     Pid(HostId, u32),
@@ -57,9 +57,13 @@ pub enum Key {
 pub struct Side {
     source: SourceId,
     /// How far all that it said is to be trusted.
+    #[serde(default, skip_serializing_if = "is_default")]
     trust: Trust,
+    #[serde(default, skip_serializing_if = "is_default")]
     tries: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
     pam_tries: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
     begun: bool,
 }
 
@@ -68,6 +72,11 @@ impl Side {
     fn attempts(&self) -> u32 {
         self.tries.max(self.pam_tries).max(u32::from(self.begun))
     }
+}
+
+/// What is as it was at first is not written: there may be a hundred thousand sessions.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// One connection.
@@ -81,20 +90,27 @@ pub struct Session {
     /// that autumn repeats, from a second log of the host, from an outage.
     seen: Timestamp,
     /// Attempts that were given out so far.
+    #[serde(default, skip_serializing_if = "is_default")]
     counted: u32,
     /// Of them, those that strangers cannot have made up.
+    #[serde(default, skip_serializing_if = "is_default")]
     counted_sound: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
     user_unknown: bool,
     /// Who it was, while what it is worth awaits an address, or its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<Box<[u8]>>,
     /// Keys or `none` were refused, as the most trusted of such lines said; worth one attempt if the connection ends so.
+    #[serde(default, skip_serializing_if = "is_default")]
     offered: Option<Trust>,
     /// It logged in, as the most trusted of such lines said.
+    #[serde(default, skip_serializing_if = "is_default")]
     succeeded: Option<Trust>,
+    #[serde(default, skip_serializing_if = "is_default")]
     probed: bool,
     side: Side,
     /// Further sources; nearly always empty.
+    #[serde(default, skip_serializing_if = "is_default")]
     more: Vec<Side>,
 }
 

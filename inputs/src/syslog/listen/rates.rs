@@ -5,7 +5,6 @@
 
 use crate::record::Sender;
 use std::hash::{BuildHasher, RandomState};
-use std::num::NonZeroU32;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -17,8 +16,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// What each sender sent in this second.
 pub(super) struct Rates {
-    /// Messages a second; `None` = as many as they like.
-    most: Option<NonZeroU32>,
+    /// Messages a second.
+    most: u32,
     until: Instant,
     sent: Box<[u32]>,
     /// The last sender and its place: the next message is most often its, too.
@@ -27,7 +26,7 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    pub(super) fn new(most: Option<NonZeroU32>) -> Self {
+    pub(super) fn new(most: u32) -> Self {
         let keys = RandomState::new();
         let last = (Sender::Unknown, place(&keys, &Sender::Unknown));
         Rates { most, until: Instant::now() + WINDOW, sent: vec![0; PLACES].into(), last, keys }
@@ -43,13 +42,12 @@ impl Rates {
 
     /// Counts messages of a sender; `false` = these are more than it may send in this second.
     pub(super) fn take(&mut self, sender: &Sender, messages: u32) -> bool {
-        let Some(most) = self.most else { return true };
         if self.last.0 != *sender {
             self.last = (sender.clone(), place(&self.keys, sender));
         }
         let sent = &mut self.sent[self.last.1];
         *sent = sent.saturating_add(messages);
-        *sent <= most.get()
+        *sent <= self.most
     }
 
     /// Until when a sender must wait that sent so many messages, if they were more than it may send in this second.
@@ -73,7 +71,7 @@ mod tests {
 
     #[test]
     fn each_sender_has_so_many_a_second() {
-        let mut rates = Rates::new(NonZeroU32::new(3));
+        let mut rates = Rates::new(3);
         let (one, now) = (peer(1), Instant::now());
         // Two of 4096 places: another sender that shares the first one's would make this test a lie.
         let two = (2..).map(peer).find(|two| place(&rates.keys, two) != place(&rates.keys, &one)).unwrap();
@@ -87,16 +85,10 @@ mod tests {
 
     #[test]
     fn a_flood_from_many_addresses_leaves_room_for_the_others() {
-        let mut rates = Rates::new(NonZeroU32::new(1_000));
+        let mut rates = Rates::new(1_000);
         let refused = (0..1_000_000).filter(|&number| !rates.take(&peer(number), 1)).count();
         // 244 a place, give or take 16.
         assert_eq!(refused, 0);
         assert!(rates.take(&Sender::Uid(0), 100));
-    }
-
-    #[test]
-    fn no_limit_counts_nothing() {
-        let mut rates = Rates::new(None);
-        assert!((0..10).all(|_| rates.take(&peer(1), u32::MAX)));
     }
 }
