@@ -332,6 +332,28 @@ fn forged_keys_are_not_certain_because_the_connections_end_is() {
 }
 
 #[test]
+fn a_forged_line_ends_no_connection_that_a_sound_source_tells_of() {
+    let tried = "Nov  1 02:00:02 web sshd[9]: Failed password for invalid user bob from 192.0.2.7 port 9 ssh2";
+    for forged in [
+        "Connection from 198.51.100.1 port 5 on 192.0.2.1 port 22",
+        "Failed password for al from 198.51.100.1 port 5 ssh2",
+    ] {
+        let mut world = World::new(Policy::default());
+        assert_eq!(world.lines(0, "Nov  1 02:00:00 web sshd[9]: Invalid user bob from 192.0.2.7 port 9"), "1");
+        world.lines(1, &format!("Nov  1 02:00:01 web sshd[9]: {forged}"));
+        assert_eq!(world.lines(0, tried), "0", "{forged}");
+    }
+    // The other way round, and among lines of one trust, the pid was used again.
+    for (first, then) in [(0, 0), (1, 1), (1, 0)] {
+        let mut world = World::new(Policy::default());
+        world.lines(first, "Nov  1 02:00:00 web sshd[9]: Connection from 198.51.100.1 port 5 on 192.0.2.1 port 22");
+        assert_eq!(world.lines(then, tried), "1");
+        let bob = world.engine.state.tallies.get(&"192.0.2.7".parse().unwrap()).unwrap();
+        assert_eq!((bob.failures(), bob.sound.iter().sum::<u8>()), (1, u8::from(then == 0)));
+    }
+}
+
+#[test]
 fn names_are_bounded_in_length() {
     let mut world = World::new(Policy::default());
     let name = "x".repeat(8_000);

@@ -115,11 +115,11 @@ pub struct Session {
 }
 
 impl Session {
-    fn new(source: SourceId, at: Timestamp, seen: Timestamp) -> Self {
+    fn new(place: Place, seen: Timestamp) -> Self {
         Session {
             peer: None,
             port: None,
-            last: at,
+            last: place.at,
             seen,
             counted: 0,
             counted_sound: 0,
@@ -128,7 +128,7 @@ impl Session {
             offered: None,
             succeeded: None,
             probed: false,
-            side: Side { source, ..Side::default() },
+            side: Side { source: place.source, trust: place.trust, ..Side::default() },
             more: Vec::new(),
         }
     }
@@ -157,6 +157,11 @@ impl Session {
     /// Whether it logged in, for lines of that trust: what may be forged ends nothing that was not.
     fn succeeded(&self, trust: Trust) -> bool {
         self.succeeded.is_some_and(|told| told <= trust)
+    }
+
+    /// Whether a source tells of it whose lines nobody made up.
+    fn is_sound(&self) -> bool {
+        std::iter::once(&self.side).chain(&self.more).any(|side| side.trust == Trust::Sound)
     }
 
     fn is_login(&self, key: Key) -> bool {
@@ -476,13 +481,13 @@ impl Sessions {
                     self.evict();
                 }
                 self.order.push_back((seen, key));
-                self.map.insert_full(key, Session::new(place.source, place.at, seen)).0
+                self.map.insert_full(key, Session::new(place, seen)).0
             }
         };
         let session = &mut self.map[index];
         let idle = if matches!(key, Key::User(..)) { IDLE_BY_USER } else { IDLE };
         if !session.fits(peer, port) || session.last.after(idle) < place.at {
-            let ended = std::mem::replace(session, Session::new(place.source, place.at, seen));
+            let ended = std::mem::replace(session, Session::new(place, seen));
             self.overdue.extend(ended.overdue(key));
         }
         session.seen = seen;
@@ -517,9 +522,18 @@ impl Sessions {
     ///
     /// Without a pid, a line without a port is of the connection that sshd last wrote of, if that was just now, of the
     /// same address, and of the same user where the line names one. So is the first line with a port.
+    ///
+    /// Strangers may know the pid of a connection that a sound source tells of: if their line is about another one, that
+    /// stands beside it, as without a pid, and not in its place.
     fn key(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Option<Key> {
-        if let Some(pid) = place.pid {
-            return Some(Key::Pid(place.host, pid));
+        if let Some(key) = place.pid.map(|pid| Key::Pid(place.host, pid)) {
+            let is_other = |session: &Session| {
+                let is_open = session.last.after(IDLE) >= place.at;
+                is_open && session.is_sound() && !session.fits(address, event.port)
+            };
+            if place.trust == Trust::Sound || !self.map.get(&key).is_some_and(is_other) {
+                return Some(key);
+            }
         }
         let address = address?;
         let user = fnv(event.user.unwrap_or_default());
