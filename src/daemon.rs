@@ -90,8 +90,9 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let mut sources = Vec::new();
     let mut workers = Vec::new();
     let mut certificates = Vec::new();
-    for (index, input) in inputs.iter().enumerate() {
-        let id = SourceId(u16::try_from(index).context("there are too many inputs")?);
+    let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
+    anyhow::ensure!(names.len() <= usize::from(u16::MAX), "there are too many inputs");
+    for (id, input) in desk.number(&names)?.into_iter().zip(&inputs) {
         let cursor = desk.cursors.get(&input.name).cloned();
         let started = start_input(input, id, cursor, &mut inherited, batches_in.clone(), stop.clone())
             .with_context(|| format!("input {}", input.name))?;
@@ -339,7 +340,7 @@ impl Core {
     }
 
     fn batch(&mut self, batch: &Batch) {
-        let Some(source) = self.sources.get_mut(usize::from(batch.source.0)) else { return };
+        let Some(source) = self.sources.iter_mut().find(|source| source.fold.id == batch.source) else { return };
         let tapped = self.taps.receiver_count() > 0;
         let Core { desk, taps, .. } = self;
         let evidence = &mut desk.pending.evidence;

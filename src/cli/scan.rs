@@ -193,7 +193,7 @@ fn scan_batch(engine: &mut Engine, source: &mut Source, batch: &Batch, found: &m
             && pairs.len() < ADDRESSES_MAX
         {
             let user = seen.event.and_then(|event| event.user).unwrap_or_default();
-            if let Some(user) = engine.state.users.get_index_of(user) {
+            if let Some(user) = engine.state.user(user) {
                 pairs.insert((user, peer));
             }
         }

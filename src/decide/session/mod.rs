@@ -124,12 +124,12 @@ pub struct Session {
 }
 
 impl Session {
-    fn new(source: SourceId, at: Timestamp, seen: Timestamp) -> Self {
+    fn new(place: Place, seen: Timestamp) -> Self {
         Session {
             peer: None,
             peer_trust: Trust::Sound,
             port: None,
-            last: at,
+            last: place.at,
             seen,
             counted: 0,
             counted_sound: 0,
@@ -138,7 +138,7 @@ impl Session {
             offered: None,
             succeeded: None,
             probed: false,
-            side: Side { source, ..Side::default() },
+            side: Side { source: place.source, trust: place.trust, ..Side::default() },
             more: Vec::new(),
         }
     }
@@ -179,6 +179,11 @@ impl Session {
         let side = self.side(place);
         side.logins += 1;
         side.logins > known
+    }
+
+    /// Whether a source tells of it whose lines nobody made up.
+    fn is_sound(&self) -> bool {
+        std::iter::once(&self.side).chain(&self.more).any(|side| side.trust == Trust::Sound)
     }
 
     fn is_login(&self, key: Key) -> bool {
@@ -429,7 +434,9 @@ impl Sessions {
             Kind::Note => Outcome::Ignored,
             // A probe or a timeout: the end of a connection in which no line told of a login.
             _ if session.offered.is_some_and(|told| !session.succeeded(told.max(place.trust))) => {
-                session.side(place).begun = true;
+                // As certain as both lines are.
+                let trust = session.offered.map_or(place.trust, |told| told.max(place.trust));
+                session.side(Place { trust, ..place }).begun = true;
                 Outcome::Failure
             }
             _ if session.succeeded(place.trust) || session.probed || session.attempts(Trust::Forgeable) > 0 => {
@@ -509,13 +516,13 @@ impl Sessions {
                     self.evict();
                 }
                 self.order.push_back((seen, key));
-                self.map.insert_full(key, Session::new(place.source, place.at, seen)).0
+                self.map.insert_full(key, Session::new(place, seen)).0
             }
         };
         let session = &mut self.map[index];
         let idle = if matches!(key, Key::User(..)) { IDLE_BY_USER } else { IDLE };
         if !session.fits(peer, port) || session.last.after(idle) < place.at {
-            let ended = std::mem::replace(session, Session::new(place.source, place.at, seen));
+            let ended = std::mem::replace(session, Session::new(place, seen));
             self.overdue.extend(ended.overdue(key));
         }
         session.seen = seen;
@@ -550,13 +557,22 @@ impl Sessions {
     ///
     /// Without a pid, a line without a port is of the connection that sshd last wrote of, if that was just now, of the
     /// same address, and of the same user where the line names one. So is the first line with a port.
+    ///
+    /// Strangers may know the pid of a connection that a sound source tells of: if their line is about another one, that
+    /// stands beside it, as without a pid, and not in its place.
     fn key(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Option<Key> {
         if let Some(rule) = event.custom {
             let hash = fnv(fnv(FNV, rule.name.as_bytes()), event.user.unwrap_or_default());
             return Some(Key::Rule(place.host, address?, hash));
         }
-        if let Some(pid) = place.pid {
-            return Some(Key::Pid(place.host, pid));
+        if let Some(key) = place.pid.map(|pid| Key::Pid(place.host, pid)) {
+            let is_other = |session: &Session| {
+                let is_open = session.last.after(IDLE) >= place.at;
+                is_open && session.is_sound() && !session.fits(address, event.port)
+            };
+            if place.trust == Trust::Sound || !self.map.get(&key).is_some_and(is_other) {
+                return Some(key);
+            }
         }
         let address = address?;
         let user = fnv(FNV, event.user.unwrap_or_default());
