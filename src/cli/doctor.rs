@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::output::{Screen, Style, when_text};
+use super::output::{Screen, Style, printable, when_text};
 use super::{office, status};
 use crate::config::Config;
 use crate::desk::Request;
@@ -63,6 +63,10 @@ fn findings(status: &Value) -> Vec<Finding> {
     }
     for input in rows("inputs") {
         let name = text(&input, "name");
+        if let Some(problem) = input["problem"].as_str() {
+            let problem = printable(problem.as_bytes());
+            put(true, &name, format!("what is written there is not seen, or not all of it: {problem}"));
+        }
         if input["forgeable"] == true {
             let what = "strangers may be able to make up its records, so what it alone denies it denies for an hour at most, \
                         and it clears nothing; use TCP, TLS or the journal, or for UDP say trust_network = true if no false \
@@ -114,7 +118,8 @@ mod tests {
             "held_back": true, "evicted": 3,
             "backends": [{"name": "nftables", "error": "no", "failing_since": "2026-11-22T00:00:00Z"},
                          {"name": "stdout", "error": null}],
-            "inputs": [{"name": "a", "forgeable": true, "lost": 2, "forged": 0}, {"name": "b", "forgeable": false}],
+            "inputs": [{"name": "a", "forgeable": true, "lost": 2, "forged": 0},
+                       {"name": "b", "forgeable": false, "problem": "no"}],
             "shapes": [{"input": "a", "shape": "Frobnicated *", "records": 2}],
             "senders": [{"host": "web", "sender": "192.0.2.1", "skew_s": -3600.0, "silent": false},
                         {"host": "db", "sender": "192.0.2.2", "skew_s": null, "silent": true, "last": "2026-11-22T00:00:00Z"}],
@@ -125,6 +130,7 @@ mod tests {
             (true, "nftables"),
             (false, "a"),
             (false, "a"),
+            (true, "b"),
             (false, "web by 192.0.2.1"),
             (true, "db by 192.0.2.2"),
             (false, "a"),

@@ -93,6 +93,12 @@ fn print(screen: &mut Screen, status: &Value) -> std::io::Result<()> {
         },
     );
     screen.table("<<>>>>>>><", &table)?;
+    for input in status["inputs"].as_array().into_iter().flatten() {
+        if let Some(problem) = input["problem"].as_str() {
+            let problem = format!("{}: {}", text(&input["name"]), output::printable(problem.as_bytes()));
+            writeln!(screen, "{}", screen.paint(Style::Red, &problem))?;
+        }
+    }
     if status["senders"].as_array().is_some_and(|all| !all.is_empty()) {
         writeln!(screen)?;
         let head =

@@ -12,9 +12,11 @@ use serde_json::{Value, json};
 use crate::cli::output::printable;
 use crate::clock;
 use crate::config::Input;
+use crate::detect::rule::Rules;
 use crate::fold::senders::{self, Minutes};
 use crate::fold::shapes::Notice;
 use crate::fold::{Counts, Source};
+use crate::follow::Health;
 
 /// Shapes that `status` shows of an input.
 const SHAPES_SHOWN: usize = 10;
@@ -29,6 +31,7 @@ pub(super) struct Connected {
     pub(super) fold: Source,
     pub(super) counts: Counts,
     pub(super) counters: Option<Arc<listen::Counters>>,
+    pub(super) health: Option<Health>,
     pub(super) last: Option<Timestamp>,
     pub(super) lag: Duration,
     pub(super) minutes: Minutes,
@@ -38,16 +41,25 @@ pub(super) struct Connected {
 }
 
 impl Connected {
-    pub(super) fn new(input: &Input, id: SourceId, counters: Option<Arc<listen::Counters>>) -> Self {
+    pub(super) fn new(
+        input: &Input,
+        id: SourceId,
+        rules: &Arc<Rules>,
+        counters: Option<Arc<listen::Counters>>,
+        health: Option<Health>,
+    ) -> Self {
         let mut fold = Source::new(id, input.parser(), input.host.as_deref(), &clock::host_name());
         fold.forgeable = input.is_forgeable();
         fold.bare = input.bare().is_some();
+        fold.rules = Arc::clone(rules);
+        fold.our_pid = Some(std::process::id());
         Connected {
             name: input.name.clone(),
             kind: input.kind(),
             fold,
             counts: Counts::default(),
             counters,
+            health,
             last: None,
             lag: Duration::ZERO,
             minutes: Minutes::default(),
@@ -60,10 +72,12 @@ impl Connected {
         let count = |counter: fn(&listen::Counters) -> &AtomicU64| {
             self.counters.as_ref().map_or(0, |counters| counter(counters).load(Ordering::Relaxed))
         };
+        let followed = self.health.as_ref().map(Health::now).unwrap_or_default();
         json!({
             "name": self.name, "kind": self.kind, "forgeable": self.fold.forgeable, "records": self.counts.records,
             "understood": self.counts.understood, "unknown": self.counts.unknown, "forged": self.counts.forged,
-            "duplicates": self.counts.duplicates, "lost": count(|all| &all.lost).max(self.lost),
+            "duplicates": self.counts.duplicates, "lost": count(|all| &all.lost).max(self.lost).saturating_add(followed.lost),
+            "problem": followed.problem,
             "limited": count(|all| &all.limited), "slowed": count(|all| &all.slowed),
             "connections": count(|all| &all.connections), "refused": count(|all| &all.refused),
             "expired": count(|all| &all.expired), "handshakes_failed": count(|all| &all.handshakes_failed),

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use inputs::record::{Record, Timestamp};
 
-use super::policy::{Class, Policy};
+use super::policy::{Class, Policy, Threshold};
 use super::prefix::Prefix;
 use super::session::{HostId, Late, Outcome, Place, Trust, Verdict};
 use super::state::{Change, Claim, Claimant, DENIES_MAX, RELEASED_MAX, State, Until, Why};
+use super::tally::Tally;
 use crate::detect::event::{Account, Event};
 
 /// What an operator asks for.
@@ -253,19 +254,34 @@ impl Engine {
     }
 
     /// Withdraws a claim. The end of the policy's own, and whatever a person withdraws, also clears the prefix' counts,
-    /// so that it starts again from zero; the end of an operator's deny does not.
+    /// so that it starts again from zero; the end of an operator's deny does not. A deny that rested on what strangers
+    /// may have made up was no sentence, and takes no more with it than that.
     fn release(&mut self, prefix: Prefix, by: Claimant, at: Timestamp, why: Why) {
         let known = self.state.released.get(&prefix).copied().unwrap_or(0);
-        let served = by == Claimant::Policy && why == Why::Expired;
+        let ended = by == Claimant::Policy && why == Why::Expired;
+        let forged = ended && self.is_forgeable(prefix);
+        let served = ended && !forged;
         let times = if served { known.saturating_add(1) } else { known };
         let crowded = times > known && known == 0 && self.state.released.len() >= RELEASED_MAX;
         if let Some((victim, _)) = self.state.released.first().filter(|_| crowded) {
             self.change(Change::Unremembered { prefix: *victim });
         }
         self.change(Change::Released { prefix, by, at, why, times });
-        if by == Claimant::Policy || why != Why::Expired {
-            self.forget(prefix);
+        let certain = self.state.tallies.get(&prefix).filter(|_| forged).map(Tally::certain);
+        match certain {
+            Some(tally) if tally.failures() > 0 => self.change(Change::Counted { prefix, tally: Some(tally) }),
+            _ if by == Claimant::Policy || why != Why::Expired => self.forget(prefix),
+            _ => {}
         }
+    }
+
+    /// Whether the policy denies a prefix for as short as it does because of what strangers may have made up.
+    fn is_forgeable(&self, prefix: Prefix) -> bool {
+        let claim = self.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Policy));
+        let Some(Claim { since, until: Some(until), class: Some(class), .. }) = claim else { return false };
+        let tally = self.state.tallies.get(&prefix);
+        let is_sound = |threshold: Threshold| tally.is_some_and(|tally| tally.is_sound(*class, threshold.0));
+        *until <= since.after(FORGEABLE_FOR) && !self.policy.thresholds[*class as usize].is_some_and(is_sound)
     }
 
     /// The prefix by which an address is counted.
@@ -289,7 +305,7 @@ impl Engine {
         let aged = tally.counts;
         let tally = *tally;
         if self.policy.reset_on_success {
-            self.share(prefix, host, classes, attempts, aged);
+            self.share(prefix, host, classes, sound, aged);
         }
         if let Some(prefix) = evicted {
             self.forget(prefix);
@@ -300,7 +316,8 @@ impl Engine {
         }
     }
 
-    /// Remembers which origin host the attempts came from: only those may a good login there clear.
+    /// Remembers which origin host the attempts came from that are certain: only those may a good login there clear.
+    /// Others could name any host, and so clear what another host counted.
     fn share(&mut self, prefix: Prefix, host: HostId, classes: Classes, attempts: u32, counts: [u32; 5]) {
         let mut share = self.state.shares.get(&(prefix, host)).copied().unwrap_or_default();
         for class in classes.iter() {
@@ -313,7 +330,7 @@ impl Engine {
 
     /// Denies a prefix whose count exceeds its threshold, at the moment of the record that made it so: for an hour at
     /// most if it would not without what strangers may have made up, and in full once it would.
-    fn judge(&mut self, prefix: Prefix, tally: &crate::decide::tally::Tally, classes: Classes, at: Timestamp) {
+    fn judge(&mut self, prefix: Prefix, tally: &Tally, classes: Classes, at: Timestamp) {
         let thresholds = &self.policy.thresholds;
         let over = classes.iter().filter(|class| {
             thresholds[*class as usize].is_some_and(|threshold| tally.counts[*class as usize] > threshold.0)

@@ -54,9 +54,19 @@ impl Tally {
         if known == 0 {
             self.sound[index] = 0;
         }
-        self.counts[index] = known.saturating_add(attempts);
         self.sound[index] = self.sound[index].saturating_add(u8::try_from(sound).unwrap_or(u8::MAX));
+        // What was counted before it was certain may be forgotten by now.
+        self.counts[index] = known.saturating_add(attempts).max(self.sound[index].into());
         self.last[index] = self.last[index].max(u32::try_from(at.secs()).unwrap_or(0));
+    }
+
+    /// The same without what strangers may have made up.
+    pub fn certain(&self) -> Tally {
+        let mut tally = *self;
+        for (count, sound) in tally.counts.iter_mut().zip(self.sound) {
+            *count = if sound == u8::MAX { *count } else { sound.into() };
+        }
+        tally
     }
 
     /// Whether a class' count would exceed a threshold without what strangers may have made up.

@@ -220,10 +220,10 @@ pub enum Notice {
 pub struct Senders {
     hasher: ahash::RandomState,
     rows: HashMap<u64, Row, ahash::RandomState>,
-    /// Until then none can be forgotten to make room: to look for one costs more than a record may.
-    full_until: Timestamp,
     /// Records of senders beyond [`SENDERS_MAX`].
     pub untold: u64,
+    /// Until when there is none to forget, as the last look at all of them found: not every record may cost one.
+    crowded_until: Timestamp,
 }
 
 /// A row of [`Senders`].
@@ -259,13 +259,12 @@ impl Senders {
 
     /// Makes room, if one has been silent for a day.
     fn forget(&mut self, now: Timestamp) -> bool {
-        if now <= self.full_until {
+        if (self.crowded_until.before(DAY)..=self.crowded_until).contains(&now) {
             return false;
         }
-        let Some((id, oldest)) = self.rows.iter().min_by_key(|(_, row)| row.last) else { return false };
-        self.full_until = oldest.last.after(DAY);
-        let id = (self.full_until < now).then_some(*id);
-        id.is_some_and(|id| self.rows.remove(&id).is_some())
+        let Some((&id, row)) = self.rows.iter().min_by_key(|(_, row)| row.last) else { return false };
+        self.crowded_until = row.last.after(DAY);
+        self.crowded_until < now && self.rows.remove(&id).is_some()
     }
 
     /// All of them, by host and last hop.
@@ -403,6 +402,13 @@ mod tests {
             senders.hear(&mut record(&sender, b"", at(0), at(0)));
         }
         assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64));
+        // A look at all of them is not taken for every record: strangers can be any number of senders.
+        let unseen = Timestamp::from_secs(0);
+        let known = senders.rows.values_mut().next().map(|row| std::mem::replace(&mut row.last, unseen));
+        senders.hear(&mut record(&Sender::Uid(u32::MAX), b"", at(1), at(1)));
+        assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64 + 1));
+        senders.rows.values_mut().filter(|row| row.last == unseen).for_each(|row| row.last = known.unwrap());
+        senders.untold = SENDERS_MAX as u64;
         let late = Sender::Uid(u32::MAX);
         senders.hear(&mut record(&late, b"", at(86_401), at(86_401)));
         assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64), "one was forgotten");
