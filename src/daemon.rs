@@ -61,6 +61,7 @@ pub struct Options {
 pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let mut inherited = listen::Inherited::of_process();
     let inputs = if config.inputs.is_empty() { vec![found_input()?] } else { config.inputs.clone() };
+    let rules = Arc::new(config.rules()?.rules);
     let mut store = open_store(&config.state_dir)?;
     if let Some(aside) = &store.set_aside {
         tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
@@ -98,7 +99,7 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         let health = started.thread.as_ref().map(|thread| thread.health.clone());
         workers.extend(started.thread);
         certificates.extend(started.certificates.map(|these| (input.name.clone(), these)));
-        sources.push(Connected::new(input, id, started.counters, health));
+        sources.push(Connected::new(input, id, &rules, started.counters, health));
     }
     drop(batches_in);
     for socket in inherited.names() {
@@ -111,6 +112,7 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     tracing::info!(
         inputs = inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", "),
         enforced_by = places.names().join(", "),
+        rules = rules.iter().len(),
         denied = want.denied.len(),
         allowed = want.allowed.len(),
         "running"

@@ -239,7 +239,7 @@ fn follow(mut tail: Tail, name: &str, sink: &mpsc::Sender<Batch>, stopping: &Ato
             tracing::warn!(
                 input = name,
                 lost,
-                "something was gone or damaged before it was read: records may be missing"
+                "something was gone before it was read, or damaged: records may be missing"
             );
         }
         let problem = match &progress {

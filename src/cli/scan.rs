@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use inputs::record::{Batch, SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
@@ -87,6 +88,8 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let mut source = Source::new(SourceId(0), Parser::new(format, zone.clone()), None, &clock::host_name());
     let mut journal = Source::new(SourceId(0), Parser::new(Format::Journal, zone), None, &clock::host_name());
     source.bare = matches!(format, Format::Message);
+    source.rules = Arc::new(config.rules()?.rules);
+    journal.rules = Arc::clone(&source.rules);
     let mut code = ExitCode::SUCCESS;
     let mut done = 0;
     for mut file in files {

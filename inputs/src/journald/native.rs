@@ -343,13 +343,15 @@ impl Native {
     fn fail(&mut self, at: usize, error: Error) {
         let file = &mut self.files[at];
         self.seen.remove(&file.journal.head.seqnum_id);
+        let mut passed = 0;
         if file.archived || file.gone {
+            passed = file.journal.head.entries.saturating_sub(file.next);
             file.next = file.journal.head.entries;
         }
         match error {
             Error::Open(error) if error.is_missing() => {} // vacuumed; the numbers will show it
             error => {
-                self.counts.damaged += 1;
+                self.counts.damaged += passed;
                 self.problem = Some(error);
             }
         }

@@ -50,6 +50,9 @@ pub enum Key {
     Port(HostId, IpAddr, u16),
     /// Neither: the address and a hash (FNV-1a) of the user.
     User(HostId, IpAddr, u64),
+    /// What an administrator's rule knows: the address and a hash of rule and user. Not the process, since one of a
+    /// mail server serves many peers.
+    Rule(HostId, IpAddr, u64),
 }
 
 /// What one source said of a connection.
@@ -65,6 +68,9 @@ pub struct Side {
     pam_tries: u32,
     #[serde(default, skip_serializing_if = "is_default")]
     begun: bool,
+    /// Logins, where nothing tells one connection from the next.
+    #[serde(default, skip_serializing_if = "is_default")]
+    logins: u32,
 }
 
 impl Side {
@@ -83,6 +89,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     peer: Option<IpAddr>,
+    /// How far the lines are to be trusted that say so.
+    #[serde(default)]
+    peer_trust: Trust,
     port: Option<u16>,
     /// When its last line was written.
     last: Timestamp,
@@ -118,6 +127,7 @@ impl Session {
     fn new(place: Place, seen: Timestamp) -> Self {
         Session {
             peer: None,
+            peer_trust: Trust::Sound,
             port: None,
             last: place.at,
             seen,
@@ -164,6 +174,18 @@ impl Session {
         std::iter::once(&self.side).chain(&self.more).any(|side| side.trust == Trust::Sound)
     }
 
+    /// Whether one more login that `source` tells of is another one. Where a process or a port names the connection,
+    /// there is one; else there are as many as that source tells of which tells of most.
+    fn is_new_login(&mut self, key: Key, place: Place) -> bool {
+        if !matches!(key, Key::Rule(..)) {
+            return false;
+        }
+        let known = self.more.iter().map(|side| side.logins).fold(self.side.logins, u32::max);
+        let side = self.side(place);
+        side.logins += 1;
+        side.logins > known
+    }
+
     fn is_login(&self, key: Key) -> bool {
         self.succeeded.is_some() && matches!(key, Key::Port(..))
     }
@@ -174,13 +196,21 @@ impl Session {
         sides.filter(|side| side.trust <= trust).map(Side::attempts).max().unwrap_or(0)
     }
 
+    /// The address, as a line says it.
+    fn learn(&mut self, peer: Option<IpAddr>, trust: Trust) {
+        self.peer_trust = if self.peer.is_some() { self.peer_trust.min(trust) } else { trust };
+        self.peer = peer;
+    }
+
     /// Attempts that are due now, and how many more than before are sound: only once the address is known.
     fn settle(&mut self) -> (u32, u32) {
         if self.peer.is_none() {
             return (0, 0);
         }
         let due = self.attempts(Trust::Forgeable).saturating_sub(self.counted);
-        let sound = self.attempts(Trust::Sound).saturating_sub(self.counted_sound);
+        // Who may have been named by strangers is held nothing against that is as sure as what others said.
+        let attempts = if self.peer_trust == Trust::Sound { self.attempts(Trust::Sound) } else { 0 };
+        let sound = attempts.saturating_sub(self.counted_sound);
         self.counted += due;
         self.counted_sound += sound;
         (due, sound)
@@ -363,7 +393,7 @@ impl Sessions {
         }
         let session = self.session(key, place, address, event.port);
         if address.is_some() {
-            session.peer = address;
+            session.learn(address, place.trust);
         }
         session.port = session.port.or(event.port);
         session.last = session.last.max(place.at);
@@ -392,10 +422,14 @@ impl Sessions {
                 Outcome::Failure
             }
             // The same login by another path.
-            Kind::Accepted if session.succeeded(place.trust) => Outcome::Ignored,
             Kind::Accepted => {
-                session.succeeded = Some(place.trust);
-                Outcome::Success
+                let another = session.is_new_login(key, place);
+                if session.succeeded(place.trust) && !another {
+                    Outcome::Ignored
+                } else {
+                    session.succeeded = Some(session.succeeded.map_or(place.trust, |told| told.min(place.trust)));
+                    Outcome::Success
+                }
             }
             Kind::Note => Outcome::Ignored,
             // A probe or a timeout: the end of a connection in which no line told of a login.
@@ -425,12 +459,13 @@ impl Sessions {
         let peer = session.peer;
         if let Some(peer) = peer
             && matches!(outcome, Outcome::Failure | Outcome::Success)
+            && event.custom.is_none()
         {
-            self.told_itself(place.host, peer, place.at, key, fnv(event.user.unwrap_or_default()));
+            self.told_itself(place.host, peer, place.at, key, fnv(FNV, event.user.unwrap_or_default()));
         }
         self.mark(key);
         if let (Kind::Accepted, Some(address), Some(port)) = (event.kind, address, event.port)
-            && place.pid.is_some()
+            && matches!(key, Key::Pid(..))
         {
             let key = Key::Port(place.host, address, port);
             let login = self.session(key, place, Some(address), Some(port));
@@ -464,7 +499,7 @@ impl Sessions {
         if address.is_some() && place.pid.is_some() {
             let Some(key) = self.key(place, event, address) else { return };
             let session = self.session(key, place, address, event.port);
-            session.peer = address;
+            session.learn(address, place.trust);
             session.port = event.port.or(session.port);
             session.last = session.last.max(place.at);
             self.mark(key);
@@ -526,6 +561,10 @@ impl Sessions {
     /// Strangers may know the pid of a connection that a sound source tells of: if their line is about another one, that
     /// stands beside it, as without a pid, and not in its place.
     fn key(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Option<Key> {
+        if let Some(rule) = event.custom {
+            let hash = fnv(fnv(FNV, rule.name.as_bytes()), event.user.unwrap_or_default());
+            return Some(Key::Rule(place.host, address?, hash));
+        }
         if let Some(key) = place.pid.map(|pid| Key::Pid(place.host, pid)) {
             let is_other = |session: &Session| {
                 let is_open = session.last.after(IDLE) >= place.at;
@@ -536,7 +575,7 @@ impl Sessions {
             }
         }
         let address = address?;
-        let user = fnv(event.user.unwrap_or_default());
+        let user = fnv(FNV, event.user.unwrap_or_default());
         let key = event.port.map_or(Key::User(place.host, address, user), |port| Key::Port(place.host, address, port));
         let last = self.own.get(&(place.host, address)).filter(|own| near(own.at, place.at));
         let Some(last) = last.filter(|own| event.user.is_none() || own.user == user).map(|own| own.key) else {
@@ -577,10 +616,14 @@ fn near(a: Timestamp, b: Timestamp) -> bool {
 
 fn host_of(key: Key) -> HostId {
     match key {
-        Key::Pid(host, _) | Key::Port(host, ..) | Key::User(host, ..) => host,
+        Key::Pid(host, _) | Key::Port(host, ..) | Key::User(host, ..) | Key::Rule(host, ..) => host,
     }
 }
 
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+/// What FNV-1a begins with.
+const FNV: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a of bytes behind those of which `hash` is.
+fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
