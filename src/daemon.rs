@@ -42,7 +42,7 @@ const COMMIT_EVERY: Duration = Duration::from_millis(250);
 /// Progress without effect is committed so often.
 const CURSORS_EVERY: Duration = Duration::from_secs(1);
 /// Rows that are to be written, about, before a commit is made at once: whoever asks for the status waits for it.
-const PENDING_MAX: usize = 3_000;
+const PENDING_MAX: usize = 6_000;
 /// After a failed commit the next is tried so much later.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long the inputs may take to end.

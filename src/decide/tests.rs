@@ -321,6 +321,25 @@ fn a_forged_login_hides_no_keys_from_a_sound_source() {
 }
 
 #[test]
+fn a_forged_address_makes_nothing_sound_of_what_had_none() {
+    let forged = "Nov  1 02:00:00 web sshd[9]: Connection from 203.0.113.9 port 9 on 198.51.100.1 port 22";
+    let real =
+        "Nov  1 02:00:01 web sshd[9]: error: PAM: Authentication failure for root from h.example.org\n".repeat(2);
+    let prefix: Prefix = "203.0.113.9".parse().unwrap();
+    let mut world = World::new(Policy::default());
+    world.lines(1, forged);
+    assert_eq!(world.lines(0, &real), "1 1");
+    let until = |world: &World| world.engine.state.denies[&prefix].claim(Claimant::Policy).unwrap().until.unwrap();
+    let at = Timestamp::from_secs(1_793_494_801); // 2026-11-01T01:00:01Z
+    assert_eq!(until(&world), at.after(FORGEABLE_FOR));
+    // A sound line that says the same makes it so.
+    let mut world = World::new(Policy::default());
+    world.lines(1, forged);
+    world.lines(0, &format!("{forged}\n{real}"));
+    assert_eq!(until(&world), at.after(Duration::from_secs(7 * 86_400)));
+}
+
+#[test]
 fn forged_keys_are_not_certain_because_the_connections_end_is() {
     let key = "Nov  1 02:00:00 web sshd[9]: Failed publickey for al from 192.0.2.7 port 9 ssh2: RSA SHA256:x";
     let end = "Nov  1 02:00:02 web sshd[9]: Connection closed by 192.0.2.7 port 9 [preauth]";
@@ -361,25 +380,6 @@ fn names_are_bounded_in_length() {
     world.lines(1, &format!("Nov  1 02:00:00 web sshd[9]: Failed password for {name} from 192.0.2.7 port 9 ssh2"));
     let kept: Vec<_> = world.engine.state.users.keys().map(|user| user.len()).collect();
     assert_eq!(kept, [USER_MAX]);
-}
-
-#[test]
-fn a_forged_address_makes_nothing_sound_of_what_had_none() {
-    let forged = "Nov  1 02:00:00 web sshd[9]: Connection from 203.0.113.9 port 9 on 198.51.100.1 port 22";
-    let real =
-        "Nov  1 02:00:01 web sshd[9]: error: PAM: Authentication failure for root from h.example.org\n".repeat(2);
-    let prefix: Prefix = "203.0.113.9".parse().unwrap();
-    let mut world = World::new(Policy::default());
-    world.lines(1, forged);
-    assert_eq!(world.lines(0, &real), "1 1");
-    let until = |world: &World| world.engine.state.denies[&prefix].claim(Claimant::Policy).unwrap().until.unwrap();
-    let at = Timestamp::from_secs(1_793_494_801); // 2026-11-01T01:00:01Z
-    assert_eq!(until(&world), at.after(FORGEABLE_FOR));
-    // A sound line that says the same makes it so.
-    let mut world = World::new(Policy::default());
-    world.lines(1, forged);
-    world.lines(0, &format!("{forged}\n{real}"));
-    assert_eq!(until(&world), at.after(Duration::from_secs(7 * 86_400)));
 }
 
 #[test]

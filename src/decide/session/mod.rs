@@ -169,11 +169,6 @@ impl Session {
         self.succeeded.is_some_and(|told| told <= trust)
     }
 
-    /// Whether a source tells of it whose lines nobody made up.
-    fn is_sound(&self) -> bool {
-        std::iter::once(&self.side).chain(&self.more).any(|side| side.trust == Trust::Sound)
-    }
-
     /// Whether one more login that `source` tells of is another one. Where a process or a port names the connection,
     /// there is one; else there are as many as that source tells of which tells of most.
     fn is_new_login(&mut self, key: Key, place: Place) -> bool {
@@ -184,6 +179,11 @@ impl Session {
         let side = self.side(place);
         side.logins += 1;
         side.logins > known
+    }
+
+    /// Whether a source tells of it whose lines nobody made up.
+    fn is_sound(&self) -> bool {
+        std::iter::once(&self.side).chain(&self.more).any(|side| side.trust == Trust::Sound)
     }
 
     fn is_login(&self, key: Key) -> bool {
