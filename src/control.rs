@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::desk::Request;
@@ -27,6 +27,8 @@ const TAPS_MAX: usize = 16;
 const REQUEST_MAX: u64 = 64 * 1024;
 /// How long a client may take to say what it wants, or to take an answer.
 const IDLE: Duration = Duration::from_secs(5);
+/// How long the engine is waited for before who asks for the status gets the last one.
+const FRESH: Duration = Duration::from_millis(50);
 /// The group whose members may look.
 const GROUP: &str = "denyd";
 
@@ -44,6 +46,8 @@ pub struct Ask {
 pub struct Line {
     /// To the engine.
     pub asks: mpsc::Sender<Ask>,
+    /// The status as of the last commit's beginning, for when the engine is busy.
+    pub latest: watch::Receiver<Option<Arc<Value>>>,
     /// Records as they are folded; nobody makes them while nobody listens.
     pub taps: broadcast::Sender<Arc<str>>,
 }
@@ -135,8 +139,20 @@ async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyho
         }
     }
     let (reply, answer) = oneshot::channel();
-    line.asks.send(Ask { request, reply }).await.context("the engine has ended")?;
-    let answer = match answer.await.context("the engine has ended")? {
+    let only_looks = request == Request::Status;
+    let asked = async {
+        line.asks.send(Ask { request, reply }).await?;
+        anyhow::Ok(answer.await?)
+    };
+    tokio::pin!(asked);
+    let in_time = if only_looks { timeout(FRESH, &mut asked).await.ok() } else { None };
+    let latest = line.latest.borrow().clone();
+    let answer = match (in_time, latest) {
+        (Some(answer), _) => answer,
+        (None, Some(latest)) if only_looks => Ok(Ok((*latest).clone())),
+        (None, _) => asked.await,
+    };
+    let answer = match answer.context("the engine has ended")? {
         Ok(value) => json!({"ok": value}),
         Err(error) => json!({"error": error}),
     };
@@ -221,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn taps_leave_places_for_others_and_give_theirs_back() {
-        let line = Line { asks: mpsc::channel(1).0, taps: broadcast::channel(1).0 };
+        let line = Line { asks: mpsc::channel(1).0, latest: watch::channel(None).1, taps: broadcast::channel(1).0 };
         let taps = Arc::new(Semaphore::new(2));
         let (first, answer) = ask(&Request::Tap, &line, &taps).await;
         assert_eq!(answer, r#"{"ok":null}"#);

@@ -43,6 +43,10 @@ const COMMIT_EVERY: Duration = Duration::from_millis(250);
 const CURSORS_EVERY: Duration = Duration::from_secs(1);
 /// Rows that are to be written, about, before a commit is made at once: whoever asks for the status waits for it.
 const PENDING_MAX: usize = 6_000;
+/// New denies make a commit of their own no sooner after the last one: each waits for the disk.
+const COMMIT_PAUSE: Duration = Duration::from_millis(50);
+/// Failures of which the message is kept from one tick to the next. A flood must not wash out all that was kept before.
+const EVIDENCE_TICK: usize = 5_000;
 /// After a failed commit the next is tried so much later.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long the inputs may take to end.
@@ -119,7 +123,8 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     );
     let mut tasks = tokio::task::JoinSet::new();
     let (feeds, statuses) = places.start(&mut tasks, snapshots_in);
-    let line = Line { asks: asks_in, taps: taps.clone() };
+    let (latest, latest_out) = watch::channel(None);
+    let line = Line { asks: asks_in, latest: latest_out, taps: taps.clone() };
     let server = tokio::spawn(control::serve(control, line));
     let signals = tokio::spawn(wait_for_signal(stop_in));
     let hangups = tokio::spawn(reload_on_hangup(certificates));
@@ -133,6 +138,10 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         wall: WallGuard::new(now, clock::monotonic()),
         cursors_due: None,
         put_off: false,
+        latest,
+        committed: clock::monotonic(),
+        evidence_left: EVIDENCE_TICK,
+        evidence_untold: 0,
         blocked: None,
         lost: 0,
     };
@@ -288,6 +297,14 @@ struct Core {
     cursors_due: Option<Instant>,
     /// The last tick let the records go first.
     put_off: bool,
+    /// How the last commit found us.
+    latest: watch::Sender<Option<Arc<Value>>>,
+    /// When the last commit ended.
+    committed: Instant,
+    /// Failures of which the message may still be kept until the next tick.
+    evidence_left: usize,
+    /// Failures that counted, and of which no message was kept: there were too many at once.
+    evidence_untold: u64,
     /// Since a commit failed: when the next is tried. Inputs are held back meanwhile.
     blocked: Option<Instant>,
     lost: u64,
@@ -345,7 +362,7 @@ impl Core {
     fn batch(&mut self, batch: &Batch) {
         let Some(source) = self.sources.iter_mut().find(|source| source.fold.id == batch.source) else { return };
         let tapped = self.taps.receiver_count() > 0;
-        let Core { desk, taps, .. } = self;
+        let Core { desk, taps, evidence_left, evidence_untold, .. } = self;
         let evidence = &mut desk.pending.evidence;
         let mut lost = batch.lost;
         let Connected { name, fold: folding, counts, last, lag, minutes, .. } = source;
@@ -357,23 +374,26 @@ impl Core {
                 *last = Some(at);
                 *lag = Duration::from_micros(seen.record.received.0.saturating_sub(at.0).max(0).unsigned_abs());
             }
-            if let Some(folded) = folded.filter(|folded| folded.verdict.attempts > 0)
-                && let Some(peer) = folded.verdict.peer
-            {
-                let message = seen.record.message;
-                evidence.push(Evidence {
-                    prefix: engine.prefix(peer),
-                    at: folded.at,
-                    host: folded.host,
-                    source: name.clone(),
-                    message: message[..message.len().min(EVIDENCE_BYTES)].to_vec(),
-                });
-            }
             if tapped {
                 let mut row = crate::cli::record_json(seen);
                 row["source"] = name.as_str().into();
                 let _ = taps.send(format!("{row}\n").into());
             }
+            let Some(folded) = folded.filter(|folded| folded.verdict.attempts > 0) else { return };
+            let Some(peer) = folded.verdict.peer else { return };
+            if *evidence_left == 0 {
+                *evidence_untold += 1;
+                return;
+            }
+            *evidence_left -= 1;
+            let message = seen.record.message;
+            evidence.push(Evidence {
+                prefix: engine.prefix(peer),
+                at: folded.at,
+                host: folded.host,
+                source: name.clone(),
+                message: message[..message.len().min(EVIDENCE_BYTES)].to_vec(),
+            });
         });
         source.lost = source.lost.saturating_add(lost);
         self.lost = self.lost.saturating_add(lost);
@@ -386,13 +406,16 @@ impl Core {
             self.cursors_due = Some(self.cursors_due.map_or(due, |other| other.min(due)));
         }
         self.desk.gather();
-        // A new deny is told and committed at once; everything else waits for its group.
+        // A new deny is told at once, and committed with it, but in a flood of them; everything else waits for its group.
         let early = self.desk.early(clock::now());
-        if !early.denied.is_empty() {
+        let denies = !early.denied.is_empty();
+        if denies {
             self.publish(early);
-            self.commit();
-        } else if self.desk.pending_rows() >= PENDING_MAX
-            || commit_is_due(clock::monotonic(), self.blocked, self.cursors_due, false)
+        }
+        let time = clock::monotonic();
+        if denies && time.saturating_duration_since(self.committed) >= COMMIT_PAUSE
+            || self.desk.pending_rows() >= PENDING_MAX
+            || commit_is_due(time, self.blocked, self.cursors_due, false)
         {
             self.commit();
         }
@@ -401,6 +424,7 @@ impl Core {
     /// `waiting`: records have come that were not folded yet.
     fn tick(&mut self, waiting: bool) {
         let (wall, time) = (clock::now(), clock::monotonic());
+        self.evidence_left = EVIDENCE_TICK;
         match self.wall.tick(wall, time) {
             // After a slow commit the records come first, or their hosts would seem to have been silent meanwhile.
             Wall::Steady if waiting && (self.blocked.is_some() || !self.put_off) => self.put_off = true,
@@ -427,7 +451,11 @@ impl Core {
 
     fn commit(&mut self) {
         let now = clock::now();
-        match self.desk.commit(now) {
+        // Who asks meanwhile shall not have to wait for the disk.
+        self.latest.send_replace(Some(Arc::new(self.status())));
+        let done = self.desk.commit(now);
+        self.committed = clock::monotonic();
+        match done {
             Ok(changes) => {
                 self.cursors_due = None;
                 if self.blocked.take().is_some() {
@@ -511,7 +539,7 @@ impl Core {
             "evicted": state.tallies.evicted + state.sessions.evicted,
             "unresolved": state.sessions.unresolved, "users_untold": state.users_untold,
             "hosts_untold": state.hosts_untold, "denies_refused": state.denies_refused,
-            "held_back": self.blocked.is_some(),
+            "evidence_untold": self.evidence_untold, "held_back": self.blocked.is_some(),
         })
     }
 }

@@ -19,7 +19,8 @@ pub struct Arguments {
 }
 
 /// Counters of limits that were reached.
-pub const REACHED: [(&str, &str); 6] = [
+pub const REACHED: [(&str, &str); 7] = [
+    ("evidence_untold", "failures counted, but of too many at once to keep their messages"),
     ("evicted", "counters were forgotten because there were too many"),
     ("unresolved", "attempts had no address"),
     ("users_untold", "attempts were of more users than are told apart"),
