@@ -124,11 +124,11 @@ impl Counts {
 /// One record on its way out of the fold, for those who show or keep it.
 pub struct Seen<'a> {
     /// The record.
-    pub record: Record<'a>,
+    pub record: &'a Record<'a>,
     /// What it says, if its program is known.
-    pub event: Option<Event<'a>>,
+    pub event: Option<&'a Event<'a>>,
     /// What it amounted to, if it was folded.
-    pub folded: Option<Folded>,
+    pub folded: Option<&'a Folded>,
 }
 
 impl Seen<'_> {
@@ -170,26 +170,27 @@ pub fn fold(
             let folded = engine.record(&again, host, &event, trust);
             counts.add(&folded);
             source.senders.tell(sender, |row| row.understood += 1);
-            each(&Seen { record, event: Some(event), folded: Some(folded) }, engine);
+            each(&Seen { record: &record, event: Some(&event), folded: Some(&folded) }, engine);
             continue;
         }
         last.clear();
-        let Some(event) = detect(&record) else {
+        let event = detect(&record);
+        let Some(event) = &event else {
             counts.ignored += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
             source.senders.tell(sender, |row| row.lost += losses(&record).unwrap_or(0));
-            each(&Seen { record, event: None, folded: None }, engine);
+            each(&Seen { record: &record, event: None, folded: None }, engine);
             continue;
         };
         if source.vouched && !vouched(&record) && event.changes_something() {
             counts.forged += 1;
             counts.ignored += 1;
-            each(&Seen { record, event: Some(event), folded: None }, engine);
+            each(&Seen { record: &record, event: Some(event), folded: None }, engine);
             continue;
         }
         if event.changes_something() && source.redelivered.knows(&record, stamp) {
             counts.duplicates += 1;
             counts.ignored += 1;
-            each(&Seen { record, event: Some(event), folded: None }, engine);
+            each(&Seen { record: &record, event: Some(event), folded: None }, engine);
             continue;
         }
         if source.bare && event.port.is_none() {
@@ -197,7 +198,7 @@ pub fn fold(
             record.pid = Some(BARE_PID | counts.lines as u32);
         }
         let host = source.host(record.host, engine);
-        let folded = engine.record(&record, host, &event, trust);
+        let folded = engine.record(&record, host, event, trust);
         counts.add(&folded);
         source.senders.tell(sender, |row| {
             row.understood += 1;
@@ -206,7 +207,7 @@ pub fn fold(
         if matches!(event.kind, Kind::Tried | Kind::PamTried) && event.times == 1 {
             last.set(&record);
         }
-        each(&Seen { record, event: Some(event), folded: Some(folded) }, engine);
+        each(&Seen { record: &record, event: Some(event), folded: Some(&folded) }, engine);
     }
     source.last = last;
 }
@@ -221,7 +222,7 @@ fn vouched(record: &Record<'_>) -> bool {
 
 /// The address that a line itself carries, or its connection's.
 pub fn address(seen: &Seen<'_>) -> Option<std::net::IpAddr> {
-    match (&seen.folded, &seen.event) {
+    match (seen.folded, seen.event) {
         (Some(folded), Some(event)) if folded.verdict.outcome != Outcome::Ignored => {
             event.peer.address().or(folded.verdict.peer)
         }

@@ -174,7 +174,6 @@ const NOTES: &[&[u8]] = &[
     b"mm_",
     b"monitor_",
     b"no matching ",
-    b"pam_",
     b"rexec ",
     b"session_",
     b"session opened for ",
@@ -199,7 +198,7 @@ fn without_preauth(text: &[u8]) -> &[u8] {
 
 /// `METHOD for [invalid user ]U from A port N ssh2[: KEY]` (`auth.c`, `auth_log`).
 fn login<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
-    let space = memchr::memchr(b' ', rest)?;
+    let space = rest.iter().position(|&byte| byte == b' ')?;
     let (method, rest) = rest.split_at(space);
     let rest = rest.strip_prefix(b" for ")?;
     let keyed = method == b"publickey" || method == b"hostbased" || method.starts_with(b"gssapi");
@@ -282,9 +281,12 @@ fn postponed(message: &[u8], truncated: bool) -> Option<Event<'_>> {
 
 /// `… rhost=H[ user=U]` of a PAM module. sshd leaves `logname=` and `ruser=` empty, so the first `rhost=` is PAM's.
 fn rhost(text: &[u8]) -> Option<(Peer<'_>, Option<&[u8]>)> {
-    let at = memchr::memmem::find(text, b" rhost=")?;
-    let rest = &text[at + 7..];
-    let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+    // Nearly always so: to make ready for a search takes longer than the rest.
+    let rest = match text.strip_prefix(b"logname= uid=0 euid=0 tty=ssh ruser= rhost=") {
+        Some(rest) => rest,
+        None => &text[memchr::memmem::find(text, b" rhost=")? + 7..],
+    };
+    let end = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
     let (host, tail) = rest.split_at(end);
     let tail = tail.strip_prefix(b" ").unwrap_or(tail);
     let user = tail.strip_prefix(b" user=").or_else(|| tail.strip_prefix(b"user="));
@@ -416,9 +418,12 @@ fn p_shapes(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         let (from, _) = leading(rest)?;
         return Some(Event::new(Kind::Probe, "sshd.probed").from(from));
     }
-    // `pam_MODULE(sshd:auth): authentication failure; … rhost=H[  user=U]`
-    let rest = after(message, b"pam_")?;
-    let at = memchr::memmem::find(rest, b": ")?;
+    pam(after(message, b"pam_")?, truncated).or(Some(Event::new(Kind::Note, "sshd.note")))
+}
+
+/// `MODULE(sshd:auth): authentication failure; … rhost=H[  user=U]`
+fn pam(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
+    let at = rest.windows(2).position(|two| two == b": ")?;
     let (module, text) = (&rest[..at], &rest[at + 2..]);
     let text = text.strip_prefix(b"authentication failure; ")?;
     if !module.ends_with(b"(sshd:auth)") && !module.ends_with(b"(sshd:account)") {

@@ -22,7 +22,7 @@ impl Sessions {
         let mut keys = std::mem::take(&mut self.dirty);
         let mut seen: IndexMap<Key, (), ahash::RandomState> = IndexMap::default();
         keys.retain(|key| seen.insert(*key, ()).is_none());
-        keys.into_iter().map(|key| (key, self.map.get(&key).cloned())).collect()
+        keys.into_iter().map(|key| (key, self.find(&key).cloned())).collect()
     }
 
     /// Marks sessions as changed again: what was taken could not be kept.
@@ -37,12 +37,12 @@ impl Sessions {
 
     /// How many connections are remembered.
     pub fn len(&self) -> usize {
-        self.map.len()
+        self.map.len() + self.logins.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.len() == 0
     }
 
     /// Takes back what an earlier run remembered, in any order.
@@ -63,6 +63,7 @@ impl Sessions {
             self.tell(restored(late.host, late.source, late.seen));
         }
         self.waiting = waiting.into();
+        self.is_due = true;
     }
 }
 
