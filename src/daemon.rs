@@ -41,8 +41,8 @@ const ASKS_MAX: usize = 16;
 const COMMIT_EVERY: Duration = Duration::from_millis(250);
 /// Progress without effect is committed so often.
 const CURSORS_EVERY: Duration = Duration::from_secs(1);
-/// Changes that are pending at most before a commit is made at once.
-const PENDING_MAX: usize = 20_000;
+/// Rows that are to be written, about, before a commit is made at once: whoever asks for the status waits for it.
+const PENDING_MAX: usize = 3_000;
 /// After a failed commit the next is tried so much later.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long the inputs may take to end.
@@ -94,9 +94,10 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         let cursor = desk.cursors.get(&input.name).cloned();
         let started = start_input(input, id, cursor, &mut inherited, batches_in.clone(), stop.clone())
             .with_context(|| format!("input {}", input.name))?;
+        let health = started.thread.as_ref().map(|thread| thread.health.clone());
         workers.extend(started.thread);
         certificates.extend(started.certificates.map(|these| (input.name.clone(), these)));
-        sources.push(Connected::new(input, id, started.counters));
+        sources.push(Connected::new(input, id, started.counters, health));
     }
     drop(batches_in);
     for socket in inherited.names() {
@@ -303,7 +304,13 @@ impl Core {
                 _ = ticks.tick() => self.tick(),
                 Some(ask) = asks.recv() => self.ask(ask),
                 Some(request) = snapshots.recv() => self.snapshot(request),
-                Some(batch) = batches.recv(), if self.blocked.is_none() => self.batch(&batch),
+                Some(batch) = batches.recv(), if self.blocked.is_none() => {
+                    self.batch(&batch);
+                    // Chance may keep a person waiting; more than one batch and its commit it is not to be.
+                    if let Ok(ask) = asks.try_recv() {
+                        self.ask(ask);
+                    }
+                }
             }
         }
         (self, batches)
@@ -378,7 +385,7 @@ impl Core {
         if !early.denied.is_empty() {
             self.publish(early);
             self.commit();
-        } else if self.desk.pending.changes.len() >= PENDING_MAX
+        } else if self.desk.pending_rows() >= PENDING_MAX
             || commit_is_due(clock::monotonic(), self.blocked, self.cursors_due, false)
         {
             self.commit();
@@ -488,6 +495,7 @@ impl Core {
             "backends": places.collect::<Vec<_>>(),
             "inputs": self.sources.iter().map(|source| source.status(now)).collect::<Vec<_>>(),
             "senders": senders.collect::<Vec<_>>(),
+            "shapes": self.sources.iter().flat_map(Connected::shapes).collect::<Vec<_>>(),
             "senders_untold": self.sources.iter().map(|source| source.fold.senders.untold).sum::<u64>(),
             "tracked": state.tallies.len(), "sessions": state.sessions.len(),
             "evicted": state.tallies.evicted + state.sessions.evicted,

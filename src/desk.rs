@@ -179,6 +179,11 @@ impl Desk {
         !self.pending.changes.is_empty() || !self.pending.evidence.is_empty() || self.engine.state.sessions.changed()
     }
 
+    /// How many rows a commit would write, about.
+    pub fn pending_rows(&self) -> usize {
+        self.pending.changes.len() + self.pending.evidence.len() + self.engine.state.sessions.changes()
+    }
+
     /// Writes what is pending, and returns the changes in it. On an error it stays pending.
     pub fn commit(&mut self, wall: Timestamp) -> Result<Vec<Change>, StoreError> {
         self.pending.wall = wall;

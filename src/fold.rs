@@ -12,6 +12,7 @@ use crate::detect::event::{Event, Kind, Peer};
 mod redelivered;
 mod repeat;
 pub mod senders;
+pub mod shapes;
 
 /// One input as the fold needs it.
 pub struct Source {
@@ -37,6 +38,8 @@ pub struct Source {
     redelivered: redelivered::Redelivered,
     /// Who sends, where something vouches for the last hop.
     pub senders: senders::Senders,
+    /// What its records that no shape fits look like.
+    pub shapes: shapes::Shapes,
 }
 
 impl Source {
@@ -54,6 +57,7 @@ impl Source {
             last: repeat::Last::default(),
             redelivered: redelivered::Redelivered::default(),
             senders: senders::Senders::default(),
+            shapes: shapes::Shapes::default(),
         }
     }
 
@@ -155,7 +159,8 @@ pub fn fold(
         counts.lines += 1;
         counts.truncated += u64::from(frame.truncated);
         let mut record = source.parser.record(batch, frame);
-        let stamp = record.event;
+        // multilog's label is of all that it read at once, and nobody sends a program's own output again.
+        let stamp = record.event.filter(|_| !source.bare && !batch.bytes(frame).starts_with(b"@"));
         let sender = source.senders.hear(&mut record);
         // sshd that logs to stderr does not escape newlines: strangers write whole lines there.
         let trust = if source.forgeable || record.stdout { Trust::Forgeable } else { Trust::Sound };
@@ -181,7 +186,11 @@ pub fn fold(
             each(&Seen { record: &record, event: None, folded: None }, engine);
             continue;
         };
-        if source.vouched && !vouched(&record) && event.changes_something() {
+        if event.kind == Kind::Unknown {
+            source.shapes.add(record.message);
+        }
+        let vouched = !source.vouched || vouched(&record);
+        if !vouched && event.changes_something() {
             counts.forged += 1;
             counts.ignored += 1;
             each(&Seen { record: &record, event: Some(event), folded: None }, engine);
@@ -198,7 +207,15 @@ pub fn fold(
             record.pid = Some(BARE_PID | counts.lines as u32);
         }
         let host = source.host(record.host, engine);
-        let folded = engine.record(&record, host, event, trust);
+        // Nor may it say where others' attempts came from.
+        let without_peer;
+        let told = if vouched {
+            event
+        } else {
+            without_peer = Event { peer: Peer::Unsaid, ..*event };
+            &without_peer
+        };
+        let folded = engine.record(&record, host, told, trust);
         counts.add(&folded);
         source.senders.tell(sender, |row| {
             row.understood += 1;
@@ -287,6 +304,14 @@ mod tests {
         // rsyslog's own form does not nest.
         let both = "Nov 21 23:26:32 b sshd[9]: message repeated 2 times: [ X]\nNov 21 23:26:40 b last message repeated 3 times";
         check(None, both, 2);
+    }
+
+    #[test]
+    fn lines_that_multilog_read_at_once_have_one_label_and_are_tries_of_their_own() {
+        let line = "@400000006a20ff0a0bebc200 X\n"; // 200 ms past a second
+        check(Some("sshd"), &line.repeat(3), 3);
+        let pid = "@400000006a20ff0a0bebc200 Nov 21 23:26:32 b sshd[7]: X\n";
+        check(None, &pid.repeat(3), 3);
     }
 
     #[test]

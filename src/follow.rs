@@ -1,7 +1,7 @@
 //! A thread that follows a file or the journal and hands over what it reads.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use inputs::cursor::Cursor;
@@ -82,10 +82,20 @@ impl Tail {
         }
     }
 
-    fn gaps(&self) -> u64 {
+    /// What was gone before it was read, or could not be read: entries of a journal; of lines nobody knows how many,
+    /// so each time counts one.
+    fn lost(&self) -> u64 {
         match self {
             Tail::Lines(file) => file.counts().gaps,
-            Tail::Journald(journal) => journal.counts().gaps,
+            Tail::Journald(journal) => journal.counts().gaps + journal.counts().damaged,
+        }
+    }
+
+    /// Files that cannot be read while others can.
+    fn unreadable(&self) -> u64 {
+        match self {
+            Tail::Lines(_) => 0,
+            Tail::Journald(journal) => journal.counts().unreadable,
         }
     }
 
@@ -142,8 +152,34 @@ pub fn try_log(input: &config::Input) -> Result<String, String> {
     Ok("can be read; it is empty".to_owned())
 }
 
+/// How the following of a log goes; clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<Mutex<State>>);
+
+/// What [`Health`] tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Why nothing can be read now, or not all.
+    pub problem: Option<String>,
+    /// Records that were gone or damaged before they were read, as far as that can be told.
+    pub lost: u64,
+}
+
+impl Health {
+    /// How it is now.
+    pub fn now(&self) -> State {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The thread.
 pub struct Worker {
+    /// How it goes.
+    pub health: Health,
     stopping: Arc<AtomicBool>,
     waker: Waker,
     thread: std::thread::JoinHandle<()>,
@@ -154,11 +190,12 @@ impl Worker {
     pub fn start(name: &str, tail: Tail, sink: mpsc::Sender<Batch>) -> anyhow::Result<Self> {
         let stopping = Arc::new(AtomicBool::new(false));
         let waker = tail.waker();
+        let health = Health::default();
         let thread = std::thread::Builder::new().name("follow".to_owned()).spawn({
-            let (name, stopping) = (name.to_owned(), stopping.clone());
-            move || follow(tail, &name, &sink, &stopping)
+            let (name, stopping, health) = (name.to_owned(), stopping.clone(), health.clone());
+            move || follow(tail, &name, &sink, &stopping, &health)
         })?;
-        Ok(Worker { stopping, waker, thread })
+        Ok(Worker { health, stopping, waker, thread })
     }
 
     /// Tells it to stop; it hands over what it has read.
@@ -176,15 +213,19 @@ impl Worker {
 }
 
 /// Follows until told to stop. Errors are told once, and tried again: a log that is away comes back.
-fn follow(mut tail: Tail, name: &str, sink: &mpsc::Sender<Batch>, stopping: &AtomicBool) {
+fn follow(mut tail: Tail, name: &str, sink: &mpsc::Sender<Batch>, stopping: &AtomicBool, health: &Health) {
     let mut told: Option<String> = None;
-    let mut gaps = 0;
+    let mut lost = 0;
     while !stopping.load(Ordering::Acquire) {
         let mut batch = Batch::default();
         let progress = tail.poll(&mut batch);
-        if tail.gaps() > gaps {
-            gaps = tail.gaps();
-            tracing::warn!(input = name, gaps, "something was gone before it was read: records may be missing");
+        if tail.lost() > lost {
+            lost = tail.lost();
+            tracing::warn!(
+                input = name,
+                lost,
+                "something was gone or damaged before it was read: records may be missing"
+            );
         }
         let problem = match &progress {
             Ok(Progress::Missing) => Some(tail.absent().to_owned()),
@@ -198,6 +239,9 @@ fn follow(mut tail: Tail, name: &str, sink: &mpsc::Sender<Batch>, stopping: &Ato
             }
             told = problem;
         }
+        let some = || format!("{} files of the journal cannot be read", tail.unreadable());
+        let problem = told.clone().or_else(|| (tail.unreadable() > 0).then(some));
+        *health.lock() = State { problem, lost };
         // A batch without records still carries a cursor: where following begins.
         let worth = !batch.frames.is_empty() || batch.cursor.is_some();
         if worth && sink.blocking_send(batch).is_err() {
@@ -206,5 +250,45 @@ fn follow(mut tail: Tail, name: &str, sink: &mpsc::Sender<Batch>, stopping: &Ato
         if !matches!(progress, Ok(Progress::More)) {
             tail.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use inputs::cursor::FileCursor;
+
+    use super::*;
+
+    /// Follows a file until its health is as wanted.
+    fn check(path: std::path::PathBuf, cursor: FileCursor, want: &dyn Fn(&State) -> bool) {
+        let settings =
+            config::File { path, format: Default::default(), first_read: FirstRead::Beginning, identifier: None };
+        let tail = Tail::file(&settings, SourceId(0), Some(Cursor::File(cursor))).unwrap();
+        let (sink, mut batches) = mpsc::channel(16);
+        let worker = Worker::start("log", tail, sink).unwrap();
+        let end = clock::monotonic() + Duration::from_secs(30);
+        while !want(&worker.health.now()) {
+            assert!(clock::monotonic() < end, "{:?}", worker.health.now());
+            let _ = batches.try_recv();
+            std::thread::yield_now();
+        }
+        worker.tell_to_stop();
+        drop(batches);
+        worker.wait();
+    }
+
+    #[test]
+    fn what_cannot_be_read_and_what_was_lost_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        check(log.clone(), FileCursor::default(), &|state| {
+            state.problem.as_deref().is_some_and(|it| it.contains("not there"))
+        });
+        std::fs::create_dir(&log).unwrap();
+        check(log.clone(), FileCursor::default(), &|state| state.problem.is_some());
+        std::fs::remove_dir(&log).unwrap();
+        std::fs::write(&log, "another file\n").unwrap();
+        let gone = FileCursor { inode: 1, offset: 9, fingerprint: 7, fingerprint_len: 9, ..FileCursor::default() };
+        check(log, gone, &|state| *state == State { problem: None, lost: 1 });
     }
 }

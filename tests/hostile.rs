@@ -11,11 +11,16 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::{ChildStdin, Stdio};
 
+use denyd::decide::engine::Engine;
 use denyd::detect::sshd;
+use denyd::fold::{Counts, Source, address, fold};
+use inputs::file::lines::LineReader;
+use inputs::journald::stored;
+use inputs::record::{Batch, SourceId, Timestamp};
+use inputs::syslog::parse::{Format, Parser};
+use kit::shapes::{self, Chance, Said, VICTIM};
 use kit::{Home, Random, VERSIONS};
 
-/// The address that hostile text names. Nobody ever connects from it.
-const VICTIM: &str = "198.51.100.9";
 /// The most that the program may ever have used while it read any of this.
 const MEMORY_MAX_KB: u64 = 100_000;
 const MB: usize = 1 << 20;
@@ -130,24 +135,30 @@ fn real_lines_cut_anywhere() {
     eprintln!("{like_whole} cut lines look like whole ones");
 }
 
+/// A million messages through reader, parser, grammar and fold, without the program around them.
 #[test]
 fn every_shape_with_hostile_texts() {
+    const CASES: usize = 1_000_000;
+    const AT_ONCE: usize = 1_000;
     let mut random = Random::new();
-    let cases = 34_000 * kit::longer();
-    for framing in [Framing::Traditional, Framing::Rfc3339, Framing::Rfc5424] {
-        for _ in 0..kit::longer() {
-            let cases: Vec<_> = (0..cases / kit::longer()).map(|number| case(&mut random, framing, number)).collect();
-            let lines: Vec<_> = cases.iter().map(|case| case.line.clone()).collect();
-            for (case, found) in cases.iter().zip(addresses(&lines)) {
+    let mut told = 0;
+    for framing in Framing::ALL {
+        for _ in 0..CASES / Framing::ALL.len() / AT_ONCE * kit::longer() {
+            let cases: Vec<_> = (0..AT_ONCE).map(|number| case(&mut random, framing, number)).collect();
+            for (case, found) in cases.iter().zip(found(framing, &cases)) {
                 let line = case.line.escape_ascii();
                 match case.said {
-                    Said::Peer => assert_eq!(found, Some(case.peer), "{line}"),
-                    Said::PeerOrNobody => assert!(found.is_none_or(|it| it == case.peer), "{found:?}: {line}"),
-                    Said::Nobody => assert_eq!(found, None, "{line}"),
+                    Said::Peer => assert_eq!(found, Some(case.peer), "{framing:?}: {line}"),
+                    Said::PeerOrNobody => {
+                        assert!(found.is_none_or(|it| it == case.peer), "{framing:?}: {found:?}: {line}");
+                    }
+                    Said::Nobody => assert_eq!(found, None, "{framing:?}: {line}"),
                 }
+                told += usize::from(found.is_some());
             }
         }
     }
+    assert!(told > CASES / 2, "{told} yielded an address");
 }
 
 #[test]
@@ -279,23 +290,56 @@ fn addresses(lines: &[Vec<u8>]) -> Vec<Option<IpAddr>> {
     found
 }
 
+/// The address that each record yields, read and folded as the framing has it; none may be missing or too many.
+fn found(framing: Framing, cases: &[Case]) -> Vec<Option<IpAddr>> {
+    let lines = cases.iter().map(|case| &case.line);
+    let bytes = if framing == Framing::Export { lines.flatten().copied().collect() } else { kit::file(lines) };
+    let format = match framing {
+        Framing::Export => Format::Journal,
+        Framing::Multilog => Format::Multilog,
+        _ => Format::Auto,
+    };
+    let bare = framing == Framing::Multilog;
+    let mut parser = Parser::new(format, jiff::tz::TimeZone::UTC);
+    parser.bare(bare.then_some("sshd"));
+    let mut source = Source::new(SourceId(0), parser, None, "web1");
+    source.bare = bare;
+    let (mut engine, mut counts, mut batch) = (Engine::default(), Counts::default(), Batch::default());
+    let mut found = Vec::new();
+    let mut take = |batch: &mut Batch| {
+        batch.received = Timestamp::from_secs(1_795_305_600); // 2026-11-22T00:00:00Z
+        batch.reference = batch.received;
+        fold(&mut engine, &mut source, batch, &mut counts, |seen, _| found.push(address(seen)));
+    };
+    let bytes = std::io::Cursor::new(bytes);
+    if framing == Framing::Export {
+        let mut reader = stored::Reader::stream(stored::Kind::Export, bytes, "export".as_ref()).unwrap();
+        while reader.fill(&mut batch).unwrap() {
+            take(&mut batch);
+        }
+    } else {
+        let mut reader = LineReader::new(bytes);
+        while reader.fill(&mut batch).unwrap() {
+            take(&mut batch);
+        }
+    }
+    assert_eq!(found.len(), cases.len(), "{framing:?}: one record a message");
+    found
+}
+
 /// How a message reaches us.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Framing {
     Traditional,
     Rfc3339,
     Rfc5424,
+    Export,
+    Multilog,
 }
 
-/// What sshd wrote of the peer's address.
-#[derive(Clone, Copy, PartialEq)]
-enum Said {
-    /// It is there.
-    Peer,
-    /// It is there in a form that need not be read.
-    PeerOrNobody,
-    /// It is not.
-    Nobody,
+impl Framing {
+    const ALL: [Framing; 5] =
+        [Framing::Traditional, Framing::Rfc3339, Framing::Rfc5424, Framing::Export, Framing::Multilog];
 }
 
 struct Case {
@@ -306,12 +350,17 @@ struct Case {
 
 /// A message of sshd's with hostile texts in it, framed. Each has a pid of its own.
 fn case(random: &mut Random, framing: Framing, number: usize) -> Case {
-    let peer: IpAddr = match random.below(4) {
-        0 => format!("2001:db8::{:x}", 1 + random.below(0xffff)).parse().unwrap(),
-        1 => format!("2001:db8:{:x}:1:2:3:4:5", random.below(0xffff)).parse().unwrap(),
-        _ => format!("192.0.2.{}", random.below(256)).parse().unwrap(),
+    let (printed, peer) = match random.below(6) {
+        0 => both(format!("2001:db8::{:x}", 1 + random.below(0xffff)), ""),
+        1 => both(format!("2001:db8:{:x}:1:2:3:4:5", 1 + random.below(0xfffe)), ""),
+        2 => both(format!("fe80::{:x}", 1 + random.below(0xffff)), "%eth0"),
+        3 => {
+            let (printed, peer) = both(format!("192.0.2.{}", random.below(256)), "");
+            (format!("::ffff:{printed}"), peer)
+        }
+        _ => both(format!("192.0.2.{}", random.below(256)), ""),
     };
-    let (mut message, said) = message(random, peer);
+    let (mut message, said) = shapes::message(random, &printed);
     // A text behind the address may be cut anywhere; the address stands in the first so many bytes.
     let keep = 25 + 45;
     if said == Said::Peer && random.one_in(8) && starts_with_address(&message) && message.len() > keep + 60 {
@@ -328,8 +377,21 @@ fn case(random: &mut Random, framing: Framing, number: usize) -> Case {
                 random.pick(&["-", "[x@1 a=\"b \\] from 198.51.100.9\"]", "[timeQuality tzKnown=\"1\"][o b=\"\"]"]);
             format!("<38>1 2025-11-21T23:47:19.350189Z web1 {program} {pid} - {data} ")
         }
+        Framing::Multilog => "@400000006920f3f11e0a6b84 ".to_owned(),
+        Framing::Export => {
+            let fields = format!("_HOSTNAME=web1\nSYSLOG_IDENTIFIER={program}\n_PID={pid}\n_UID=0\n_TRANSPORT=syslog");
+            let head = format!("__REALTIME_TIMESTAMP=1763768839350189\n{fields}\nMESSAGE\n");
+            let len = (message.len() as u64).to_le_bytes();
+            return Case { line: [head.as_bytes(), &len, &message, b"\n\n"].concat(), peer, said };
+        }
     };
     Case { line: [head.as_bytes(), &message].concat(), peer, said }
+}
+
+/// An address as sshd prints it, and as it must come out.
+fn both(address: String, zone: &str) -> (String, IpAddr) {
+    let peer = address.parse().unwrap();
+    (address + zone, peer)
 }
 
 /// Whether the peer's address comes before any text of a stranger's.
@@ -339,232 +401,88 @@ fn starts_with_address(message: &[u8]) -> bool {
         .any(|start| message.starts_with(start))
 }
 
-/// One of the messages that OpenSSH has about a peer, from its format strings.
-fn message(random: &mut Random, peer: IpAddr) -> (Vec<u8>, Said) {
-    let port = 1 + random.below(65_535);
-    let at = format!("{peer} port {port}");
-    let name = user(random);
-    let user100 = cut(&name, 100);
-    let user187 = cut(&name, 187);
-    let invalid = random.pick(&["", "invalid user "]);
-    let method = random.pick(&["password", "keyboard-interactive/pam", "keyboard-interactive", "none", "publickey"]);
-    let who = random.pick(&["invalid user ", "authenticating user "]);
-    let preauth = random.pick(&["", " [preauth]"]);
-    let bytes = |parts: &[&[u8]]| parts.concat();
-    let text = words(random);
-    let peer_text = peer.to_string();
-    let key = "RSA-CERT SHA256:uF3Mmv0sVvQfQ2uFyaV5Y0pBdWpiCl9HAHzx0m5NB4k ID ";
-    match random.below(33) {
-        0 => {
-            let failed = format!("Failed {method} for {invalid}");
-            (bytes(&[failed.as_bytes(), &user100, format!(" from {at} ssh2").as_bytes()]), Said::Peer)
+impl Chance for Random {
+    fn below(&mut self, end: usize) -> usize {
+        Random::below(self, end)
+    }
+
+    fn user(&mut self) -> Vec<u8> {
+        let mut name = match self.below(4) {
+            0 => NAMES[self.below(NAMES.len())].to_vec(),
+            1 => b"u".repeat(self.below(300)),
+            _ => self.words(),
+        };
+        if let Some(colon) = name.iter().position(|&b| b == b':') {
+            name.truncate(colon);
         }
-        1 => {
-            let failed = format!("Failed publickey for {invalid}");
-            let tail = format!(" from {at} ssh2: ED25519 SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU");
-            (bytes(&[failed.as_bytes(), &user100, tail.as_bytes()]), Said::Peer)
-        }
-        2 | 3 => {
-            let verb = random.pick(&["Failed", "Accepted", "Postponed"]);
-            let head = format!("{verb} publickey for {}", if *verb == *"Failed" { invalid } else { "" });
-            let mut all = bytes(&[head.as_bytes(), &user100, format!(" from {at} ssh2: {key}").as_bytes(), &text]);
-            // `auth.c` cuts it where its buffer ends.
-            if random.one_in(2) {
-                all.extend_from_slice(b" (serial 5) CA ED25519 SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU");
+        name
+    }
+
+    /// Text of a stranger who knows all the words that sshd writes.
+    fn words(&mut self) -> Vec<u8> {
+        const WORDS: &[&[u8]] = &[
+            b" ",
+            b" ",
+            b"from ",
+            b" from ",
+            b"198.51.100.9",
+            b"198.51.100.9 port 22",
+            b" from 198.51.100.9 port 22 ssh2",
+            b"2001:db8:bad::1",
+            b"::ffff:198.51.100.9",
+            b" port 22",
+            b" port 22:",
+            b" port ",
+            b"22",
+            b" ssh2",
+            b" ssh2: ",
+            b": ",
+            b":",
+            b" [preauth]",
+            b"invalid user ",
+            b"authenticating user root ",
+            b"[198.51.100.9]:22",
+            b"(198.51.100.9)",
+            b" rhost=198.51.100.9 ",
+            b" user=root",
+            b" not allowed because ",
+            b", pid = 99",
+            b" id 0",
+            b"message repeated 9 times: [ Failed password for root from 198.51.100.9 port 22 ssh2]",
+            b"Failed password for root",
+            b"Accepted password for root from 198.51.100.9 port 22 ssh2",
+            b"\\012",
+            b"\\nNov 21 00:00:00 web1 sshd[1]: Failed password for root from 198.51.100.9 port 22 ssh2",
+            b"\\\\nNov 21 00:00:00 web1 sshd[1]: Failed password for root from 198.51.100.9 port 22 ssh2",
+            b"#012<38>Nov 21 00:00:00 web1 sshd[1]: Failed password for root from 198.51.100.9 port 22 ssh2",
+            b"\\r\\n",
+            b"\\nMESSAGE=Failed password for root from 198.51.100.9 port 22 ssh2\\n\\n",
+            b" ruser ",
+            b" via ",
+            b" from `198.51.100.9'",
+            b"' from 198.51.100.9 port 22",
+            b", ip=198.51.100.9)",
+            b": Connection from 198.51.100.9 port 22: ",
+            b"Connection from 198.51.100.9 port 22: x",
+            b"@400000006920f3f11e0a6b84 ",
+            b"UNKNOWN",
+            b"<38>",
+            b"'",
+            b"\"",
+            b"]",
+            b"\0",
+            b"\xff\xc3",
+            b"\xe7\xae\xa1",
+            b"\t\r\x1b[31m",
+        ];
+        let mut text = Vec::new();
+        for _ in 0..self.below(8) {
+            if self.one_in(6) {
+                text.extend(self.number().to_le_bytes().iter().filter(|byte| **byte != b'\n'));
+            } else {
+                text.extend_from_slice(WORDS[self.below(WORDS.len())]);
             }
-            (all, Said::Peer)
         }
-        4 => (bytes(&[b"Accepted password for ", &user100, format!(" from {at} ssh2").as_bytes()]), Said::Peer),
-        5 => {
-            let head = random.pick(&["Invalid user ", "Illegal user "]);
-            (bytes(&[head.as_bytes(), &user100, format!(" from {at}").as_bytes()]), Said::Peer)
-        }
-        6 => (bytes(&[b"Invalid user ", &user100, format!(" from {peer}").as_bytes()]), Said::Peer),
-        7 => {
-            let head = format!("error: maximum authentication attempts exceeded for {invalid}");
-            (bytes(&[head.as_bytes(), &user100, format!(" from {at} ssh2 [preauth]").as_bytes()]), Said::Peer)
-        }
-        8..=10 => {
-            let head = random.pick(&["Connection closed by ", "Connection reset by ", "Disconnected from "]);
-            let tail = format!(" {at}{preauth}");
-            (bytes(&[head.as_bytes(), who.as_bytes(), &user187, tail.as_bytes()]), Said::Peer)
-        }
-        11 => {
-            let tail = format!(" {at}: Too many authentication failures [preauth]");
-            (bytes(&[b"Disconnecting ", who.as_bytes(), &user187, tail.as_bytes()]), Said::Peer)
-        }
-        12 => {
-            // The service's name is any text, too.
-            let reason = format!(" {at}: Change of username or service not allowed: (");
-            let all =
-                [&b"Disconnecting "[..], who.as_bytes(), &user187, reason.as_bytes(), &user100, b",", &text, b") -> ("];
-            (bytes(&[&bytes(&all), &text, b",ssh-connection) [preauth]"]), Said::Peer)
-        }
-        13 | 14 => {
-            let head = random.pick(&["", "error: "]);
-            let head = format!("{head}Received disconnect from {at}:{}: ", random.below(16));
-            (bytes(&[head.as_bytes(), &text, preauth.as_bytes()]), Said::Peer)
-        }
-        15 => {
-            let what = random.pick(&["key exchange method", "host key type", "cipher", "MAC", "compression method"]);
-            let head = format!("Unable to negotiate with {at}: no matching {what} found. Their offer: ");
-            (bytes(&[head.as_bytes(), &text, b" [preauth]"]), Said::Peer)
-        }
-        16 => {
-            let tail = format!("' from {at}");
-            (bytes(&[b"Bad protocol version identification '", &text, tail.as_bytes()]), Said::Peer)
-        }
-        17 => (format!("banner exchange: Connection from {at}: invalid format").into(), Said::Peer),
-        18 => {
-            let head = b"error: kex_exchange_identification: client sent invalid protocol identifier \"";
-            (bytes(&[head, &text, b"\""]), Said::Nobody)
-        }
-        19 => {
-            let why =
-                random.pick(&["not listed in AllowUsers", "listed in DenyUsers", "a group is listed in DenyGroups"]);
-            (format!("User bob from {peer} not allowed because {why}").into(), Said::Peer)
-        }
-        20 => {
-            let error =
-                random.pick(&["Authentication failure", "User not known to the underlying authentication module"]);
-            let illegal = random.pick(&["", "illegal user "]);
-            let head = format!("error: PAM: {error} for {illegal}");
-            (bytes(&[head.as_bytes(), &user100, format!(" from {peer}").as_bytes()]), Said::Peer)
-        }
-        21 => {
-            let module = random.pick(&["pam_unix", "pam_sss", "pam_ldap"]);
-            let head =
-                format!("{module}(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=");
-            (bytes(&[head.as_bytes(), peer_text.as_bytes(), b"  user=", &name]), Said::Peer)
-        }
-        22 => {
-            let head = "PAM 2 more authentication failures; logname= uid=0 euid=0 tty=ssh ruser= rhost=";
-            (bytes(&[head.as_bytes(), peer_text.as_bytes(), b"  user=", &name]), Said::Peer)
-        }
-        23 => (format!("Did not receive identification string from {at}").into(), Said::Peer),
-        24 => {
-            let why = random.pick(&[
-                "past MaxStartups",
-                "penalty: failed authentication",
-                "penalty: exceeded LoginGraceTime",
-            ]);
-            (format!("drop connection #3 from [{peer}]:{port} on [{VICTIM}]:22 {why}").into(), Said::Peer)
-        }
-        25 => {
-            let old = format!("fatal: Timeout before authentication for {at}");
-            let new = format!("Timeout before authentication for connection from {peer} to {VICTIM}, pid = 12345678");
-            ((if random.one_in(2) { old } else { new }).into(), Said::Peer)
-        }
-        26 => {
-            let why =
-                random.pick(&["message authentication code incorrect", "Broken pipe", "no matching cipher found"]);
-            (format!("ssh_dispatch_run_fatal: Connection from {at}: {why} [preauth]").into(), Said::Peer)
-        }
-        27 => {
-            // A name is its owner's to choose, as far as it is one.
-            let host = random.pick(&["198.51.100.9.example.org", "198-51-100-9.example.org", "from.example.org"]);
-            let text = random.pick(&["", "x"]);
-            let all = match random.below(3) {
-                0 => format!("refused connect from {host}{text} ({peer})"),
-                1 => format!(
-                    "reverse mapping checking getaddrinfo for {host}{text} [{peer}] failed - POSSIBLE BREAK-IN ATTEMPT!"
-                ),
-                _ => format!(
-                    "Address {peer} maps to {host}{text}, but this does not map back to the address - POSSIBLE BREAK-IN ATTEMPT!"
-                ),
-            };
-            (all.into(), Said::Peer)
-        }
-        28 => {
-            let all = bytes(&[b"input_userauth_request: invalid user ", &user100, b" [preauth]"]);
-            (all, Said::Nobody)
-        }
-        29 => (format!("Connection from {at} on {VICTIM} port 22 rdomain \"\"").into(), Said::Peer),
-        30 => {
-            let head = format!("Protocol major versions differ for {at}: SSH-2.0-OpenSSH_9.2 vs. ");
-            (bytes(&[head.as_bytes(), &text]), Said::Peer)
-        }
-        31 => {
-            let all = format!(
-                "srclimit_penalise: ipv4: new {peer}/32 deferred penalty of 5 seconds for penalty: failed authentication"
-            );
-            (all.into(), Said::PeerOrNobody)
-        }
-        _ => {
-            let head = random.pick(&["error: Could not get shadow information for ", "Account ", "userauth_pubkey: "]);
-            (bytes(&[head.as_bytes(), &user100]), Said::Nobody)
-        }
+        text
     }
-}
-
-/// A user's name as sshd logs it: nothing behind a colon, no line end.
-fn user(random: &mut Random) -> Vec<u8> {
-    let mut name = match random.below(4) {
-        0 => NAMES[random.below(NAMES.len())].to_vec(),
-        1 => b"u".repeat(random.below(300)),
-        _ => words(random),
-    };
-    if let Some(colon) = name.iter().position(|&b| b == b':') {
-        name.truncate(colon);
-    }
-    name
-}
-
-fn cut(text: &[u8], len: usize) -> Vec<u8> {
-    text[..text.len().min(len)].to_vec()
-}
-
-/// Text of a stranger who knows all the words that sshd writes. Without line ends: sshd escapes those.
-fn words(random: &mut Random) -> Vec<u8> {
-    const WORDS: [&[u8]; 40] = [
-        b" ",
-        b" ",
-        b"from ",
-        b" from ",
-        b"198.51.100.9",
-        b"198.51.100.9 port 22",
-        b" from 198.51.100.9 port 22 ssh2",
-        b"2001:db8:bad::1",
-        b"::ffff:198.51.100.9",
-        b" port 22",
-        b" port 22:",
-        b" port ",
-        b"22",
-        b" ssh2",
-        b" ssh2: ",
-        b": ",
-        b":",
-        b" [preauth]",
-        b"invalid user ",
-        b"authenticating user root ",
-        b"[198.51.100.9]:22",
-        b"(198.51.100.9)",
-        b" rhost=198.51.100.9 ",
-        b" user=root",
-        b" not allowed because ",
-        b", pid = 99",
-        b" id 0",
-        b"message repeated 9 times: [ Failed password for root from 198.51.100.9 port 22 ssh2]",
-        b"Failed password for root",
-        b"Accepted password for root from 198.51.100.9 port 22 ssh2",
-        b"\\012",
-        b"\\nNov 21 00:00:00 web1 sshd[1]: ",
-        b"<38>",
-        b"'",
-        b"\"",
-        b"]",
-        b"\0",
-        b"\xff\xc3",
-        b"\xe7\xae\xa1",
-        b"\t\r\x1b[31m",
-    ];
-    let mut text = Vec::new();
-    for _ in 0..random.below(8) {
-        if random.one_in(6) {
-            text.extend(random.number().to_le_bytes().iter().filter(|byte| **byte != b'\n'));
-        } else {
-            text.extend_from_slice(WORDS[random.below(WORDS.len())]);
-        }
-    }
-    text
 }

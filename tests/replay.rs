@@ -52,6 +52,35 @@ fn scan_finds_what_was_done() {
 }
 
 #[test]
+fn explain_tells_all_of_one_line() {
+    let explain = |line: &str| {
+        let (status, out, err) = kit::run(&["explain", "--timezone", "UTC", line], b"");
+        assert!(status.success() && err.is_empty(), "{}", String::from_utf8_lossy(&err));
+        String::from_utf8(out).unwrap()
+    };
+    let said = explain("2026-11-21T23:26:32Z web sshd[9]: Invalid user a\x1bb from 6.6.6.6 from 2001:db8::7 port 22");
+    // The time is shown in this machine's zone.
+    let said: Vec<_> = said.lines().filter(|line| !line.starts_with("time")).collect();
+    assert_eq!(
+        said,
+        [
+            "written    as in a file, with an RFC 3339 stamp",
+            "host       web",
+            "program    sshd, process 9",
+            "message    Invalid user a\\x1bb from 6.6.6.6 from 2001:db8::7 port 22",
+            "                        ~~~~~~~~~~~~~~~~~~~      -----------   - the peer's address   ~ what a stranger can choose",
+            "shape      sshd.invalid_user",
+            "user       a\\x1bb from 6.6.6.6, which does not exist",
+            "address    2001:db8::7, port 22",
+            "means      failure: 1 attempt",
+            "counts     +1 invalid of 2001:db8::/64; denied when there are more than 5",
+        ]
+    );
+    let bare = explain("Invalid user a from 192.0.2.7 port 22");
+    assert!(bare.ends_with("if it is a bare message of sshd, say --format message\n"), "{bare}");
+}
+
+#[test]
 fn a_log_of_last_year_denies_nobody_today() {
     let (home, decided) = check_live(kit::last_year());
     assert!(decided.iter().all(|row| row["enforced"] == false));

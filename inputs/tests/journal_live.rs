@@ -97,7 +97,7 @@ fn following(reader: Reader) -> (std::thread::JoinHandle<(Vec<Row>, Counts)>, Ar
     (thread, seen)
 }
 
-/// 20 000 records, with a rotation every 5000, a vacuum, and another user's journal beside.
+/// 60 000 records, with a rotation every 5000, a vacuum, and another user's journal beside.
 #[test]
 fn bursts_rotation_and_vacuum() {
     if !in_box("bursts_rotation_and_vacuum") {
@@ -111,7 +111,7 @@ fn bursts_rotation_and_vacuum() {
     let (native, native_seen) = following(Reader::Native);
     let (child, child_seen) = following(Reader::Journalctl);
     let pad = "x".repeat(80);
-    for number in 0..20_000 {
+    for number in 0..60_000 {
         if number % 5000 == 2500 {
             journalctl(&["--rotate"]);
         }
@@ -129,9 +129,9 @@ fn bursts_rotation_and_vacuum() {
     logger(0, &["-t", "tbend", "end"]);
     let (native, counts) = native.join().unwrap();
     let (child, _) = child.join().unwrap();
-    assert_each_once(&native, "tbuser", 20);
+    assert_each_once(&native, "tbuser", 60);
     for rows in [&native, &child] {
-        assert_each_once(rows, "tbseq", 20_000);
+        assert_each_once(rows, "tbseq", 60_000);
     }
     // journalctl 252 itself loses entries of users' journals at rotation, though never of the system's.
     let of_system =

@@ -162,6 +162,65 @@ async fn udp_counts_what_the_kernel_dropped() {
 }
 
 #[tokio::test]
+async fn udp_drops_and_counts_what_a_sender_sends_too_much() {
+    let bound = bind(&udp(), Options { max_rate: 3, ..options() }, clock).unwrap();
+    let (address, counters) = (bound.address().unwrap(), bound.counters());
+    let client = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    // All are there before the first is read, so they are of one second.
+    for text in ["<86>1", "<86>2", "<86>3", "<86>4", "<86>5"] {
+        client.send_to(text.as_bytes(), address).unwrap();
+    }
+    let (sink, mut batches) = mpsc::channel(10);
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(bound.run(sink, stopped));
+    let batch = bounded(batches.recv()).await.unwrap();
+    assert_eq!((batch.buf.as_slice(), batch.lost), (b"<86>1<86>2<86>3".as_slice(), 2));
+    assert!(is(&counters.limited, 2) && is(&counters.lost, 2));
+    stop.send(true).unwrap();
+    bounded(task).await.unwrap();
+}
+
+#[tokio::test]
+async fn udp_takes_more_than_one_call_reads_and_mixes_no_senders() {
+    // They fit into the receive buffer that anybody may have.
+    let (count, bound) = (300, bind(&udp(), options(), clock).unwrap());
+    let address = bound.address().unwrap();
+    let clients: Vec<_> =
+        (1..=3).map(|last| std::net::UdpSocket::bind((Ipv4Addr::new(127, 0, 0, last), 0)).unwrap()).collect();
+    for index in 0..count {
+        clients[index / 50 % 3].send_to(format!("<86>{index}").as_bytes(), address).unwrap();
+    }
+    let (sink, mut batches) = mpsc::channel(1);
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(bound.run(sink, stopped));
+    let mut index = 0;
+    while index < count {
+        let batch = bounded(batches.recv()).await.unwrap();
+        assert!(batch.frames.len() <= 1_000 && batch.lost == 0);
+        for &frame in &batch.frames {
+            let sender = Sender::Peer(Ipv4Addr::new(127, 0, 0, (index / 50 % 3 + 1) as u8).into());
+            assert_eq!((batch.bytes(frame), batch.sender(frame)), (format!("<86>{index}").as_bytes(), &sender));
+            index += 1;
+        }
+    }
+    stop.send(true).unwrap();
+    bounded(task).await.unwrap();
+}
+
+#[tokio::test]
+async fn udp_stops_although_the_sink_is_full() {
+    let running = start(&udp(), options());
+    let client = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    // The sink has room for one batch; another waits.
+    client.send_to(b"<86>x", running.address.unwrap()).unwrap();
+    until(&running.counters.records, 1).await;
+    client.send_to(b"<86>y", running.address.unwrap()).unwrap();
+    let counters = running.stop().await;
+    // Whether it was read before the stop came, nobody knows.
+    assert!(is(&counters.records, 1) && counters.lost.load(Ordering::Relaxed) <= 1);
+}
+
+#[tokio::test]
 async fn tcp_takes_both_framings_in_pieces() {
     let mut running = start(&tcp(), options());
     let mut client = TcpStream::connect(running.address.unwrap()).await.unwrap();

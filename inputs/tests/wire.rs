@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy does not know helpers of tests")]
 
+#[path = "wire/traps.rs"]
+mod traps;
+
 use inputs::file::follow::Follow;
 use inputs::multilog;
 use inputs::record::{Batch, Frame, SourceId, Timestamp};

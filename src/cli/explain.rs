@@ -1,12 +1,16 @@
-//! `denyd explain [FILE|-]`: what each line of a log means, given the lines before it.
+//! `denyd explain [FILE|-|LINE]`: what each line of a log means, given the lines before it.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use inputs::record::{Batch, SourceId};
 use inputs::syslog::parse::{Format, Parser};
 use serde_json::{Value, json};
+
+mod derivation;
+mod parts;
 
 use super::log::Log;
 use super::output::{Screen, Style, printable};
@@ -19,8 +23,8 @@ use crate::fold::{BARE_PID, Counts, Seen, Source, address, fold};
 /// What `explain` takes.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// A log file, also .gz .bz2 .zst .xz; `-` is standard input
-    #[arg(default_value = "-", value_name = "FILE")]
+    /// A log file, also .gz .bz2 .zst .xz; `-` is standard input; or one line of a log, of which everything is said
+    #[arg(default_value = "-", value_name = "FILE|LINE")]
     file: PathBuf,
     /// Print one JSON object a line
     #[arg(long)]
@@ -36,7 +40,18 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: Arguments, policy: Policy) -> anyhow::Result<ExitCode> {
     let zone = super::zone(arguments.timezone.as_deref())?;
+    // No log has a blank in its name and is not there.
+    let line = arguments.file.as_os_str().as_bytes();
+    if line.contains(&b' ') && !arguments.json && !arguments.file.exists() {
+        return derivation::print(line, arguments.format.0, zone, policy);
+    }
     let mut log = Log::open(&arguments.file)?;
+    if arguments.format.0 == Format::Journal && log.format().is_none() {
+        anyhow::bail!(
+            "{}: these are no entries of a journal; make them with `journalctl -o json`",
+            arguments.file.display()
+        );
+    }
     let format = log.format().unwrap_or(arguments.format.0);
     let mut engine = Engine::new(policy);
     let mut source = Source::new(SourceId(0), Parser::new(format, zone), None, &clock::host_name());
@@ -100,15 +115,19 @@ fn print_json(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result
     writeln!(out)
 }
 
-fn print_line(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result<()> {
-    let (word, style) = match seen.outcome() {
+fn word(outcome: Outcome) -> (&'static str, Style) {
+    match outcome {
         Outcome::Failure => ("failure", Style::Red),
         Outcome::Probe => ("probe", Style::Yellow),
         Outcome::Success => ("success", Style::Green),
         Outcome::Refused => ("refused", Style::Yellow),
         Outcome::Unknown => ("unknown", Style::Bold),
         Outcome::Ignored => ("ignored", Style::Dim),
-    };
+    }
+}
+
+fn print_line(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result<()> {
+    let (word, style) = word(seen.outcome());
     let mut said = String::new();
     if let Some(folded) = seen.folded {
         if folded.verdict.attempts > 0 {
@@ -122,6 +141,7 @@ fn print_line(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result
         }
     }
     let rule = seen.event.map_or("", |event| event.rule);
-    let message = printable(seen.record.message);
-    writeln!(out, "{number:>6}  {}  {said:<42} {rule:<20} {}", out.paint(style, &format!("{word:<7}")), message)
+    let word = out.paint(style, &format!("{word:<7}"));
+    let message: String = parts::of(seen).iter().map(|(text, style)| out.paint(*style, &printable(text))).collect();
+    writeln!(out, "{number:>6}  {word}  {said:<42} {rule:<20} {message}")
 }

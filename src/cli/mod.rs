@@ -12,6 +12,7 @@ use crate::config::Config;
 mod allow;
 mod check;
 mod deny;
+mod doctor;
 mod explain;
 mod forgive;
 mod history;
@@ -53,6 +54,8 @@ enum Verb {
     Tap(tap::Arguments),
     /// Show how the daemon and its inputs are
     Status(status::Arguments),
+    /// Tell what is wrong with the daemon, its inputs and senders, and what to do; exit status 0 if nothing is
+    Doctor(doctor::Arguments),
     /// List who is denied, or the users or addresses that were tried
     List(list::Arguments),
     /// Tell why an address is denied, or is not; exit status 0 if it is, 1 if not
@@ -96,6 +99,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Explain(verb) => explain::run(verb, config.policy()),
         Verb::Tap(verb) => tap::run(verb, &config),
         Verb::Status(verb) => status::run(verb, &config),
+        Verb::Doctor(verb) => doctor::run(verb, &config),
         Verb::List(verb) => list::run(verb, &config),
         Verb::Why(verb) => why::run(verb, &config),
         Verb::History(verb) => history::run(verb, &config),
@@ -129,7 +133,8 @@ impl std::str::FromStr for LineFormat {
             "message" => Format::Message,
             "multilog" => Format::Multilog,
             "metalog" => Format::Metalog,
-            _ => return Err("the formats are auto, syslog, message, multilog and metalog".to_owned()),
+            "journal-json" => Format::Journal,
+            _ => return Err("the formats are auto, syslog, message, multilog, metalog and journal-json".to_owned()),
         }))
     }
 }

@@ -70,6 +70,10 @@ pub enum Style {
     Green,
     /// Look at it.
     Yellow,
+    /// What we believe.
+    Underlined,
+    /// What a stranger wrote.
+    Strange,
 }
 
 /// Standard output, and whether it may be coloured.
@@ -102,6 +106,8 @@ impl Screen {
             Style::Red => "31",
             Style::Green => "32",
             Style::Yellow => "33",
+            Style::Underlined => "4",
+            Style::Strange => "35",
         };
         format!("\x1b[{code}m{text}\x1b[0m")
     }

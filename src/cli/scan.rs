@@ -26,6 +26,8 @@ use crate::fold::{Counts, Source, fold};
 
 /// Distinct addresses that are told apart; beyond it `addresses` is a lower bound, and says so.
 const ADDRESSES_MAX: usize = 4_000_000;
+/// Shapes of what is not understood that are shown.
+const SHAPES_SHOWN: usize = 10;
 /// Input of this size or more gets a progress bar, in bytes.
 const PROGRESS_FROM: u64 = 50_000_000;
 
@@ -61,6 +63,8 @@ struct Found {
     addresses: Addresses,
     denied: Vec<(Prefix, Claim)>,
     suspicious: Vec<(IpAddr, Vec<u8>, Timestamp)>,
+    /// What the records look like that no shape fits, and how many are like that.
+    shapes: Vec<(String, u64)>,
     /// With `--all`: who was tried from where.
     pairs: Option<HashSet<(usize, IpAddr), ahash::RandomState>>,
 }
@@ -132,6 +136,8 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     take_changes(&mut engine, &mut found);
     counted_alone(&engine, &mut found.addresses);
     bar.finish_and_clear();
+    let shapes = [&source, &journal].into_iter().flat_map(|source| source.shapes.top(SHAPES_SHOWN));
+    found.shapes = shapes.map(|(shape, records)| (shape.to_owned(), records)).collect();
     found.denied.sort_by_key(|(prefix, claim)| (claim.since, *prefix));
     if arguments.json {
         print_json(&engine, &found)?;
@@ -268,6 +274,8 @@ struct Report {
     addresses: usize,
     denied: Vec<DeniedRow>,
     suspicious: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shapes: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tallies: Option<Vec<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -329,6 +337,7 @@ fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
         addresses: found.addresses.len(),
         denied: denied.collect(),
         suspicious: suspicious.collect(),
+        shapes: found.shapes.iter().map(|(shape, records)| json!({"shape": shape, "records": records})).collect(),
         tallies: found.pairs.as_ref().map(|_| tallies(engine).into_iter().map(tally_json).collect()),
         users: found.pairs.as_ref().map(|pairs| users(engine, pairs).collect()),
     };
@@ -393,7 +402,7 @@ fn print_report(engine: &Engine, found: &Found, all: bool) -> anyhow::Result<()>
         counts.refused
     )?;
     let odd = [
-        (counts.unknown, "records of sshd not understood (see `denyd explain`)"),
+        (counts.unknown, "records of sshd not understood; please report what they look like:"),
         (engine.state.sessions.unresolved, "attempts without an address"),
         (counts.forged, "forged records"),
         (counts.truncated, "lines cut for their length"),
@@ -401,6 +410,11 @@ fn print_report(engine: &Engine, found: &Found, all: bool) -> anyhow::Result<()>
     ];
     for (count, what) in odd.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{count} {what}")))?;
+        if what.ends_with(':') {
+            for (shape, records) in &found.shapes {
+                writeln!(screen, "{records:>8}  {shape}")?;
+            }
+        }
     }
     writeln!(screen)?;
     if found.denied.is_empty() {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::output::{Screen, Style};
+use super::output::{Screen, Style, printable};
 use super::{office, output};
 use crate::config::Config;
 use crate::desk::Request;
@@ -17,6 +17,16 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 }
+
+/// Counters of limits that were reached.
+pub const REACHED: [(&str, &str); 6] = [
+    ("evicted", "counters were forgotten because there were too many"),
+    ("unresolved", "attempts had no address"),
+    ("users_untold", "attempts were of more users than are told apart"),
+    ("hosts_untold", "records were of more hosts than are told apart"),
+    ("senders_untold", "records were of more senders than are told apart"),
+    ("denies_refused", "denies were refused because there were too many"),
+];
 
 /// Runs the verb: exit status 0 if all is well, 1 if something is not enforced or held back.
 pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
@@ -83,6 +93,12 @@ fn print(screen: &mut Screen, status: &Value) -> std::io::Result<()> {
         },
     );
     screen.table("<<>>>>>>><", &table)?;
+    for input in status["inputs"].as_array().into_iter().flatten() {
+        if let Some(problem) = input["problem"].as_str() {
+            let problem = format!("{}: {}", text(&input["name"]), output::printable(problem.as_bytes()));
+            writeln!(screen, "{}", screen.paint(Style::Red, &problem))?;
+        }
+    }
     if status["senders"].as_array().is_some_and(|all| !all.is_empty()) {
         writeln!(screen)?;
         let head =
@@ -103,16 +119,16 @@ fn print(screen: &mut Screen, status: &Value) -> std::io::Result<()> {
         });
         screen.table("<<<>>>>>><", &table)?;
     }
-    for key in ["evicted", "unresolved", "users_untold", "hosts_untold", "senders_untold", "denies_refused"] {
+    if status["shapes"].as_array().is_some_and(|all| !all.is_empty()) {
+        writeln!(screen)?;
+        let head = &["NOT UNDERSTOOD (please report it)", "INPUT", "RECORDS"];
+        let table = rows(&status["shapes"], head, &|one| {
+            vec![printable(text(&one["shape"]).as_bytes()), text(&one["input"]), number(one, "records")]
+        });
+        screen.table("<<>", &table)?;
+    }
+    for (key, what) in REACHED {
         if status[key].as_u64().is_some_and(|count| count > 0) {
-            let what = match key {
-                "evicted" => "counters were forgotten because there were too many",
-                "unresolved" => "attempts had no address",
-                "users_untold" => "attempts were of more users than are told apart",
-                "hosts_untold" => "records were of more hosts than are told apart",
-                "senders_untold" => "records were of more senders than are told apart",
-                _ => "denies were refused because there were too many",
-            };
             writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{} {what}", status[key])))?;
         }
     }
@@ -134,6 +150,7 @@ fn seconds(seconds: f64) -> String {
     if seconds < 10.0 { format!("{seconds:.1} s") } else { format!("{seconds:.0} s") }
 }
 
-fn skew(by: f64) -> String {
+/// How far a clock is off, in words.
+pub fn skew(by: f64) -> String {
     format!("{:.0} s {}", by.abs(), if by > 0.0 { "ahead" } else { "behind" })
 }

@@ -113,6 +113,8 @@ pub struct Syslog {
     pub max_connections: u32,
     /// Connections of one sender at a time.
     pub max_per_sender: u32,
+    /// Messages of one sender in a second.
+    pub max_rate: u32,
     /// A connection that sends nothing for so long is closed.
     pub idle_timeout: Duration,
     /// The permissions of a unix socket.
@@ -224,6 +226,7 @@ impl Syslog {
             from: self.from.iter().map(|prefix| (prefix.address(), prefix.bits())).collect(),
             max_connections: self.max_connections as usize,
             max_per_sender: self.max_per_sender as usize,
+            max_rate: self.max_rate,
             idle: self.idle_timeout,
             mode: self.socket_mode,
             framing: self.framing,
@@ -240,6 +243,7 @@ impl Syslog {
             unwrap_imfile: false,
             max_connections: 256,
             max_per_sender: 32,
+            max_rate: listen::RATE_MAX,
             idle_timeout: Duration::from_secs(600),
             socket_mode: 0o660,
             framing: Framing::Auto,
@@ -323,13 +327,14 @@ impl Source {
 const JOURNALD_KEYS: [&str; 2] = ["directory", "reader"];
 const FILE_KEYS: [&str; 4] = ["path", "format", "first_read", "identifier"];
 const STREAM_KEYS: [&str; 4] = ["max_connections", "max_per_sender", "idle_timeout", "framing"];
-const SYSLOG_KEYS: [&str; 13] = [
+const SYSLOG_KEYS: [&str; 14] = [
     "listen",
     "from",
     "trust_network",
     "unwrap_imfile",
     "max_connections",
     "max_per_sender",
+    "max_rate",
     "idle_timeout",
     "framing",
     "certificate",
@@ -508,6 +513,7 @@ fn syslog<'a>(reader: &mut TableReader<'a>, table: &Table<'a>) -> Option<Syslog>
         unwrap_imfile: reader.value(table, "unwrap_imfile", default.unwrap_imfile, values::yes),
         max_connections: reader.value(table, "max_connections", default.max_connections, values::connections),
         max_per_sender: reader.value(table, "max_per_sender", default.max_per_sender, values::connections),
+        max_rate: reader.value(table, "max_rate", default.max_rate, values::rate),
         idle_timeout: reader.value(table, "idle_timeout", default.idle_timeout, values::duration),
         framing: reader.value(table, "framing", default.framing, values::framing),
         socket_mode: reader.value(table, "socket_mode", default.socket_mode, values::mode),

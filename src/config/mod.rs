@@ -146,6 +146,11 @@ impl Config {
         read::read(file)
     }
 
+    /// Reads the text of the configuration `file`, and the files that it names.
+    pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
+        read::parse(file, text)
+    }
+
     /// The effective configuration, every key written out. Read again it gives the same.
     pub fn to_toml(&self) -> String {
         write::write(self)

@@ -83,6 +83,7 @@ pub(super) const TABLES: [(&str, &[&str]); 6] = [
             "unwrap_imfile",
             "max_connections",
             "max_per_sender",
+            "max_rate",
             "idle_timeout",
             "framing",
             "certificate",

@@ -84,6 +84,11 @@ pub(super) fn connections(value: &Value<'_>) -> Result<u32, String> {
     whole(value, 1..=65_536, "")
 }
 
+/// Messages a second; one a second would still be one too few for some logins.
+pub(super) fn rate(value: &Value<'_>) -> Result<u32, String> {
+    whole(value, 100..=u32::MAX, " (messages a second)")
+}
+
 /// A prefix length; below 8 and 32 one failure too many would deny a continent.
 pub(super) fn bits(value: &Value<'_>, range: RangeInclusive<u8>) -> Result<u8, String> {
     let wide = u32::from(*range.start())..=u32::from(*range.end());

@@ -132,6 +132,7 @@ fn input(out: &mut String, input: &Input) {
             } else if syslog.listen.address().is_some() {
                 key(out, "trust_network", syslog.trust_network.to_string());
             }
+            key(out, "max_rate", syslog.max_rate.to_string());
             key(out, "unwrap_imfile", syslog.unwrap_imfile.to_string());
         }
     }

@@ -1,7 +1,7 @@
 //! An input as the engine's thread knows it: what was folded of it, and who sends to it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use inputs::cursor::Cursor;
@@ -12,8 +12,13 @@ use serde_json::{Value, json};
 use crate::cli::output::printable;
 use crate::clock;
 use crate::config::Input;
-use crate::fold::senders::{Minutes, Notice};
+use crate::fold::senders::{self, Minutes};
+use crate::fold::shapes::Notice;
 use crate::fold::{Counts, Source};
+use crate::follow::Health;
+
+/// Shapes that `status` shows of an input.
+const SHAPES_SHOWN: usize = 10;
 
 /// Senders that are warned of at a time, each by its name.
 const NOTICES_MAX: usize = 5;
@@ -25,6 +30,7 @@ pub(super) struct Connected {
     pub(super) fold: Source,
     pub(super) counts: Counts,
     pub(super) counters: Option<Arc<listen::Counters>>,
+    pub(super) health: Option<Health>,
     pub(super) last: Option<Timestamp>,
     pub(super) lag: Duration,
     pub(super) minutes: Minutes,
@@ -34,7 +40,12 @@ pub(super) struct Connected {
 }
 
 impl Connected {
-    pub(super) fn new(input: &Input, id: SourceId, counters: Option<Arc<listen::Counters>>) -> Self {
+    pub(super) fn new(
+        input: &Input,
+        id: SourceId,
+        counters: Option<Arc<listen::Counters>>,
+        health: Option<Health>,
+    ) -> Self {
         let mut fold = Source::new(id, input.parser(), input.host.as_deref(), &clock::host_name());
         fold.forgeable = input.is_forgeable();
         fold.bare = input.bare().is_some();
@@ -44,6 +55,7 @@ impl Connected {
             fold,
             counts: Counts::default(),
             counters,
+            health,
             last: None,
             lag: Duration::ZERO,
             minutes: Minutes::default(),
@@ -53,18 +65,28 @@ impl Connected {
     }
 
     pub(super) fn status(&self, now: Timestamp) -> Value {
-        let lost = self.counters.as_ref().map_or(0, |counters| counters.lost.load(Ordering::Relaxed));
-        let refused = self.counters.as_ref().map_or(0, |counters| counters.refused.load(Ordering::Relaxed));
-        let failed = self.counters.as_ref().map_or(0, |counters| counters.handshakes_failed.load(Ordering::Relaxed));
-        let broken = self.counters.as_ref().map_or(0, |counters| counters.broken.load(Ordering::Relaxed));
+        let count = |counter: fn(&listen::Counters) -> &AtomicU64| {
+            self.counters.as_ref().map_or(0, |counters| counter(counters).load(Ordering::Relaxed))
+        };
+        let followed = self.health.as_ref().map(Health::now).unwrap_or_default();
         json!({
-            "name": self.name, "kind": self.kind, "records": self.counts.records,
+            "name": self.name, "kind": self.kind, "forgeable": self.fold.forgeable, "records": self.counts.records,
             "understood": self.counts.understood, "unknown": self.counts.unknown, "forged": self.counts.forged,
-            "duplicates": self.counts.duplicates, "lost": lost.max(self.lost), "refused": refused,
-            "handshakes_failed": failed, "broken": broken, "truncated": self.counts.truncated,
+            "duplicates": self.counts.duplicates, "lost": count(|all| &all.lost).max(self.lost).saturating_add(followed.lost),
+            "problem": followed.problem,
+            "limited": count(|all| &all.limited), "slowed": count(|all| &all.slowed),
+            "connections": count(|all| &all.connections), "refused": count(|all| &all.refused),
+            "expired": count(|all| &all.expired), "handshakes_failed": count(|all| &all.handshakes_failed),
+            "broken": count(|all| &all.broken), "truncated": self.counts.truncated,
             "last": self.last.map(|at| at.to_string()), "per_minute": self.minutes.rate(now),
             "lag_s": self.lag.as_secs_f64(), "cursor": self.cursor,
         })
+    }
+
+    /// What its records look like that no shape fits, the most frequent first.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = Value> {
+        let top = self.fold.shapes.top(SHAPES_SHOWN).into_iter();
+        top.map(|(shape, records)| json!({"input": self.name, "shape": shape, "records": records}))
     }
 
     pub(super) fn senders(&self, now: Timestamp) -> impl Iterator<Item = Value> {
@@ -75,13 +97,22 @@ impl Connected {
                 "records": row.records, "per_minute": row.minutes.rate(now),
                 "understood": row.understood, "unknown": row.unknown, "lost": row.lost,
                 "last": row.last.to_string(), "lag_s": row.lag().as_secs_f64(),
-                "skew_s": row.skew().map(|skew| skew as f64 / 1e6),
+                "skew_s": row.skew().map(|skew| skew as f64 / 1e6), "silent": row.is_silent,
             })
         })
     }
 
-    /// Tells the operator of senders that fell silent or whose clocks are off.
+    /// Tells the operator of senders that fell silent or whose clocks are off, and of records that nobody understands.
     pub(super) fn notice(&mut self, now: Timestamp) {
+        if let Some(Notice { shape, records, others }) = self.fold.shapes.notice(now) {
+            tracing::warn!(
+                input = self.name,
+                records,
+                shape,
+                others,
+                "records of a new shape are not understood: please report it; `denyd status` shows all"
+            );
+        }
         let mut told = 0;
         let notices = self.fold.senders.notices(now);
         let all = notices.len();
@@ -89,7 +120,7 @@ impl Connected {
             told += 1;
             let (input, sender, host) = (&self.name, row.sender.to_string(), printable(&row.host));
             match notice {
-                Notice::Silent(silence) => {
+                senders::Notice::Silent(silence) => {
                     let seconds = silence.as_secs();
                     tracing::warn!(
                         input,
@@ -99,7 +130,7 @@ impl Connected {
                         "a sender has fallen silent; what happens there is not seen"
                     );
                 }
-                Notice::Skewed(skew) if skew > 0 => {
+                senders::Notice::Skewed(skew) if skew > 0 => {
                     let seconds = skew / 1_000_000;
                     tracing::warn!(
                         input,
@@ -109,7 +140,7 @@ impl Connected {
                         "a sender's clock is ahead; its records are judged by when they came"
                     );
                 }
-                Notice::Skewed(skew) => {
+                senders::Notice::Skewed(skew) => {
                     let seconds = -skew / 1_000_000;
                     tracing::warn!(
                         input,

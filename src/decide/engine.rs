@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use inputs::record::{Record, Timestamp};
 
-use super::policy::{Class, Policy};
+use super::policy::{Class, Policy, Threshold};
 use super::prefix::Prefix;
 use super::session::{HostId, Late, Outcome, Place, Trust, Verdict};
 use super::state::{Change, Claim, Claimant, DENIES_MAX, RELEASED_MAX, State, Until, Why};
+use super::tally::Tally;
 use crate::detect::event::{Account, Event};
 
 /// What an operator asks for.
@@ -102,8 +103,6 @@ pub struct Engine {
     pub changes: Vec<Change>,
     /// Attempts that were decided after their line since the caller last took them; they are counted already.
     pub late: Vec<Late>,
-    /// How far the record that is being folded, or decided late, is to be trusted.
-    trust: Trust,
     /// The wall clock, as the last batch or tick told it: what lies before it is not enforced.
     wall: Timestamp,
 }
@@ -131,20 +130,24 @@ impl Engine {
         // What waits is decided before the line that shows its time to be over, however the lines are batched.
         self.state.sessions.tell(place);
         self.overdue();
-        self.trust = trust;
         let verdict = self.state.sessions.fold(place, event);
         let mut classes = Classes::default();
         if let Some(peer) = verdict.peer {
-            let user = event.user.unwrap_or_default();
-            if verdict.attempts > 0 {
+            let mut user = event.user.unwrap_or_default();
+            let named;
+            if verdict.attempts > 0 || verdict.sound > 0 {
+                if event.user.is_none() {
+                    named = self.state.sessions.user(place).unwrap_or_default().to_vec();
+                    user = &named;
+                }
                 classes = Classes::of(user, verdict.account, &self.policy);
                 self.state.count_user(user, verdict.account, verdict.attempts);
-                self.count(peer, host, classes, verdict.attempts, at);
+                self.count(peer, host, classes, (verdict.attempts, verdict.sound), at);
             }
             match verdict.outcome {
                 Outcome::Probe => {
                     classes = Classes::probe();
-                    self.count(peer, host, classes, 1, at);
+                    self.count(peer, host, classes, (1, sound(trust)), at);
                 }
                 Outcome::Success if trust == Trust::Sound => self.success(peer, user, host, at),
                 _ => {}
@@ -158,11 +161,10 @@ impl Engine {
     /// Counts what was waiting for another line and is due now, by the clocks of the hosts.
     fn overdue(&mut self) {
         while let Some(late) = self.state.sessions.expire() {
-            self.trust = late.trust;
             let user = late.user.as_bytes();
             let classes = Classes::of(user, Account::Unsaid, &self.policy);
             self.state.count_user(user, Account::Unsaid, 1);
-            self.count(late.peer, late.host, classes, 1, late.at);
+            self.count(late.peer, late.host, classes, (1, sound(late.trust)), late.at);
             self.late.push(late);
         }
     }
@@ -252,19 +254,34 @@ impl Engine {
     }
 
     /// Withdraws a claim. The end of the policy's own, and whatever a person withdraws, also clears the prefix' counts,
-    /// so that it starts again from zero; the end of an operator's deny does not.
+    /// so that it starts again from zero; the end of an operator's deny does not. A deny that rested on what strangers
+    /// may have made up was no sentence, and takes no more with it than that.
     fn release(&mut self, prefix: Prefix, by: Claimant, at: Timestamp, why: Why) {
         let known = self.state.released.get(&prefix).copied().unwrap_or(0);
-        let served = by == Claimant::Policy && why == Why::Expired;
+        let ended = by == Claimant::Policy && why == Why::Expired;
+        let forged = ended && self.is_forgeable(prefix);
+        let served = ended && !forged;
         let times = if served { known.saturating_add(1) } else { known };
         let crowded = times > known && known == 0 && self.state.released.len() >= RELEASED_MAX;
         if let Some((victim, _)) = self.state.released.first().filter(|_| crowded) {
             self.change(Change::Unremembered { prefix: *victim });
         }
         self.change(Change::Released { prefix, by, at, why, times });
-        if by == Claimant::Policy || why != Why::Expired {
-            self.forget(prefix);
+        let certain = self.state.tallies.get(&prefix).filter(|_| forged).map(Tally::certain);
+        match certain {
+            Some(tally) if tally.failures() > 0 => self.change(Change::Counted { prefix, tally: Some(tally) }),
+            _ if by == Claimant::Policy || why != Why::Expired => self.forget(prefix),
+            _ => {}
         }
+    }
+
+    /// Whether the policy denies a prefix for as short as it does because of what strangers may have made up.
+    fn is_forgeable(&self, prefix: Prefix) -> bool {
+        let claim = self.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Policy));
+        let Some(Claim { since, until: Some(until), class: Some(class), .. }) = claim else { return false };
+        let tally = self.state.tallies.get(&prefix);
+        let is_sound = |threshold: Threshold| tally.is_some_and(|tally| tally.is_sound(*class, threshold.0));
+        *until <= since.after(FORGEABLE_FOR) && !self.policy.thresholds[*class as usize].is_some_and(is_sound)
     }
 
     /// The prefix by which an address is counted.
@@ -272,8 +289,8 @@ impl Engine {
         Prefix::of(peer, if peer.is_ipv4() { self.policy.ipv4_bits } else { self.policy.ipv6_bits })
     }
 
-    /// Counts attempts from an address and judges its prefix.
-    fn count(&mut self, peer: IpAddr, host: HostId, classes: Classes, attempts: u32, at: Timestamp) {
+    /// Counts attempts from an address, how many and how many of them certain, and judges its prefix.
+    fn count(&mut self, peer: IpAddr, host: HostId, classes: Classes, (attempts, sound): (u32, u32), at: Timestamp) {
         let prefix = self.prefix(peer);
         let allowed = self.policy.allow.contains(peer);
         // What an allowed host does must not weigh against its neighbours.
@@ -283,15 +300,12 @@ impl Engine {
         self.expire(prefix, at);
         let (tally, evicted) = self.state.tallies.entry(prefix, &self.policy);
         for class in classes.iter() {
-            let age = self.policy.age_reset[class as usize];
-            tally.counts[class as usize] = tally.aged(class, age, at).saturating_add(attempts);
-            let last = u32::try_from(at.secs()).unwrap_or(0);
-            tally.last[class as usize] = tally.last[class as usize].max(last);
+            tally.add(class, self.policy.age_reset[class as usize], attempts, sound, at);
         }
         let aged = tally.counts;
         let tally = *tally;
         if self.policy.reset_on_success {
-            self.share(prefix, host, classes, attempts, aged);
+            self.share(prefix, host, classes, sound, aged);
         }
         if let Some(prefix) = evicted {
             self.forget(prefix);
@@ -302,7 +316,8 @@ impl Engine {
         }
     }
 
-    /// Remembers which origin host the attempts came from: only those may a good login there clear.
+    /// Remembers which origin host the attempts came from that are certain: only those may a good login there clear.
+    /// Others could name any host, and so clear what another host counted.
     fn share(&mut self, prefix: Prefix, host: HostId, classes: Classes, attempts: u32, counts: [u32; 5]) {
         let mut share = self.state.shares.get(&(prefix, host)).copied().unwrap_or_default();
         for class in classes.iter() {
@@ -313,29 +328,39 @@ impl Engine {
         self.change(Change::Shared { prefix, host: Some(host), counts: share });
     }
 
-    /// Denies a prefix whose count exceeds its threshold, at the moment of the record that made it so.
-    fn judge(&mut self, prefix: Prefix, tally: &crate::decide::tally::Tally, classes: Classes, at: Timestamp) {
-        let exceeded = classes.iter().find_map(|class| {
-            let count = tally.counts[class as usize];
-            let threshold = self.policy.thresholds[class as usize]?;
-            (count > threshold.0).then_some((class, count))
+    /// Denies a prefix whose count exceeds its threshold, at the moment of the record that made it so: for an hour at
+    /// most if it would not without what strangers may have made up, and in full once it would.
+    fn judge(&mut self, prefix: Prefix, tally: &Tally, classes: Classes, at: Timestamp) {
+        let thresholds = &self.policy.thresholds;
+        let over = classes.iter().filter(|class| {
+            thresholds[*class as usize].is_some_and(|threshold| tally.counts[*class as usize] > threshold.0)
         });
-        let Some((class, count)) = exceeded else { return };
-        if self.state.denies.get(&prefix).is_some_and(|deny| deny.claim(Claimant::Policy).is_some()) {
+        let sound = |class: Class| thresholds[class as usize].is_some_and(|t| tally.is_sound(class, t.0));
+        let Some((class, sound)) =
+            over.map(|class| (class, sound(class))).reduce(|a, b| if b.1 && !a.1 { b } else { a })
+        else {
             return;
-        }
-        if self.state.denies.len() >= DENIES_MAX {
-            self.state.denies_refused += 1;
-            return;
-        }
+        };
         let released = self.state.released.get(&prefix).copied().unwrap_or(0);
         let for_ever = self.policy.permanent_after.is_some_and(|times| released >= times);
         let until = if for_ever { None } else { self.policy.deny_for.map(|time| at.after(time)) };
-        let until = match self.trust {
-            Trust::Sound => until,
-            Trust::Forgeable => Some(until.map_or(at.after(FORGEABLE_FOR), |until| until.min(at.after(FORGEABLE_FOR)))),
-        };
+        let within_the_hour = at.after(FORGEABLE_FOR);
+        let until = if sound { until } else { Some(until.map_or(within_the_hour, |until| until.min(within_the_hour))) };
+        match self.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Policy)) {
+            // It was denied for an hour at most, and now it is certain.
+            Some(claim)
+                if sound
+                    && until.is_none_or(|until| until > within_the_hour)
+                    && claim.until.is_some_and(|end| end <= claim.since.after(FORGEABLE_FOR)) => {}
+            Some(_) => return,
+            None if self.state.denies.len() >= DENIES_MAX => {
+                self.state.denies_refused += 1;
+                return;
+            }
+            None => {}
+        }
         let enforceable = until.is_some() || at.after(self.policy.replay_max_age) > self.wall;
+        let count = tally.counts[class as usize];
         let claim = Claim { since: at, until, class: Some(class), count, enforceable };
         self.change(Change::Denied { prefix, by: Claimant::Policy, claim });
     }
@@ -352,8 +377,9 @@ impl Engine {
         if self.policy.reset_on_success
             && let Some(share) = self.state.shares.get(&(prefix, host)).copied()
         {
-            for (count, share) in tally.counts.iter_mut().zip(share) {
+            for ((count, sound), share) in tally.counts.iter_mut().zip(&mut tally.sound).zip(share) {
                 *count = count.saturating_sub(share);
+                *sound = sound.saturating_sub(u8::try_from(share).unwrap_or(u8::MAX));
             }
             self.change(Change::Shared { prefix, host: Some(host), counts: [0; 5] });
         }
@@ -386,4 +412,9 @@ impl Engine {
         self.state.apply(&change, &self.policy);
         self.changes.push(change);
     }
+}
+
+/// How many of one attempt are certain.
+fn sound(trust: Trust) -> u32 {
+    u32::from(trust == Trust::Sound)
 }

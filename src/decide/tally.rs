@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use indexmap::IndexMap;
+use ahash::RandomState;
+use hashbrown::HashTable;
 use inputs::record::Timestamp;
 
 use super::policy::{Class, Policy};
@@ -22,6 +23,8 @@ pub struct Tally {
     pub last: [u32; 5],
     /// Good logins.
     pub successes: u32,
+    /// Of `counts`, what strangers cannot have made up, as far as it fits: 255 may be more.
+    pub sound: [u8; 5],
 }
 
 impl Tally {
@@ -44,6 +47,33 @@ impl Tally {
         }
     }
 
+    /// Counts failures of a class at `at`; of them, `sound` are certain. What was too old by then is forgotten first.
+    pub fn add(&mut self, class: Class, age: Option<Duration>, attempts: u32, sound: u32, at: Timestamp) {
+        let index = class as usize;
+        let known = self.aged(class, age, at);
+        if known == 0 {
+            self.sound[index] = 0;
+        }
+        self.sound[index] = self.sound[index].saturating_add(u8::try_from(sound).unwrap_or(u8::MAX));
+        // What was counted before it was certain may be forgotten by now.
+        self.counts[index] = known.saturating_add(attempts).max(self.sound[index].into());
+        self.last[index] = self.last[index].max(u32::try_from(at.secs()).unwrap_or(0));
+    }
+
+    /// The same without what strangers may have made up.
+    pub fn certain(&self) -> Tally {
+        let mut tally = *self;
+        for (count, sound) in tally.counts.iter_mut().zip(self.sound) {
+            *count = if sound == u8::MAX { *count } else { sound.into() };
+        }
+        tally
+    }
+
+    /// Whether a class' count would exceed a threshold without what strangers may have made up.
+    pub fn is_sound(&self, class: Class, threshold: u32) -> bool {
+        u32::from(self.sound[class as usize]) > threshold.min(u32::from(u8::MAX) - 1)
+    }
+
     /// The first class whose count exceeds its threshold, with that count.
     pub fn exceeded(&self, policy: &Policy, at: Timestamp) -> Option<(Class, u32)> {
         Class::ALL.into_iter().find_map(|class| {
@@ -54,9 +84,14 @@ impl Tally {
 }
 
 /// The counts of all prefixes.
+///
+/// An `IndexMap` keeps each hash, and places of 8 bytes: at the bound that would be 16 MB more.
 #[derive(Debug, Default)]
 pub struct Tallies {
-    map: IndexMap<Prefix, Tally, ahash::RandomState>,
+    rows: Vec<(Prefix, Tally)>,
+    /// Where in `rows` each prefix is.
+    places: HashTable<u32>,
+    hasher: RandomState,
     /// Where the next sample begins; any spreading will do, so that a run can be repeated.
     hand: usize,
     /// Prefixes that were forgotten because there were too many.
@@ -66,41 +101,65 @@ pub struct Tallies {
 impl Tallies {
     /// The counts of a prefix, if it has any.
     pub fn get(&self, prefix: &Prefix) -> Option<&Tally> {
-        self.map.get(prefix)
+        let place = self.places.find(self.hasher.hash_one(prefix), |&place| self.rows[place as usize].0 == *prefix)?;
+        Some(&self.rows[*place as usize].1)
     }
 
     /// The counts of a prefix, to be changed; makes room where there is none.
     pub fn entry(&mut self, prefix: Prefix, policy: &Policy) -> (&mut Tally, Option<Prefix>) {
         let mut evicted = None;
-        if self.map.len() >= TRACKED_MAX && !self.map.contains_key(&prefix) {
+        if self.rows.len() >= TRACKED_MAX && self.get(&prefix).is_none() {
             evicted = self.evict(policy);
         }
-        (self.map.entry(prefix).or_default(), evicted)
+        (self.row(prefix), evicted)
     }
 
     /// Puts back what an earlier run counted.
     pub fn restore(&mut self, prefix: Prefix, tally: Tally) {
-        self.map.insert(prefix, tally);
+        *self.row(prefix) = tally;
     }
 
     /// Forgets a prefix.
     pub fn remove(&mut self, prefix: &Prefix) -> Option<Tally> {
-        self.map.swap_remove(prefix)
+        let Tallies { rows, places, hasher, .. } = self;
+        let found = places.find_entry(hasher.hash_one(prefix), |&place| rows[place as usize].0 == *prefix).ok()?;
+        let place = found.remove().0;
+        let (_, tally) = rows.swap_remove(place as usize);
+        // The last one took its place.
+        if let Some((moved, _)) = rows.get(place as usize) {
+            let last = rows.len() as u32;
+            let theirs = places.find_mut(hasher.hash_one(moved), |&other| other == last);
+            *theirs.expect("each row has its place") = place;
+        }
+        Some(tally)
     }
 
     /// All of them, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&Prefix, &Tally)> {
-        self.map.iter()
+        self.rows.iter().map(|(prefix, tally)| (prefix, tally))
     }
 
     /// How many prefixes are counted.
     pub fn len(&self) -> usize {
-        self.map.len()
+        self.rows.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.rows.is_empty()
+    }
+
+    /// The counts of a prefix, none where it is new. It is known, or there is room.
+    fn row(&mut self, prefix: Prefix) -> &mut Tally {
+        let Tallies { rows, places, hasher, .. } = self;
+        let new = rows.len() as u32;
+        let is_it = |&place: &u32| rows[place as usize].0 == prefix;
+        let hash = |&place: &u32| hasher.hash_one(rows[place as usize].0);
+        let place = *places.entry(hasher.hash_one(prefix), is_it, hash).or_insert(new).get();
+        if place == new {
+            rows.push((prefix, Tally::default()));
+        }
+        &mut rows[place as usize].1
     }
 
     /// Forgets, of a sample, the one with the fewest failures, then the oldest; never one past half a threshold,
@@ -111,17 +170,54 @@ impl Tallies {
                 policy.thresholds[class as usize].is_some_and(|t| tally.counts[class as usize] > t.0.div_ceil(2))
             })
         };
-        let len = self.map.len();
+        let len = self.rows.len();
         let victim = (0..SAMPLE)
             .map(|step| (self.hand + step * 7919) % len)
-            .filter_map(|index| self.map.get_index(index).map(|(_, tally)| (index, tally)))
+            .map(|index| &self.rows[index])
             .filter(|(_, tally)| !half(tally))
             .min_by_key(|(_, tally)| (tally.failures(), tally.last_failure()))
-            .map(|(index, _)| index);
+            .map(|(prefix, _)| *prefix);
         self.hand = (self.hand + SAMPLE * 7919 + 1) % len;
         // A whole sample past half a threshold: then the first of it goes, since memory has an end.
-        let (prefix, _) = self.map.swap_remove_index(victim.unwrap_or(self.hand))?;
+        let prefix = victim.unwrap_or(self.rows[self.hand].0);
+        self.remove(&prefix)?;
         self.evicted += 1;
         Some(prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    /// Against a map whose only merit is to be right.
+    #[test]
+    fn finds_what_was_put_in_however_much_was_removed() {
+        let (mut tallies, mut known) = (Tallies::default(), BTreeMap::new());
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        for step in 0..20_000_u32 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let prefix = Prefix::host(Ipv4Addr::from_bits((random >> 33) as u32 % 500).into());
+            if random >> 63 == 0 {
+                tallies.entry(prefix, &Policy::default()).0.successes = step;
+                known.insert(prefix, step);
+            } else {
+                assert_eq!(tallies.remove(&prefix).map(|tally| tally.successes), known.remove(&prefix), "step {step}");
+            }
+            assert_eq!(tallies.len(), known.len(), "step {step}");
+        }
+        let all: BTreeMap<_, _> = tallies.iter().map(|(prefix, tally)| (*prefix, tally.successes)).collect();
+        assert_eq!(all, known);
+        for (prefix, successes) in known {
+            assert_eq!(tallies.get(&prefix).map(|tally| tally.successes), Some(successes));
+        }
+    }
+
+    #[test]
+    fn a_million_are_small() {
+        assert!(size_of::<(Prefix, Tally)>() <= 72, "each with its place is to be within 80 bytes");
     }
 }

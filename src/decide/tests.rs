@@ -37,8 +37,11 @@ impl World {
 
     /// Folds lines in, as one batch of one input; returns what each added.
     fn lines(&mut self, source: usize, lines: &str) -> String {
-        let mut batch = Batch { source: SourceId(source as u16), received: RECEIVED, ..Batch::default() };
-        batch.reference = RECEIVED;
+        self.lines_at(RECEIVED, source, lines)
+    }
+
+    fn lines_at(&mut self, received: Timestamp, source: usize, lines: &str) -> String {
+        let mut batch = Batch { source: SourceId(source as u16), received, reference: received, ..Batch::default() };
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let (start, len) = (batch.buf.len() as u32, line.len() as u32);
             batch.buf.extend_from_slice(line.as_bytes());
@@ -64,6 +67,26 @@ fn check(lines: &str, added: &str, failures: u32) {
     let mut world = World::new(Policy::default());
     assert_eq!(world.lines(0, lines), added, "{lines}");
     assert_eq!(world.failures("192.0.2.7"), failures, "{lines}");
+}
+
+/// A login is remembered for seven days after its last line, apart from what is forgotten after a quarter of an hour.
+#[test]
+fn what_ends_a_login_days_later_is_no_probe() {
+    let mut world = World::new(Policy::default());
+    let mut probes = |lines: &str| {
+        world.lines(0, lines);
+        world.counts.probes
+    };
+    let login = |time: &str| format!("{time} web1 sshd[9]: Accepted password for al from 192.0.2.7 port 22 ssh2\n");
+    let end = |time: &str| format!("{time} web1 sshd[11]: Connection closed by 192.0.2.7 port 22\n");
+    // Another's line, by which the host's clock is known to have moved on.
+    let other = |time: &str| format!("{time} web1 sshd[10]: Invalid user x from 192.0.2.8 port 23\n");
+    probes(&(login("2026-10-01T00:00:00Z") + &other("2026-10-01T01:00:00Z") + &other("2026-10-03T00:00:00Z")));
+    assert_eq!(probes(&end("2026-10-04T00:00:00Z")), 0, "it ends a login");
+    probes(&(login("2026-10-05T00:00:00Z") + &other("2026-10-05T01:00:00Z") + &other("2026-10-08T01:00:00Z")));
+    assert_eq!(probes(&end("2026-10-09T00:00:00Z")), 0, "the port's second login");
+    probes(&other("2026-10-12T01:00:00Z"));
+    assert_eq!(probes(&end("2026-10-12T02:00:00Z")), 1, "nobody remembers a login");
 }
 
 /// Three tries of one connection, as a box writes them; with fractions of a second or without.
@@ -170,6 +193,150 @@ fn what_a_forgeable_line_decides_late_ends_within_the_hour() {
     let deny = world.engine.state.denies.get(&"192.0.2.7".parse::<Prefix>().unwrap()).unwrap();
     let claim = deny.claim(Claimant::Policy).unwrap();
     assert_eq!(claim.until, Some(claim.since.after(FORGEABLE_FOR)));
+}
+
+#[test]
+fn a_host_whose_clock_stands_still_holds_up_no_other() {
+    let pam = |host: &str, address: &str| {
+        format!(
+            "{host} sshd[9]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost={address}  user=al"
+        )
+    };
+    let check = |stamp: &dyn Fn(i64) -> Timestamp| {
+        let mut world = World::new(Policy::default());
+        world.lines(1, &format!("{} {}", stamp(0), pam("evil", "198.51.100.1")));
+        world.lines(0, &format!("{RECEIVED} {}", pam("web", "192.0.2.7")));
+        for second in 1..=30 {
+            let now = RECEIVED.after(Duration::from_secs(second));
+            let line = |at: Timestamp, host: &str| format!("{at} {host} sshd[1]: Received signal 1; restarting.");
+            world.lines_at(now, 1, &line(stamp(second as i64), "evil"));
+            world.lines_at(now, 0, &line(now, "web"));
+            world.engine.tick(now);
+        }
+        let counted = world.engine.state.tallies.get(&"192.0.2.7".parse().unwrap()).map(|tally| tally.failures());
+        assert_eq!(counted, Some(1), "{}", stamp(0));
+    };
+    let hour_ago = RECEIVED.before(Duration::from_secs(3_600));
+    check(&|_| hour_ago);
+    check(&|second| Timestamp(hour_ago.0 + second));
+    check(&|_| Timestamp(0));
+    check(&|_| Timestamp::from_secs(-1));
+}
+
+/// Failures of al on connections `from..=to`, a second each.
+fn failures_of_al(connections: std::ops::RangeInclusive<u32>) -> String {
+    let fail = |n| format!("Nov  1 02:00:{n:02} web sshd[{n}]: Failed password for al from 192.0.2.7 port {n} ssh2\n");
+    connections.map(fail).collect()
+}
+
+/// For how long the policy denies 192.0.2.7, if it does.
+fn denied_for(world: &World) -> Option<Duration> {
+    let claim = world.engine.state.denies.get(&"192.0.2.7".parse::<Prefix>().unwrap())?.claim(Claimant::Policy)?;
+    Some(Duration::from_micros((claim.until.unwrap().0 - claim.since.0).unsigned_abs()))
+}
+
+#[test]
+fn what_would_not_be_denied_without_forgeable_lines_is_denied_for_an_hour() {
+    let week = Policy::default().deny_for.unwrap();
+    let check = |parts: &[(usize, u32)], want: Option<Duration>| {
+        let mut world = World::new(Policy::default());
+        let mut next = 1;
+        for (source, count) in parts {
+            world.lines(*source, &failures_of_al(next..=next + count - 1));
+            next += count;
+        }
+        assert_eq!(denied_for(&world), want, "{parts:?}");
+    };
+    // How many of the sound source (0) and of the other (1), in turn; the threshold is 10.
+    check(&[(0, 10)], None);
+    check(&[(0, 11)], Some(week));
+    check(&[(1, 11)], Some(FORGEABLE_FOR));
+    check(&[(1, 10), (0, 1)], Some(FORGEABLE_FOR));
+    check(&[(0, 10), (1, 1)], Some(FORGEABLE_FOR));
+    check(&[(0, 10), (1, 1), (0, 1)], Some(week));
+    check(&[(1, 11), (0, 10)], Some(FORGEABLE_FOR));
+    check(&[(1, 11), (0, 11)], Some(week));
+}
+
+#[test]
+fn a_sound_source_vouches_for_what_another_said_before() {
+    let mut world = World::new(Policy::default());
+    world.lines(1, &failures_of_al(1..=11));
+    assert_eq!(denied_for(&world), Some(FORGEABLE_FOR));
+    assert_eq!(world.lines(0, &failures_of_al(1..=11)), ["0"; 11].join(" "));
+    assert_eq!(denied_for(&world), Policy::default().deny_for);
+    assert_eq!(world.failures("192.0.2.7"), 11);
+}
+
+#[test]
+fn the_end_of_a_deny_that_was_forged_forgets_nothing_certain() {
+    let mut world = World::new(Policy::default());
+    let prefix: Prefix = "192.0.2.7".parse().unwrap();
+    world.lines(0, &failures_of_al(1..=10));
+    world.lines(1, &failures_of_al(11..=11));
+    assert_eq!(denied_for(&world), Some(FORGEABLE_FOR));
+    // A stranger may have written his stamp, too: it is over as soon as it was decided.
+    world.engine.tick(RECEIVED.after(Duration::from_secs(60)));
+    assert_eq!(denied_for(&world), None);
+    assert_eq!(world.engine.state.released.get(&prefix), None, "it is no sentence that was served");
+    assert_eq!(world.engine.state.tallies.get(&prefix).unwrap().failures(), 10);
+    world.lines(0, &failures_of_al(12..=12));
+    assert_eq!(denied_for(&world), Policy::default().deny_for);
+    // What was certain is forgotten in the end, as ever.
+    world.engine.tick(RECEIVED.after(Duration::from_secs(120)));
+    assert_eq!((denied_for(&world), world.engine.state.released.get(&prefix)), (None, Some(&1)));
+    assert!(world.engine.state.tallies.get(&prefix).is_none());
+    // So is what a short deny rested on that was certain.
+    let hour = Policy { deny_for: Some(FORGEABLE_FOR / 2), ..Policy::default() };
+    for (source, times, left) in [(0, Some(&1), false), (1, None, false)] {
+        let mut world = World::new(hour.clone());
+        world.lines(source, &failures_of_al(1..=11));
+        world.engine.tick(RECEIVED.after(Duration::from_secs(60)));
+        assert_eq!(world.engine.state.released.get(&prefix), times);
+        assert_eq!(world.engine.state.tallies.get(&prefix).is_some(), left);
+    }
+}
+
+#[test]
+fn what_was_forged_before_it_happened_does_not_hide_it() {
+    // A short deny that was forged is over while its connections are still remembered.
+    let mut world = World::new(Policy { deny_for: Some(Duration::from_secs(60)), ..Policy::default() });
+    let tries = failures_of_al(1..=11).replace("Nov  1 02:00", "Dec  1 00:55"); // RECEIVED is at 1:00
+    world.lines(1, &tries);
+    world.engine.tick(RECEIVED.after(Duration::from_secs(11)));
+    assert!(world.engine.state.denies.is_empty());
+    world.lines(0, &tries);
+    let tally = *world.engine.state.tallies.get(&"192.0.2.7".parse().unwrap()).unwrap();
+    assert_eq!(tally.failures(), 11);
+    assert!(denied_for(&world).is_some());
+}
+
+#[test]
+fn a_login_clears_nothing_certain_of_another_host_for_what_was_forged_of_its_own() {
+    let mut world = World::new(Policy { reset_on_success: true, ..Policy::default() });
+    world.lines(0, &failures_of_al(1..=5));
+    world.lines(1, &failures_of_al(11..=15).replace(" web ", " mail "));
+    world.lines(0, "Nov  1 02:00:30 mail sshd[20]: Accepted password for al from 192.0.2.7 port 20 ssh2");
+    let tally = *world.engine.state.tallies.get(&"192.0.2.7".parse().unwrap()).unwrap();
+    assert_eq!(tally.sound.iter().sum::<u8>(), 5);
+    world.lines(0, &failures_of_al(31..=36));
+    assert_eq!(denied_for(&world), Policy::default().deny_for);
+}
+
+#[test]
+fn a_forged_login_hides_no_keys_from_a_sound_source() {
+    let key = "Nov  1 02:00:00 web sshd[9]: Failed publickey for al from 192.0.2.7 port 9 ssh2: RSA SHA256:x";
+    let login = "Nov  1 02:00:01 web sshd[9]: Accepted password for al from 192.0.2.7 port 9 ssh2";
+    let end = "Nov  1 02:00:02 web sshd[9]: Connection closed by 192.0.2.7 port 9 [preauth]";
+    let mut world = World::new(Policy::default());
+    assert_eq!(world.lines(0, key), "0");
+    world.lines(1, login);
+    assert_eq!(world.lines(0, end), "1");
+    // Among lines of one trust it is believed, or who logs in with the second key would be counted.
+    for source in [0, 1] {
+        let mut world = World::new(Policy::default());
+        assert_eq!(world.lines(source, &format!("{key}\n{login}\n{end}")), "0 0 0");
+    }
 }
 
 #[test]

@@ -88,6 +88,14 @@ fn is_name(text: &[u8]) -> bool {
 /// Where a peer was found: the peer, its port, and the text on the other side of it.
 pub type Found<'a> = ((Peer<'a>, Option<u16>), &'a [u8]);
 
+/// The peer that a word names, where sshd has one: [`Peer::Unsaid`] if it says that it does not know.
+fn said(word: &[u8]) -> Option<Peer<'_>> {
+    match peer(word) {
+        Peer::Unsaid if word != b"UNKNOWN" => None,
+        found => Some(found),
+    }
+}
+
 /// Reads `ADDR[ port N]` at the start of `text`; returns what follows it.
 pub fn leading(text: &[u8]) -> Option<Found<'_>> {
     let end =
@@ -96,17 +104,11 @@ pub fn leading(text: &[u8]) -> Option<Found<'_>> {
     let Some(after) = rest.strip_prefix(b" port ") else {
         // `192.0.2.1: 11: Bye`: old sshd has no port, and the colon directly behind the address
         let word_end = word.len() - usize::from(word.last() == Some(&b':') && !word.ends_with(b"::"));
-        return match peer(&word[..word_end]) {
-            Peer::Unsaid => None,
-            found => Some(((found, None), &text[word_end..])),
-        };
+        return Some(((said(&word[..word_end])?, None), &text[word_end..]));
     };
     let digits = after.iter().take_while(|b| b.is_ascii_digit()).count();
     let port = number(&after[..digits]).and_then(|n| u16::try_from(n).ok())?;
-    match peer(word) {
-        Peer::Unsaid => None,
-        found => Some(((found, Some(port)), &after[digits..])),
-    }
+    Some(((said(word)?, Some(port)), &after[digits..]))
 }
 
 /// Reads `ADDR[ port N]` at the end of `text`; returns what precedes it, without the blank between.
@@ -117,16 +119,10 @@ pub fn trailing(text: &[u8]) -> Option<Found<'_>> {
         && let Some(port) = number(last).and_then(|n| u16::try_from(n).ok())
     {
         let (head, word) = last_word(before);
-        return match peer(word) {
-            Peer::Unsaid => None,
-            found => Some(((found, Some(port)), head)),
-        };
+        return Some(((said(word)?, Some(port)), head));
     }
     let (head, last) = last_word(text);
-    match peer(last) {
-        Peer::Unsaid => None,
-        found => Some(((found, None), head)),
-    }
+    Some(((said(last)?, None), head))
 }
 
 /// Splits at the last blank; without one all of it is the word.
@@ -166,7 +162,8 @@ mod tests {
             Some(((Peer::Name(n), port), rest)) => {
                 format!("name {} {port:?} {}", String::from_utf8_lossy(n), String::from_utf8_lossy(rest))
             }
-            _ => "-".to_owned(),
+            Some(((Peer::Unsaid, port), _)) => format!("unsaid {port:?}"),
+            None => "-".to_owned(),
         };
         assert_eq!(show(trailing(b"root from 192.0.2.1 port 22")), "192.0.2.1 Some(22) root from");
         assert_eq!(show(trailing(b"root from 192.0.2.1")), "192.0.2.1 None root from");
@@ -178,6 +175,7 @@ mod tests {
         assert_eq!(show(leading(b"2001:db8::: 11: Bye")), "-");
         assert_eq!(show(leading(b"2001:db8::5: 11: Bye")), "2001:db8::5 None : 11: Bye");
         assert_eq!(show(leading(b"host.example.org port 5")), "name host.example.org Some(5) ");
-        assert_eq!(show(leading(b"UNKNOWN port 5")), "-");
+        assert_eq!(show(leading(b"UNKNOWN port 65535 [preauth]")), "unsaid Some(65535)");
+        assert_eq!(show(trailing(b"root from UNKNOWN port 65535")), "unsaid Some(65535)");
     }
 }

@@ -6,7 +6,7 @@ pub mod dropbear;
 pub mod event;
 pub mod sshd;
 
-use event::Event;
+use event::{Event, Kind};
 use inputs::record::Record;
 
 /// What `record` says, or `None` if it is of a program that we do not know.
@@ -14,7 +14,13 @@ use inputs::record::Record;
 /// The first thing that looks at a record: other programs' records leave after a comparison of a few bytes.
 pub fn detect<'a>(record: &Record<'a>) -> Option<Event<'a>> {
     if sshd::is_sshd(record.identifier) {
-        Some(sshd::parse(record.message, record.truncated))
+        Some(match sshd::parse(record.message, record.truncated) {
+            // `sshd(pam_google_authenticator)`: a module's own words, beside what sshd says.
+            event if event.kind == Kind::Unknown && record.identifier.ends_with(b")") => {
+                Event::new(Kind::Note, "sshd.pam")
+            }
+            event => event,
+        })
     } else if dropbear::is_dropbear(record.identifier) {
         Some(dropbear::parse_message(record.message, record.truncated))
     } else {

@@ -141,7 +141,8 @@ pub struct Row {
     gaps: Gaps,
     /// By how much its clock is behind, in microseconds.
     behind: Option<i64>,
-    is_silent: bool,
+    /// It has said nothing for much longer than it used to.
+    pub is_silent: bool,
     warned_of_silence: Option<Timestamp>,
     warned_of_skew: Option<Timestamp>,
 }
@@ -221,6 +222,8 @@ pub struct Senders {
     rows: HashMap<u64, Row, ahash::RandomState>,
     /// Records of senders beyond [`SENDERS_MAX`].
     pub untold: u64,
+    /// Until when there is none to forget, as the last look at all of them found: not every record may cost one.
+    crowded_until: Timestamp,
 }
 
 /// A row of [`Senders`].
@@ -256,9 +259,12 @@ impl Senders {
 
     /// Makes room, if one has been silent for a day.
     fn forget(&mut self, now: Timestamp) -> bool {
-        let oldest = self.rows.iter().min_by_key(|(_, row)| row.last);
-        let Some(id) = oldest.filter(|(_, row)| row.last.after(DAY) < now).map(|(id, _)| *id) else { return false };
-        self.rows.remove(&id).is_some()
+        if (self.crowded_until.before(DAY)..=self.crowded_until).contains(&now) {
+            return false;
+        }
+        let Some((&id, row)) = self.rows.iter().min_by_key(|(_, row)| row.last) else { return false };
+        self.crowded_until = row.last.after(DAY);
+        self.crowded_until < now && self.rows.remove(&id).is_some()
     }
 
     /// All of them, by host and last hop.
@@ -396,6 +402,13 @@ mod tests {
             senders.hear(&mut record(&sender, b"", at(0), at(0)));
         }
         assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64));
+        // A look at all of them is not taken for every record: strangers can be any number of senders.
+        let unseen = Timestamp::from_secs(0);
+        let known = senders.rows.values_mut().next().map(|row| std::mem::replace(&mut row.last, unseen));
+        senders.hear(&mut record(&Sender::Uid(u32::MAX), b"", at(1), at(1)));
+        assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64 + 1));
+        senders.rows.values_mut().filter(|row| row.last == unseen).for_each(|row| row.last = known.unwrap());
+        senders.untold = SENDERS_MAX as u64;
         let late = Sender::Uid(u32::MAX);
         senders.hear(&mut record(&late, b"", at(86_401), at(86_401)));
         assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64), "one was forgotten");

@@ -26,13 +26,16 @@ impl Store {
         each(
             db,
             "SELECT prefix, invalid, valid, root, restricted, probe, invalid_at, valid_at, root_at, restricted_at,
-                    probe_at, successes FROM tallies",
+                    probe_at, successes, sound FROM tallies",
             |row| {
                 let mut tally = Tally { successes: row.get(11)?, ..Tally::default() };
                 for class in 0..5 {
                     tally.counts[class] = row.get(1 + class)?;
                     tally.last[class] = row.get(6 + class)?;
                 }
+                // Before the column came, nothing was known to be otherwise.
+                let sound: Option<[u8; 5]> = row.get(12)?;
+                tally.sound = sound.unwrap_or_else(|| tally.counts.map(|count| u8::try_from(count).unwrap_or(u8::MAX)));
                 if let Some(prefix) = prefix_of(row, 0)? {
                     state.tallies.restore(prefix, tally);
                 }

@@ -237,7 +237,7 @@ impl Store {
                 tx.prepare_cached("INSERT OR REPLACE INTO cursors VALUES(?1, ?2)")?.execute([input, &json])?;
             }
             let history = write::history(&tx, commit)?;
-            let evidence = write::evidence(&tx, &commit.evidence)?;
+            let evidence = write::evidence(&tx, &commit.evidence, state)?;
             let (mut kept_evidence, mut kept_history) = (self.evidence + evidence, self.history + history);
             write::trim(&tx, "evidence", EVIDENCE_MAX, &mut kept_evidence)?;
             write::trim(&tx, "history", HISTORY_MAX, &mut kept_history)?;
@@ -402,7 +402,7 @@ mod tests {
     fn what_was_committed_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let policy = Policy::default();
-        let tally = Tally { counts: [1, 2, 3, 4, 5], last: [6, 7, 8, 9, 10], successes: 11 };
+        let tally = Tally { counts: [1, 2, 3, 4, 5], last: [6, 7, 8, 9, 10], successes: 11, sound: [1, 0, 3, 0, 5] };
         let claim = Claim {
             since: Timestamp(5),
             until: Some(Timestamp(9)),
@@ -461,6 +461,21 @@ mod tests {
         let _first = open(dir.path());
         let refused = Store::open(dir.path()).err().unwrap().to_string();
         assert!(refused.contains(&format!("(pid {})", std::process::id())), "{refused}");
+    }
+
+    #[test]
+    fn a_database_of_the_first_schema_is_taken_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Connection::open(dir.path().join(FILE)).unwrap();
+        db.execute_batch(MIGRATIONS[0]).unwrap();
+        db.pragma_update(None, "user_version", 1).unwrap();
+        let p = prefix("192.0.2.7");
+        let row = "INSERT INTO tallies VALUES(?1, 1, 2, 300, 0, 0, 6, 7, 8, 0, 0, 11)";
+        db.execute(row, [p.to_bytes()]).unwrap();
+        drop(db);
+        let tally = Tally { counts: [1, 2, 300, 0, 0], last: [6, 7, 8, 0, 0], successes: 11, sound: [1, 2, 255, 0, 0] };
+        let loaded = open(dir.path()).load(&Policy::default()).unwrap();
+        assert_eq!(loaded.state.tallies.get(&p), Some(&tally));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Migrations, in order; `PRAGMA user_version` counts how many were applied. Never change one that was released.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE cursors(input TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE tallies(prefix BLOB PRIMARY KEY, invalid INT, valid INT, root INT, restricted INT, probe INT,
         invalid_at INT, valid_at INT, root_at INT, restricted_at INT, probe_at INT, successes INT) WITHOUT ROWID;
@@ -30,7 +31,15 @@ pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE evidence(id INTEGER PRIMARY KEY, prefix BLOB NOT NULL, at INT NOT NULL, host INT NOT NULL,
         source TEXT NOT NULL, message BLOB NOT NULL);
     CREATE INDEX evidence_by_prefix ON evidence(prefix, id);
-"];
+",
+    "
+    ALTER TABLE tallies ADD COLUMN sound BLOB;
+",
+];
+
+/// Pages of the database that are held in memory, in KiB. With SQLite's own 2000 most are read anew for each commit
+/// when many addresses fail.
+const CACHE_KIB: i64 = 8 * 1024;
 
 /// Makes the state directory (0700) and takes its lock; the holder's pid is in the lock file.
 pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
@@ -79,6 +88,7 @@ pub(super) fn connect(file: &Path) -> Result<Connection, StoreError> {
     }
     db.pragma_update(None, "journal_mode", "WAL").map_err(failed("cannot use the write-ahead log"))?;
     db.pragma_update(None, "synchronous", "FULL").map_err(failed("cannot set up"))?;
+    db.pragma_update(None, "cache_size", -CACHE_KIB).map_err(failed("cannot set up"))?;
     if found > 0 {
         let verdict: String =
             db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed("cannot check the database"))?;

@@ -33,12 +33,12 @@ pub(super) fn state(
         })
         .collect();
     for (prefix, tally) in tallies {
-        let Some(Tally { counts, last, successes }) = tally else {
+        let Some(Tally { counts, last, successes, sound }) = tally else {
             tx.prepare_cached("DELETE FROM tallies WHERE prefix = ?1")?.execute([prefix.to_bytes()])?;
             continue;
         };
-        tx.prepare_cached("INSERT OR REPLACE INTO tallies VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")?.execute(
-            params![
+        tx.prepare_cached("INSERT OR REPLACE INTO tallies VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")?
+            .execute(params![
                 prefix.to_bytes(),
                 counts[0],
                 counts[1],
@@ -50,9 +50,9 @@ pub(super) fn state(
                 last[2],
                 last[3],
                 last[4],
-                successes
-            ],
-        )?;
+                successes,
+                sound
+            ])?;
     }
     for change in &commit.changes {
         match change {
@@ -154,13 +154,12 @@ pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Prefix, 
 }
 
 /// Writes evidence and keeps only the newest of each prefix; returns by how many rows the table grew.
-pub(super) fn evidence(tx: &Transaction<'_>, evidence: &[Evidence]) -> rusqlite::Result<i64> {
+pub(super) fn evidence(tx: &Transaction<'_>, evidence: &[Evidence], state: &State) -> rusqlite::Result<i64> {
     let mut grown = 0;
-    let mut per_prefix: BTreeMap<Prefix, Vec<&Evidence>> = BTreeMap::new();
-    for one in evidence {
-        per_prefix.entry(one.prefix).or_default().push(one);
-    }
-    for (prefix, all) in per_prefix {
+    let mut evidence: Vec<&Evidence> = evidence.iter().collect();
+    evidence.sort_by_key(|one| one.prefix);
+    for all in evidence.chunk_by(|one, other| one.prefix == other.prefix) {
+        let prefix = all[0].prefix;
         // Of a flood in one batch only what would be kept is written at all.
         let newest = &all[all.len().saturating_sub(EVIDENCE_PER_PREFIX)..];
         for one in newest {
@@ -168,6 +167,10 @@ pub(super) fn evidence(tx: &Transaction<'_>, evidence: &[Evidence]) -> rusqlite:
             tx.prepare_cached("INSERT INTO evidence(prefix, at, host, source, message) VALUES(?1,?2,?3,?4,?5)")?
                 .execute(params![prefix.to_bytes(), one.at.0, one.host.0, one.source, message])?;
             grown += 1;
+        }
+        // Whoever failed so seldom has no more rows than that, and in a flood from everywhere nearly all did.
+        if state.tallies.get(&prefix).is_some_and(|tally| tally.failures() as usize <= EVIDENCE_PER_PREFIX) {
+            continue;
         }
         let removed = tx
             .prepare_cached(

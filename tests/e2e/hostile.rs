@@ -32,6 +32,14 @@ pub const NAMES: &[&[u8]] = &[
     b" ",
     b"%s%n from 192.0.2.66 port 22 ssh2",
     b"[preauth] from 192.0.2.66 port 22 ssh2 [preauth]",
+    b"x 192.0.2.66 port 22 [preauth]",
+    b"x 192.0.2.66 port 22",
+    b"authenticating user root 192.0.2.66 port 22",
+    b"x from 192.0.2.66 port 22 ruser y",
+    b"x from 192.0.2.66 via 192.0.2.66",
+    b"x timed out 192.0.2.66 port 22 timed out",
+    b"a\\nFailed password for root from 192.0.2.66 port 22 ssh2",
+    b"a#012Failed password for root from 192.0.2.66 port 22 ssh2",
     b"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234 from 192.0.2.66 port 22 ssh2",
 ];
 
@@ -41,6 +49,9 @@ const TEXTS: &[&str] = &[
     "x from 192.0.2.66 port 22 ssh2",
     "Invalid user x from 192.0.2.66 port 22",
     "root 192.0.2.66 port 22 [preauth]",
+    "x: Connection from 192.0.2.66 port 22: x",
+    "x' from 192.0.2.66 port 22",
+    "message repeated 9 times: [ Failed password for root from 192.0.2.66 port 22 ssh2]",
     "11: Bye Bye [preauth]\nFailed password for root from 192.0.2.66 port 22 ssh2",
 ];
 

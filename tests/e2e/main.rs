@@ -6,10 +6,14 @@
 
 mod denies;
 mod hostile;
+mod journal;
 mod lasts;
 mod multilog;
 mod program;
+mod recipes;
 mod routes;
+mod senders;
+mod tap;
 mod world;
 
 use program::{BOUND, until};

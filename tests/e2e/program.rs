@@ -36,7 +36,7 @@ pub enum Place {
 
 pub fn enter(init: Pid, place: Place, command: &[&str]) -> Command {
     let mut entering = Command::new("nsenter");
-    entering.args(["-t", &init.to_string(), "-m", "-u", "-n", "-i", "-p"]);
+    entering.args(["-t", &init.to_string(), "-m", "-u", "-n", "-i", "-p", "-C", "-r", "-w"]);
     match place {
         Place::Server => {}
         Place::Attacker => _ = entering.args(["nsenter", "--net=/run/netns/att"]),
@@ -57,10 +57,12 @@ pub fn program(name: &str) -> Option<PathBuf> {
 
 /// The process that `parent` started inside; its number outside.
 pub fn child_of(parent: u32) -> Pid {
-    until("a process to start", || {
-        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
-        children.split_whitespace().next().map(|pid| Pid::from_raw(pid.parse().unwrap()))
-    })
+    until("a process to start", || first_child(parent))
+}
+
+fn first_child(parent: u32) -> Option<Pid> {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    children.split_whitespace().next().map(|pid| Pid::from_raw(pid.parse().unwrap()))
 }
 
 /// Waits for a condition, at most [`BOUND`].
@@ -105,6 +107,11 @@ impl Process {
         }
         let pid = child_of(child.id());
         Process { child, pid, said }
+    }
+
+    /// The first process that it started itself.
+    pub fn child(&self) -> Option<Pid> {
+        first_child(self.pid.as_raw().unsigned_abs())
     }
 
     pub fn signal(&self, signal: Signal) {

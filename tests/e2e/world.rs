@@ -16,6 +16,7 @@ use super::program::{
 };
 
 const WORLD: &str = include_str!("kit/world.sh");
+const SYSTEMD: &str = include_str!("kit/systemd.sh");
 const NEEDED: [&str; 14] = [
     "unshare", "nsenter", "setpriv", "logger", "ss", "ip", "nft", "sysctl", "sshd", "ssh", "sshpass", "rsyslogd",
     "useradd", "python3",
@@ -57,6 +58,8 @@ pub struct World {
     holder: Child,
     pipe: Option<ChildStdin>,
     init: Pid,
+    /// A process of the server: the first, or that of the system that was booted within.
+    server: Pid,
     daemons: Vec<Process>,
     pub attacker: Client,
 }
@@ -93,11 +96,25 @@ impl World {
         assert_eq!(line, "ready\n", "world.sh failed");
         let init = child_of(holder.id());
         let attacker = Client::new(init, Place::Attacker);
-        let mut world = World { holder, pipe, init, daemons: Vec::new(), attacker };
+        let mut world = World { holder, pipe, init, server: init, daemons: Vec::new(), attacker };
         let listener = world.python(&["listen", &PORT.to_string()]);
         listener.wait_said("listening");
         world.daemons.push(listener);
         Some(world)
+    }
+
+    /// The server becomes a machine that systemd booted, with sshd and journald and no other log. Returns when it is up.
+    pub fn boot(&mut self) {
+        let booting = self.spawn(&["bash", "-c", SYSTEMD, "systemd.sh", env!("CARGO_BIN_EXE_denyd")]);
+        let is_systemd =
+            |pid: Pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "systemd\n");
+        let why = || booting.said();
+        self.server = until_or("systemd to start", why, || booting.child().filter(|pid| is_systemd(*pid)));
+        until_or("systemd to be up", why, || {
+            let state = self.enter(Place::Server, &["systemctl", "is-system-running"]).output().unwrap().stdout;
+            [&b"running\n"[..], b"degraded\n"].contains(&&state[..]).then_some(())
+        });
+        self.daemons.push(booting);
     }
 
     /// rsyslogd, then sshd. Returns when both are ready, so that the first record is in the log.
@@ -133,13 +150,18 @@ impl World {
         if let Some(config) = config {
             self.write("/etc/denyd/denyd.toml", config);
         }
-        let denyd = self.spawn(&[starter, &[env!("CARGO_BIN_EXE_denyd"), "run"]].concat());
+        let denyd = self.spawn(&[starter, &[self.program(), "run"]].concat());
         until("denyd to enforce", || {
             assert!(denyd.is_running(), "denyd ended: {}", denyd.said());
             let status = self.status()?;
             status["backends"].as_array()?.iter().all(|one| !one["replaced"].is_null()).then_some(())
         });
         denyd
+    }
+
+    /// denyd's file, as the server sees it.
+    pub fn program(&self) -> &'static str {
+        if self.server == self.init { env!("CARGO_BIN_EXE_denyd") } else { "/usr/local/sbin/denyd" }
     }
 
     /// What `denyd status` says, if one runs.
@@ -150,7 +172,7 @@ impl World {
 
     /// Runs a verb of denyd to its end.
     pub fn denyd(&self, arguments: &[&str]) -> Output {
-        self.enter(Place::Server, &[env!("CARGO_BIN_EXE_denyd")]).args(arguments).output().unwrap()
+        self.enter(Place::Server, &[self.program()]).args(arguments).output().unwrap()
     }
 
     /// Runs a verb of denyd that must succeed and prints JSON.
@@ -258,13 +280,14 @@ impl World {
         Process::new(self.enter(Place::Server, &[python(), "-B", "-c", CLIENT]).args(arguments))
     }
 
-    fn enter(&self, place: Place, command: &[&str]) -> Command {
-        enter(self.init, place, command)
+    pub fn enter(&self, place: Place, command: &[&str]) -> Command {
+        let of = if matches!(place, Place::Server) { self.server } else { self.init };
+        enter(of, place, command)
     }
 
     /// A path of the server, as seen from outside.
     pub fn path(&self, path: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root{path}", self.init))
+        PathBuf::from(format!("/proc/{}/root{path}", self.server))
     }
 }
 

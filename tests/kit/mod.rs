@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod shapes;
+
 use std::fs;
 use std::io::Write as _;
 use std::net::IpAddr;

@@ -1,12 +1,13 @@
 //! Listens for syslog on UDP, TCP, TLS and unix sockets, its own or the service manager's.
 //!
 //! Promises that what a stranger can grow is bounded and counted: connections, connections of one sender, frames,
-//! batches; a full sink stops the reading, which reaches TCP and unix senders as back-pressure. What the kernel
+//! batches, messages of one sender in a second; a full sink stops the reading, which reaches TCP and unix senders as back-pressure. What the kernel
 //! dropped of UDP is in [`Batch::lost`]. Whether a listener that anybody can reach may start without
 //! [`Options::from`] is the configuration's question, not asked here.
 
 mod datagram;
 mod inherited;
+mod rates;
 mod socket_file;
 mod stream;
 mod tls;
@@ -17,13 +18,14 @@ pub use tls::{BadName, Certificates, Clients, HANDSHAKE_MAX, Identity, LOOK_EVER
 use crate::record::{Batch, Sender, SourceId, Timestamp};
 use crate::syslog::frame::Framing;
 use datagram::Datagrams;
+use rates::Rates;
 use socket_file::SocketFile;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
@@ -31,6 +33,9 @@ use tokio::time::Instant;
 
 /// How long a listener rests after an error of its socket that may pass, such as too many open files.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Messages of one sender in a second, if nothing else is said: more than one processor folds.
+pub const RATE_MAX: u32 = 500_000;
 
 /// How often at most is told what strangers can make happen at will.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -74,6 +79,9 @@ pub struct Options {
     pub max_connections: usize,
     /// Connections at a time of one address or user id.
     pub max_per_sender: usize,
+    /// Messages that one sender (address, user id or certificate) may send in a second. Of datagrams the rest is lost,
+    /// and counted; a connection waits.
+    pub max_rate: u32,
     /// How long a connection may say nothing before it is closed.
     pub idle: Duration,
     /// How long a frame may be unfinished before its connection is closed: it would hold a place for ever.
@@ -92,6 +100,7 @@ impl Default for Options {
             rcvbuf: 8 * 1024 * 1024,
             max_connections: 256,
             max_per_sender: 32,
+            max_rate: RATE_MAX,
             idle: Duration::from_secs(600),
             half: Duration::from_secs(60),
             mode: 0o600,
@@ -117,8 +126,12 @@ pub struct Counters {
     pub records: AtomicU64,
     /// Those of them that were cut at [`LINE_MAX`](crate::record::LINE_MAX).
     pub truncated: AtomicU64,
-    /// Datagrams that the kernel dropped because we were too slow, and frames that a stop left behind.
+    /// Datagrams that the kernel dropped because we were too slow, those of `limited`, and frames that a stop left behind.
     pub lost: AtomicU64,
+    /// Datagrams that were dropped because their sender sent more than [`Options::max_rate`].
+    pub limited: AtomicU64,
+    /// How often a connection had to wait because its sender had sent so much.
+    pub slowed: AtomicU64,
 }
 
 /// Why a listener cannot start.
@@ -181,6 +194,7 @@ struct Shared<C> {
     handshakes: Arc<Seldom>,
     /// Streams that were broken.
     broken: Arc<Seldom>,
+    rates: Arc<Mutex<Rates>>,
     clock: C,
 }
 
@@ -290,6 +304,7 @@ impl<C: Clock> Bound<C> {
 impl<C: Clock> Shared<C> {
     fn new(options: Options, clock: C) -> Self {
         Shared {
+            rates: Arc::new(Mutex::new(Rates::new(options.max_rate))),
             options: Arc::new(options),
             counters: Arc::default(),
             handshakes: Arc::default(),
@@ -302,6 +317,13 @@ impl<C: Clock> Shared<C> {
     fn batch(&self) -> Batch {
         let received = (self.clock)();
         Batch { source: self.options.source, received, reference: received, ..Batch::default() }
+    }
+
+    /// What each sender sent in this second, as of now.
+    fn rates(&self) -> MutexGuard<'_, Rates> {
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        rates.tell(Instant::now());
+        rates
     }
 
     /// Whether `from` lets a sender in.

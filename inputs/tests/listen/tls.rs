@@ -218,31 +218,30 @@ async fn from_holds_for_tls_too() {
     assert!(is(&counters.refused, 1) && is(&counters.handshakes_failed, 0));
 }
 
-/// The clock goes on by itself where nothing else happens, so nobody waits here.
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_handshake_has_its_end() {
     let site = Site::new();
     let running = start(&site.listen(&[]), options());
-    let began = tokio::time::Instant::now();
-    let (mut silent, mut slow) = (
-        TcpStream::connect(running.address.unwrap()).await.unwrap(),
-        TcpStream::connect(running.address.unwrap()).await.unwrap(),
-    );
-    // The beginning of a record of 512 bytes, then a byte a second.
+    let mut silent = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    let mut slow = TcpStream::connect(running.address.unwrap()).await.unwrap();
+    // The beginning of a record of 512 bytes.
     slow.write_all(&[0x16, 3, 1, 2, 0, 1]).await.unwrap();
-    let mut bytes = 0;
-    while slow.write_all(&[0]).await.is_ok() && bytes < 100 {
-        bytes += 1;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    assert!(matches!(silent.read(&mut [0; 1]).await, Ok(0) | Err(_)));
-    assert!((9..14).contains(&bytes), "{bytes}");
-    assert!(began.elapsed() >= HANDSHAKE_MAX);
+    until(&running.counters.connections, 2).await;
+    // From here on this test turns the clock: a second and a byte each time.
+    tokio::time::pause();
+    let mut seconds = 0;
     while !is(&running.counters.handshakes_failed, 2) {
-        tokio::task::yield_now().await;
+        assert!(seconds < 100, "it goes on for ever");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        seconds += 1;
+        let _ = slow.write_all(&[0]).await;
     }
-    running.stop.send(true).unwrap();
-    running.task.await.unwrap();
+    assert!(seconds >= HANDSHAKE_MAX.as_secs(), "after {seconds} s");
+    tokio::time::resume();
+    for stream in [&mut silent, &mut slow] {
+        assert!(matches!(bounded(stream.read(&mut [0; 1])).await, Ok(0) | Err(_)));
+    }
+    running.stop().await;
 }
 
 #[tokio::test]

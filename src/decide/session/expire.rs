@@ -6,7 +6,7 @@ use inputs::record::Timestamp;
 
 use super::{
     HostClock, HostId, IDLE, Key, LOGIN, LOGINS_MAX, Late, OWN_FOR, PAM_WAITING_MAX, PAM_WINDOW, Place, SESSIONS_MAX,
-    Sessions, host_of, near,
+    Sessions, Trust, host_of, near,
 };
 use crate::decide::prefix::Prefix;
 
@@ -18,8 +18,11 @@ impl Sessions {
             self.clocks.resize(index + 1, HostClock::default());
         }
         let clock = &mut self.clocks[index];
-        self.is_due |= clock.now < place.at;
-        clock.now = clock.now.max(place.at);
+        let at = place.at.max(Timestamp(1)); // who says 1970 has spoken, too
+        let lag = lag(place.received, at);
+        clock.lag = if clock.received == Timestamp::default() { lag } else { clock.lag.min(lag) };
+        self.is_due |= clock.now < at;
+        clock.now = clock.now.max(at);
         clock.received = clock.received.max(place.received);
     }
 
@@ -27,17 +30,19 @@ impl Sessions {
         self.clocks.get(usize::from(host.0)).map_or(Timestamp::default(), |clock| clock.now)
     }
 
-    /// The wall clock moved: hosts that have been silent are as late as it is.
+    /// The wall clock moved: hosts that have been silent are as late as it is, and those that speak hardly later. A
+    /// stranger may claim to be a host, and that its clock stands still: what others wait for must not wait for that.
     pub fn tick(&mut self, wall: Timestamp) {
         self.is_due = true;
         for clock in self.clocks.iter_mut().filter(|clock| clock.now != Timestamp::default()) {
             if clock.received == Timestamp::default() {
                 // Taken back at a start: it may be about to tell of what happened long ago.
                 clock.received = wall;
+                clock.lag = lag(wall, clock.now);
             }
-            if clock.received.after(PAM_WINDOW) < wall {
-                clock.now = clock.now.max(wall.before(wall_lag(*clock)));
-            }
+            let is_silent = clock.received.after(PAM_WINDOW) < wall;
+            let grace = if is_silent { Duration::ZERO } else { PAM_WINDOW };
+            clock.now = clock.now.max(wall.before(clock.lag + grace));
         }
     }
 
@@ -149,13 +154,13 @@ impl Sessions {
         let Some(session) = self.map.swap_remove(&key) else { return };
         self.mark(key);
         if session.peer.is_none() {
-            self.unresolved += u64::from(session.attempts().max(u32::from(session.offered)));
+            self.unresolved += u64::from(session.attempts(Trust::Forgeable).max(u32::from(session.offered.is_some())));
         }
         self.overdue.extend(session.overdue(key));
     }
 }
 
-fn wall_lag(clock: HostClock) -> Duration {
-    // How far behind our clock the host's lines were when the last one came.
-    Duration::from_micros(clock.received.0.saturating_sub(clock.now.0).max(0).unsigned_abs().min(86_400_000_000))
+/// How far behind our clock a line is, a day at most.
+fn lag(received: Timestamp, at: Timestamp) -> Duration {
+    Duration::from_micros(received.0.saturating_sub(at.0).max(0).unsigned_abs().min(86_400_000_000))
 }

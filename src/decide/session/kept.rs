@@ -1,6 +1,5 @@
 //! What of the connections must survive a restart.
 
-use indexmap::IndexMap;
 use inputs::record::{SourceId, Timestamp};
 
 use super::{HostId, Key, Late, Place, Session, Sessions, Trust, host_of};
@@ -17,11 +16,17 @@ impl Sessions {
         !self.dirty.is_empty()
     }
 
+    /// How many changed since then, or a few more: some twice.
+    pub fn changes(&self) -> usize {
+        self.dirty.len()
+    }
+
     /// The sessions that changed since the last call; `None` = forgotten.
     pub fn take_changes(&mut self) -> Vec<(Key, Option<Session>)> {
         let mut keys = std::mem::take(&mut self.dirty);
-        let mut seen: IndexMap<Key, (), ahash::RandomState> = IndexMap::default();
-        keys.retain(|key| seen.insert(*key, ()).is_none());
+        // In their order, so that the store writes neighbours together.
+        keys.sort_unstable();
+        keys.dedup();
         keys.into_iter().map(|key| (key, self.find(&key).cloned())).collect()
     }
 
@@ -52,9 +57,9 @@ impl Sessions {
             let host = host_of(key);
             self.tell(restored(host, session.side.source, session.seen));
             if let Some(peer) = session.peer
-                && (session.attempts() > 0 || session.succeeded || session.offered)
+                && (session.attempts(Trust::Forgeable) > 0 || session.succeeded.is_some() || session.offered.is_some())
             {
-                self.told_itself(host, peer, session.last);
+                self.told_itself(host, peer, session.last, key, 0);
             }
             self.order.push_back((session.seen, key));
             self.map.insert(key, session);

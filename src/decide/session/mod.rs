@@ -38,12 +38,15 @@ const OWN_FOR: Duration = Duration::from_secs(3 * PAM_WINDOW.as_secs());
 /// PAM lines that wait for sshd's own line. At the bound the oldest is decided early.
 const PAM_WAITING_MAX: usize = 4_096;
 
+/// Bytes of a user's name that a connection remembers.
+const USER_MAX: usize = 100;
+
 /// An origin host, interned by the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostId(pub u16);
 
 /// What joins the lines of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Key {
     /// The process that held it.
     Pid(HostId, u32),
@@ -75,8 +78,14 @@ impl Hash for Key {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {
     source: SourceId,
+    /// How far all that it said is to be trusted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    trust: Trust,
+    #[serde(default, skip_serializing_if = "is_default")]
     tries: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
     pam_tries: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
     begun: bool,
 }
 
@@ -85,6 +94,11 @@ impl Side {
     fn attempts(&self) -> u32 {
         self.tries.max(self.pam_tries).max(u32::from(self.begun))
     }
+}
+
+/// What is as it was at first is not written: there may be a hundred thousand sessions.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// One connection.
@@ -98,16 +112,27 @@ pub struct Session {
     /// that autumn repeats, from a second log of the host, from an outage.
     seen: Timestamp,
     /// Attempts that were given out so far.
+    #[serde(default, skip_serializing_if = "is_default")]
     counted: u32,
+    /// Of them, those that strangers cannot have made up.
+    #[serde(default, skip_serializing_if = "is_default")]
+    counted_sound: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
     user_unknown: bool,
-    /// Keys or `none` were refused; worth one attempt if the connection ends so.
-    offered: bool,
-    succeeded: bool,
+    /// Who it was, while what it is worth awaits an address, or its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<Box<[u8]>>,
+    /// Keys or `none` were refused, as the most trusted of such lines said; worth one attempt if the connection ends so.
+    #[serde(default, skip_serializing_if = "is_default")]
+    offered: Option<Trust>,
+    /// It logged in, as the most trusted of such lines said.
+    #[serde(default, skip_serializing_if = "is_default")]
+    succeeded: Option<Trust>,
+    #[serde(default, skip_serializing_if = "is_default")]
     probed: bool,
-    /// How far all of its lines are to be trusted.
-    trust: Trust,
     side: Side,
     /// Further sources; nearly always empty.
+    #[serde(default, skip_serializing_if = "is_default")]
     more: Vec<Side>,
 }
 
@@ -119,11 +144,12 @@ impl Session {
             last: at,
             seen,
             counted: 0,
+            counted_sound: 0,
             user_unknown: false,
-            offered: false,
-            succeeded: false,
+            user: None,
+            offered: None,
+            succeeded: None,
             probed: false,
-            trust: Trust::Sound,
             side: Side { source, ..Side::default() },
             more: Vec::new(),
         }
@@ -135,42 +161,57 @@ impl Session {
         same(self.peer, peer) && (self.port.is_none() || port.is_none() || self.port == port)
     }
 
-    fn side(&mut self, source: SourceId) -> &mut Side {
-        if self.side.source == source {
-            return &mut self.side;
-        }
-        if let Some(at) = self.more.iter().position(|side| side.source == source) {
-            return &mut self.more[at];
-        }
-        self.more.push(Side { source, ..Side::default() });
-        self.more.last_mut().expect("one was pushed")
+    /// What the source of a line says. One line that may be forged spoils the rest of what its source says.
+    fn side(&mut self, place: Place) -> &mut Side {
+        let known = self.more.iter().position(|side| side.source == place.source);
+        let side = match known {
+            _ if self.side.source == place.source => &mut self.side,
+            Some(at) => &mut self.more[at],
+            None => {
+                self.more.push(Side { source: place.source, ..Side::default() });
+                self.more.last_mut().expect("one was pushed")
+            }
+        };
+        side.trust = side.trust.max(place.trust);
+        side
+    }
+
+    /// Whether it logged in, for lines of that trust: what may be forged ends nothing that was not.
+    fn succeeded(&self, trust: Trust) -> bool {
+        self.succeeded.is_some_and(|told| told <= trust)
     }
 
     fn is_login(&self, key: Key) -> bool {
-        self.succeeded && matches!(key, Key::Port(..))
+        self.succeeded.is_some() && matches!(key, Key::Port(..))
     }
 
-    fn attempts(&self) -> u32 {
-        self.more.iter().map(Side::attempts).fold(self.side.attempts(), u32::max)
+    /// What it is worth, as lines of that trust or a better one tell.
+    fn attempts(&self, trust: Trust) -> u32 {
+        let sides = std::iter::once(&self.side).chain(&self.more);
+        sides.filter(|side| side.trust <= trust).map(Side::attempts).max().unwrap_or(0)
     }
 
-    /// Attempts that are due now: only once the address is known.
-    fn settle(&mut self) -> u32 {
+    /// Attempts that are due now, and how many more than before are sound: only once the address is known.
+    fn settle(&mut self) -> (u32, u32) {
         if self.peer.is_none() {
-            return 0;
+            return (0, 0);
         }
-        let due = self.attempts().saturating_sub(self.counted);
+        let due = self.attempts(Trust::Forgeable).saturating_sub(self.counted);
+        let sound = self.attempts(Trust::Sound).saturating_sub(self.counted_sound);
         self.counted += due;
-        due
+        self.counted_sound += sound;
+        (due, sound)
     }
 }
 
 impl Session {
     /// A connection that only offered keys, and of whose end no line told, is worth its attempt in the end.
     fn overdue(&self, key: Key) -> Option<Late> {
-        let due = self.offered && !self.succeeded && self.attempts() == 0;
-        let Session { last: at, seen, trust, side: Side { source, .. }, .. } = *self;
-        let late = |peer| Late { host: host_of(key), source, trust, peer, at, seen, user: Name::cut(b"") };
+        let trust = self.offered.filter(|trust| !self.succeeded(*trust))?;
+        let due = self.attempts(Trust::Forgeable) == 0;
+        let user = Name::cut(self.user.as_deref().unwrap_or_default());
+        let Session { last: at, seen, side: Side { source, .. }, .. } = *self;
+        let late = |peer| Late { host: host_of(key), source, trust, peer, at, seen, user };
         self.peer.filter(|_| due).map(late)
     }
 }
@@ -200,6 +241,8 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// How many attempts it adds.
     pub attempts: u32,
+    /// How many more attempts than before are certain: strangers cannot have made them up.
+    pub sound: u32,
     /// The peer: the line's own address, else its connection's.
     pub peer: Option<IpAddr>,
     /// What is known of the account by now.
@@ -231,7 +274,10 @@ pub use name::Name;
 #[derive(Clone, Copy, Debug, Default)]
 struct HostClock {
     now: Timestamp,
+    /// When its last line came; nothing before the first since we started.
     received: Timestamp,
+    /// How far behind our clock the most timely of its lines was.
+    lag: Duration,
 }
 
 /// Whether strangers may be able to make up the records of a source.
@@ -240,8 +286,8 @@ pub enum Trust {
     /// They are what the origin's syslog wrote.
     #[default]
     Sound,
-    /// They may be forged: such a record counts, but clears nothing, and what it denies is denied for
-    /// [`FORGEABLE_FOR`](super::engine::FORGEABLE_FOR) at most.
+    /// They may be forged: such a record counts, but clears nothing, and what would not be denied without such records
+    /// is denied for [`FORGEABLE_FOR`](super::engine::FORGEABLE_FOR) at most.
     Forgeable,
 }
 
@@ -262,11 +308,14 @@ pub struct Place {
     pub received: Timestamp,
 }
 
-/// sshd's last own line about an address: when it was written, and what its host's clock said when it came.
-#[derive(Clone, Copy, Debug, Default)]
+/// sshd's last own line about an address: when it was written, what its host's clock said when it came, and which
+/// connection it was of, with a hash of its user.
+#[derive(Clone, Copy, Debug)]
 struct Own {
     at: Timestamp,
     seen: Timestamp,
+    key: Key,
+    user: u64,
 }
 
 /// All connections that are not forgotten yet.
@@ -302,7 +351,8 @@ impl Sessions {
     /// Folds one event of a known service in.
     pub fn fold(&mut self, place: Place, event: &Event<'_>) -> Verdict {
         let address = event.peer.address();
-        let ignored = Verdict { outcome: Outcome::Ignored, attempts: 0, peer: address, account: event.account };
+        let ignored =
+            Verdict { outcome: Outcome::Ignored, attempts: 0, sound: 0, peer: address, account: event.account };
         match event.kind {
             Kind::Unknown => Verdict { outcome: Outcome::Unknown, ..ignored },
             Kind::Refused => Verdict { outcome: Outcome::Refused, ..ignored },
@@ -314,6 +364,7 @@ impl Sessions {
                 self.opened(place, event, address);
                 ignored
             }
+            Kind::Note if self.awaits(place, event, address) => self.connection(place, event, address),
             Kind::Note => ignored,
             Kind::Timeout => self.connection(Place { pid: event.of_pid.or(place.pid), ..place }, event, address),
             _ => self.connection(place, event, address),
@@ -321,16 +372,16 @@ impl Sessions {
     }
 
     fn connection(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Verdict {
-        let Some(key) = key(place, event, address) else {
+        let Some(key) = self.key(place, event, address) else {
             // No pid and no address: nothing can ever join it.
             let outcome = if event.kind == Kind::Accepted { Outcome::Success } else { Outcome::Failure };
             if outcome == Outcome::Failure {
                 self.unresolved += 1;
             }
-            return Verdict { outcome, attempts: 0, peer: None, account: event.account };
+            return Verdict { outcome, attempts: 0, sound: 0, peer: None, account: event.account };
         };
-        if event.kind == Kind::Probe && self.ends_login(place.host, event, address) {
-            return Verdict { outcome: Outcome::Ignored, attempts: 0, peer: address, account: event.account };
+        if event.kind == Kind::Probe && self.ends_login(place, event, address) {
+            return Verdict { outcome: Outcome::Ignored, attempts: 0, sound: 0, peer: address, account: event.account };
         }
         let session = self.session(key, place, address, event.port);
         if address.is_some() {
@@ -339,77 +390,102 @@ impl Sessions {
         session.port = session.port.or(event.port);
         session.last = session.last.max(place.at);
         session.user_unknown |= event.account == Account::Unknown;
+        if (session.peer.is_none() || event.kind == Kind::Offered)
+            && let Some(user) = event.user
+        {
+            session.user = Some(user[..user.len().min(USER_MAX)].into());
+        }
         let times = event.times;
         let outcome = match event.kind {
             Kind::Tried => {
-                session.side(place.source).tries += times;
+                session.side(place).tries += times;
                 Outcome::Failure
             }
             Kind::PamTried => {
-                session.side(place.source).pam_tries += times;
+                session.side(place).pam_tries += times;
                 Outcome::Failure
             }
             Kind::Begun => {
-                session.side(place.source).begun = true;
+                session.side(place).begun = true;
                 Outcome::Failure
             }
             Kind::Offered => {
-                session.offered = true;
+                session.offered = Some(session.offered.map_or(place.trust, |told| told.min(place.trust)));
                 Outcome::Failure
             }
             // The same login by another path.
-            Kind::Accepted if session.succeeded => Outcome::Ignored,
+            Kind::Accepted if session.succeeded(place.trust) => Outcome::Ignored,
             Kind::Accepted => {
-                session.succeeded = true;
+                session.succeeded = Some(place.trust);
                 Outcome::Success
             }
+            Kind::Note => Outcome::Ignored,
             // A probe or a timeout: the end of a connection in which no line told of a login.
-            _ if session.offered && !session.succeeded => {
-                session.side(place.source).begun = true;
+            _ if session.offered.is_some_and(|told| !session.succeeded(told.max(place.trust))) => {
+                session.side(place).begun = true;
                 Outcome::Failure
             }
-            _ if session.succeeded || session.probed || session.attempts() > 0 => Outcome::Ignored,
+            _ if session.succeeded(place.trust) || session.probed || session.attempts(Trust::Forgeable) > 0 => {
+                Outcome::Ignored
+            }
             _ => {
                 session.probed = true;
                 Outcome::Probe
             }
         };
-        let attempts = session.settle();
+        let (attempts, sound) = session.settle();
         // A line that ends a connection of which everything was said already.
         let closing = event.kind == Kind::Begun && attempts == 0;
-        let outcome = if closing && session.peer.is_some() { Outcome::Ignored } else { outcome };
+        let outcome = match event.kind {
+            Kind::Note if attempts > 0 => Outcome::Failure,
+            _ if closing && session.peer.is_some() => Outcome::Ignored,
+            _ => outcome,
+        };
         let account = if session.user_unknown { Account::Unknown } else { event.account };
         let peer = session.peer;
         if let Some(peer) = peer
             && matches!(outcome, Outcome::Failure | Outcome::Success)
         {
-            self.told_itself(place.host, peer, place.at);
+            self.told_itself(place.host, peer, place.at, key, fnv(event.user.unwrap_or_default()));
         }
         self.mark(key);
         if let (Kind::Accepted, Some(address), Some(port)) = (event.kind, address, event.port)
             && place.pid.is_some()
         {
-            let login = Key::Port(place.host, address, port);
-            self.session(login, place, Some(address), Some(port)).succeeded = true;
-            self.mark(login);
+            let key = Key::Port(place.host, address, port);
+            let login = self.session(key, place, Some(address), Some(port));
+            login.succeeded = Some(login.succeeded.map_or(place.trust, |told| told.min(place.trust)));
+            self.mark(key);
         }
-        Verdict { outcome, attempts, peer: address.or(peer), account }
+        Verdict { outcome, attempts, sound, peer: address.or(peer), account }
+    }
+
+    /// Whether a line that adds nothing tells where the attempts came from that its process judged before.
+    fn awaits(&self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> bool {
+        let (Some(_), Some(pid)) = (address, place.pid) else { return false };
+        let session = self.map.get(&Key::Pid(place.host, pid));
+        session.is_some_and(|session| session.peer.is_none() && session.fits(address, event.port))
+    }
+
+    /// Who it was, for a line that tells of an address after a line that told of the user.
+    pub fn user(&self, place: Place) -> Option<&[u8]> {
+        self.map.get(&Key::Pid(place.host, place.pid?))?.user.as_deref()
     }
 
     /// Whether a line without a user is about a connection that logged in: another process of it, with another
     /// pid, writes `Connection closed by A port N` at its end (OpenSSH 9.8 and later).
-    fn ends_login(&self, host: HostId, event: &Event<'_>, address: Option<IpAddr>) -> bool {
+    fn ends_login(&self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> bool {
         let (Some(address), Some(port)) = (address, event.port) else { return false };
-        self.find(&Key::Port(host, address, port)).is_some_and(|session| session.succeeded)
+        self.find(&Key::Port(place.host, address, port)).is_some_and(|session| session.succeeded(place.trust))
     }
 
     /// Learns the address of a connection from a line that says nothing else.
     fn opened(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) {
         if address.is_some() && place.pid.is_some() {
-            let Some(key) = key(place, event, address) else { return };
+            let Some(key) = self.key(place, event, address) else { return };
             let session = self.session(key, place, address, event.port);
             session.peer = address;
-            session.port = event.port;
+            session.port = event.port.or(session.port);
             session.last = session.last.max(place.at);
             self.mark(key);
         }
@@ -436,12 +512,13 @@ impl Sessions {
             self.overdue.extend(ended.overdue(key));
         }
         session.seen = seen;
-        session.trust = session.trust.max(place.trust);
         session
     }
 
     fn pam(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) {
-        let Some(peer) = address else {
+        // A host's name stands for its connection's address.
+        let known = || self.map.get(&Key::Pid(place.host, place.pid?)).and_then(|session| session.peer);
+        let Some(peer) = address.or_else(known) else {
             if matches!(event.peer, Peer::Name(_)) && place.pid.is_none() {
                 self.unresolved += 1;
             }
@@ -456,10 +533,10 @@ impl Sessions {
         self.is_due |= self.waiting.len() > PAM_WAITING_MAX;
     }
 
-    fn told_itself(&mut self, host: HostId, peer: IpAddr, at: Timestamp) {
+    fn told_itself(&mut self, host: HostId, peer: IpAddr, at: Timestamp, key: Key, user: u64) {
         let seen = self.clock(host);
         let about = (host, Prefix::host(peer));
-        if self.own.insert(about, Own { at, seen }).is_none() {
+        if self.own.insert(about, Own { at, seen, key, user }).is_none() {
             self.own_order.push_back((seen, about));
             self.is_due |= self.own.len() > SESSIONS_MAX;
         }
@@ -467,6 +544,44 @@ impl Sessions {
 
     fn find(&self, key: &Key) -> Option<&Session> {
         self.map.get(key).or_else(|| self.logins.get(key))
+    }
+
+    /// What joins a line to the others of its connection.
+    ///
+    /// Without a pid, a line without a port is of the connection that sshd last wrote of, if that was just now, of the
+    /// same address, and of the same user where the line names one. So is the first line with a port.
+    fn key(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Option<Key> {
+        if let Some(pid) = place.pid {
+            return Some(Key::Pid(place.host, pid));
+        }
+        let address = address?;
+        let user = fnv(event.user.unwrap_or_default());
+        let key = event.port.map_or(Key::User(place.host, address, user), |port| Key::Port(place.host, address, port));
+        let about = (place.host, Prefix::host(address));
+        let last = self.own.get(&about).filter(|own| near(own.at, place.at));
+        let Some(last) = last.filter(|own| event.user.is_none() || own.user == user).map(|own| own.key) else {
+            return Some(key);
+        };
+        match (key, last) {
+            (Key::User(..), Key::Port(..) | Key::User(..)) => Some(last),
+            (Key::Port(..), Key::User(..)) if self.find(&key).is_none() => {
+                self.rename(last, key, about);
+                Some(key)
+            }
+            _ => Some(key),
+        }
+    }
+
+    /// A connection's port became known.
+    fn rename(&mut self, from: Key, to: Key, whose: (HostId, Prefix)) {
+        let Some(session) = self.map.swap_remove(&from) else { return };
+        self.mark(from);
+        self.order.push_back((session.seen, to));
+        self.map.insert(to, session);
+        self.mark(to);
+        if let Some(own) = self.own.get_mut(&whose) {
+            own.key = to;
+        }
     }
 
     fn mark(&mut self, key: Key) {
@@ -484,17 +599,6 @@ fn host_of(key: Key) -> HostId {
     match key {
         Key::Pid(host, _) | Key::Port(host, ..) | Key::User(host, ..) => host,
     }
-}
-
-fn key(place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Option<Key> {
-    if let Some(pid) = place.pid {
-        return Some(Key::Pid(place.host, pid));
-    }
-    let address = address?;
-    if let Some(port) = event.port {
-        return Some(Key::Port(place.host, address, port));
-    }
-    Some(Key::User(place.host, address, fnv(event.user.unwrap_or_default())))
 }
 
 fn fnv(bytes: &[u8]) -> u64 {

@@ -81,3 +81,13 @@ END
 
 echo ready
 read -r -t 300 || true
+
+# A machine that was booted within (systemd.sh) has cgroups, which outlast processes and namespaces.
+if [ -e /run/world/cgroup.name ]; then
+  cgroup=$(cat /run/world/cgroup.name)
+  until processes=$(find "$cgroup" -name cgroup.procs -exec cat {} +) && [ -z "$processes" ]; do
+    kill -9 $processes 2>/dev/null || true
+    sleep 0.01
+  done
+  find "$cgroup" -depth -type d -exec rmdir {} +
+fi

@@ -1,115 +1,71 @@
 //! Reads datagrams, as many as there are, into one batch.
 //!
-//! One `recvmsg` a datagram: it alone tells the sender's credentials, what was cut and what the kernel dropped.
-//! Buffers are small on purpose: there is no room for file descriptors that somebody attaches, so none are opened.
+//! On a thread of its own, by `recvmmsg`: an executor's readiness and a call for each datagram cost twice as much as
+//! all the rest. Buffers for control messages are small on purpose: there is no room for file descriptors that
+//! somebody attaches, so none are opened.
 
+use super::rates::Rates;
 use super::{Clock, ERROR_PAUSE, Flow, Outlet, Shared, count, stopped};
 use crate::record::{Batch, LINE_MAX, Sender};
 use crate::syslog::frame::{self, BATCH_MAX};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, UnixCredentials, recvmsg, setsockopt, sockopt};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, UnixCredentials, recvmmsg, recvmsg, setsockopt,
+    sockopt,
+};
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
-use tokio::io::Interest;
-use tokio::net::{UdpSocket, UnixDatagram};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::sync::MutexGuard;
+use tokio::runtime::Handle;
 
-/// A datagram socket and how to read it.
-pub(super) struct Datagrams {
-    socket: Socket,
-    /// The kernel's count of dropped datagrams, as of the last one that told it.
-    dropped: u32,
-    buf: Box<[u8]>,
-    control: Vec<u8>,
-}
+/// Datagrams that one call reads.
+const CALL_MAX: usize = 64;
 
-enum Socket {
+/// From one datagram's buffer to the next. Not a multiple of the page's size: their beginnings, which is all that most
+/// datagrams fill, would share a few lines of the processor's cache.
+const STRIDE: usize = LINE_MAX + 192;
+
+/// A datagram socket.
+pub(super) enum Datagrams {
     Udp(UdpSocket),
+    /// It passes credentials.
     Unix(UnixDatagram),
-}
-
-/// One datagram, whose bytes are in the socket's buffer.
-struct Datagram {
-    len: usize,
-    truncated: bool,
-    sender: Sender,
-    /// Dropped before this one, since the one before it.
-    lost: u32,
 }
 
 impl Datagrams {
     /// A UDP socket on `address`.
     pub(super) fn udp(address: SocketAddr, rcvbuf: usize) -> io::Result<Self> {
-        Self::of_udp(std::net::UdpSocket::bind(address)?, rcvbuf)
+        Self::of_udp(UdpSocket::bind(address)?, rcvbuf)
     }
 
     /// Reads a bound UDP socket.
-    pub(super) fn of_udp(socket: std::net::UdpSocket, rcvbuf: usize) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
+    pub(super) fn of_udp(socket: UdpSocket, rcvbuf: usize) -> io::Result<Self> {
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
         ask_for_room(&socket, rcvbuf)?;
-        Ok(Self::new(Socket::Udp(UdpSocket::from_std(socket)?), nix::cmsg_space!(u32)))
+        Ok(Datagrams::Udp(socket))
     }
 
     /// Reads a bound unix socket that passes credentials.
-    pub(super) fn unix(socket: std::os::unix::net::UnixDatagram, rcvbuf: usize) -> io::Result<Self> {
+    pub(super) fn unix(socket: UnixDatagram, rcvbuf: usize) -> io::Result<Self> {
         ask_for_room(&socket, rcvbuf)?;
-        Ok(Self::new(Socket::Unix(UnixDatagram::from_std(socket)?), nix::cmsg_space!(UnixCredentials)))
-    }
-
-    fn new(socket: Socket, control: Vec<u8>) -> Self {
-        Datagrams { socket, dropped: 0, buf: vec![0; LINE_MAX].into_boxed_slice(), control }
+        Ok(Datagrams::Unix(socket))
     }
 
     /// The bound address of a UDP socket.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        match &self.socket {
-            Socket::Udp(socket) => socket.local_addr().ok(),
-            Socket::Unix(_) => None,
+        match self {
+            Datagrams::Udp(socket) => socket.local_addr().ok(),
+            Datagrams::Unix(_) => None,
         }
     }
 
-    /// Waits for a datagram, then adds what is there now to a batch.
-    async fn read<C: Clock>(&mut self, shared: &Shared<C>) -> io::Result<Batch> {
-        match &self.socket {
-            Socket::Udp(socket) => socket.readable().await?,
-            Socket::Unix(socket) => socket.readable().await?,
-        }
-        let mut batch = shared.batch();
-        // Bounded also where all are refused and none fills the batch.
-        for _ in 0..BATCH_MAX {
-            if frame::full(&batch) {
-                break;
-            }
-            let datagram = match self.receive() {
-                Ok(datagram) => datagram,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                // What was read before goes out; an error that stays comes back on the next call.
-                Err(error) if batch.frames.is_empty() && batch.lost == 0 => return Err(error),
-                Err(_) => break,
-            };
-            batch.lost += u64::from(datagram.lost);
-            if !shared.allowed(&datagram.sender) {
-                count(&shared.counters.refused, 1);
-            } else if datagram.len > 0 {
-                let sender = number(datagram.sender, &mut batch);
-                frame::add(&self.buf[..datagram.len], sender, datagram.truncated, &mut batch);
-            }
-        }
-        count(&shared.counters.lost, batch.lost);
-        Ok(batch)
-    }
-
-    /// Reads one datagram, or says that there is none now.
-    fn receive(&mut self) -> io::Result<Datagram> {
-        let Datagrams { socket, dropped, buf, control } = self;
-        match socket {
-            Socket::Udp(socket) => {
-                socket.try_io(Interest::READABLE, || Ok(receive_udp(socket.as_raw_fd(), dropped, buf, control)?))
-            }
-            Socket::Unix(socket) => {
-                socket.try_io(Interest::READABLE, || Ok(receive_unix(socket.as_raw_fd(), buf, control)?))
-            }
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Datagrams::Udp(socket) => socket.as_fd(),
+            Datagrams::Unix(socket) => socket.as_fd(),
         }
     }
 }
@@ -122,73 +78,188 @@ fn ask_for_room(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a socket until it is time to stop.
-pub(super) async fn run<C: Clock>(mut socket: Datagrams, shared: Shared<C>, mut outlet: Outlet) {
-    loop {
-        let batch = tokio::select! {
-            biased;
-            () = stopped(&mut outlet.stop) => return,
-            batch = socket.read(&shared) => batch,
-        };
-        match batch {
-            Ok(batch) => {
-                if outlet.send(batch).await == Flow::Stop {
-                    return;
+/// Reads a socket until it is time to stop, or nobody reads the sink.
+pub(super) async fn run<C: Clock>(socket: Datagrams, shared: Shared<C>, mut outlet: Outlet) {
+    let (going, gone) = match UnixStream::pair() {
+        Ok(pair) => pair,
+        Err(error) => {
+            tracing::error!(source = shared.options.source.0, %error, "cannot read datagrams");
+            return;
+        }
+    };
+    let thread = tokio::task::spawn_blocking({
+        let outlet = outlet.clone();
+        move || Reader::new(shared).run(&socket, &gone, outlet)
+    });
+    tokio::select! {
+        () = stopped(&mut outlet.stop) => {}
+        () = outlet.sink.closed() => {}
+    }
+    // It sees that its end has no other any more.
+    drop(going);
+    let _ = thread.await;
+}
+
+/// What the thread of a socket has.
+struct Reader<C> {
+    shared: Shared<C>,
+    /// The kernel's count of dropped datagrams, as of the last one that told it.
+    dropped: u32,
+    buf: Box<[u8]>,
+    control: Vec<u8>,
+    headers: MultiHeaders<SockaddrStorage>,
+}
+
+impl<C: Clock> Reader<C> {
+    fn new(shared: Shared<C>) -> Self {
+        let buf = vec![0; STRIDE * CALL_MAX].into_boxed_slice();
+        // Room for either: a UDP socket sends only the number, which is smaller.
+        let control = nix::cmsg_space!(UnixCredentials);
+        Reader { shared, dropped: 0, buf, control, headers: MultiHeaders::preallocate(CALL_MAX, None) }
+    }
+
+    fn run(mut self, socket: &Datagrams, gone: &UnixStream, mut outlet: Outlet) {
+        let runtime = Handle::current();
+        while wait(Some(socket.as_fd()), gone, PollTimeout::NONE) {
+            match self.read(socket) {
+                Ok(batch) => {
+                    // It waits for room; meanwhile the socket's own buffer fills, and what does not fit is counted.
+                    if runtime.block_on(outlet.send(batch)) == Flow::Stop {
+                        return;
+                    }
                 }
-                // A flood keeps the socket readable; other tasks have their turn all the same.
-                tokio::task::yield_now().await;
+                Err(error) => {
+                    tracing::warn!(source = self.shared.options.source.0, %error, "cannot read a datagram");
+                    wait(None, gone, PollTimeout::try_from(ERROR_PAUSE).unwrap_or(PollTimeout::MAX));
+                }
             }
-            Err(error) => {
-                tracing::warn!(source = shared.options.source.0, %error, "cannot read a datagram");
-                tokio::time::sleep(ERROR_PAUSE).await;
+        }
+    }
+
+    /// Takes what is there now.
+    fn read(&mut self, socket: &Datagrams) -> io::Result<Batch> {
+        let Reader { shared, .. } = self;
+        let (shared, mut batch) = (shared.clone(), shared.batch());
+        let mut taker = Taker { shared: &shared, rates: shared.rates(), batch: &mut batch };
+        let read = match socket {
+            Datagrams::Udp(socket) => self.read_udp(socket.as_raw_fd(), &mut taker),
+            Datagrams::Unix(socket) => self.read_unix(socket.as_raw_fd(), &mut taker),
+        };
+        drop(taker);
+        count(&shared.counters.lost, batch.lost);
+        match read {
+            Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(batch),
+            // What was read before goes out; an error that stays comes back on the next call.
+            Err(_) if !batch.frames.is_empty() || batch.lost > 0 => Ok(batch),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The first datagram by itself, with what the kernel dropped before it; nix' headers for many cannot be used again
+    /// for control messages. What it drops from here on, the next batch tells.
+    fn read_udp(&mut self, fd: RawFd, taker: &mut Taker<'_, C>) -> nix::Result<()> {
+        let Reader { dropped, buf, control, headers, .. } = self;
+        let mut parts = [IoSliceMut::new(&mut buf[..LINE_MAX])];
+        let first = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
+        let total = first.cmsgs()?.find_map(|cmsg| match cmsg {
+            ControlMessageOwned::RxqOvfl(total) => Some(total),
+            _ => None,
+        });
+        // The kernel's count wraps; it is not sent while it is 0.
+        let lost = total.map_or(0, |total| total.wrapping_sub(std::mem::replace(dropped, total)));
+        taker.batch.lost += u64::from(lost);
+        let (len, truncated, sender) = (first.bytes, is_cut(first.flags), peer(first.address));
+        taker.take(&buf[..len], truncated, &sender);
+        // Bounded also where all are refused and none fills the batch.
+        for _ in 0..BATCH_MAX / CALL_MAX {
+            let mut buffers = buf.chunks_exact_mut(STRIDE);
+            let mut parts: [_; CALL_MAX] = std::array::from_fn(|_| {
+                [IoSliceMut::new(&mut buffers.next().expect("there are as many buffers")[..LINE_MAX])]
+            });
+            let room = CALL_MAX.min(BATCH_MAX - taker.batch.frames.len());
+            let mut received = 0;
+            for datagram in recvmmsg(fd, headers, parts[..room].iter_mut(), MsgFlags::MSG_DONTWAIT, None)? {
+                received += 1;
+                let (bytes, truncated) = (datagram.iovs().next().unwrap_or_default(), is_cut(datagram.flags));
+                taker.take(bytes, truncated, &peer(datagram.address));
             }
+            if received < room || frame::full(taker.batch) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One call for each: it alone tells who sent it. Senders wait, so that none is lost.
+    fn read_unix(&mut self, fd: RawFd, taker: &mut Taker<'_, C>) -> nix::Result<()> {
+        for _ in 0..BATCH_MAX {
+            let mut parts = [IoSliceMut::new(&mut self.buf[..LINE_MAX])];
+            let message = recvmsg::<()>(fd, &mut parts, Some(&mut self.control), MsgFlags::MSG_DONTWAIT)?;
+            // An error here means that somebody attached more than credentials, and with them hides who he is.
+            let uid = message.cmsgs().ok().and_then(|mut cmsgs| {
+                cmsgs.find_map(|cmsg| match cmsg {
+                    ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.uid()),
+                    _ => None,
+                })
+            });
+            let (len, truncated) = (message.bytes, is_cut(message.flags));
+            let sender = uid.map_or(Sender::NOBODY, Sender::Uid);
+            taker.take(&self.buf[..len], truncated, &sender);
+            if frame::full(taker.batch) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until there is something to read; `false` = it is time to stop.
+fn wait(socket: Option<BorrowedFd<'_>>, gone: &UnixStream, at_most: PollTimeout) -> bool {
+    let fd = |fd| PollFd::new(fd, PollFlags::POLLIN);
+    let mut both = [fd(gone.as_fd()), fd(socket.unwrap_or(gone.as_fd()))];
+    // An interrupted call only means to look earlier.
+    let _ = poll(&mut both, at_most);
+    !both[0].any().unwrap_or(false)
+}
+
+/// Where datagrams go.
+struct Taker<'a, C> {
+    shared: &'a Shared<C>,
+    rates: MutexGuard<'a, Rates>,
+    batch: &'a mut Batch,
+}
+
+impl<C: Clock> Taker<'_, C> {
+    /// Adds a datagram to the batch, if its sender may send it.
+    fn take(&mut self, bytes: &[u8], truncated: bool, sender: &Sender) {
+        if !self.shared.allowed(sender) {
+            count(&self.shared.counters.refused, 1);
+        } else if !self.rates.take(sender, 1) {
+            count(&self.shared.counters.limited, 1);
+            self.batch.lost += 1;
+        } else if !bytes.is_empty() {
+            let sender = number(sender, self.batch);
+            frame::add(bytes, sender, truncated, self.batch);
         }
     }
 }
 
-/// Reads one UDP datagram. What the kernel dropped before it is told once.
-fn receive_udp(fd: RawFd, dropped: &mut u32, buf: &mut [u8], control: &mut [u8]) -> nix::Result<Datagram> {
-    let mut parts = [IoSliceMut::new(buf)];
-    let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
-    let total = message.cmsgs()?.find_map(|cmsg| match cmsg {
-        ControlMessageOwned::RxqOvfl(total) => Some(total),
-        _ => None,
-    });
-    // The kernel's count wraps; it is not sent while it is 0.
-    let lost = total.map_or(0, |total| total.wrapping_sub(std::mem::replace(dropped, total)));
-    let sender = message.address.as_ref().and_then(peer).map_or(Sender::Unknown, Sender::Peer);
-    Ok(Datagram { len: message.bytes, truncated: message.flags.contains(MsgFlags::MSG_TRUNC), sender, lost })
+fn is_cut(flags: MsgFlags) -> bool {
+    flags.contains(MsgFlags::MSG_TRUNC)
 }
 
-/// Reads one datagram of a unix socket, whose senders wait and so lose none.
-fn receive_unix(fd: RawFd, buf: &mut [u8], control: &mut [u8]) -> nix::Result<Datagram> {
-    let mut parts = [IoSliceMut::new(buf)];
-    let message = recvmsg::<()>(fd, &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
-    // An error here means that somebody attached more than credentials, and with them hides who he is.
-    let uid = message.cmsgs().ok().and_then(|mut cmsgs| {
-        cmsgs.find_map(|cmsg| match cmsg {
-            ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.uid()),
-            _ => None,
-        })
-    });
-    let truncated = message.flags.contains(MsgFlags::MSG_TRUNC);
-    Ok(Datagram { len: message.bytes, truncated, sender: uid.map_or(Sender::NOBODY, Sender::Uid), lost: 0 })
-}
-
-/// The address of a sender; IPv4 in IPv6's clothes is IPv4.
-fn peer(address: &SockaddrStorage) -> Option<IpAddr> {
-    let address: IpAddr = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-        (Some(v4), _) => v4.ip().into(),
-        (None, Some(v6)) => v6.ip().into(),
-        (None, None) => return None,
-    };
-    Some(address.to_canonical())
+/// Who sent a UDP datagram; IPv4 in IPv6's clothes is IPv4.
+fn peer(address: Option<SockaddrStorage>) -> Sender {
+    let address = address.as_ref();
+    let v4 = address.and_then(|address| address.as_sockaddr_in()).map(|v4| IpAddr::from(v4.ip()));
+    let v6 = || address.and_then(|address| address.as_sockaddr_in6()).map(|v6| v6.ip().to_canonical());
+    v4.or_else(v6).map_or(Sender::Unknown, Sender::Peer)
 }
 
 /// The number of a sender in a batch. Bursts come from one sender, so only the last is looked at; a batch has fewer frames than numbers.
-fn number(sender: Sender, batch: &mut Batch) -> u16 {
-    if batch.senders.last() != Some(&sender) {
-        batch.senders.push(sender);
+fn number(sender: &Sender, batch: &mut Batch) -> u16 {
+    if batch.senders.last() != Some(sender) {
+        batch.senders.push(sender.clone());
     }
     (batch.senders.len() - 1) as u16
 }

@@ -226,8 +226,20 @@ impl<C: Clock> Connection<C> {
         Flow::Stop
     }
 
+    /// Sends what there is, and then waits if that was more than the sender may send in this second.
     async fn send(&mut self) -> Flow {
-        self.outlet.send(std::mem::take(&mut self.batch)).await
+        let batch = std::mem::take(&mut self.batch);
+        let messages = batch.frames.len() as u32;
+        if self.outlet.send(batch).await == Flow::Stop {
+            return Flow::Stop;
+        }
+        let Some(until) = self.shared.rates().wait(&self.sender, messages) else { return Flow::On };
+        count(&self.shared.counters.slowed, 1);
+        tokio::select! {
+            biased;
+            () = stopped(&mut self.outlet.stop) => Flow::Stop,
+            () = tokio::time::sleep_until(until) => Flow::On,
+        }
     }
 }
 
@@ -245,27 +257,34 @@ async fn read_now<S: AsyncRead + Unpin>(stream: &mut S, chunk: &mut [u8]) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use super::super::Options;
+    use super::super::{Counters, Options};
     use super::*;
     use crate::record::Timestamp;
-    use std::sync::atomic::Ordering;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
     use tokio::io::{AsyncWriteExt, DuplexStream};
     use tokio::sync::{mpsc, watch};
     use tokio::time::{Instant, sleep};
 
+    type Open = (DuplexStream, mpsc::Receiver<Batch>, watch::Sender<bool>, tokio::task::JoinHandle<u64>);
+
     /// A connection whose far end it returns, and the task that ends with how often it expired.
-    fn open() -> (DuplexStream, mpsc::Receiver<Batch>, watch::Sender<bool>, tokio::task::JoinHandle<u64>) {
+    fn open() -> Open {
+        open_with(Options::default(), |counters| &counters.expired)
+    }
+
+    /// The same with other limits, and another counter.
+    fn open_with(options: Options, counter: fn(&Counters) -> &AtomicU64) -> Open {
         let (far, near) = tokio::io::duplex(1024);
         let (sink, batches) = mpsc::channel(100);
         let (stop, stopped) = watch::channel(false);
         let clock = || Timestamp::from_secs(0);
-        let shared = Shared::new(Options::default(), clock);
+        let shared = Shared::new(options, clock);
         let counters = shared.counters.clone();
         let outlet = Outlet { sink, stop: stopped, counters: counters.clone() };
         let task = tokio::spawn(async move {
             read(near, Connection::new(Sender::Unknown, shared, outlet)).await;
-            counters.expired.load(Ordering::Relaxed)
+            counter(&counters).load(Ordering::Relaxed)
         });
         (far, batches, stop, task)
     }
@@ -298,6 +317,26 @@ mod tests {
         // Dribbling does not help; whoever ends frames may go on, though each read leaves a half one.
         assert_eq!(expires(25, &["a"; 10]).await, 75);
         assert_eq!(expires(50, &["a\nb", "c\nd", "e\nf"]).await, 160);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_of_too_much_waits_and_loses_nothing() {
+        let options = Options { max_rate: 100, ..Options::default() };
+        let (mut far, mut batches, _stop, task) = open_with(options, |counters| &counters.slowed);
+        let began = Instant::now();
+        // What is read after each write: the far end has room for less than the next.
+        let mut arrivals = Vec::new();
+        for lines in [60, 60, 1] {
+            far.write_all(&b"<86>x\n".repeat(lines)).await.unwrap();
+            let mut left = lines;
+            while left > 0 {
+                left -= batches.recv().await.unwrap().frames.len();
+            }
+            arrivals.push(began.elapsed().as_millis());
+        }
+        assert_eq!(arrivals, [0, 0, 1000]);
+        drop(far);
+        assert_eq!(task.await.unwrap(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,0 +1,140 @@
+//! All that is known of one line, and which counters it would move.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use inputs::record::{Batch, Frame, LINE_MAX, SourceId};
+use inputs::syslog::parse::{Format, Parser};
+use jiff::tz::TimeZone;
+
+use super::parts;
+use crate::cli::output::{Screen, Style, printable, when};
+use crate::clock;
+use crate::decide::engine::Engine;
+use crate::decide::policy::{Class, Policy};
+use crate::decide::session::Outcome;
+use crate::detect::event::{Account, Peer};
+use crate::fold::{Counts, Seen, Source, address, fold};
+
+/// Prints it.
+pub(super) fn print(line: &[u8], format: Format, zone: TimeZone, policy: Policy) -> anyhow::Result<ExitCode> {
+    let now = clock::now();
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let (kept, truncated) = (&line[..line.len().min(LINE_MAX)], line.len() > LINE_MAX);
+    let mut batch = Batch { received: now, reference: now, buf: kept.to_vec(), ..Batch::default() };
+    batch.frames.push(Frame { start: 0, len: kept.len() as u32, sender: 0, truncated });
+    let mut engine = Engine::new(policy);
+    let mut source = Source::new(SourceId(0), Parser::new(format, zone), None, &clock::host_name());
+    source.bare = format == Format::Message;
+    let mut screen = Screen::new();
+    let mut printed = Ok(());
+    fold(&mut engine, &mut source, &batch, &mut Counts::default(), |seen, engine| {
+        printed = derive(&mut screen, &batch, seen, format, engine);
+    });
+    printed?;
+    screen.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, engine: &Engine) -> std::io::Result<()> {
+    let record = &seen.record;
+    let line = &batch.buf[..];
+    let mut say = |what: &str, text: &str| writeln!(screen, "{what:<10} {text}");
+    say("written", written(line, format, record.event.is_some()))?;
+    say("time", &record.event.map_or("not said: it counts when it is read".to_owned(), when))?;
+    say("host", &named(record.host, "not said: this machine"))?;
+    let pid = record.pid.map_or(String::new(), |pid| format!(", process {pid}"));
+    say("program", &format!("{}{pid}", named(record.identifier, "not said")))?;
+    let parts = parts::of(seen);
+    let message: Vec<_> = parts.iter().map(|(text, style)| (printable(text), *style)).collect();
+    let text: String = message.iter().map(|(text, _)| text.as_str()).collect();
+    say("message", &text)?;
+    // Marks that a pipe shows as well.
+    let marks: String = message.iter().map(|(text, style)| mark(*style).repeat(text.len())).collect();
+    if !marks.trim().is_empty() {
+        say("", &format!("{}   - the peer's address   ~ what a stranger can choose", marks.trim_end()))?;
+    }
+    let Some(event) = &seen.event else {
+        let hint =
+            if record.identifier.is_empty() { "; if it is a bare message of sshd, say --format message" } else { "" };
+        return say("means", &format!("nothing to denyd: it is of no program that it knows{hint}"));
+    };
+    say("shape", event.rule)?;
+    if let Some(user) = event.user {
+        let account = match event.account {
+            Account::Known => "which exists",
+            Account::Unknown => "which does not exist",
+            Account::Unsaid => "of which the line does not say whether it exists",
+        };
+        say("user", &format!("{}, {account}", named(user, "the empty name")))?;
+    }
+    let port = event.port.map_or(String::new(), |port| format!(", port {port}"));
+    match (event.peer, address(seen)) {
+        (_, Some(address)) => say("address", &format!("{address}{port}"))?,
+        (Peer::Name(name), None) => {
+            say("address", &format!("only a name, {}: names in logs are never looked up", printable(name)))?;
+        }
+        _ => say("address", "none in this line; another line of its connection may have one")?,
+    }
+    let Some(folded) = &seen.folded else {
+        return say("means", "nothing: who wrote it may not write for this program");
+    };
+    let (word, style) = super::word(folded.verdict.outcome);
+    let why = match (folded.verdict.outcome, folded.verdict.attempts) {
+        (Outcome::Failure, 0) => "; it adds no attempt by itself, its connection's other lines decide".to_owned(),
+        (Outcome::Failure, 1) => ": 1 attempt".to_owned(),
+        (Outcome::Failure, times) => format!(": {times} attempts"),
+        (Outcome::Ignored, _) => ": another line of the connection tells what happened, or nothing did".to_owned(),
+        (Outcome::Unknown, _) => ": no shape of this program's messages fits".to_owned(),
+        (Outcome::Probe, _) => ": a connection that ended before a login was begun".to_owned(),
+        (Outcome::Refused, _) => ": the server would not talk to it; that never denies".to_owned(),
+        (Outcome::Success, _) => String::new(),
+    };
+    let shown = screen.paint(style, word);
+    let mut say = |what: &str, text: &str| writeln!(screen, "{what:<10} {text}");
+    say("means", &format!("{shown}{why}"))?;
+    let Some(peer) = folded.verdict.peer else { return Ok(()) };
+    let prefix = engine.prefix(peer);
+    for class in folded.classes.iter() {
+        say("counts", &counted(engine, class, &prefix.to_string(), folded.verdict.attempts.max(1)))?;
+    }
+    if let Some(entry) = engine.policy.allow.allowed_by(peer) {
+        say("allowed", &format!("by {entry}: it is never denied"))?;
+    }
+    Ok(())
+}
+
+/// `invalid of 192.0.2.7: + 1; denied when it is more than 5`
+fn counted(engine: &Engine, class: Class, prefix: &str, times: u32) -> String {
+    let threshold = match engine.policy.thresholds[class as usize] {
+        Some(threshold) => format!("denied when there are more than {}", threshold.0),
+        None => "it is never denied for that".to_owned(),
+    };
+    format!("+{times} {} of {prefix}; {threshold}", class.name())
+}
+
+fn mark(style: Style) -> &'static str {
+    match style {
+        Style::Underlined => "-",
+        Style::Strange => "~",
+        _ => " ",
+    }
+}
+
+fn named(bytes: &[u8], none: &str) -> String {
+    if bytes.is_empty() { none.to_owned() } else { printable(bytes) }
+}
+
+/// How a line is written, for people: the parser tells these apart in the same way.
+fn written(line: &[u8], format: Format, stamped: bool) -> &'static str {
+    match (format, line.first()) {
+        (Format::Message, _) => "as a bare message, as asked",
+        (_, Some(b'@')) if stamped => "by multilog, or in its way (TAI64N)",
+        (_, Some(b'<')) if memchr::memmem::find(&line[..line.len().min(6)], b">1 ").is_some() => "as sent, RFC 5424",
+        (_, Some(b'<')) => "as sent, RFC 3164",
+        _ if !stamped => "in no way that is known: all of it is the message",
+        (_, Some(b'0'..=b'9')) => "as in a file, with an RFC 3339 stamp",
+        _ if line.get(16) == Some(&b'[') => "by metalog",
+        _ => "as in a file, with an RFC 3164 stamp",
+    }
+}

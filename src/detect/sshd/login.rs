@@ -1,0 +1,141 @@
+//! What sshd says of logins: `auth.c`, `auth1.c`, `auth2*.c`.
+
+use super::after;
+use super::connection::without_preauth;
+use crate::detect::address::{leading, parse, peer, trailing};
+use crate::detect::event::{Account, Event, Kind, Peer};
+
+/// `METHOD for [invalid user ]U from A port N ssh2[: KEY]` (`auth_log`).
+pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
+    let space = memchr::memchr(b' ', rest)?;
+    let (method, rest) = rest.split_at(space);
+    let rest = rest.strip_prefix(b" for ")?;
+    let keyed = method == b"publickey" || method == b"hostbased" || method.starts_with(b"gssapi");
+    let kind = match (kind, method) {
+        (Kind::Tried, b"publickey" | b"none") => Kind::Offered,
+        _ => kind,
+    };
+    // A key's details may hold a certificate's id, which is a stranger's text, and may be cut anywhere.
+    let keyed_end = if keyed { memchr::memmem::find(rest, b" ssh2: ") } else { None };
+    let event = match keyed_end {
+        Some(at) => of_user(&rest[..at], false, rule, kind)?,
+        None if method.starts_with(b"rhosts") => of_ruser(rest, truncated, rule, kind)?,
+        None => of_user(rest, truncated, rule, kind)?,
+    };
+    // Nobody can log in as an account that sshd calls invalid: such a key or `none` is worth its attempt now.
+    let hopeless = kind == Kind::Offered && unknown_to_sshd(rest).is_some();
+    Some(if hopeless { Event { kind: Kind::Begun, ..event } } else { event })
+}
+
+/// What follows `invalid user `, or what the oldest versions and SunSSH have in its place.
+fn unknown_to_sshd(text: &[u8]) -> Option<&[u8]> {
+    after(text, b"invalid user ")
+        .or_else(|| after(text, b"illegal user "))
+        .or_else(|| text.starts_with(b"<invalid username> ").then_some(text))
+}
+
+/// `[invalid user |illegal user ]U from A[ port N][ ssh2][ [preauth]]`.
+pub(super) fn of_user<'a>(text: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
+    let text = without_preauth(text);
+    let text = text.strip_suffix(b" ssh2").or_else(|| text.strip_suffix(b" ssh1")).unwrap_or(text);
+    let (named, account) = match unknown_to_sshd(text) {
+        Some(rest) => (rest, Account::Unsaid),
+        None => (text, Account::Known),
+    };
+    if truncated {
+        return Some(Event::new(kind, rule));
+    }
+    let (from, head) = trailing(named)?;
+    Some(Event::new(kind, rule).from(from).by(before_from(head)?, account))
+}
+
+/// `U from A port N[ ruser R]` (protocol 1): neither end is sshd's if R was chosen so, but then there are two `ruser`.
+fn of_ruser<'a>(text: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
+    let mut found = memchr::memmem::find_iter(text, b" ruser ");
+    match (found.next(), found.next()) {
+        (None, _) => of_user(text, truncated, rule, kind),
+        (Some(at), None) if !truncated => of_user(&text[..at], false, rule, kind),
+        _ => Some(Event::new(kind, rule)),
+    }
+}
+
+/// The user of `U from`; an empty name leaves no blank but the one that precedes it.
+fn before_from(head: &[u8]) -> Option<&[u8]> {
+    head.strip_suffix(b" from").or(if head == b"from" { Some(&head[..0]) } else { None })
+}
+
+/// `Invalid user U from A[ port N]`.
+pub(super) fn invalid_user(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
+    if truncated {
+        return Some(Event { account: Account::Unknown, ..Event::new(Kind::Begun, "sshd.invalid_user") });
+    }
+    let (from, head) = trailing(without_preauth(rest))?;
+    Some(Event::new(Kind::Begun, "sshd.invalid_user").from(from).by(before_from(head)?, Account::Unknown))
+}
+
+pub(super) fn accepted(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    if let Some(rest) = after(message, b"Accepted ") {
+        // `Accepted key …`, `Accepted certificate ID …`, `Accepted RSA public key …`: what follows tells of the login.
+        let about_key = rest.starts_with(b"key ") || rest.starts_with(b"certificate ");
+        let of_host = memchr::memchr(b' ', rest).is_some_and(|at| rest[at..].starts_with(b" public key "));
+        if about_key || of_host {
+            return Some(Event::new(Kind::Note, "sshd.accepted_key"));
+        }
+        return tried(rest, truncated, "sshd.accepted", Kind::Accepted);
+    }
+    if let Some(rest) = after(message, b"Authentication tried for ") {
+        return not_permitted(rest, truncated);
+    }
+    // `Address A maps to H, but this does not map back to the address[ - POSSIBLE BREAK-IN ATTEMPT!]`
+    let (from, _) = leading(after(message, b"Address ")?)?;
+    Some(Event::new(Kind::Opened, "sshd.dns").from(from))
+}
+
+/// `U with correct key but not from a permitted host (host=H, ip=A[, required=L]).`, `U with valid certificate but not
+/// from a permitted source address (A).` (`auth-options.c`, `auth2-pubkeyfile.c`). U has that key, so it exists.
+pub(super) fn not_permitted(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
+    let event = Event::new(Kind::Note, "sshd.not_permitted");
+    if truncated {
+        return Some(event);
+    }
+    let at = memchr::memmem::rfind(rest, b" but not from a permitted ")?;
+    let list = &rest[at..];
+    let text = match memchr::memmem::find(list, b", ip=").or_else(|| memchr::memmem::find(list, b"(ip=")) {
+        Some(at) => &list[at + if list[at] == b',' { 5 } else { 4 }..],
+        None => &list[memchr::memchr(b'(', list)? + 1..],
+    };
+    let end = text.iter().position(|&byte| byte == b',' || byte == b')')?;
+    Some(event.from((Peer::Address(parse(&text[..end])?), None)))
+}
+
+/// `User U[ from H] not allowed because R` (`allowed_user`): U exists, or this is not reached.
+pub(super) fn not_allowed(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
+    if truncated {
+        return None;
+    }
+    let Some(at) = memchr::memmem::rfind(rest, b" not allowed because ") else {
+        // `User U password has expired (…)` (`auth-shadow.c`)
+        memchr::memmem::rfind(rest, b" password has expired")?;
+        return Some(Event::new(Kind::Note, "sshd.note"));
+    };
+    let head = &rest[..at];
+    let event = Event::new(Kind::Begun, "sshd.not_allowed");
+    Some(match memchr::memmem::rfind(head, b" from ") {
+        Some(at) => event.from((peer(&head[at + 6..]), None)).by(&head[..at], Account::Known),
+        None => event.by(head, Account::Known),
+    })
+}
+
+/// `Login restricted for U: R` (AIX).
+pub(super) fn restricted(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
+    let end = memchr::memmem::find(rest, b": ").filter(|_| !truncated)?;
+    Some(Event::new(Kind::Begun, "sshd.not_allowed").by(&rest[..end], Account::Known))
+}
+
+/// `Starting session: WHAT for U from A port N id D`, `Close session: user U from A port N id D` (`session.c`).
+pub(super) fn session(message: &[u8]) -> Option<Event<'_>> {
+    let at = memchr::memmem::rfind(message, b" id ")?;
+    crate::detect::address::number(&message[at + 4..])?;
+    let (from, _) = trailing(&message[..at])?;
+    Some(Event::new(Kind::Note, "sshd.session").from(from))
+}

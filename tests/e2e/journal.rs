@@ -1,0 +1,111 @@
+//! A machine that systemd booted, with sshd as its service and no log but the journal; denyd without a configuration.
+
+use serde_json::Value;
+
+use super::program::{ADMIN, Place, program, until, until_or};
+use super::tap::{counted, numbered};
+use super::world::{World, skip};
+
+/// A booted machine, on which denyd runs as a service without a configuration.
+fn booted(test: &str) -> Option<World> {
+    if !std::path::Path::new("/lib/systemd/systemd").exists() || program("systemctl").is_none() {
+        skip(test, "no systemd");
+        return None;
+    }
+    let mut world = World::new(test)?;
+    world.boot();
+    assert!(!world.path("/var/log/auth.log").exists() && !world.path("/etc/denyd").exists());
+    world.run(&["systemctl", "--quiet", "is-active", "ssh", "systemd-journald"]);
+    start(&world);
+    Some(world)
+}
+
+/// Starts denyd as a service.
+fn start(world: &World) {
+    world.run(&["systemd-run", "--quiet", "--collect", "--unit=denyd", world.program(), "run"]);
+    until_or(
+        "denyd to enforce",
+        || world.run(&["journalctl", "-u", "denyd"]),
+        || world.status()?["backends"].as_array()?.iter().all(|one| !one["replaced"].is_null()).then_some(()),
+    );
+}
+
+fn input(world: &World) -> Value {
+    world.status().unwrap()["inputs"][0].clone()
+}
+
+#[test]
+fn without_a_configuration_on_a_journald_box() {
+    let Some(mut world) = booted("without_a_configuration_on_a_journald_box") else { return };
+    assert_eq!(input(&world)["kind"], "journald");
+
+    // good logins and logouts, whose last lines sshd writes as the user
+    for _ in 0..3 {
+        assert!(world.ssh(Place::Admin, ADMIN, "Tb-Right-1"));
+        assert_eq!(world.attacker.login("198.51.100.9"), "ok");
+    }
+    let user = format!("_UID={}", world.run(&["id", "-u", "tbuser"]).trim());
+    let lines = || world.run(&["journalctl", "-q", "-t", "sshd", "-o", "cat", &user]);
+    until_or("sshd's lines under the user's uid", lines, || (lines().lines().count() >= 6).then_some(()));
+
+    // anybody can write sshd's lines, and the journal tells who did
+    for _ in 0..5 {
+        let text = "Failed password for root from 192.0.2.9 port 1 ssh2";
+        let logger = ["setpriv", "--reuid=nobody", "--clear-groups", "logger", "-t", "sshd", "-p", "auth.info", text];
+        world.run(&logger);
+    }
+    until_or("the forged records", || input(&world).to_string(), || (input(&world)["forged"] == 5).then_some(()));
+    assert_eq!(world.count("192.0.2.9", "root"), 0);
+
+    for _ in 0..4 {
+        world.attacker.fail("198.51.100.2", "nobody-here");
+    }
+    for _ in 0..2 {
+        world.attacker.fail("198.51.100.1", "root");
+    }
+    until("the deny", || (world.denied() == ["198.51.100.1"]).then_some(()));
+    world.wait_count("198.51.100.2", "invalid", 4);
+
+    // killed, with rotation and a vacuum while it is away
+    world.run(&["systemctl", "kill", "--signal=KILL", "denyd"]);
+    world.run(&["journalctl", "--rotate", "--vacuum-files=1"]);
+    world.attacker.fail("198.51.100.2", "nobody-here");
+    world.run(&["journalctl", "--rotate"]);
+    world.attacker.fail("198.51.100.2", "nobody-here");
+    assert_eq!(world.attacker.banner("198.51.100.1"), "silent", "with denyd killed");
+    start(&world);
+    world.wait_count("198.51.100.2", "invalid", 6);
+    assert_eq!(world.attacker.banner("198.51.100.2"), "silent");
+    assert_eq!(world.denied(), ["198.51.100.1", "198.51.100.2"]);
+    assert!(world.ssh(Place::Admin, ADMIN, "Tb-Right-1"));
+    let status = input(&world);
+    assert_eq!((&status["forged"], &status["lost"], &status["unknown"]), (&0.into(), &0.into(), &0.into()), "{status}");
+}
+
+#[test]
+fn what_was_vacuumed_unread_is_counted() {
+    let Some(mut world) = World::new("what_was_vacuumed_unread_is_counted") else { return };
+    let journald = world.spawn(&["bash", "-c", include_str!("kit/journald.sh")]);
+    world.keep(journald);
+    until("journald", || world.path("/run/journald.ready").exists().then_some(()));
+    let send = |numbers: std::ops::Range<u32>| {
+        world.write("/run/records", &numbered(numbers));
+        world.run(&["logger", "-t", "sshd", "-p", "auth.info", "-f", "/run/records"]);
+    };
+    let all = |numbers: std::ops::Range<u32>| counted(&world, numbers).iter().sum::<u64>();
+    let mut denyd = world.start_denyd(Some("[[input]]\nkind = \"journald\"\n"));
+    send(0..10);
+    until("the first", || (all(0..10) == 10).then_some(()));
+    denyd.signal(nix::sys::signal::Signal::SIGKILL);
+    denyd.wait();
+    send(10..6000);
+    world.run(&["journalctl", "-q", "--rotate", "--vacuum-files=1"]);
+    send(6000..6010);
+    let denyd = world.start_denyd(None);
+    until("the last", || (all(6000..6010) == 10).then_some(()));
+    denyd.wait_said("something was gone before it was read");
+    let (missing, lost) = (5990 - all(10..6000), input(&world)["lost"].as_u64().unwrap());
+    // journald itself says something of each rotation.
+    assert!(missing > 1000 && (missing..missing + 50).contains(&lost), "{missing} are missing, {lost} counted as lost");
+    assert_eq!(world.denied(), Vec::<String>::new());
+}

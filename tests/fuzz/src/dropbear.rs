@@ -1,0 +1,15 @@
+//! dropbear's grammar.
+#![no_main]
+
+use denyd::detect::dropbear;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    for truncated in [false, true] {
+        let _ = dropbear::parse_message(data, truncated);
+    }
+    // A stranger's name, in the message about his password.
+    let name: Vec<u8> = data.iter().copied().filter(|byte| *byte != b'\n').collect();
+    let message = [b"Bad password attempt for '", &name[..], b"' from 192.0.2.7:4022"].concat();
+    let found = dropbear::parse_message(&message, false).peer.address();
+    assert_eq!(found, Some("192.0.2.7".parse().expect("an address")));
+});

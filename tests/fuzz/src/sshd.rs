@@ -1,0 +1,54 @@
+//! sshd's grammar: any bytes, and its own messages with any text of strangers in them. The address that comes out is the
+//! peer's, or none.
+#![no_main]
+
+use denyd::detect::sshd;
+
+#[path = "../../kit/shapes.rs"]
+mod shapes;
+
+use shapes::{Chance, Said};
+
+/// Choices as the fuzzer's bytes have them; the texts are those bytes themselves.
+struct Bytes<'a>(&'a [u8]);
+
+impl Chance for Bytes<'_> {
+    fn below(&mut self, end: usize) -> usize {
+        let (choice, rest) = match self.0 {
+            [a, b, rest @ ..] if end > 256 => (usize::from(u16::from_le_bytes([*a, *b])), rest),
+            [a, rest @ ..] => (usize::from(*a), rest),
+            [] => (0, self.0),
+        };
+        self.0 = rest;
+        choice % end
+    }
+
+    fn words(&mut self) -> Vec<u8> {
+        let len = self.below(256).min(self.0.len());
+        let (text, rest) = self.0.split_at(len);
+        self.0 = rest;
+        text.iter().copied().filter(|byte| *byte != b'\n').collect()
+    }
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let Some((mode, data)) = data.split_first() else { return };
+    if mode % 2 == 0 {
+        for truncated in [false, true] {
+            let _ = sshd::parse(data, truncated);
+        }
+        return;
+    }
+    let mut bytes = Bytes(data);
+    let printed = ["192.0.2.7", "::ffff:192.0.2.7", "2001:db8::7", "fe80::7%eth0"][usize::from(mode / 2 % 4)];
+    let peer = printed.split('%').next().and_then(|text| text.parse().ok());
+    let peer = peer.map(|address: std::net::IpAddr| address.to_canonical());
+    let (message, said) = shapes::message(&mut bytes, printed);
+    let found = sshd::parse(&message, false).peer.address();
+    let right = match said {
+        Said::Peer => found == peer,
+        Said::PeerOrNobody => found.is_none() || found == peer,
+        Said::Nobody => found.is_none(),
+    };
+    assert!(right, "{found:?}, not {peer:?}: {}", message.escape_ascii());
+});
