@@ -42,7 +42,7 @@ const COMMIT_EVERY: Duration = Duration::from_millis(250);
 /// Progress without effect is committed so often.
 const CURSORS_EVERY: Duration = Duration::from_secs(1);
 /// Rows that are to be written, about, before a commit is made at once: whoever asks for the status waits for it.
-const PENDING_MAX: usize = 3_000;
+const PENDING_MAX: usize = 6_000;
 /// After a failed commit the next is tried so much later.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long the inputs may take to end.
@@ -61,6 +61,7 @@ pub struct Options {
 pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let mut inherited = listen::Inherited::of_process();
     let inputs = if config.inputs.is_empty() { vec![found_input()?] } else { config.inputs.clone() };
+    let rules = Arc::new(config.rules()?.rules);
     let mut store = open_store(&config.state_dir)?;
     if let Some(aside) = &store.set_aside {
         tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
@@ -89,15 +90,16 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let mut sources = Vec::new();
     let mut workers = Vec::new();
     let mut certificates = Vec::new();
-    for (index, input) in inputs.iter().enumerate() {
-        let id = SourceId(u16::try_from(index).context("there are too many inputs")?);
+    let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
+    anyhow::ensure!(names.len() <= usize::from(u16::MAX), "there are too many inputs");
+    for (id, input) in desk.number(&names)?.into_iter().zip(&inputs) {
         let cursor = desk.cursors.get(&input.name).cloned();
         let started = start_input(input, id, cursor, &mut inherited, batches_in.clone(), stop.clone())
             .with_context(|| format!("input {}", input.name))?;
         let health = started.thread.as_ref().map(|thread| thread.health.clone());
         workers.extend(started.thread);
         certificates.extend(started.certificates.map(|these| (input.name.clone(), these)));
-        sources.push(Connected::new(input, id, started.counters, health));
+        sources.push(Connected::new(input, id, &rules, started.counters, health));
     }
     drop(batches_in);
     for socket in inherited.names() {
@@ -110,6 +112,7 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     tracing::info!(
         inputs = inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", "),
         enforced_by = places.names().join(", "),
+        rules = rules.iter().len(),
         denied = want.denied.len(),
         allowed = want.allowed.len(),
         "running"
@@ -337,7 +340,7 @@ impl Core {
     }
 
     fn batch(&mut self, batch: &Batch) {
-        let Some(source) = self.sources.get_mut(usize::from(batch.source.0)) else { return };
+        let Some(source) = self.sources.iter_mut().find(|source| source.fold.id == batch.source) else { return };
         let tapped = self.taps.receiver_count() > 0;
         let Core { desk, taps, .. } = self;
         let evidence = &mut desk.pending.evidence;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use inputs::cursor::Cursor;
-use inputs::record::Timestamp;
+use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -21,6 +21,8 @@ use crate::decide::tally::Tally;
 use crate::deny::{AllowRange, DenySet, Diff};
 use crate::store::{Commit, Decision, Evidence, Loaded, Store, StoreError, decision};
 
+/// The note that has the names of the inputs, by their numbers.
+const INPUTS: &str = "inputs";
 /// The most rows that one answer holds.
 pub const ROWS_MAX: usize = 100_000;
 /// Denies that one request may apply: they fit into the largest request.
@@ -112,6 +114,8 @@ pub struct Desk {
     pub engine: Engine,
     /// Remembers.
     pub store: Store,
+    /// The names of the inputs, by their numbers.
+    inputs: Vec<String>,
     /// Where each input goes on, as committed.
     pub cursors: BTreeMap<String, Cursor>,
     /// What the next commit writes.
@@ -135,6 +139,7 @@ impl Desk {
         let mut desk = Desk {
             engine: Engine::with(policy, state),
             store,
+            inputs: Vec::new(),
             cursors,
             pending: Commit::default(),
             configured,
@@ -148,6 +153,28 @@ impl Desk {
         desk.engine.tell_wall(now);
         desk.engine.command(&Command::Allowed);
         Ok(desk)
+    }
+
+    /// The numbers of inputs. Each keeps the one that it had, in whatever order they are configured: connections that
+    /// are still open know by it what each input said of them. One that is new takes the first that
+    /// none of these has.
+    pub fn number(&mut self, names: &[&str]) -> Result<Vec<SourceId>, StoreError> {
+        let known = self.store.note(INPUTS)?.and_then(|note| serde_json::from_str::<Vec<String>>(&note).ok());
+        let mut all = known.clone().unwrap_or_default();
+        all.truncate(usize::from(u16::MAX));
+        let ids = names.iter().map(|name| {
+            let free = |all: &Vec<String>| all.iter().position(|one| !names.contains(&one.as_str()));
+            let at = all.iter().position(|one| one == name).or_else(|| free(&all)).unwrap_or(all.len());
+            all.resize(all.len().max(at + 1), String::new());
+            (*name).clone_into(&mut all[at]);
+            SourceId(at as u16) // a configuration has fewer: its file has an end
+        });
+        let ids = ids.collect();
+        if known.as_ref() != Some(&all) {
+            self.store.keeper()?.set_note(INPUTS, &serde_json::to_string(&all).unwrap_or_default())?;
+        }
+        self.inputs = all;
+        Ok(ids)
     }
 
     fn rebuild_allow_list(&mut self) {
@@ -168,7 +195,7 @@ impl Desk {
                 prefix: self.engine.prefix(late.peer),
                 at: late.at,
                 host: late.host,
-                source: String::new(),
+                source: self.inputs.get(usize::from(late.source.0)).cloned().unwrap_or_default(),
                 message: b"(a PAM line, or refused keys, that no line of sshd itself followed)".to_vec(),
             });
         }
@@ -567,6 +594,31 @@ mod tests {
         let refused = Store::open_intact(&dir.0).err().expect("it is corrupt");
         assert!(refused.is_corrupt(), "{refused}");
         assert!(Store::open(&dir.0).expect("set aside").set_aside.is_some());
+    }
+
+    #[test]
+    fn inputs_keep_their_numbers() {
+        let dir = Dir::new("inputs");
+        let check = |names: &[&str], want: &[u16]| {
+            let mut desk = dir.open(Policy::default(), NOW);
+            let ids: Vec<_> = desk.number(names).expect("they are kept").into_iter().map(|id| id.0).collect();
+            assert_eq!(ids, want, "{names:?}");
+        };
+        check(&["a", "b", "c"], &[0, 1, 2]);
+        check(&["c", "a", "b"], &[2, 0, 1]);
+        check(&["d", "c", "e", "b"], &[0, 2, 3, 1]);
+        check(&["b"], &[1]);
+    }
+
+    #[test]
+    fn evidence_that_is_late_names_its_input() {
+        let dir = Dir::new("late");
+        let mut desk = dir.open(Policy::default(), NOW);
+        desk.number(&["auth"]).expect("it is kept");
+        let pam = "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7  user=al";
+        put_line(&mut desk, &format!("Nov 21 22:00:00 web sshd[7]: {pam}"));
+        put_line(&mut desk, "Nov 21 22:01:00 web sshd[1]: Received signal 1; restarting.");
+        assert_eq!(desk.pending.evidence.iter().map(|one| one.source.as_str()).collect::<Vec<_>>(), ["auth"]);
     }
 
     #[test]

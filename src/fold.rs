@@ -1,5 +1,7 @@
 //! A batch through parser, detector and engine: the one path that `run`, `scan`, `explain` and the tests share.
 
+use std::sync::Arc;
+
 use inputs::record::{Batch, Record, Sender, SourceId};
 use inputs::syslog::losses::losses;
 use inputs::syslog::parse::Parser;
@@ -8,6 +10,7 @@ use crate::decide::engine::{Engine, Folded};
 use crate::decide::session::{HostId, Outcome, Trust};
 use crate::detect::detect;
 use crate::detect::event::{Event, Kind, Peer};
+use crate::detect::rule::Rules;
 
 mod redelivered;
 mod repeat;
@@ -34,6 +37,10 @@ pub struct Source {
     last_host: Option<(Box<[u8]>, HostId)>,
     /// The last line, which the next one may say to have been repeated.
     last: repeat::Last,
+    /// What other programs' records mean.
+    pub rules: Arc<Rules>,
+    /// Our own process, where we run on this machine: what it writes never counts.
+    pub our_pid: Option<u32>,
     /// What it brought lately.
     redelivered: redelivered::Redelivered,
     /// Who sends, where something vouches for the last hop.
@@ -53,12 +60,20 @@ impl Source {
             vouched: true,
             forgeable: false,
             bare: false,
+            rules: Arc::default(),
+            our_pid: None,
             last_host: None,
             last: repeat::Last::default(),
             redelivered: redelivered::Redelivered::default(),
             senders: senders::Senders::default(),
             shapes: shapes::Shapes::default(),
         }
+    }
+
+    /// Whether we wrote it ourselves, under whatever name.
+    fn is_ours(&self, record: &Record<'_>) -> bool {
+        let here = record.host.is_empty() || *record.host == *self.local_host;
+        here && record.pid.is_some() && record.pid == self.our_pid
     }
 
     fn host(&mut self, claimed: &[u8], engine: &mut Engine) -> HostId {
@@ -154,6 +169,7 @@ pub fn fold(
     mut each: impl FnMut(&Seen<'_>, &Engine),
 ) {
     engine.tell_wall(batch.received);
+    let rules = Arc::clone(&source.rules);
     let mut last = std::mem::take(&mut source.last);
     for &frame in &batch.frames {
         counts.lines += 1;
@@ -168,7 +184,7 @@ pub fn fold(
         // A program's own output was written by no daemon that could say so.
         if !source.bare
             && let Some((again, times)) = last.repeated_by(&record)
-            && let Some(event) = detect(&again)
+            && let Some(event) = detect(&again, &rules)
         {
             let event = Event { times, ..event };
             let host = source.host(again.host, engine);
@@ -179,7 +195,7 @@ pub fn fold(
             continue;
         }
         last.clear();
-        let event = detect(&record);
+        let event = detect(&record, &rules).filter(|event| event.custom.is_none() || !source.is_ours(&record));
         let Some(event) = &event else {
             counts.ignored += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
             source.senders.tell(sender, |row| row.lost += losses(&record).unwrap_or(0));
@@ -189,7 +205,7 @@ pub fn fold(
         if event.kind == Kind::Unknown {
             source.shapes.add(record.message);
         }
-        let vouched = !source.vouched || vouched(&record);
+        let vouched = !source.vouched || vouched(&record, event);
         if !vouched && event.changes_something() {
             counts.forged += 1;
             counts.ignored += 1;
@@ -229,10 +245,10 @@ pub fn fold(
     source.last = last;
 }
 
-/// Whether the kernel, where it tells a uid at all, says that root wrote the record.
-fn vouched(record: &Record<'_>) -> bool {
+/// Whether the kernel, where it tells a uid at all, says that one wrote the record who may: root, or whom a rule names.
+fn vouched(record: &Record<'_>, event: &Event<'_>) -> bool {
     match record.sender {
-        Sender::Uid(uid) => *uid == 0,
+        Sender::Uid(uid) => event.may_be_by(*uid),
         Sender::Peer(_) | Sender::Cert(_) | Sender::Unknown => true,
     }
 }

@@ -99,6 +99,11 @@ impl Tail {
         }
     }
 
+    /// Whether another program reads: what it has to say comes in its own time.
+    fn is_read_by_child(&self) -> bool {
+        matches!(self, Tail::Journald(journal) if journal.reader() == journald::Reader::Journalctl)
+    }
+
     fn absent(&self) -> &'static str {
         match self {
             Tail::Lines(_) => "the file is not there; it will be read from its beginning when it comes",
@@ -111,6 +116,9 @@ impl Tail {
 pub fn try_log(input: &config::Input) -> Result<String, String> {
     /// Polls until a record must have come.
     const POLLS_MAX: usize = 1_000;
+    /// Waits, of [`TIMEOUT`] each at most, for a program that reads for us.
+    const WAITS_MAX: usize = 20;
+    let mut waits = 0;
     let id = SourceId(0);
     let tail = match input.source.clone() {
         Source::File(file) => Tail::file(&config::File { first_read: FirstRead::Beginning, ..file }, id, None),
@@ -146,8 +154,15 @@ pub fn try_log(input: &config::Input) -> Result<String, String> {
                     Tail::Journald(_) => Err("there is no journal".to_owned()),
                 };
             }
+            _ if tail.is_read_by_child() && waits < WAITS_MAX => {
+                waits += 1;
+                tail.wait();
+            }
             _ => break,
         }
+    }
+    if tail.is_read_by_child() {
+        return Ok("journalctl runs, and has said nothing yet".to_owned());
     }
     Ok("can be read; it is empty".to_owned())
 }
@@ -224,7 +239,7 @@ fn follow(mut tail: Tail, name: &str, sink: &mpsc::Sender<Batch>, stopping: &Ato
             tracing::warn!(
                 input = name,
                 lost,
-                "something was gone or damaged before it was read: records may be missing"
+                "something was gone before it was read, or damaged: records may be missing"
             );
         }
         let problem = match &progress {
@@ -275,6 +290,16 @@ mod tests {
         worker.tell_to_stop();
         drop(batches);
         worker.wait();
+    }
+
+    #[test]
+    fn a_journal_is_not_called_empty_while_journalctl_starts() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut input = config::Input::journald();
+        let Source::Journald(journald) = &mut input.source else { unreachable!() };
+        (journald.reader, journald.directory) = (journald::Reader::Journalctl, Some(directory.path().join("none")));
+        // With no journalctl it cannot be started; with one, there is no such directory.
+        assert!(try_log(&input).unwrap_err().starts_with("journalctl: "));
     }
 
     #[test]

@@ -71,6 +71,40 @@ fn where_a_first_start_began_is_kept_at_once() {
     daemon.stop();
 }
 
+#[test]
+fn an_input_is_the_same_one_in_another_order() {
+    let input = |name| {
+        format!("[[input]]\nkind = \"file\"\nname = \"{name}\"\npath = \"DIR/{name}\"\nfirst_read = \"beginning\"\n")
+    };
+    let home = Home::new(&(input("a") + &input("b")));
+    let now = jiff::Timestamp::from_second(kit::now().as_second()).unwrap(); // whole: each line a try
+    let tries =
+        |count| format!("{now} web1 sshd[5]: Failed password for bob from 192.0.2.1 port 1 ssh2\n").repeat(count);
+    // Two ways of one connection's three tries; one is behind when the daemon is killed, and the other comes first then.
+    fs::write(home.path("a"), tries(3)).unwrap();
+    fs::write(home.path("b"), tries(1)).unwrap();
+    let records = |home: &Home, wanted: u64| {
+        kit::wait_for("all records are folded", || {
+            let status = home.ask(&["status"])?;
+            let records = status["inputs"].as_array()?.iter().filter_map(|one| one["records"].as_u64()).sum::<u64>();
+            (records >= wanted).then_some(())
+        });
+    };
+    let daemon = home.start();
+    records(&home, 4);
+    daemon.stop();
+    let config = fs::read_to_string(home.path("config")).unwrap();
+    let (top, inputs) = config.split_once("[[input]]").unwrap();
+    let (a, b) = inputs.split_once("[[input]]").unwrap();
+    fs::write(home.path("config"), format!("{top}[[input]]{b}[[input]]{a}")).unwrap();
+    fs::write(home.path("b"), tries(3)).unwrap();
+    let daemon = home.start();
+    records(&home, 2);
+    daemon.stop();
+    let counted = home.ask(&["list", "addresses"]).unwrap();
+    assert_eq!(counted[0]["valid"], 3, "{counted}");
+}
+
 /// Whether the log has PAM lines that no line of sshd's own goes with. They wait ten seconds for one, by the log's
 /// clock, so such a log must end in a line of much later.
 #[derive(PartialEq)]

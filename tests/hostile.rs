@@ -155,6 +155,10 @@ fn every_shape_with_hostile_texts() {
                     Said::Nobody => assert_eq!(found, None, "{framing:?}: {line}"),
                 }
                 told += usize::from(found.is_some());
+                // Known to be cut, it names the peer or nobody.
+                let message = &case.line[case.message..];
+                let cut = sshd::parse(&message[..random.below(message.len() + 1)], true).peer.address();
+                assert!(cut.is_none_or(|it| it == case.peer), "{cut:?}, cut from {line}");
             }
         }
     }
@@ -344,6 +348,8 @@ impl Framing {
 
 struct Case {
     line: Vec<u8>,
+    /// Where in it the message begins.
+    message: usize,
     peer: IpAddr,
     said: Said,
 }
@@ -382,10 +388,11 @@ fn case(random: &mut Random, framing: Framing, number: usize) -> Case {
             let fields = format!("_HOSTNAME=web1\nSYSLOG_IDENTIFIER={program}\n_PID={pid}\n_UID=0\n_TRANSPORT=syslog");
             let head = format!("__REALTIME_TIMESTAMP=1763768839350189\n{fields}\nMESSAGE\n");
             let len = (message.len() as u64).to_le_bytes();
-            return Case { line: [head.as_bytes(), &len, &message, b"\n\n"].concat(), peer, said };
+            let line = [head.as_bytes(), &len, &message, b"\n\n"].concat();
+            return Case { message: head.len() + len.len(), line, peer, said };
         }
     };
-    Case { line: [head.as_bytes(), &message].concat(), peer, said }
+    Case { message: head.len(), line: [head.as_bytes(), &message].concat(), peer, said }
 }
 
 /// An address as sshd prints it, and as it must come out.

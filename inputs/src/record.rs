@@ -52,7 +52,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Which configured input a batch came from: its place in the configuration.
+/// Which configured input a batch came from: a number that the input keeps over restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct SourceId(pub u16);
 

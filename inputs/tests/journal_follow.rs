@@ -85,6 +85,38 @@ fn goes_on_at_any_entry() {
     }
 }
 
+/// journald syncs every five minutes. What a power cut took from it, and not from our cursor, had numbers that it gives
+/// out again.
+#[test]
+fn numbers_that_are_given_out_again_are_not_read_already() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("system.journal"), journal("j-compact0-keyed0-no")).unwrap();
+    let mut all = Batch::default();
+    follower(directory.path(), Reader::Native, Start::Beginning).poll(NOW, &mut all).unwrap();
+    let Some(Cursor::Journal(cursor)) = &all.cursor else { panic!() };
+    let check = |boot: u128, seqnum: u64, seconds: u64, want: usize| {
+        let mut at = cursor.clone();
+        at.last.boot_id.0 ^= boot;
+        at.last.seqnum = seqnum;
+        at.last.realtime = (1_700_000_000 + seconds) * 1_000_000;
+        at.places = Some(vec![at.last]);
+        let mut follower = follower(directory.path(), Reader::Native, Start::Cursor(at));
+        let (count, next) = drain(&mut follower);
+        assert_eq!((count, follower.counts().gaps), (want, 0), "{boot} {seqnum} {seconds}");
+        assert_eq!(
+            drain(&mut self::follower(directory.path(), Reader::Native, next)).0,
+            0,
+            "{boot} {seqnum} {seconds}"
+        );
+    };
+    // The corpus has one boot, and an entry each quarter of a second, numbered from 1.
+    check(1, 5_000, 250, 999);
+    check(1, 1_500, 250, 999);
+    check(1, 5_000, 1_000, 0);
+    check(0, 5_000, 250, 0);
+    check(0, 1_500, 250, 500);
+}
+
 fn with_flags(directory: &Path, flags: u8) -> PathBuf {
     let mut bytes = journal("real-sshd-9.2");
     bytes[12] |= flags;

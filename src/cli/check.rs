@@ -20,7 +20,7 @@ pub struct Arguments {
     print: bool,
 }
 
-/// Runs the verb: exit status 0 if all is well, 1 if something would not work, 2 if the file is wrong.
+/// Runs the verb: exit status 0 if all is well, 1 if something would not work, 2 if the file or a rule is wrong.
 pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let file = path.or_else(|| Some(Path::new(CONFIG)).filter(|usual| usual.exists()));
     let mut config = file.map_or_else(|| Ok(Config::default()), Config::read)?;
@@ -28,6 +28,7 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
         print!("{}", config.to_toml());
         return Ok(ExitCode::SUCCESS);
     }
+    let rules = config.rules()?;
     let screen = Screen::new();
     let mut well = true;
     let mut say = |what: &str, result: Result<String, String>| match result {
@@ -38,6 +39,10 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
         }
     };
     say("configuration", Ok(file.map_or("none; the defaults hold".to_owned(), |file| file.display().to_string())));
+    say("rules", Ok(rules.to_string()));
+    for rule in rules.rules.iter() {
+        println!("     {:<20} of {}", rule.name, rule.identifiers.join(", "));
+    }
     if config.inputs.is_empty() {
         match daemon::found_input() {
             Ok(input) => config.inputs.push(input),

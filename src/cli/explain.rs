@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use inputs::record::{Batch, SourceId};
 use inputs::syslog::parse::{Format, Parser};
@@ -15,8 +16,8 @@ mod parts;
 use super::log::Log;
 use super::output::{Screen, Style, printable};
 use crate::clock;
+use crate::config::Config;
 use crate::decide::engine::Engine;
-use crate::decide::policy::Policy;
 use crate::decide::session::Outcome;
 use crate::fold::{BARE_PID, Counts, Seen, Source, address, fold};
 
@@ -38,12 +39,12 @@ pub struct Arguments {
 }
 
 /// Runs the verb.
-pub fn run(arguments: Arguments, policy: Policy) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let zone = super::zone(arguments.timezone.as_deref())?;
     // No log has a blank in its name and is not there.
     let line = arguments.file.as_os_str().as_bytes();
     if line.contains(&b' ') && !arguments.json && !arguments.file.exists() {
-        return derivation::print(line, arguments.format.0, zone, policy);
+        return derivation::print(line, arguments.format.0, zone, config);
     }
     let mut log = Log::open(&arguments.file)?;
     if arguments.format.0 == Format::Journal && log.format().is_none() {
@@ -53,9 +54,10 @@ pub fn run(arguments: Arguments, policy: Policy) -> anyhow::Result<ExitCode> {
         );
     }
     let format = log.format().unwrap_or(arguments.format.0);
-    let mut engine = Engine::new(policy);
+    let mut engine = Engine::new(config.policy());
     let mut source = Source::new(SourceId(0), Parser::new(format, zone), None, &clock::host_name());
     source.bare = matches!(format, Format::Message);
+    source.rules = Arc::new(config.rules()?.rules);
     let mut batch = Batch::default();
     let mut counts = Counts::default();
     let mut screen = Screen::new();

@@ -96,7 +96,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.verb {
         Verb::Run(verb) => run::run(verb, config, path),
         Verb::Scan(verb) => scan::run(verb, &config),
-        Verb::Explain(verb) => explain::run(verb, config.policy()),
+        Verb::Explain(verb) => explain::run(verb, &config),
         Verb::Tap(verb) => tap::run(verb, &config),
         Verb::Status(verb) => status::run(verb, &config),
         Verb::Doctor(verb) => doctor::run(verb, &config),

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use inputs::record::{Batch, SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
@@ -111,6 +112,8 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let mut source = Source::new(SourceId(0), Parser::new(format, zone.clone()), None, &clock::host_name());
     let mut journal = Source::new(SourceId(0), Parser::new(Format::Journal, zone), None, &clock::host_name());
     source.bare = matches!(format, Format::Message);
+    source.rules = Arc::new(config.rules()?.rules);
+    journal.rules = Arc::clone(&source.rules);
     let mut code = ExitCode::SUCCESS;
     let mut done = 0;
     for mut file in files {
@@ -212,7 +215,7 @@ fn scan_batch(engine: &mut Engine, source: &mut Source, batch: &Batch, found: &m
             && pairs.len() < ADDRESSES_MAX
         {
             let user = seen.event.and_then(|event| event.user).unwrap_or_default();
-            if let Some(user) = engine.state.users.get_index_of(user) {
+            if let Some(user) = engine.state.user(user) {
                 pairs.insert((user, peer));
             }
         }

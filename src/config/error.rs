@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::decide::allow::BadEntry;
+use crate::detect::rule::Refusal;
 
 /// How many problems are shown.
 const SHOWN_MAX: usize = 50;
@@ -19,6 +20,14 @@ pub enum ConfigError {
         file: PathBuf,
         /// What the system says.
         cause: io::Error,
+    },
+    /// A directory of rules, or what is in it, cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Unsuited {
+        /// The directory or the file.
+        path: PathBuf,
+        /// Why, and what to do.
+        problem: String,
     },
     /// The file was read, and these are its problems, in its order. There is at least one.
     #[error("{}", shown(.0))]
@@ -109,6 +118,14 @@ pub enum What {
         key: String,
         /// Beside what.
         reason: String,
+    },
+    /// A rule that is refused.
+    #[error("rule \"{name}\": {refusal}")]
+    Rule {
+        /// The rule's name, escaped and shortened.
+        name: String,
+        /// Why.
+        refusal: Refusal,
     },
     /// A line of the allow file.
     #[error(transparent)]

@@ -12,6 +12,7 @@ pub mod duration;
 mod error;
 mod input;
 mod read;
+pub mod rules;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ mod write;
 
 pub use error::{ConfigError, Problem, What};
 pub use input::{File, FirstEntry, FirstRead, Input, Journald, Listen, Multilog, Source, Syslog};
+pub use rules::Loaded;
 
 /// Everything that an administrator decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Config {
     pub control_socket: PathBuf,
     /// The least severe message that is logged. Default `info`.
     pub log_level: tracing::Level,
+    /// Holds the rules for other programs' records. Default `/etc/denyd/rules.d`, which need not be there.
+    pub rules_dir: PathBuf,
     /// What is tolerated.
     pub decide: Decide,
     /// Where denies are enforced.
@@ -121,6 +125,7 @@ impl Default for Config {
             state_dir: PathBuf::from("/var/lib/denyd"),
             control_socket: PathBuf::from("/run/denyd/control"),
             log_level: tracing::Level::INFO,
+            rules_dir: PathBuf::from(rules::USUAL),
             decide: Decide::default(),
             deny: Deny::default(),
             inputs: Vec::new(),
@@ -144,6 +149,11 @@ impl Config {
     /// Reads the configuration `file`, and the files that it names.
     pub fn read(file: &Path) -> Result<Config, ConfigError> {
         read::read(file)
+    }
+
+    /// Reads the rules of `rules_dir`.
+    pub fn rules(&self) -> Result<Loaded, ConfigError> {
+        rules::read(&self.rules_dir)
     }
 
     /// Reads the text of the configuration `file`, and the files that it names.

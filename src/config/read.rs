@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::error::{ConfigError, Problem, What};
-use super::table::{PROBLEMS_MAX, Reader, Table, shorten};
+use super::table::{Keys, PROBLEMS_MAX, Reader, TABLES, Table, shorten};
 use super::{Backend, Backends, Config, Decide, Deny, HostsDeny, Nftables, input, values};
 use crate::decide::allow::AllowList;
 use crate::decide::policy::{Class, Policy};
@@ -15,23 +15,38 @@ use crate::decide::policy::{Class, Policy};
 const FILE_MAX: u64 = 4 * 1024 * 1024;
 
 pub(super) fn read(file: &Path) -> Result<Config, ConfigError> {
+    parse(file, &text(file)?)
+}
+
+/// The text of a file.
+pub(super) fn text(file: &Path) -> Result<String, ConfigError> {
     let bytes = contents(file).map_err(|cause| ConfigError::Unreadable { file: file.to_owned(), cause })?;
-    let text = std::str::from_utf8(&bytes).map_err(|bad| {
-        let line = 1 + bytes[..bad.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
+    String::from_utf8(bytes).map_err(|bad| {
+        let (right, bytes) = (bad.utf8_error().valid_up_to(), bad.as_bytes());
+        let line = 1 + bytes[..right].iter().filter(|&&byte| byte == b'\n').count();
         let what = What::Syntax("not UTF-8 text; save the file as UTF-8".to_owned());
         ConfigError::Wrong(vec![Problem { file: file.to_owned(), line, what }])
-    })?;
-    parse(file, text)
+    })
 }
 
 /// Reads the text of the configuration `file`, and the files that it names.
 pub(super) fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
+    let (found, problems) = document(file, text, &TABLES, config);
+    found.filter(|_| problems.is_empty()).ok_or(ConfigError::Wrong(problems))
+}
+
+/// What `take` makes of the text of `file`, if that is TOML, and all its problems.
+pub(super) fn document<T>(
+    file: &Path,
+    text: &str,
+    tables: &'static [Keys],
+    take: impl for<'b> FnOnce(&mut Reader<'b>, &'b DeTable<'b>) -> T,
+) -> (Option<T>, Vec<Problem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader::new(file, text);
+    let mut reader = Reader::new(file, text, tables);
     if errors.is_empty() {
-        let config = config(&mut reader, document.get_ref());
-        let problems = reader.problems();
-        return if problems.is_empty() { Ok(config) } else { Err(ConfigError::Wrong(problems)) };
+        let taken = take(&mut reader, document.get_ref());
+        return (Some(taken), reader.problems());
     }
     // What stands behind a mistake of syntax may mean anything: no word on keys before it is mended.
     for error in errors.into_iter().take(PROBLEMS_MAX) {
@@ -41,7 +56,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     }
     let mut problems = reader.problems();
     problems.dedup_by_key(|problem| problem.line);
-    Err(ConfigError::Wrong(problems))
+    (None, problems)
 }
 
 /// The parser's message in an administrator's words, where we know what is meant.
@@ -64,6 +79,7 @@ fn config<'a>(reader: &mut Reader<'a>, document: &'a DeTable<'a>) -> Config {
     Config {
         state_dir: reader.value(&top, "state_dir", default.state_dir, values::path),
         log_level: reader.value(&top, "log_level", default.log_level, values::log_level),
+        rules_dir: reader.value(&top, "rules_dir", default.rules_dir, values::path),
         decide: decide(reader, &top),
         deny: deny(reader, &top),
         inputs: input::read(reader, &top, &control_socket),

@@ -20,22 +20,27 @@ pub(super) const PROBLEMS_MAX: usize = 200;
 pub(super) struct Reader<'a> {
     file: &'a Path,
     text: &'a str,
+    tables: &'static [Keys],
     problems: Vec<Problem>,
 }
+
+/// A table and its keys.
+pub(super) type Keys = (&'static str, &'static [&'static str]);
 
 /// One table of the file; without entries if the file does not have it.
 #[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
     /// As it is written: `[decide]`.
     name: &'static str,
+    keys: &'static [&'static str],
     entries: Option<&'a DeTable<'a>>,
     /// Where it begins.
     at: usize,
 }
 
 /// Every table with its keys; what is not here is an error.
-pub(super) const TABLES: [(&str, &[&str]); 6] = [
-    ("", &["state_dir", "control_socket", "log_level", "decide", "deny", "input"]),
+pub(super) const TABLES: [Keys; 6] = [
+    ("", &["state_dir", "control_socket", "log_level", "rules_dir", "decide", "deny", "input"]),
     (
         "[decide]",
         &[
@@ -95,13 +100,21 @@ pub(super) const TABLES: [(&str, &[&str]); 6] = [
     ),
 ];
 
-fn keys_of(table: &str) -> &'static [&'static str] {
-    TABLES.iter().find(|(name, _)| *name == table).map_or(&[], |(_, keys)| *keys)
-}
+/// The tables of a file of rules.
+pub(super) const RULE_TABLES: [Keys; 3] = [
+    ("", &["rule"]),
+    ("[[rule]]", &["name", "identifiers", "event", "account", "uids", "pattern", "hit", "miss"]),
+    ("[[rule.hit]]", &["message", "addr", "user", "times"]),
+];
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
-        Reader { file, text, problems: Vec::new() }
+    /// Reads `file`, which has these tables.
+    pub(super) fn new(file: &'a Path, text: &'a str, tables: &'static [Keys]) -> Self {
+        Reader { file, text, tables, problems: Vec::new() }
+    }
+
+    fn keys_of(&self, table: &str) -> &'static [&'static str] {
+        self.tables.iter().find(|(name, _)| *name == table).map_or(&[], |(_, keys)| *keys)
     }
 
     /// The problems so far: those of the configuration by line, then those of the files that it names.
@@ -112,18 +125,18 @@ impl<'a> Reader<'a> {
 
     /// The keys before the first table.
     pub(super) fn top(&mut self, entries: &'a DeTable<'a>) -> Table<'a> {
-        let top = Table { name: "", entries: Some(entries), at: 0 };
+        let top = Table { name: "", keys: self.keys_of(""), entries: Some(entries), at: 0 };
         self.refuse_unknown(&top);
         top
     }
 
     /// The table `name`, written `[…]`, that is the value of `key`.
     pub(super) fn table(&mut self, parent: &Table<'a>, key: &str, name: &'static str) -> Table<'a> {
-        let none = Table { name, entries: None, at: 0 };
+        let none = Table { name, keys: self.keys_of(name), entries: None, at: 0 };
         let Some((span, value)) = parent.find(key) else { return none };
         match value {
             DeValue::Table(entries) => {
-                let table = Table { name, entries: Some(entries), at: span.start };
+                let table = Table { entries: Some(entries), at: span.start, ..none };
                 self.refuse_unknown(&table);
                 table
             }
@@ -146,7 +159,8 @@ impl<'a> Reader<'a> {
         for item in items.iter() {
             match item.get_ref() {
                 DeValue::Table(entries) => {
-                    let table = Table { name, entries: Some(entries), at: item.span().start };
+                    let keys = self.keys_of(name);
+                    let table = Table { name, keys, entries: Some(entries), at: item.span().start };
                     self.refuse_unknown(&table);
                     tables.push(table);
                 }
@@ -217,6 +231,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// How many problems there are so far; as many as are kept may be more.
+    pub(super) fn count(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// Reports a problem at the value of `key`, or at one of its list.
+    pub(super) fn problem_at(&mut self, table: &Table<'a>, key: &str, item: Option<usize>, what: What) {
+        let at = table.find(key).map_or(table.at, |(span, value)| match (item, value) {
+            (Some(index), DeValue::Array(items)) => items.get(index).map_or(span.start, |item| item.span().start),
+            _ => span.start,
+        });
+        self.problem(at, what);
+    }
+
     /// Reports that `key` is missing.
     pub(super) fn missing(&mut self, table: &Table<'a>, key: &str, expected: &str) {
         let what = What::Missing { table: table.name.to_owned(), key: key.to_owned(), expected: expected.to_owned() };
@@ -275,14 +303,13 @@ impl<'a> Reader<'a> {
     }
 
     fn refuse_unknown(&mut self, table: &Table<'a>) {
-        let known = keys_of(table.name);
         for (key, _) in table.entries.into_iter().flatten() {
             let name: &str = key.get_ref();
-            if !known.contains(&name) {
+            if !table.keys.contains(&name) {
                 let what = What::UnknownKey {
                     table: table.name.to_owned(),
                     key: shorten(name),
-                    remedy: meant(name, table.name),
+                    remedy: meant(name, table, self.tables),
                 };
                 self.problem(key.span().start, what);
             }
@@ -301,8 +328,13 @@ impl<'a> Table<'a> {
         self.find(key).is_some_and(|(_, value)| !matches!(value, DeValue::Array(items) if items.is_empty()))
     }
 
+    /// How many values the list `key` has; 0 if there is none.
+    pub(super) fn items(&self, key: &str) -> usize {
+        self.find(key).map_or(0, |(_, value)| if let DeValue::Array(items) = value { items.len() } else { 0 })
+    }
+
     fn find(&self, key: &str) -> Option<(Range<usize>, &'a DeValue<'a>)> {
-        debug_assert!(keys_of(self.name).contains(&key), "{key} is not listed as a key of {}", self.name);
+        debug_assert!(self.keys.contains(&key), "{key} is not listed as a key of {}", self.name);
         self.entries?.get(key).map(|value| (value.span(), value.get_ref()))
     }
 
@@ -338,19 +370,21 @@ const DENYHOSTS: [(&str, &str, &str); 9] = [
 
 /// What was meant by an unknown key: DenyHosts' name for it, the same key elsewhere, or one that is
 /// written much alike.
-fn meant(key: &str, table: &str) -> String {
+fn meant(key: &str, table: &Table<'_>, tables: &'static [Keys]) -> String {
     let key = key.to_lowercase();
-    if let Some((_, ours, owner)) = DENYHOSTS.iter().find(|(theirs, ..)| *theirs == key) {
+    let denyhosts =
+        DENYHOSTS.iter().find(|(theirs, ours, _)| *theirs == key && tables.iter().any(|(_, keys)| keys.contains(ours)));
+    if let Some((_, ours, owner)) = denyhosts {
         return format!("DenyHosts' key of that name is now `{ours}` {}", place(owner));
     }
     // Not this table: there the key is right but for its capitals.
-    let owners = TABLES.iter().filter(|(owner, keys)| *owner != table && keys.contains(&key.as_str()));
+    let owners = tables.iter().filter(|(owner, keys)| *owner != table.name && keys.contains(&key.as_str()));
     let owners: Vec<String> = owners.map(|(owner, _)| place(owner)).collect();
-    if !owners.is_empty() && !keys_of(table).contains(&key.as_str()) {
+    if !owners.is_empty() && !table.keys.contains(&key.as_str()) {
         return format!("it belongs {}", owners.join(" or "));
     }
     let mut nearest: Option<(usize, &str)> = None;
-    for known in keys_of(table) {
+    for known in table.keys {
         let far = distance(&key, known);
         if far <= (known.len() / 3).max(1) && nearest.is_none_or(|(least, _)| far < least) {
             nearest = Some((far, known));
@@ -359,7 +393,7 @@ fn meant(key: &str, table: &str) -> String {
     if let Some((_, known)) = nearest {
         return format!("did you mean `{known}`?");
     }
-    format!("known there: {}", keys_of(table).join(", "))
+    format!("known there: {}", table.keys.join(", "))
 }
 
 /// How many letters must be changed, added, left out, or swapped with their neighbour to make one of the other.

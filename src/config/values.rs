@@ -80,6 +80,16 @@ pub(super) fn permanent_after(value: &Value<'_>) -> Result<Option<u32>, String> 
     whole(value, 1..=u32::MAX, ", or \"never\"").map(Some)
 }
 
+/// A user, as the kernel knows it.
+pub(super) fn uid(value: &Value<'_>) -> Result<u32, String> {
+    whole(value, 0..=u32::MAX, " (a user id)")
+}
+
+/// How many attempts one record is.
+pub(super) fn times(value: &Value<'_>) -> Result<u32, String> {
+    whole(value, 1..=crate::detect::rule::TIMES_MAX, "")
+}
+
 pub(super) fn connections(value: &Value<'_>) -> Result<u32, String> {
     whole(value, 1..=65_536, "")
 }

@@ -16,6 +16,7 @@ pub(super) fn write(config: &Config) -> String {
     key(&mut out, "state_dir", path(&config.state_dir));
     key(&mut out, "control_socket", path(&config.control_socket));
     key(&mut out, "log_level", quote(&config.log_level.as_str().to_lowercase()));
+    key(&mut out, "rules_dir", path(&config.rules_dir));
     decide(&mut out, config);
     deny(&mut out, config);
     for one in &config.inputs {

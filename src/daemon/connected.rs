@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::cli::output::printable;
 use crate::clock;
 use crate::config::Input;
+use crate::detect::rule::Rules;
 use crate::fold::senders::{self, Minutes};
 use crate::fold::shapes::Notice;
 use crate::fold::{Counts, Source};
@@ -43,12 +44,15 @@ impl Connected {
     pub(super) fn new(
         input: &Input,
         id: SourceId,
+        rules: &Arc<Rules>,
         counters: Option<Arc<listen::Counters>>,
         health: Option<Health>,
     ) -> Self {
         let mut fold = Source::new(id, input.parser(), input.host.as_deref(), &clock::host_name());
         fold.forgeable = input.is_forgeable();
         fold.bare = input.bare().is_some();
+        fold.rules = Arc::clone(rules);
+        fold.our_pid = Some(std::process::id());
         Connected {
             name: input.name.clone(),
             kind: input.kind(),

@@ -14,6 +14,9 @@ use crate::detect::event::Account;
 
 /// User names that are counted at once; further ones are counted together.
 pub const USERS_MAX: usize = 10_000;
+/// Bytes of a user's name that are kept; who is told apart by more of it is counted together. sshd's own lines hold some
+/// hundreds, forged ones thousands.
+pub const USER_MAX: usize = 256;
 /// Origin hosts that are told apart; further ones count as one host.
 pub const HOSTS_MAX: usize = 10_000;
 /// Prefixes of which it is remembered how often they were released; further ones push out others.
@@ -262,9 +265,15 @@ impl State {
         }
     }
 
+    /// The place in `users` of a user that is counted.
+    pub fn user(&self, name: &[u8]) -> Option<usize> {
+        self.users.get_index_of(&name[..name.len().min(USER_MAX)])
+    }
+
     /// Counts an attempt of a user.
     pub fn count_user(&mut self, name: &[u8], account: Account, attempts: u32) {
-        let index = match self.users.get_index_of(name) {
+        let name = &name[..name.len().min(USER_MAX)];
+        let index = match self.user(name) {
             Some(index) => index,
             None if self.users.len() >= USERS_MAX => {
                 self.users_untold += u64::from(attempts);

@@ -7,11 +7,12 @@ use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
 mod policies;
+mod rules;
 
 use super::engine::{Command, Engine, FORGEABLE_FOR};
 use super::policy::Policy;
 use super::prefix::Prefix;
-use super::state::Claimant;
+use super::state::{Claimant, USER_MAX};
 use crate::fold::{Counts, Source, fold};
 
 /// Some time after all lines here: they are of October and November 2026.
@@ -337,6 +338,68 @@ fn a_forged_login_hides_no_keys_from_a_sound_source() {
         let mut world = World::new(Policy::default());
         assert_eq!(world.lines(source, &format!("{key}\n{login}\n{end}")), "0 0 0");
     }
+}
+
+#[test]
+fn a_forged_address_makes_nothing_sound_of_what_had_none() {
+    let forged = "Nov  1 02:00:00 web sshd[9]: Connection from 203.0.113.9 port 9 on 198.51.100.1 port 22";
+    let real =
+        "Nov  1 02:00:01 web sshd[9]: error: PAM: Authentication failure for root from h.example.org\n".repeat(2);
+    let prefix: Prefix = "203.0.113.9".parse().unwrap();
+    let mut world = World::new(Policy::default());
+    world.lines(1, forged);
+    assert_eq!(world.lines(0, &real), "1 1");
+    let until = |world: &World| world.engine.state.denies[&prefix].claim(Claimant::Policy).unwrap().until.unwrap();
+    let at = Timestamp::from_secs(1_793_494_801); // 2026-11-01T01:00:01Z
+    assert_eq!(until(&world), at.after(FORGEABLE_FOR));
+    // A sound line that says the same makes it so.
+    let mut world = World::new(Policy::default());
+    world.lines(1, forged);
+    world.lines(0, &format!("{forged}\n{real}"));
+    assert_eq!(until(&world), at.after(Duration::from_secs(7 * 86_400)));
+}
+
+#[test]
+fn forged_keys_are_not_certain_because_the_connections_end_is() {
+    let key = "Nov  1 02:00:00 web sshd[9]: Failed publickey for al from 192.0.2.7 port 9 ssh2: RSA SHA256:x";
+    let end = "Nov  1 02:00:02 web sshd[9]: Connection closed by 192.0.2.7 port 9 [preauth]";
+    for (source, sound) in [(0, 1), (1, 0)] {
+        let mut world = World::new(Policy::default());
+        assert_eq!((world.lines(source, key), world.lines(0, end)), ("0".to_owned(), "1".to_owned()));
+        let tally = *world.engine.state.tallies.get(&"192.0.2.7".parse().unwrap()).unwrap();
+        assert_eq!((tally.failures(), tally.sound.iter().sum::<u8>()), (1, sound), "{source}");
+    }
+}
+
+#[test]
+fn a_forged_line_ends_no_connection_that_a_sound_source_tells_of() {
+    let tried = "Nov  1 02:00:02 web sshd[9]: Failed password for invalid user bob from 192.0.2.7 port 9 ssh2";
+    for forged in [
+        "Connection from 198.51.100.1 port 5 on 192.0.2.1 port 22",
+        "Failed password for al from 198.51.100.1 port 5 ssh2",
+    ] {
+        let mut world = World::new(Policy::default());
+        assert_eq!(world.lines(0, "Nov  1 02:00:00 web sshd[9]: Invalid user bob from 192.0.2.7 port 9"), "1");
+        world.lines(1, &format!("Nov  1 02:00:01 web sshd[9]: {forged}"));
+        assert_eq!(world.lines(0, tried), "0", "{forged}");
+    }
+    // The other way round, and among lines of one trust, the pid was used again.
+    for (first, then) in [(0, 0), (1, 1), (1, 0)] {
+        let mut world = World::new(Policy::default());
+        world.lines(first, "Nov  1 02:00:00 web sshd[9]: Connection from 198.51.100.1 port 5 on 192.0.2.1 port 22");
+        assert_eq!(world.lines(then, tried), "1");
+        let bob = world.engine.state.tallies.get(&"192.0.2.7".parse().unwrap()).unwrap();
+        assert_eq!((bob.failures(), bob.sound.iter().sum::<u8>()), (1, u8::from(then == 0)));
+    }
+}
+
+#[test]
+fn names_are_bounded_in_length() {
+    let mut world = World::new(Policy::default());
+    let name = "x".repeat(8_000);
+    world.lines(1, &format!("Nov  1 02:00:00 web sshd[9]: Failed password for {name} from 192.0.2.7 port 9 ssh2"));
+    let kept: Vec<_> = world.engine.state.users.keys().map(|user| user.len()).collect();
+    assert_eq!(kept, [USER_MAX]);
 }
 
 #[test]

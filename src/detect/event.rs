@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::rule::Rule;
+
 /// What one line of a service says. Whether it adds an attempt depends on its connection's other lines:
 /// that is for [`decide::session`](crate::decide::session) to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +87,15 @@ pub struct Event<'a> {
     pub times: u32,
     /// The process that held the connection, where the line is another process'.
     pub of_pid: Option<u32>,
-    /// Which shape it was: `sshd.failed`.
-    pub rule: &'static str,
+    /// Which shape it was: `sshd.failed`, or the name of `custom`.
+    pub rule: &'a str,
+    /// The administrator's rule that knew it, where no built-in shape did.
+    pub custom: Option<&'a Rule>,
 }
 
 impl<'a> Event<'a> {
     /// An event of a shape, with nothing known about the peer.
-    pub fn new(kind: Kind, rule: &'static str) -> Self {
+    pub fn new(kind: Kind, rule: &'a str) -> Self {
         Event {
             kind,
             peer: Peer::Unsaid,
@@ -101,12 +105,18 @@ impl<'a> Event<'a> {
             times: 1,
             of_pid: None,
             rule,
+            custom: None,
         }
     }
 
     /// Whether it could move a counter or clear one: what only a trusted writer may do.
     pub fn changes_something(&self) -> bool {
         !matches!(self.kind, Kind::Opened | Kind::Note | Kind::Unknown)
+    }
+
+    /// Whether the writer's uid, which the kernel tells, is that of one who may write so.
+    pub fn may_be_by(&self, uid: u32) -> bool {
+        self.custom.map_or(uid == 0, |rule| rule.uids.contains(&uid))
     }
 
     /// The same, from an address and port.

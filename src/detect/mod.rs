@@ -4,26 +4,32 @@
 pub mod address;
 pub mod dropbear;
 pub mod event;
+pub mod rule;
 pub mod sshd;
 
 use event::{Event, Kind};
 use inputs::record::Record;
+use rule::Rules;
 
 /// What `record` says, or `None` if it is of a program that we do not know.
 ///
 /// The first thing that looks at a record: other programs' records leave after a comparison of a few bytes.
-pub fn detect<'a>(record: &Record<'a>) -> Option<Event<'a>> {
-    if sshd::is_sshd(record.identifier) {
-        Some(match sshd::parse(record.message, record.truncated) {
+pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
+    let event = if sshd::is_sshd(record.identifier) {
+        match sshd::parse(record.message, record.truncated) {
             // `sshd(pam_google_authenticator)`: a module's own words, beside what sshd says.
             event if event.kind == Kind::Unknown && record.identifier.ends_with(b")") => {
                 Event::new(Kind::Note, "sshd.pam")
             }
             event => event,
-        })
+        }
     } else if dropbear::is_dropbear(record.identifier) {
-        Some(dropbear::parse_message(record.message, record.truncated))
+        dropbear::parse_message(record.message, record.truncated)
     } else {
-        None
+        return rules.event(record);
+    };
+    match event.kind {
+        Kind::Unknown => Some(rules.event(record).unwrap_or(event)),
+        _ => Some(event),
     }
 }

@@ -63,12 +63,12 @@ pub fn parse(message: &[u8], truncated: bool) -> Event<'_> {
     shape(message, truncated)
 }
 
-/// The most that one `message repeated N times` line counts: what rsyslog folds at once is less.
-const REPEATED_MAX: u32 = 1_000;
+/// The most that one line counts, such as `message repeated N times`: what rsyslog folds at once is less.
+pub const REPEATED_MAX: u32 = 1_000;
 
 /// Reads the wrapper of a syslog daemon that folds repeats: `message repeated 3 times: [ Failed …]`
 /// (rsyslog's `$RepeatedMsgReduction`). No message of sshd's own begins so: text of a user never stands first.
-fn repeated(message: &[u8]) -> Option<(u32, &[u8])> {
+pub(super) fn repeated(message: &[u8]) -> Option<(u32, &[u8])> {
     let rest = message.strip_prefix(b"message repeated ")?;
     let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
     let times = address::number(&rest[..digits])?;

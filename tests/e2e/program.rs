@@ -116,6 +116,10 @@ impl Process {
 
     pub fn signal(&self, signal: Signal) {
         kill(self.pid, signal).unwrap();
+        if signal == Signal::SIGCONT {
+            // nsenter stops itself with what it waits for
+            kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        }
     }
 
     /// Waits for its end.
@@ -240,6 +244,7 @@ impl Drop for Client {
 fn end(entering: &mut Child, pid: Pid) {
     if entering.try_wait().is_ok_and(|ended| ended.is_none()) {
         let _ = kill(pid, Signal::SIGKILL);
+        let _ = kill(Pid::from_raw(entering.id() as i32), Signal::SIGCONT);
         let _ = entering.wait();
     }
 }

@@ -35,7 +35,7 @@ struct Sender<'a> {
     /// What is there when the daemon is ready.
     ready: &'static str,
     /// Sends the lines of the file `$1`.
-    send: &'static str,
+    send: &'a str,
     kept: Kept,
     /// Whether the kernel may drop datagrams that nobody reads fast enough.
     drops: bool,
@@ -130,7 +130,11 @@ fn run(test: &str, mut world: World, sender: &Sender<'_>) {
         tap.wait_number(AFTER.end - 1);
     }
     mark(&world, &tap);
-    tap.seen().assert_ascending(test);
+    let after = tap.seen();
+    let again = after.numbers.len() - after.clone().first_times().numbers.len();
+    // rsyslogd may begin a batch anew when its connection broke. What counts is that it counts once.
+    let after = if sender.kept == Kept::BySender { after.first_times() } else { after };
+    after.assert_ascending(test);
 
     let counts = counted(&world, 0..AFTER.end);
     let often: Vec<_> = (0..).zip(&counts).filter(|(_, count)| **count > 1).collect();
@@ -138,7 +142,11 @@ fn run(test: &str, mut world: World, sender: &Sender<'_>) {
     assert_eq!(world.denied(), Vec::<String>::new());
     let missing = |range: Range<u32>| -> Vec<u32> { range.filter(|n| counts[*n as usize] == 0).collect() };
     let lost = missing(KILLED);
-    println!("SENDER {test}: {} seen before the kill, {} lost by it", before.numbers.len(), lost.len());
+    println!(
+        "SENDER {test}: {} seen before the kill, {} lost by it, {again} sent again",
+        before.numbers.len(),
+        lost.len()
+    );
     if !sender.drops {
         assert_eq!(missing(CALM), Vec::<u32>::new());
         assert_eq!(missing(AFTER), Vec::<u32>::new());
@@ -209,23 +217,29 @@ fn rsyslogd_by_udp() {
     check("rsyslogd_by_udp", &sender);
 }
 
+/// The README's action.
+fn by_rsyslogd(test: &str, framing: &str) {
+    let action = recipe("target=\"127.0.0.1\"").replace("auth,authpriv.* ", "");
+    assert!(action.contains("octet-counted"), "{action}");
+    let sender = Sender {
+        input: TCP,
+        daemon: rsyslogd(&action.replace("octet-counted", framing)),
+        ready: "/run/sender",
+        send: TO_RSYSLOGD,
+        kept: Kept::BySender,
+        drops: false,
+    };
+    check(test, &sender);
+}
+
 #[test]
 fn rsyslogd_by_tcp() {
-    // the README's, and the other framing
-    let octets = recipe("target=\"127.0.0.1\"").replace("auth,authpriv.* ", "");
-    let lines = octets.replace("octet-counted", "traditional");
-    assert_ne!(octets, lines);
-    for (test, action) in [("rsyslogd_by_tcp", octets), ("rsyslogd_by_tcp, lines", lines)] {
-        let sender = Sender {
-            input: TCP,
-            daemon: rsyslogd(&action),
-            ready: "/run/sender",
-            send: TO_RSYSLOGD,
-            kept: Kept::BySender,
-            drops: false,
-        };
-        check(test, &sender);
-    }
+    by_rsyslogd("rsyslogd_by_tcp", "traditional");
+}
+
+#[test]
+fn rsyslogd_by_tcp_octet_counted() {
+    by_rsyslogd("rsyslogd_by_tcp_octet_counted", "octet-counted");
 }
 
 #[test]
@@ -242,24 +256,62 @@ fn rsyslogd_by_tls() {
     run("rsyslogd_by_tls", world, &sender);
 }
 
+/// `logger` without anybody between it and denyd.
+fn by_logger(test: &str, input: &str, to: &str, drops: bool) {
+    let send = format!("logger {to} -t sshd -p auth.info -f \"$1\"");
+    check(test, &Sender { input, daemon: String::new(), ready: "", send: &send, kept: Kept::Nowhere, drops });
+}
+
 #[test]
-fn logger_by_itself() {
-    let ways = [
-        ("logger to a unix datagram socket", UNIX_DATAGRAM, "logger -t sshd -p auth.info -f \"$1\"", false),
-        ("logger to a unix stream socket", UNIX, "logger -u /run/denyd/log -t sshd -p auth.info -f \"$1\"", false),
-        ("logger by UDP", UDP, "logger -d -n 127.0.0.1 -P 5514 -t sshd -p auth.info -f \"$1\"", true),
-        ("logger by TCP", TCP, "logger -T -n 127.0.0.1 -P 5514 -t sshd -p auth.info -f \"$1\"", false),
-        (
-            "logger by TCP, octets counted",
-            TCP,
-            "logger -T --octet-count -n 127.0.0.1 -P 5514 -t sshd -p auth.info -f \"$1\"",
-            false,
-        ),
-    ];
-    for (test, input, send, drops) in ways {
-        let sender = Sender { input, daemon: String::new(), ready: "", send, kept: Kept::Nowhere, drops };
-        check(test, &sender);
-    }
+fn logger_to_a_unix_datagram_socket() {
+    by_logger("logger_to_a_unix_datagram_socket", UNIX_DATAGRAM, "", false);
+}
+
+#[test]
+fn logger_to_a_unix_stream_socket() {
+    by_logger("logger_to_a_unix_stream_socket", UNIX, "-u /run/denyd/log", false);
+}
+
+#[test]
+fn logger_by_udp() {
+    by_logger("logger_by_udp", UDP, "-d -n 127.0.0.1 -P 5514", true);
+}
+
+#[test]
+fn logger_by_tcp() {
+    by_logger("logger_by_tcp", TCP, "-T -n 127.0.0.1 -P 5514", false);
+}
+
+#[test]
+fn logger_by_tcp_octet_counted() {
+    by_logger("logger_by_tcp_octet_counted", TCP, "-T --octet-count -n 127.0.0.1 -P 5514", false);
+}
+
+/// More at once than the socket has room for, while denyd does not come to read them.
+#[test]
+fn datagrams_that_the_kernel_dropped_are_counted() {
+    let name = "datagrams_that_the_kernel_dropped_are_counted";
+    let Some(world) = World::new(name) else { return };
+    let denyd = world.start_denyd(Some(UDP));
+    world.write("/run/records", &numbered(0..60_000));
+    world.write("/run/mark", "mark\n");
+    let send = |path: &str| {
+        world.run(&["logger", "-d", "-n", "127.0.0.1", "-P", "5514", "-t", "sshd", "-p", "auth.info", "-f", path]);
+    };
+    denyd.signal(Signal::SIGSTOP);
+    send("/run/records");
+    denyd.signal(Signal::SIGCONT);
+    let number = |key: &str| world.status().unwrap()["inputs"][0][key].as_u64().unwrap();
+    let mut marks = 0;
+    until("all to be read or counted", || {
+        // The kernel tells what it dropped with the next that it did not.
+        send("/run/mark");
+        marks += 1;
+        (number("records") + number("lost") == 60_000 + marks).then_some(())
+    });
+    println!("SENDER {name}: {} of 60000", number("lost"));
+    assert!(number("lost") > 1000, "that was no flood");
+    assert_eq!(world.denied(), Vec::<String>::new());
 }
 
 #[test]
@@ -319,21 +371,27 @@ fn rsyslogd_by_a_file_that_is_rotated() {
 const TO_JOURNALD: &str = "[ $(wc -l <\"$1\") = 1 ] || journalctl -q --rotate --vacuum-files=1\n\
                            logger -t sshd -p auth.info -f \"$1\"";
 
+fn by_journald(test: &str, input: &str) {
+    if !std::path::Path::new("/lib/systemd/systemd-journald").exists() {
+        return skip(test, "no systemd-journald");
+    }
+    let sender = Sender {
+        input,
+        daemon: include_str!("kit/journald.sh").to_owned(),
+        ready: "/run/journald.ready",
+        send: TO_JOURNALD,
+        kept: Kept::ByCursor,
+        drops: false,
+    };
+    check(test, &sender);
+}
+
 #[test]
 fn journald_rotates_and_vacuums() {
-    let name = "journald_rotates_and_vacuums";
-    if !std::path::Path::new("/lib/systemd/systemd-journald").exists() {
-        return skip(name, "no systemd-journald");
-    }
-    for (test, input) in [(name, JOURNAL), ("journald by journalctl", JOURNALCTL)] {
-        let sender = Sender {
-            input,
-            daemon: include_str!("kit/journald.sh").to_owned(),
-            ready: "/run/journald.ready",
-            send: TO_JOURNALD,
-            kept: Kept::ByCursor,
-            drops: false,
-        };
-        check(test, &sender);
-    }
+    by_journald("journald_rotates_and_vacuums", JOURNAL);
+}
+
+#[test]
+fn journald_by_journalctl() {
+    by_journald("journald_by_journalctl", JOURNALCTL);
 }

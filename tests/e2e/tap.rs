@@ -42,6 +42,13 @@ impl Seen {
         let wrong = self.numbers.windows(2).find(|pair| pair[0] >= pair[1]);
         assert_eq!(wrong, None, "{name}");
     }
+
+    /// Without what came again.
+    pub fn first_times(mut self) -> Seen {
+        let mut known = std::collections::HashSet::new();
+        self.numbers.retain(|number| known.insert(*number));
+        self
+    }
 }
 
 /// A tap that runs; it ends with the daemon, with this value or with the world.

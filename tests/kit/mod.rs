@@ -77,17 +77,22 @@ pub fn denyd(arguments: &[&str]) -> Command {
     command
 }
 
-/// A configuration file that says nothing, so that the defaults hold whatever this machine's says.
-pub struct EmptyConfig(tempfile::NamedTempFile);
+/// A configuration file with the defaults and no rules, whatever this machine has.
+pub struct EmptyConfig {
+    file: tempfile::NamedTempFile,
+    _rules: tempfile::TempDir,
+}
 
 impl EmptyConfig {
     pub fn arg(&self) -> &str {
-        self.0.path().to_str().unwrap()
+        self.file.path().to_str().unwrap()
     }
 }
 
 pub fn config() -> EmptyConfig {
-    EmptyConfig(tempfile::NamedTempFile::new().unwrap())
+    let (mut file, rules) = (tempfile::NamedTempFile::new().unwrap(), tempfile::tempdir().unwrap());
+    writeln!(file, "rules_dir = {:?}", rules.path()).unwrap();
+    EmptyConfig { file, _rules: rules }
 }
 
 /// A directory with a configuration, a state and a log, all of which go when it is dropped.
@@ -100,7 +105,10 @@ impl Home {
     pub fn new(inputs: &str) -> Self {
         let home = Home { dir: tempfile::tempdir().unwrap() };
         let dir = home.dir.path().to_str().unwrap().to_owned();
-        let text = format!("state_dir = \"{dir}/state\"\ncontrol_socket = \"{dir}/control\"\n{inputs}");
+        fs::create_dir(home.path("rules.d")).unwrap();
+        let text = format!(
+            "state_dir = \"{dir}/state\"\ncontrol_socket = \"{dir}/control\"\nrules_dir = \"{dir}/rules.d\"\n{inputs}"
+        );
         fs::write(home.path("config"), text.replace("DIR", &dir)).unwrap();
         home
     }

@@ -200,6 +200,11 @@ impl Native {
             return Err(problem);
         }
         for at in 0..self.files.len() {
+            if let Err(error) = self.renumber(at) {
+                tracing::warn!(%error, "cannot tell whether numbers were given out again");
+            }
+        }
+        for at in 0..self.files.len() {
             let begin = self.first_of(at, now);
             let file = &mut self.files[at];
             file.next = match begin {
@@ -225,6 +230,34 @@ impl Native {
         }
         // What comes later is new, and read from its beginning.
         self.begun = true;
+        Ok(())
+    }
+
+    /// Takes the place in a live file's sequence back where journald gives numbers out again: it syncs every few minutes,
+    /// so a power cut takes entries that we had read, and a cursor that was committed, whose numbers the next boot's
+    /// entries get. By the number alone those would be read already.
+    fn renumber(&mut self, at: usize) -> Result<(), Error> {
+        let Tracked { journal, archived, .. } = &mut self.files[at];
+        let Some(known) = self.places.get(&journal.head.seqnum_id).copied().filter(|_| !*archived) else {
+            return Ok(());
+        };
+        let Some(end) = journal.head.entries.checked_sub(1) else { return Ok(()) };
+        let is_later = |other: &Place| other.boot_id != known.boot_id && other.realtime > known.realtime;
+        // The entry that has the number now, else the last one.
+        let same = journal.first(|other| other.seqnum >= known.seqnum)?.min(end);
+        if !journal.find(same)?.is_some_and(|found| is_later(&found.place)) {
+            return Ok(());
+        }
+        let first = journal.first(|other| other.seqnum > known.seqnum || is_later(other))?;
+        let Some(seqnum) = journal.find(first)?.map(|found| found.place.seqnum) else { return Ok(()) };
+        if seqnum <= known.seqnum {
+            tracing::warn!(
+                seqnum,
+                known = known.seqnum,
+                "the journal lost entries that were read; its numbers begin anew"
+            );
+            self.places.insert(known.seqnum_id, Place { seqnum: seqnum.saturating_sub(1), ..known });
+        }
         Ok(())
     }
 
@@ -310,13 +343,15 @@ impl Native {
     fn fail(&mut self, at: usize, error: Error) {
         let file = &mut self.files[at];
         self.seen.remove(&file.journal.head.seqnum_id);
+        let mut passed = 0;
         if file.archived || file.gone {
+            passed = file.journal.head.entries.saturating_sub(file.next);
             file.next = file.journal.head.entries;
         }
         match error {
             Error::Open(error) if error.is_missing() => {} // vacuumed; the numbers will show it
             error => {
-                self.counts.damaged += 1;
+                self.counts.damaged += passed;
                 self.problem = Some(error);
             }
         }

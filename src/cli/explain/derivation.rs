@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use inputs::record::{Batch, Frame, LINE_MAX, SourceId};
 use inputs::syslog::parse::{Format, Parser};
@@ -10,22 +11,24 @@ use jiff::tz::TimeZone;
 use super::parts;
 use crate::cli::output::{Screen, Style, printable, when};
 use crate::clock;
+use crate::config::Config;
 use crate::decide::engine::Engine;
-use crate::decide::policy::{Class, Policy};
+use crate::decide::policy::Class;
 use crate::decide::session::Outcome;
 use crate::detect::event::{Account, Peer};
 use crate::fold::{Counts, Seen, Source, address, fold};
 
 /// Prints it.
-pub(super) fn print(line: &[u8], format: Format, zone: TimeZone, policy: Policy) -> anyhow::Result<ExitCode> {
+pub(super) fn print(line: &[u8], format: Format, zone: TimeZone, config: &Config) -> anyhow::Result<ExitCode> {
     let now = clock::now();
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let (kept, truncated) = (&line[..line.len().min(LINE_MAX)], line.len() > LINE_MAX);
     let mut batch = Batch { received: now, reference: now, buf: kept.to_vec(), ..Batch::default() };
     batch.frames.push(Frame { start: 0, len: kept.len() as u32, sender: 0, truncated });
-    let mut engine = Engine::new(policy);
+    let mut engine = Engine::new(config.policy());
     let mut source = Source::new(SourceId(0), Parser::new(format, zone), None, &clock::host_name());
     source.bare = format == Format::Message;
+    source.rules = Arc::new(config.rules()?.rules);
     let mut screen = Screen::new();
     let mut printed = Ok(());
     fold(&mut engine, &mut source, &batch, &mut Counts::default(), |seen, engine| {
@@ -57,7 +60,7 @@ fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, e
     let Some(event) = &seen.event else {
         let hint =
             if record.identifier.is_empty() { "; if it is a bare message of sshd, say --format message" } else { "" };
-        return say("means", &format!("nothing to denyd: it is of no program that it knows{hint}"));
+        return say("means", &format!("nothing to denyd: no grammar and no rule knows it{hint}"));
     };
     say("shape", event.rule)?;
     if let Some(user) = event.user {

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::decide::prefix::Prefix;
 
+/// A host that says nothing is no further behind our clock than this.
+const LAG_MAX: Duration = Duration::from_secs(86_400);
+
 impl Sessions {
     /// A line came: moves its host's clock. Then [`Sessions::expire`], then [`Sessions::fold`].
     pub fn tell(&mut self, place: Place) {
@@ -41,8 +44,8 @@ impl Sessions {
                 clock.lag = lag(wall, clock.now);
             }
             let is_silent = clock.received.after(PAM_WINDOW) < wall;
-            let grace = if is_silent { Duration::ZERO } else { PAM_WINDOW };
-            clock.now = clock.now.max(wall.before(clock.lag + grace));
+            let lag = if is_silent { clock.lag.min(LAG_MAX) } else { clock.lag + PAM_WINDOW };
+            clock.now = clock.now.max(wall.before(lag));
         }
     }
 
@@ -160,7 +163,7 @@ impl Sessions {
     }
 }
 
-/// How far behind our clock a line is, a day at most.
+/// How far behind our clock a line is.
 fn lag(received: Timestamp, at: Timestamp) -> Duration {
-    Duration::from_micros(received.0.saturating_sub(at.0).max(0).unsigned_abs().min(86_400_000_000))
+    Duration::from_micros(received.0.saturating_sub(at.0).max(0).unsigned_abs())
 }

@@ -54,6 +54,9 @@ pub enum Key {
     Port(HostId, IpAddr, u16),
     /// Neither: the address and a hash (FNV-1a) of the user.
     User(HostId, IpAddr, u64),
+    /// What an administrator's rule knows: the address and a hash of rule and user. Not the process, since one of a
+    /// mail server serves many peers.
+    Rule(HostId, IpAddr, u64),
 }
 
 /// By few whole words: every line of sshd's is looked up by it, and a field at a time takes three times as long.
@@ -69,6 +72,11 @@ impl Hash for Key {
                 Prefix::host(address).hash(state);
                 state.write_u64(user);
                 state.write_u64(1 << 49 | u64::from(host.0) << 32);
+            }
+            Key::Rule(host, address, rule) => {
+                Prefix::host(address).hash(state);
+                state.write_u64(rule);
+                state.write_u64(1 << 50 | u64::from(host.0) << 32);
             }
         }
     }
@@ -87,6 +95,9 @@ pub struct Side {
     pam_tries: u32,
     #[serde(default, skip_serializing_if = "is_default")]
     begun: bool,
+    /// Logins, where nothing tells one connection from the next.
+    #[serde(default, skip_serializing_if = "is_default")]
+    logins: u32,
 }
 
 impl Side {
@@ -105,6 +116,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     peer: Option<IpAddr>,
+    /// How far the lines are to be trusted that say so.
+    #[serde(default)]
+    peer_trust: Trust,
     port: Option<u16>,
     /// When its last line was written.
     last: Timestamp,
@@ -137,11 +151,12 @@ pub struct Session {
 }
 
 impl Session {
-    fn new(source: SourceId, at: Timestamp, seen: Timestamp) -> Self {
+    fn new(place: Place, seen: Timestamp) -> Self {
         Session {
             peer: None,
+            peer_trust: Trust::Sound,
             port: None,
-            last: at,
+            last: place.at,
             seen,
             counted: 0,
             counted_sound: 0,
@@ -150,7 +165,7 @@ impl Session {
             offered: None,
             succeeded: None,
             probed: false,
-            side: Side { source, ..Side::default() },
+            side: Side { source: place.source, trust: place.trust, ..Side::default() },
             more: Vec::new(),
         }
     }
@@ -181,6 +196,23 @@ impl Session {
         self.succeeded.is_some_and(|told| told <= trust)
     }
 
+    /// Whether one more login that `source` tells of is another one. Where a process or a port names the connection,
+    /// there is one; else there are as many as that source tells of which tells of most.
+    fn is_new_login(&mut self, key: Key, place: Place) -> bool {
+        if !matches!(key, Key::Rule(..)) {
+            return false;
+        }
+        let known = self.more.iter().map(|side| side.logins).fold(self.side.logins, u32::max);
+        let side = self.side(place);
+        side.logins += 1;
+        side.logins > known
+    }
+
+    /// Whether a source tells of it whose lines nobody made up.
+    fn is_sound(&self) -> bool {
+        std::iter::once(&self.side).chain(&self.more).any(|side| side.trust == Trust::Sound)
+    }
+
     fn is_login(&self, key: Key) -> bool {
         self.succeeded.is_some() && matches!(key, Key::Port(..))
     }
@@ -191,13 +223,21 @@ impl Session {
         sides.filter(|side| side.trust <= trust).map(Side::attempts).max().unwrap_or(0)
     }
 
+    /// The address, as a line says it.
+    fn learn(&mut self, peer: Option<IpAddr>, trust: Trust) {
+        self.peer_trust = if self.peer.is_some() { self.peer_trust.min(trust) } else { trust };
+        self.peer = peer;
+    }
+
     /// Attempts that are due now, and how many more than before are sound: only once the address is known.
     fn settle(&mut self) -> (u32, u32) {
         if self.peer.is_none() {
             return (0, 0);
         }
         let due = self.attempts(Trust::Forgeable).saturating_sub(self.counted);
-        let sound = self.attempts(Trust::Sound).saturating_sub(self.counted_sound);
+        // Who may have been named by strangers is held nothing against that is as sure as what others said.
+        let attempts = if self.peer_trust == Trust::Sound { self.attempts(Trust::Sound) } else { 0 };
+        let sound = attempts.saturating_sub(self.counted_sound);
         self.counted += due;
         self.counted_sound += sound;
         (due, sound)
@@ -385,7 +425,7 @@ impl Sessions {
         }
         let session = self.session(key, place, address, event.port);
         if address.is_some() {
-            session.peer = address;
+            session.learn(address, place.trust);
         }
         session.port = session.port.or(event.port);
         session.last = session.last.max(place.at);
@@ -414,15 +454,21 @@ impl Sessions {
                 Outcome::Failure
             }
             // The same login by another path.
-            Kind::Accepted if session.succeeded(place.trust) => Outcome::Ignored,
             Kind::Accepted => {
-                session.succeeded = Some(place.trust);
-                Outcome::Success
+                let another = session.is_new_login(key, place);
+                if session.succeeded(place.trust) && !another {
+                    Outcome::Ignored
+                } else {
+                    session.succeeded = Some(session.succeeded.map_or(place.trust, |told| told.min(place.trust)));
+                    Outcome::Success
+                }
             }
             Kind::Note => Outcome::Ignored,
             // A probe or a timeout: the end of a connection in which no line told of a login.
             _ if session.offered.is_some_and(|told| !session.succeeded(told.max(place.trust))) => {
-                session.side(place).begun = true;
+                // As certain as both lines are.
+                let trust = session.offered.map_or(place.trust, |told| told.max(place.trust));
+                session.side(Place { trust, ..place }).begun = true;
                 Outcome::Failure
             }
             _ if session.succeeded(place.trust) || session.probed || session.attempts(Trust::Forgeable) > 0 => {
@@ -445,12 +491,13 @@ impl Sessions {
         let peer = session.peer;
         if let Some(peer) = peer
             && matches!(outcome, Outcome::Failure | Outcome::Success)
+            && event.custom.is_none()
         {
-            self.told_itself(place.host, peer, place.at, key, fnv(event.user.unwrap_or_default()));
+            self.told_itself(place.host, peer, place.at, key, fnv(FNV, event.user.unwrap_or_default()));
         }
         self.mark(key);
         if let (Kind::Accepted, Some(address), Some(port)) = (event.kind, address, event.port)
-            && place.pid.is_some()
+            && matches!(key, Key::Pid(..))
         {
             let key = Key::Port(place.host, address, port);
             let login = self.session(key, place, Some(address), Some(port));
@@ -484,7 +531,7 @@ impl Sessions {
         if address.is_some() && place.pid.is_some() {
             let Some(key) = self.key(place, event, address) else { return };
             let session = self.session(key, place, address, event.port);
-            session.peer = address;
+            session.learn(address, place.trust);
             session.port = event.port.or(session.port);
             session.last = session.last.max(place.at);
             self.mark(key);
@@ -502,13 +549,13 @@ impl Sessions {
                 }
                 let login = if matches!(key, Key::Port(..)) { self.logins.swap_remove(&key) } else { None };
                 self.order.push_back((seen, key));
-                self.map.insert_full(key, login.unwrap_or_else(|| Session::new(place.source, place.at, seen))).0
+                self.map.insert_full(key, login.unwrap_or_else(|| Session::new(place, seen))).0
             }
         };
         let session = &mut self.map[index];
         let idle = if matches!(key, Key::User(..)) { IDLE_BY_USER } else { IDLE };
         if !session.fits(peer, port) || session.last.after(idle) < place.at {
-            let ended = std::mem::replace(session, Session::new(place.source, place.at, seen));
+            let ended = std::mem::replace(session, Session::new(place, seen));
             self.overdue.extend(ended.overdue(key));
         }
         session.seen = seen;
@@ -550,12 +597,25 @@ impl Sessions {
     ///
     /// Without a pid, a line without a port is of the connection that sshd last wrote of, if that was just now, of the
     /// same address, and of the same user where the line names one. So is the first line with a port.
+    ///
+    /// Strangers may know the pid of a connection that a sound source tells of: if their line is about another one, that
+    /// stands beside it, as without a pid, and not in its place.
     fn key(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Option<Key> {
-        if let Some(pid) = place.pid {
-            return Some(Key::Pid(place.host, pid));
+        if let Some(rule) = event.custom {
+            let hash = fnv(fnv(FNV, rule.name.as_bytes()), event.user.unwrap_or_default());
+            return Some(Key::Rule(place.host, address?, hash));
+        }
+        if let Some(key) = place.pid.map(|pid| Key::Pid(place.host, pid)) {
+            let is_other = |session: &Session| {
+                let is_open = session.last.after(IDLE) >= place.at;
+                is_open && session.is_sound() && !session.fits(address, event.port)
+            };
+            if place.trust == Trust::Sound || !self.map.get(&key).is_some_and(is_other) {
+                return Some(key);
+            }
         }
         let address = address?;
-        let user = fnv(event.user.unwrap_or_default());
+        let user = fnv(FNV, event.user.unwrap_or_default());
         let key = event.port.map_or(Key::User(place.host, address, user), |port| Key::Port(place.host, address, port));
         let about = (place.host, Prefix::host(address));
         let last = self.own.get(&about).filter(|own| near(own.at, place.at));
@@ -597,10 +657,14 @@ fn near(a: Timestamp, b: Timestamp) -> bool {
 
 fn host_of(key: Key) -> HostId {
     match key {
-        Key::Pid(host, _) | Key::Port(host, ..) | Key::User(host, ..) => host,
+        Key::Pid(host, _) | Key::Port(host, ..) | Key::User(host, ..) | Key::Rule(host, ..) => host,
     }
 }
 
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+/// What FNV-1a begins with.
+const FNV: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a of bytes behind those of which `hash` is.
+fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

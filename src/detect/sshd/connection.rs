@@ -183,10 +183,10 @@ pub(super) fn rare(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     {
         return broken(rest);
     }
-    refused(message).or_else(|| name(message, truncated))
+    refused(message, truncated).or_else(|| name(message, truncated))
 }
 
-fn refused(message: &[u8]) -> Option<Event<'_>> {
+fn refused(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     if let Some(rest) = after(message, b"drop connection #") {
         // `drop connection #N from [A]:P on [B]:22 past MaxStartups|penalty: R` (`sshd.c`)
         let at = memchr::memmem::find(rest, b" from [")?;
@@ -198,6 +198,9 @@ fn refused(message: &[u8]) -> Option<Event<'_>> {
     }
     // libwrap: `[U@]A`, `[U@]H (A)`; U is what the peer's own ident server says, H a name that its owner chose
     let rest = after(message, b"refused connect from ")?;
+    if truncated {
+        return Some(Event::new(Kind::Refused, "sshd.libwrap"));
+    }
     let text = rest.strip_suffix(b")").and_then(|r| memchr::memrchr(b'(', r).map(|at| &r[at + 1..])).unwrap_or(rest);
     let text = memchr::memrchr(b'@', text).map_or(text, |at| &text[at + 1..]);
     Some(Event::new(Kind::Refused, "sshd.libwrap").from((peer(text), None)))

@@ -51,4 +51,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         Said::Nobody => found.is_none(),
     };
     assert!(right, "{found:?}, not {peer:?}: {}", message.escape_ascii());
+    // Known to be cut, it names the peer or nobody.
+    let cut = &message[..bytes.below(message.len() + 1)];
+    let found = sshd::parse(cut, true).peer.address();
+    assert!(found.is_none() || found == peer, "{found:?}, not {peer:?}, cut: {}", cut.escape_ascii());
 });
