@@ -132,6 +132,7 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         seq: 0,
         wall: WallGuard::new(now, clock::monotonic()),
         cursors_due: None,
+        put_off: false,
         blocked: None,
         lost: 0,
     };
@@ -285,6 +286,8 @@ struct Core {
     wall: WallGuard,
     /// When progress without effect is to be committed.
     cursors_due: Option<Instant>,
+    /// The last tick let the records go first.
+    put_off: bool,
     /// Since a commit failed: when the next is tried. Inputs are held back meanwhile.
     blocked: Option<Instant>,
     lost: u64,
@@ -304,7 +307,7 @@ impl Core {
             // By chance among those that are ready: people who only look must not keep records waiting, nor these them.
             tokio::select! {
                 _ = stop.changed() => break,
-                _ = ticks.tick() => self.tick(),
+                _ = ticks.tick() => self.tick(!batches.is_empty()),
                 Some(ask) = asks.recv() => self.ask(ask),
                 Some(request) = snapshots.recv() => self.snapshot(request),
                 Some(batch) = batches.recv(), if self.blocked.is_none() => {
@@ -395,10 +398,14 @@ impl Core {
         }
     }
 
-    fn tick(&mut self) {
+    /// `waiting`: records have come that were not folded yet.
+    fn tick(&mut self, waiting: bool) {
         let (wall, time) = (clock::now(), clock::monotonic());
         match self.wall.tick(wall, time) {
+            // After a slow commit the records come first, or their hosts would seem to have been silent meanwhile.
+            Wall::Steady if waiting && (self.blocked.is_some() || !self.put_off) => self.put_off = true,
             Wall::Steady => {
+                self.put_off = false;
                 self.desk.engine.tick(wall);
                 self.sources.iter_mut().for_each(|source| source.notice(wall));
             }

@@ -10,9 +10,6 @@ use super::{
 };
 use crate::decide::prefix::Prefix;
 
-/// A host that says nothing is no further behind our clock than this.
-const LAG_MAX: Duration = Duration::from_secs(86_400);
-
 impl Sessions {
     /// A line came: moves its host's clock. Then [`Sessions::expire`], then [`Sessions::fold`].
     pub fn tell(&mut self, place: Place) {
@@ -33,7 +30,7 @@ impl Sessions {
         self.clocks.get(usize::from(host.0)).map_or(Timestamp::default(), |clock| clock.now)
     }
 
-    /// The wall clock moved: hosts that have been silent are as late as it is, and those that speak hardly later. A
+    /// The wall clock moved: for hosts that have been silent as much time is over as for us, and for those that speak hardly less. A
     /// stranger may claim to be a host, and that its clock stands still: what others wait for must not wait for that.
     pub fn tick(&mut self, wall: Timestamp) {
         self.is_due = true;
@@ -44,7 +41,7 @@ impl Sessions {
                 clock.lag = lag(wall, clock.now);
             }
             let is_silent = clock.received.after(PAM_WINDOW) < wall;
-            let lag = if is_silent { clock.lag.min(LAG_MAX) } else { clock.lag + PAM_WINDOW };
+            let lag = if is_silent { clock.lag } else { clock.lag + PAM_WINDOW };
             clock.now = clock.now.max(wall.before(lag));
         }
     }
