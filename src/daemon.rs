@@ -367,8 +367,8 @@ impl Core {
         let mut lost = batch.lost;
         let Connected { name, fold: folding, counts, last, lag, minutes, .. } = source;
         fold(&mut desk.engine, folding, batch, counts, |seen, engine| {
-            let folded = seen.folded.as_ref();
-            lost = lost.saturating_add(losses(&seen.record).unwrap_or(0));
+            let folded = seen.folded;
+            lost = lost.saturating_add(losses(seen.record).unwrap_or(0));
             minutes.add(seen.record.received, seen.record.event);
             if let Some(at) = seen.record.event {
                 *last = Some(at);

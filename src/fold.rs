@@ -143,11 +143,11 @@ impl Counts {
 /// One record on its way out of the fold, for those who show or keep it.
 pub struct Seen<'a> {
     /// The record.
-    pub record: Record<'a>,
+    pub record: &'a Record<'a>,
     /// What it says, if its program is known.
-    pub event: Option<Event<'a>>,
+    pub event: Option<&'a Event<'a>>,
     /// What it amounted to, if it was folded.
-    pub folded: Option<Folded>,
+    pub folded: Option<&'a Folded>,
 }
 
 impl Seen<'_> {
@@ -191,31 +191,31 @@ pub fn fold(
             let folded = engine.record(&again, host, &event, trust);
             counts.add(&folded);
             source.senders.tell(sender, |row| row.understood += 1);
-            each(&Seen { record, event: Some(event), folded: Some(folded) }, engine);
+            each(&Seen { record: &record, event: Some(&event), folded: Some(&folded) }, engine);
             continue;
         }
         last.clear();
         let event = detect(&record, &rules).filter(|event| event.custom.is_none() || !source.is_ours(&record));
-        let Some(event) = event else {
+        let Some(event) = &event else {
             counts.ignored += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
             source.senders.tell(sender, |row| row.lost += losses(&record).unwrap_or(0));
-            each(&Seen { record, event: None, folded: None }, engine);
+            each(&Seen { record: &record, event: None, folded: None }, engine);
             continue;
         };
         if event.kind == Kind::Unknown {
             source.shapes.add(record.message);
         }
-        let vouched = !source.vouched || vouched(&record, &event);
+        let vouched = !source.vouched || vouched(&record, event);
         if !vouched && event.changes_something() {
             counts.forged += 1;
             counts.ignored += 1;
-            each(&Seen { record, event: Some(event), folded: None }, engine);
+            each(&Seen { record: &record, event: Some(event), folded: None }, engine);
             continue;
         }
         if event.changes_something() && source.redelivered.knows(&record, stamp) {
             counts.duplicates += 1;
             counts.ignored += 1;
-            each(&Seen { record, event: Some(event), folded: None }, engine);
+            each(&Seen { record: &record, event: Some(event), folded: None }, engine);
             continue;
         }
         if source.bare && event.port.is_none() {
@@ -224,8 +224,14 @@ pub fn fold(
         }
         let host = source.host(record.host, engine);
         // Nor may it say where others' attempts came from.
-        let told = if vouched { event } else { Event { peer: Peer::Unsaid, ..event } };
-        let folded = engine.record(&record, host, &told, trust);
+        let without_peer;
+        let told = if vouched {
+            event
+        } else {
+            without_peer = Event { peer: Peer::Unsaid, ..*event };
+            &without_peer
+        };
+        let folded = engine.record(&record, host, told, trust);
         counts.add(&folded);
         source.senders.tell(sender, |row| {
             row.understood += 1;
@@ -234,7 +240,7 @@ pub fn fold(
         if matches!(event.kind, Kind::Tried | Kind::PamTried) && event.times == 1 {
             last.set(&record);
         }
-        each(&Seen { record, event: Some(event), folded: Some(folded) }, engine);
+        each(&Seen { record: &record, event: Some(event), folded: Some(&folded) }, engine);
     }
     source.last = last;
 }
@@ -249,7 +255,7 @@ fn vouched(record: &Record<'_>, event: &Event<'_>) -> bool {
 
 /// The address that a line itself carries, or its connection's.
 pub fn address(seen: &Seen<'_>) -> Option<std::net::IpAddr> {
-    match (&seen.folded, &seen.event) {
+    match (seen.folded, seen.event) {
         (Some(folded), Some(event)) if folded.verdict.outcome != Outcome::Ignored => {
             event.peer.address().or(folded.verdict.peer)
         }

@@ -28,12 +28,14 @@ impl Timestamp {
     }
 
     /// This time plus `duration`, at most the greatest time there is.
+    #[inline]
     pub fn after(self, duration: std::time::Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         Timestamp(self.0.saturating_add(micros))
     }
 
     /// This time minus `duration`.
+    #[inline]
     pub fn before(self, duration: std::time::Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         Timestamp(self.0.saturating_sub(micros))
@@ -115,6 +117,7 @@ pub struct Record<'a> {
 
 impl Record<'_> {
     /// When it happened, as far as we believe the sender: never after we received it.
+    #[inline]
     pub fn time(&self) -> Timestamp {
         self.event.map_or(self.received, |event| event.min(self.received))
     }
@@ -166,11 +169,13 @@ impl Batch {
     }
 
     /// The bytes of a frame.
+    #[inline]
     pub fn bytes(&self, frame: Frame) -> &[u8] {
         &self.buf[frame.start as usize..][..frame.len as usize]
     }
 
     /// Who sent a frame.
+    #[inline]
     pub fn sender(&self, frame: Frame) -> &Sender {
         self.senders.get(usize::from(frame.sender)).unwrap_or(&Sender::Unknown)
     }

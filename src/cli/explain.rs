@@ -87,9 +87,9 @@ fn text(bytes: &[u8]) -> Option<String> {
 }
 
 fn print_json(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result<()> {
-    let record = &seen.record;
-    let folded = seen.folded.as_ref();
-    let event = seen.event.as_ref();
+    let record = seen.record;
+    let folded = seen.folded;
+    let event = seen.event;
     let classes: Vec<_> = folded.map(|f| f.classes.iter().map(|c| c.name()).collect()).unwrap_or_default();
     let account = folded.filter(|_| event.is_some_and(|e| e.user.is_some())).map(|f| f.verdict.account);
     let mut row = json!({
@@ -131,7 +131,7 @@ fn word(outcome: Outcome) -> (&'static str, Style) {
 fn print_line(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result<()> {
     let (word, style) = word(seen.outcome());
     let mut said = String::new();
-    if let Some(folded) = &seen.folded {
+    if let Some(folded) = seen.folded {
         if folded.verdict.attempts > 0 {
             said.push_str(&format!("+{} ", folded.verdict.attempts));
             let classes: Vec<_> = folded.classes.iter().map(|class| class.name()).collect();

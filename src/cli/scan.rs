@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{IsTerminal, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -61,14 +61,38 @@ struct Found {
     counts: Counts,
     first: Option<Timestamp>,
     last: Option<Timestamp>,
-    addresses: HashSet<IpAddr, ahash::RandomState>,
-    addresses_untold: bool,
+    addresses: Addresses,
     denied: Vec<(Prefix, Claim)>,
     suspicious: Vec<(IpAddr, Vec<u8>, Timestamp)>,
     /// What the records look like that no shape fits, and how many are like that.
     shapes: Vec<(String, u64)>,
     /// With `--all`: who was tried from where.
     pairs: Option<HashSet<(usize, IpAddr), ahash::RandomState>>,
+}
+
+/// Distinct addresses. IPv4's have a set of their own, four bytes each: most of them are.
+#[derive(Default)]
+struct Addresses {
+    v4: HashSet<Ipv4Addr, ahash::RandomState>,
+    v6: HashSet<Ipv6Addr, ahash::RandomState>,
+    /// There were more than [`ADDRESSES_MAX`].
+    untold: bool,
+}
+
+impl Addresses {
+    fn insert(&mut self, address: IpAddr) {
+        let is_full = self.len() >= ADDRESSES_MAX;
+        match address {
+            IpAddr::V4(v4) if is_full => self.untold |= !self.v4.contains(&v4),
+            IpAddr::V6(v6) if is_full => self.untold |= !self.v6.contains(&v6),
+            IpAddr::V4(v4) => _ = self.v4.insert(v4),
+            IpAddr::V6(v6) => _ = self.v6.insert(v6),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
 }
 
 /// Runs the verb.
@@ -113,6 +137,7 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     // Nothing more will come: what waits for another line of its connection is decided now.
     engine.finish();
     take_changes(&mut engine, &mut found);
+    counted_alone(&engine, &mut found.addresses);
     bar.finish_and_clear();
     let shapes = [&source, &journal].into_iter().flat_map(|source| source.shapes.top(SHAPES_SHOWN));
     found.shapes = shapes.map(|(shape, records)| (shape.to_owned(), records)).collect();
@@ -173,20 +198,17 @@ fn progress(total: u64, quiet: bool) -> indicatif::ProgressBar {
 }
 
 fn scan_batch(engine: &mut Engine, source: &mut Source, batch: &Batch, found: &mut Found) {
-    let Found { counts, first, last, addresses, addresses_untold, pairs, .. } = found;
+    let Found { counts, first, last, addresses, pairs, .. } = found;
     fold(engine, source, batch, counts, |seen, engine| {
         if let Some(at) = seen.record.event {
             *first = Some(first.map_or(at, |known| known.min(at)));
             *last = Some(last.map_or(at, |known| known.max(at)));
         }
-        let Some(folded) = &seen.folded else { return };
+        let Some(folded) = seen.folded else { return };
         let Some(peer) = folded.verdict.peer else { return };
-        if folded.verdict.attempts > 0 || folded.verdict.outcome == Outcome::Probe {
-            if addresses.len() < ADDRESSES_MAX {
-                addresses.insert(peer);
-            } else {
-                *addresses_untold |= !addresses.contains(&peer);
-            }
+        // What is counted alone needs no second look-up: see `counted_alone`.
+        if (folded.verdict.attempts > 0 || folded.verdict.outcome == Outcome::Probe) && !engine.prefix(peer).is_host() {
+            addresses.insert(peer);
         }
         if let Some(pairs) = pairs
             && folded.verdict.attempts > 0
@@ -202,18 +224,29 @@ fn scan_batch(engine: &mut Engine, source: &mut Source, batch: &Batch, found: &m
 }
 
 fn take_changes(engine: &mut Engine, found: &mut Found) {
-    for late in engine.late.drain(..) {
+    for late in std::mem::take(&mut engine.late) {
         found.counts.attempts += 1;
-        found.addresses.insert(late.peer);
+        if !engine.prefix(late.peer).is_host() {
+            found.addresses.insert(late.peer);
+        }
     }
     for change in engine.changes.drain(..) {
         match change {
             Change::Denied { prefix, claim, .. } => found.denied.push((prefix, claim)),
             Change::Suspicious { address, user, at } => found.suspicious.push((address, user, at)),
+            Change::Counted { prefix, tally: None } if prefix.is_host() => found.addresses.insert(prefix.address()),
             Change::Counted { .. } | Change::Shared { .. } | Change::Released { .. } | Change::Unremembered { .. } => {}
         }
     }
     engine.state.users_changed.clear();
+}
+
+/// Adds the addresses that are counted each alone, as IPv4's are: they are the prefixes that have a tally. Those whose
+/// tally was forgotten were added then.
+fn counted_alone(engine: &Engine, addresses: &mut Addresses) {
+    for (prefix, _) in engine.state.tallies.iter().filter(|(prefix, _)| prefix.is_host()) {
+        addresses.insert(prefix.address());
+    }
 }
 
 /// Whether a deny would still be enforced now.
@@ -361,7 +394,7 @@ fn print_report(engine: &Engine, found: &Found, all: bool) -> anyhow::Result<()>
         _ => String::new(),
     };
     writeln!(screen, "{} lines{span}", counts.lines)?;
-    let bound = if found.addresses_untold { "more than " } else { "" };
+    let bound = if found.addresses.untold { "more than " } else { "" };
     writeln!(
         screen,
         "{} attempts and {} probes from {bound}{} addresses; {} logins; {} connections refused by sshd",

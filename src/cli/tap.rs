@@ -56,7 +56,7 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
 
 /// A record as `tap --json` prints it.
 pub fn record_json(seen: &Seen<'_>) -> Value {
-    let record = &seen.record;
+    let record = seen.record;
     let mut row = json!({
         "time": record.event.map(|at| at.to_string()), "received": record.received.to_string(), "pid": record.pid,
         "outcome": seen.outcome(), "address": address(seen),

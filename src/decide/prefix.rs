@@ -3,6 +3,7 @@
 //! `::ffff:a.b.c.d` is a.b.c.d everywhere. An IPv6 zone id is not part of an address here.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -10,11 +11,20 @@ use std::str::FromStr;
 ///
 /// Kept as 16 bytes of IPv6 and a length, IPv4 as `::ffff:a.b.c.d`, so that a million of them stay small
 /// and one table serves both families. Bits behind the length are zero.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Prefix {
     bytes: [u8; 16],
     /// 0 to 128; IPv4 lengths are stored plus 96.
     len: u8,
+}
+
+/// As one number and a byte: hashed as a slice it takes three times as long.
+impl Hash for Prefix {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.bytes));
+        state.write_u8(self.len);
+    }
 }
 
 /// Why a text is not a prefix.

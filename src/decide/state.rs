@@ -206,8 +206,8 @@ pub struct State {
     pub users: IndexMap<Box<[u8]>, UserCounts, ahash::RandomState>,
     /// Attempts of users beyond [`USERS_MAX`].
     pub users_untold: u64,
-    /// Users whose counts changed since they were last taken: places in `users`.
-    pub users_changed: BTreeSet<usize>,
+    /// Users whose counts changed since they were last taken: places in `users`, as often as each changed.
+    pub users_changed: Vec<usize>,
     /// Origin hosts by name; [`HostId`] is the place here.
     pub hosts: IndexMap<Box<[u8]>, (), ahash::RandomState>,
     /// Records of hosts beyond [`HOSTS_MAX`].
@@ -286,7 +286,7 @@ impl State {
         if account != Account::Unsaid {
             counts.account = account;
         }
-        self.users_changed.insert(index);
+        self.users_changed.push(index);
     }
 
     /// The number of an origin host: the lower-cased first label of what it calls itself.

@@ -70,6 +70,26 @@ fn check(lines: &str, added: &str, failures: u32) {
     assert_eq!(world.failures("192.0.2.7"), failures, "{lines}");
 }
 
+/// A login is remembered for seven days after its last line, apart from what is forgotten after a quarter of an hour.
+#[test]
+fn what_ends_a_login_days_later_is_no_probe() {
+    let mut world = World::new(Policy::default());
+    let mut probes = |lines: &str| {
+        world.lines(0, lines);
+        world.counts.probes
+    };
+    let login = |time: &str| format!("{time} web1 sshd[9]: Accepted password for al from 192.0.2.7 port 22 ssh2\n");
+    let end = |time: &str| format!("{time} web1 sshd[11]: Connection closed by 192.0.2.7 port 22\n");
+    // Another's line, by which the host's clock is known to have moved on.
+    let other = |time: &str| format!("{time} web1 sshd[10]: Invalid user x from 192.0.2.8 port 23\n");
+    probes(&(login("2026-10-01T00:00:00Z") + &other("2026-10-01T01:00:00Z") + &other("2026-10-03T00:00:00Z")));
+    assert_eq!(probes(&end("2026-10-04T00:00:00Z")), 0, "it ends a login");
+    probes(&(login("2026-10-05T00:00:00Z") + &other("2026-10-05T01:00:00Z") + &other("2026-10-08T01:00:00Z")));
+    assert_eq!(probes(&end("2026-10-09T00:00:00Z")), 0, "the port's second login");
+    probes(&other("2026-10-12T01:00:00Z"));
+    assert_eq!(probes(&end("2026-10-12T02:00:00Z")), 1, "nobody remembers a login");
+}
+
 /// Three tries of one connection, as a box writes them; with fractions of a second or without.
 fn three_tries(host: &str, fractions: bool) -> String {
     let line = |index: u32| {

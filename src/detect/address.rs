@@ -32,39 +32,23 @@ pub fn parse(text: &[u8]) -> Option<IpAddr> {
 
 /// `a.b.c.d` in decimal, no leading zeros, nothing else.
 fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
-    if text.len() < 7 || text.len() > 15 {
-        return None;
-    }
     let mut octets = [0u8; 4];
-    let mut octet = 0;
-    let mut value = 0u32;
-    let mut digits = 0;
-    for &byte in text {
-        match byte {
-            b'0'..=b'9' => {
-                if digits > 0 && value == 0 {
-                    return None;
-                }
-                value = value * 10 + u32::from(byte - b'0');
-                digits += 1;
-                if value > 255 {
-                    return None;
-                }
-            }
-            b'.' if digits > 0 && octet < 3 => {
-                octets[octet] = value as u8;
-                octet += 1;
-                value = 0;
-                digits = 0;
-            }
+    let mut rest = text;
+    for (place, octet) in octets.iter_mut().enumerate() {
+        let digit = |byte: u8| u16::from(byte - b'0');
+        let (value, len) = match *rest {
+            [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ..] => (digit(a) * 100 + digit(b) * 10 + digit(c), 3),
+            [a @ b'1'..=b'9', b @ b'0'..=b'9', ..] => (digit(a) * 10 + digit(b), 2),
+            [a @ b'0'..=b'9', ..] => (digit(a), 1),
             _ => return None,
+        };
+        *octet = u8::try_from(value).ok()?;
+        rest = &rest[len..];
+        if place < 3 {
+            rest = rest.strip_prefix(b".")?;
         }
     }
-    if octet != 3 || digits == 0 {
-        return None;
-    }
-    octets[3] = value as u8;
-    Some(Ipv4Addr::from(octets))
+    rest.is_empty().then(|| Ipv4Addr::from(octets))
 }
 
 /// Reads a decimal number of at most ten digits.
@@ -129,19 +113,21 @@ pub fn leading(text: &[u8]) -> Option<Found<'_>> {
 
 /// Reads `ADDR[ port N]` at the end of `text`; returns what precedes it, without the blank between.
 pub fn trailing(text: &[u8]) -> Option<Found<'_>> {
-    let (head, last) = last_word(text);
-    if let Some(port) = number(last).and_then(|n| u16::try_from(n).ok())
-        && let Some(before) = head.strip_suffix(b" port")
+    let digits = text.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let (before, last) = text.split_at(text.len() - digits);
+    if let Some(before) = before.strip_suffix(b" port ")
+        && let Some(port) = number(last).and_then(|n| u16::try_from(n).ok())
     {
         let (head, word) = last_word(before);
         return Some(((said(word)?, Some(port)), head));
     }
+    let (head, last) = last_word(text);
     Some(((said(last)?, None), head))
 }
 
 /// Splits at the last blank; without one all of it is the word.
 fn last_word(text: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memrchr(b' ', text) {
+    match text.iter().rposition(|&byte| byte == b' ') {
         Some(at) => (&text[..at], &text[at + 1..]),
         None => (&text[..0], text),
     }

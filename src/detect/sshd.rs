@@ -133,7 +133,7 @@ fn shape(message: &[u8], truncated: bool) -> Event<'_> {
         _ => connection::rare(message, truncated),
     };
     found.unwrap_or_else(|| {
-        let noted = NOTES.iter().any(|note| message.starts_with(note)) || is_of_function(message);
+        let noted = is_note(message) || is_of_function(message);
         if noted { Event::new(Kind::Note, "sshd.note") } else { Event::new(Kind::Unknown, "sshd.unknown") }
     })
 }
@@ -145,7 +145,13 @@ fn is_of_function(message: &[u8]) -> bool {
     message[..name].contains(&b'_') && message[name..].starts_with(b": ")
 }
 
-/// Beginnings of messages about no peer, or that carry no address and no attempt.
+/// Whether a message begins as one of [`NOTES`]: only the last of them that does not lie behind it can.
+fn is_note(message: &[u8]) -> bool {
+    let behind = NOTES.partition_point(|note| *note <= message);
+    behind > 0 && message.starts_with(NOTES[behind - 1])
+}
+
+/// Beginnings of messages about no peer, or that carry no address and no attempt: sorted, and none begins another.
 const NOTES: &[&[u8]] = &[
     b"(pam_",
     b"/",

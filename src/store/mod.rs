@@ -221,7 +221,9 @@ impl Store {
     /// after an error the caller must not use this state with a fresh store.
     pub fn commit(&mut self, commit: &Commit, state: &mut State) -> Result<(), StoreError> {
         let sessions = state.sessions.take_changes();
-        let users = std::mem::take(&mut state.users_changed);
+        let mut users = std::mem::take(&mut state.users_changed);
+        users.sort_unstable();
+        users.dedup();
         let waiting: Vec<&Late> = state.sessions.waiting().collect();
         let waiting = serde_json::to_string(&waiting).unwrap_or_default();
         let result = (|| {

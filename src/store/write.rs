@@ -1,6 +1,6 @@
 //! What one transaction writes: absolute values, so that writing one twice changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use inputs::record::Timestamp;
 use rusqlite::{Transaction, params};
@@ -17,7 +17,7 @@ pub(super) fn state(
     commit: &Commit,
     state: &State,
     sessions: &[(Key, Option<Session>)],
-    users: &BTreeSet<usize>,
+    users: &[usize],
     hosts_written: usize,
 ) -> rusqlite::Result<()> {
     for (index, (name, ())) in state.hosts.iter().enumerate().skip(hosts_written) {

@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Read};
 use crate::record::{Batch, Frame, LINE_MAX};
 
 /// How many bytes are asked of the source at once.
-pub const READ_SIZE: usize = 256 * 1024;
+pub const READ_SIZE: usize = 64 * 1024;
 
 /// How much of an unfinished line is kept: one byte that proves it too long, and a CR that may precede the LF.
 const HELD_MAX: usize = LINE_MAX + 2;

@@ -55,7 +55,21 @@ pub struct Parser {
     unwrap: bool,
     bare: Option<&'static [u8]>,
     stamps: Stamps,
+    beginning: Option<Beginning>,
 }
+
+/// How the last line of RFC 3164's layout began: `Mon dd hh:mm:ss host `. Most lines are of the same second and host
+/// as the one before, so that one comparison stands for the look at both.
+#[derive(Default)]
+struct Beginning {
+    text: Vec<u8>,
+    event: Timestamp,
+    /// What the year was judged by.
+    reference: Timestamp,
+}
+
+/// `Mon dd hh:mm:ss `, in bytes.
+const STAMP_LEN: usize = 16;
 
 /// What a header says, and where the message begins.
 #[derive(Default)]
@@ -70,7 +84,7 @@ struct Header<'a> {
 impl Parser {
     /// A parser for an input whose stamps without zone are of `zone`.
     pub fn new(format: Format, zone: jiff::tz::TimeZone) -> Self {
-        Parser { format, unwrap: false, bare: None, stamps: Stamps::new(zone) }
+        Parser { format, unwrap: false, bare: None, stamps: Stamps::new(zone), beginning: None }
     }
 
     /// Says whether a header inside the message replaces the outer one, as rsyslog's imfile sends lines of files that have their own.
@@ -108,7 +122,7 @@ impl Parser {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn header<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
         if let Some(identifier) = self.bare {
             return Some(self.output(identifier, line));
@@ -151,7 +165,7 @@ impl Parser {
     }
 
     /// metalog or syslog: a host does not begin with a bracket, so they cannot be confused.
-    #[inline]
+    #[inline(always)]
     fn plain<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
         match line.get(16) {
             Some(b'[') => self.metalog(line, reference).or_else(|| self.syslog(line, reference)),
@@ -171,7 +185,7 @@ impl Parser {
         Some(Header { event: Some(event), identifier: &rest[..end], message, ..Header::default() })
     }
 
-    #[inline]
+    #[inline(always)]
     fn syslog<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
         let Some((b'<', _)) = line.split_first() else { return self.stamped(line, reference) };
         let rest = after_priority(line)?;
@@ -183,18 +197,36 @@ impl Parser {
     }
 
     /// A stamp, then a host or none, then a tag or none.
-    #[inline]
+    #[inline(always)]
     fn stamped<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
+        if let Some(Beginning { text, event, reference: judged }) = &self.beginning
+            && *judged == reference
+            && let Some(rest) = line.strip_prefix(&text[..])
+            && let Some(header) = tagged(rest)
+        {
+            return Some(Header { event: Some(*event), host: &line[STAMP_LEN..text.len() - 1], ..header });
+        }
+        self.stamped_anew(line, reference)
+    }
+
+    fn stamped_anew<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
         let stamp = match line.first()? {
             b'0'..=b'9' => self.stamps.rfc3339(line),
             _ => self.stamps.traditional(line, reference),
         };
         let stamp = stamp.and_then(|(event, len)| Some((event, line[len..].strip_prefix(b" ")?)));
-        let (event, rest) = match stamp {
-            Some(stamp) => stamp,
-            None => dialect::stamp(line, reference, &self.stamps)?,
+        let Some((event, rest)) = stamp else {
+            let (event, rest) = dialect::stamp(line, reference, &self.stamps)?;
+            return Some(Header { event: Some(event), ..host_and_tag(rest) });
         };
-        Some(Header { event: Some(event), ..host_and_tag(rest) })
+        let header = host_and_tag(rest);
+        if line.len() - rest.len() == STAMP_LEN && !header.host.is_empty() && !header.identifier.is_empty() {
+            let beginning = self.beginning.get_or_insert_default();
+            beginning.text.clear();
+            beginning.text.extend_from_slice(&line[..STAMP_LEN + header.host.len() + 1]);
+            (beginning.event, beginning.reference) = (event, reference);
+        }
+        Some(Header { event: Some(event), ..header })
     }
 
     /// What follows `<PRI>1 `: six fields that may be `-`, and the message.
@@ -273,7 +305,7 @@ fn host_and_tag(rest: &[u8]) -> Header<'_> {
 /// `tag:`, `tag[pid]:`, `tag[pid]` at the beginning, and the message behind one blank.
 ///
 /// A word without colon and brackets is not a tag: no rule tells it from a host or from the message's first word.
-#[inline]
+#[inline(always)]
 fn tagged(rest: &[u8]) -> Option<Header<'_>> {
     let end = name_len(rest);
     let (identifier, after) = rest.split_at(end);
@@ -283,14 +315,10 @@ fn tagged(rest: &[u8]) -> Option<Header<'_>> {
     let (pid, after) = match after.split_first()? {
         (b':', after) => (None, after),
         (b'[', after) => {
-            let end = after.iter().take(PID_MAX + 1).position(|&byte| byte == b']' || byte == b' ')?;
-            if after[end] != b']' || end == 0 {
-                return None;
-            }
-            let pid = number(&after[..end]);
-            match after.get(end + 1) {
-                Some(b':') => (pid, &after[end + 2..]),
-                Some(b' ') | None if pid.is_some() => (pid, &after[end + 1..]),
+            let (pid, after) = bracketed(after)?;
+            match after.first() {
+                Some(b':') => (pid, &after[1..]),
+                Some(b' ') | None if pid.is_some() => (pid, after),
                 _ => return None,
             }
         }
@@ -306,10 +334,26 @@ fn tagged(rest: &[u8]) -> Option<Header<'_>> {
     Some(Header { identifier, pid, message, ..Header::default() })
 }
 
+/// What stands before `]`, as a number if it is one, and what follows.
+#[inline(always)]
+fn bracketed(text: &[u8]) -> Option<(Option<u32>, &[u8])> {
+    // Nearly always nine digits at most, which cannot be too much for 32 bits.
+    let mut pid = 0;
+    for (end, byte) in text.iter().take(10).enumerate() {
+        match byte {
+            b'0'..=b'9' if end < 9 => pid = pid * 10 + u32::from(byte - b'0'),
+            b']' if end > 0 => return Some((Some(pid), &text[end + 1..])),
+            _ => break,
+        }
+    }
+    let end = text.iter().take(PID_MAX + 1).position(|&byte| byte == b']' || byte == b' ')?;
+    (text[end] == b']' && end > 0).then(|| (number(&text[..end]), &text[end + 1..]))
+}
+
 /// How many bytes at the beginning can be a program's name; 0 where they are too many.
-#[inline]
+#[inline(always)]
 fn name_len(text: &[u8]) -> usize {
-    text.iter().take(TAG_MAX + 1).position(|&byte| !NAME[usize::from(byte)]).unwrap_or(0)
+    text[..text.len().min(TAG_MAX + 1)].iter().position(|&byte| !NAME[usize::from(byte)]).unwrap_or(0)
 }
 
 /// Bytes that a program's name can have: no blanks, no controls, none of `:[]`. Five comparisons a byte were a fifth of the line's time.

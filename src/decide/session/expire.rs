@@ -5,9 +5,10 @@ use std::time::Duration;
 use inputs::record::Timestamp;
 
 use super::{
-    HostClock, HostId, IDLE, Key, LOGIN, LOGINS_MAX, Late, PAM_WAITING_MAX, PAM_WINDOW, Place, SESSIONS_MAX, Sessions,
-    Trust, host_of, near,
+    HostClock, HostId, IDLE, Key, LOGIN, LOGINS_MAX, Late, OWN_FOR, PAM_WAITING_MAX, PAM_WINDOW, Place, SESSIONS_MAX,
+    Sessions, Trust, host_of, near,
 };
+use crate::decide::prefix::Prefix;
 
 impl Sessions {
     /// A line came: moves its host's clock. Then [`Sessions::expire`], then [`Sessions::fold`].
@@ -20,6 +21,7 @@ impl Sessions {
         let at = place.at.max(Timestamp(1)); // who says 1970 has spoken, too
         let lag = lag(place.received, at);
         clock.lag = if clock.received == Timestamp::default() { lag } else { clock.lag.min(lag) };
+        self.is_due |= clock.now < at;
         clock.now = clock.now.max(at);
         clock.received = clock.received.max(place.received);
     }
@@ -31,6 +33,7 @@ impl Sessions {
     /// The wall clock moved: for hosts that have been silent as much time is over as for us, and for those that speak hardly less. A
     /// stranger may claim to be a host, and that its clock stands still: what others wait for must not wait for that.
     pub fn tick(&mut self, wall: Timestamp) {
+        self.is_due = true;
         for clock in self.clocks.iter_mut().filter(|clock| clock.now != Timestamp::default()) {
             if clock.received == Timestamp::default() {
                 // Taken back at a start: it may be about to tell of what happened long ago.
@@ -51,24 +54,43 @@ impl Sessions {
     }
 
     /// Takes the next attempt whose time to wait is over, by the clocks of the hosts.
+    #[inline]
     pub fn expire(&mut self) -> Option<Late> {
-        while let Some(late) = self.waiting.front().copied() {
+        // Asked twice a line, while clocks move once a second.
+        if !self.is_due && self.overdue.is_empty() {
+            return None;
+        }
+        let late = self.next_overdue();
+        self.is_due = late.is_some();
+        late
+    }
+
+    fn next_overdue(&mut self) -> Option<Late> {
+        while let Some(late) = self.waiting.front() {
             let over = late.seen.after(PAM_WINDOW) < self.clock(late.host) || self.waiting.len() > PAM_WAITING_MAX;
             if !over {
                 break;
             }
+            let late = *late;
             self.waiting.pop_front();
-            if !self.own.get(&(late.host, late.peer)).is_some_and(|own| near(own.at, late.at)) {
+            if !self.own.get(&(late.host, Prefix::host(late.peer))).is_some_and(|own| near(own.at, late.at)) {
                 return Some(late);
             }
         }
-        while let Some(known) = self.own_order.front().copied() {
-            let seen = self.own.get(&known).map_or(Timestamp::default(), |own| own.seen);
-            if seen.after(3 * PAM_WINDOW) >= self.clock(known.0) && self.own.len() <= SESSIONS_MAX {
+        while let Some((due, about)) = self.own_order.front().copied() {
+            let now = self.clock(about.0);
+            let crowded = self.own.len() > SESSIONS_MAX;
+            if due.after(OWN_FOR) >= now && !crowded {
                 break;
             }
             self.own_order.pop_front();
-            self.own.swap_remove(&known);
+            match self.own.get(&about) {
+                // sshd has written about it again since.
+                Some(own) if own.seen.after(OWN_FOR) >= now && !crowded => self.own_order.push_back((own.seen, about)),
+                _ => {
+                    self.own.swap_remove(&about);
+                }
+            }
         }
         while let Some((due, key)) = self.order.front().copied() {
             let now = self.clock(host_of(key));
@@ -78,35 +100,53 @@ impl Sessions {
             self.order.pop_front();
             match self.map.get(&key) {
                 Some(session) if session.seen.after(IDLE) >= now => self.order.push_back((session.seen, key)),
-                Some(session) if session.is_login(key) => self.logins.push_back((session.seen, key)),
+                Some(session) if session.is_login(key) => {
+                    self.logins_order.push_back((session.seen, key));
+                    let login = self.map.swap_remove(&key).expect("it was just found");
+                    self.logins.insert(key, login);
+                }
                 Some(_) => self.forget(key),
                 None => {}
             }
         }
-        while let Some((since, key)) = self.logins.front().copied() {
-            if since.after(LOGIN) >= self.clock(host_of(key)) && self.logins.len() <= LOGINS_MAX {
+        while let Some((since, key)) = self.logins_order.front().copied() {
+            if since.after(LOGIN) >= self.clock(host_of(key)) && self.logins_order.len() <= LOGINS_MAX {
                 break;
             }
-            self.logins.pop_front();
-            self.forget(key);
+            self.logins_order.pop_front();
+            self.forget_login(since, key);
         }
         self.overdue.pop_front()
     }
 
     /// The end of the log: nothing more will come, so all that waits is decided.
     pub fn finish(&mut self) {
+        self.is_due = true;
         for clock in &mut self.clocks {
             clock.now = clock.now.after(IDLE + IDLE);
         }
     }
 
+    /// Makes room: forgets the oldest connection that is no login, else the oldest login.
     pub(super) fn evict(&mut self) {
-        while let Some((_, key)) = self.order.pop_front().or_else(|| self.logins.pop_front()) {
-            if self.map.contains_key(&key) {
-                self.evicted += 1;
+        let before = self.len();
+        while self.len() == before {
+            if let Some((_, key)) = self.order.pop_front() {
                 self.forget(key);
+            } else if let Some((since, key)) = self.logins_order.pop_front() {
+                self.forget_login(since, key);
+            } else {
                 return;
             }
+        }
+        self.evicted += 1;
+    }
+
+    /// Forgets a login, unless it was heard of again since.
+    fn forget_login(&mut self, since: Timestamp, key: Key) {
+        if self.logins.get(&key).is_some_and(|login| login.seen == since) {
+            self.logins.swap_remove(&key);
+            self.mark(key);
         }
     }
 

@@ -27,7 +27,7 @@ impl Sessions {
         // In their order, so that the store writes neighbours together.
         keys.sort_unstable();
         keys.dedup();
-        keys.into_iter().map(|key| (key, self.map.get(&key).cloned())).collect()
+        keys.into_iter().map(|key| (key, self.find(&key).cloned())).collect()
     }
 
     /// Marks sessions as changed again: what was taken could not be kept.
@@ -42,12 +42,12 @@ impl Sessions {
 
     /// How many connections are remembered.
     pub fn len(&self) -> usize {
-        self.map.len()
+        self.map.len() + self.logins.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.len() == 0
     }
 
     /// Takes back what an earlier run remembered, in any order.
@@ -68,6 +68,7 @@ impl Sessions {
             self.tell(restored(late.host, late.source, late.seen));
         }
         self.waiting = waiting.into();
+        self.is_due = true;
     }
 }
 

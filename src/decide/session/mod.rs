@@ -6,6 +6,7 @@
 //! line through two paths adds nothing, while equal lines on one path are separate tries (they are, in real logs).
 
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use indexmap::IndexMap;
 use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::decide::prefix::Prefix;
 use crate::detect::event::{Account, Event, Kind, Peer};
 
 mod expire;
@@ -31,6 +33,8 @@ const LOGIN: Duration = Duration::from_secs(7 * 86_400);
 const LOGINS_MAX: usize = 20_000;
 /// How far apart, in event time, a PAM line and sshd's own line about the same try may be.
 const PAM_WINDOW: Duration = Duration::from_secs(10);
+/// How long it is remembered that sshd wrote about an address.
+const OWN_FOR: Duration = Duration::from_secs(3 * PAM_WINDOW.as_secs());
 /// PAM lines that wait for sshd's own line. At the bound the oldest is decided early.
 const PAM_WAITING_MAX: usize = 4_096;
 
@@ -42,7 +46,7 @@ const USER_MAX: usize = 100;
 pub struct HostId(pub u16);
 
 /// What joins the lines of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Key {
     /// The process that held it.
     Pid(HostId, u32),
@@ -53,6 +57,29 @@ pub enum Key {
     /// What an administrator's rule knows: the address and a hash of rule and user. Not the process, since one of a
     /// mail server serves many peers.
     Rule(HostId, IpAddr, u64),
+}
+
+/// By few whole words: every line of sshd's is looked up by it, and a field at a time takes three times as long.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match *self {
+            Key::Pid(host, pid) => state.write_u64(u64::from(host.0) << 32 | u64::from(pid)),
+            Key::Port(host, address, port) => {
+                Prefix::host(address).hash(state);
+                state.write_u64(1 << 48 | u64::from(host.0) << 32 | u64::from(port));
+            }
+            Key::User(host, address, user) => {
+                Prefix::host(address).hash(state);
+                state.write_u64(user);
+                state.write_u64(1 << 49 | u64::from(host.0) << 32);
+            }
+            Key::Rule(host, address, rule) => {
+                Prefix::host(address).hash(state);
+                state.write_u64(rule);
+                state.write_u64(1 << 50 | u64::from(host.0) << 32);
+            }
+        }
+    }
 }
 
 /// What one source said of a connection.
@@ -337,18 +364,23 @@ pub struct Sessions {
     map: IndexMap<Key, Session, ahash::RandomState>,
     /// When each key is to be looked at for expiry: the host's clock at its last line, as far as it was known then.
     order: VecDeque<(Timestamp, Key)>,
-    /// The same for logins, which are remembered for longer.
-    logins: VecDeque<(Timestamp, Key)>,
+    /// Logins on which nothing more was said for [`IDLE`]: apart, since few lines ask for them, and all for the others.
+    logins: IndexMap<Key, Session, ahash::RandomState>,
+    /// Since when each of them has been remembered.
+    logins_order: VecDeque<(Timestamp, Key)>,
     clocks: Vec<HostClock>,
     waiting: VecDeque<Late>,
     /// What connections were worth that ended without a line about it.
     overdue: VecDeque<Late>,
     /// When sshd itself last wrote about an address, for the PAM lines beside it.
-    own: IndexMap<(HostId, IpAddr), Own, ahash::RandomState>,
-    own_order: VecDeque<(HostId, IpAddr)>,
+    own: IndexMap<(HostId, Prefix), Own, ahash::RandomState>,
+    /// When each of them is to be looked at for expiry: the host's clock at that line, as far as it was known then.
+    own_order: VecDeque<(Timestamp, (HostId, Prefix))>,
     /// Keys that changed since they were last taken.
     dirty: Vec<Key>,
     tracks_dirty: bool,
+    /// A clock moved, or a bound was reached, since [`Sessions::expire`] found nothing more to do.
+    is_due: bool,
     /// Connections forgotten because there were too many.
     pub evicted: u64,
     /// Attempts whose connection never showed an address.
@@ -491,7 +523,7 @@ impl Sessions {
     /// pid, writes `Connection closed by A port N` at its end (OpenSSH 9.8 and later).
     fn ends_login(&self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> bool {
         let (Some(address), Some(port)) = (address, event.port) else { return false };
-        self.map.get(&Key::Port(place.host, address, port)).is_some_and(|session| session.succeeded(place.trust))
+        self.find(&Key::Port(place.host, address, port)).is_some_and(|session| session.succeeded(place.trust))
     }
 
     /// Learns the address of a connection from a line that says nothing else.
@@ -512,11 +544,12 @@ impl Sessions {
         let index = match self.map.get_index_of(&key) {
             Some(index) => index,
             None => {
-                while self.map.len() >= SESSIONS_MAX {
+                while self.len() >= SESSIONS_MAX {
                     self.evict();
                 }
+                let login = if matches!(key, Key::Port(..)) { self.logins.swap_remove(&key) } else { None };
                 self.order.push_back((seen, key));
-                self.map.insert_full(key, Session::new(place, seen)).0
+                self.map.insert_full(key, login.unwrap_or_else(|| Session::new(place, seen))).0
             }
         };
         let session = &mut self.map[index];
@@ -538,19 +571,26 @@ impl Sessions {
             }
             return;
         };
-        if self.own.get(&(place.host, peer)).is_some_and(|own| near(own.at, place.at)) {
+        if self.own.get(&(place.host, Prefix::host(peer))).is_some_and(|own| near(own.at, place.at)) {
             return;
         }
         let user = Name::cut(event.user.unwrap_or_default());
         let (Place { host, source, trust, at, .. }, seen) = (place, self.clock(place.host));
         self.waiting.push_back(Late { host, source, trust, peer, at, seen, user });
+        self.is_due |= self.waiting.len() > PAM_WAITING_MAX;
     }
 
     fn told_itself(&mut self, host: HostId, peer: IpAddr, at: Timestamp, key: Key, user: u64) {
-        let own = Own { at, seen: self.clock(host), key, user };
-        if self.own.insert((host, peer), own).is_none() {
-            self.own_order.push_back((host, peer));
+        let seen = self.clock(host);
+        let about = (host, Prefix::host(peer));
+        if self.own.insert(about, Own { at, seen, key, user }).is_none() {
+            self.own_order.push_back((seen, about));
+            self.is_due |= self.own.len() > SESSIONS_MAX;
         }
+    }
+
+    fn find(&self, key: &Key) -> Option<&Session> {
+        self.map.get(key).or_else(|| self.logins.get(key))
     }
 
     /// What joins a line to the others of its connection.
@@ -577,14 +617,15 @@ impl Sessions {
         let address = address?;
         let user = fnv(FNV, event.user.unwrap_or_default());
         let key = event.port.map_or(Key::User(place.host, address, user), |port| Key::Port(place.host, address, port));
-        let last = self.own.get(&(place.host, address)).filter(|own| near(own.at, place.at));
+        let about = (place.host, Prefix::host(address));
+        let last = self.own.get(&about).filter(|own| near(own.at, place.at));
         let Some(last) = last.filter(|own| event.user.is_none() || own.user == user).map(|own| own.key) else {
             return Some(key);
         };
         match (key, last) {
             (Key::User(..), Key::Port(..) | Key::User(..)) => Some(last),
-            (Key::Port(..), Key::User(..)) if !self.map.contains_key(&key) => {
-                self.rename(last, key, (place.host, address));
+            (Key::Port(..), Key::User(..)) if self.find(&key).is_none() => {
+                self.rename(last, key, about);
                 Some(key)
             }
             _ => Some(key),
@@ -592,7 +633,7 @@ impl Sessions {
     }
 
     /// A connection's port became known.
-    fn rename(&mut self, from: Key, to: Key, whose: (HostId, IpAddr)) {
+    fn rename(&mut self, from: Key, to: Key, whose: (HostId, Prefix)) {
         let Some(session) = self.map.swap_remove(&from) else { return };
         self.mark(from);
         self.order.push_back((session.seen, to));

@@ -51,7 +51,7 @@ pub(super) fn module(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         Some(text) => (&b"unix"[..], text),
         None => {
             let rest = after(message, b"pam_")?;
-            let at = memchr::memmem::find(rest, b": ")?;
+            let at = rest.windows(2).position(|two| two == b": ")?;
             let (name, text) = (&rest[..at], &rest[at + 2..]);
             let service = memchr::memchr(b'(', name)?;
             if !name.ends_with(b":auth)") && !name.ends_with(b":account)") {
@@ -96,9 +96,12 @@ pub(super) fn failure<'a>(module: &[u8], text: &'a [u8], truncated: bool) -> Opt
 
 /// `… rhost=H[ user=U]` of a PAM module. sshd leaves `ruser=` empty, so the first `rhost=` is PAM's.
 fn rhost(text: &[u8]) -> Option<(Peer<'_>, Option<&[u8]>)> {
-    let at = memchr::memmem::find(text, b" rhost=")?;
-    let rest = &text[at + 7..];
-    let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+    // Nearly always so: to make ready for a search takes longer than the rest.
+    let rest = match text.strip_prefix(b"logname= uid=0 euid=0 tty=ssh ruser= rhost=") {
+        Some(rest) => rest,
+        None => &text[memchr::memmem::find(text, b" rhost=")? + 7..],
+    };
+    let end = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
     let (host, tail) = rest.split_at(end);
     let tail = tail.strip_prefix(b" ").unwrap_or(tail);
     let user = tail.strip_prefix(b" user=").or_else(|| tail.strip_prefix(b"user="));

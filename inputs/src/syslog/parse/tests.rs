@@ -24,8 +24,14 @@ fn check_as(format: Format, line: impl AsRef<[u8]>, expected: &str) {
     let line = line.as_ref();
     let mut parser = Parser::new(format, TimeZone::UTC);
     assert_eq!(read(&mut parser, line, RECEIVED), expected, "{}", line.escape_ascii());
-    // The second time the minute is remembered.
+    // The second time the minute is remembered, and how the line began.
     assert_eq!(read(&mut parser, line, RECEIVED), expected, "again: {}", line.escape_ascii());
+    // Of the same second, from another host and from the same one.
+    for host in [&b"web1"[..], b"b"] {
+        let stamp = &line[..line.len().min(STAMP_LEN)];
+        read(&mut parser, &[stamp, host, b" su[7]: x"].concat(), RECEIVED);
+        assert_eq!(read(&mut parser, line, RECEIVED), expected, "after another: {}", line.escape_ascii());
+    }
 }
 
 #[track_caller]
