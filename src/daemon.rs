@@ -46,7 +46,7 @@ const PENDING_MAX: usize = 6_000;
 /// New denies make a commit of their own no sooner after the last one: each waits for the disk.
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 /// Failures of which the message is kept from one tick to the next. A flood must not wash out all that was kept before.
-const EVIDENCE_TICK: usize = 5_000;
+const EVIDENCE_TICK: usize = 2_000;
 /// After a failed commit the next is tried so much later.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long the inputs may take to end.
