@@ -357,6 +357,12 @@ impl Core {
             }
         }
         self.commit();
+        if self.blocked.is_some() {
+            tracing::error!(
+                "the database cannot be written: files and journals will be read again, what came by sockets since the last \
+                 commit is lost"
+            );
+        }
     }
 
     fn batch(&mut self, batch: &Batch) {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::program::{ADMIN, Place, program, until, until_or};
-use super::tap::{counted, numbered};
+use super::tap::{Tap, counted, numbered};
 use super::world::{World, skip};
 
 /// A booted machine, on which denyd runs as a service without a configuration.
@@ -80,6 +80,34 @@ fn without_a_configuration_on_a_journald_box() {
     assert!(world.ssh(Place::Admin, ADMIN, "Tb-Right-1"));
     let status = input(&world);
     assert_eq!((&status["forged"], &status["lost"], &status["unknown"]), (&0.into(), &0.into(), &0.into()), "{status}");
+}
+
+#[test]
+fn ten_thousand_records_through_the_journal_of_a_booted_machine() {
+    let name = "ten_thousand_records_through_the_journal_of_a_booted_machine";
+    let Some(world) = booted(name) else { return };
+    let send = |numbers: std::ops::Range<u32>| {
+        world.write("/run/records", &numbered(numbers));
+        world.run(&["logger", "-t", "sshd", "-p", "auth.info", "-f", "/run/records"]);
+    };
+    let tap = Tap::start(&world);
+    // A tap that only begins misses some.
+    until("the tap to begin", || {
+        world.run(&["logger", "-t", "sshd", "mark"]);
+        tap.has_mark("mark").then_some(())
+    });
+    send(0..5_000);
+    tap.wait_number(4_999);
+    tap.seen().assert_are(name, 0..5_000);
+
+    world.run(&["systemctl", "kill", "--signal=KILL", "denyd"]);
+    send(5_000..10_000);
+    world.run(&["journalctl", "--rotate"]);
+    start(&world);
+    let all = || counted(&world, 0..10_000);
+    until("all to be counted", || (all().iter().sum::<u64>() >= 10_000).then_some(()));
+    assert!(all().iter().all(|count| *count == 1), "each once");
+    assert_eq!(world.denied(), Vec::<String>::new());
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Tap {
                 seen.missed += row["missed"].as_u64().unwrap_or(0);
                 if let Some(number) = number(message) {
                     seen.numbers.push(number);
-                } else if message.starts_with("mark ") {
+                } else if message.starts_with("mark") {
                     seen.marks.push(message.to_owned());
                 }
             }
