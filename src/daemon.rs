@@ -45,7 +45,9 @@ const CURSORS_EVERY: Duration = Duration::from_secs(1);
 const PENDING_MAX: usize = 6_000;
 /// New denies make a commit of their own no sooner after the last one: each waits for the disk.
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
-/// Failures of which the message is kept from one tick to the next. A flood must not wash out all that was kept before.
+/// Failures by sockets of which the message is kept at once, and how many more at each tick: a flood must not wash out all
+/// that was kept before. What has a cursor comes as fast only when it catches up.
+const EVIDENCE_BURST: usize = 20_000;
 const EVIDENCE_TICK: usize = 2_000;
 /// After a failed commit the next is tried so much later.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -140,7 +142,7 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         put_off: false,
         latest,
         committed: clock::monotonic(),
-        evidence_left: EVIDENCE_TICK,
+        evidence_left: EVIDENCE_BURST,
         evidence_untold: 0,
         blocked: None,
         lost: 0,
@@ -301,7 +303,7 @@ struct Core {
     latest: watch::Sender<Option<Arc<Value>>>,
     /// When the last commit ended.
     committed: Instant,
-    /// Failures of which the message may still be kept until the next tick.
+    /// Failures by sockets of which the message may still be kept until the next tick.
     evidence_left: usize,
     /// Failures that counted, and of which no message was kept: there were too many at once.
     evidence_untold: u64,
@@ -387,11 +389,13 @@ impl Core {
             }
             let Some(folded) = folded.filter(|folded| folded.verdict.attempts > 0) else { return };
             let Some(peer) = folded.verdict.peer else { return };
-            if *evidence_left == 0 {
-                *evidence_untold += 1;
-                return;
+            if batch.cursor.is_none() {
+                let Some(left) = evidence_left.checked_sub(1) else {
+                    *evidence_untold += 1;
+                    return;
+                };
+                *evidence_left = left;
             }
-            *evidence_left -= 1;
             let message = seen.record.message;
             evidence.push(Evidence {
                 prefix: engine.prefix(peer),
@@ -430,7 +434,7 @@ impl Core {
     /// `waiting`: records have come that were not folded yet.
     fn tick(&mut self, waiting: bool) {
         let (wall, time) = (clock::now(), clock::monotonic());
-        self.evidence_left = EVIDENCE_TICK;
+        self.evidence_left = (self.evidence_left + EVIDENCE_TICK).min(EVIDENCE_BURST);
         match self.wall.tick(wall, time) {
             // After a slow commit the records come first, or their hosts would seem to have been silent meanwhile.
             Wall::Steady if waiting && (self.blocked.is_some() || !self.put_off) => self.put_off = true,
