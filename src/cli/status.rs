@@ -77,7 +77,19 @@ fn print(screen: &mut Screen, status: &Value) -> std::io::Result<()> {
     let rate = |one: &Value| format!("{:.1}", one["per_minute"].as_f64().unwrap_or(0.0));
     let table = rows(
         &status["inputs"],
-        &["INPUT", "KIND", "RECORDS", "A MINUTE", "UNDERSTOOD", "FORGED", "TWICE", "LOST", "LAG", "LAST RECORD"],
+        &[
+            "INPUT",
+            "KIND",
+            "RECORDS",
+            "A MINUTE",
+            "UNDERSTOOD",
+            "FORGED",
+            "TWICE",
+            "LOST",
+            "LAG",
+            "CLOCK",
+            "LAST RECORD",
+        ],
         &|one| {
             vec![
                 text(&one["name"]),
@@ -89,6 +101,7 @@ fn print(screen: &mut Screen, status: &Value) -> std::io::Result<()> {
                 number(one, "duplicates"),
                 number(one, "lost"),
                 one["lag_s"].as_f64().filter(|_| !one["last"].is_null()).map_or("-".to_owned(), seconds),
+                one["skew_s"].as_f64().map_or("right".to_owned(), skew),
                 when(&one["last"]),
             ]
         },

@@ -83,7 +83,7 @@ impl Connected {
             "expired": count(|all| &all.expired), "handshakes_failed": count(|all| &all.handshakes_failed),
             "broken": count(|all| &all.broken), "truncated": self.counts.truncated,
             "last": self.last.map(|at| at.to_string()), "per_minute": self.minutes.rate(now),
-            "lag_s": self.lag.as_secs_f64(), "cursor": self.cursor,
+            "lag_s": self.lag.as_secs_f64(), "skew_s": self.skew().map(|skew| skew as f64 / 1e6), "cursor": self.cursor,
         })
     }
 
@@ -91,6 +91,12 @@ impl Connected {
     pub(super) fn shapes(&self) -> impl Iterator<Item = Value> {
         let top = self.fold.shapes.top(SHAPES_SHOWN).into_iter();
         top.map(|(shape, records)| json!({"input": self.name, "shape": shape, "records": records}))
+    }
+
+    /// The clock of its senders that is most off.
+    fn skew(&self) -> Option<i64> {
+        let skews = self.fold.senders.rows().into_iter().filter_map(|row| row.skew());
+        skews.max_by_key(|skew| skew.unsigned_abs())
     }
 
     pub(super) fn senders(&self, now: Timestamp) -> impl Iterator<Item = Value> {
