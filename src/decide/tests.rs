@@ -93,7 +93,7 @@ fn what_ends_a_login_days_later_is_no_probe() {
 /// Three tries of one connection, as a box writes them; with fractions of a second or without.
 fn three_tries(host: &str, fractions: bool) -> String {
     let line = |index: u32| {
-        let fraction = if fractions { format!(".{}", 100_000 + index) } else { String::new() };
+        let fraction = if fractions { format!(".{}", 123_456 + index) } else { String::new() };
         format!("2026-11-20T10:00:00{fraction}Z {host} sshd[7]: Failed password for bob from 192.0.2.7 port 41 ssh2\n")
     };
     (0..3).map(line).collect()
@@ -118,9 +118,9 @@ fn a_record_that_is_sent_again_counts_once() {
     assert_eq!(world.lines(0, &three_tries("web", true)), "1 1 1");
     assert_eq!(world.lines(0, &three_tries("web", true)), "0 0 0");
     assert_eq!(world.counts.duplicates, 3);
-    // Whole seconds tell no try from another, nor does a fraction that is always zero.
+    // Whole seconds tell no try from another, nor do a fraction that is always zero, and tenths and hundredths.
     let mut world = World::new(Policy::default());
-    for stamp in ["10:00:00Z", "10:00:00.000Z"] {
+    for stamp in ["10:00:00Z", "10:00:00.000Z", "10:00:00.5Z", "10:00:00.25Z"] {
         let tries = three_tries("web", false).replace("10:00:00Z", stamp);
         assert_eq!(world.lines(0, &tries), "1 1 1", "{stamp}");
     }

@@ -2,7 +2,7 @@
 //! and two relays may bring the same.
 //!
 //! Tries that only look alike are real, so a record is told from another one by its producer's stamp, and only where
-//! that has fractions of a second: whole seconds tell nothing apart.
+//! that is finer than a hundredth of a second: no server judges two passwords of a connection within a millisecond.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -10,6 +10,9 @@ use inputs::record::{Record, Timestamp};
 
 /// Records that one source remembers, of all its senders; 2 MB of them.
 const REMEMBERED_MAX: usize = 65_536;
+
+/// A stamp that is a multiple of this tells nothing apart: its clock may be no finer. Microseconds.
+const COARSE: i64 = 10_000;
 
 /// What a source brought lately.
 #[derive(Debug, Default)]
@@ -22,7 +25,7 @@ pub(super) struct Redelivered {
 impl Redelivered {
     /// Whether the source brought this very record, with this stamp, before; remembers it.
     pub(super) fn knows(&mut self, record: &Record<'_>, stamp: Option<Timestamp>) -> bool {
-        let Some(event) = stamp.filter(|event| event.0 % 1_000_000 != 0) else { return false };
+        let Some(event) = stamp.filter(|event| event.0 % COARSE != 0) else { return false };
         let hash = self.hasher.hash_one((event, record.pid, record.host, record.message));
         if !self.known.insert(hash) {
             return true;
