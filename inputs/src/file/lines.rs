@@ -315,25 +315,4 @@ mod tests {
         lines.restart(7);
         assert_eq!((lines.offset(), lines.position(), lines.finish(&mut batch)), (7, 7, false));
     }
-
-    /// `cargo test --release -p inputs -- --ignored --nocapture speed`
-    #[test]
-    #[ignore = "a measurement"]
-    fn speed() {
-        let line = b"Nov 21 23:47:19 web1 sshd[4711]: Failed password for root from 192.0.2.1 port 22 ssh2\n";
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), line.repeat(3_000_000)).unwrap();
-        for _ in 0..5 {
-            let begin = std::time::Instant::now();
-            let mut reader = LineReader::new(std::fs::File::open(file.path()).unwrap());
-            let (mut batch, mut count) = (Batch::default(), 0u64);
-            while reader.fill(&mut batch).unwrap() {
-                count += batch.frames.len() as u64;
-            }
-            let took = begin.elapsed();
-            let bytes = count * line.len() as u64;
-            let (rate, per_line) = (bytes as f64 / took.as_secs_f64() / 1e9, took.as_nanos() as f64 / count as f64);
-            println!("{bytes} B, {count} lines in {took:?}: {rate:.2} GB/s, {per_line:.1} ns a line");
-        }
-    }
 }
