@@ -46,7 +46,7 @@ pub struct Ask {
 pub struct Line {
     /// To the engine.
     pub asks: mpsc::Sender<Ask>,
-    /// The status as of the last commit's beginning, for when the engine is busy.
+    /// The status as a commit found it, not long ago, for when the engine is busy.
     pub latest: watch::Receiver<Option<Arc<Value>>>,
     /// Records as they are folded; nobody makes them while nobody listens.
     pub taps: broadcast::Sender<Arc<str>>,

@@ -141,6 +141,7 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         cursors_due: None,
         put_off: false,
         latest,
+        shown: clock::monotonic(),
         committed: clock::monotonic(),
         evidence_left: EVIDENCE_BURST,
         evidence_untold: 0,
@@ -299,8 +300,10 @@ struct Core {
     cursors_due: Option<Instant>,
     /// The last tick let the records go first.
     put_off: bool,
-    /// How the last commit found us.
+    /// How a commit found us, not long ago.
     latest: watch::Sender<Option<Arc<Value>>>,
+    /// When that was.
+    shown: Instant,
     /// When the last commit ended.
     committed: Instant,
     /// Failures by sockets of which the message may still be kept until the next tick.
@@ -462,7 +465,11 @@ impl Core {
     fn commit(&mut self) {
         let now = clock::now();
         // Who asks meanwhile shall not have to wait for the disk.
-        self.latest.send_replace(Some(Arc::new(self.status())));
+        let time = clock::monotonic();
+        if time.saturating_duration_since(self.shown) >= COMMIT_EVERY {
+            self.shown = time;
+            self.latest.send_replace(Some(Arc::new(self.status())));
+        }
         let done = self.desk.commit(now);
         self.committed = clock::monotonic();
         match done {
@@ -538,7 +545,7 @@ impl Core {
         let state = &self.desk.engine.state;
         json!({
             "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "at": now.to_string(),
-            "wanted": self.desk.wanted(now).denied.len(),
+            "wanted": self.desk.wanted_len(),
             "enforced": statuses.iter().map(|status| status.enforced).min().unwrap_or(0),
             "backends": places.collect::<Vec<_>>(),
             "inputs": self.sources.iter().map(|source| source.status(now)).collect::<Vec<_>>(),
