@@ -36,7 +36,7 @@ pub struct Source {
     /// The last claimed host and its number: a source's next record is most often from the same.
     last_host: Option<(Box<[u8]>, HostId)>,
     /// The last line, which the next one may say to have been repeated.
-    last: repeat::Last,
+    last: Option<repeat::Last>,
     /// What other programs' records mean.
     pub rules: Arc<Rules>,
     /// Our own process, where we run on this machine: what it writes never counts.
@@ -63,7 +63,7 @@ impl Source {
             rules: Arc::default(),
             our_pid: None,
             last_host: None,
-            last: repeat::Last::default(),
+            last: None,
             redelivered: redelivered::Redelivered::default(),
             senders: senders::Senders::default(),
             shapes: shapes::Shapes::default(),
@@ -170,20 +170,20 @@ pub fn fold(
 ) {
     engine.tell_wall(batch.received);
     let rules = Arc::clone(&source.rules);
-    let mut last = std::mem::take(&mut source.last);
+    let kept = source.last.take();
+    let mut last = kept.as_ref().map(repeat::Last::record);
     for &frame in &batch.frames {
         counts.lines += 1;
         counts.truncated += u64::from(frame.truncated);
         let mut record = source.parser.record(batch, frame);
-        // multilog's label is of all that it read at once, and nobody sends a program's own output again.
-        let stamp = record.event.filter(|_| !source.bare && !batch.bytes(frame).starts_with(b"@"));
+        let stamp = record.event;
         let sender = source.senders.hear(&mut record);
         // sshd that logs to stderr does not escape newlines: strangers write whole lines there.
         let trust = if source.forgeable || record.stdout { Trust::Forgeable } else { Trust::Sound };
         counts.records += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
         // A program's own output was written by no daemon that could say so.
-        if !source.bare
-            && let Some((again, times)) = last.repeated_by(&record)
+        if let Some((again, times)) = last.as_ref().and_then(|last| repeat::repeated(last, &record))
+            && !source.bare
             && let Some(event) = detect(&again, &rules)
         {
             let event = Event { times, ..event };
@@ -194,7 +194,7 @@ pub fn fold(
             each(&Seen { record: &record, event: Some(&event), folded: Some(&folded) }, engine);
             continue;
         }
-        last.clear();
+        last = None;
         let event = detect(&record, &rules).filter(|event| event.custom.is_none() || !source.is_ours(&record));
         let Some(event) = &event else {
             counts.ignored += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
@@ -212,7 +212,13 @@ pub fn fold(
             each(&Seen { record: &record, event: Some(event), folded: None }, engine);
             continue;
         }
-        if event.changes_something() && source.redelivered.knows(&record, stamp) {
+        // multilog's label is of all that it read at once, and nobody sends a program's own output again.
+        if let Some(stamp) = stamp
+            && event.changes_something()
+            && !source.bare
+            && !batch.bytes(frame).starts_with(b"@")
+            && source.redelivered.knows(&record, stamp)
+        {
             counts.duplicates += 1;
             counts.ignored += 1;
             each(&Seen { record: &record, event: Some(event), folded: None }, engine);
@@ -237,12 +243,12 @@ pub fn fold(
             row.understood += 1;
             row.unknown += u64::from(folded.verdict.outcome == Outcome::Unknown);
         });
-        if matches!(event.kind, Kind::Tried | Kind::PamTried) && event.times == 1 {
-            last.set(&record);
+        if matches!(event.kind, Kind::Tried | Kind::PamTried) && event.times == 1 && repeat::can_repeat(&record) {
+            last = Some(record);
         }
         each(&Seen { record: &record, event: Some(event), folded: Some(&folded) }, engine);
     }
-    source.last = last;
+    source.last = last.as_ref().map(repeat::Last::keep);
 }
 
 /// Whether the kernel, where it tells a uid at all, says that one wrote the record who may: root, or whom a rule names.
@@ -257,9 +263,9 @@ fn vouched(record: &Record<'_>, event: &Event<'_>) -> bool {
 pub fn address(seen: &Seen<'_>) -> Option<std::net::IpAddr> {
     match (seen.folded, seen.event) {
         (Some(folded), Some(event)) if folded.verdict.outcome != Outcome::Ignored => {
-            event.peer.address().or(folded.verdict.peer)
+            event.peer.address().or(folded.verdict.peer).map(Into::into)
         }
-        (_, Some(Event { peer: Peer::Address(address), .. })) => Some(*address),
+        (_, Some(Event { peer: Peer::Address(address), .. })) => Some((*address).into()),
         _ => None,
     }
 }

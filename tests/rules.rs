@@ -147,7 +147,7 @@ fn address(rules: &Rules, identifier: &str, message: &[u8]) -> Option<IpAddr> {
         stdout: false,
     };
     match detect(&record, rules)?.peer {
-        Peer::Address(address) => Some(address),
+        Peer::Address(address) => Some(address.into()),
         _ => None,
     }
 }

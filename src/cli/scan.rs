@@ -67,14 +67,14 @@ struct Found {
     /// What the records look like that no shape fits, and how many are like that.
     shapes: Vec<(String, u64)>,
     /// With `--all`: who was tried from where.
-    pairs: Option<HashSet<(usize, IpAddr), ahash::RandomState>>,
+    pairs: Option<HashSet<(usize, IpAddr), foldhash::fast::RandomState>>,
 }
 
 /// Distinct addresses. IPv4's have a set of their own, four bytes each: most of them are.
 #[derive(Default)]
 struct Addresses {
-    v4: HashSet<Ipv4Addr, ahash::RandomState>,
-    v6: HashSet<Ipv6Addr, ahash::RandomState>,
+    v4: HashSet<Ipv4Addr, foldhash::fast::RandomState>,
+    v6: HashSet<Ipv6Addr, foldhash::fast::RandomState>,
     /// There were more than [`ADDRESSES_MAX`].
     untold: bool,
 }
@@ -200,7 +200,9 @@ fn progress(total: u64, quiet: bool) -> indicatif::ProgressBar {
 fn scan_batch(engine: &mut Engine, source: &mut Source, batch: &Batch, found: &mut Found) {
     let Found { counts, first, last, addresses, pairs, .. } = found;
     fold(engine, source, batch, counts, |seen, engine| {
-        if let Some(at) = seen.record.event {
+        if let Some(at) = seen.record.event
+            && *last != Some(at)
+        {
             *first = Some(first.map_or(at, |known| known.min(at)));
             *last = Some(last.map_or(at, |known| known.max(at)));
         }
@@ -208,7 +210,7 @@ fn scan_batch(engine: &mut Engine, source: &mut Source, batch: &Batch, found: &m
         let Some(peer) = folded.verdict.peer else { return };
         // What is counted alone needs no second look-up: see `counted_alone`.
         if (folded.verdict.attempts > 0 || folded.verdict.outcome == Outcome::Probe) && !engine.prefix(peer).is_host() {
-            addresses.insert(peer);
+            addresses.insert(peer.into());
         }
         if let Some(pairs) = pairs
             && folded.verdict.attempts > 0
@@ -216,7 +218,7 @@ fn scan_batch(engine: &mut Engine, source: &mut Source, batch: &Batch, found: &m
         {
             let user = seen.event.and_then(|event| event.user).unwrap_or_default();
             if let Some(user) = engine.state.user(user) {
-                pairs.insert((user, peer));
+                pairs.insert((user, peer.into()));
             }
         }
     });
@@ -227,7 +229,7 @@ fn take_changes(engine: &mut Engine, found: &mut Found) {
     for late in std::mem::take(&mut engine.late) {
         found.counts.attempts += 1;
         if !engine.prefix(late.peer).is_host() {
-            found.addresses.insert(late.peer);
+            found.addresses.insert(late.peer.into());
         }
     }
     for change in engine.changes.drain(..) {
@@ -355,7 +357,7 @@ type TallyRow = (Prefix, crate::decide::tally::Tally);
 
 /// All counts, most failures first.
 fn tallies(engine: &Engine) -> Vec<TallyRow> {
-    let mut rows: Vec<_> = engine.state.tallies.iter().map(|(prefix, tally)| (*prefix, *tally)).collect();
+    let mut rows: Vec<_> = engine.state.tallies.iter().map(|(prefix, tally)| (prefix, *tally)).collect();
     rows.sort_by_key(|(prefix, tally)| (std::cmp::Reverse(tally.failures()), *prefix));
     rows
 }
@@ -370,7 +372,7 @@ fn tally_json((prefix, tally): TallyRow) -> Value {
 
 fn users<'a>(
     engine: &'a Engine,
-    pairs: &HashSet<(usize, IpAddr), ahash::RandomState>,
+    pairs: &HashSet<(usize, IpAddr), foldhash::fast::RandomState>,
 ) -> impl Iterator<Item = Value> + 'a {
     let mut addresses = vec![0u64; engine.state.users.len()];
     for (user, _) in pairs {

@@ -4,7 +4,7 @@
 //! [`detect::rule`](crate::detect::rule) says. Whoever can write these files decides who is denied, so none may be
 //! writable by all.
 
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use toml::de::DeTable;
 use super::error::{ConfigError, Problem, What};
 use super::table::{RULE_TABLES, Reader, Table, shorten};
 use super::{read, values};
-use crate::detect::address;
+use crate::detect::address::{self, Address};
 use crate::detect::event::Account;
 use crate::detect::rule::{Draft, Happened, Hit, ITEMS_MAX, Part, RULES_MAX, Refusal, Rule, Rules};
 
@@ -185,7 +185,7 @@ fn hits<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Vec<Hit> {
         }
         hits.push(Hit {
             message: reader.value(&hit, "message", String::new(), text),
-            addr: reader.value(&hit, "addr", IpAddr::from([0; 4]), |value| {
+            addr: reader.value(&hit, "addr", Address::from(Ipv4Addr::UNSPECIFIED), |value| {
                 let expected = || "expected the address that is found in the message, such as \"192.0.2.1\"".to_owned();
                 address::parse(values::text(value)?.as_bytes()).ok_or_else(expected)
             }),

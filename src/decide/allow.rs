@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::prefix::{Prefix, canonical};
+use super::prefix::Prefix;
 
 /// The most ranges that one entry may stand for: `10.*.*.1` is 65 536 of them.
 pub const ENTRY_RANGES_MAX: u64 = 65_536;
@@ -175,7 +175,7 @@ impl AllowList {
 
     /// Whether `address` is allowed.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let address = canonical(address);
+        let address = address.to_canonical();
         let behind = self.merged.partition_point(|range| range.first <= address);
         behind > 0 && address <= self.merged[behind - 1].last
     }
@@ -194,7 +194,7 @@ impl AllowList {
 
     /// The first entry that allows `address`, as it was written.
     pub fn allowed_by(&self, address: IpAddr) -> Option<&str> {
-        let address = canonical(address);
+        let address = address.to_canonical();
         let allows = |entry: &&Entry| entry.ranges.iter().any(|range| range.first <= address && address <= range.last);
         self.entries.iter().find(allows).map(|entry| entry.text.as_str())
     }
@@ -255,7 +255,7 @@ fn parse_entry(text: &str) -> Result<Vec<Range>, BadEntry> {
 }
 
 fn parse(text: &str) -> Result<Vec<Range>, Problem> {
-    if let Ok(address) = text.parse().map(canonical) {
+    if let Ok(address) = text.parse().map(|address: IpAddr| address.to_canonical()) {
         return Ok(vec![Range { first: address, last: address }]);
     }
     if let Some((address, length)) = text.split_once('/') {
@@ -276,7 +276,7 @@ fn parse(text: &str) -> Result<Vec<Range>, Problem> {
 }
 
 fn address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
-    text.trim().parse().map(canonical)
+    text.trim().parse().map(|address: IpAddr| address.to_canonical())
 }
 
 fn prefix(text: &str, address: &str, length: &str) -> Result<Vec<Range>, Problem> {

@@ -1,7 +1,7 @@
 //! The fold: one input in, changes out.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use inputs::record::{Record, Timestamp};
@@ -11,6 +11,7 @@ use super::prefix::Prefix;
 use super::session::{HostId, Late, Outcome, Place, Trust, Verdict};
 use super::state::{Change, Claim, Claimant, DENIES_MAX, RELEASED_MAX, State, Until, Why};
 use super::tally::Tally;
+use crate::detect::address::Address;
 use crate::detect::event::{Account, Event};
 
 /// What an operator asks for.
@@ -159,14 +160,19 @@ impl Engine {
     }
 
     /// Counts what was waiting for another line and is due now, by the clocks of the hosts.
+    #[inline]
     fn overdue(&mut self) {
         while let Some(late) = self.state.sessions.expire() {
-            let user = late.user.as_bytes();
-            let classes = Classes::of(user, Account::Unsaid, &self.policy);
-            self.state.count_user(user, Account::Unsaid, 1);
-            self.count(late.peer, late.host, classes, (1, sound(late.trust)), late.at);
-            self.late.push(late);
+            self.count_late(late);
         }
+    }
+
+    fn count_late(&mut self, late: Late) {
+        let user = late.user.as_bytes();
+        let classes = Classes::of(user, Account::Unsaid, &self.policy);
+        self.state.count_user(user, Account::Unsaid, 1);
+        self.count(late.peer, late.host, classes, (1, sound(late.trust)), late.at);
+        self.late.push(late);
     }
 
     /// The end of the log: nothing more will come, so what waits for another line is decided now.
@@ -183,7 +189,7 @@ impl Engine {
         // What was over long before is released when the records have come that far: earlier, the rest of a backlog
         // would count from zero and deny once more. Its end is not late by that, it is enforced no longer.
         let told = self.state.sessions.told(wall);
-        let recent = (wall.before(RECENTLY), Prefix::of(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0), Claimant::Policy);
+        let recent = (wall.before(RECENTLY), Prefix::of(Ipv6Addr::UNSPECIFIED, 0), Claimant::Policy);
         let over = |ends: &BTreeSet<(Timestamp, Prefix, Claimant)>| {
             let oldest = ends.first().filter(|(until, ..)| *until <= told);
             oldest.or_else(|| ends.range(recent..).next().filter(|(until, ..)| *until <= wall)).copied()
@@ -238,7 +244,7 @@ impl Engine {
         for prefix in &released {
             self.release_all(*prefix, Why::Forgiven);
         }
-        let cleared: Vec<_> = self.state.tallies.iter().map(|(p, _)| *p).filter(|p| counted(p)).collect();
+        let cleared: Vec<_> = self.state.tallies.iter().map(|(p, _)| p).filter(|p| counted(p)).collect();
         for prefix in cleared {
             self.forget(prefix);
         }
@@ -285,14 +291,14 @@ impl Engine {
     }
 
     /// The prefix by which an address is counted.
-    pub fn prefix(&self, peer: IpAddr) -> Prefix {
+    pub fn prefix(&self, peer: Address) -> Prefix {
         Prefix::of(peer, if peer.is_ipv4() { self.policy.ipv4_bits } else { self.policy.ipv6_bits })
     }
 
     /// Counts attempts from an address, how many and how many of them certain, and judges its prefix.
-    fn count(&mut self, peer: IpAddr, host: HostId, classes: Classes, (attempts, sound): (u32, u32), at: Timestamp) {
+    fn count(&mut self, peer: Address, host: HostId, classes: Classes, (attempts, sound): (u32, u32), at: Timestamp) {
         let prefix = self.prefix(peer);
-        let allowed = self.policy.allow.contains(peer);
+        let allowed = self.policy.allow.contains(peer.into());
         // What an allowed host does must not weigh against its neighbours.
         if allowed && !prefix.is_host() {
             return;
@@ -365,13 +371,13 @@ impl Engine {
         self.change(Change::Denied { prefix, by: Claimant::Policy, claim });
     }
 
-    fn success(&mut self, peer: IpAddr, user: &[u8], host: HostId, at: Timestamp) {
+    fn success(&mut self, peer: Address, user: &[u8], host: HostId, at: Timestamp) {
         let prefix = self.prefix(peer);
         // A deny that was over by then has cleared the counts: nothing to suspect.
         self.expire(prefix, at);
         let Some(mut tally) = self.state.tallies.get(&prefix).copied() else { return };
         if tally.exceeded(&self.policy, at).is_some() {
-            self.changes.push(Change::Suspicious { address: peer, user: user.to_vec(), at });
+            self.changes.push(Change::Suspicious { address: peer.into(), user: user.to_vec(), at });
         }
         tally.successes = tally.successes.saturating_add(1);
         if self.policy.reset_on_success

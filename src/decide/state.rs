@@ -197,19 +197,19 @@ pub struct State {
     /// How much of the counts came from which origin host; empty unless `reset_on_success`.
     pub shares: BTreeMap<(Prefix, HostId), [u32; 5]>,
     /// What is denied.
-    pub denies: IndexMap<Prefix, Deny, ahash::RandomState>,
+    pub denies: IndexMap<Prefix, Deny, foldhash::fast::RandomState>,
     /// When claims end, soonest first.
     pub ends: BTreeSet<(Timestamp, Prefix, Claimant)>,
     /// How often prefixes were released; only those that were.
-    pub released: IndexMap<Prefix, u32, ahash::RandomState>,
+    pub released: IndexMap<Prefix, u32, foldhash::fast::RandomState>,
     /// Users that were tried.
-    pub users: IndexMap<Box<[u8]>, UserCounts, ahash::RandomState>,
+    pub users: IndexMap<Box<[u8]>, UserCounts, foldhash::fast::RandomState>,
     /// Attempts of users beyond [`USERS_MAX`].
     pub users_untold: u64,
     /// Users whose counts changed since they were last taken: places in `users`, as often as each changed.
     pub users_changed: Vec<usize>,
     /// Origin hosts by name; [`HostId`] is the place here.
-    pub hosts: IndexMap<Box<[u8]>, (), ahash::RandomState>,
+    pub hosts: IndexMap<Box<[u8]>, (), foldhash::fast::RandomState>,
     /// Records of hosts beyond [`HOSTS_MAX`].
     pub hosts_untold: u64,
     /// Connections.

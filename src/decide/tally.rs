@@ -1,13 +1,14 @@
 //! How often each prefix failed, per class.
 
+use std::hash::BuildHasher;
 use std::time::Duration;
 
-use ahash::RandomState;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use inputs::record::Timestamp;
 
 use super::policy::{Class, Policy};
-use super::prefix::Prefix;
+use super::prefix::{Packed, Prefix};
 
 /// Prefixes that are counted at once: about 80 MB. At the bound one is forgotten, and counted; see `Tallies::evict`.
 pub const TRACKED_MAX: usize = 1_000_000;
@@ -83,12 +84,19 @@ impl Tally {
     }
 }
 
+/// The counts of one prefix, with whose they are.
+#[derive(Debug)]
+struct Row {
+    prefix: Packed,
+    tally: Tally,
+}
+
 /// The counts of all prefixes.
 ///
 /// An `IndexMap` keeps each hash, and places of 8 bytes: at the bound that would be 16 MB more.
 #[derive(Debug, Default)]
 pub struct Tallies {
-    rows: Vec<(Prefix, Tally)>,
+    rows: Vec<Row>,
     /// Where in `rows` each prefix is.
     places: HashTable<u32>,
     hasher: RandomState,
@@ -101,8 +109,9 @@ pub struct Tallies {
 impl Tallies {
     /// The counts of a prefix, if it has any.
     pub fn get(&self, prefix: &Prefix) -> Option<&Tally> {
-        let place = self.places.find(self.hasher.hash_one(prefix), |&place| self.rows[place as usize].0 == *prefix)?;
-        Some(&self.rows[*place as usize].1)
+        let is_it = |&place: &u32| self.rows[place as usize].prefix.prefix() == *prefix;
+        let place = self.places.find(self.hasher.hash_one(prefix), is_it)?;
+        Some(&self.rows[*place as usize].tally)
     }
 
     /// The counts of a prefix, to be changed; makes room where there is none.
@@ -122,21 +131,21 @@ impl Tallies {
     /// Forgets a prefix.
     pub fn remove(&mut self, prefix: &Prefix) -> Option<Tally> {
         let Tallies { rows, places, hasher, .. } = self;
-        let found = places.find_entry(hasher.hash_one(prefix), |&place| rows[place as usize].0 == *prefix).ok()?;
-        let place = found.remove().0;
-        let (_, tally) = rows.swap_remove(place as usize);
+        let is_it = |&place: &u32| rows[place as usize].prefix.prefix() == *prefix;
+        let place = places.find_entry(hasher.hash_one(prefix), is_it).ok()?.remove().0;
+        let tally = rows.swap_remove(place as usize).tally;
         // The last one took its place.
-        if let Some((moved, _)) = rows.get(place as usize) {
+        if let Some(moved) = rows.get(place as usize) {
             let last = rows.len() as u32;
-            let theirs = places.find_mut(hasher.hash_one(moved), |&other| other == last);
+            let theirs = places.find_mut(hasher.hash_one(moved.prefix.prefix()), |&other| other == last);
             *theirs.expect("each row has its place") = place;
         }
         Some(tally)
     }
 
     /// All of them, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Prefix, &Tally)> {
-        self.rows.iter().map(|(prefix, tally)| (prefix, tally))
+    pub fn iter(&self) -> impl Iterator<Item = (Prefix, &Tally)> {
+        self.rows.iter().map(|row| (row.prefix.prefix(), &row.tally))
     }
 
     /// How many prefixes are counted.
@@ -153,13 +162,13 @@ impl Tallies {
     fn row(&mut self, prefix: Prefix) -> &mut Tally {
         let Tallies { rows, places, hasher, .. } = self;
         let new = rows.len() as u32;
-        let is_it = |&place: &u32| rows[place as usize].0 == prefix;
-        let hash = |&place: &u32| hasher.hash_one(rows[place as usize].0);
+        let is_it = |&place: &u32| rows[place as usize].prefix.prefix() == prefix;
+        let hash = |&place: &u32| hasher.hash_one(rows[place as usize].prefix.prefix());
         let place = *places.entry(hasher.hash_one(prefix), is_it, hash).or_insert(new).get();
         if place == new {
-            rows.push((prefix, Tally::default()));
+            rows.push(Row { prefix: prefix.packed(), tally: Tally::default() });
         }
-        &mut rows[place as usize].1
+        &mut rows[place as usize].tally
     }
 
     /// Forgets, of a sample, the one with the fewest failures, then the oldest; never one past half a threshold,
@@ -174,12 +183,12 @@ impl Tallies {
         let victim = (0..SAMPLE)
             .map(|step| (self.hand + step * 7919) % len)
             .map(|index| &self.rows[index])
-            .filter(|(_, tally)| !half(tally))
-            .min_by_key(|(_, tally)| (tally.failures(), tally.last_failure()))
-            .map(|(prefix, _)| *prefix);
+            .filter(|row| !half(&row.tally))
+            .min_by_key(|row| (row.tally.failures(), row.tally.last_failure()))
+            .map(|row| row.prefix);
         self.hand = (self.hand + SAMPLE * 7919 + 1) % len;
         // A whole sample past half a threshold: then the first of it goes, since memory has an end.
-        let prefix = victim.unwrap_or(self.rows[self.hand].0);
+        let prefix = victim.unwrap_or(self.rows[self.hand].prefix).prefix();
         self.remove(&prefix)?;
         self.evicted += 1;
         Some(prefix)
@@ -200,7 +209,7 @@ mod tests {
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         for step in 0..20_000_u32 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let prefix = Prefix::host(Ipv4Addr::from_bits((random >> 33) as u32 % 500).into());
+            let prefix = Prefix::host(Ipv4Addr::from_bits((random >> 33) as u32 % 500));
             if random >> 63 == 0 {
                 tallies.entry(prefix, &Policy::default()).0.successes = step;
                 known.insert(prefix, step);
@@ -209,7 +218,7 @@ mod tests {
             }
             assert_eq!(tallies.len(), known.len(), "step {step}");
         }
-        let all: BTreeMap<_, _> = tallies.iter().map(|(prefix, tally)| (*prefix, tally.successes)).collect();
+        let all: BTreeMap<_, _> = tallies.iter().map(|(prefix, tally)| (prefix, tally.successes)).collect();
         assert_eq!(all, known);
         for (prefix, successes) in known {
             assert_eq!(tallies.get(&prefix).map(|tally| tally.successes), Some(successes));
@@ -218,6 +227,6 @@ mod tests {
 
     #[test]
     fn a_million_are_small() {
-        assert!(size_of::<(Prefix, Tally)>() <= 72, "each with its place is to be within 80 bytes");
+        assert!(size_of::<Row>() <= 72, "each with its place is to be within 80 bytes");
     }
 }

@@ -67,7 +67,9 @@ pub(super) fn entry(entry: &str) -> Option<Prefix> {
     let pattern = pattern.replace(['[', ']'], "");
     let Some((address, mask)) = pattern.split_once('/') else { return pattern.parse().ok() };
     match mask.parse::<std::net::Ipv4Addr>() {
-        Ok(mask) => Some(Prefix::of(address.parse().ok()?, u8::try_from(u32::from(mask).leading_ones()).ok()?)),
+        Ok(mask) => {
+            Some(Prefix::of(address.parse::<IpAddr>().ok()?, u8::try_from(u32::from(mask).leading_ones()).ok()?))
+        }
         Err(_) => pattern.parse().ok(),
     }
 }

@@ -530,7 +530,7 @@ mod tests {
 
     #[test]
     fn cuts_long_commands() {
-        let denied = (0..2001_u32).map(|n| (Prefix::host(Ipv4Addr::from(0x0a00_0000 + n).into()), None)).collect();
+        let denied = (0..2001_u32).map(|n| (Prefix::host(Ipv4Addr::from(0x0a00_0000 + n)), None)).collect();
         let script = nft(32, 64).replace_script(&DenySet { denied, allowed: Vec::new() }, Timestamp(0));
         let counts: Vec<usize> =
             script.lines().filter(|l| l.starts_with("add element")).map(|l| l.matches("10.0.").count()).collect();

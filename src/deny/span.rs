@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::decide::prefix::{Prefix, canonical};
+use crate::decide::prefix::Prefix;
 
 use super::{AllowRange, Until, later};
 
@@ -25,7 +25,7 @@ impl Span {
 
     /// `None` for what is no range: two families, or the last before the first.
     fn allowed(range: &AllowRange) -> Option<Span> {
-        let (first, last) = (canonical(range.first), canonical(range.last));
+        let (first, last) = (range.first.to_canonical(), range.last.to_canonical());
         let span = Span { ipv4: first.is_ipv4(), first: number(first), last: number(last) };
         (first.is_ipv4() == last.is_ipv4() && span.first <= span.last).then_some(span)
     }

@@ -142,11 +142,11 @@ impl Desk {
             }
             What::Addresses => {
                 let mut rows: Vec<_> = state.tallies.iter().collect();
-                rows.sort_by_key(|(prefix, tally)| (std::cmp::Reverse(tally.failures()), **prefix));
-                let row = |(prefix, tally): (&Prefix, &Tally)| {
+                rows.sort_by_key(|(prefix, tally)| (std::cmp::Reverse(tally.failures()), *prefix));
+                let row = |(prefix, tally): (Prefix, &Tally)| {
                     let last = Timestamp::from_secs(i64::from(tally.last_failure()));
                     let mut row = json!({"prefix": prefix, "last": last.to_string(), "successes": tally.successes,
-                        "denied": state.denies.get(prefix).is_some_and(|deny| deny.enforced(now).is_some())});
+                        "denied": state.denies.get(&prefix).is_some_and(|deny| deny.enforced(now).is_some())});
                     for class in Class::ALL {
                         row[class.name()] = tally.counts[class as usize].into();
                     }
@@ -162,7 +162,7 @@ impl Desk {
         let policy = &self.engine.policy;
         let host = Prefix::host(address);
         let address = host.address();
-        let own = self.engine.prefix(address);
+        let own = self.engine.prefix(address.into());
         let denied = state
             .denies
             .iter()

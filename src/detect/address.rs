@@ -3,20 +3,106 @@
 //! Two ways to find one, and a shape uses the one that attacker's text cannot reach: [`leading`] where the
 //! address comes before any such text, [`trailing`] where it comes behind it.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::event::Peer;
+
+/// An address in its canonical form: an IPv4-mapped IPv6 address is the IPv4 address, and there is no zone id.
+///
+/// As two words, IPv4 as `::ffff:a.b.c.d`. An [`IpAddr`] is a tag and bytes; each record's is copied a dozen times on its
+/// way, and to load as a whole what was stored as parts stalls the processor each time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    high: u64,
+    low: u64,
+}
+
+/// What stands before the 32 bits of an IPv4 address.
+const IPV4: u64 = 0xffff << 32;
+
+impl Address {
+    /// The address of these bits, in the order of the network.
+    pub fn from_bits(bits: u128) -> Self {
+        Address { high: (bits >> 64) as u64, low: bits as u64 }
+    }
+
+    /// Its 128 bits.
+    pub fn to_bits(self) -> u128 {
+        u128::from(self.high) << 64 | u128::from(self.low)
+    }
+
+    /// Whether it is of IPv4.
+    pub fn is_ipv4(self) -> bool {
+        self.high == 0 && self.low & !0xffff_ffff == IPV4
+    }
+}
+
+impl From<Ipv4Addr> for Address {
+    fn from(address: Ipv4Addr) -> Self {
+        Address { high: 0, low: IPV4 | u64::from(address.to_bits()) }
+    }
+}
+
+impl From<Ipv6Addr> for Address {
+    fn from(address: Ipv6Addr) -> Self {
+        Address::from_bits(address.to_bits())
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => v4.into(),
+            IpAddr::V6(v6) => v6.into(),
+        }
+    }
+}
+
+impl From<Address> for IpAddr {
+    fn from(address: Address) -> Self {
+        if address.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::from_bits(address.low as u32))
+        } else {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits()))
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        IpAddr::from(*self).fmt(f)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        IpAddr::from(*self).serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Address {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IpAddr::deserialize(deserializer).map(Address::from)
+    }
+}
 
 /// The longest textual IPv6 address (45 bytes) with `%` and an interface name (15 bytes, `IFNAMSIZ`).
 const ADDRESS_MAX: usize = 61;
 
 /// Reads an address: IPv4, IPv6, mapped (becomes IPv4), with or without a zone id (dropped).
-pub fn parse(text: &[u8]) -> Option<IpAddr> {
+pub fn parse(text: &[u8]) -> Option<Address> {
     if text.len() > ADDRESS_MAX {
         return None;
     }
     if let Some(v4) = parse_v4(text) {
-        return Some(IpAddr::V4(v4));
+        return Some(v4.into());
     }
     if !text.contains(&b':') {
         return None;
@@ -27,7 +113,7 @@ pub fn parse(text: &[u8]) -> Option<IpAddr> {
         None => text,
     };
     let v6: Ipv6Addr = std::str::from_utf8(text).ok()?.parse().ok()?;
-    Some(IpAddr::V6(v6).to_canonical())
+    Some(v6.into())
 }
 
 /// `a.b.c.d` in decimal, no leading zeros, nothing else.
@@ -50,6 +136,9 @@ fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
     }
     rest.is_empty().then(|| Ipv4Addr::from(octets))
 }
+
+/// The greatest port.
+const PORT_MAX: u32 = 65_535;
 
 /// Reads a decimal number of at most ten digits.
 pub fn number(text: &[u8]) -> Option<u32> {
@@ -106,23 +195,46 @@ pub fn leading(text: &[u8]) -> Option<Found<'_>> {
         let word_end = word.len() - usize::from(word.last() == Some(&b':') && !word.ends_with(b"::"));
         return Some(((said(&word[..word_end])?, None), &text[word_end..]));
     };
-    let digits = after.iter().take_while(|b| b.is_ascii_digit()).count();
-    let port = number(&after[..digits]).and_then(|n| u16::try_from(n).ok())?;
-    Some(((said(word)?, Some(port)), &after[digits..]))
+    let (port, digits) = digits(after);
+    Some(((said(word)?, Some(port?)), &after[digits..]))
 }
 
 /// Reads `ADDR[ port N]` at the end of `text`; returns what precedes it, without the blank between.
 pub fn trailing(text: &[u8]) -> Option<Found<'_>> {
-    let digits = text.iter().rev().take_while(|b| b.is_ascii_digit()).count();
-    let (before, last) = text.split_at(text.len() - digits);
-    if let Some(before) = before.strip_suffix(b" port ")
-        && let Some(port) = number(last).and_then(|n| u16::try_from(n).ok())
-    {
+    if let Some((before, port)) = before_port(text) {
         let (head, word) = last_word(before);
         return Some(((said(word)?, Some(port)), head));
     }
     let (head, last) = last_word(text);
     Some(((said(last)?, None), head))
+}
+
+/// The port that the digits at the start of `text` are, if they are one, and how many they are.
+fn digits(text: &[u8]) -> (Option<u16>, usize) {
+    let mut port = 0u32;
+    let mut len = 0;
+    while let Some(digit @ b'0'..=b'9') = text.get(len) {
+        port = (port * 10 + u32::from(digit - b'0')).min(PORT_MAX + 1);
+        len += 1;
+    }
+    (u16::try_from(port).ok().filter(|_| len > 0), len)
+}
+
+/// What stands before ` port N` at the end of `text`, and N.
+fn before_port(text: &[u8]) -> Option<(&[u8], u16)> {
+    let (mut port, mut unit) = (0, 1);
+    let mut head = text;
+    while let [before @ .., digit @ b'0'..=b'9'] = head {
+        port += u32::from(digit - b'0') * unit;
+        // Six digits are no port, unless they begin with zeros: then the rest of them adds nothing.
+        if port > PORT_MAX {
+            return None;
+        }
+        unit = (unit * 10).min(PORT_MAX + 1);
+        head = before;
+    }
+    let port = u16::try_from(port).ok().filter(|_| head.len() < text.len())?;
+    Some((head.strip_suffix(b" port ")?, port))
 }
 
 /// Splits at the last blank; without one all of it is the word.

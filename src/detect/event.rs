@@ -1,7 +1,6 @@
 //! What a message says was tried, before anyone counts it.
 
-use std::net::IpAddr;
-
+use super::address::Address;
 use super::rule::Rule;
 
 /// What one line of a service says. Whether it adds an attempt depends on its connection's other lines:
@@ -51,8 +50,8 @@ pub enum Account {
 /// Where the peer is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Peer<'a> {
-    /// At this address, in canonical form.
-    Address(IpAddr),
+    /// At this address.
+    Address(Address),
     /// At a host of this name. Names in logs are the attacker's to choose: they are never resolved.
     Name(&'a [u8]),
     /// The line does not say.
@@ -62,7 +61,7 @@ pub enum Peer<'a> {
 
 impl Peer<'_> {
     /// The address, if the line carries one.
-    pub fn address(&self) -> Option<IpAddr> {
+    pub fn address(&self) -> Option<Address> {
         match self {
             Peer::Address(address) => Some(*address),
             _ => None,

@@ -16,20 +16,18 @@ use rule::Rules;
 /// The first thing that looks at a record: other programs' records leave after a comparison of a few bytes.
 pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
     let event = if sshd::is_sshd(record.identifier) {
-        match sshd::parse(record.message, record.truncated) {
-            // `sshd(pam_google_authenticator)`: a module's own words, beside what sshd says.
-            event if event.kind == Kind::Unknown && record.identifier.ends_with(b")") => {
-                Event::new(Kind::Note, "sshd.pam")
-            }
-            event => event,
-        }
+        sshd::parse(record.message, record.truncated)
     } else if dropbear::is_dropbear(record.identifier) {
         dropbear::parse_message(record.message, record.truncated)
     } else {
         return rules.event(record);
     };
-    match event.kind {
-        Kind::Unknown => Some(rules.event(record).unwrap_or(event)),
-        _ => Some(event),
+    if event.kind != Kind::Unknown {
+        return Some(event);
     }
+    if record.identifier.ends_with(b")") {
+        // `sshd(pam_google_authenticator)`: a module's own words, beside what sshd says.
+        return Some(Event::new(Kind::Note, "sshd.pam"));
+    }
+    Some(rules.event(record).unwrap_or(event))
 }

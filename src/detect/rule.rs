@@ -10,12 +10,11 @@
 //! text of rules comes from [`config`](crate::config).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::hir::Look;
 
-use super::address;
+use super::address::{self, Address};
 use super::event::{Account, Event, Kind, Peer};
 pub use super::sshd::REPEATED_MAX as TIMES_MAX;
 use super::sshd::repeated;
@@ -77,7 +76,7 @@ pub struct Hit {
     /// The message.
     pub message: String,
     /// The address that must be found.
-    pub addr: IpAddr,
+    pub addr: Address,
     /// The user that must be found; `None` = none must.
     pub user: Option<String>,
     /// How many attempts it is.
@@ -313,7 +312,7 @@ fn syntax(error: &regex_syntax::Error) -> Refusal {
 pub struct Rules {
     rules: Vec<Rule>,
     /// By program, in order.
-    of: HashMap<Box<[u8]>, Vec<usize>, ahash::RandomState>,
+    of: HashMap<Box<[u8]>, Vec<usize>, foldhash::fast::RandomState>,
 }
 
 impl Rules {

@@ -49,13 +49,21 @@ mod tests;
 /// Whether an identifier is sshd's: `sshd`, `sshd-session`, `sshd-auth`, and old PAM's `sshd(pam_unix)`.
 pub fn is_sshd(identifier: &[u8]) -> bool {
     let Some(rest) = identifier.strip_prefix(b"sshd") else { return false };
+    if rest.is_empty() {
+        return true;
+    }
     let rest = rest.strip_prefix(b"-session").or_else(|| rest.strip_prefix(b"-auth")).unwrap_or(rest);
     rest.is_empty() || rest.first() == Some(&b'(')
 }
 
 /// What a message of sshd says. `truncated`: its end is missing, and nothing is believed that needs the end.
 pub fn parse(message: &[u8], truncated: bool) -> Event<'_> {
-    let message = without_solaris_id(if truncated { without_last_word(message) } else { message });
+    let message = if truncated { without_last_word(message) } else { message };
+    // Nearly always: of what is looked for here, nothing begins otherwise.
+    if !matches!(message.first(), Some(b'[' | b'm')) {
+        return shape(message, truncated);
+    }
+    let message = without_solaris_id(message);
     if let Some((times, inner)) = repeated(message) {
         let event = shape(without_solaris_id(inner), truncated);
         return Event { times, ..event };

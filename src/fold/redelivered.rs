@@ -5,6 +5,7 @@
 //! that is finer than a hundredth of a second: no server judges two passwords of a connection within a millisecond.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::BuildHasher;
 
 use inputs::record::{Record, Timestamp};
 
@@ -17,16 +18,20 @@ const COARSE: i64 = 10_000;
 /// What a source brought lately.
 #[derive(Debug, Default)]
 pub(super) struct Redelivered {
-    hasher: ahash::RandomState,
+    hasher: foldhash::fast::RandomState,
     order: VecDeque<u64>,
-    known: HashSet<u64, ahash::RandomState>,
+    known: HashSet<u64, foldhash::fast::RandomState>,
 }
 
 impl Redelivered {
     /// Whether the source brought this very record, with this stamp, before; remembers it.
-    pub(super) fn knows(&mut self, record: &Record<'_>, stamp: Option<Timestamp>) -> bool {
-        let Some(event) = stamp.filter(|event| event.0 % COARSE != 0) else { return false };
-        let hash = self.hasher.hash_one((event, record.pid, record.host, record.message));
+    #[inline]
+    pub(super) fn knows(&mut self, record: &Record<'_>, stamp: Timestamp) -> bool {
+        stamp.0 % COARSE != 0 && self.remember(record, stamp)
+    }
+
+    fn remember(&mut self, record: &Record<'_>, stamp: Timestamp) -> bool {
+        let hash = self.hasher.hash_one((stamp, record.pid, record.host, record.message));
         if !self.known.insert(hash) {
             return true;
         }

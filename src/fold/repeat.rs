@@ -4,17 +4,17 @@
 //! file. So that line, and no other, counts as often again; it is forgotten over a restart. rsyslog's `message repeated 3 times: [ … ]` holds its
 //! message itself: see `detect::sshd`.
 
-use inputs::record::{Record, Sender};
+use inputs::record::{Record, Sender, SourceId, Timestamp};
 
 /// The most that one such line counts.
 const REPEATED_MAX: u32 = 1_000;
 /// The longest message that is remembered, in bytes: no message of sshd's is longer.
 const MESSAGE_MAX: usize = 2_048;
 
-/// The last line of a source, if it was one that can count.
-#[derive(Debug, Default)]
+/// A line that another one may say to have been repeated, kept from one batch to the next.
+#[derive(Debug)]
 pub(super) struct Last {
-    is_set: bool,
+    source: SourceId,
     sender: Sender,
     pid: Option<u32>,
     host: Vec<u8>,
@@ -23,55 +23,70 @@ pub(super) struct Last {
 }
 
 impl Last {
-    /// Remembers a line.
-    pub(super) fn set(&mut self, record: &Record<'_>) {
-        self.is_set = record.message.len() <= MESSAGE_MAX && !record.truncated;
-        if self.is_set {
-            (self.sender, self.pid) = (record.sender.clone(), record.pid);
-            for (ours, theirs) in [
-                (&mut self.host, record.host),
-                (&mut self.identifier, record.identifier),
-                (&mut self.message, record.message),
-            ] {
-                ours.clear();
-                ours.extend_from_slice(theirs);
-            }
+    /// Keeps it.
+    pub(super) fn keep(record: &Record<'_>) -> Self {
+        Last {
+            source: record.source,
+            sender: record.sender.clone(),
+            pid: record.pid,
+            host: record.host.into(),
+            identifier: record.identifier.into(),
+            message: record.message.into(),
         }
     }
 
-    /// Forgets it: another line came.
-    pub(super) fn clear(&mut self) {
-        self.is_set = false;
-    }
-
-    /// The record that `record` repeats, if that is what it says, and how often: the same, at `record`'s own time.
-    ///
-    /// It must come from where the line came from, and name no other host or program; and no program's own output is a
-    /// syslog daemon's.
-    pub(super) fn repeated_by<'a>(&'a self, record: &Record<'a>) -> Option<(Record<'a>, u32)> {
-        if !self.is_set || record.stdout || self.sender != *record.sender {
-            return None;
-        }
-        let times = repeats(record.message)?;
-        let is_ours = |ours: &[u8], theirs: &[u8]| theirs.is_empty() || ours == theirs;
-        if !is_ours(&self.host, record.host) || !is_ours(&self.identifier, record.identifier) {
-            return None;
-        }
-        let again = Record {
+    /// What was kept, without its time.
+    pub(super) fn record(&self) -> Record<'_> {
+        Record {
+            source: self.source,
+            sender: &self.sender,
             host: &self.host,
+            received: Timestamp::default(),
+            event: None,
             identifier: &self.identifier,
             pid: self.pid,
             message: &self.message,
             truncated: false,
-            ..*record
-        };
-        Some((again, times))
+            stdout: false,
+        }
     }
+}
+
+/// Whether a line can be spoken of by the one behind it.
+pub(super) fn can_repeat(record: &Record<'_>) -> bool {
+    record.message.len() <= MESSAGE_MAX && !record.truncated
+}
+
+/// The record that `record` repeats, if that is what it says of the last line, and how often: the same, at `record`'s own
+/// time.
+///
+/// It must come from where that line came from, and name no other host or program; and no program's own output is a
+/// syslog daemon's.
+pub(super) fn repeated<'a>(last: &Record<'a>, record: &Record<'a>) -> Option<(Record<'a>, u32)> {
+    let times = repeats(record.message)?;
+    let is_its = |its: &[u8], theirs: &[u8]| theirs.is_empty() || its == theirs;
+    let is_another = record.stdout
+        || last.sender != record.sender
+        || !is_its(last.host, record.host)
+        || !is_its(last.identifier, record.identifier);
+    let again = Record {
+        host: last.host,
+        identifier: last.identifier,
+        pid: last.pid,
+        message: last.message,
+        truncated: false,
+        ..*record
+    };
+    (!is_another).then_some((again, times))
 }
 
 /// How often: `last message repeated 3 times` (BSD; with dashes on either side: macOS), `Last output repeated twice`
 /// (metalog, with blanks before and dashes on either side). The whole message, or it is somebody's text.
 fn repeats(message: &[u8]) -> Option<u32> {
+    // Hardly a message begins so.
+    if !message.first().is_some_and(|byte| matches!(byte, b'l' | b'L' | b'-') || byte.is_ascii_whitespace()) {
+        return None;
+    }
     let text = dashes(message);
     let rest = text.strip_prefix(b"last message repeated ").or_else(|| text.strip_prefix(b"Last output repeated "))?;
     let times = match rest {
@@ -115,10 +130,8 @@ mod tests {
             truncated: false,
             stdout,
         };
-        let mut last = Last::default();
-        last.set(&record(b"Failed password for root from 192.0.2.7 port 22 ssh2", false));
-        let times =
-            |stdout| last.repeated_by(&record(b"last message repeated 3 times", stdout)).map(|(_, times)| times);
+        let last = record(b"Failed password for root from 192.0.2.7 port 22 ssh2", false);
+        let times = |stdout| repeated(&last, &record(b"last message repeated 3 times", stdout)).map(|(_, times)| times);
         assert_eq!((times(false), times(true)), (Some(3), None));
     }
 

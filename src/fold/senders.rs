@@ -1,6 +1,7 @@
 //! Who sends to a source: when each was heard last, how much of it was understood, and whether its clock can be believed.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use inputs::record::{Record, Sender, Timestamp};
@@ -218,8 +219,8 @@ pub enum Notice {
 /// The senders of a source.
 #[derive(Debug, Default)]
 pub struct Senders {
-    hasher: ahash::RandomState,
-    rows: HashMap<u64, Row, ahash::RandomState>,
+    hasher: foldhash::fast::RandomState,
+    rows: HashMap<u64, Row, foldhash::fast::RandomState>,
     /// Records of senders beyond [`SENDERS_MAX`].
     pub untold: u64,
     /// Until when there is none to forget, as the last look at all of them found: not every record may cost one.
@@ -234,7 +235,7 @@ impl Senders {
     /// A record came. If its sender's clock is behind, its stamp is set right. One that is ahead does no harm: no
     /// record is judged by a later time than the one when it came.
     pub(super) fn hear(&mut self, record: &mut Record<'_>) -> Option<RowId> {
-        if *record.sender == Sender::Unknown {
+        if matches!(record.sender, Sender::Unknown) {
             return None;
         }
         let id = self.hasher.hash_one((record.sender, record.host));

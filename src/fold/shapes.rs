@@ -32,7 +32,7 @@ pub struct Notice {
 /// The shapes of one input.
 #[derive(Debug, Default)]
 pub struct Shapes {
-    rows: IndexMap<String, u64, ahash::RandomState>,
+    rows: IndexMap<String, u64, foldhash::fast::RandomState>,
     /// Records whose shapes were forgotten.
     pub untold: u64,
     /// Of the shapes that are new since the last warning: the first, and how many others there are.

@@ -60,9 +60,10 @@ pub struct Parser {
 
 /// How the last line of RFC 3164's layout began: `Mon dd hh:mm:ss host `. Most lines are of the same second and host
 /// as the one before, so that one comparison stands for the look at both.
-#[derive(Default)]
 struct Beginning {
-    text: Vec<u8>,
+    stamp: [u8; STAMP_LEN],
+    /// With its blank.
+    host: Vec<u8>,
     event: Timestamp,
     /// What the year was judged by.
     reference: Timestamp,
@@ -107,7 +108,10 @@ impl Parser {
             return entry::record(batch, frame);
         }
         let line = without_end(batch.bytes(frame));
-        let header = self.header(line, batch.reference).unwrap_or(Header { message: line, ..Header::default() });
+        let header = match self.like_the_last(line, batch.reference) {
+            Some(header) => header,
+            None => self.header(line, batch.reference).unwrap_or(Header { message: line, ..Header::default() }),
+        };
         Record {
             source: batch.source,
             sender: batch.sender(frame),
@@ -122,7 +126,6 @@ impl Parser {
         }
     }
 
-    #[inline(always)]
     fn header<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
         if let Some(identifier) = self.bare {
             return Some(self.output(identifier, line));
@@ -165,7 +168,6 @@ impl Parser {
     }
 
     /// metalog or syslog: a host does not begin with a bracket, so they cannot be confused.
-    #[inline(always)]
     fn plain<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
         match line.get(16) {
             Some(b'[') => self.metalog(line, reference).or_else(|| self.syslog(line, reference)),
@@ -185,7 +187,6 @@ impl Parser {
         Some(Header { event: Some(event), identifier: &rest[..end], message, ..Header::default() })
     }
 
-    #[inline(always)]
     fn syslog<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
         let Some((b'<', _)) = line.split_first() else { return self.stamped(line, reference) };
         let rest = after_priority(line)?;
@@ -196,17 +197,21 @@ impl Parser {
         }
     }
 
-    /// A stamp, then a host or none, then a tag or none.
+    /// A line that begins as the last one did.
     #[inline(always)]
-    fn stamped<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
-        if let Some(Beginning { text, event, reference: judged }) = &self.beginning
-            && *judged == reference
-            && let Some(rest) = line.strip_prefix(&text[..])
-            && let Some(header) = tagged(rest)
-        {
-            return Some(Header { event: Some(*event), host: &line[STAMP_LEN..text.len() - 1], ..header });
+    fn like_the_last<'a>(&self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
+        let last = self.beginning.as_ref().filter(|last| last.reference == reference)?;
+        let (stamp, rest) = line.split_first_chunk::<STAMP_LEN>()?;
+        if *stamp != last.stamp {
+            return None;
         }
-        self.stamped_anew(line, reference)
+        let header = tagged(rest.strip_prefix(&last.host[..])?)?;
+        Some(Header { event: Some(last.event), host: &rest[..last.host.len() - 1], ..header })
+    }
+
+    /// A stamp, then a host or none, then a tag or none.
+    fn stamped<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
+        self.like_the_last(line, reference).or_else(|| self.stamped_anew(line, reference))
     }
 
     fn stamped_anew<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
@@ -220,11 +225,14 @@ impl Parser {
             return Some(Header { event: Some(event), ..host_and_tag(rest) });
         };
         let header = host_and_tag(rest);
-        if line.len() - rest.len() == STAMP_LEN && !header.host.is_empty() && !header.identifier.is_empty() {
-            let beginning = self.beginning.get_or_insert_default();
-            beginning.text.clear();
-            beginning.text.extend_from_slice(&line[..STAMP_LEN + header.host.len() + 1]);
-            (beginning.event, beginning.reference) = (event, reference);
+        if let Some((stamp, behind)) = line.split_first_chunk::<STAMP_LEN>()
+            && rest.len() == behind.len()
+            && !(header.host.is_empty() || header.identifier.is_empty() || self.unwrap)
+        {
+            let mut host = self.beginning.take().map_or_else(Vec::new, |last| last.host);
+            host.clear();
+            host.extend_from_slice(&rest[..header.host.len() + 1]);
+            self.beginning = Some(Beginning { stamp: *stamp, host, event, reference });
         }
         Some(Header { event: Some(event), ..header })
     }

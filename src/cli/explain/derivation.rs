@@ -101,7 +101,7 @@ fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, e
     for class in folded.classes.iter() {
         say("counts", &counted(engine, class, &prefix.to_string(), folded.verdict.attempts.max(1)))?;
     }
-    if let Some(entry) = engine.policy.allow.allowed_by(peer) {
+    if let Some(entry) = engine.policy.allow.allowed_by(peer.into()) {
         say("allowed", &format!("by {entry}: it is never denied"))?;
     }
     Ok(())

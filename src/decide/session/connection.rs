@@ -1,9 +1,9 @@
 //! One connection: what each of its sources said of it, and what that is worth.
 
-use std::net::IpAddr;
-
 use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use crate::detect::address::Address;
 
 use super::{Key, Late, Name, Place, Trust, host_of};
 
@@ -40,7 +40,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 /// One connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
-    pub(super) peer: Option<IpAddr>,
+    pub(super) peer: Option<Address>,
     /// How far the lines are to be trusted that say so.
     #[serde(default)]
     pub(super) peer_trust: Trust,
@@ -96,8 +96,9 @@ impl Session {
     }
 
     /// Whether a line of this peer and port can be of this connection, or the pid was used again.
-    pub(super) fn fits(&self, peer: Option<IpAddr>, port: Option<u16>) -> bool {
-        let same = |ours: Option<IpAddr>, theirs: Option<IpAddr>| ours.is_none() || theirs.is_none() || ours == theirs;
+    pub(super) fn fits(&self, peer: Option<Address>, port: Option<u16>) -> bool {
+        let same =
+            |ours: Option<Address>, theirs: Option<Address>| ours.is_none() || theirs.is_none() || ours == theirs;
         same(self.peer, peer) && (self.port.is_none() || port.is_none() || self.port == port)
     }
 
@@ -144,12 +145,12 @@ impl Session {
 
     /// What it is worth, as lines of that trust or a better one tell.
     pub(super) fn attempts(&self, trust: Trust) -> u32 {
-        let sides = std::iter::once(&self.side).chain(&self.more);
-        sides.filter(|side| side.trust <= trust).map(Side::attempts).max().unwrap_or(0)
+        let told = |side: &Side| if side.trust <= trust { side.attempts() } else { 0 };
+        self.more.iter().map(told).fold(told(&self.side), u32::max)
     }
 
     /// The address, as a line says it.
-    pub(super) fn learn(&mut self, peer: Option<IpAddr>, trust: Trust) {
+    pub(super) fn learn(&mut self, peer: Option<Address>, trust: Trust) {
         self.peer_trust = if self.peer.is_some() { self.peer_trust.min(trust) } else { trust };
         self.peer = peer;
     }

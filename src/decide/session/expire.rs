@@ -1,12 +1,10 @@
 //! Time, as the lines of each origin host tell it: when a connection is forgotten, and when what waits is decided.
 
-use std::time::Duration;
-
 use inputs::record::Timestamp;
 
 use super::{
-    HostClock, HostId, IDLE, Key, LOGIN, LOGINS_MAX, Late, OWN_FOR, PAM_WAITING_MAX, PAM_WINDOW, Place, SESSIONS_MAX,
-    Sessions, Trust, host_of, near,
+    HostClock, HostId, IDLE, Key, LINGER, LOGIN, LOGINS_MAX, Late, OWN_FOR, PAM_WAITING_MAX, PAM_WINDOW, Place,
+    SESSIONS_MAX, Sessions, Trust, host_of, near,
 };
 use crate::decide::prefix::Prefix;
 
@@ -20,9 +18,13 @@ impl Sessions {
         let clock = &mut self.clocks[index];
         let at = place.at.max(Timestamp(1)); // who says 1970 has spoken, too
         let lag = lag(place.received, at);
-        clock.lag = if clock.received == Timestamp::default() { lag } else { clock.lag.min(lag) };
-        self.is_due |= clock.now < at;
-        clock.now = clock.now.max(at);
+        if clock.received == Timestamp::default() || lag < clock.lag {
+            clock.lag = lag;
+        }
+        if clock.now < at {
+            clock.now = at;
+            self.is_due = true;
+        }
         clock.received = clock.received.max(place.received);
     }
 
@@ -41,8 +43,8 @@ impl Sessions {
                 clock.lag = lag(wall, clock.now);
             }
             let is_silent = clock.received.after(PAM_WINDOW) < wall;
-            let lag = if is_silent { clock.lag } else { clock.lag + PAM_WINDOW };
-            clock.now = clock.now.max(wall.before(lag));
+            let told = Timestamp(wall.0.saturating_sub(clock.lag));
+            clock.now = clock.now.max(if is_silent { told } else { told.before(PAM_WINDOW) });
         }
     }
 
@@ -54,7 +56,7 @@ impl Sessions {
     }
 
     /// Takes the next attempt whose time to wait is over, by the clocks of the hosts.
-    #[inline]
+    #[inline(always)]
     pub fn expire(&mut self) -> Option<Late> {
         // Asked twice a line, while clocks move once a second.
         if !self.is_due && self.overdue.is_empty() {
@@ -71,10 +73,10 @@ impl Sessions {
             if !over {
                 break;
             }
-            let late = *late;
-            self.waiting.pop_front();
-            if !self.own.get(&(late.host, Prefix::host(late.peer))).is_some_and(|own| near(own.at, late.at)) {
-                return Some(late);
+            let is_told = self.own.get(&(late.host, Prefix::host(late.peer))).is_some_and(|own| near(own.at, late.at));
+            let late = self.waiting.pop_front();
+            if !is_told {
+                return late;
             }
         }
         while let Some((due, about)) = self.own_order.front().copied() {
@@ -88,13 +90,13 @@ impl Sessions {
                 // sshd has written about it again since.
                 Some(own) if own.seen.after(OWN_FOR) >= now && !crowded => self.own_order.push_back((own.seen, about)),
                 _ => {
-                    self.own.swap_remove(&about);
+                    self.own.remove(&about);
                 }
             }
         }
         while let Some((due, key)) = self.order.front().copied() {
             let now = self.clock(host_of(key));
-            if due.after(IDLE) >= now {
+            if due.after(IDLE + LINGER) >= now {
                 break;
             }
             self.order.pop_front();
@@ -102,7 +104,7 @@ impl Sessions {
                 Some(session) if session.seen.after(IDLE) >= now => self.order.push_back((session.seen, key)),
                 Some(session) if session.is_login(key) => {
                     self.logins_order.push_back((session.seen, key));
-                    let login = self.map.swap_remove(&key).expect("it was just found");
+                    let login = self.map.remove(&key).expect("it was just found");
                     self.logins.insert(key, login);
                 }
                 Some(_) => self.forget(key),
@@ -145,13 +147,13 @@ impl Sessions {
     /// Forgets a login, unless it was heard of again since.
     fn forget_login(&mut self, since: Timestamp, key: Key) {
         if self.logins.get(&key).is_some_and(|login| login.seen == since) {
-            self.logins.swap_remove(&key);
+            self.logins.remove(&key);
             self.mark(key);
         }
     }
 
     pub(super) fn forget(&mut self, key: Key) {
-        let Some(session) = self.map.swap_remove(&key) else { return };
+        let Some(session) = self.map.remove(&key) else { return };
         self.mark(key);
         if session.peer.is_none() {
             self.unresolved += u64::from(session.attempts(Trust::Forgeable).max(u32::from(session.offered.is_some())));
@@ -160,7 +162,7 @@ impl Sessions {
     }
 }
 
-/// How far behind our clock a line is.
-fn lag(received: Timestamp, at: Timestamp) -> Duration {
-    Duration::from_micros(received.0.saturating_sub(at.0).max(0).unsigned_abs())
+/// How far behind our clock a line is, in microseconds.
+fn lag(received: Timestamp, at: Timestamp) -> i64 {
+    received.0.saturating_sub(at.0).max(0)
 }

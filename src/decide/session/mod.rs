@@ -5,16 +5,16 @@
 //! connection's lines keeps its own counters, and a connection is worth the *maximum* over its sources: the same
 //! line through two paths adds nothing, while equal lines on one path are separate tries (they are, in real logs).
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
 use std::time::Duration;
 
-use indexmap::IndexMap;
 use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::decide::prefix::Prefix;
+use crate::detect::address::Address;
 use crate::detect::event::{Account, Event, Kind, Peer};
 
 mod connection;
@@ -26,6 +26,8 @@ mod name;
 pub const SESSIONS_MAX: usize = 100_000;
 /// A connection is forgotten after this time without a line. sshd's LoginGraceTime is 2 minutes by default.
 const IDLE: Duration = Duration::from_secs(15 * 60);
+/// Whether one is idle is looked at so much later, so that most are looked at once: LoginGraceTime again.
+const LINGER: Duration = Duration::from_secs(2 * 60);
 /// Lines without pid and port belong together for this long.
 const IDLE_BY_USER: Duration = Duration::from_secs(60);
 /// A login is remembered for this long, so that the line that ends it is not taken for a probe.
@@ -52,12 +54,12 @@ pub enum Key {
     /// The process that held it.
     Pid(HostId, u32),
     /// No pid in the log: the peer's address and port.
-    Port(HostId, IpAddr, u16),
+    Port(HostId, Address, u16),
     /// Neither: the address and a hash (FNV-1a) of the user.
-    User(HostId, IpAddr, u64),
+    User(HostId, Address, u64),
     /// What an administrator's rule knows: the address and a hash of rule and user. Not the process, since one of a
     /// mail server serves many peers.
-    Rule(HostId, IpAddr, u64),
+    Rule(HostId, Address, u64),
 }
 
 /// By few whole words: every line of sshd's is looked up by it, and a field at a time takes three times as long.
@@ -111,7 +113,7 @@ pub struct Verdict {
     /// How many more attempts than before are certain: strangers cannot have made them up.
     pub sound: u32,
     /// The peer: the line's own address, else its connection's.
-    pub peer: Option<IpAddr>,
+    pub peer: Option<Address>,
     /// What is known of the account by now.
     pub account: Account,
 }
@@ -127,7 +129,7 @@ pub struct Late {
     /// How far that is to be trusted.
     pub trust: Trust,
     /// The peer.
-    pub peer: IpAddr,
+    pub peer: Address,
     /// When its line was written.
     pub at: Timestamp,
     /// What its host's clock said when it came.
@@ -144,8 +146,8 @@ struct HostClock {
     now: Timestamp,
     /// When its last line came; nothing before the first since we started.
     received: Timestamp,
-    /// How far behind our clock the most timely of its lines was.
-    lag: Duration,
+    /// How far behind our clock the most timely of its lines was, in microseconds.
+    lag: i64,
 }
 
 /// Whether strangers may be able to make up the records of a source.
@@ -189,11 +191,11 @@ struct Own {
 /// All connections that are not forgotten yet.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    map: IndexMap<Key, Session, ahash::RandomState>,
+    map: HashMap<Key, Session, foldhash::fast::RandomState>,
     /// When each key is to be looked at for expiry: the host's clock at its last line, as far as it was known then.
     order: VecDeque<(Timestamp, Key)>,
     /// Logins on which nothing more was said for [`IDLE`]: apart, since few lines ask for them, and all for the others.
-    logins: IndexMap<Key, Session, ahash::RandomState>,
+    logins: HashMap<Key, Session, foldhash::fast::RandomState>,
     /// Since when each of them has been remembered.
     logins_order: VecDeque<(Timestamp, Key)>,
     clocks: Vec<HostClock>,
@@ -201,7 +203,7 @@ pub struct Sessions {
     /// What connections were worth that ended without a line about it.
     overdue: VecDeque<Late>,
     /// When sshd itself last wrote about an address, for the PAM lines beside it.
-    own: IndexMap<(HostId, Prefix), Own, ahash::RandomState>,
+    own: HashMap<(HostId, Prefix), Own, foldhash::fast::RandomState>,
     /// When each of them is to be looked at for expiry: the host's clock at that line, as far as it was known then.
     own_order: VecDeque<(Timestamp, (HostId, Prefix))>,
     /// Keys that changed since they were last taken.
@@ -217,29 +219,28 @@ pub struct Sessions {
 
 impl Sessions {
     /// Folds one event of a known service in.
+    #[inline]
     pub fn fold(&mut self, place: Place, event: &Event<'_>) -> Verdict {
         let address = event.peer.address();
-        let ignored =
-            Verdict { outcome: Outcome::Ignored, attempts: 0, sound: 0, peer: address, account: event.account };
+        let only = |outcome| Verdict { outcome, attempts: 0, sound: 0, peer: address, account: event.account };
         match event.kind {
-            Kind::Unknown => Verdict { outcome: Outcome::Unknown, ..ignored },
-            Kind::Refused => Verdict { outcome: Outcome::Refused, ..ignored },
+            Kind::Unknown => only(Outcome::Unknown),
+            Kind::Refused => only(Outcome::Refused),
             Kind::Pam => {
                 self.pam(place, event, address);
-                ignored
+                only(Outcome::Ignored)
             }
             Kind::Opened => {
                 self.opened(place, event, address);
-                ignored
+                only(Outcome::Ignored)
             }
-            Kind::Note if self.awaits(place, event, address) => self.connection(place, event, address),
-            Kind::Note => ignored,
+            Kind::Note if !self.awaits(place, event, address) => only(Outcome::Ignored),
             Kind::Timeout => self.connection(Place { pid: event.of_pid.or(place.pid), ..place }, event, address),
             _ => self.connection(place, event, address),
         }
     }
 
-    fn connection(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Verdict {
+    fn connection(&mut self, place: Place, event: &Event<'_>, address: Option<Address>) -> Verdict {
         let Some(key) = self.key(place, event, address) else {
             // No pid and no address: nothing can ever join it.
             let outcome = if event.kind == Kind::Accepted { Outcome::Success } else { Outcome::Failure };
@@ -336,7 +337,7 @@ impl Sessions {
     }
 
     /// Whether a line that adds nothing tells where the attempts came from that its process judged before.
-    fn awaits(&self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> bool {
+    fn awaits(&self, place: Place, event: &Event<'_>, address: Option<Address>) -> bool {
         let (Some(_), Some(pid)) = (address, place.pid) else { return false };
         let session = self.map.get(&Key::Pid(place.host, pid));
         session.is_some_and(|session| session.peer.is_none() && session.fits(address, event.port))
@@ -349,13 +350,13 @@ impl Sessions {
 
     /// Whether a line without a user is about a connection that logged in: another process of it, with another
     /// pid, writes `Connection closed by A port N` at its end (OpenSSH 9.8 and later).
-    fn ends_login(&self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> bool {
+    fn ends_login(&self, place: Place, event: &Event<'_>, address: Option<Address>) -> bool {
         let (Some(address), Some(port)) = (address, event.port) else { return false };
         self.find(&Key::Port(place.host, address, port)).is_some_and(|session| session.succeeded(place.trust))
     }
 
     /// Learns the address of a connection from a line that says nothing else.
-    fn opened(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) {
+    fn opened(&mut self, place: Place, event: &Event<'_>, address: Option<Address>) {
         if address.is_some() && place.pid.is_some() {
             let Some(key) = self.key(place, event, address) else { return };
             let session = self.session(key, place, address, event.port);
@@ -367,20 +368,19 @@ impl Sessions {
     }
 
     /// The session of a key: the one that is known, or a new one where the pid was used again.
-    fn session(&mut self, key: Key, place: Place, peer: Option<IpAddr>, port: Option<u16>) -> &mut Session {
+    fn session(&mut self, key: Key, place: Place, peer: Option<Address>, port: Option<u16>) -> &mut Session {
         let seen = self.clock(place.host);
-        let index = match self.map.get_index_of(&key) {
-            Some(index) => index,
-            None => {
-                while self.len() >= SESSIONS_MAX {
-                    self.evict();
-                }
-                let login = if matches!(key, Key::Port(..)) { self.logins.swap_remove(&key) } else { None };
+        if self.len() >= SESSIONS_MAX && !self.map.contains_key(&key) {
+            self.evict();
+        }
+        let session = match self.map.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place_of_it) => {
+                let login = if matches!(key, Key::Port(..)) { self.logins.remove(&key) } else { None };
                 self.order.push_back((seen, key));
-                self.map.insert_full(key, login.unwrap_or_else(|| Session::new(place, seen))).0
+                place_of_it.insert(login.unwrap_or_else(|| Session::new(place, seen)))
             }
         };
-        let session = &mut self.map[index];
         let idle = if matches!(key, Key::User(..)) { IDLE_BY_USER } else { IDLE };
         if !session.fits(peer, port) || session.last.after(idle) < place.at {
             let ended = std::mem::replace(session, Session::new(place, seen));
@@ -390,7 +390,7 @@ impl Sessions {
         session
     }
 
-    fn pam(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) {
+    fn pam(&mut self, place: Place, event: &Event<'_>, address: Option<Address>) {
         // A host's name stands for its connection's address.
         let known = || self.map.get(&Key::Pid(place.host, place.pid?)).and_then(|session| session.peer);
         let Some(peer) = address.or_else(known) else {
@@ -408,7 +408,7 @@ impl Sessions {
         self.is_due |= self.waiting.len() > PAM_WAITING_MAX;
     }
 
-    fn told_itself(&mut self, host: HostId, peer: IpAddr, at: Timestamp, key: Key, user: u64) {
+    fn told_itself(&mut self, host: HostId, peer: Address, at: Timestamp, key: Key, user: u64) {
         let seen = self.clock(host);
         let about = (host, Prefix::host(peer));
         if self.own.insert(about, Own { at, seen, key, user }).is_none() {
@@ -428,7 +428,7 @@ impl Sessions {
     ///
     /// Strangers may know the pid of a connection that a sound source tells of: if their line is about another one, that
     /// stands beside it, as without a pid, and not in its place.
-    fn key(&mut self, place: Place, event: &Event<'_>, address: Option<IpAddr>) -> Option<Key> {
+    fn key(&mut self, place: Place, event: &Event<'_>, address: Option<Address>) -> Option<Key> {
         if let Some(rule) = event.custom {
             let hash = fnv(fnv(FNV, rule.name.as_bytes()), event.user.unwrap_or_default());
             return Some(Key::Rule(place.host, address?, hash));
@@ -462,7 +462,7 @@ impl Sessions {
 
     /// A connection's port became known.
     fn rename(&mut self, from: Key, to: Key, whose: (HostId, Prefix)) {
-        let Some(session) = self.map.swap_remove(&from) else { return };
+        let Some(session) = self.map.remove(&from) else { return };
         self.mark(from);
         self.order.push_back((session.seen, to));
         self.map.insert(to, session);

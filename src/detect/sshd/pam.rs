@@ -47,7 +47,9 @@ pub(super) fn more(text: &[u8]) -> Option<Event<'_>> {
 
 /// `pam_MODULE(SERVICE:auth): TEXT`, and older PAM's `(pam_unix) TEXT`.
 pub(super) fn module(message: &[u8], truncated: bool) -> Option<Event<'_>> {
-    let (module, text) = match after(message, b"(pam_unix) ") {
+    let (module, text) = match after(message, b"pam_unix(sshd:auth): ").or_else(|| after(message, b"(pam_unix) ")) {
+        // Nothing but who it is not.
+        Some(b"check pass; user unknown") => return Some(Event::new(Kind::Note, "sshd.note")),
         Some(text) => (&b"unix"[..], text),
         None => {
             let rest = after(message, b"pam_")?;
@@ -55,7 +57,7 @@ pub(super) fn module(message: &[u8], truncated: bool) -> Option<Event<'_>> {
             let (name, text) = (&rest[..at], &rest[at + 2..]);
             let service = memchr::memchr(b'(', name)?;
             if !name.ends_with(b":auth)") && !name.ends_with(b":account)") {
-                return None;
+                return Some(Event::new(Kind::Note, "sshd.note"));
             }
             (&name[..service], text)
         }

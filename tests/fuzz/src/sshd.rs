@@ -42,9 +42,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut bytes = Bytes(data);
     let printed = ["192.0.2.7", "::ffff:192.0.2.7", "2001:db8::7", "fe80::7%eth0"][usize::from(mode / 2 % 4)];
     let peer = printed.split('%').next().and_then(|text| text.parse().ok());
-    let peer = peer.map(|address: std::net::IpAddr| address.to_canonical());
+    let peer: Option<std::net::IpAddr> = peer.map(|address: std::net::IpAddr| address.to_canonical());
     let (message, said) = shapes::message(&mut bytes, printed);
-    let found = sshd::parse(&message, false).peer.address();
+    let found = sshd::parse(&message, false).peer.address().map(std::net::IpAddr::from);
     let right = match said {
         Said::Peer => found == peer,
         Said::PeerOrNobody => found.is_none() || found == peer,
@@ -53,6 +53,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     assert!(right, "{found:?}, not {peer:?}: {}", message.escape_ascii());
     // Known to be cut, it names the peer or nobody.
     let cut = &message[..bytes.below(message.len() + 1)];
-    let found = sshd::parse(cut, true).peer.address();
+    let found = sshd::parse(cut, true).peer.address().map(std::net::IpAddr::from);
     assert!(found.is_none() || found == peer, "{found:?}, not {peer:?}, cut: {}", cut.escape_ascii());
 });
