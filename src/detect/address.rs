@@ -187,8 +187,7 @@ fn said(word: &[u8]) -> Option<Peer<'_>> {
 
 /// Reads `ADDR[ port N]` at the start of `text`; returns what follows it.
 pub fn leading(text: &[u8]) -> Option<Found<'_>> {
-    let end =
-        text.iter().position(|&b| b == b' ').unwrap_or_else(|| text.len() - usize::from(text.last() == Some(&b':')));
+    let end = memchr::memchr(b' ', text).unwrap_or_else(|| text.len() - usize::from(text.last() == Some(&b':')));
     let (word, rest) = text.split_at(end);
     let Some(after) = rest.strip_prefix(b" port ") else {
         // `192.0.2.1: 11: Bye`: old sshd has no port, and the colon directly behind the address
@@ -239,7 +238,7 @@ fn before_port(text: &[u8]) -> Option<(&[u8], u16)> {
 
 /// Splits at the last blank; without one all of it is the word.
 fn last_word(text: &[u8]) -> (&[u8], &[u8]) {
-    match text.iter().rposition(|&byte| byte == b' ') {
+    match memchr::memrchr(b' ', text) {
         Some(at) => (&text[..at], &text[at + 1..]),
         None => (&text[..0], text),
     }

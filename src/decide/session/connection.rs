@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detect::address::Address;
 
-use super::{Key, Late, Name, Place, Trust, host_of};
+use super::{Key, Late, Login, Name, Place, Trust, host_of};
 
 /// What one source said of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,8 +139,17 @@ impl Session {
         std::iter::once(&self.side).chain(&self.more).any(|side| side.trust == Trust::Sound)
     }
 
-    pub(super) fn is_login(&self, key: Key) -> bool {
-        self.succeeded.is_some() && matches!(key, Key::Port(..))
+    /// What is kept of a login when all else is forgotten.
+    pub(super) fn of_login(key: Key, login: &Login) -> Self {
+        let place = Place {
+            host: host_of(key),
+            source: SourceId::default(),
+            trust: login.trust,
+            pid: None,
+            at: login.seen,
+            received: login.seen,
+        };
+        Session { succeeded: Some(login.trust), ..Session::new(place, login.seen) }
     }
 
     /// What it is worth, as lines of that trust or a better one tell.

@@ -3,8 +3,8 @@
 use inputs::record::Timestamp;
 
 use super::{
-    HostClock, HostId, IDLE, Key, LINGER, LOGIN, LOGINS_MAX, Late, OWN_FOR, PAM_WAITING_MAX, PAM_WINDOW, Place,
-    SESSIONS_MAX, Sessions, Trust, host_of, near,
+    HostClock, HostId, IDLE, Key, LINGER, LOGIN, LOGINS_MAX, Late, Login, LoginKey, OWN_FOR, PAM_WAITING_MAX,
+    PAM_WINDOW, Place, SESSIONS_MAX, Sessions, Trust, host_of, near,
 };
 use crate::decide::prefix::Prefix;
 
@@ -102,17 +102,19 @@ impl Sessions {
             self.order.pop_front();
             match self.map.get(&key) {
                 Some(session) if session.seen.after(IDLE) >= now => self.order.push_back((session.seen, key)),
-                Some(session) if session.is_login(key) => {
-                    self.logins_order.push_back((session.seen, key));
-                    let login = self.map.remove(&key).expect("it was just found");
-                    self.logins.insert(key, login);
+                Some(session) => {
+                    if let (Key::Port(host, address, port), Some(trust)) = (key, session.succeeded) {
+                        let (key, seen) = ((host, address, port), session.seen);
+                        self.logins_order.push_back((seen, key));
+                        self.logins.insert(key, Login { seen, trust });
+                    }
+                    self.forget(key);
                 }
-                Some(_) => self.forget(key),
                 None => {}
             }
         }
         while let Some((since, key)) = self.logins_order.front().copied() {
-            if since.after(LOGIN) >= self.clock(host_of(key)) && self.logins_order.len() <= LOGINS_MAX {
+            if since.after(LOGIN) >= self.clock(key.0) && self.logins_order.len() <= LOGINS_MAX {
                 break;
             }
             self.logins_order.pop_front();
@@ -145,10 +147,10 @@ impl Sessions {
     }
 
     /// Forgets a login, unless it was heard of again since.
-    fn forget_login(&mut self, since: Timestamp, key: Key) {
+    fn forget_login(&mut self, since: Timestamp, key: LoginKey) {
         if self.logins.get(&key).is_some_and(|login| login.seen == since) {
             self.logins.remove(&key);
-            self.mark(key);
+            self.mark(Key::Port(key.0, key.1, key.2));
         }
     }
 

@@ -27,7 +27,8 @@ impl Sessions {
         // In their order, so that the store writes neighbours together.
         keys.sort_unstable();
         keys.dedup();
-        keys.into_iter().map(|key| (key, self.find(&key).cloned())).collect()
+        let login = |key| self.login(key).map(|login| Session::of_login(key, login));
+        keys.into_iter().map(|key| (key, self.map.get(&key).cloned().or_else(|| login(key)))).collect()
     }
 
     /// Marks sessions as changed again: what was taken could not be kept.

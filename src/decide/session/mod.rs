@@ -5,7 +5,6 @@
 //! connection's lines keeps its own counters, and a connection is worth the *maximum* over its sources: the same
 //! line through two paths adds nothing, while equal lines on one path are separate tries (they are, in real logs).
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
@@ -21,6 +20,7 @@ mod connection;
 mod expire;
 mod kept;
 mod name;
+mod table;
 
 /// Connections that are remembered at once. At the bound the oldest is forgotten, and counted.
 pub const SESSIONS_MAX: usize = 100_000;
@@ -139,6 +139,7 @@ pub struct Late {
 }
 pub use connection::Session;
 pub use name::Name;
+use table::Table;
 
 /// The clock of an origin host, as its lines show it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -178,6 +179,16 @@ pub struct Place {
     pub received: Timestamp,
 }
 
+type LoginKey = (HostId, Address, u16);
+
+/// What is remembered of a login for long: that it was one.
+#[derive(Clone, Copy, Debug)]
+struct Login {
+    /// What its host's clock said at its last line.
+    seen: Timestamp,
+    trust: Trust,
+}
+
 /// sshd's last own line about an address: when it was written, what its host's clock said when it came, and which
 /// connection it was of, with a hash of its user.
 #[derive(Clone, Copy, Debug)]
@@ -191,13 +202,13 @@ struct Own {
 /// All connections that are not forgotten yet.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    map: HashMap<Key, Session, foldhash::fast::RandomState>,
+    map: Table,
     /// When each key is to be looked at for expiry: the host's clock at its last line, as far as it was known then.
     order: VecDeque<(Timestamp, Key)>,
-    /// Logins on which nothing more was said for [`IDLE`]: apart, since few lines ask for them, and all for the others.
-    logins: HashMap<Key, Session, foldhash::fast::RandomState>,
+    /// Logins on which nothing more was said for [`IDLE`], by host and the peer's address and port.
+    logins: HashMap<LoginKey, Login, foldhash::fast::RandomState>,
     /// Since when each of them has been remembered.
-    logins_order: VecDeque<(Timestamp, Key)>,
+    logins_order: VecDeque<(Timestamp, LoginKey)>,
     clocks: Vec<HostClock>,
     waiting: VecDeque<Late>,
     /// What connections were worth that ended without a line about it.
@@ -352,7 +363,9 @@ impl Sessions {
     /// pid, writes `Connection closed by A port N` at its end (OpenSSH 9.8 and later).
     fn ends_login(&self, place: Place, event: &Event<'_>, address: Option<Address>) -> bool {
         let (Some(address), Some(port)) = (address, event.port) else { return false };
-        self.find(&Key::Port(place.host, address, port)).is_some_and(|session| session.succeeded(place.trust))
+        let key = Key::Port(place.host, address, port);
+        self.map.get(&key).is_some_and(|session| session.succeeded(place.trust))
+            || self.login(key).is_some_and(|login| login.trust <= place.trust)
     }
 
     /// Learns the address of a connection from a line that says nothing else.
@@ -370,17 +383,22 @@ impl Sessions {
     /// The session of a key: the one that is known, or a new one where the pid was used again.
     fn session(&mut self, key: Key, place: Place, peer: Option<Address>, port: Option<u16>) -> &mut Session {
         let seen = self.clock(place.host);
-        if self.len() >= SESSIONS_MAX && !self.map.contains_key(&key) {
+        if self.len() >= SESSIONS_MAX && !self.map.contains(&key) {
             self.evict();
         }
-        let session = match self.map.entry(key) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place_of_it) => {
-                let login = if matches!(key, Key::Port(..)) { self.logins.remove(&key) } else { None };
-                self.order.push_back((seen, key));
-                place_of_it.insert(login.unwrap_or_else(|| Session::new(place, seen)))
+        let Sessions { map, order, logins, .. } = self;
+        let session = map.or_insert_with(key, || {
+            order.push_back((seen, key));
+            let mut session = Session::new(place, seen);
+            // A line that comes late is of that login still; else it is another connection.
+            if let Key::Port(host, address, port) = key
+                && let Some(login) = logins.remove(&(host, address, port))
+                && login.seen.after(IDLE) >= place.at
+            {
+                session.succeeded = Some(login.trust);
             }
-        };
+            session
+        });
         let idle = if matches!(key, Key::User(..)) { IDLE_BY_USER } else { IDLE };
         if !session.fits(peer, port) || session.last.after(idle) < place.at {
             let ended = std::mem::replace(session, Session::new(place, seen));
@@ -417,8 +435,10 @@ impl Sessions {
         }
     }
 
-    fn find(&self, key: &Key) -> Option<&Session> {
-        self.map.get(key).or_else(|| self.logins.get(key))
+    /// The login of a connection that may be long ago.
+    fn login(&self, key: Key) -> Option<&Login> {
+        let Key::Port(host, address, port) = key else { return None };
+        self.logins.get(&(host, address, port))
     }
 
     /// What joins a line to the others of its connection.
@@ -452,7 +472,7 @@ impl Sessions {
         };
         match (key, last) {
             (Key::User(..), Key::Port(..) | Key::User(..)) => Some(last),
-            (Key::Port(..), Key::User(..)) if self.find(&key).is_none() => {
+            (Key::Port(..), Key::User(..)) if !self.map.contains(&key) && self.login(key).is_none() => {
                 self.rename(last, key, about);
                 Some(key)
             }

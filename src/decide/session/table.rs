@@ -1,0 +1,114 @@
+//! Connections by their keys.
+//!
+//! A table of places beside rows that stay where they are. A hundred thousand connections that come and go make a
+//! `HashMap` hold room for twice as many rows, and an `IndexMap` move a row for each that goes.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::{Key, Session};
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    rows: Vec<Option<(Key, Session)>>,
+    /// Rows that hold nothing.
+    free: Vec<u32>,
+    /// Where in `rows` each key is.
+    places: HashTable<u32>,
+    hasher: RandomState,
+}
+
+impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Option<&Session> {
+        let place = self.places.find(self.hasher.hash_one(key), |place| is_at(&self.rows, *place, key))?;
+        self.rows[*place as usize].as_ref().map(|(_, session)| session)
+    }
+
+    pub(super) fn contains(&self, key: &Key) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// The session of a key, a new one where there is none.
+    pub(super) fn or_insert_with(&mut self, key: Key, new: impl FnOnce() -> Session) -> &mut Session {
+        let Table { rows, free, places, hasher } = self;
+        let hash = |place: &u32| rows[*place as usize].as_ref().map_or(0, |(key, _)| hasher.hash_one(key));
+        let place = match places.entry(hasher.hash_one(key), |place| is_at(rows, *place, &key), hash) {
+            Entry::Occupied(known) => *known.get() as usize,
+            Entry::Vacant(vacant) => {
+                let place = free.pop().unwrap_or(rows.len() as u32);
+                vacant.insert(place);
+                let place = place as usize;
+                if place == rows.len() {
+                    rows.push(None);
+                }
+                rows[place] = Some((key, new()));
+                place
+            }
+        };
+        &mut rows[place].as_mut().expect("a place has a row").1
+    }
+
+    pub(super) fn insert(&mut self, key: Key, session: Session) {
+        self.remove(&key);
+        self.or_insert_with(key, || session);
+    }
+
+    pub(super) fn remove(&mut self, key: &Key) -> Option<Session> {
+        let Table { rows, free, places, hasher } = self;
+        let found = places.find_entry(hasher.hash_one(key), |place| is_at(rows, *place, key)).ok()?;
+        let place = found.remove().0;
+        free.push(place);
+        rows[place as usize].take().map(|(_, session)| session)
+    }
+}
+
+fn is_at(rows: &[Option<(Key, Session)>], place: u32, key: &Key) -> bool {
+    rows[place as usize].as_ref().is_some_and(|(other, _)| other == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use inputs::record::{SourceId, Timestamp};
+
+    use super::super::{HostId, Place, Trust};
+    use super::*;
+
+    /// Against a map whose only merit is to be right.
+    #[test]
+    fn finds_what_was_put_in_and_takes_no_more_rows_than_it_must() {
+        let (mut table, mut known) = (Table::default(), BTreeMap::new());
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        for step in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let pid = (random >> 33) as u32 % 500;
+            let key = Key::Pid(HostId(0), pid);
+            let at = Timestamp(step);
+            let place =
+                Place { host: HostId(0), source: SourceId(0), trust: Trust::Sound, pid: None, at, received: at };
+            if random >> 63 == 0 {
+                let is_new = !known.contains_key(&key);
+                let session = table.or_insert_with(key, || Session::new(place, at));
+                assert_eq!(is_new, session.seen == at, "step {step}");
+                session.seen = at;
+                known.insert(key, at);
+            } else {
+                assert_eq!(table.remove(&key).map(|session| session.seen), known.remove(&key), "step {step}");
+            }
+            assert_eq!(table.len(), known.len(), "step {step}");
+        }
+        assert!(table.rows.len() <= 500);
+        for pid in 0..500 {
+            let key = Key::Pid(HostId(0), pid);
+            assert_eq!(table.get(&key).map(|session| session.seen), known.get(&key).copied());
+        }
+    }
+}
