@@ -24,7 +24,7 @@ pub const REACHED: [(&str, &str); 7] = [
     ("evicted", "counters were forgotten because there were too many"),
     ("unresolved", "attempts had no address"),
     ("users_untold", "attempts were of more users than are told apart"),
-    ("hosts_untold", "records were of more hosts than are told apart"),
+    ("hosts_untold", "records were of more hosts than are known by name"),
     ("senders_untold", "records were of more senders than are told apart"),
     ("denies_refused", "denies were refused because there were too many"),
 ];

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::{Class, Policy};
 use super::prefix::Prefix;
-use super::session::{HostId, Sessions};
+use super::session::{FNV, HostId, Sessions, fnv};
 use super::tally::{Tallies, Tally};
 use crate::detect::event::Account;
 
@@ -17,8 +17,11 @@ pub const USERS_MAX: usize = 10_000;
 /// Bytes of a user's name that are kept; who is told apart by more of it is counted together. sshd's own lines hold some
 /// hundreds, forged ones thousands.
 pub const USER_MAX: usize = 256;
-/// Origin hosts that are told apart; further ones count as one host.
+/// Origin hosts that are known by name. Further ones are told apart by a hash, so that whoever claims to be ten thousand
+/// hosts cannot make one of all others.
 pub const HOSTS_MAX: usize = 10_000;
+/// Numbers of hosts that have no name here.
+const UNNAMED: u64 = u16::MAX as u64 + 1 - HOSTS_MAX as u64;
 /// Prefixes of which it is remembered how often they were released; further ones push out others.
 pub const RELEASED_MAX: usize = 1_000_000;
 /// Prefixes that may be denied at once.
@@ -303,7 +306,7 @@ impl State {
         }
         if self.hosts.len() >= HOSTS_MAX {
             self.hosts_untold += 1;
-            return HostId(HOSTS_MAX as u16);
+            return HostId(HOSTS_MAX as u16 + (fnv(FNV, lower) % UNNAMED) as u16);
         }
         let (index, _) = self.hosts.insert_full(lower.into(), ());
         HostId(index as u16)
@@ -312,5 +315,20 @@ impl State {
     /// The name of an origin host.
     pub fn host_name(&self, host: HostId) -> &[u8] {
         self.hosts.get_index(usize::from(host.0)).map_or(b"(other)", |(name, ())| name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_those_with_names_hosts_are_told_apart_too() {
+        let mut state = State::default();
+        let named: Vec<_> = (0..HOSTS_MAX).map(|number| state.host(format!("h{number}").as_bytes())).collect();
+        let (one, two) = (state.host(b"mail"), state.host(b"web"));
+        assert!(one != two && !named.contains(&one) && !named.contains(&two));
+        assert_eq!((state.host(b"MAIL.example.org"), state.host_name(one)), (one, &b"(other)"[..]));
+        assert_eq!((state.hosts.len(), state.hosts_untold), (HOSTS_MAX, 3));
     }
 }

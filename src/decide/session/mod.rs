@@ -510,9 +510,9 @@ fn host_of(key: Key) -> HostId {
 }
 
 /// What FNV-1a begins with.
-const FNV: u64 = 0xcbf2_9ce4_8422_2325;
+pub(super) const FNV: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// FNV-1a of bytes behind those of which `hash` is.
-fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+pub(super) fn fnv(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
