@@ -77,7 +77,7 @@ pub struct Options {
     pub rcvbuf: usize,
     /// Connections at a time; further ones are closed at once and counted.
     pub max_connections: usize,
-    /// Connections at a time of one address or user id.
+    /// Connections at a time of one address (of IPv6, of one /64) or user id.
     pub max_per_sender: usize,
     /// Messages that one sender (address, user id or certificate) may send in a second. Of datagrams the rest is lost,
     /// and counted; a connection waits.

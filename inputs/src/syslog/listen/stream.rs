@@ -9,6 +9,7 @@ use crate::syslog::frame::{self, Decoder};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
@@ -117,8 +118,16 @@ where
 
 /// Whether one more connection of this sender is allowed.
 fn room<C: Clock>(connected: &HashMap<Id, Sender>, sender: &Sender, shared: &Shared<C>) -> bool {
-    let mine = connected.values().filter(|other| *other == sender).count();
+    let mine = connected.values().filter(|other| is_same(other, sender)).count();
     shared.allowed(sender) && connected.len() < shared.options.max_connections && mine < shared.options.max_per_sender
+}
+
+/// Whether two connections are one sender's. Whoever has one address of an IPv6 /64 has all of it.
+fn is_same(one: &Sender, other: &Sender) -> bool {
+    match (one, other) {
+        (Sender::Peer(IpAddr::V6(one)), Sender::Peer(IpAddr::V6(other))) => one.octets()[..8] == other.octets()[..8],
+        _ => one == other,
+    }
 }
 
 /// Reads one connection to its end.
@@ -301,6 +310,19 @@ mod tests {
         }
         assert_eq!(task.await.unwrap(), 1);
         began.elapsed().as_secs()
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_sender() {
+        let check = |one: &str, other: &str, want: bool| {
+            let peer = |text: &str| Sender::Peer(text.parse().unwrap());
+            assert_eq!(is_same(&peer(one), &peer(other)), want, "{one} {other}");
+        };
+        check("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", true);
+        check("2001:db8:1:2::1", "2001:db8:1:3::1", false);
+        check("192.0.2.1", "192.0.2.1", true);
+        check("192.0.2.1", "192.0.2.2", false);
+        check("192.0.2.1", "2001:db8::1", false);
     }
 
     #[tokio::test(start_paused = true)]
