@@ -228,6 +228,8 @@ impl Parser {
         if let Some((stamp, behind)) = line.split_first_chunk::<STAMP_LEN>()
             && rest.len() == behind.len()
             && !(header.host.is_empty() || header.identifier.is_empty() || self.unwrap)
+            // Without a priority before it that would be metalog's program.
+            && !rest.starts_with(b"[")
         {
             let mut host = self.beginning.take().map_or_else(Vec::new, |last| last.host);
             host.clear();
