@@ -60,15 +60,15 @@ pub(super) fn can_repeat(record: &Record<'_>) -> bool {
 /// The record that `record` repeats, if that is what it says of the last line, and how often: the same, at `record`'s own
 /// time.
 ///
-/// It must come from where that line came from, and name no other host or program; and no program's own output is a
-/// syslog daemon's.
+/// It must come from where that line came from, and name no other host or program, but that FreeBSD's (since 12) is
+/// `syslogd`; and no program's own output is a syslog daemon's.
 pub(super) fn repeated<'a>(last: &Record<'a>, record: &Record<'a>) -> Option<(Record<'a>, u32)> {
     let times = repeats(record.message)?;
     let is_its = |its: &[u8], theirs: &[u8]| theirs.is_empty() || its == theirs;
     let is_another = record.stdout
         || last.sender != record.sender
         || !is_its(last.host, record.host)
-        || !is_its(last.identifier, record.identifier);
+        || !(is_its(last.identifier, record.identifier) || record.identifier == b"syslogd");
     let again = Record {
         host: last.host,
         identifier: last.identifier,

@@ -76,6 +76,10 @@ fn reads_priorities() {
 
 #[test]
 fn reads_lines_without_host() {
+    check(
+        "Nov 21 23:53:57 --- last message repeated 3 times ---",
+        "- - - 2026-11-21T23:53:57Z | --- last message repeated 3 times ---",
+    );
     check("<86>Nov 21 23:53:57 sshd[4000]: msg", "- sshd 4000 2026-11-21T23:53:57Z | msg");
     check("Nov 21 23:53:57 sshd: msg", "- sshd - 2026-11-21T23:53:57Z | msg");
     check("2026-11-21T23:52:53Z sshd[9]: x", "- sshd 9 2026-11-21T23:52:53Z | x");
