@@ -202,6 +202,7 @@ const NOTES: &[&[u8]] = &[
     b"Hm, ",
     b"Host ",
     b"Key ",
+    b"Last message '",
     b"Login name ",
     b"Missing ",
     b"Nasty PTR ",
