@@ -34,8 +34,10 @@
 //! | `pam_krb5(…): … logname=U … rhost=H` | U | behind the last ` rhost=`, unless it may be cut |
 //! | ``pam_access(…): access denied for user `U' from `H'`` | none (U exists) | from the right end |
 //!
-//! sshd cuts a user name at its first `:` (`auth2.c`, the style), so no user name holds one. What sshd does not know it
-//! calls `UNKNOWN`. Where H is a host's name, the connection's address is taken if another line tells it.
+//! Without privilege separation (before 7.5) M is a stranger's text too: a `Failed` that is longer than sshd's own words, or
+//! has two ends, has no address. sshd cuts a user name at its first `:` (`auth2.c`, the style), so no user name holds one. What
+//! sshd does not know it calls `UNKNOWN`. Where H is a host's name, the connection's address is taken if another line tells
+//! it.
 
 use super::address;
 use super::event::{Event, Kind};
