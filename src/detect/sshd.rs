@@ -16,8 +16,8 @@
 //! | `User U from H not allowed because …` | none (U exists) | left of the last ` not allowed because ` |
 //! | `Authentication tried for U … (host=H, ip=A).` | H, as far as it is a name | behind `ip=` in the list |
 //! | `Connection closed by … user U A port N`, `reset by`, `Disconnected from`, `… timed out` | U | from the right end |
-//! | `Disconnecting … user U A port N: …` | U (never a colon), the reason | left of the first ` port N:` |
-//! | `FUNCTION: Connection from … user U A port N: …` | U (never a colon) | left of the first ` port N:` |
+//! | `Disconnecting … user U A port N: …` | U (never a colon), the reason | left of the first ` port N: ` |
+//! | `FUNCTION: Connection from … user U A port N: …` | U (never a colon) | left of the first ` port N: ` |
 //! | `Received disconnect from A port N:C: …` | the reason | from the left |
 //! | `Unable to negotiate with A port N: …` | the offer | from the left |
 //! | `Protocol major versions differ for A port N: …`, `probed from A …` | the version | from the left |

@@ -37,12 +37,13 @@ fn ended<'a>(rest: &'a [u8], truncated: bool, rule: &'static str) -> Option<Even
     }
 }
 
-/// Where the first ` port N:` ends, before its colon. No user's name holds a colon.
+/// Where the first ` port N: ` ends, before its colon. No user's name holds a colon, but an address may, and the name
+/// before it end in ` port`.
 fn end_of_port(text: &[u8]) -> Option<usize> {
     memchr::memmem::find_iter(text, b" port ").find_map(|at| {
         let digits = text[at + 6..].iter().take_while(|b| b.is_ascii_digit()).count();
         let end = at + 6 + digits;
-        (digits > 0 && text.get(end) == Some(&b':')).then_some(end)
+        (digits > 0 && text[end..].starts_with(b": ")).then_some(end)
     })
 }
 
