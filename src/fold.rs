@@ -320,9 +320,20 @@ mod tests {
         );
         check(None, "Nov 21 23:26:32 sshd[9]: X\nNov 21 23:26:40 last message repeated 2 times", 3);
         check(None, "Nov 21 23:26:32 b sshd[9]: X\nNov 21 23:26:40 last message repeated 2 times", 3);
+        // FreeBSD since 12 has a tag for it, macOS dashes and no host.
+        check(None, "Nov 21 23:26:32 b sshd[9]: X\nNov 21 23:26:40 b syslogd: last message repeated 1 times", 2);
+        check(None, "Nov 21 23:26:32 b sshd[9]: X\nNov 21 23:26:40 --- last message repeated 2 times ---", 3);
         check(None, "Nov 21 23:26:32 [sshd] X\n                - Last output repeated twice -", 3);
         check(None, "Nov 21 23:26:32 [sshd] X\nNov 21 23:26:40 [sshd] Last output repeated 3 times", 4);
         check(None, "Nov 21 23:26:32 [sshd] X\nNov 21 23:26:40 [sshd] last message repeated 3 times", 4);
+        let suppressed = "repeated 3 times, suppressed by syslog-ng on b.example.org";
+        check(
+            None,
+            &format!(
+                "Nov 21 23:26:32 b sshd[9]: X\nNov 21 23:26:32 b sshd: Last message 'Failed password for ' {suppressed}"
+            ),
+            4,
+        );
         // rsyslog's own form does not nest.
         let both = "Nov 21 23:26:32 b sshd[9]: message repeated 2 times: [ X]\nNov 21 23:26:40 b last message repeated 3 times";
         check(None, both, 2);
@@ -340,6 +351,11 @@ mod tests {
     fn what_only_looks_repeated_counts_nothing() {
         let after_x = |line: &str, want| check(None, &format!("Nov 21 23:26:32 b sshd[9]: X\n{line}"), want);
         after_x("Nov 21 23:26:40 c last message repeated 3 times", 1);
+        let suppressed = "repeated 3 times, suppressed by syslog-ng on b";
+        after_x(&format!("Nov 21 23:26:40 b sshd: Last message 'Accepted password fo' {suppressed}"), 1);
+        after_x(&format!("Nov 21 23:26:40 b sshd: Last message '' {suppressed}"), 1);
+        after_x(&format!("Nov 21 23:26:40 b su: Last message 'Failed password for ' {suppressed}"), 1);
+        after_x("Nov 21 23:26:40 c syslogd: last message repeated 3 times", 1);
         after_x("Nov 21 23:26:40 b su[9]: last message repeated 3 times", 1);
         after_x("Nov 21 23:26:40 b sshd[9]: Invalid user last message repeated 3 times from 192.0.2.7 port 22", 1);
         after_x("Nov 21 23:26:40 b sshd[9]: last message repeated 3 times from 192.0.2.7 port 22", 1);

@@ -138,7 +138,7 @@ impl Engine {
             let named;
             if verdict.attempts > 0 || verdict.sound > 0 {
                 if event.user.is_none() {
-                    named = self.state.sessions.user(place).unwrap_or_default().to_vec();
+                    named = self.state.sessions.user(place, event).unwrap_or_default().to_vec();
                     user = &named;
                 }
                 classes = Classes::of(user, verdict.account, &self.policy);

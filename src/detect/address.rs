@@ -187,12 +187,12 @@ fn said(word: &[u8]) -> Option<Peer<'_>> {
 
 /// Reads `ADDR[ port N]` at the start of `text`; returns what follows it.
 pub fn leading(text: &[u8]) -> Option<Found<'_>> {
-    let end = memchr::memchr(b' ', text).unwrap_or_else(|| text.len() - usize::from(text.last() == Some(&b':')));
-    let (word, rest) = text.split_at(end);
+    let (word, rest) = text.split_at(memchr::memchr(b' ', text).unwrap_or(text.len()));
     let Some(after) = rest.strip_prefix(b" port ") else {
-        // `192.0.2.1: 11: Bye`: old sshd has no port, and the colon directly behind the address
-        let word_end = word.len() - usize::from(word.last() == Some(&b':') && !word.ends_with(b"::"));
-        return Some(((said(&word[..word_end])?, None), &text[word_end..]));
+        // `192.0.2.1: 11: Bye`: old sshd has no port, and the colon directly behind the address, which may end in two
+        let is_mark = word.ends_with(b":") && (!word.ends_with(b"::") || word.ends_with(b":::"));
+        let word = &word[..word.len() - usize::from(is_mark)];
+        return Some(((said(word)?, None), &text[word.len()..]));
     };
     let (port, digits) = digits(after);
     Some(((said(word)?, Some(port?)), &after[digits..]))
@@ -283,7 +283,9 @@ mod tests {
         assert_eq!(show(trailing(b"")), "-");
         assert_eq!(show(leading(b"192.0.2.1 port 22:11: Bye")), "192.0.2.1 Some(22) :11: Bye");
         assert_eq!(show(leading(b"192.0.2.1: 11: Bye")), "192.0.2.1 None : 11: Bye");
-        assert_eq!(show(leading(b"2001:db8::: 11: Bye")), "-");
+        assert_eq!(show(leading(b"192.0.2.1:")), "192.0.2.1 None :");
+        assert_eq!(show(leading(b"2001:db8::: 11: Bye")), "2001:db8:: None : 11: Bye");
+        assert_eq!(show(leading(b"2001:db8::")), "2001:db8:: None ");
         assert_eq!(show(leading(b"2001:db8::5: 11: Bye")), "2001:db8::5 None : 11: Bye");
         assert_eq!(show(leading(b"host.example.org port 5")), "name host.example.org Some(5) ");
         assert_eq!(show(leading(b"UNKNOWN port 65535 [preauth]")), "unsaid Some(65535)");

@@ -16,8 +16,8 @@
 //! | `User U from H not allowed because …` | none (U exists) | left of the last ` not allowed because ` |
 //! | `Authentication tried for U … (host=H, ip=A).` | H, as far as it is a name | behind `ip=` in the list |
 //! | `Connection closed by … user U A port N`, `reset by`, `Disconnected from`, `… timed out` | U | from the right end |
-//! | `Disconnecting … user U A port N: …` | U (never a colon), the reason | left of the first ` port N:` |
-//! | `FUNCTION: Connection from … user U A port N: …` | U (never a colon) | left of the first ` port N:` |
+//! | `Disconnecting … user U A port N: …` | U (never a colon), the reason | left of the first ` port N: ` |
+//! | `FUNCTION: Connection from … user U A port N: …` | U (never a colon) | left of the first ` port N: ` |
 //! | `Received disconnect from A port N:C: …` | the reason | from the left |
 //! | `Unable to negotiate with A port N: …` | the offer | from the left |
 //! | `Protocol major versions differ for A port N: …`, `probed from A …` | the version | from the left |
@@ -34,8 +34,10 @@
 //! | `pam_krb5(…): … logname=U … rhost=H` | U | behind the last ` rhost=`, unless it may be cut |
 //! | ``pam_access(…): access denied for user `U' from `H'`` | none (U exists) | from the right end |
 //!
-//! sshd cuts a user name at its first `:` (`auth2.c`, the style), so no user name holds one. What sshd does not know it
-//! calls `UNKNOWN`. Where H is a host's name, the connection's address is taken if another line tells it.
+//! Without privilege separation (before 7.5) M is a stranger's text too: a `Failed` that is longer than sshd's own words, or
+//! has two ends, has no address. sshd cuts a user name at its first `:` (`auth2.c`, the style), so no user name holds one. What
+//! sshd does not know it calls `UNKNOWN`. Where H is a host's name, the connection's address is taken if another line tells
+//! it.
 
 use super::address;
 use super::event::{Event, Kind};
@@ -202,6 +204,7 @@ const NOTES: &[&[u8]] = &[
     b"Hm, ",
     b"Host ",
     b"Key ",
+    b"Last message '",
     b"Login name ",
     b"Missing ",
     b"Nasty PTR ",

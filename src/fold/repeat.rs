@@ -1,13 +1,15 @@
 //! What a syslog daemon says of the line before: `last message repeated 3 times`.
 //!
 //! BSD's syslogds and metalog write such a line in place of repeats, about the line directly before it in the same
-//! file. So that line, and no other, counts as often again; it is forgotten over a restart. rsyslog's `message repeated 3 times: [ … ]` holds its
-//! message itself: see `detect::sshd`.
+//! file; so does syslog-ng where it is told to. So that line, and no other, counts as often again; it is forgotten over a
+//! restart. rsyslog's `message repeated 3 times: [ … ]` holds its message itself: see `detect::sshd`.
 
 use inputs::record::{Record, Sender, SourceId, Timestamp};
 
 /// The most that one such line counts.
 const REPEATED_MAX: u32 = 1_000;
+/// Bytes of the last message that syslog-ng repeats.
+const QUOTED: usize = 20;
 /// The longest message that is remembered, in bytes: no message of sshd's is longer.
 const MESSAGE_MAX: usize = 2_048;
 
@@ -60,15 +62,15 @@ pub(super) fn can_repeat(record: &Record<'_>) -> bool {
 /// The record that `record` repeats, if that is what it says of the last line, and how often: the same, at `record`'s own
 /// time.
 ///
-/// It must come from where that line came from, and name no other host or program; and no program's own output is a
-/// syslog daemon's.
+/// It must come from where that line came from, and name no other host or program, but that FreeBSD's (since 12) is
+/// `syslogd`; and no program's own output is a syslog daemon's.
 pub(super) fn repeated<'a>(last: &Record<'a>, record: &Record<'a>) -> Option<(Record<'a>, u32)> {
-    let times = repeats(record.message)?;
+    let times = repeats(record.message).or_else(|| suppressed(record.message, last.message))?;
     let is_its = |its: &[u8], theirs: &[u8]| theirs.is_empty() || its == theirs;
     let is_another = record.stdout
         || last.sender != record.sender
         || !is_its(last.host, record.host)
-        || !is_its(last.identifier, record.identifier);
+        || !(is_its(last.identifier, record.identifier) || record.identifier == b"syslogd");
     let again = Record {
         host: last.host,
         identifier: last.identifier,
@@ -92,13 +94,24 @@ fn repeats(message: &[u8]) -> Option<u32> {
     let times = match rest {
         b"once" => 1,
         b"twice" => 2,
-        _ => {
-            let digits = rest.strip_suffix(b" times").or_else(|| rest.strip_suffix(b" time"))?;
-            let is_number = (1..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-            std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()?
-        }
+        _ => number(rest.strip_suffix(b" times").or_else(|| rest.strip_suffix(b" time"))?)?,
     };
     (times > 0).then_some(times.min(REPEATED_MAX))
+}
+
+/// How often: `Last message 'Failed password for ' repeated 3 times, suppressed by syslog-ng on HOST`, which has the first
+/// bytes of the message (syslog-ng's `suppress()`).
+fn suppressed(message: &[u8], last: &[u8]) -> Option<u32> {
+    let quoted = &last[..last.len().min(QUOTED)];
+    let rest = message.strip_prefix(b"Last message '")?.strip_prefix(quoted)?.strip_prefix(b"' repeated ")?;
+    let end = memchr::memmem::find(rest, b" times, suppressed by syslog-ng on ")?;
+    number(&rest[..end]).filter(|times| *times > 0).map(|times| times.min(REPEATED_MAX))
+}
+
+/// One to nine digits.
+fn number(digits: &[u8]) -> Option<u32> {
+    let is_number = (1..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
 }
 
 /// The text without the blanks and dashes around it.

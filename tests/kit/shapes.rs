@@ -55,7 +55,7 @@ pub fn message(random: &mut impl Chance, peer: &str) -> (Vec<u8>, Said) {
     let bytes = |parts: &[&[u8]]| parts.concat();
     let text = random.words();
     let key = "RSA-CERT SHA256:uF3Mmv0sVvQfQ2uFyaV5Y0pBdWpiCl9HAHzx0m5NB4k ID ";
-    match random.below(49) {
+    match random.below(50) {
         0 => {
             let failed = format!("Failed {method} for {invalid}");
             (bytes(&[failed.as_bytes(), &user100, format!(" from {at} ssh2").as_bytes()]), Said::Peer)
@@ -69,11 +69,13 @@ pub fn message(random: &mut impl Chance, peer: &str) -> (Vec<u8>, Said) {
             let verb = random.pick(&["Failed", "Accepted", "Postponed"]);
             let head = format!("{verb} publickey for {}", if *verb == *"Failed" { invalid } else { "" });
             let mut all = bytes(&[head.as_bytes(), &user100, format!(" from {at} ssh2: {key}").as_bytes(), &text]);
-            // `auth.c` cuts it where its buffer ends.
-            if random.one_in(2) {
+            // `auth.c` cuts it where its buffer ends. Then it could be a method of the client's own: see 49.
+            let is_cut = random.one_in(2);
+            if !is_cut {
                 all.extend_from_slice(b" (serial 5) CA ED25519 SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU");
             }
-            (all, Said::Peer)
+            let is_doubtful = *verb == *"Failed" && (is_cut || all.len() > 800);
+            (all, if is_doubtful { Said::PeerOrNobody } else { Said::Peer })
         }
         4 => (bytes(&[b"Accepted password for ", &user100, format!(" from {at} ssh2").as_bytes()]), Said::Peer),
         5 => {
@@ -216,6 +218,16 @@ pub fn message(random: &mut impl Chance, peer: &str) -> (Vec<u8>, Said) {
             let head = format!("fatal: {function}: Connection from {who}");
             let user = if who.is_empty() { Vec::new() } else { [&user187[..], b" "].concat() };
             (bytes(&[head.as_bytes(), &user, format!("{at}: Broken pipe{preauth}").as_bytes()]), Said::Peer)
+        }
+        49 => {
+            // Without privilege separation any method of the client's is logged, and `log.c` cuts what is too long.
+            let method = random.pick(&["publickey", "gssapi-with-mic", "hostbased", "rhosts-rsa", "password"]);
+            let method = format!("Failed {method} for {invalid}root from 198.51.100.9 port 22 ");
+            let behind = random.pick(&["ssh2", "ssh2: ", "ruser "]);
+            let long = if random.one_in(2) { vec![b'x'; 1000] } else { Vec::new() };
+            let end = format!(" from {at} ssh2");
+            let all = [method.as_bytes(), behind.as_bytes(), &text, &long, b" for ", &user100, end.as_bytes()];
+            (cut(&bytes(&all), 1023), Said::PeerOrNobody)
         }
         36 => {
             let head = format!("Connection from {who}");

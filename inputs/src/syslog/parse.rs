@@ -228,6 +228,8 @@ impl Parser {
         if let Some((stamp, behind)) = line.split_first_chunk::<STAMP_LEN>()
             && rest.len() == behind.len()
             && !(header.host.is_empty() || header.identifier.is_empty() || self.unwrap)
+            // Without a priority before it that would be metalog's program.
+            && !rest.starts_with(b"[")
         {
             let mut host = self.beginning.take().map_or_else(Vec::new, |last| last.host);
             host.clear();
@@ -284,6 +286,9 @@ fn after_priority(line: &[u8]) -> Option<&[u8]> {
     (priority <= PRI_MAX).then_some(&rest[digits + 1..])
 }
 
+/// What syslog daemons say for themselves, where they name no host.
+const UNHOSTED: [&[u8]; 3] = [b"last message repeated ", b"--- last message repeated ", b"-- MARK --"];
+
 /// Splits what follows a stamp. A first word that is a tag means that there is no host (busybox, glibc's /dev/log).
 #[inline]
 fn host_and_tag(rest: &[u8]) -> Header<'_> {
@@ -304,8 +309,8 @@ fn host_and_tag(rest: &[u8]) -> Header<'_> {
     let (host, after) = (nil(&rest[..end]), &rest[end + 1..]);
     match tagged(after) {
         Some(header) => Header { host, ..header },
-        // BSD and busybox speak of the line before without a host or with one.
-        None if rest.starts_with(b"last message repeated ") || rest.starts_with(b"-- MARK --") => bare,
+        // BSD, macOS and busybox speak of the line before without a host or with one.
+        None if UNHOSTED.iter().any(|beginning| rest.starts_with(beginning)) => bare,
         None => Header { host, message: after, ..Header::default() },
     }
 }

@@ -354,9 +354,12 @@ impl Sessions {
         session.is_some_and(|session| session.peer.is_none() && session.fits(address, event.port))
     }
 
-    /// Who it was, for a line that tells of an address after a line that told of the user.
-    pub fn user(&self, place: Place) -> Option<&[u8]> {
-        self.map.get(&Key::Pid(place.host, place.pid?))?.user.as_deref()
+    /// Who it was, for a line that names nobody, as an earlier line of its connection said.
+    pub fn user(&self, place: Place, event: &Event<'_>) -> Option<&[u8]> {
+        let address = event.peer.address();
+        let by_port = || Some(Key::Port(place.host, address?, event.port?));
+        let key = event.of_pid.or(place.pid).map(|pid| Key::Pid(place.host, pid)).or_else(by_port)?;
+        self.map.get(&key).filter(|session| session.fits(address, event.port))?.user.as_deref()
     }
 
     /// Whether a line without a user is about a connection that logged in: another process of it, with another

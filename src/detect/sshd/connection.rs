@@ -37,12 +37,13 @@ fn ended<'a>(rest: &'a [u8], truncated: bool, rule: &'static str) -> Option<Even
     }
 }
 
-/// Where the first ` port N:` ends, before its colon. No user's name holds a colon.
+/// Where the first ` port N: ` ends, before its colon. No user's name holds a colon, but an address may, and the name
+/// before it end in ` port`.
 fn end_of_port(text: &[u8]) -> Option<usize> {
     memchr::memmem::find_iter(text, b" port ").find_map(|at| {
         let digits = text[at + 6..].iter().take_while(|b| b.is_ascii_digit()).count();
         let end = at + 6 + digits;
-        (digits > 0 && text.get(end) == Some(&b':')).then_some(end)
+        (digits > 0 && text[end..].starts_with(b": ")).then_some(end)
     })
 }
 
@@ -209,7 +210,7 @@ fn refused(message: &[u8], truncated: bool) -> Option<Event<'_>> {
 /// What sshd says of the peer's name (`canohost.c`). H is a name that its owner chose. The address comes first of all
 /// lines of a connection, so that those have it which know no more than the name.
 fn name(message: &[u8], truncated: bool) -> Option<Event<'_>> {
-    if let Some(rest) = after(message, b"reverse mapping checking ") {
+    if let Some(rest) = after(message, b"reverse mapping checking ").map(without_preauth) {
         // `getaddrinfo for H [A] failed - POSSIBLE BREAK-IN ATTEMPT!`; before 5.1 without the address
         let Some(at) = memchr::memrchr(b'[', rest) else { return Some(Event::new(Kind::Note, "sshd.dns")) };
         let end = at + memchr::memchr(b']', &rest[at..])?;
@@ -217,7 +218,8 @@ fn name(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         return Some(Event::new(Kind::Opened, "sshd.dns").from((found, None)));
     }
     // `Nasty PTR record "H" is set up for A, ignoring`
-    let rest = after(message, b"Nasty PTR record ")?.strip_suffix(b", ignoring").filter(|_| !truncated)?;
+    let rest =
+        without_preauth(after(message, b"Nasty PTR record ")?).strip_suffix(b", ignoring").filter(|_| !truncated)?;
     let (from, head): Found<'_> = trailing(rest)?;
     head.ends_with(b"\" is set up for").then_some(Event::new(Kind::Opened, "sshd.dns").from(from))
 }

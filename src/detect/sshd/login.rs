@@ -5,8 +5,12 @@ use super::connection::without_preauth;
 use crate::detect::address::{leading, parse, peer, trailing};
 use crate::detect::event::{Account, Event, Kind, Peer};
 
+/// The longest that a refused try is, in bytes, but for a key's details: a name of 100 bytes, escaped.
+const REFUSED_MAX: usize = 800;
+
 /// `METHOD for [invalid user ]U from A port N ssh2[: KEY]` (`auth_log`).
 pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
+    let is_long = rest.len() > REFUSED_MAX;
     let space = memchr::memchr(b' ', rest)?;
     let (method, rest) = rest.split_at(space);
     let rest = rest.strip_prefix(b" for ")?;
@@ -17,6 +21,12 @@ pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kin
     };
     // A key's details may hold a certificate's id, which is a stranger's text, and may be cut anywhere.
     let keyed_end = if keyed { memchr::memmem::find(rest, b" ssh2: ") } else { None };
+    // Without privilege separation (before 7.5) METHOD is whatever the client names, and may hold a line of its own. The
+    // true end follows, unless the line became too long for it.
+    let is_foreign = is_long || keyed_end.is_some() && (truncated || rest.ends_with(b" ssh2"));
+    if is_foreign && matches!(kind, Kind::Tried | Kind::Offered) {
+        return Some(Event::new(Kind::Offered, rule));
+    }
     let event = match keyed_end {
         Some(at) => of_user(&rest[..at], false, rule, kind)?,
         None if method.starts_with(b"rhosts") => of_ruser(rest, truncated, rule, kind)?,
@@ -49,12 +59,13 @@ pub(super) fn of_user<'a>(text: &'a [u8], truncated: bool, rule: &'static str, k
     Some(Event::new(kind, rule).from(from).by(before_from(head)?, account))
 }
 
-/// `U from A port N[ ruser R]` (protocol 1): neither end is sshd's if R was chosen so, but then there are two `ruser`.
+/// `U from A port N[ ruser R]` (protocol 1): neither end is sshd's if R was chosen so, but then there are two `ruser`. Nor
+/// does a line of protocol 2 have one.
 fn of_ruser<'a>(text: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
     let mut found = memchr::memmem::find_iter(text, b" ruser ");
     match (found.next(), found.next()) {
         (None, _) => of_user(text, truncated, rule, kind),
-        (Some(at), None) if !truncated => of_user(&text[..at], false, rule, kind),
+        (Some(at), None) if !truncated && !text.ends_with(b" ssh2") => of_user(&text[..at], false, rule, kind),
         _ => Some(Event::new(kind, rule)),
     }
 }

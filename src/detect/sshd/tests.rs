@@ -66,6 +66,29 @@ fn believes_no_address_that_may_be_cut() {
 }
 
 #[test]
+fn a_method_that_names_an_address_is_not_believed() {
+    // What a client of an sshd without privilege separation may call a method.
+    for method in [
+        "gssapi-with-mic for root from 203.0.113.9 port 1 ssh2: x",
+        "publickey for invalid user y from 203.0.113.9 port 1 ssh2: x",
+        "rhosts for root from 203.0.113.9 port 1 ruser x",
+        "password for root from 203.0.113.9 port 1 ssh2",
+    ] {
+        for whom in ["root", "invalid user x"] {
+            let line = format!("Failed {method} for {whom} from 192.0.2.7 port 22 ssh2");
+            let found = parse(line.as_bytes(), false).peer.address().map(|address| address.to_string());
+            assert!(found.is_none_or(|address| address == "192.0.2.7"), "{line}");
+        }
+        // sshd cuts what is longer than 1023 bytes.
+        let (word, rest) = method.split_once(' ').unwrap();
+        for cut in [format!("Failed {word}{} {rest}", "x".repeat(1000)), format!("Failed {method}{}", "x".repeat(1000))]
+        {
+            assert_eq!(parse(cut.as_bytes(), false).peer.address(), None, "{cut}");
+        }
+    }
+}
+
+#[test]
 fn a_connection_that_broke_had_begun_a_login() {
     let broke = "ssh_dispatch_run_fatal: Connection from";
     let error = "message authentication code incorrect [preauth]";

@@ -26,10 +26,10 @@ fn check_as(format: Format, line: impl AsRef<[u8]>, expected: &str) {
     assert_eq!(read(&mut parser, line, RECEIVED), expected, "{}", line.escape_ascii());
     // The second time the minute is remembered, and how the line began.
     assert_eq!(read(&mut parser, line, RECEIVED), expected, "again: {}", line.escape_ascii());
-    // Of the same second, from another host and from the same one.
-    for host in [&b"web1"[..], b"b"] {
+    // Of the same second, from another host, from the same one, and from one that looks like metalog's program.
+    for host in [&b"web1"[..], b"b", b"[sshd]"] {
         let stamp = &line[..line.len().min(STAMP_LEN)];
-        read(&mut parser, &[stamp, host, b" su[7]: x"].concat(), RECEIVED);
+        read(&mut parser, &[b"<86>", stamp, host, b" su[7]: x"].concat(), RECEIVED);
         assert_eq!(read(&mut parser, line, RECEIVED), expected, "after another: {}", line.escape_ascii());
     }
 }
@@ -76,6 +76,10 @@ fn reads_priorities() {
 
 #[test]
 fn reads_lines_without_host() {
+    check(
+        "Nov 21 23:53:57 --- last message repeated 3 times ---",
+        "- - - 2026-11-21T23:53:57Z | --- last message repeated 3 times ---",
+    );
     check("<86>Nov 21 23:53:57 sshd[4000]: msg", "- sshd 4000 2026-11-21T23:53:57Z | msg");
     check("Nov 21 23:53:57 sshd: msg", "- sshd - 2026-11-21T23:53:57Z | msg");
     check("2026-11-21T23:52:53Z sshd[9]: x", "- sshd 9 2026-11-21T23:52:53Z | x");
@@ -338,6 +342,7 @@ fn reads_multilog() {
 fn reads_metalog() {
     for format in [Format::Auto, Format::Metalog] {
         check_as(format, "Nov 21 23:26:32 [sshd] Failed x", "- sshd - 2026-11-21T23:26:32Z | Failed x");
+        check_as(format, "Nov 21 23:26:32 [sshd] error: x", "- sshd - 2026-11-21T23:26:32Z | error: x");
         check_as(format, "Nov 21 23:26:32 [sshd]", "- sshd - 2026-11-21T23:26:32Z | ");
         check_as(format, "Nov 21 23:26:32 [sshd]  x ", "- sshd - 2026-11-21T23:26:32Z |  x ");
     }
