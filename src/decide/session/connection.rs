@@ -186,7 +186,7 @@ impl Session {
         let due = self.attempts(Trust::Forgeable) == 0;
         let user = Name::cut(self.user.as_deref().unwrap_or_default());
         let Session { last: at, seen, side: Side { source, .. }, .. } = *self;
-        let late = |peer| Late { host: host_of(key), source, trust, peer, at, seen, user };
+        let late = |peer| Late { host: host_of(key), source, trust, peer, at, seen, user, pid: None, modules: 0 };
         self.peer.filter(|_| due).map(late)
     }
 }

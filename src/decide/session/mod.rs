@@ -38,6 +38,8 @@ const LOGINS_MAX: usize = 20_000;
 const PAM_WINDOW: Duration = Duration::from_secs(10);
 /// How long it is remembered that sshd wrote about an address.
 const OWN_FOR: Duration = Duration::from_secs(3 * PAM_WINDOW.as_secs());
+/// How far apart, in PAM lines that wait, the accounts of a stack's modules of one try may be.
+const PAM_TOGETHER: usize = 64;
 /// PAM lines that wait for sshd's own line. At the bound the oldest is decided early.
 const PAM_WAITING_MAX: usize = 4_096;
 
@@ -136,6 +138,12 @@ pub struct Late {
     pub seen: Timestamp,
     /// The user, cut; empty if no line named one.
     pub user: Name,
+    /// The process that wrote it.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// Which modules of PAM told of it: a bit for each, by a hash of its rule's name.
+    #[serde(default)]
+    pub modules: u64,
 }
 pub use connection::Session;
 pub use name::Name;
@@ -423,9 +431,18 @@ impl Sessions {
         if self.own.get(&(place.host, Prefix::host(peer))).is_some_and(|own| near(own.at, place.at)) {
             return;
         }
+        let (Place { host, source, trust, pid, at, .. }, seen) = (place, self.clock(place.host));
+        let module = 1 << (fnv(FNV, event.rule.as_bytes()) % 64);
+        let is_same = |late: &&mut Late| {
+            (late.host, late.pid, late.peer) == (host, pid, peer) && late.modules & module == 0 && late.trust == trust
+        };
+        let behind = self.waiting.len().saturating_sub(PAM_TOGETHER);
+        if let Some(told) = self.waiting.range_mut(behind..).find(is_same) {
+            told.modules |= module;
+            return;
+        }
         let user = Name::cut(event.user.unwrap_or_default());
-        let (Place { host, source, trust, at, .. }, seen) = (place, self.clock(place.host));
-        self.waiting.push_back(Late { host, source, trust, peer, at, seen, user });
+        self.waiting.push_back(Late { host, source, trust, peer, at, seen, user, pid, modules: module });
         self.is_due |= self.waiting.len() > PAM_WAITING_MAX;
     }
 

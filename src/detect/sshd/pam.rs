@@ -8,6 +8,17 @@ use crate::detect::event::{Account, Event, Kind, Peer};
 /// is longer.
 const LOGNAME_MAX: usize = 400;
 
+/// What the accounts of modules are called: those of several may be of one try.
+const MODULES: &[(&[u8], &str)] = &[
+    (b"unix", "sshd.pam_unix"),
+    (b"sss", "sshd.pam_sss"),
+    (b"ldap", "sshd.pam_ldap"),
+    (b"winbind", "sshd.pam_winbind"),
+    (b"krb5", "sshd.pam_krb5"),
+    (b"unix2", "sshd.pam_unix2"),
+    (b"afs", "sshd.pam_afs"),
+];
+
 /// `PAM: E for [illegal user ]U from H[ via L]`; FreeBSD and macOS say by which of their addresses.
 pub(super) fn error(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     if let Some(rest) = after(message, b"PAM: ") {
@@ -79,11 +90,12 @@ pub(super) fn module(message: &[u8], truncated: bool) -> Option<Event<'_>> {
 
 /// `logname=L uid=0 euid=0 tty=ssh ruser= rhost=H[  user=U]`.
 pub(super) fn failure<'a>(module: &[u8], text: &'a [u8], truncated: bool) -> Option<Event<'a>> {
+    let rule = MODULES.iter().find(|(name, _)| *name == module).map_or("sshd.pam", |(_, rule)| *rule);
     // These have sshd's own login name or none in `logname=`; others may have put any name there.
     let own = matches!(module, b"unix" | b"unix2" | b"sss" | b"ldap" | b"winbind") || text.starts_with(b"logname= ");
     if own && !matches!(module, b"krb5" | b"afs") {
         let (peer, user) = rhost(text)?;
-        let event = Event::new(Kind::Pam, "sshd.pam").from((peer, None));
+        let event = Event::new(Kind::Pam, rule).from((peer, None));
         return Some(Event { user, ..event });
     }
     // krb5 and afs put the user's name, of any length, before `rhost=`, which ends the line: unless it was cut, by us or
@@ -93,7 +105,7 @@ pub(super) fn failure<'a>(module: &[u8], text: &'a [u8], truncated: bool) -> Opt
     }
     let at = memchr::memmem::rfind(text, b" rhost=")?;
     let host = text[at + 7..].trim_ascii_end();
-    Some(Event::new(Kind::Pam, "sshd.pam").from((peer(host), None)))
+    Some(Event::new(Kind::Pam, rule).from((peer(host), None)))
 }
 
 /// `… rhost=H[ user=U]` of a PAM module. sshd leaves `ruser=` empty, so the first `rhost=` is PAM's.
