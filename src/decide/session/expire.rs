@@ -3,10 +3,9 @@
 use inputs::record::Timestamp;
 
 use super::{
-    HostClock, HostId, IDLE, Key, LINGER, LOGIN, LOGINS_MAX, Late, Login, LoginKey, OWN_FOR, PAM_WAITING_MAX,
-    PAM_WINDOW, Place, SESSIONS_MAX, Sessions, Trust, host_of, near,
+    HostClock, HostId, IDLE, Key, LINGER, LOGIN, LOGINS_MAX, Late, Login, LoginKey, OWN_FOR, PAM_PATIENCE,
+    PAM_WAITING_MAX, PAM_WINDOW, Place, SESSIONS_MAX, Sessions, Trust, host_of, near,
 };
-use crate::decide::prefix::Prefix;
 
 impl Sessions {
     /// A line came: moves its host's clock. Then [`Sessions::expire`], then [`Sessions::fold`].
@@ -73,8 +72,21 @@ impl Sessions {
             if !over {
                 break;
             }
-            let is_told = self.own.get(&(late.host, Prefix::host(late.peer))).is_some_and(|own| near(own.at, late.at));
+            let is_told = self.own.get(&(late.host, late.peer)).is_some_and(|own| near(own.at, late.at));
             let late = self.waiting.pop_front();
+            match late.filter(|_| !is_told) {
+                Some(late) if late.pid.is_some() && self.speaks(late.host) => self.patient.push_back(late),
+                Some(late) => return Some(late),
+                None => {}
+            }
+        }
+        while let Some(late) = self.patient.front() {
+            let over = late.seen.after(PAM_PATIENCE) < self.clock(late.host) || self.patient.len() > PAM_WAITING_MAX;
+            if !over {
+                break;
+            }
+            let is_told = self.is_told(late);
+            let late = self.patient.pop_front();
             if !is_told {
                 return late;
             }
@@ -121,6 +133,20 @@ impl Sessions {
             self.forget_login(since, key);
         }
         self.overdue.pop_front()
+    }
+
+    /// Whether sshd told of failures or logins on a host itself.
+    fn speaks(&self, host: HostId) -> bool {
+        self.clocks.get(usize::from(host.0)).is_some_and(|clock| clock.speaks)
+    }
+
+    /// Whether the process of a PAM line said itself, with it or later, what came of it.
+    fn is_told(&self, late: &Late) -> bool {
+        let session = late.pid.and_then(|pid| self.map.get(&Key::Pid(late.host, pid)));
+        session.is_some_and(|session| {
+            let judged = session.attempts(Trust::Forgeable) > 0 || session.succeeded.is_some();
+            judged && session.last >= late.at && session.fits(Some(late.peer), None)
+        })
     }
 
     /// The end of the log: nothing more will come, so all that waits is decided.

@@ -38,7 +38,7 @@ impl Sessions {
 
     /// The PAM lines that still wait.
     pub fn waiting(&self) -> impl Iterator<Item = &Late> {
-        self.waiting.iter()
+        self.patient.iter().chain(&self.waiting)
     }
 
     /// How many connections are remembered.

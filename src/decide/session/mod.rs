@@ -12,7 +12,6 @@ use std::time::Duration;
 use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::decide::prefix::Prefix;
 use crate::detect::address::Address;
 use crate::detect::event::{Account, Event, Kind, Peer};
 
@@ -36,11 +35,14 @@ const LOGIN: Duration = Duration::from_secs(7 * 86_400);
 const LOGINS_MAX: usize = 20_000;
 /// How far apart, in event time, a PAM line and sshd's own line about the same try may be.
 const PAM_WINDOW: Duration = Duration::from_secs(10);
+/// How long a PAM line waits for its own process, where sshd is known to speak: modules behind the one that wrote it may ask
+/// a server or a person. LoginGraceTime, and a window.
+const PAM_PATIENCE: Duration = Duration::from_secs(120 + PAM_WINDOW.as_secs());
 /// How long it is remembered that sshd wrote about an address.
 const OWN_FOR: Duration = Duration::from_secs(3 * PAM_WINDOW.as_secs());
 /// How far apart, in PAM lines that wait, the accounts of a stack's modules of one try may be.
 const PAM_TOGETHER: usize = 64;
-/// PAM lines that wait for sshd's own line. At the bound the oldest is decided early.
+/// PAM lines that wait for sshd's own line, for a short time or a long one. At the bound the oldest is decided early.
 const PAM_WAITING_MAX: usize = 4_096;
 
 /// Bytes of a user's name that a connection remembers.
@@ -70,16 +72,16 @@ impl Hash for Key {
         match *self {
             Key::Pid(host, pid) => state.write_u64(u64::from(host.0) << 32 | u64::from(pid)),
             Key::Port(host, address, port) => {
-                Prefix::host(address).hash(state);
+                address.hash(state);
                 state.write_u64(1 << 48 | u64::from(host.0) << 32 | u64::from(port));
             }
             Key::User(host, address, user) => {
-                Prefix::host(address).hash(state);
+                address.hash(state);
                 state.write_u64(user);
                 state.write_u64(1 << 49 | u64::from(host.0) << 32);
             }
             Key::Rule(host, address, rule) => {
-                Prefix::host(address).hash(state);
+                address.hash(state);
                 state.write_u64(rule);
                 state.write_u64(1 << 50 | u64::from(host.0) << 32);
             }
@@ -157,6 +159,8 @@ struct HostClock {
     received: Timestamp,
     /// How far behind our clock the most timely of its lines was, in microseconds.
     lag: i64,
+    /// Its sshd told of a failure or a login itself.
+    speaks: bool,
 }
 
 /// Whether strangers may be able to make up the records of a source.
@@ -218,13 +222,16 @@ pub struct Sessions {
     /// Since when each of them has been remembered.
     logins_order: VecDeque<(Timestamp, LoginKey)>,
     clocks: Vec<HostClock>,
+    /// PAM lines, for [`PAM_WINDOW`].
     waiting: VecDeque<Late>,
+    /// And for [`PAM_PATIENCE`].
+    patient: VecDeque<Late>,
     /// What connections were worth that ended without a line about it.
     overdue: VecDeque<Late>,
     /// When sshd itself last wrote about an address, for the PAM lines beside it.
-    own: HashMap<(HostId, Prefix), Own, foldhash::fast::RandomState>,
+    own: HashMap<(HostId, Address), Own, foldhash::fast::RandomState>,
     /// When each of them is to be looked at for expiry: the host's clock at that line, as far as it was known then.
-    own_order: VecDeque<(Timestamp, (HostId, Prefix))>,
+    own_order: VecDeque<(Timestamp, (HostId, Address))>,
     /// Keys that changed since they were last taken.
     dirty: Vec<Key>,
     tracks_dirty: bool,
@@ -428,7 +435,7 @@ impl Sessions {
             }
             return;
         };
-        if self.own.get(&(place.host, Prefix::host(peer))).is_some_and(|own| near(own.at, place.at)) {
+        if self.own.get(&(place.host, peer)).is_some_and(|own| near(own.at, place.at)) {
             return;
         }
         let (Place { host, source, trust, pid, at, .. }, seen) = (place, self.clock(place.host));
@@ -448,7 +455,10 @@ impl Sessions {
 
     fn told_itself(&mut self, host: HostId, peer: Address, at: Timestamp, key: Key, user: u64) {
         let seen = self.clock(host);
-        let about = (host, Prefix::host(peer));
+        if let Some(clock) = self.clocks.get_mut(usize::from(host.0)) {
+            clock.speaks = true;
+        }
+        let about = (host, peer);
         if self.own.insert(about, Own { at, seen, key, user }).is_none() {
             self.own_order.push_back((seen, about));
             self.is_due |= self.own.len() > SESSIONS_MAX;
@@ -485,7 +495,7 @@ impl Sessions {
         let address = address?;
         let user = fnv(FNV, event.user.unwrap_or_default());
         let key = event.port.map_or(Key::User(place.host, address, user), |port| Key::Port(place.host, address, port));
-        let about = (place.host, Prefix::host(address));
+        let about = (place.host, address);
         let last = self.own.get(&about).filter(|own| near(own.at, place.at));
         let Some(last) = last.filter(|own| event.user.is_none() || own.user == user).map(|own| own.key) else {
             return Some(key);
@@ -501,7 +511,7 @@ impl Sessions {
     }
 
     /// A connection's port became known.
-    fn rename(&mut self, from: Key, to: Key, whose: (HostId, Prefix)) {
+    fn rename(&mut self, from: Key, to: Key, whose: (HostId, Address)) {
         let Some(session) = self.map.remove(&from) else { return };
         self.mark(from);
         self.order.push_back((session.seen, to));
