@@ -102,7 +102,7 @@ impl Sessions {
                 // sshd has written about it again since.
                 Some(own) if own.seen.after(OWN_FOR) >= now && !crowded => self.own_order.push_back((own.seen, about)),
                 _ => {
-                    self.own.remove(&about);
+                    self.own.swap_remove(&about);
                 }
             }
         }

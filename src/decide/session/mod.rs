@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -229,7 +230,7 @@ pub struct Sessions {
     /// What connections were worth that ended without a line about it.
     overdue: VecDeque<Late>,
     /// When sshd itself last wrote about an address, for the PAM lines beside it.
-    own: HashMap<(HostId, Address), Own, foldhash::fast::RandomState>,
+    own: IndexMap<(HostId, Address), Own, foldhash::fast::RandomState>,
     /// When each of them is to be looked at for expiry: the host's clock at that line, as far as it was known then.
     own_order: VecDeque<(Timestamp, (HostId, Address))>,
     /// Keys that changed since they were last taken.
