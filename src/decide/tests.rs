@@ -341,6 +341,18 @@ fn a_forged_login_hides_no_keys_from_a_sound_source() {
 }
 
 #[test]
+fn a_forged_login_hides_no_pam_line_from_a_sound_source() {
+    let mut world = World::new(Policy::default());
+    world.lines(0, "Nov  1 02:00:00 web sshd[8]: Failed password for root from 192.0.2.9 port 8 ssh2");
+    world.lines(
+        0,
+        "Nov  1 02:00:01 web sshd[9]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7  user=root",
+    );
+    world.lines(1, "Nov  1 02:00:31 web sshd[9]: Accepted password for root from 192.0.2.7 port 9 ssh2");
+    assert_eq!(world.failures("192.0.2.7"), 1);
+}
+
+#[test]
 fn a_forged_address_makes_nothing_sound_of_what_had_none() {
     let forged = "Nov  1 02:00:00 web sshd[9]: Connection from 203.0.113.9 port 9 on 198.51.100.1 port 22";
     let real =

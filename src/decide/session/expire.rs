@@ -3,8 +3,8 @@
 use inputs::record::Timestamp;
 
 use super::{
-    HostClock, HostId, IDLE, Key, LINGER, LOGIN, LOGINS_MAX, Late, Login, LoginKey, OWN_FOR, PAM_PATIENCE,
-    PAM_WAITING_MAX, PAM_WINDOW, Place, SESSIONS_MAX, Sessions, Trust, host_of, near,
+    HostClock, HostId, IDLE, Key, LINGER, LOGIN, LOGINS_MAX, Late, Login, LoginKey, OWN_FOR, PAM_WINDOW, Place,
+    SESSIONS_MAX, Sessions, Trust, host_of,
 };
 
 impl Sessions {
@@ -67,29 +67,8 @@ impl Sessions {
     }
 
     fn next_overdue(&mut self) -> Option<Late> {
-        while let Some(late) = self.waiting.front() {
-            let over = late.seen.after(PAM_WINDOW) < self.clock(late.host) || self.waiting.len() > PAM_WAITING_MAX;
-            if !over {
-                break;
-            }
-            let is_told = self.own.get(&(late.host, late.peer)).is_some_and(|own| near(own.at, late.at));
-            let late = self.waiting.pop_front();
-            match late.filter(|_| !is_told) {
-                Some(late) if late.pid.is_some() && self.speaks(late.host) => self.patient.push_back(late),
-                Some(late) => return Some(late),
-                None => {}
-            }
-        }
-        while let Some(late) = self.patient.front() {
-            let over = late.seen.after(PAM_PATIENCE) < self.clock(late.host) || self.patient.len() > PAM_WAITING_MAX;
-            if !over {
-                break;
-            }
-            let is_told = self.is_told(late);
-            let late = self.patient.pop_front();
-            if !is_told {
-                return late;
-            }
+        if let Some(late) = self.next_pam() {
+            return Some(late);
         }
         while let Some((due, about)) = self.own_order.front().copied() {
             let now = self.clock(about.0);
@@ -133,20 +112,6 @@ impl Sessions {
             self.forget_login(since, key);
         }
         self.overdue.pop_front()
-    }
-
-    /// Whether sshd told of failures or logins on a host itself.
-    fn speaks(&self, host: HostId) -> bool {
-        self.clocks.get(usize::from(host.0)).is_some_and(|clock| clock.speaks)
-    }
-
-    /// Whether the process of a PAM line said itself, with it or later, what came of it.
-    fn is_told(&self, late: &Late) -> bool {
-        let session = late.pid.and_then(|pid| self.map.get(&Key::Pid(late.host, pid)));
-        session.is_some_and(|session| {
-            let judged = session.attempts(Trust::Forgeable) > 0 || session.succeeded.is_some();
-            judged && session.last >= late.at && session.fits(Some(late.peer), None)
-        })
     }
 
     /// The end of the log: nothing more will come, so all that waits is decided.

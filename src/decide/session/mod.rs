@@ -14,12 +14,13 @@ use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::detect::address::Address;
-use crate::detect::event::{Account, Event, Kind, Peer};
+use crate::detect::event::{Account, Event, Kind};
 
 mod connection;
 mod expire;
 mod kept;
 mod name;
+mod pam;
 mod table;
 
 /// Connections that are remembered at once. At the bound the oldest is forgotten, and counted.
@@ -36,15 +37,8 @@ const LOGIN: Duration = Duration::from_secs(7 * 86_400);
 const LOGINS_MAX: usize = 20_000;
 /// How far apart, in event time, a PAM line and sshd's own line about the same try may be.
 const PAM_WINDOW: Duration = Duration::from_secs(10);
-/// How long a PAM line waits for its own process, where sshd is known to speak: modules behind the one that wrote it may ask
-/// a server or a person. LoginGraceTime, and a window.
-const PAM_PATIENCE: Duration = Duration::from_secs(120 + PAM_WINDOW.as_secs());
 /// How long it is remembered that sshd wrote about an address.
 const OWN_FOR: Duration = Duration::from_secs(3 * PAM_WINDOW.as_secs());
-/// How far apart, in PAM lines that wait, the accounts of a stack's modules of one try may be.
-const PAM_TOGETHER: usize = 64;
-/// PAM lines that wait for sshd's own line, for a short time or a long one. At the bound the oldest is decided early.
-const PAM_WAITING_MAX: usize = 4_096;
 
 /// Bytes of a user's name that a connection remembers.
 const USER_MAX: usize = 100;
@@ -148,6 +142,7 @@ pub struct Late {
     #[serde(default)]
     pub modules: u64,
 }
+
 pub use connection::Session;
 pub use name::Name;
 use table::Table;
@@ -223,9 +218,8 @@ pub struct Sessions {
     /// Since when each of them has been remembered.
     logins_order: VecDeque<(Timestamp, LoginKey)>,
     clocks: Vec<HostClock>,
-    /// PAM lines, for [`PAM_WINDOW`].
+    /// PAM lines that wait for sshd's own, for a short time and for a long one: see [`pam`].
     waiting: VecDeque<Late>,
-    /// And for [`PAM_PATIENCE`].
     patient: VecDeque<Late>,
     /// What connections were worth that ended without a line about it.
     overdue: VecDeque<Late>,
@@ -425,33 +419,6 @@ impl Sessions {
         }
         session.seen = seen;
         session
-    }
-
-    fn pam(&mut self, place: Place, event: &Event<'_>, address: Option<Address>) {
-        // A host's name stands for its connection's address.
-        let known = || self.map.get(&Key::Pid(place.host, place.pid?)).and_then(|session| session.peer);
-        let Some(peer) = address.or_else(known) else {
-            if matches!(event.peer, Peer::Name(_)) && place.pid.is_none() {
-                self.unresolved += 1;
-            }
-            return;
-        };
-        if self.own.get(&(place.host, peer)).is_some_and(|own| near(own.at, place.at)) {
-            return;
-        }
-        let (Place { host, source, trust, pid, at, .. }, seen) = (place, self.clock(place.host));
-        let module = 1 << (fnv(FNV, event.rule.as_bytes()) % 64);
-        let is_same = |late: &&mut Late| {
-            (late.host, late.pid, late.peer) == (host, pid, peer) && late.modules & module == 0 && late.trust == trust
-        };
-        let behind = self.waiting.len().saturating_sub(PAM_TOGETHER);
-        if let Some(told) = self.waiting.range_mut(behind..).find(is_same) {
-            told.modules |= module;
-            return;
-        }
-        let user = Name::cut(event.user.unwrap_or_default());
-        self.waiting.push_back(Late { host, source, trust, peer, at, seen, user, pid, modules: module });
-        self.is_due |= self.waiting.len() > PAM_WAITING_MAX;
     }
 
     fn told_itself(&mut self, host: HostId, peer: Address, at: Timestamp, key: Key, user: u64) {
