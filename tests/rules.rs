@@ -15,9 +15,8 @@ use std::path::{Path, PathBuf};
 
 use denyd::config::Config;
 use denyd::detect::detect;
-use denyd::detect::event::Peer;
 use denyd::detect::rule::Rules;
-use inputs::record::{Record, Sender, SourceId, Timestamp};
+use inputs::record::Record;
 use kit::{Home, Random};
 
 /// Whom hostile names name.
@@ -134,22 +133,8 @@ fn rules_of(name: &str) -> Rules {
 
 /// Whom a message is counted against, if anybody.
 fn address(rules: &Rules, identifier: &str, message: &[u8]) -> Option<IpAddr> {
-    let record = Record {
-        source: SourceId(0),
-        sender: &Sender::Unknown,
-        host: b"",
-        received: Timestamp(0),
-        event: None,
-        identifier: identifier.as_bytes(),
-        pid: None,
-        message,
-        truncated: false,
-        stdout: false,
-    };
-    match detect(&record, rules)?.peer {
-        Peer::Address(address) => Some(address.into()),
-        _ => None,
-    }
+    let record = Record::of(identifier.as_bytes(), message);
+    detect(&record, rules)?.peer.address().map(IpAddr::from)
 }
 
 /// In every example of every shipped rule, whatever a stranger calls himself, the address is his own or none; also where

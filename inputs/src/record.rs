@@ -115,7 +115,23 @@ pub struct Record<'a> {
     pub stdout: bool,
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// A record of which nothing is known but its program and its text.
+    pub fn of(identifier: &'a [u8], message: &'a [u8]) -> Self {
+        Record {
+            source: SourceId(0),
+            sender: &Sender::Unknown,
+            host: b"",
+            received: Timestamp(0),
+            event: None,
+            identifier,
+            pid: None,
+            message,
+            truncated: false,
+            stdout: false,
+        }
+    }
+
     /// When it happened, as far as we believe the sender: never after we received it.
     #[inline]
     pub fn time(&self) -> Timestamp {

@@ -4,7 +4,7 @@
 //! file; so does syslog-ng where it is told to. So that line, and no other, counts as often again; it is forgotten over a
 //! restart. rsyslog's `message repeated 3 times: [ … ]` holds its message itself: see `detect::sshd`.
 
-use inputs::record::{Record, Sender, SourceId, Timestamp};
+use inputs::record::{Record, Sender, SourceId};
 
 /// The most that one such line counts.
 const REPEATED_MAX: u32 = 1_000;
@@ -43,13 +43,8 @@ impl Last {
             source: self.source,
             sender: &self.sender,
             host: &self.host,
-            received: Timestamp::default(),
-            event: None,
-            identifier: &self.identifier,
             pid: self.pid,
-            message: &self.message,
-            truncated: false,
-            stdout: false,
+            ..Record::of(&self.identifier, &self.message)
         }
     }
 }
@@ -131,18 +126,8 @@ mod tests {
 
     #[test]
     fn a_programs_own_output_repeats_nothing() {
-        let record = |message, stdout| Record {
-            source: inputs::record::SourceId(0),
-            sender: &Sender::Uid(0),
-            host: b"b",
-            received: inputs::record::Timestamp(0),
-            event: None,
-            identifier: b"sshd",
-            pid: None,
-            message,
-            truncated: false,
-            stdout,
-        };
+        let record =
+            |message, stdout| Record { sender: &Sender::Uid(0), host: b"b", stdout, ..Record::of(b"sshd", message) };
         let last = record(b"Failed password for root from 192.0.2.7 port 22 ssh2", false);
         let times = |stdout| repeated(&last, &record(b"last message repeated 3 times", stdout)).map(|(_, times)| times);
         assert_eq!((times(false), times(true)), (Some(3), None));

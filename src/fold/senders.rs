@@ -318,18 +318,7 @@ mod tests {
     }
 
     fn record<'a>(sender: &'a Sender, host: &'a [u8], received: Timestamp, event: Timestamp) -> Record<'a> {
-        Record {
-            source: inputs::record::SourceId(0),
-            sender,
-            host,
-            received,
-            event: Some(event),
-            identifier: b"sshd",
-            pid: Some(7),
-            message: b"x",
-            truncated: false,
-            stdout: false,
-        }
+        Record { sender, host, received, event: Some(event), ..Record::of(b"sshd", b"x") }
     }
 
     fn notices(senders: &mut Senders, at: i64) -> Vec<Notice> {

@@ -44,22 +44,10 @@ fn counted(text: &[u8], unit: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Sender, SourceId, Timestamp};
 
     #[track_caller]
     fn check(identifier: &str, message: &str, expected: Option<u64>) {
-        let record = Record {
-            source: SourceId(0),
-            sender: &Sender::Unknown,
-            host: b"",
-            received: Timestamp(0),
-            event: None,
-            identifier: identifier.as_bytes(),
-            pid: None,
-            message: message.as_bytes(),
-            truncated: false,
-            stdout: false,
-        };
+        let record = Record::of(identifier.as_bytes(), message.as_bytes());
         assert_eq!(losses(&record), expected, "{identifier}: {message}");
     }
 

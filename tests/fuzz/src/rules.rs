@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use denyd::config::Config;
 use denyd::detect::detect;
 use denyd::detect::rule::{Draft, Rule, Rules};
-use inputs::record::{Record, Sender, SourceId, Timestamp};
+use inputs::record::Record;
 
 const PEER: &str = "198.51.100.7";
 
@@ -97,17 +97,6 @@ fn shipped(index: usize, name: &[u8]) {
 }
 
 fn address(rules: &Rules, identifier: &str, message: &[u8]) -> Option<IpAddr> {
-    let record = Record {
-        source: SourceId(0),
-        sender: &Sender::Unknown,
-        host: b"",
-        received: Timestamp(0),
-        event: None,
-        identifier: identifier.as_bytes(),
-        pid: None,
-        message,
-        truncated: false,
-        stdout: false,
-    };
+    let record = Record::of(identifier.as_bytes(), message);
     detect(&record, rules)?.peer.address().map(IpAddr::from)
 }
