@@ -17,14 +17,14 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::clock;
 use crate::config::{self, Config, Input};
-use crate::control::{self, Ask, Line};
 use crate::decide::state::Claim;
 use crate::deny::Diff;
 use crate::deny::reconciler::{Command as DenyCommand, Feed, SnapshotRequest, Status};
+use crate::desk::control::{self, Ask, Line};
 use crate::desk::{self, Desk, Request};
 use crate::enforce;
-use crate::fold::fold;
 use crate::follow::{Tail, Worker};
+use crate::intake::fold;
 use crate::store::{EVIDENCE_BYTES, Evidence, Store, StoreError};
 
 mod connected;

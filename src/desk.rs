@@ -9,7 +9,6 @@ use inputs::cursor::Cursor;
 use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::output::printable;
 use crate::decide::allow::AllowList;
 use crate::decide::engine::{Command, Engine};
 use crate::decide::policy::{Class, Policy};
@@ -17,8 +16,10 @@ use crate::decide::prefix::Prefix;
 use crate::decide::state::{Change, Claim};
 use crate::deny::{AllowRange, DenySet, Diff};
 use crate::store::{Commit, Decision, Evidence, Loaded, Store, StoreError, decision};
+use crate::text::printable;
 
 mod answer;
+pub mod control;
 
 pub use answer::decision_json;
 
@@ -312,7 +313,7 @@ mod tests {
     use inputs::syslog::parse::{Format, Parser};
 
     use super::*;
-    use crate::fold::{Counts, Source, fold};
+    use crate::intake::{Counts, Source, fold};
 
     const NOW: Timestamp = Timestamp::from_secs(1_795_304_306);
 

@@ -12,9 +12,9 @@ use inputs::multilog;
 use inputs::record::{Batch, SourceId};
 use tokio::sync::mpsc;
 
-use crate::cli::output::printable;
 use crate::clock;
 use crate::config::{self, FirstEntry, FirstRead, Source};
+use crate::text::printable;
 
 /// How long it sleeps when nothing wakes it.
 const TIMEOUT: Duration = Duration::from_millis(250);

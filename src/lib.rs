@@ -3,13 +3,13 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod control;
 pub mod daemon;
 pub mod decide;
 pub mod deny;
 pub mod desk;
 pub mod detect;
 pub mod enforce;
-pub mod fold;
 pub mod follow;
+pub mod intake;
 pub mod store;
+pub mod text;

@@ -13,7 +13,7 @@ use std::process::{ChildStdin, Stdio};
 
 use denyd::decide::engine::Engine;
 use denyd::detect::sshd;
-use denyd::fold::{Counts, Source, address, fold};
+use denyd::intake::{Counts, Source, address, fold};
 use inputs::file::lines::LineReader;
 use inputs::journald::stored;
 use inputs::record::{Batch, SourceId, Timestamp};

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::output::{Screen, Style, printable, when_text};
+use super::output::{Screen, Style, when_text};
 use super::{office, status};
 use crate::config::Config;
 use crate::desk::Request;
+use crate::text::printable;
 
 /// What `doctor` takes.
 #[derive(clap::Args, Debug)]

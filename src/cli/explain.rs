@@ -14,12 +14,13 @@ mod derivation;
 mod parts;
 
 use super::log::Log;
-use super::output::{Screen, Style, printable};
+use super::output::{Screen, Style};
 use crate::clock;
 use crate::config::Config;
 use crate::decide::engine::Engine;
 use crate::decide::session::Outcome;
-use crate::fold::{BARE_PID, Counts, Seen, Source, address, fold};
+use crate::intake::{BARE_PID, Counts, Seen, Source, address, fold};
+use crate::text::printable;
 
 /// What `explain` takes.
 #[derive(clap::Args, Debug)]
@@ -108,7 +109,7 @@ fn print_json(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result
         "rule": event.map(|event| event.rule),
     });
     if let Some(user) = event.and_then(|event| event.user) {
-        super::put_bytes(&mut row, "user", user);
+        crate::text::put_bytes(&mut row, "user", user);
     }
     if record.truncated {
         row["truncated"] = true.into();

@@ -148,12 +148,3 @@ fn zone(name: Option<&str>) -> anyhow::Result<jiff::tz::TimeZone> {
         None => Ok(jiff::tz::TimeZone::system()),
     }
 }
-
-/// Puts log bytes into a JSON row: escaped for reading, and in base64 beside it where that changed them.
-pub fn put_bytes(row: &mut serde_json::Value, key: &str, bytes: &[u8]) {
-    let shown = output::printable(bytes);
-    if shown.as_bytes() != bytes {
-        row[format!("{key}_b64")] = output::base64(bytes).into();
-    }
-    row[key] = shown.into();
-}

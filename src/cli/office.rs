@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::config::Config;
-use crate::control::Client;
+use crate::desk::control::Client;
 use crate::desk::{Desk, Request};
 use crate::enforce;
 use crate::store::Store;

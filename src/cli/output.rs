@@ -1,24 +1,8 @@
 //! How things look to people: aligned, coloured only on a terminal, and never with raw log bytes.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
-/// Log text as a person may safely see it: printable ASCII as it is, all else escaped (`\n`, `\x1b`, `\xff`).
-pub fn printable(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        match byte {
-            b' '..=b'~' => out.push(byte as char),
-            b'\n' => out.push_str("\\n"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            _ => {
-                let _ = write!(out, "\\x{byte:02x}");
-            }
-        }
-    }
-    out
-}
+use crate::text::printable;
 
 /// A time as people read it: this machine's zone, to the second.
 pub fn when(at: inputs::record::Timestamp) -> String {
@@ -34,20 +18,6 @@ pub fn when_text(at: &str) -> String {
         Ok(time) => when(inputs::record::Timestamp(time.as_microsecond())),
         Err(_) => printable(at.as_bytes()),
     }
-}
-
-/// Bytes in base64 (RFC 4648, section 4).
-pub fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for digit in 0..4 {
-            let shown = if digit <= chunk.len() { DIGITS[(word >> (18 - 6 * digit) & 63) as usize] } else { b'=' };
-            out.push(shown as char);
-        }
-    }
-    out
 }
 
 /// Whether an error is only that nobody reads our output any more.

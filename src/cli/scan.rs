@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::log::Log;
 use super::office;
-use super::output::{Screen, Style, printable, when};
+use super::output::{Screen, Style, when};
 use crate::clock;
 use crate::config::Config;
 use crate::decide::engine::Engine;
@@ -23,7 +23,8 @@ use crate::decide::prefix::Prefix;
 use crate::decide::session::Outcome;
 use crate::decide::state::{Change, Claim};
 use crate::desk::{APPLIED_MAX, Request};
-use crate::fold::{Counts, Source, fold};
+use crate::intake::{Counts, Source, fold};
+use crate::text::printable;
 
 /// Distinct addresses that are told apart; beyond it `addresses` is a lower bound, and says so.
 const ADDRESSES_MAX: usize = 4_000_000;
@@ -317,7 +318,7 @@ fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
     });
     let suspicious = found.suspicious.iter().map(|(address, user, at)| {
         let mut row = json!({"address": address, "at": at.to_string()});
-        super::put_bytes(&mut row, "user", user);
+        crate::text::put_bytes(&mut row, "user", user);
         row
     });
     let counts = found.counts;
@@ -383,7 +384,7 @@ fn users<'a>(
     order.into_iter().filter_map(move |index| {
         let (name, counts) = engine.state.users.get_index(index)?;
         let mut row = json!({"account": counts.account, "attempts": counts.attempts, "addresses": addresses[index]});
-        super::put_bytes(&mut row, "user", name);
+        crate::text::put_bytes(&mut row, "user", name);
         Some(row)
     })
 }

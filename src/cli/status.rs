@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::output::{Screen, Style, printable};
+use super::output::{Screen, Style};
 use super::{office, output};
 use crate::config::Config;
 use crate::desk::Request;
+use crate::text::printable;
 
 /// What `status` takes.
 #[derive(clap::Args, Debug)]
@@ -109,7 +110,7 @@ fn print(screen: &mut Screen, status: &Value) -> std::io::Result<()> {
     screen.table("<<>>>>>>><", &table)?;
     for input in status["inputs"].as_array().into_iter().flatten() {
         if let Some(problem) = input["problem"].as_str() {
-            let problem = format!("{}: {}", text(&input["name"]), output::printable(problem.as_bytes()));
+            let problem = format!("{}: {}", text(&input["name"]), printable(problem.as_bytes()));
             writeln!(screen, "{}", screen.paint(Style::Red, &problem))?;
         }
     }

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::output::{Screen, Style};
 use crate::config::Config;
-use crate::control::Client;
 use crate::desk::Request;
-use crate::fold::{Seen, address};
+use crate::desk::control::Client;
+use crate::intake::{Seen, address};
 
 /// What `tap` takes.
 #[derive(clap::Args, Debug)]
@@ -62,8 +62,8 @@ pub fn record_json(seen: &Seen<'_>) -> Value {
         "outcome": seen.outcome(), "address": address(seen),
         "attempts": seen.folded.map_or(0, |folded| folded.verdict.attempts),
     });
-    super::put_bytes(&mut row, "host", record.host);
-    super::put_bytes(&mut row, "identifier", record.identifier);
-    super::put_bytes(&mut row, "message", record.message);
+    crate::text::put_bytes(&mut row, "host", record.host);
+    crate::text::put_bytes(&mut row, "identifier", record.identifier);
+    crate::text::put_bytes(&mut row, "message", record.message);
     row
 }

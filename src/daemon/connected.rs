@@ -9,14 +9,14 @@ use inputs::record::{SourceId, Timestamp};
 use inputs::syslog::listen;
 use serde_json::{Value, json};
 
-use crate::cli::output::printable;
 use crate::clock;
 use crate::config::Input;
 use crate::detect::rule::Rules;
-use crate::fold::senders::{self, Minutes};
-use crate::fold::shapes::Notice;
-use crate::fold::{Counts, Source};
 use crate::follow::Health;
+use crate::intake::senders::{self, Minutes};
+use crate::intake::shapes::Notice;
+use crate::intake::{Counts, Source};
+use crate::text::printable;
 
 /// Shapes that `status` shows of an input.
 const SHAPES_SHOWN: usize = 10;

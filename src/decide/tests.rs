@@ -13,7 +13,7 @@ use super::engine::{Command, Engine, FORGEABLE_FOR};
 use super::policy::Policy;
 use super::prefix::Prefix;
 use super::state::{Claimant, USER_MAX};
-use crate::fold::{Counts, Source, fold};
+use crate::intake::{Counts, Source, fold};
 
 /// Some time after all lines here: they are of October and November 2026.
 const RECEIVED: Timestamp = Timestamp::from_secs(1_796_083_200);

@@ -7,7 +7,6 @@ use inputs::record::Timestamp;
 use serde_json::{Value, json};
 
 use super::{APPLIED_MAX, Desk, ROWS_MAX, Request, WIDEST, What};
-use crate::cli::output::printable;
 use crate::decide::allow::AllowList;
 use crate::decide::engine::Command;
 use crate::decide::policy::Class;
@@ -15,6 +14,7 @@ use crate::decide::prefix::Prefix;
 use crate::decide::state::{Claimant, Deny, UserCounts};
 use crate::decide::tally::Tally;
 use crate::store::{Decision, StoreError};
+use crate::text::printable;
 
 impl Desk {
     /// Answers what needs only engine and store; `Err` is a message for the person who asked.
@@ -135,7 +135,7 @@ impl Desk {
                 rows.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.attempts));
                 let row = |(name, counts): &(&[u8], &UserCounts)| {
                     let mut row = json!({"account": counts.account, "attempts": counts.attempts});
-                    crate::cli::put_bytes(&mut row, "user", name);
+                    crate::text::put_bytes(&mut row, "user", name);
                     row
                 };
                 rows.iter().take(ROWS_MAX).map(row).collect()
@@ -195,7 +195,7 @@ impl Desk {
             .map(|one| {
                 let mut row = json!({"at": one.at.to_string(), "source": one.source,
                     "host": printable(state.host_name(one.host))});
-                crate::cli::put_bytes(&mut row, "message", &one.message);
+                crate::text::put_bytes(&mut row, "message", &one.message);
                 row
             })
             .collect();
@@ -236,7 +236,7 @@ pub fn decision_json(at: Timestamp, prefix: Option<Prefix>, decision: &Decision)
         Decision::Suspicious { address, user } => {
             row["decision"] = "suspicious".into();
             row["address"] = address.to_string().into();
-            crate::cli::put_bytes(&mut row, "user", user);
+            crate::text::put_bytes(&mut row, "user", user);
         }
     }
     row

@@ -9,14 +9,15 @@ use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
 use super::parts;
-use crate::cli::output::{Screen, Style, printable, when};
+use crate::cli::output::{Screen, Style, when};
 use crate::clock;
 use crate::config::Config;
 use crate::decide::engine::Engine;
 use crate::decide::policy::Class;
 use crate::decide::session::Outcome;
 use crate::detect::event::{Account, Peer};
-use crate::fold::{Counts, Seen, Source, address, fold};
+use crate::intake::{Counts, Seen, Source, address, fold};
+use crate::text::printable;
 
 /// Prints it.
 pub(super) fn print(line: &[u8], format: Format, zone: TimeZone, config: &Config) -> anyhow::Result<ExitCode> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::cli::output::Style;
 use crate::detect::address;
-use crate::fold::Seen;
+use crate::intake::Seen;
 
 /// Shapes that end in a stranger's text, behind the address and port.
 const STRANGE_END: &[&str] = &["sshd.no_match", "sshd.received_disconnect", "sshd.disconnecting"];
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
     use crate::decide::engine::Engine;
-    use crate::fold::{Counts, Source, fold};
+    use crate::intake::{Counts, Source, fold};
 
     /// A message; `want` is the same with `{…}` around what is believed and `<…>` around what a stranger wrote.
     #[track_caller]

@@ -7,7 +7,7 @@ use inputs::record::{Batch, Frame, Sender};
 use super::{RECEIVED, World};
 use crate::decide::policy::Policy;
 use crate::detect::rule::{Draft, Happened, Rule, Rules};
-use crate::fold::fold;
+use crate::intake::fold;
 
 /// A world whose sources know a rule, and two lines of it.
 fn with_rule() -> (World, &'static str, &'static str) {

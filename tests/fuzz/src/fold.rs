@@ -3,7 +3,7 @@
 
 use denyd::decide::engine::Engine;
 use denyd::decide::policy::Policy;
-use denyd::fold::{Counts, Source, fold};
+use denyd::intake::{Counts, Source, fold};
 use inputs::file::lines::LineReader;
 use inputs::record::{Batch, SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
