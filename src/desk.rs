@@ -154,6 +154,7 @@ impl Desk {
         // The configuration may allow now what was denied before.
         desk.engine.tell_wall(now);
         desk.engine.command(&Command::Allowed);
+        desk.engine.release_wide_links();
         Ok(desk)
     }
 
@@ -360,6 +361,23 @@ mod tests {
         desk.gather();
         let released = desk.commit(later).expect("it can be written");
         assert!(matches!(&released[0], Change::Released { at, .. } if *at == later), "{released:?}");
+    }
+
+    #[test]
+    fn a_link_that_an_earlier_version_denied_is_released() {
+        let dir = Dir::new("link");
+        let mut desk = dir.open(Policy::default(), NOW);
+        let claim = Claim { since: NOW, until: None, class: None, count: 2, enforceable: true };
+        let [link, host, other] = ["fe80::/64", "fe80::7", "2001:db8::/64"].map(|text| text.parse().expect("a prefix"));
+        desk.engine.adopt(&[(link, claim), (host, claim), (other, claim)]);
+        let wide: Prefix = "fe80::/10".parse().expect("a prefix");
+        desk.answer(&Request::Deny { prefix: wide, seconds: None, force: true, caller: None }, NOW).expect("denied");
+        desk.gather();
+        desk.commit(NOW).expect("it can be written");
+        drop(desk);
+        let desk = dir.open(Policy::default(), NOW);
+        let left: BTreeSet<_> = desk.engine.state.denies.keys().copied().collect();
+        assert_eq!(left, BTreeSet::from([host, other, wide]), "what a person denied stays");
     }
 
     #[test]

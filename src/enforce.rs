@@ -39,7 +39,7 @@ pub async fn find(config: &Config, dry_run: bool, store: &mut Store) -> anyhow::
         Backends::Auto => {
             let (found, why) = choose(config).await?;
             if let Some(why) = why {
-                tracing::info!(why, "nftables cannot be used; sshd reads hosts.deny, so that is used");
+                tracing::warn!(why, "nftables cannot be used; sshd reads hosts.deny, so that is used");
             }
             vec![found]
         }
@@ -47,7 +47,7 @@ pub async fn find(config: &Config, dry_run: bool, store: &mut Store) -> anyhow::
     let mut places = Vec::new();
     for backend in chosen {
         places.push(match backend {
-            Backend::Nftables => Place::Nft(nft(config)?),
+            Backend::Nftables => Place::Nft(nft(config)),
             Backend::HostsDeny => Place::HostsDeny(hosts_deny(config, store)?),
             Backend::Stdout => Place::Stdout(Stdout::new(std::io::stdout())),
         });
@@ -57,11 +57,7 @@ pub async fn find(config: &Config, dry_run: bool, store: &mut Store) -> anyhow::
 
 /// What `auto` means on this machine, and why it is not nftables.
 pub async fn choose(config: &Config) -> anyhow::Result<(Backend, Option<String>)> {
-    let nft = match nft(config) {
-        Ok(mut nft) => nft.usable().await,
-        Err(error) => Err(error),
-    };
-    let Err(why_not) = nft else { return Ok((Backend::Nftables, None)) };
+    let Err(why_not) = nft(config).usable().await else { return Ok((Backend::Nftables, None)) };
     let file = &config.deny.hosts_deny.path;
     let why_not_either = if !sshd_reads_hosts_deny() {
         "and sshd is not linked with libwrap, so hosts.deny would do nothing".to_owned()
@@ -76,15 +72,25 @@ pub async fn choose(config: &Config) -> anyhow::Result<(Backend, Option<String>)
     )
 }
 
+/// Why a back end that the configuration names cannot be used, for `check`.
+pub async fn try_backend(config: &Config, backend: Backend) -> anyhow::Result<()> {
+    let file = &config.deny.hosts_deny.path;
+    match backend {
+        Backend::Nftables => Ok(nft(config).usable().await?),
+        Backend::HostsDeny => writable(file).with_context(|| format!("{} cannot be written", file.display())),
+        Backend::Stdout => Ok(()),
+    }
+}
+
 /// Whether a file can be written, or made.
 fn writable(file: &Path) -> nix::Result<()> {
     let probe = if file.exists() { Some(file) } else { file.parent() };
     nix::unistd::access(probe.unwrap_or(file), nix::unistd::AccessFlags::W_OK)
 }
 
-fn nft(config: &Config) -> Result<Nft, crate::deny::DenyError> {
+fn nft(config: &Config) -> Nft {
     let lengths = Lengths { v4: config.decide.policy.ipv4_bits, v6: config.decide.policy.ipv6_bits };
-    Nft::new(&config.deny.nftables.table, lengths)
+    Nft::new(config.deny.nftables.table.clone(), lengths)
 }
 
 fn hosts_deny(config: &Config, store: &mut Store) -> anyhow::Result<HostsDeny> {

@@ -87,7 +87,7 @@ fn denies_wide_prefixes() {
         nft.update(&diff(&want, "", "198.51.100.0/24"), &want, NOW).await.unwrap();
         world.is("198.51.100.1 open, 198.51.100.200 silent, 2001:db8:66:4::1 silent").await;
         // other lengths in the hash sets; neighbour discovery goes on when all of IPv6's neighbours are denied
-        let mut nft = Nft::new("denyd_t", Lengths { v4: 24, v6: 128 }).unwrap();
+        let mut nft = Nft::new("denyd_t".parse().unwrap(), Lengths { v4: 24, v6: 128 });
         nft.replace(&set("198.51.100.0/24 2001:db8::10 fe80::/10 192.0.2.10", ""), NOW).await.unwrap();
         world.run("ip", &["neigh", "flush", "all"]);
         world
@@ -199,6 +199,24 @@ fn notices_what_others_do() {
     });
 }
 
+/// What the configuration takes for a table's name, nft takes too; but for the words of its language, which it names.
+#[test]
+fn takes_every_table_name_that_can_be_configured() {
+    in_namespace("takes_every_table_name_that_can_be_configured", async |world| {
+        for name in ["My-Table", "_x", "x-1", "a--", "Z", &"a".repeat(64)] {
+            let mut nft = Nft::new(name.parse().unwrap(), Lengths::default());
+            nft.usable().await.unwrap();
+            nft.replace(&set("192.0.2.10 2001:db8::10", ""), NOW).await.unwrap();
+            world.is("192.0.2.10 silent, 192.0.2.11 open").await;
+            nft.update(&diff(&set("", ""), "", "192.0.2.10"), &set("2001:db8::10", ""), NOW).await.unwrap();
+            world.is("192.0.2.10 open").await;
+            nft.remove().await.unwrap();
+        }
+        let error = Nft::new("set".parse().unwrap(), Lengths::default()).usable().await.unwrap_err();
+        assert!(error.to_string().starts_with("nftables: cannot make table inet set: "), "{error}");
+    });
+}
+
 /// After any updates the kernel holds what one `replace` would have written.
 #[test]
 fn updates_lead_where_replace_does() {
@@ -206,7 +224,7 @@ fn updates_lead_where_replace_does() {
         let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(81_723);
         println!("SEED={seed}");
         let mut random = Random(seed);
-        let (mut nft, mut fresh) = (world.nft(), Nft::new("denyd_fresh", Lengths::default()).unwrap());
+        let (mut nft, mut fresh) = (world.nft(), Nft::new("denyd_fresh".parse().unwrap(), Lengths::default()));
         let mut want = DenySet::default();
         nft.replace(&want, NOW).await.unwrap();
         let mut compared = 0;
@@ -289,7 +307,7 @@ fn says_that_it_may_not() {
         );
         std::fs::write(&script, text).unwrap();
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let mut nft = Nft::new("denyd_t", Lengths::default()).unwrap().with_binary(script);
+        let mut nft = Nft::new("denyd_t".parse().unwrap(), Lengths::default()).with_binary(script);
         for error in [nft.replace(&set("192.0.2.10", ""), NOW).await.unwrap_err(), nft.probe().await.unwrap_err()] {
             println!("{error}");
             assert_eq!(error.remedy, Some("run denyd with CAP_NET_ADMIN"), "{error}");
@@ -300,7 +318,7 @@ fn says_that_it_may_not() {
 #[tokio::test]
 async fn says_what_is_wrong_with_nft() {
     let check = async |binary: &str, want: &str| {
-        let mut nft = Nft::new("denyd_t", Lengths::default()).unwrap().with_binary(PathBuf::from(binary));
+        let mut nft = Nft::new("denyd_t".parse().unwrap(), Lengths::default()).with_binary(PathBuf::from(binary));
         assert_eq!(nft.replace(&set("192.0.2.10", ""), NOW).await.unwrap_err().to_string(), want);
     };
     let install = "(remedy: install the package nftables, or choose another back end)";
@@ -536,7 +554,7 @@ struct World {
 
 impl World {
     fn nft(&self) -> Nft {
-        Nft::new("denyd_t", Lengths::default()).unwrap()
+        Nft::new("denyd_t".parse().unwrap(), Lengths::default())
     }
 
     /// `192.0.2.1 open, 192.0.2.2 silent`: what becomes of a connection from each.

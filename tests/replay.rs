@@ -283,6 +283,8 @@ fn ends_a_probe(line: &str, src: &str) -> bool {
 fn prefix(src: IpAddr) -> String {
     match src {
         IpAddr::V4(v4) => v4.to_string(),
+        // A link's addresses are its neighbours' own: each alone.
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => v6.to_string(),
         IpAddr::V6(v6) => format!("{}/64", Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
     }
 }

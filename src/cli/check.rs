@@ -70,8 +70,10 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
             say("deny by", found.map(show).map_err(|error| error.to_string()));
         }
         Backends::These(these) => {
-            let names: Vec<_> = these.iter().map(|backend| backend.name()).collect();
-            say("deny by", Ok(names.join(", ")));
+            for backend in these {
+                let tried = runtime.block_on(enforce::try_backend(&config, *backend));
+                say("deny by", tried.map(|()| backend.name().to_owned()).map_err(|error| format!("{error:#}")));
+            }
         }
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })

@@ -102,10 +102,10 @@ impl Backend {
 }
 
 /// Settings of nftables.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nftables {
     /// Our table's name, in the family `inet`. Default `denyd`.
-    pub table: String,
+    pub table: crate::deny::nft::Table,
 }
 
 /// Settings of hosts.deny.
@@ -130,12 +130,6 @@ impl Default for Config {
             deny: Deny::default(),
             inputs: Vec::new(),
         }
-    }
-}
-
-impl Default for Nftables {
-    fn default() -> Self {
-        Nftables { table: "denyd".to_owned() }
     }
 }
 

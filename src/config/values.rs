@@ -16,6 +16,7 @@ use super::duration::{self, BadDuration};
 use super::input::{FirstEntry, FirstRead, Listen};
 use crate::decide::policy::Threshold;
 use crate::decide::prefix::Prefix;
+use crate::deny::nft::Table;
 
 /// The longest path of a unix socket, in bytes: `sun_path` is 108 with its end.
 const SOCKET_PATH_MAX: usize = 107;
@@ -307,14 +308,8 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// The name of an nftables table.
-pub(super) fn nft_table(value: &Value<'_>) -> Result<String, String> {
-    let text = text(value)?;
-    let letters = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    if letters && text.len() <= 64 {
-        return Ok(text.to_owned());
-    }
-    Err("expected a table's name: letters, digits, _ and -, a letter first, at most 64".to_owned())
+pub(super) fn nft_table(value: &Value<'_>) -> Result<Table, String> {
+    text(value)?.parse().map_err(|problem| format!("expected {problem}"))
 }
 
 /// What stands before the colon in hosts.deny; empty = addresses alone.

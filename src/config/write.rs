@@ -60,7 +60,7 @@ fn deny(out: &mut String, config: &Config) {
     out.push_str("\n[deny]\n");
     key(out, "backends", list(names.into_iter()));
     out.push_str("\n[deny.nftables]\n");
-    key(out, "table", quote(&deny.nftables.table));
+    key(out, "table", quote(&deny.nftables.table.to_string()));
     out.push_str("\n[deny.hosts_deny]\n");
     key(out, "path", path(&deny.hosts_deny.path));
     key(out, "service", quote(&deny.hosts_deny.service));

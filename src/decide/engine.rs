@@ -239,6 +239,17 @@ impl Engine {
         }
     }
 
+    /// Withdraws what an earlier version denied of the policy's own: a whole link, or all that is behind a translator,
+    /// for one address of it.
+    pub fn release_wide_links(&mut self) {
+        let wide = |prefix: &Prefix| !prefix.is_host() && Address::from(prefix.address()).stands_alone();
+        let denied =
+            self.state.denies.iter().filter(|(prefix, deny)| wide(prefix) && deny.claim(Claimant::Policy).is_some());
+        for prefix in denied.map(|(prefix, _)| *prefix).collect::<Vec<_>>() {
+            self.release(prefix, Claimant::Policy, self.wall, Why::Forgiven);
+        }
+    }
+
     fn forgive(&mut self, denied: impl Fn(&Prefix) -> bool, counted: impl Fn(&Prefix) -> bool) -> Vec<Prefix> {
         let released: Vec<_> = self.state.denies.keys().filter(|p| denied(p)).copied().collect();
         for prefix in &released {
@@ -292,7 +303,7 @@ impl Engine {
 
     /// The prefix by which an address is counted.
     pub fn prefix(&self, peer: Address) -> Prefix {
-        Prefix::of(peer, if peer.is_ipv4() { self.policy.ipv4_bits } else { self.policy.ipv6_bits })
+        self.policy.prefix(peer)
     }
 
     /// Counts attempts from an address, how many and how many of them certain, and judges its prefix.

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::allow::AllowList;
+use super::prefix::Prefix;
+use crate::detect::address::Address;
 
 /// The classes of DenyHosts, and probes. A failure counts once in each class that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -64,6 +66,18 @@ pub struct Policy {
     pub ipv6_bits: u8,
     /// A permanent deny is enforced only if its deciding record is younger than this when it is read.
     pub replay_max_age: Duration,
+}
+
+impl Policy {
+    /// The prefix by which an address is counted and denied: of the configured length, but alone where its neighbours
+    /// are other people's.
+    pub fn prefix(&self, peer: Address) -> Prefix {
+        match peer.is_ipv4() {
+            _ if peer.stands_alone() => Prefix::host(peer),
+            true => Prefix::of(peer, self.ipv4_bits),
+            false => Prefix::of(peer, self.ipv6_bits),
+        }
+    }
 }
 
 const DAY: Duration = Duration::from_secs(86_400);

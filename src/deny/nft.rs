@@ -66,27 +66,40 @@ impl Default for Lengths {
     }
 }
 
+/// The name of our table, in the family `inet`: what `nft` reads as one word, and the kernel takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table(String);
+
+impl Default for Table {
+    fn default() -> Self {
+        Table(TABLE.to_owned())
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Table {
+    type Err = String;
+
+    /// Reads a name. A word of nft's own language, such as `set`, is read here and refused by `nft`: `denyd check` asks it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let letters = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        if letters && text.len() <= TABLE_MAX {
+            return Ok(Table(text.to_owned()));
+        }
+        Err(format!("a table's name: letters, digits, _ and -, a letter first, at most {TABLE_MAX}"))
+    }
+}
+
 impl Nft {
-    /// A back end for table `inet TABLE`, which is ours alone: usually [`TABLE`].
-    ///
-    /// Refuses a name that is not of `a-z`, digits and `_` (at most 31, a letter first), and lengths out of range.
-    pub fn new(table: &str, hashed: Lengths) -> Result<Self, DenyError> {
-        let refuse = |cause: &str| DenyError {
-            backend: NAME,
-            tried: format!("use table {table:.40?}"),
-            cause: cause.to_owned(),
-            remedy: None,
-        };
-        let named = table.len() < 32
-            && table.starts_with(|c: char| c.is_ascii_lowercase())
-            && table.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if !named {
-            return Err(refuse("a table's name is of a-z, 0-9 and _, a letter first, at most 31"));
-        }
-        if !(1..=32).contains(&hashed.v4) || !(1..=128).contains(&hashed.v6) {
-            return Err(refuse("a prefix length is 1 to 32 bits for IPv4, 1 to 128 for IPv6"));
-        }
-        Ok(Nft { table: table.to_owned(), hashed, binary: None, generation: None })
+    /// A back end for table `inet TABLE`, which is ours alone. Prefixes of the lengths in `hashed` are the fast ones.
+    pub fn new(table: Table, hashed: Lengths) -> Self {
+        Nft { table: table.0, hashed, binary: None, generation: None }
     }
 
     /// Uses this program instead of looking for `nft`.
@@ -429,6 +442,8 @@ fn remedy(cause: &str) -> Option<&'static str> {
 
 /// The table's usual name.
 pub const TABLE: &str = "denyd";
+/// The longest name that we take for our table, in bytes; the kernel's own limit is 255 (`NFT_NAME_MAXLEN`).
+const TABLE_MAX: usize = 64;
 const CHAIN: &str = "prerouting";
 const PRIORITY: i32 = -300;
 const RULES: usize = 8;
@@ -462,7 +477,7 @@ mod tests {
     }
 
     fn nft(v4: u8, v6: u8) -> Nft {
-        Nft::new("t", Lengths { v4, v6 }).unwrap()
+        Nft::new("t".parse().unwrap(), Lengths { v4, v6 })
     }
 
     /// The lines of a script that name elements, without `element inet t`.
@@ -539,11 +554,9 @@ mod tests {
 
     #[test]
     fn refuses_names() {
-        for bad in ["", "Denyd", "a b", "1a", "a;b", "a{", "ä", &"a".repeat(32)] {
-            assert!(Nft::new(bad, Lengths::default()).is_err(), "{bad}");
+        for bad in ["", "a b", "1a", "-a", "a;b", "a{", "ä", &"a".repeat(65)] {
+            assert!(bad.parse::<Table>().is_err(), "{bad}");
         }
-        assert!(Nft::new("denyd", Lengths { v4: 33, v6: 64 }).is_err());
-        assert!(Nft::new("denyd", Lengths { v4: 32, v6: 0 }).is_err());
     }
 
     #[test]

@@ -155,6 +155,26 @@ fn who_is_allowed_is_not_denied_and_harms_no_neighbour() {
     check(&policy, &times(2, "1d 2001:db8::6 root"), "2001:db8::/64 root 2 until day 8");
 }
 
+/// Who shares a link, this machine or a translator with an attacker is somebody else.
+#[test]
+fn what_has_other_peoples_neighbours_is_denied_alone() {
+    let policy = Policy { ipv4_bits: 16, ..Policy::default() };
+    for (alone, neighbour) in [
+        ("fe80::1", "fe80::2"),
+        ("febf::1", "febf::2"),
+        ("169.254.0.1", "169.254.0.2"),
+        ("::1", "::2"),
+        ("127.0.0.1", "127.0.0.2"),
+        ("64:ff9b::c000:201", "64:ff9b::c000:202"),
+    ] {
+        let denied = format!("{alone} root 2 until day 8");
+        check(&policy, &format!("1d {alone} root\n1d {neighbour} root\n1d {alone} root"), &denied);
+    }
+    check(&policy, "1d fec0::1 root\n1d fec0::2 root", "fec0::/64 root 2 until day 8");
+    check(&policy, "1d 169.253.0.1 root\n1d 169.253.0.2 root", "169.253.0.0/16 root 2 until day 8");
+    check(&policy, "1d 64:ff9b:1::1 root\n1d 64:ff9b:1::2 root", "64:ff9b:1::/64 root 2 until day 8");
+}
+
 #[test]
 fn a_permanent_deny_by_an_old_record_is_not_enforced() {
     let policy = Policy { deny_for: None, replay_max_age: Duration::from_secs(DAY), ..Policy::default() };
