@@ -68,7 +68,8 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let mut inherited = listen::Inherited::of_process();
     let inputs = if config.inputs.is_empty() { vec![found_input()?] } else { config.inputs.clone() };
     let rules = Arc::new(config.rules()?.rules);
-    let mut store = open_store(&config.state_dir)?;
+    let _told = options.dry_run.then(|| tracing::error_span!("DRY RUN").entered());
+    let mut store = if options.dry_run { rehearse(&config.state_dir)? } else { open_store(&config.state_dir)? };
     if let Some(aside) = &store.set_aside {
         tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
     }
@@ -126,12 +127,13 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let mut tasks = tokio::task::JoinSet::new();
     let (feeds, statuses) = places.start(&mut tasks, snapshots_in);
     let (latest, latest_out) = watch::channel(None);
-    let line = Line { asks: asks_in, latest: latest_out, taps: taps.clone() };
+    let line = Line { asks: asks_in, latest: latest_out, dry_run: options.dry_run, taps: taps.clone() };
     let server = tokio::spawn(control::serve(control, line));
     let signals = tokio::spawn(wait_for_signal(stop_in));
     let hangups = tokio::spawn(reload_on_hangup(certificates));
     let core = Core {
         desk,
+        dry_run: options.dry_run,
         sources,
         feeds,
         statuses,
@@ -173,8 +175,18 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     let _ = std::fs::remove_file(&config.control_socket);
-    tracing::info!("stopped; what is denied stays denied");
+    match options.dry_run {
+        true => tracing::info!("stopped; nothing is kept"),
+        false => tracing::info!("stopped; what is denied stays denied"),
+    }
     Ok(())
+}
+
+/// What a dry run begins with: what is remembered, in memory only.
+fn rehearse(dir: &std::path::Path) -> anyhow::Result<Store> {
+    tracing::warn!("nothing is enforced and nothing is kept: the database is only read");
+    Store::rehearse(dir)
+        .context("a dry run begins with what the database holds; give another state_dir, or move it away")
 }
 
 /// Opens the store. A verb on the command line may have it for a moment, so one try is not enough.
@@ -289,6 +301,7 @@ fn start_input(
 /// What the engine's thread owns.
 struct Core {
     desk: Desk,
+    dry_run: bool,
     sources: Vec<Connected>,
     feeds: Vec<Feed>,
     statuses: Vec<watch::Receiver<Status>>,
@@ -545,7 +558,7 @@ impl Core {
         let state = &self.desk.engine.state;
         json!({
             "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "at": now.to_string(),
-            "wanted": self.desk.wanted_len(),
+            "dry_run": self.dry_run, "wanted": self.desk.wanted_len(),
             "enforced": statuses.iter().map(|status| status.enforced).min().unwrap_or(0),
             "backends": places.collect::<Vec<_>>(),
             "inputs": self.sources.iter().map(|source| source.status(now)).collect::<Vec<_>>(),

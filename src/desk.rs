@@ -174,7 +174,7 @@ impl Desk {
         });
         let ids = ids.collect();
         if known.as_ref() != Some(&all) {
-            self.store.keeper()?.set_note(INPUTS, &serde_json::to_string(&all).unwrap_or_default())?;
+            self.store.set_note(INPUTS, &serde_json::to_string(&all).unwrap_or_default())?;
         }
         self.inputs = all;
         Ok(ids)

@@ -99,6 +99,49 @@ fn a_log_of_now_denies_at_once() {
     assert_eq!(printed.len(), want.len(), "each once");
 }
 
+/// A dry run begins with what the daemon remembers, decides on it, and leaves the database as it was.
+#[test]
+fn a_dry_run_keeps_nothing() {
+    let home = Home::with_log();
+    let now = kit::now();
+    let failures = |address: &str, pids: std::ops::Range<u32>| {
+        let line = |pid| format!("{now} web sshd[{pid}]: Failed password for root from {address} port {pid} ssh2\n");
+        home.append(pids.map(line).collect::<String>().as_bytes());
+    };
+    let hosts = || {
+        let rows = home.ask(&["list", "hosts"]).unwrap();
+        rows.as_array().unwrap().iter().map(|row| kit::text(&row["prefix"])).collect::<Vec<_>>()
+    };
+    failures("192.0.2.1", 1..3);
+    failures("192.0.2.2", 3..4);
+    let daemon = home.start();
+    daemon.caught_up();
+    daemon.stop();
+    let database = || std::fs::read(home.path("state/denyd.db")).unwrap();
+    let before = (database(), home.history());
+    let daemon = home.start_with(&["run", "--dry-run"]);
+    // The second of 192.0.2.2: the first was counted by the daemon that ran before.
+    failures("192.0.2.2", 4..5);
+    kit::wait_for("it is denied", || hosts().contains(&"192.0.2.2".to_owned()).then_some(()));
+    assert_eq!(home.ask(&["status"]).unwrap()["dry_run"], true);
+    for verb in ["status", "list", "doctor"] {
+        let output = home.denyd(&[verb]).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(String::from_utf8(said).unwrap().contains("DRY RUN: nothing"), "{verb}");
+    }
+    daemon.stop();
+    assert!(home.stderr().contains("DRY RUN: nothing is enforced and nothing is kept"), "{}", home.stderr());
+    assert!(home.stderr().contains("DRY RUN: denied"), "{}", home.stderr());
+    assert_eq!((database(), home.history()), before);
+    assert_eq!(hosts(), ["192.0.2.1"]);
+    // The daemon that comes then reads what the dry run has read.
+    let daemon = home.start();
+    daemon.caught_up();
+    assert_eq!(hosts(), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(home.ask(&["status"]).unwrap()["dry_run"], false);
+    daemon.stop();
+}
+
 /// A daemon follows the log while it is written, its stamps moved so that the last is at `last`: it decides what is
 /// right, what `scan` decides, at the same moments. Returns what it decided; it has ended.
 fn check_live(last: jiff::Timestamp) -> (Home, Vec<Value>) {

@@ -53,6 +53,9 @@ fn findings(status: &Value) -> Vec<Finding> {
     let rows = |key: &str| status[key].as_array().cloned().unwrap_or_default();
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("-").to_owned();
     let count = |row: &Value, key: &str| row[key].as_u64().unwrap_or(0);
+    if status["dry_run"] == true {
+        put(false, "daemon", "it is a DRY RUN: nothing is enforced, and all is forgotten when it ends".to_owned());
+    }
     if status["held_back"] == true {
         put(true, "database", "it cannot be written, so no input is read; see the log, make room".to_owned());
     }

@@ -13,7 +13,11 @@ use crate::store::Store;
 /// Asks the daemon; with none running, does it here, and enforces what that changed.
 pub fn ask(config: &Config, request: &Request) -> anyhow::Result<Value> {
     if let Some(mut client) = Client::connect(&config.control_socket)? {
-        return client.ask(request);
+        let answer = client.ask(request)?;
+        if client.dry_run {
+            eprintln!("DRY RUN: nothing of this is enforced, and it is forgotten when the daemon ends");
+        }
+        return Ok(answer);
     }
     if !config.state_dir.join(crate::store::FILE).exists() {
         bail!(

@@ -10,7 +10,7 @@ use crate::daemon::{self, Options};
 /// What `run` takes.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Decide, but enforce nothing: print what would be denied and released
+    /// Decide, but enforce nothing and keep nothing: print what would be denied and released
     #[arg(long)]
     dry_run: bool,
 }

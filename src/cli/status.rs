@@ -54,6 +54,10 @@ fn print(screen: &mut Screen, status: &Value) -> std::io::Result<()> {
         "{} denied; {} addresses counted, {} connections open\n",
         status["wanted"], status["tracked"], status["sessions"]
     )?;
+    if status["dry_run"] == true {
+        let warning = "DRY RUN: nothing is enforced, and all is forgotten when it ends";
+        writeln!(screen, "{}\n", screen.paint(Style::Yellow, warning))?;
+    }
     if status["held_back"] == true {
         let warning = "INPUTS ARE HELD BACK: the database cannot be written (see the log)";
         writeln!(screen, "{}\n", screen.paint(Style::Red, warning))?;

@@ -48,6 +48,8 @@ pub struct Line {
     pub asks: mpsc::Sender<Ask>,
     /// The status as a commit found it, not long ago, for when the engine is busy.
     pub latest: watch::Receiver<Option<Arc<Value>>>,
+    /// Whether nothing is enforced, which every answer says.
+    pub dry_run: bool,
     /// Records as they are folded; nobody makes them while nobody listens.
     pub taps: broadcast::Sender<Arc<str>>,
 }
@@ -152,10 +154,13 @@ async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyho
         (None, Some(latest)) if only_looks => Ok(Ok((*latest).clone())),
         (None, _) => asked.await,
     };
-    let answer = match answer.context("the engine has ended")? {
+    let mut answer = match answer.context("the engine has ended")? {
         Ok(value) => json!({"ok": value}),
         Err(error) => json!({"error": error}),
     };
+    if line.dry_run {
+        answer["dry_run"] = true.into();
+    }
     put(&mut writer, &answer).await
 }
 
@@ -170,6 +175,8 @@ async fn put(writer: &mut (impl AsyncWriteExt + Unpin), value: &Value) -> anyhow
 #[derive(Debug)]
 pub struct Client {
     path: PathBuf,
+    /// Whether the daemon said that it enforces nothing.
+    pub dry_run: bool,
     answers: BufReader<StdUnixStream>,
 }
 
@@ -177,7 +184,7 @@ impl Client {
     /// Connects; `Ok(None)` if no daemon is there.
     pub fn connect(path: &Path) -> anyhow::Result<Option<Client>> {
         match StdUnixStream::connect(path) {
-            Ok(stream) => Ok(Some(Client { path: path.to_owned(), answers: BufReader::new(stream) })),
+            Ok(stream) => Ok(Some(Client { path: path.to_owned(), dry_run: false, answers: BufReader::new(stream) })),
             Err(error)
                 if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) =>
             {
@@ -198,6 +205,7 @@ impl Client {
         text.push('\n');
         self.answers.get_mut().write_all(text.as_bytes()).with_context(|| self.failed())?;
         let mut answer = self.answer()?.with_context(|| self.failed())?;
+        self.dry_run = answer["dry_run"] == true;
         match answer.get("error").and_then(Value::as_str) {
             Some(error) => bail!("{error}"),
             None => Ok(answer["ok"].take()),
@@ -237,7 +245,12 @@ mod tests {
 
     #[tokio::test]
     async fn taps_leave_places_for_others_and_give_theirs_back() {
-        let line = Line { asks: mpsc::channel(1).0, latest: watch::channel(None).1, taps: broadcast::channel(1).0 };
+        let line = Line {
+            asks: mpsc::channel(1).0,
+            latest: watch::channel(None).1,
+            dry_run: false,
+            taps: broadcast::channel(1).0,
+        };
         let taps = Arc::new(Semaphore::new(2));
         let (first, answer) = ask(&Request::Tap, &line, &taps).await;
         assert_eq!(answer, r#"{"ok":null}"#);

@@ -23,7 +23,7 @@ mod open;
 mod write;
 
 use load::{each, prefix_of};
-use open::{MIGRATIONS, connect, lock, set_aside};
+use open::{MIGRATIONS, connect, copy, lock, set_aside};
 pub use write::decision;
 
 /// The database's name in the state directory.
@@ -162,7 +162,8 @@ pub struct Loaded {
 pub struct Store {
     file: PathBuf,
     db: Connection,
-    _lock: Flock<File>,
+    /// None of what is in memory only.
+    _lock: Option<Flock<File>>,
     /// Hosts that were written.
     hosts: usize,
     /// How many rows the bounded tables have, about: trimmed when they are well above their bounds.
@@ -180,11 +181,11 @@ impl Store {
         let lock = lock(dir)?;
         let file = dir.join(FILE);
         match connect(&file) {
-            Ok(db) => Store::with(file, db, lock, None),
+            Ok(db) => Store::with(file, db, Some(lock), None),
             Err(error) if error.is_corrupt() => {
                 let aside = set_aside(&file).map_err(|error| StoreError::Directory { dir: dir.to_owned(), error })?;
                 let db = connect(&file)?;
-                Store::with(file, db, lock, Some(aside))
+                Store::with(file, db, Some(lock), Some(aside))
             }
             Err(error) => Err(error),
         }
@@ -196,10 +197,23 @@ impl Store {
         let lock = lock(dir)?;
         let file = dir.join(FILE);
         let db = connect(&file)?;
-        Store::with(file, db, lock, None)
+        Store::with(file, db, Some(lock), None)
     }
 
-    fn with(file: PathBuf, db: Connection, lock: Flock<File>, set_aside: Option<PathBuf>) -> Result<Store, StoreError> {
+    /// A store in memory, gone when it is dropped, that begins with what the one in `dir` holds. That one is only read,
+    /// and a daemon may be writing it. What is corrupt is an error.
+    pub fn rehearse(dir: &Path) -> Result<Store, StoreError> {
+        let file = dir.join(FILE);
+        let db = copy(&file)?;
+        Store::with(file, db, None, None)
+    }
+
+    fn with(
+        file: PathBuf,
+        db: Connection,
+        lock: Option<Flock<File>>,
+        set_aside: Option<PathBuf>,
+    ) -> Result<Store, StoreError> {
         let count = |table: &str| -> rusqlite::Result<i64> {
             db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
         };
@@ -342,6 +356,12 @@ impl Store {
             .query_row("SELECT value FROM notes WHERE name = ?1", [name], |row| row.get(0))
             .optional()
             .map_err(|error| self.error("cannot read", error))
+    }
+
+    /// Keeps a small value.
+    pub fn set_note(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let result = self.db.execute("INSERT OR REPLACE INTO notes VALUES(?1, ?2)", [name, value]);
+        result.map(|_| ()).map_err(|error| self.error("cannot write", error))
     }
 
     /// A second way to the database, for notes only, that another thread may have.

@@ -4,9 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
-use rusqlite::Connection;
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, OpenFlags};
 
 use super::StoreError;
 
@@ -41,6 +43,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
 /// when many addresses fail.
 const CACHE_KIB: i64 = 8 * 1024;
 
+/// Whoever looks into it with sqlite3 holds up the engine no longer than this; a commit is tried again anyway.
+const BUSY: Duration = Duration::from_millis(200);
+
 /// Makes the state directory (0700) and takes its lock; the holder's pid is in the lock file.
 pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
     let failed = |error| StoreError::Directory { dir: dir.to_owned(), error };
@@ -65,7 +70,6 @@ pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
 }
 
 pub(super) fn connect(file: &Path) -> Result<Connection, StoreError> {
-    let failed = |tried| move |error| StoreError::Sqlite { file: file.to_owned(), tried, error };
     // People type passwords as user names: nobody else reads this.
     OpenOptions::new()
         .create(true)
@@ -75,9 +79,32 @@ pub(super) fn connect(file: &Path) -> Result<Connection, StoreError> {
         .open(file)
         .and_then(|made| made.set_permissions(fs::Permissions::from_mode(0o600)))
         .map_err(|error| StoreError::Directory { dir: file.parent().unwrap_or(file).to_owned(), error })?;
-    let mut db = Connection::open(file).map_err(failed("cannot open the database"))?;
-    // Whoever looks into it with sqlite3 holds up the engine no longer than this; a commit is tried again anyway.
-    db.busy_timeout(std::time::Duration::from_millis(200)).map_err(failed("cannot set up"))?;
+    let db = Connection::open(file).map_err(|error| failed(file, "cannot open the database", error))?;
+    set_up(db, file)
+}
+
+/// A copy in memory of what `file` holds, which is only read; empty where there is none.
+pub(super) fn copy(file: &Path) -> Result<Connection, StoreError> {
+    let failed = |error| failed(file, "cannot read the database", error);
+    let mut copy = Connection::open_in_memory().map_err(failed)?;
+    if file.exists() {
+        let real = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+        real.busy_timeout(BUSY).map_err(failed)?;
+        let backup = Backup::new(&real, &mut copy).map_err(failed)?;
+        // All at once, or a daemon that writes meanwhile would make it begin anew for ever.
+        backup.run_to_completion(i32::MAX, BUSY, None).map_err(failed)?;
+    }
+    set_up(copy, file)
+}
+
+fn failed(file: &Path, tried: &'static str, error: rusqlite::Error) -> StoreError {
+    StoreError::Sqlite { file: file.to_owned(), tried, error }
+}
+
+/// Sets a connection up, checks what is there, and brings its schema up to date.
+fn set_up(mut db: Connection, file: &Path) -> Result<Connection, StoreError> {
+    let failed = |tried| move |error| failed(file, tried, error);
+    db.busy_timeout(BUSY).map_err(failed("cannot set up"))?;
     let found: usize = db
         .query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
         .map_err(failed("cannot read the schema"))?

@@ -107,7 +107,8 @@ impl Home {
         let dir = home.dir.path().to_str().unwrap().to_owned();
         fs::create_dir(home.path("rules.d")).unwrap();
         let text = format!(
-            "state_dir = \"{dir}/state\"\ncontrol_socket = \"{dir}/control\"\nrules_dir = \"{dir}/rules.d\"\n{inputs}"
+            "state_dir = \"{dir}/state\"\ncontrol_socket = \"{dir}/control\"\nrules_dir = \"{dir}/rules.d\"\n\
+             deny.backends = [\"stdout\"]\n{inputs}"
         );
         fs::write(home.path("config"), text.replace("DIR", &dir)).unwrap();
         home
@@ -143,15 +144,25 @@ impl Home {
 
     /// Starts the daemon and does not wait for it. Its outputs are appended to `stdout` and `stderr`.
     pub fn spawn(&self) -> Daemon<'_> {
+        self.spawn_with(&["run"])
+    }
+
+    /// Starts it with these arguments.
+    pub fn spawn_with(&self, arguments: &[&str]) -> Daemon<'_> {
         let file = |name| fs::OpenOptions::new().append(true).create(true).open(self.path(name)).unwrap();
-        let mut command = self.denyd(&["run", "--dry-run"]);
+        let mut command = self.denyd(arguments);
         let child = command.stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap();
         Daemon { home: self, child }
     }
 
     /// Starts the daemon and waits until it answers.
     pub fn start(&self) -> Daemon<'_> {
-        let mut daemon = self.spawn();
+        self.start_with(&["run"])
+    }
+
+    /// The same with these arguments.
+    pub fn start_with(&self, arguments: &[&str]) -> Daemon<'_> {
+        let mut daemon = self.spawn_with(arguments);
         daemon.up();
         daemon
     }
@@ -170,7 +181,7 @@ impl Home {
         lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
     }
 
-    /// What the daemon printed: with `--dry-run`, whom it would deny.
+    /// What the daemon printed: whom it denies.
     pub fn stdout(&self) -> String {
         fs::read_to_string(self.path("stdout")).unwrap()
     }
