@@ -12,7 +12,6 @@ use inputs::cursor::Cursor;
 use inputs::record::{Batch, SourceId};
 use inputs::syslog::listen;
 use inputs::syslog::losses::losses;
-use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::clock;
@@ -21,6 +20,7 @@ use crate::decide::state::Claim;
 use crate::deny::Diff;
 use crate::deny::reconciler::{Command as DenyCommand, Feed, SnapshotRequest, Status};
 use crate::desk::control::{self, Ask, Line};
+use crate::desk::reply::{self, At, BackEnd, Reply};
 use crate::desk::{self, Desk, Request};
 use crate::enforce;
 use crate::follow::{Tail, Worker};
@@ -314,7 +314,7 @@ struct Core {
     /// The last tick let the records go first.
     put_off: bool,
     /// How a commit found us, not long ago.
-    latest: watch::Sender<Option<Arc<Value>>>,
+    latest: watch::Sender<Option<Arc<reply::Status>>>,
     /// When that was.
     shown: Instant,
     /// When the last commit ended.
@@ -399,8 +399,7 @@ impl Core {
                 *lag = Duration::from_micros(seen.record.received.0.saturating_sub(at.0).max(0).unsigned_abs());
             }
             if tapped {
-                let mut row = crate::cli::record_json(seen);
-                row["source"] = name.as_str().into();
+                let row = reply::json(&reply::Record::of(seen, name));
                 let _ = taps.send(format!("{row}\n").into());
             }
             let Some(folded) = folded.filter(|folded| folded.verdict.attempts > 0) else { return };
@@ -526,7 +525,7 @@ impl Core {
 
     fn ask(&mut self, ask: Ask) {
         let answer = match &ask.request {
-            Request::Status => Ok(self.status()),
+            Request::Status => Ok(Reply::Status(Box::new(self.status()))),
             request => {
                 let answer = self.desk.answer(request, clock::now());
                 self.desk.gather();
@@ -545,32 +544,44 @@ impl Core {
         let _ = ask.reply.send(answer);
     }
 
-    fn status(&self) -> Value {
+    fn status(&self) -> reply::Status {
         let now = clock::now();
-        let statuses: Vec<_> = self.statuses.iter().map(|status| status.borrow().clone()).collect();
-        let places = statuses.iter().map(|status| {
-            json!({"name": status.name, "wanted": status.wanted, "enforced": status.enforced,
-                "error": status.failing.as_ref().map(|(error, _)| error),
-                "failing_since": status.failing.as_ref().map(|(_, at)| at.to_string()),
-                "replaced": status.replaced.map(|at| at.to_string())})
-        });
-        let senders = self.sources.iter().flat_map(|source| source.senders(now));
+        let backends: Vec<_> = self.statuses.iter().map(|status| back_end(&status.borrow())).collect();
         let state = &self.desk.engine.state;
-        json!({
-            "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "at": now.to_string(),
-            "dry_run": self.dry_run, "wanted": self.desk.wanted_len(),
-            "enforced": statuses.iter().map(|status| status.enforced).min().unwrap_or(0),
-            "backends": places.collect::<Vec<_>>(),
-            "inputs": self.sources.iter().map(|source| source.status(now)).collect::<Vec<_>>(),
-            "senders": senders.collect::<Vec<_>>(),
-            "shapes": self.sources.iter().flat_map(Connected::shapes).collect::<Vec<_>>(),
-            "senders_untold": self.sources.iter().map(|source| source.fold.senders.untold).sum::<u64>(),
-            "tracked": state.tallies.len(), "sessions": state.sessions.len(),
-            "evicted": state.tallies.evicted + state.sessions.evicted,
-            "unresolved": state.sessions.unresolved, "users_untold": state.users_untold,
-            "hosts_untold": state.hosts_untold, "denies_refused": state.denies_refused,
-            "evidence_untold": self.evidence_untold, "held_back": self.blocked.is_some(),
-        })
+        reply::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            at: At(now),
+            dry_run: self.dry_run,
+            wanted: self.desk.wanted_len(),
+            enforced: backends.iter().map(|place| place.enforced).min().unwrap_or(0),
+            backends,
+            inputs: self.sources.iter().map(|source| source.status(now)).collect(),
+            senders: self.sources.iter().flat_map(|source| source.senders(now)).collect(),
+            shapes: self.sources.iter().flat_map(Connected::shapes).collect(),
+            tracked: state.tallies.len(),
+            sessions: state.sessions.len(),
+            unresolved: state.sessions.unresolved,
+            held_back: self.blocked.is_some(),
+            evicted: state.tallies.evicted + state.sessions.evicted,
+            senders_untold: self.sources.iter().map(|source| source.fold.senders.untold).sum(),
+            users_untold: state.users_untold,
+            hosts_untold: state.hosts_untold,
+            denies_refused: state.denies_refused,
+            evidence_untold: self.evidence_untold,
+        }
+    }
+}
+
+fn back_end(status: &Status) -> BackEnd {
+    let failing = status.failing.as_ref();
+    BackEnd {
+        name: status.name.clone(),
+        wanted: status.wanted,
+        enforced: status.enforced,
+        error: failing.map(|(error, _)| error.clone()),
+        failing_since: failing.map(|(_, at)| At(*at)),
+        replaced: status.replaced.map(At),
     }
 }
 

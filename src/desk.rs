@@ -20,8 +20,7 @@ use crate::text::printable;
 
 mod answer;
 pub mod control;
-
-pub use answer::decision_json;
+pub mod reply;
 
 /// The note that has the names of the inputs, by their numbers.
 const INPUTS: &str = "inputs";

@@ -33,11 +33,9 @@ pub fn base64(bytes: &[u8]) -> String {
     out
 }
 
-/// Puts log bytes into a JSON row: escaped for reading, and in base64 beside it where that changed them.
-pub fn put_bytes(row: &mut serde_json::Value, key: &str, bytes: &[u8]) {
-    let shown = printable(bytes);
-    if shown.as_bytes() != bytes {
-        row[format!("{key}_b64")] = base64(bytes).into();
-    }
-    row[key] = shown.into();
+/// Log bytes for reading, and in base64 where that changed them: what a row of JSON has under `KEY` and `KEY_b64`.
+pub fn shown(bytes: &[u8]) -> (String, Option<String>) {
+    let text = printable(bytes);
+    let exact = (text.as_bytes() != bytes).then(|| base64(bytes));
+    (text, exact)
 }

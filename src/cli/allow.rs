@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 use super::office;
 use crate::config::Config;
 use crate::desk::Request;
+use crate::desk::reply::{AllowList, Allowed, Removed, json};
 
 /// What `allow` takes.
 #[derive(clap::Args, Debug)]
@@ -22,26 +25,33 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let request = Request::Allow { entry: arguments.entry.clone(), remove: arguments.remove };
-    let answer = office::ask(config, &request)?;
-    if arguments.json {
-        println!("{answer}");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let texts = |key: &str| answer[key].as_array().into_iter().flatten().filter_map(|text| text.as_str());
-    match &arguments.entry {
+    match arguments.entry {
         None => {
-            texts("configured").for_each(|entry| println!("{entry}  (configuration)"));
-            texts("added").for_each(|entry| println!("{entry}  (added by denyd allow)"));
-            if texts("configured").chain(texts("added")).next().is_none() {
-                println!("Nobody is on the allow list.");
-            }
+            let list: AllowList = office::ask(config, &request)?;
+            print(arguments.json, &list, || {
+                list.configured.iter().for_each(|entry| println!("{entry}  (configuration)"));
+                list.added.iter().for_each(|entry| println!("{entry}  (added by denyd allow)"));
+                if list.configured.is_empty() && list.added.is_empty() {
+                    println!("Nobody is on the allow list.");
+                }
+            });
         }
-        Some(entry) if arguments.remove => println!("{entry} is off the allow list"),
+        Some(entry) if arguments.remove => {
+            let removed: Removed = office::ask(config, &request)?;
+            print(arguments.json, &removed, || println!("{entry} is off the allow list"));
+        }
         Some(entry) => {
-            let known = if answer["known"] == true { " already" } else { "" };
-            println!("{entry} is on the allow list{known} and will not be denied");
-            texts("released").for_each(|prefix| println!("{prefix} is let in again"));
+            let allowed: Allowed = office::ask(config, &request)?;
+            print(arguments.json, &allowed, || {
+                let known = if allowed.known { " already" } else { "" };
+                println!("{entry} is on the allow list{known} and will not be denied");
+                allowed.released.iter().for_each(|prefix| println!("{prefix} is let in again"));
+            });
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn print(as_json: bool, answer: &impl Serialize, for_people: impl FnOnce()) {
+    if as_json { println!("{}", json(answer)) } else { for_people() }
 }

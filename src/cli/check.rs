@@ -10,6 +10,7 @@ use super::output::{Screen, Style};
 use super::{CONFIG, office};
 use crate::config::{Backends, Config, Input, Source, Syslog};
 use crate::desk::Request;
+use crate::desk::reply::Status;
 use crate::{clock, daemon, enforce, follow};
 
 /// What `check` takes.
@@ -85,10 +86,10 @@ fn try_listener(config: &Config, input: &Input, syslog: &Syslog) -> Result<Strin
         Ok(_) => return Ok("can be opened".to_owned()),
         Err(problem) => problem,
     };
-    let status = office::ask_daemon(config, &Request::Status).unwrap_or_default();
-    let ours = status["inputs"].as_array().into_iter().flatten().find(|one| one["name"] == input.name.as_str());
+    let status: Status = office::ask_daemon(config, &Request::Status).unwrap_or_default();
+    let ours = status.inputs.iter().find(|one| one.name == input.name);
     match (problem.is_in_use(), ours) {
-        (true, Some(ours)) => Ok(format!("is open: the running denyd has had {} records by it", ours["records"])),
+        (true, Some(ours)) => Ok(format!("is open: the running denyd has had {} records by it", ours.records)),
         (true, None) => Err(format!("{problem} (if the service manager opened it for denyd, all is well)")),
         (false, _) => Err(problem.to_string()),
     }

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::when_text;
+use super::output::when;
 use crate::config::{Config, duration};
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
+use crate::desk::reply::{Denied, json};
 
 /// How many parents are looked at for the person's login.
 const PARENTS_MAX: usize = 32;
@@ -37,11 +38,11 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
         force: arguments.force,
         caller: caller(),
     };
-    let answer = office::ask(config, &request)?;
+    let answer: Denied = office::ask(config, &request)?;
     if arguments.json {
-        println!("{answer}");
+        println!("{}", json(&answer));
     } else {
-        let until = answer["until"].as_str().map_or("for ever".to_owned(), |at| format!("until {}", when_text(at)));
+        let until = answer.until.map_or("for ever".to_owned(), |at| format!("until {}", when(at.0)));
         println!("{} is denied {until}. To let it in again: denyd forgive {}", arguments.prefix, arguments.prefix);
     }
     Ok(ExitCode::SUCCESS)

@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::output::{Screen, Style, when_text};
+use super::output::{Screen, Style, when_if};
 use super::{office, status};
 use crate::config::Config;
 use crate::desk::Request;
+use crate::desk::reply::{Status, json};
 use crate::text::printable;
 
 /// What `doctor` takes.
@@ -20,9 +21,10 @@ pub struct Arguments {
 }
 
 /// Something that a person should know.
+#[derive(Serialize)]
 struct Finding {
     /// Whether it must be mended: somebody may get in, or be locked out.
-    is_grave: bool,
+    grave: bool,
     /// About what.
     about: String,
     what: String,
@@ -32,12 +34,12 @@ struct Finding {
 pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let found = findings(&office::ask_daemon(config, &Request::Status)?);
     let mut screen = Screen::new();
-    for Finding { is_grave, about, what } in &found {
+    for finding in &found {
         if arguments.json {
-            writeln!(screen, "{}", json!({"grave": is_grave, "about": about, "what": what}))?;
+            writeln!(screen, "{}", json(finding))?;
         } else {
-            let (style, word) = if *is_grave { (Style::Red, "FAIL") } else { (Style::Yellow, "look") };
-            writeln!(screen, "{} {about}: {what}", screen.paint(style, word))?;
+            let (style, word) = if finding.grave { (Style::Red, "FAIL") } else { (Style::Yellow, "look") };
+            writeln!(screen, "{} {}: {}", screen.paint(style, word), finding.about, finding.what)?;
         }
     }
     if found.is_empty() && !arguments.json {
@@ -47,73 +49,69 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn findings(status: &Value) -> Vec<Finding> {
+fn findings(status: &Status) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut put = |is_grave, about: &str, what: String| found.push(Finding { is_grave, about: about.to_owned(), what });
-    let rows = |key: &str| status[key].as_array().cloned().unwrap_or_default();
-    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("-").to_owned();
-    let count = |row: &Value, key: &str| row[key].as_u64().unwrap_or(0);
-    if status["dry_run"] == true {
+    let mut put = |grave, about: &str, what: String| found.push(Finding { grave, about: about.to_owned(), what });
+    if status.dry_run {
         put(false, "daemon", "it is a DRY RUN: nothing is enforced, and all is forgotten when it ends".to_owned());
     }
-    if status["held_back"] == true {
+    if status.held_back {
         put(true, "database", "it cannot be written, so no input is read; see the log, make room".to_owned());
     }
-    for place in rows("backends") {
-        if let Some(error) = place["error"].as_str() {
-            let since = when_text(&text(&place, "failing_since"));
-            put(true, &text(&place, "name"), format!("denies are not enforced since {since}: {error}"));
+    for place in &status.backends {
+        if let Some(error) = &place.error {
+            let since = when_if(place.failing_since);
+            put(true, &place.name, format!("denies are not enforced since {since}: {error}"));
         }
     }
-    for input in rows("inputs") {
-        let name = text(&input, "name");
-        if let Some(problem) = input["problem"].as_str() {
+    for input in &status.inputs {
+        if let Some(problem) = &input.problem {
             let problem = printable(problem.as_bytes());
-            put(true, &name, format!("what is written there is not seen, or not all of it: {problem}"));
+            put(true, &input.name, format!("what is written there is not seen, or not all of it: {problem}"));
         }
-        if input["forgeable"] == true {
+        if input.forgeable {
             let what = "strangers may be able to make up its records, so what it alone denies it denies for an hour at most, \
                         and it clears nothing; use TCP, TLS or the journal, or for UDP say trust_network = true if no false \
                         address can come in";
-            put(false, &name, what.to_owned());
+            put(false, &input.name, what.to_owned());
         }
-        for (key, what) in [
-            ("lost", "records were lost before they came; the sender's rate limit, or too small a buffer"),
-            ("refused", "connections or messages were refused by `from` or a limit"),
-            ("handshakes_failed", "TLS handshakes failed; the log says why"),
-            ("broken", "streams were broken off; the log says why"),
-            ("truncated", "lines were longer than 8 KiB and were cut"),
-            ("forged", "records were not believed: who wrote them may not write for that program"),
+        for (count, what) in [
+            (input.lost, "records were lost before they came; the sender's rate limit, or too small a buffer"),
+            (input.refused, "connections or messages were refused by `from` or a limit"),
+            (input.handshakes_failed, "TLS handshakes failed; the log says why"),
+            (input.broken, "streams were broken off; the log says why"),
+            (input.truncated, "lines were longer than 8 KiB and were cut"),
+            (input.forged, "records were not believed: who wrote them may not write for that program"),
         ] {
-            if count(&input, key) > 0 {
-                put(false, &name, format!("{} {what}", count(&input, key)));
+            if count > 0 {
+                put(false, &input.name, format!("{count} {what}"));
             }
         }
     }
-    for sender in rows("senders") {
-        let about = format!("{} by {}", text(&sender, "host"), text(&sender, "sender"));
-        if let Some(by) = sender["skew_s"].as_f64() {
+    for sender in &status.senders {
+        let about = format!("{} by {}", sender.host.as_deref().unwrap_or("-"), sender.sender);
+        if let Some(by) = sender.skew_s {
             let what = "; its stamps are not believed; set it, or `timezone` of the input";
             put(false, &about, format!("its clock is {}{what}", status::skew(by)));
         }
-        if sender["silent"] == true {
-            put(true, &about, format!("has said nothing since {}", when_text(&text(&sender, "last"))));
+        if sender.silent {
+            put(true, &about, format!("has said nothing since {}", when_if(sender.last)));
         }
     }
-    for shape in rows("shapes") {
+    for shape in &status.shapes {
         let what = "records like this are not understood, please report it";
-        put(false, &text(&shape, "input"), format!("{} {what}: {}", count(&shape, "records"), text(&shape, "shape")));
+        put(false, &shape.input, format!("{} {what}: {}", shape.records, shape.shape));
     }
-    for (key, what) in status::REACHED {
-        if count(status, key) > 0 {
-            put(false, "limits", format!("{} {what}", count(status, key)));
-        }
+    for (count, what) in status::reached(status) {
+        put(false, "limits", format!("{count} {what}"));
     }
     found
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -128,7 +126,10 @@ mod tests {
             "senders": [{"host": "web", "sender": "192.0.2.1", "skew_s": -3600.0, "silent": false},
                         {"host": "db", "sender": "192.0.2.2", "skew_s": null, "silent": true, "last": "2026-11-22T00:00:00Z"}],
         });
-        let found: Vec<_> = findings(&status).into_iter().map(|one| (one.is_grave, one.about)).collect();
+        let found: Vec<_> = findings(&serde_json::from_value(status).expect("a status"))
+            .into_iter()
+            .map(|one| (one.grave, one.about))
+            .collect();
         let want = [
             (true, "database"),
             (true, "nftables"),
@@ -140,7 +141,7 @@ mod tests {
             (false, "a"),
             (false, "limits"),
         ];
-        assert_eq!(found, want.map(|(is_grave, about)| (is_grave, about.to_owned())));
-        assert!(findings(&json!({"held_back": false})).is_empty());
+        assert_eq!(found, want.map(|(grave, about)| (grave, about.to_owned())));
+        assert!(findings(&Status::default()).is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! `denyd explain [FILE|-|LINE]`: what each line of a log means, given the lines before it.
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 
 use inputs::record::{Batch, SourceId};
 use inputs::syslog::parse::{Format, Parser};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 mod derivation;
 mod parts;
@@ -18,9 +19,12 @@ use super::output::{Screen, Style};
 use crate::clock;
 use crate::config::Config;
 use crate::decide::engine::Engine;
+use crate::decide::policy::Class;
 use crate::decide::session::Outcome;
+use crate::desk::reply::{At, json};
+use crate::detect::event::Account;
 use crate::intake::{BARE_PID, Counts, Seen, Source, address, fold};
-use crate::text::printable;
+use crate::text::{printable, shown};
 
 /// What `explain` takes.
 #[derive(clap::Args, Debug)]
@@ -87,35 +91,50 @@ fn text(bytes: &[u8]) -> Option<String> {
     (!bytes.is_empty()).then(|| printable(bytes))
 }
 
+/// A line as `explain --json` prints it.
+#[derive(Serialize)]
+struct Line<'a> {
+    line: u64,
+    time: Option<At>,
+    host: Option<String>,
+    identifier: Option<String>,
+    pid: Option<u32>,
+    outcome: Outcome,
+    address: Option<IpAddr>,
+    port: Option<u16>,
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_b64: Option<String>,
+    account: Option<Account>,
+    classes: Vec<Class>,
+    attempts: u32,
+    rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+}
+
 fn print_json(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result<()> {
-    let record = seen.record;
-    let folded = seen.folded;
-    let event = seen.event;
-    let classes: Vec<_> = folded.map(|f| f.classes.iter().map(|c| c.name()).collect()).unwrap_or_default();
-    let account = folded.filter(|_| event.is_some_and(|e| e.user.is_some())).map(|f| f.verdict.account);
-    let mut row = json!({
-        "line": number,
-        "time": record.event.map(|at| at.to_string()),
-        "host": text(record.host),
-        "identifier": text(record.identifier),
-        "pid": record.pid.filter(|pid| *pid < BARE_PID),
-        "outcome": seen.outcome(),
-        "address": address(seen),
-        "port": event.and_then(|event| event.port),
-        "user": Value::Null,
-        "account": account,
-        "classes": classes,
-        "attempts": folded.map_or(0, |folded| folded.verdict.attempts),
-        "rule": event.map(|event| event.rule),
-    });
-    if let Some(user) = event.and_then(|event| event.user) {
-        crate::text::put_bytes(&mut row, "user", user);
-    }
-    if record.truncated {
-        row["truncated"] = true.into();
-    }
-    serde_json::to_writer(&mut *out, &row)?;
-    writeln!(out)
+    let Seen { record, event, folded, .. } = seen;
+    let user = event.and_then(|event| event.user);
+    let (shown, user_b64) = user.map(shown).unzip();
+    let line = Line {
+        line: number,
+        time: record.event.map(At),
+        host: text(record.host),
+        identifier: text(record.identifier),
+        pid: record.pid.filter(|pid| *pid < BARE_PID),
+        outcome: seen.outcome(),
+        address: address(seen),
+        port: event.and_then(|event| event.port),
+        user: shown,
+        user_b64: user_b64.flatten(),
+        account: folded.filter(|_| user.is_some()).map(|folded| folded.verdict.account),
+        classes: folded.map(|folded| folded.classes.iter().collect()).unwrap_or_default(),
+        attempts: folded.map_or(0, |folded| folded.verdict.attempts),
+        rule: event.map(|event| event.rule),
+        truncated: record.truncated,
+    };
+    writeln!(out, "{}", json(&line))
 }
 
 fn word(outcome: Outcome) -> (&'static str, Style) {

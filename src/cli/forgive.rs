@@ -8,6 +8,7 @@ use super::output::Screen;
 use crate::config::Config;
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
+use crate::desk::reply::{Forgiven, json};
 
 /// What `forgive` takes.
 #[derive(clap::Args, Debug)]
@@ -25,15 +26,13 @@ pub struct Arguments {
 
 /// Runs the verb: exit status 0 if something was forgiven, 1 if there was nothing.
 pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let answer = office::ask(config, &Request::Forgive { prefix: arguments.prefix })?;
-    let released: Vec<_> =
-        answer["released"].as_array().into_iter().flatten().filter_map(|prefix| prefix.as_str()).collect();
-    let counts = answer["counts_cleared"].as_u64().unwrap_or(0);
+    let answer: Forgiven = office::ask(config, &Request::Forgive { prefix: arguments.prefix })?;
+    let (released, counts) = (&answer.released, answer.counts_cleared);
     if arguments.json {
-        println!("{answer}");
+        println!("{}", json(&answer));
     } else {
         let mut screen = Screen::new();
-        for prefix in &released {
+        for prefix in released {
             writeln!(screen, "{prefix} is let in again")?;
         }
         screen.flush()?;

@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use serde_json::Value;
-
 use super::office;
-use super::output::{Screen, when_text};
+use super::output::{Screen, when, word};
 use crate::config::Config;
 use crate::decide::prefix::Prefix;
+use crate::decide::state::Claimant;
 use crate::desk::Request;
+use crate::desk::reply::{Decided, Decision, json};
 
 /// What `history` takes.
 #[derive(clap::Args, Debug)]
@@ -27,12 +27,11 @@ pub struct Arguments {
 /// Runs the verb: exit status 0 if there are decisions, 1 if there are none.
 pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let request = Request::History { prefix: arguments.prefix, limit: arguments.count };
-    let rows = office::ask(config, &request)?;
-    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+    let rows: Vec<Decided> = office::ask(config, &request)?;
     let mut screen = Screen::new();
     if arguments.json {
-        for row in rows {
-            writeln!(screen, "{row}")?;
+        for row in &rows {
+            writeln!(screen, "{}", json(row))?;
         }
     } else if rows.is_empty() {
         writeln!(screen, "Nothing was decided.")?;
@@ -45,21 +44,21 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     Ok(if rows.is_empty() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn cells(row: &Value) -> Vec<String> {
-    let text = |key: &str| row[key].as_str().unwrap_or("-").to_owned();
-    let when = |key: &str| row[key].as_str().map_or("for ever".to_owned(), when_text);
-    let why = match row["decision"].as_str() {
-        Some("denied") => {
-            let because = match row["class"].as_str() {
-                Some(class) => format!("{} failures of class {class}", row["count"]),
-                None if row["by"] == "operator" => "an operator".to_owned(),
-                None => "taken over when the database was lost".to_owned(),
+fn cells(row: &Decided) -> Vec<String> {
+    let (what, why) = match &row.what {
+        Decision::Denied { by, class, count, until, enforced } => {
+            let because = match (class, by) {
+                (Some(class), _) => format!("{count} failures of class {}", class.name()),
+                (None, Claimant::Operator) => "an operator".to_owned(),
+                (None, _) => "taken over when the database was lost".to_owned(),
             };
-            let enforced = if row["enforced"] == true { "" } else { ", too late to be enforced" };
-            format!("{because}, until {}{enforced}", when("until"))
+            let until = until.map_or("for ever".to_owned(), |until| when(until.0));
+            let late = if *enforced { "" } else { ", too late to be enforced" };
+            ("denied", format!("{because}, until {until}{late}"))
         }
-        Some("suspicious") => format!("logged in as {} after too many failures", text("user")),
-        _ => text("why"),
+        Decision::Released { why, .. } => ("released", word(why)),
+        Decision::Suspicious { user, .. } => ("suspicious", format!("logged in as {user} after too many failures")),
     };
-    vec![when("at"), text("decision"), text("prefix"), why]
+    let prefix = row.prefix.map_or("-".to_owned(), |prefix| prefix.to_string());
+    vec![when(row.at.0), what.to_owned(), prefix, why]
 }

@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use serde_json::Value;
-
 use super::office;
-use super::output::{Screen, when_text};
+use super::output::{Screen, table, when, when_if, word};
 use crate::config::Config;
+use crate::decide::policy::Class;
+use crate::desk::reply::{Address, Host, User};
 use crate::desk::{Request, What};
 
 /// What `list` takes.
@@ -23,25 +23,25 @@ pub struct Arguments {
 
 /// Runs the verb.
 pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let rows = office::ask(config, &Request::List { what: arguments.what })?;
+    let request = Request::List { what: arguments.what };
     let mut screen = Screen::new();
-    if arguments.json {
-        writeln!(screen, "{rows}")?;
-        screen.flush()?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-    let (nothing, align, head, cells) = match arguments.what {
-        What::Hosts => ("Nobody is denied.", "<<<<><<", HOSTS, hosts as fn(&Value) -> Vec<String>),
-        What::Users => ("No user was tried.", "<<>", USERS, users as _),
-        What::Addresses => ("No address has failed.", "<>>>>>><<", ADDRESSES, addresses as _),
-    };
-    if rows.is_empty() {
-        writeln!(screen, "{nothing}")?;
-    } else {
-        let mut table = vec![head.iter().map(|text| (*text).to_owned()).collect()];
-        table.extend(rows.iter().map(cells));
-        screen.table(align, &table)?;
+    match arguments.what {
+        _ if arguments.json => {
+            let rows: serde_json::Value = office::ask(config, &request)?;
+            writeln!(screen, "{rows}")?;
+        }
+        What::Hosts => {
+            let rows: Vec<Host> = office::ask(config, &request)?;
+            print(&mut screen, &rows, "Nobody is denied.", "<<<<><<", HOSTS, hosts)?;
+        }
+        What::Users => {
+            let rows: Vec<User> = office::ask(config, &request)?;
+            print(&mut screen, &rows, "No user was tried.", "<<>", USERS, users)?;
+        }
+        What::Addresses => {
+            let rows: Vec<Address> = office::ask(config, &request)?;
+            print(&mut screen, &rows, "No address has failed.", "<>>>>>><<", ADDRESSES, addresses)?;
+        }
     }
     screen.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -52,41 +52,47 @@ const USERS: &[&str] = &["USER", "ACCOUNT", "ATTEMPTS"];
 const ADDRESSES: &[&str] =
     &["ADDRESS", "INVALID", "VALID", "ROOT", "RESTRICTED", "PROBE", "LOGINS", "LAST FAILURE", "DENIED"];
 
-fn hosts(row: &Value) -> Vec<String> {
-    let until = match row["until"].as_str() {
-        _ if row["enforced"] != true => "not enforced".to_owned(),
-        Some(until) => when_text(until),
+fn print<T>(
+    screen: &mut Screen,
+    rows: &[T],
+    nothing: &str,
+    align: &str,
+    head: &[&str],
+    cells: impl Fn(&T) -> Vec<String>,
+) -> std::io::Result<()> {
+    if rows.is_empty() {
+        return writeln!(screen, "{nothing}");
+    }
+    screen.table(align, &table(head, rows, cells))
+}
+
+fn hosts(row: &Host) -> Vec<String> {
+    let until = match row.until {
+        _ if !row.enforced => "not enforced".to_owned(),
+        Some(until) => when(until.0),
         None => "for ever".to_owned(),
     };
-    let [prefix, class, count] = ["prefix", "class", "count"].map(|key| text(&row[key]));
-    vec![prefix, when(&row["since"]), until, class, count, join(&row["claimants"]), join(&row["hosts"])]
+    let claimants: Vec<_> = row.claimants.iter().map(|by| by.name()).collect();
+    vec![
+        row.prefix.to_string(),
+        when_if(row.since),
+        until,
+        row.class.map_or("-", Class::name).to_owned(),
+        row.count.to_string(),
+        claimants.join(","),
+        row.hosts.join(","),
+    ]
 }
 
-fn users(row: &Value) -> Vec<String> {
-    ["user", "account", "attempts"].map(|key| text(&row[key])).to_vec()
+fn users(row: &User) -> Vec<String> {
+    vec![row.user.clone(), word(&row.account), row.attempts.to_string()]
 }
 
-fn addresses(row: &Value) -> Vec<String> {
-    const COUNTS: [&str; 7] = ["prefix", "invalid", "valid", "root", "restricted", "probe", "successes"];
-    let mut cells = COUNTS.map(|key| text(&row[key])).to_vec();
-    cells.push(when(&row["last"]));
-    cells.push(if row["denied"] == true { "yes" } else { "" }.to_owned());
+fn addresses(row: &Address) -> Vec<String> {
+    let mut cells = vec![row.prefix.to_string()];
+    cells.extend(row.counts.all().map(|count| count.to_string()));
+    cells.push(row.successes.to_string());
+    cells.push(when(row.last.0));
+    cells.push(if row.denied { "yes" } else { "" }.to_owned());
     cells
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn when(value: &Value) -> String {
-    value.as_str().map_or("-".to_owned(), when_text)
-}
-
-fn join(value: &Value) -> String {
-    let all: Vec<_> = value.as_array().into_iter().flatten().map(text).collect();
-    all.join(",")
 }

@@ -26,8 +26,6 @@ mod status;
 mod tap;
 mod why;
 
-pub use tap::record_json;
-
 /// Where the configuration is unless `--config` says otherwise.
 const CONFIG: &str = "/etc/denyd/denyd.toml";
 

@@ -1,7 +1,7 @@
 //! Whom a verb asks: the daemon where one runs, else engine and store directly.
 
 use anyhow::bail;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use crate::clock;
 use crate::config::Config;
@@ -11,7 +11,7 @@ use crate::enforce;
 use crate::store::Store;
 
 /// Asks the daemon; with none running, does it here, and enforces what that changed.
-pub fn ask(config: &Config, request: &Request) -> anyhow::Result<Value> {
+pub fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::Result<T> {
     if let Some(mut client) = Client::connect(&config.control_socket)? {
         let answer = client.ask(request)?;
         if client.dry_run {
@@ -44,11 +44,12 @@ pub fn ask(config: &Config, request: &Request) -> anyhow::Result<Value> {
         desk.commit(now)?;
         runtime.block_on(places.replace(&desk.wanted(now), now))?;
     }
-    Ok(answer)
+    // As it would have come from the daemon.
+    Ok(serde_json::from_value(serde_json::to_value(answer)?)?)
 }
 
 /// Asks what only a running daemon knows.
-pub fn ask_daemon(config: &Config, request: &Request) -> anyhow::Result<Value> {
+pub fn ask_daemon<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::Result<T> {
     match Client::connect(&config.control_socket)? {
         Some(mut client) => client.ask(request),
         None => bail!("no daemon answers at {}; start it: denyd run", config.control_socket.display()),

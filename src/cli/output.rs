@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use crate::text::printable;
+use crate::desk::reply::At;
 
 /// A time as people read it: this machine's zone, to the second.
 pub fn when(at: inputs::record::Timestamp) -> String {
@@ -12,12 +12,21 @@ pub fn when(at: inputs::record::Timestamp) -> String {
     }
 }
 
-/// The same for a time in RFC 3339; what is none is shown as it is.
-pub fn when_text(at: &str) -> String {
-    match at.parse::<jiff::Timestamp>() {
-        Ok(time) => when(inputs::record::Timestamp(time.as_microsecond())),
-        Err(_) => printable(at.as_bytes()),
-    }
+/// The same for a time that may be missing.
+pub fn when_if(at: Option<At>) -> String {
+    at.map_or("-".to_owned(), |at| when(at.0))
+}
+
+/// The word for a value that has one, as JSON has it: `unknown`, `expired`.
+pub fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or("-".to_owned())
+}
+
+/// The rows of a table, with its head before them.
+pub fn table<T>(head: &[&str], rows: &[T], cells: impl Fn(&T) -> Vec<String>) -> Vec<Vec<String>> {
+    let mut table = vec![head.iter().map(|text| (*text).to_owned()).collect()];
+    table.extend(rows.iter().map(cells));
+    table
 }
 
 /// Whether an error is only that nobody reads our output any more.

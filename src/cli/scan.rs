@@ -10,7 +10,6 @@ use std::sync::Arc;
 use inputs::record::{Batch, SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::log::Log;
 use super::office;
@@ -22,9 +21,11 @@ use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::session::Outcome;
 use crate::decide::state::{Change, Claim};
+use crate::desk::reply::{Applied, At, PerClass};
 use crate::desk::{APPLIED_MAX, Request};
+use crate::detect::event::Account;
 use crate::intake::{Counts, Source, fold};
-use crate::text::printable;
+use crate::text::{printable, shown};
 
 /// Distinct addresses that are told apart; beyond it `addresses` is a lower bound, and says so.
 const ADDRESSES_MAX: usize = 4_000_000;
@@ -158,12 +159,12 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Hands over what is still to be enforced; returns how many denies were new.
-fn apply(config: &Config, found: &Found) -> anyhow::Result<u64> {
+fn apply(config: &Config, found: &Found) -> anyhow::Result<usize> {
     let due: Vec<_> = found.denied.iter().filter(|(_, claim)| enforced(claim)).copied().collect();
     let mut applied = 0;
     for some in due.chunks(APPLIED_MAX) {
-        let answer = office::ask(config, &Request::Apply { denied: some.to_vec() })?;
-        applied += answer["denied"].as_u64().unwrap_or(0);
+        let answer: Applied = office::ask(config, &Request::Apply { denied: some.to_vec() })?;
+        applied += answer.denied;
     }
     Ok(applied)
 }
@@ -259,7 +260,7 @@ fn enforced(claim: &Claim) -> bool {
 
 /// `scan --json`: typed, since as loose values a long list of denies would take most of the memory.
 #[derive(Serialize)]
-struct Report {
+struct Report<'a> {
     version: u32,
     lines: u64,
     records: u64,
@@ -275,51 +276,77 @@ struct Report {
     truncated: u64,
     evicted: u64,
     attempts: u64,
-    first: Option<Shown>,
-    last: Option<Shown>,
+    first: Option<At>,
+    last: Option<At>,
     addresses: usize,
     denied: Vec<DeniedRow>,
-    suspicious: Vec<Value>,
+    suspicious: Vec<Suspicious>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    shapes: Vec<Value>,
+    shapes: Vec<Shape<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tallies: Option<Vec<Value>>,
+    tallies: Option<Vec<Tallied>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    users: Option<Vec<Value>>,
+    users: Option<Vec<User>>,
 }
 
 #[derive(Serialize)]
 struct DeniedRow {
     prefix: Prefix,
-    at: Shown,
+    at: At,
     class: Option<Class>,
     count: u32,
-    until: Option<Shown>,
+    until: Option<At>,
     enforced: bool,
 }
 
-/// A time as text.
-struct Shown(Timestamp);
+#[derive(Serialize)]
+struct Suspicious {
+    address: IpAddr,
+    at: At,
+    user: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_b64: Option<String>,
+}
 
-impl Serialize for Shown {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
+#[derive(Serialize)]
+struct Shape<'a> {
+    records: u64,
+    shape: &'a str,
+}
+
+#[derive(Serialize)]
+struct Tallied {
+    invalid: u32,
+    prefix: Prefix,
+    probe: u32,
+    restricted: u32,
+    root: u32,
+    successes: u32,
+    valid: u32,
+}
+
+#[derive(Serialize)]
+struct User {
+    account: Account,
+    addresses: u64,
+    attempts: u64,
+    user: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_b64: Option<String>,
 }
 
 fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
     let denied = found.denied.iter().map(|(prefix, claim)| DeniedRow {
         prefix: *prefix,
-        at: Shown(claim.since),
+        at: At(claim.since),
         class: claim.class,
         count: claim.count,
-        until: claim.until.map(Shown),
+        until: claim.until.map(At),
         enforced: enforced(claim),
     });
     let suspicious = found.suspicious.iter().map(|(address, user, at)| {
-        let mut row = json!({"address": address, "at": at.to_string()});
-        crate::text::put_bytes(&mut row, "user", user);
-        row
+        let (user, user_b64) = shown(user);
+        Suspicious { address: *address, at: At(*at), user, user_b64 }
     });
     let counts = found.counts;
     let report = Report {
@@ -338,12 +365,12 @@ fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
         truncated: counts.truncated,
         evicted: engine.state.tallies.evicted + engine.state.sessions.evicted,
         attempts: counts.attempts,
-        first: found.first.map(Shown),
-        last: found.last.map(Shown),
+        first: found.first.map(At),
+        last: found.last.map(At),
         addresses: found.addresses.len(),
         denied: denied.collect(),
         suspicious: suspicious.collect(),
-        shapes: found.shapes.iter().map(|(shape, records)| json!({"shape": shape, "records": records})).collect(),
+        shapes: found.shapes.iter().map(|(shape, records)| Shape { records: *records, shape }).collect(),
         tallies: found.pairs.as_ref().map(|_| tallies(engine).into_iter().map(tally_json).collect()),
         users: found.pairs.as_ref().map(|pairs| users(engine, pairs).collect()),
     };
@@ -363,18 +390,15 @@ fn tallies(engine: &Engine) -> Vec<TallyRow> {
     rows
 }
 
-fn tally_json((prefix, tally): TallyRow) -> Value {
-    let mut row = json!({"prefix": prefix, "successes": tally.successes});
-    for class in Class::ALL {
-        row[class.name()] = tally.counts[class as usize].into();
-    }
-    row
+fn tally_json((prefix, tally): TallyRow) -> Tallied {
+    let PerClass { invalid, valid, root, restricted, probe } = PerClass::of(|class| tally.counts[class as usize]);
+    Tallied { invalid, prefix, probe, restricted, root, successes: tally.successes, valid }
 }
 
 fn users<'a>(
     engine: &'a Engine,
     pairs: &HashSet<(usize, IpAddr), foldhash::fast::RandomState>,
-) -> impl Iterator<Item = Value> + 'a {
+) -> impl Iterator<Item = User> + 'a {
     let mut addresses = vec![0u64; engine.state.users.len()];
     for (user, _) in pairs {
         addresses[*user] += 1;
@@ -383,9 +407,8 @@ fn users<'a>(
     order.sort_by_key(|index| std::cmp::Reverse(engine.state.users[*index].attempts));
     order.into_iter().filter_map(move |index| {
         let (name, counts) = engine.state.users.get_index(index)?;
-        let mut row = json!({"account": counts.account, "attempts": counts.attempts, "addresses": addresses[index]});
-        crate::text::put_bytes(&mut row, "user", name);
-        Some(row)
+        let (user, user_b64) = shown(name);
+        Some(User { account: counts.account, addresses: addresses[index], attempts: counts.attempts, user, user_b64 })
     })
 }
 

@@ -3,12 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use serde_json::Value;
-
-use super::output::{Screen, Style};
-use super::{office, output};
+use super::office;
+use super::output::{Screen, Style, table, when_if};
 use crate::config::Config;
 use crate::desk::Request;
+use crate::desk::reply::{BackEnd, Input, Sender, Shape, Status, json};
 use crate::text::printable;
 
 /// What `status` takes.
@@ -20,24 +19,26 @@ pub struct Arguments {
 }
 
 /// Counters of limits that were reached.
-pub const REACHED: [(&str, &str); 7] = [
-    ("evidence_untold", "failures counted, but of too many at once to keep their messages"),
-    ("evicted", "counters were forgotten because there were too many"),
-    ("unresolved", "attempts had no address"),
-    ("users_untold", "attempts were of more users than are told apart"),
-    ("hosts_untold", "records were of more hosts than are known by name"),
-    ("senders_untold", "records were of more senders than are told apart"),
-    ("denies_refused", "denies were refused because there were too many"),
-];
+pub fn reached(status: &Status) -> impl Iterator<Item = (u64, &'static str)> {
+    let all = [
+        (status.evidence_untold, "failures counted, but of too many at once to keep their messages"),
+        (status.evicted, "counters were forgotten because there were too many"),
+        (status.unresolved, "attempts had no address"),
+        (status.users_untold, "attempts were of more users than are told apart"),
+        (status.hosts_untold, "records were of more hosts than are known by name"),
+        (status.senders_untold, "records were of more senders than are told apart"),
+        (status.denies_refused, "denies were refused because there were too many"),
+    ];
+    all.into_iter().filter(|(count, _)| *count > 0)
+}
 
 /// Runs the verb: exit status 0 if all is well, 1 if something is not enforced or held back.
 pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let status = office::ask_daemon(config, &Request::Status)?;
-    let failing = status["backends"].as_array().is_some_and(|all| all.iter().any(|one| !one["error"].is_null()));
-    let well = !failing && status["held_back"] == false;
+    let status: Status = office::ask_daemon(config, &Request::Status)?;
+    let well = !status.held_back && status.backends.iter().all(|one| one.error.is_none());
     let mut screen = Screen::new();
     if arguments.json {
-        writeln!(screen, "{status}")?;
+        writeln!(screen, "{}", json(&status))?;
     } else {
         print(&mut screen, &status)?;
     }
@@ -45,119 +46,98 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn print(screen: &mut Screen, status: &Value) -> std::io::Result<()> {
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let when = |value: &Value| value.as_str().map_or("-".to_owned(), output::when_text);
-    writeln!(screen, "denyd {} runs, pid {}", text(&status["version"]), status["pid"])?;
+const BACK_ENDS: &[&str] = &["ENFORCED BY", "WANTED", "ENFORCED", "SINCE", "PROBLEM"];
+const INPUTS: &[&str] =
+    &["INPUT", "KIND", "RECORDS", "A MINUTE", "UNDERSTOOD", "FORGED", "TWICE", "LOST", "LAG", "CLOCK", "LAST RECORD"];
+const SENDERS: &[&str] =
+    &["HOST", "BY", "INPUT", "RECORDS", "A MINUTE", "UNDERSTOOD", "LOST", "LAG", "CLOCK", "LAST RECEIVED"];
+const SHAPES: &[&str] = &["NOT UNDERSTOOD (please report it)", "INPUT", "RECORDS"];
+
+fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
+    writeln!(screen, "denyd {} runs, pid {}", status.version, status.pid)?;
     writeln!(
         screen,
         "{} denied; {} addresses counted, {} connections open\n",
-        status["wanted"], status["tracked"], status["sessions"]
+        status.wanted, status.tracked, status.sessions
     )?;
-    if status["dry_run"] == true {
+    if status.dry_run {
         let warning = "DRY RUN: nothing is enforced, and all is forgotten when it ends";
         writeln!(screen, "{}\n", screen.paint(Style::Yellow, warning))?;
     }
-    if status["held_back"] == true {
+    if status.held_back {
         let warning = "INPUTS ARE HELD BACK: the database cannot be written (see the log)";
         writeln!(screen, "{}\n", screen.paint(Style::Red, warning))?;
     }
-    let rows = |all: &Value, head: &[&str], row: &dyn Fn(&Value) -> Vec<String>| {
-        let mut rows = vec![head.iter().map(|text| (*text).to_owned()).collect()];
-        rows.extend(all.as_array().into_iter().flatten().map(row));
-        rows
-    };
-    let table = rows(&status["backends"], &["ENFORCED BY", "WANTED", "ENFORCED", "SINCE", "PROBLEM"], &|one| {
-        vec![
-            text(&one["name"]),
-            one["wanted"].to_string(),
-            one["enforced"].to_string(),
-            when(&one["replaced"]),
-            text(&one["error"]),
-        ]
-    });
-    screen.table("<>><<", &table)?;
+    screen.table("<>><<", &table(BACK_ENDS, &status.backends, back_end))?;
     writeln!(screen)?;
-    let number = |one: &Value, key: &str| one[key].to_string();
-    let rate = |one: &Value| format!("{:.1}", one["per_minute"].as_f64().unwrap_or(0.0));
-    let table = rows(
-        &status["inputs"],
-        &[
-            "INPUT",
-            "KIND",
-            "RECORDS",
-            "A MINUTE",
-            "UNDERSTOOD",
-            "FORGED",
-            "TWICE",
-            "LOST",
-            "LAG",
-            "CLOCK",
-            "LAST RECORD",
-        ],
-        &|one| {
-            vec![
-                text(&one["name"]),
-                text(&one["kind"]),
-                number(one, "records"),
-                rate(one),
-                share(one),
-                number(one, "forged"),
-                number(one, "duplicates"),
-                number(one, "lost"),
-                one["lag_s"].as_f64().filter(|_| !one["last"].is_null()).map_or("-".to_owned(), seconds),
-                one["skew_s"].as_f64().map_or("right".to_owned(), skew),
-                when(&one["last"]),
-            ]
-        },
-    );
-    screen.table("<<>>>>>>><", &table)?;
-    for input in status["inputs"].as_array().into_iter().flatten() {
-        if let Some(problem) = input["problem"].as_str() {
-            let problem = format!("{}: {}", text(&input["name"]), printable(problem.as_bytes()));
+    screen.table("<<>>>>>>><", &table(INPUTS, &status.inputs, input))?;
+    for input in &status.inputs {
+        if let Some(problem) = &input.problem {
+            let problem = format!("{}: {}", input.name, printable(problem.as_bytes()));
             writeln!(screen, "{}", screen.paint(Style::Red, &problem))?;
         }
     }
-    if status["senders"].as_array().is_some_and(|all| !all.is_empty()) {
+    if !status.senders.is_empty() {
         writeln!(screen)?;
-        let head =
-            &["HOST", "BY", "INPUT", "RECORDS", "A MINUTE", "UNDERSTOOD", "LOST", "LAG", "CLOCK", "LAST RECEIVED"];
-        let table = rows(&status["senders"], head, &|one| {
-            vec![
-                text(&one["host"]),
-                text(&one["sender"]),
-                text(&one["source"]),
-                number(one, "records"),
-                rate(one),
-                share(one),
-                number(one, "lost"),
-                one["lag_s"].as_f64().map_or("-".to_owned(), seconds),
-                one["skew_s"].as_f64().map_or("right".to_owned(), skew),
-                when(&one["last"]),
-            ]
-        });
-        screen.table("<<<>>>>>><", &table)?;
+        screen.table("<<<>>>>>><", &table(SENDERS, &status.senders, sender))?;
     }
-    if status["shapes"].as_array().is_some_and(|all| !all.is_empty()) {
+    if !status.shapes.is_empty() {
         writeln!(screen)?;
-        let head = &["NOT UNDERSTOOD (please report it)", "INPUT", "RECORDS"];
-        let table = rows(&status["shapes"], head, &|one| {
-            vec![printable(text(&one["shape"]).as_bytes()), text(&one["input"]), number(one, "records")]
-        });
-        screen.table("<<>", &table)?;
+        screen.table("<<>", &table(SHAPES, &status.shapes, shape))?;
     }
-    for (key, what) in REACHED {
-        if status[key].as_u64().is_some_and(|count| count > 0) {
-            writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{} {what}", status[key])))?;
-        }
+    for (count, what) in reached(status) {
+        writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{count} {what}")))?;
     }
     Ok(())
 }
 
+fn back_end(one: &BackEnd) -> Vec<String> {
+    let problem = one.error.clone().unwrap_or("-".to_owned());
+    vec![one.name.clone(), one.wanted.to_string(), one.enforced.to_string(), when_if(one.replaced), problem]
+}
+
+fn input(one: &Input) -> Vec<String> {
+    vec![
+        one.name.clone(),
+        one.kind.clone(),
+        one.records.to_string(),
+        rate(one.per_minute),
+        share(one.understood, one.unknown),
+        one.forged.to_string(),
+        one.duplicates.to_string(),
+        one.lost.to_string(),
+        one.last.map_or("-".to_owned(), |_| seconds(one.lag_s)),
+        one.skew_s.map_or("right".to_owned(), skew),
+        when_if(one.last),
+    ]
+}
+
+fn sender(one: &Sender) -> Vec<String> {
+    vec![
+        one.host.clone().unwrap_or("-".to_owned()),
+        one.sender.clone(),
+        one.source.clone(),
+        one.records.to_string(),
+        rate(one.per_minute),
+        share(one.understood, one.unknown),
+        one.lost.to_string(),
+        seconds(one.lag_s),
+        one.skew_s.map_or("right".to_owned(), skew),
+        when_if(one.last),
+    ]
+}
+
+fn shape(one: &Shape) -> Vec<String> {
+    vec![printable(one.shape.as_bytes()), one.input.clone(), one.records.to_string()]
+}
+
+fn rate(per_minute: f64) -> String {
+    format!("{per_minute:.1}")
+}
+
 /// How much of what sshd (or another known service) wrote was understood; `-` where it wrote nothing.
-fn share(one: &Value) -> String {
-    let count = |key: &str| one[key].as_u64().unwrap_or(0);
-    match (count("understood"), count("unknown")) {
+fn share(understood: u64, unknown: u64) -> String {
+    match (understood, unknown) {
         (0, _) => "-".to_owned(),
         (_, 0) => "100 %".to_owned(),
         // Never rounded up to all of it.

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::{Screen, Style, when_text};
+use super::output::{Screen, Style, when};
 use crate::config::Config;
 use crate::decide::policy::Class;
+use crate::decide::prefix::Prefix;
 use crate::desk::Request;
+use crate::desk::reply::{Verdict, Why, json};
 
 /// What `why` takes.
 #[derive(clap::Args, Debug)]
@@ -22,71 +24,69 @@ pub struct Arguments {
 
 /// Runs the verb: exit status 0 if the address is denied, 1 if not.
 pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let answer = office::ask(config, &Request::Why { address: arguments.address })?;
-    let denied = answer["verdict"] == "denied";
+    let why: Why = office::ask(config, &Request::Why { address: arguments.address })?;
     let mut screen = Screen::new();
     if arguments.json {
-        writeln!(screen, "{answer}")?;
+        writeln!(screen, "{}", json(&why))?;
     } else {
-        print(&mut screen, &answer)?;
+        print(&mut screen, &why)?;
     }
     screen.flush()?;
-    Ok(if denied { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if why.verdict == Verdict::Denied { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn print(screen: &mut Screen, answer: &serde_json::Value) -> std::io::Result<()> {
-    let text = |key: &str| answer[key].as_str().unwrap_or("-").to_owned();
-    let address = text("address");
-    let sentence = match answer["verdict"].as_str() {
-        Some("denied") => {
-            let until = answer["until"].as_str().map_or("for ever".to_owned(), |at| format!("until {}", when_text(at)));
-            let within =
-                if text("prefix") == address { String::new() } else { format!(" (as part of {})", text("prefix")) };
-            let by = match (answer["class"].as_str(), answer["since"].as_str()) {
+fn print(screen: &mut Screen, why: &Why) -> std::io::Result<()> {
+    let sentence = sentence(screen, why);
+    writeln!(screen, "{sentence}\n")?;
+    if why.verdict == Verdict::Unknown {
+        return Ok(());
+    }
+    let mut table = vec![["CLASS", "COUNT", "DENIED ABOVE"].map(str::to_owned).to_vec()];
+    for ((class, count), threshold) in Class::ALL.into_iter().zip(why.tallies.all()).zip(why.thresholds.all()) {
+        table.push(vec![class.name().to_owned(), count.to_string(), threshold.to_string()]);
+    }
+    screen.table("<>>", &table)?;
+    if why.successes > 0 {
+        writeln!(screen, "{} good logins from here since it was first counted", why.successes)?;
+    }
+    if why.times > 0 {
+        writeln!(screen, "denied and released {} times before", why.times)?;
+    }
+    if !why.evidence.is_empty() {
+        writeln!(screen, "\nThe last failures that were counted:")?;
+    }
+    for one in &why.evidence {
+        writeln!(screen, "  {}  {}  {}", when(one.at.0), one.host, one.message)?;
+    }
+    if why.verdict == Verdict::Denied {
+        let address = why.address;
+        writeln!(screen, "\nTo let it in: denyd forgive {address}; to never deny it again: denyd allow {address}")?;
+    }
+    Ok(())
+}
+
+/// The verdict, for people.
+fn sentence(screen: &Screen, why: &Why) -> String {
+    let Why { address, prefix, .. } = why;
+    match why.verdict {
+        Verdict::Denied => {
+            let until = why.until.map_or("for ever".to_owned(), |at| format!("until {}", when(at.0)));
+            let is_alone = *prefix == Prefix::host(*address);
+            let within = if is_alone { String::new() } else { format!(" (as part of {prefix})") };
+            let by = match (why.class, why.since) {
                 (Some(class), Some(since)) => {
-                    format!(", since {}: too many failures of class {class}", when_text(since))
+                    format!(", since {}: too many failures of class {}", when(since.0), class.name())
                 }
                 (None, Some(_)) => ": taken over from the firewall when the database was lost".to_owned(),
                 _ => ": an operator denied it".to_owned(),
             };
             screen.paint(Style::Red, &format!("{address} is denied{within} {until}{by}"))
         }
-        Some("allowed") => {
-            screen.paint(Style::Green, &format!("{address} is allowed by {} and never denied", text("allowed_by")))
+        Verdict::Allowed => {
+            let by = why.allowed_by.as_deref().unwrap_or("-");
+            screen.paint(Style::Green, &format!("{address} is allowed by {by} and never denied"))
         }
-        Some("counted") => format!("{address} is not denied; its failures are counted by {}", text("prefix")),
-        _ => format!("{address} is not denied, and nothing is known against it"),
-    };
-    writeln!(screen, "{sentence}\n")?;
-    if answer["verdict"] == "unknown" {
-        return Ok(());
+        Verdict::Counted => format!("{address} is not denied; its failures are counted by {prefix}"),
+        Verdict::Unknown => format!("{address} is not denied, and nothing is known against it"),
     }
-    let mut table = vec![["CLASS", "COUNT", "DENIED ABOVE"].map(str::to_owned).to_vec()];
-    for class in Class::ALL {
-        let threshold = &answer["thresholds"][class.name()];
-        let threshold = threshold.as_str().map_or_else(|| threshold.to_string(), str::to_owned);
-        table.push(vec![class.name().to_owned(), answer["tallies"][class.name()].to_string(), threshold]);
-    }
-    screen.table("<>>", &table)?;
-    let logins = answer["successes"].as_u64().unwrap_or(0);
-    if logins > 0 {
-        writeln!(screen, "{logins} good logins from here since it was first counted")?;
-    }
-    let times = answer["times"].as_u64().unwrap_or(0);
-    if times > 0 {
-        writeln!(screen, "denied and released {times} times before")?;
-    }
-    let evidence = answer["evidence"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if !evidence.is_empty() {
-        writeln!(screen, "\nThe last failures that were counted:")?;
-        for one in evidence {
-            let at = one["at"].as_str().map_or("-".to_owned(), when_text);
-            let (host, message) = (one["host"].as_str().unwrap_or("-"), one["message"].as_str().unwrap_or("-"));
-            writeln!(screen, "  {at}  {host}  {message}")?;
-        }
-    }
-    if answer["verdict"] == "denied" {
-        writeln!(screen, "\nTo let it in: denyd forgive {address}; to never deny it again: denyd allow {address}")?;
-    }
-    Ok(())
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use inputs::cursor::Cursor;
 use inputs::record::{SourceId, Timestamp};
 use inputs::syslog::listen;
-use serde_json::{Value, json};
 
 use crate::clock;
 use crate::config::Input;
+use crate::desk::reply::{self, At};
 use crate::detect::rule::Rules;
 use crate::follow::Health;
 use crate::intake::senders::{self, Minutes};
@@ -68,29 +68,42 @@ impl Connected {
         }
     }
 
-    pub(super) fn status(&self, now: Timestamp) -> Value {
+    pub(super) fn status(&self, now: Timestamp) -> reply::Input {
         let count = |counter: fn(&listen::Counters) -> &AtomicU64| {
             self.counters.as_ref().map_or(0, |counters| counter(counters).load(Ordering::Relaxed))
         };
         let followed = self.health.as_ref().map(Health::now).unwrap_or_default();
-        json!({
-            "name": self.name, "kind": self.kind, "forgeable": self.fold.forgeable, "records": self.counts.records,
-            "understood": self.counts.understood, "unknown": self.counts.unknown, "forged": self.counts.forged,
-            "duplicates": self.counts.duplicates, "lost": count(|all| &all.lost).max(self.lost).saturating_add(followed.lost),
-            "problem": followed.problem,
-            "limited": count(|all| &all.limited), "slowed": count(|all| &all.slowed),
-            "connections": count(|all| &all.connections), "refused": count(|all| &all.refused),
-            "expired": count(|all| &all.expired), "handshakes_failed": count(|all| &all.handshakes_failed),
-            "broken": count(|all| &all.broken), "truncated": self.counts.truncated,
-            "last": self.last.map(|at| at.to_string()), "per_minute": self.minutes.rate(now),
-            "lag_s": self.lag.as_secs_f64(), "skew_s": self.skew().map(|skew| skew as f64 / 1e6), "cursor": self.cursor,
-        })
+        reply::Input {
+            name: self.name.clone(),
+            kind: self.kind.to_owned(),
+            forgeable: self.fold.forgeable,
+            records: self.counts.records,
+            understood: self.counts.understood,
+            unknown: self.counts.unknown,
+            forged: self.counts.forged,
+            duplicates: self.counts.duplicates,
+            lost: count(|all| &all.lost).max(self.lost).saturating_add(followed.lost),
+            problem: followed.problem,
+            limited: count(|all| &all.limited),
+            slowed: count(|all| &all.slowed),
+            connections: count(|all| &all.connections),
+            refused: count(|all| &all.refused),
+            expired: count(|all| &all.expired),
+            handshakes_failed: count(|all| &all.handshakes_failed),
+            broken: count(|all| &all.broken),
+            truncated: self.counts.truncated,
+            last: self.last.map(At),
+            per_minute: self.minutes.rate(now),
+            lag_s: self.lag.as_secs_f64(),
+            skew_s: self.skew().map(|skew| skew as f64 / 1e6),
+            cursor: self.cursor.clone(),
+        }
     }
 
     /// What its records look like that no shape fits, the most frequent first.
-    pub(super) fn shapes(&self) -> impl Iterator<Item = Value> {
+    pub(super) fn shapes(&self) -> impl Iterator<Item = reply::Shape> {
         let top = self.fold.shapes.top(SHAPES_SHOWN).into_iter();
-        top.map(|(shape, records)| json!({"input": self.name, "shape": shape, "records": records}))
+        top.map(|(shape, records)| reply::Shape { input: self.name.clone(), shape: shape.to_owned(), records })
     }
 
     /// The clock of its senders that is most off.
@@ -99,16 +112,20 @@ impl Connected {
         skews.max_by_key(|skew| skew.unsigned_abs())
     }
 
-    pub(super) fn senders(&self, now: Timestamp) -> impl Iterator<Item = Value> {
-        self.fold.senders.rows().into_iter().map(move |row| {
-            json!({
-                "source": self.name, "sender": row.sender.to_string(),
-                "host": (!row.host.is_empty()).then(|| printable(&row.host)),
-                "records": row.records, "per_minute": row.minutes.rate(now),
-                "understood": row.understood, "unknown": row.unknown, "lost": row.lost,
-                "last": row.last.to_string(), "lag_s": row.lag().as_secs_f64(),
-                "skew_s": row.skew().map(|skew| skew as f64 / 1e6), "silent": row.is_silent,
-            })
+    pub(super) fn senders(&self, now: Timestamp) -> impl Iterator<Item = reply::Sender> {
+        self.fold.senders.rows().into_iter().map(move |row| reply::Sender {
+            source: self.name.clone(),
+            sender: row.sender.to_string(),
+            host: (!row.host.is_empty()).then(|| printable(&row.host)),
+            records: row.records,
+            understood: row.understood,
+            unknown: row.unknown,
+            lost: row.lost,
+            last: Some(At(row.last)),
+            per_minute: row.minutes.rate(now),
+            lag_s: row.lag().as_secs_f64(),
+            skew_s: row.skew().map(|skew| skew as f64 / 1e6),
+            silent: row.is_silent,
         })
     }
 

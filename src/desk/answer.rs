@@ -1,24 +1,26 @@
 //! What people ask, answered from engine and store.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use inputs::record::Timestamp;
-use serde_json::{Value, json};
 
+use super::reply::{
+    self, AllowList, Allowed, Applied, At, Decided, Denied, Forgiven, PerClass, Removed, Reply, Verdict, Why,
+};
 use super::{APPLIED_MAX, Desk, ROWS_MAX, Request, WIDEST, What};
-use crate::decide::allow::AllowList;
+use crate::decide::allow;
 use crate::decide::engine::Command;
-use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::state::{Claimant, Deny, UserCounts};
 use crate::decide::tally::Tally;
-use crate::store::{Decision, StoreError};
-use crate::text::printable;
+use crate::store::{self, StoreError};
+use crate::text::{printable, shown};
 
 impl Desk {
     /// Answers what needs only engine and store; `Err` is a message for the person who asked.
-    pub fn answer(&mut self, request: &Request, now: Timestamp) -> Result<Value, String> {
+    pub fn answer(&mut self, request: &Request, now: Timestamp) -> Result<Reply, String> {
         self.engine.tell_wall(now);
         match request {
             Request::Status | Request::Tap => Err("only a running daemon can tell".to_owned()),
@@ -30,7 +32,7 @@ impl Desk {
                 if denied.len() > APPLIED_MAX {
                     return Err(format!("more than {APPLIED_MAX} denies in one request"));
                 }
-                Ok(json!({"denied": self.engine.adopt(denied)}))
+                Ok(Reply::Applied(Applied { denied: self.engine.adopt(denied) }))
             }
             Request::Forgive { prefix } => {
                 let command = prefix.map_or(Command::ForgiveAll, |prefix| Command::Forgive { prefix });
@@ -39,11 +41,11 @@ impl Desk {
                 });
                 let mut released = self.engine.command(&command);
                 released.sort();
-                Ok(json!({"released": released, "counts_cleared": counted}))
+                Ok(Reply::Forgiven(Forgiven { released, counts_cleared: counted }))
             }
-            Request::Allow { entry: None, .. } => Ok(json!({
-                "configured": self.configured.entries().collect::<Vec<_>>(),
-                "added": self.added,
+            Request::Allow { entry: None, .. } => Ok(Reply::AllowList(AllowList {
+                configured: self.configured.entries().map(str::to_owned).collect(),
+                added: self.added.iter().cloned().collect(),
             })),
             Request::Allow { entry: Some(entry), remove } => self.allow(entry, *remove),
         }
@@ -56,7 +58,7 @@ impl Desk {
         force: bool,
         caller: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<Value, String> {
+    ) -> Result<Reply, String> {
         let widest = if prefix.is_ipv4() { WIDEST.0 } else { WIDEST.1 };
         if !force && prefix.bits() < widest {
             return Err(format!("{prefix} is wider than /{widest}; if you mean it, say --force"));
@@ -72,10 +74,10 @@ impl Desk {
         }
         let until = seconds.map(|seconds| now.after(Duration::from_secs(seconds)));
         self.engine.command(&Command::Deny { prefix, until });
-        Ok(json!({"prefix": prefix, "until": until.map(|until| until.to_string())}))
+        Ok(Reply::Denied(Denied { prefix, until: until.map(At) }))
     }
 
-    fn allow(&mut self, entry: &str, remove: bool) -> Result<Value, String> {
+    fn allow(&mut self, entry: &str, remove: bool) -> Result<Reply, String> {
         let mut list = self.engine.policy.allow.clone();
         if remove {
             let known: Vec<_> = self.added.iter().filter(|known| same_entry(known, entry)).cloned().collect();
@@ -93,71 +95,78 @@ impl Desk {
             }
             self.rebuild_allow_list();
             self.allow_changed = true;
-            return Ok(json!({"removed": entry}));
+            return Ok(Reply::Removed(Removed { removed: entry.to_owned() }));
         }
         if !list.add(entry).map_err(|error| error.to_string())? {
-            return Ok(json!({"allowed": entry, "released": [], "known": true}));
+            return Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released: Vec::new(), known: true }));
         }
         self.store.set_allowed(entry, true).map_err(|error| error.to_string())?;
         self.added.insert(entry.to_owned());
         self.rebuild_allow_list();
         self.allow_changed = true;
         let released = self.engine.command(&Command::Allowed);
-        Ok(json!({"allowed": entry, "released": released, "known": false}))
+        Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released, known: false }))
     }
 
-    fn list(&self, what: What, now: Timestamp) -> Result<Value, StoreError> {
-        let state = &self.engine.state;
+    fn list(&self, what: What, now: Timestamp) -> Result<Reply, StoreError> {
         Ok(match what {
-            What::Hosts => {
-                let hosts = self.store.hosts_by_prefix()?;
-                let row = |(prefix, deny): (&Prefix, &Deny)| {
-                    let claims: Vec<_> = deny.claims().map(|(by, _)| by.name()).collect();
-                    let policy = deny.claim(Claimant::Policy);
-                    let since = deny.claims().map(|(_, claim)| claim.since).min();
-                    let hosts: Vec<_> =
-                        hosts.get(prefix).into_iter().flatten().map(|host| printable(state.host_name(*host))).collect();
-                    json!({
-                        "prefix": prefix, "since": since.map(|at| at.to_string()),
-                        "until": deny.until().map(|until| until.to_string()),
-                        "class": policy.and_then(|claim| claim.class),
-                        "count": policy.map_or(0, |claim| claim.count), "claimants": claims,
-                        "times": state.released.get(prefix).copied().unwrap_or(0), "hosts": hosts,
-                        "enforced": deny.enforced(now).is_some(),
-                    })
-                };
-                let mut rows: Vec<_> = state.denies.iter().collect();
-                rows.sort_by_key(|(prefix, _)| **prefix);
-                rows.into_iter().take(ROWS_MAX).map(row).collect()
-            }
-            What::Users => {
-                let mut rows: Vec<_> = state.users.iter().map(|(name, counts)| (&**name, counts)).collect();
-                rows.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.attempts));
-                let row = |(name, counts): &(&[u8], &UserCounts)| {
-                    let mut row = json!({"account": counts.account, "attempts": counts.attempts});
-                    crate::text::put_bytes(&mut row, "user", name);
-                    row
-                };
-                rows.iter().take(ROWS_MAX).map(row).collect()
-            }
-            What::Addresses => {
-                let mut rows: Vec<_> = state.tallies.iter().collect();
-                rows.sort_by_key(|(prefix, tally)| (std::cmp::Reverse(tally.failures()), *prefix));
-                let row = |(prefix, tally): (Prefix, &Tally)| {
-                    let last = Timestamp::from_secs(i64::from(tally.last_failure()));
-                    let mut row = json!({"prefix": prefix, "last": last.to_string(), "successes": tally.successes,
-                        "denied": state.denies.get(&prefix).is_some_and(|deny| deny.enforced(now).is_some())});
-                    for class in Class::ALL {
-                        row[class.name()] = tally.counts[class as usize].into();
-                    }
-                    row
-                };
-                rows.into_iter().take(ROWS_MAX).map(row).collect()
-            }
+            What::Hosts => Reply::Hosts(self.hosts(now)?),
+            What::Users => Reply::Users(self.users()),
+            What::Addresses => Reply::Addresses(self.addresses(now)),
         })
     }
 
-    fn why(&self, address: IpAddr, now: Timestamp) -> Result<Value, StoreError> {
+    /// Who is denied, by prefix.
+    fn hosts(&self, now: Timestamp) -> Result<Vec<reply::Host>, StoreError> {
+        let state = &self.engine.state;
+        let hosts = self.store.hosts_by_prefix()?;
+        let row = |(prefix, deny): (&Prefix, &Deny)| {
+            let policy = deny.claim(Claimant::Policy);
+            let hosts = hosts.get(prefix).into_iter().flatten();
+            reply::Host {
+                prefix: *prefix,
+                since: deny.claims().map(|(_, claim)| At(claim.since)).min(),
+                until: deny.until().map(At),
+                class: policy.and_then(|claim| claim.class),
+                count: policy.map_or(0, |claim| claim.count),
+                claimants: deny.claims().map(|(by, _)| by).collect(),
+                times: state.released.get(prefix).copied().unwrap_or(0),
+                hosts: hosts.map(|host| printable(state.host_name(*host))).collect(),
+                enforced: deny.enforced(now).is_some(),
+            }
+        };
+        let mut rows: Vec<_> = state.denies.iter().collect();
+        rows.sort_by_key(|(prefix, _)| **prefix);
+        Ok(rows.into_iter().take(ROWS_MAX).map(row).collect())
+    }
+
+    /// Who was tried, most often first.
+    fn users(&self) -> Vec<reply::User> {
+        let mut rows: Vec<_> = self.engine.state.users.iter().map(|(name, counts)| (&**name, counts)).collect();
+        rows.sort_by_key(|(_, counts)| Reverse(counts.attempts));
+        let row = |(name, counts): (&[u8], &UserCounts)| {
+            let (user, user_b64) = shown(name);
+            reply::User { user, user_b64, account: counts.account, attempts: counts.attempts }
+        };
+        rows.into_iter().take(ROWS_MAX).map(row).collect()
+    }
+
+    /// What is counted, most failures first.
+    fn addresses(&self, now: Timestamp) -> Vec<reply::Address> {
+        let state = &self.engine.state;
+        let mut rows: Vec<_> = state.tallies.iter().collect();
+        rows.sort_by_key(|(prefix, tally)| (Reverse(tally.failures()), *prefix));
+        let row = |(prefix, tally): (Prefix, &Tally)| reply::Address {
+            prefix,
+            counts: PerClass::of(|class| tally.counts[class as usize]),
+            successes: tally.successes,
+            last: At(Timestamp::from_secs(i64::from(tally.last_failure()))),
+            denied: state.denies.get(&prefix).is_some_and(|deny| deny.enforced(now).is_some()),
+        };
+        rows.into_iter().take(ROWS_MAX).map(row).collect()
+    }
+
+    fn why(&self, address: IpAddr, now: Timestamp) -> Result<Reply, StoreError> {
         let state = &self.engine.state;
         let policy = &self.engine.policy;
         let host = Prefix::host(address);
@@ -171,81 +180,51 @@ impl Desk {
         let tally = state.tallies.get(&own).copied().unwrap_or_default();
         let allowed_by = policy.allow.allowed_by(address);
         let verdict = match (&allowed_by, &denied) {
-            (Some(_), _) => "allowed",
-            (None, Some(_)) => "denied",
-            (None, None) if tally.failures() > 0 || state.denies.contains_key(&own) => "counted",
-            (None, None) => "unknown",
+            (Some(_), _) => Verdict::Allowed,
+            (None, Some(_)) => Verdict::Denied,
+            (None, None) if tally.failures() > 0 || state.denies.contains_key(&own) => Verdict::Counted,
+            (None, None) => Verdict::Unknown,
         };
-        let mut tallies = json!({});
-        let mut thresholds = json!({});
-        for class in Class::ALL {
-            tallies[class.name()] = tally.aged(class, policy.age_reset[class as usize], now).into();
-            thresholds[class.name()] =
-                policy.thresholds[class as usize].map_or(Value::from("off"), |threshold| threshold.0.into());
-        }
-        let prefix = denied.as_ref().map_or(own, |(prefix, ..)| *prefix);
+        let prefix = denied.map_or(own, |(prefix, ..)| prefix);
         let mut prefixes = vec![own];
         if prefix != own {
             prefixes.push(prefix);
         }
-        let evidence: Vec<_> = self
-            .store
-            .evidence(&prefixes)?
-            .into_iter()
-            .map(|one| {
-                let mut row = json!({"at": one.at.to_string(), "source": one.source,
-                    "host": printable(state.host_name(one.host))});
-                crate::text::put_bytes(&mut row, "message", &one.message);
-                row
-            })
-            .collect();
-        let claim = denied.as_ref().and_then(|(_, _, deny)| deny.claim(Claimant::Policy));
-        Ok(json!({
-            "address": address, "verdict": verdict, "prefix": prefix, "tallies": tallies, "thresholds": thresholds,
-            "until": denied.as_ref().and_then(|(_, until, _)| until.map(|until| until.to_string())),
-            "evidence": evidence, "allowed_by": allowed_by,
-            "by": denied.as_ref().map(|(_, _, deny)| deny.claims().map(|(by, _)| by.name()).collect::<Vec<_>>()),
-            "class": claim.and_then(|claim| claim.class), "since": claim.map(|claim| claim.since.to_string()),
-            "times": state.released.get(&own).copied().unwrap_or(0), "successes": tally.successes,
-        }))
+        let evidence = self.store.evidence(&prefixes)?.into_iter().map(|one| {
+            let (message, message_b64) = shown(&one.message);
+            let host = printable(state.host_name(one.host));
+            reply::Evidence { at: At(one.at), source: one.source, host, message, message_b64 }
+        });
+        let claim = denied.and_then(|(_, _, deny)| deny.claim(Claimant::Policy));
+        Ok(Reply::Why(Box::new(Why {
+            address,
+            verdict,
+            prefix,
+            tallies: PerClass::of(|class| tally.aged(class, policy.age_reset[class as usize], now)),
+            thresholds: PerClass::of(|class| policy.thresholds[class as usize].into()),
+            until: denied.and_then(|(_, until, _)| until.map(At)),
+            allowed_by: allowed_by.map(str::to_owned),
+            by: denied.map(|(_, _, deny)| deny.claims().map(|(by, _)| by).collect()),
+            class: claim.and_then(|claim| claim.class),
+            since: claim.map(|claim| At(claim.since)),
+            times: state.released.get(&own).copied().unwrap_or(0),
+            successes: tally.successes,
+            evidence: evidence.collect(),
+        })))
     }
 
-    fn history(&self, prefix: Option<Prefix>, limit: usize) -> Result<Value, StoreError> {
-        let rows = self.store.history(prefix, limit.min(ROWS_MAX))?;
-        Ok(rows.into_iter().map(|(at, prefix, decision)| decision_json(at, prefix, &decision)).collect())
+    fn history(&self, prefix: Option<Prefix>, limit: usize) -> Result<Reply, StoreError> {
+        let rows = self.store.history(prefix, limit.min(ROWS_MAX))?.into_iter();
+        let row =
+            |(at, prefix, decision): (_, _, store::Decision)| Decided { at: At(at), prefix, what: decision.into() };
+        Ok(Reply::History(rows.map(row).collect()))
     }
-}
-
-/// A decision as `history` and `watch` print it.
-pub fn decision_json(at: Timestamp, prefix: Option<Prefix>, decision: &Decision) -> Value {
-    let mut row = json!({"at": at.to_string(), "prefix": prefix});
-    match decision {
-        Decision::Denied { by, class, count, until, enforced } => {
-            row["decision"] = "denied".into();
-            row["by"] = by.name().into();
-            row["class"] = class.map_or(Value::Null, |class| class.name().into());
-            row["count"] = (*count).into();
-            row["until"] = until.map_or(Value::Null, |until| until.to_string().into());
-            row["enforced"] = (*enforced).into();
-        }
-        Decision::Released { by, why } => {
-            row["decision"] = "released".into();
-            row["by"] = by.name().into();
-            row["why"] = serde_json::to_value(why).unwrap_or_default();
-        }
-        Decision::Suspicious { address, user } => {
-            row["decision"] = "suspicious".into();
-            row["address"] = address.to_string().into();
-            crate::text::put_bytes(&mut row, "user", user);
-        }
-    }
-    row
 }
 
 /// Whether two entries of an allow list mean the same.
 fn same_entry(a: &str, b: &str) -> bool {
     let ranges = |entry: &str| {
-        let mut list = AllowList::default();
+        let mut list = allow::AllowList::default();
         list.add(entry).ok().map(|_| list.ranges().collect::<Vec<_>>())
     };
     a == b || ranges(a).is_some_and(|a| Some(a) == ranges(b))

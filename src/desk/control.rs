@@ -11,13 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::desk::Request;
+use crate::desk::reply::{self, Answer, Envelope, Reply, Status, Tapped};
 
 /// Clients at a time; further ones wait for a place.
 const CLIENTS_MAX: usize = 64;
@@ -38,7 +40,7 @@ pub struct Ask {
     /// What is asked.
     pub request: Request,
     /// Where the answer goes.
-    pub reply: oneshot::Sender<Result<Value, String>>,
+    pub reply: oneshot::Sender<Result<Reply, String>>,
 }
 
 /// What the server hands requests to.
@@ -47,7 +49,7 @@ pub struct Line {
     /// To the engine.
     pub asks: mpsc::Sender<Ask>,
     /// The status as a commit found it, not long ago, for when the engine is busy.
-    pub latest: watch::Receiver<Option<Arc<Value>>>,
+    pub latest: watch::Receiver<Option<Arc<Status>>>,
     /// Whether nothing is enforced, which every answer says.
     pub dry_run: bool,
     /// Records as they are folded; nobody makes them while nobody listens.
@@ -111,18 +113,18 @@ async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyho
     timeout(IDLE, reader.read_line(&mut text)).await??;
     let request: Request = match serde_json::from_str(&text) {
         Ok(request) => request,
-        Err(error) => return put(&mut writer, &json!({"error": format!("not a request: {error}")})).await,
+        Err(error) => return refuse(&mut writer, format!("not a request: {error}")).await,
     };
     if !master && !request.only_reads() {
         let error = "only root may change what is denied; members of the group may look";
-        return put(&mut writer, &json!({"error": error})).await;
+        return refuse(&mut writer, error.to_owned()).await;
     }
     if request == Request::Tap {
         let Ok(_place) = taps.try_acquire() else {
-            return put(&mut writer, &json!({"error": format!("{TAPS_MAX} others tap already")})).await;
+            return refuse(&mut writer, format!("{TAPS_MAX} others tap already")).await;
         };
         let mut rows = line.taps.subscribe();
-        put(&mut writer, &json!({"ok": null})).await?;
+        put(&mut writer, &Answer::Ok(())).await?;
         loop {
             let row = tokio::select! {
                 row = rows.recv() => row,
@@ -134,7 +136,7 @@ async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyho
                     timeout(IDLE, writer.write_all(row.as_bytes())).await??;
                 }
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    put(&mut writer, &json!({"missed": missed})).await?;
+                    put(&mut writer, &Tapped::Missed { missed }).await?;
                 }
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             }
@@ -151,21 +153,22 @@ async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyho
     let latest = line.latest.borrow().clone();
     let answer = match (in_time, latest) {
         (Some(answer), _) => answer,
-        (None, Some(latest)) if only_looks => Ok(Ok((*latest).clone())),
+        (None, Some(latest)) if only_looks => Ok(Ok(Reply::Status(Box::new((*latest).clone())))),
         (None, _) => asked.await,
     };
-    let mut answer = match answer.context("the engine has ended")? {
-        Ok(value) => json!({"ok": value}),
-        Err(error) => json!({"error": error}),
+    let answer = match answer.context("the engine has ended")? {
+        Ok(reply) => Answer::Ok(reply),
+        Err(error) => Answer::Error(error),
     };
-    if line.dry_run {
-        answer["dry_run"] = true.into();
-    }
-    put(&mut writer, &answer).await
+    put(&mut writer, &Envelope { answer, dry_run: line.dry_run }).await
 }
 
-async fn put(writer: &mut (impl AsyncWriteExt + Unpin), value: &Value) -> anyhow::Result<()> {
-    let mut text = value.to_string();
+async fn refuse(writer: &mut (impl AsyncWriteExt + Unpin), error: String) -> anyhow::Result<()> {
+    put(writer, &Answer::<()>::Error(error)).await
+}
+
+async fn put(writer: &mut (impl AsyncWriteExt + Unpin), line: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = reply::json(line);
     text.push('\n');
     timeout(IDLE * 6, writer.write_all(text.as_bytes())).await??;
     Ok(())
@@ -200,20 +203,24 @@ impl Client {
     }
 
     /// Asks, and waits for the answer.
-    pub fn ask(&mut self, request: &Request) -> anyhow::Result<Value> {
+    pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> anyhow::Result<T> {
         let mut text = serde_json::to_string(request)?;
         text.push('\n');
         self.answers.get_mut().write_all(text.as_bytes()).with_context(|| self.failed())?;
-        let mut answer = self.answer()?.with_context(|| self.failed())?;
-        self.dry_run = answer["dry_run"] == true;
-        match answer.get("error").and_then(Value::as_str) {
-            Some(error) => bail!("{error}"),
-            None => Ok(answer["ok"].take()),
+        let Envelope { answer, dry_run } = self.line()?.with_context(|| self.failed())?;
+        self.dry_run = dry_run;
+        match answer {
+            Answer::Ok(reply) => Ok(reply),
+            Answer::Error(error) => bail!("{error}"),
         }
     }
 
     /// The next line of a `tap`; `None` when the daemon ended.
-    pub fn answer(&mut self) -> anyhow::Result<Option<Value>> {
+    pub fn tapped(&mut self) -> anyhow::Result<Option<Tapped>> {
+        self.line()
+    }
+
+    fn line<T: DeserializeOwned>(&mut self) -> anyhow::Result<Option<T>> {
         let mut text = String::new();
         // An answer is as large as its list; the daemon is trusted, and bounds it.
         if self.answers.by_ref().read_line(&mut text).with_context(|| self.failed())? == 0 {

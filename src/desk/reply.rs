@@ -1,0 +1,679 @@
+//! What the desk answers, as types: the daemon writes them to its socket, the command line reads them back, and every
+//! screen is a function of them.
+//!
+//! Their JSON is what `--json` prints, so a key that has been shown keeps its name. What is not there when it is read is
+//! its default: the other side may be a version that does not know it yet. What is text of a log is shown by
+//! [`crate::text::shown`], which puts its bytes beside it where they differ.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use inputs::cursor::Cursor;
+use inputs::record::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::decide::policy::{self, Class};
+use crate::decide::prefix::Prefix;
+use crate::decide::session::Outcome;
+use crate::decide::state::{self, Claimant};
+use crate::detect::event::Account;
+use crate::intake::{self, Seen};
+use crate::store;
+use crate::text::shown;
+
+/// The answer to one request, whichever it was.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Reply {
+    /// To `status`.
+    Status(Box<Status>),
+    /// To `list hosts`.
+    Hosts(Vec<Host>),
+    /// To `list users`.
+    Users(Vec<User>),
+    /// To `list addresses`.
+    Addresses(Vec<Address>),
+    /// To `why`.
+    Why(Box<Why>),
+    /// To `history`.
+    History(Vec<Decided>),
+    /// To `deny`.
+    Denied(Denied),
+    /// To `scan --apply`.
+    Applied(Applied),
+    /// To `forgive`.
+    Forgiven(Forgiven),
+    /// To `allow` with no entry.
+    AllowList(AllowList),
+    /// To `allow ENTRY`.
+    Allowed(Allowed),
+    /// To `allow ENTRY --remove`.
+    Removed(Removed),
+}
+
+/// A line of the socket that answers a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope<T> {
+    /// The answer.
+    #[serde(flatten)]
+    pub answer: Answer<T>,
+    /// Whether nothing is enforced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+/// What a person gets who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer<T> {
+    /// What was asked for.
+    Ok(T),
+    /// Why not, for the person who asked.
+    Error(String),
+}
+
+/// Any of them as one line of JSON, its keys in the order of the alphabet.
+pub fn json(reply: &impl Serialize) -> String {
+    serde_json::to_value(reply).unwrap_or_default().to_string()
+}
+
+/// A time, as text: RFC 3339.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct At(pub Timestamp);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for At {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for At {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // What lies behind the calendar's end is written as a count of microseconds.
+        let micros = text.strip_suffix("us").and_then(|micros| micros.parse().ok());
+        let time = || text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_microsecond);
+        micros.map_or_else(time, Ok).map(|micros| At(Timestamp(micros))).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Something of each class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PerClass<T> {
+    /// [`Class::Invalid`].
+    pub invalid: T,
+    /// [`Class::Valid`].
+    pub valid: T,
+    /// [`Class::Root`].
+    pub root: T,
+    /// [`Class::Restricted`].
+    pub restricted: T,
+    /// [`Class::Probe`].
+    pub probe: T,
+}
+
+impl<T> PerClass<T> {
+    /// What `of` has for each class.
+    pub fn of(of: impl FnMut(Class) -> T) -> Self {
+        let [invalid, valid, root, restricted, probe] = Class::ALL.map(of);
+        PerClass { invalid, valid, root, restricted, probe }
+    }
+
+    /// All of them, in the order of [`Class::ALL`].
+    pub fn all(self) -> [T; 5] {
+        [self.invalid, self.valid, self.root, self.restricted, self.probe]
+    }
+}
+
+/// How the daemon and all around it are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// Of the program.
+    pub version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// When this was so.
+    pub at: At,
+    /// Whether nothing is enforced, and all is forgotten when it ends.
+    pub dry_run: bool,
+    /// Prefixes that are to be denied.
+    pub wanted: usize,
+    /// Of them, those that every back end denies.
+    pub enforced: usize,
+    /// Where denies are enforced.
+    pub backends: Vec<BackEnd>,
+    /// What is read.
+    pub inputs: Vec<Input>,
+    /// Who sends to the inputs that listen.
+    pub senders: Vec<Sender>,
+    /// What the records look like that no shape fits.
+    pub shapes: Vec<Shape>,
+    /// Prefixes that are counted.
+    pub tracked: usize,
+    /// Connections that are remembered.
+    pub sessions: usize,
+    /// Attempts without an address.
+    pub unresolved: u64,
+    /// Whether the database cannot be written, so that nothing is read.
+    pub held_back: bool,
+    /// Counters that were forgotten because there were too many.
+    pub evicted: u64,
+    /// Records of senders beyond those that are told apart.
+    pub senders_untold: u64,
+    /// Attempts of users beyond those that are told apart.
+    pub users_untold: u64,
+    /// Records of hosts beyond those with names.
+    pub hosts_untold: u64,
+    /// Denies that were refused because there were too many.
+    pub denies_refused: u64,
+    /// Failures that counted, of which no message was kept: there were too many at once.
+    pub evidence_untold: u64,
+}
+
+/// A place where denies are enforced.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BackEnd {
+    /// What it is called.
+    pub name: String,
+    /// Prefixes that it is to deny.
+    pub wanted: usize,
+    /// Prefixes that it denies.
+    pub enforced: usize,
+    /// Why it cannot do what it is told.
+    pub error: Option<String>,
+    /// Since when.
+    pub failing_since: Option<At>,
+    /// When it was last written as a whole.
+    pub replaced: Option<At>,
+}
+
+/// One input.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Input {
+    /// As the configuration calls it.
+    pub name: String,
+    /// `file`, `syslog` and so on.
+    pub kind: String,
+    /// Whether strangers may be able to make up its records.
+    pub forgeable: bool,
+    /// Records that were read.
+    pub records: u64,
+    /// Of them, those of a known service.
+    pub understood: u64,
+    /// Of these, those that no shape fits.
+    pub unknown: u64,
+    /// Records that were not believed.
+    pub forged: u64,
+    /// Records that came before.
+    pub duplicates: u64,
+    /// Records that were lost before they came.
+    pub lost: u64,
+    /// Why it cannot be read, or not all of it.
+    pub problem: Option<String>,
+    /// Records above a limit a second.
+    pub limited: u64,
+    /// Times that a sender was made to wait.
+    pub slowed: u64,
+    /// Connections that are open.
+    pub connections: u64,
+    /// Connections or messages that were refused.
+    pub refused: u64,
+    /// Connections that were closed because nothing came.
+    pub expired: u64,
+    /// TLS handshakes that failed.
+    pub handshakes_failed: u64,
+    /// Streams that were broken off.
+    pub broken: u64,
+    /// Lines that were cut.
+    pub truncated: u64,
+    /// The stamp of its last record.
+    pub last: Option<At>,
+    /// Records in the last minute.
+    pub per_minute: f64,
+    /// How long the last record took to come, in seconds.
+    pub lag_s: f64,
+    /// How far the clock of its senders is off that is most off, in seconds: more than 0 if it is ahead.
+    pub skew_s: Option<f64>,
+    /// How far it was read.
+    pub cursor: Option<Cursor>,
+}
+
+/// One that sends to an input.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sender {
+    /// The input.
+    pub source: String,
+    /// From where.
+    pub sender: String,
+    /// What it calls itself.
+    pub host: Option<String>,
+    /// Records that came from it.
+    pub records: u64,
+    /// Of them, those of a known service.
+    pub understood: u64,
+    /// Of these, those that no shape fits.
+    pub unknown: u64,
+    /// Records that were lost on the way.
+    pub lost: u64,
+    /// When the last one came.
+    pub last: Option<At>,
+    /// Records in the last minute.
+    pub per_minute: f64,
+    /// How long its records take to come, in seconds.
+    pub lag_s: f64,
+    /// How far its clock is off, in seconds: more than 0 if it is ahead.
+    pub skew_s: Option<f64>,
+    /// Whether it has fallen silent.
+    pub silent: bool,
+}
+
+/// What records look like that no shape fits.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Shape {
+    /// The input.
+    pub input: String,
+    /// What they look like.
+    pub shape: String,
+    /// How many.
+    pub records: u64,
+}
+
+/// A row of `list hosts`: a denied prefix.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Host {
+    /// Which.
+    pub prefix: Prefix,
+    /// Since when it is denied.
+    pub since: Option<At>,
+    /// Until when; `None` = for ever.
+    pub until: Option<At>,
+    /// The class that decided it, if the policy did.
+    pub class: Option<Class>,
+    /// That class' count.
+    pub count: u32,
+    /// Who wants it.
+    pub claimants: Vec<Claimant>,
+    /// How often it was released before.
+    pub times: u32,
+    /// The hosts that saw it fail.
+    pub hosts: Vec<String>,
+    /// Whether it is enforced.
+    pub enforced: bool,
+}
+
+/// A row of `list users`: a user that was tried.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct User {
+    /// The name, for reading.
+    pub user: String,
+    /// Its bytes, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_b64: Option<String>,
+    /// What is known of the account.
+    pub account: Account,
+    /// How often.
+    pub attempts: u64,
+}
+
+/// A row of `list addresses`: a prefix that is counted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Address {
+    /// Which.
+    pub prefix: Prefix,
+    /// Its failures.
+    #[serde(flatten)]
+    pub counts: PerClass<u32>,
+    /// Good logins.
+    pub successes: u32,
+    /// The last failure.
+    pub last: At,
+    /// Whether it is denied.
+    pub denied: bool,
+}
+
+/// The verdict on an address, and what it rests on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Why {
+    /// Which.
+    pub address: IpAddr,
+    /// What.
+    pub verdict: Verdict,
+    /// The prefix that is denied, else the one that it is counted by.
+    pub prefix: Prefix,
+    /// Its failures, but those that are too old.
+    pub tallies: PerClass<u32>,
+    /// Above how many it is denied.
+    pub thresholds: PerClass<Threshold>,
+    /// When the deny ends; `None` = never.
+    pub until: Option<At>,
+    /// The entry of the allow list.
+    pub allowed_by: Option<String>,
+    /// Who wants the deny.
+    pub by: Option<Vec<Claimant>>,
+    /// The class that decided it, if the policy did.
+    pub class: Option<Class>,
+    /// When the policy decided it, if it did.
+    pub since: Option<At>,
+    /// How often it was released before.
+    pub times: u32,
+    /// Good logins.
+    pub successes: u32,
+    /// The last failures that were counted.
+    pub evidence: Vec<Evidence>,
+}
+
+/// What `why` comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It is never denied.
+    Allowed,
+    /// It is denied.
+    Denied,
+    /// It has failed.
+    Counted,
+    /// Nothing is known against it.
+    Unknown,
+}
+
+/// A threshold: a number, or `"off"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Threshold {
+    /// What is above it is denied.
+    Above(u32),
+    /// The class never denies.
+    Off(Off),
+}
+
+/// The word `"off"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Off {
+    /// It.
+    Off,
+}
+
+impl From<Option<policy::Threshold>> for Threshold {
+    fn from(threshold: Option<policy::Threshold>) -> Self {
+        threshold.map_or(Threshold::Off(Off::Off), |threshold| Threshold::Above(threshold.0))
+    }
+}
+
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Threshold::Above(count) => count.fmt(f),
+            Threshold::Off(Off::Off) => f.write_str("off"),
+        }
+    }
+}
+
+/// A failure that was counted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Evidence {
+    /// When.
+    pub at: At,
+    /// Which input delivered it.
+    pub source: String,
+    /// The host that saw it.
+    pub host: String,
+    /// The message, for reading.
+    pub message: String,
+    /// Its bytes, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_b64: Option<String>,
+}
+
+/// A decision: a row of `history`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Decided {
+    /// When.
+    pub at: At,
+    /// About which prefix.
+    pub prefix: Option<Prefix>,
+    /// What.
+    #[serde(flatten)]
+    pub what: Decision,
+}
+
+/// What was decided.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "decision", rename_all = "lowercase")]
+pub enum Decision {
+    /// A prefix was denied.
+    Denied {
+        /// Who wants it.
+        by: Claimant,
+        /// The class that decided it, if the policy did.
+        class: Option<Class>,
+        /// That class' count.
+        count: u32,
+        /// Until when; `None` = for ever.
+        until: Option<At>,
+        /// Whether it was enforced when it was decided.
+        enforced: bool,
+    },
+    /// A claim ended.
+    Released {
+        /// Whose.
+        by: Claimant,
+        /// Why.
+        why: state::Why,
+    },
+    /// Somebody logged in from where too many failed.
+    Suspicious {
+        /// From where.
+        address: IpAddr,
+        /// As whom, for reading.
+        user: String,
+        /// The name's bytes, where they differ.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user_b64: Option<String>,
+    },
+}
+
+impl From<store::Decision> for Decision {
+    fn from(decision: store::Decision) -> Self {
+        match decision {
+            store::Decision::Denied { by, class, count, until, enforced } => {
+                Decision::Denied { by, class, count, until: until.map(At), enforced }
+            }
+            store::Decision::Released { by, why } => Decision::Released { by, why },
+            store::Decision::Suspicious { address, user } => {
+                let (user, user_b64) = shown(&user);
+                Decision::Suspicious { address, user, user_b64 }
+            }
+        }
+    }
+}
+
+/// That a person's deny is in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Denied {
+    /// Of which prefix.
+    pub prefix: Prefix,
+    /// Until when; `None` = for ever.
+    pub until: Option<At>,
+}
+
+/// What came of the denies of a scan.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Applied {
+    /// How many were new.
+    pub denied: usize,
+}
+
+/// What was forgiven.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Forgiven {
+    /// Who is let in again.
+    pub released: Vec<Prefix>,
+    /// How many counted prefixes begin anew.
+    pub counts_cleared: usize,
+}
+
+/// The allow list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AllowList {
+    /// Its entries in the configuration.
+    pub configured: Vec<String>,
+    /// Those that `allow` added.
+    pub added: Vec<String>,
+}
+
+/// That an entry is on the allow list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Allowed {
+    /// Which.
+    pub allowed: String,
+    /// Who is let in again by that.
+    pub released: Vec<Prefix>,
+    /// It was on the list before.
+    pub known: bool,
+}
+
+/// That an entry is off the allow list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Removed {
+    /// Which.
+    pub removed: String,
+}
+
+/// A line of `tap`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Tapped {
+    /// So many records went by too fast to be shown.
+    Missed {
+        /// How many.
+        missed: u64,
+    },
+    /// A record as it was folded.
+    Record(Box<Record>),
+}
+
+/// A record as it was folded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The input.
+    pub source: String,
+    /// Its stamp.
+    pub time: Option<At>,
+    /// When it came.
+    pub received: At,
+    /// The host that it claims.
+    pub host: String,
+    /// Its bytes, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_b64: Option<String>,
+    /// The program.
+    pub identifier: String,
+    /// Its bytes, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identifier_b64: Option<String>,
+    /// The process.
+    pub pid: Option<u32>,
+    /// The message.
+    pub message: String,
+    /// Its bytes, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_b64: Option<String>,
+    /// What it amounts to.
+    pub outcome: Outcome,
+    /// The address that it is about.
+    pub address: Option<IpAddr>,
+    /// How many attempts it adds.
+    pub attempts: u32,
+}
+
+impl Record {
+    /// What `tap` shows of a record that an input brought.
+    pub fn of(seen: &Seen<'_>, source: &str) -> Self {
+        let record = seen.record;
+        let (host, host_b64) = shown(record.host);
+        let (identifier, identifier_b64) = shown(record.identifier);
+        let (message, message_b64) = shown(record.message);
+        Record {
+            source: source.to_owned(),
+            time: record.event.map(At),
+            received: At(record.received),
+            host,
+            host_b64,
+            identifier,
+            identifier_b64,
+            pid: record.pid,
+            message,
+            message_b64,
+            outcome: seen.outcome(),
+            address: intake::address(seen),
+            attempts: seen.folded.map_or(0, |folded| folded.verdict.attempts),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::desk::Request;
+
+    /// Requests and replies as the daemon before these types wrote them, each request with its line of the socket.
+    const REPLIES: &str = include_str!("../../tests/data/replies.tsv");
+
+    /// A reply read as a type, and written again.
+    fn again<T: DeserializeOwned + Serialize>(text: &str) -> String {
+        json(&serde_json::from_str::<T>(text).expect(text))
+    }
+
+    /// So an older command line understands this daemon, and this command line an older daemon.
+    #[test]
+    fn replies_are_what_they_were() {
+        for line in REPLIES.lines() {
+            let (asked, reply) = line.split_once('\t').expect("two columns");
+            let request: Request = serde_json::from_str(asked).expect(asked);
+            let same = serde_json::to_value(&request).expect("a request")
+                == serde_json::from_str::<Value>(asked).expect(asked);
+            assert!(same, "{asked}");
+            let got = match &request {
+                Request::Status => again::<Envelope<Status>>(reply),
+                Request::List { what: crate::desk::What::Hosts } => again::<Envelope<Vec<Host>>>(reply),
+                Request::List { what: crate::desk::What::Users } => again::<Envelope<Vec<User>>>(reply),
+                Request::List { what: crate::desk::What::Addresses } => again::<Envelope<Vec<Address>>>(reply),
+                Request::Why { .. } => again::<Envelope<Why>>(reply),
+                Request::History { .. } => again::<Envelope<Vec<Decided>>>(reply),
+                Request::Deny { .. } => again::<Envelope<Denied>>(reply),
+                Request::Apply { .. } => again::<Envelope<Applied>>(reply),
+                Request::Forgive { .. } => again::<Envelope<Forgiven>>(reply),
+                Request::Allow { entry: None, .. } => again::<Envelope<AllowList>>(reply),
+                Request::Allow { remove: true, .. } => again::<Envelope<Removed>>(reply),
+                Request::Allow { .. } => again::<Envelope<Allowed>>(reply),
+                Request::Tap if reply.contains("\"ok\"") => again::<Envelope<()>>(reply),
+                Request::Tap => again::<Tapped>(reply),
+            };
+            // What came since.
+            let got = got.replace(r#""dry_run":false,"#, "");
+            assert_eq!(got, reply, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_time_beyond_the_calendar_is_read_back() {
+        for at in [At(Timestamp(i64::MAX)), At(Timestamp(i64::MIN)), At(Timestamp(1))] {
+            assert_eq!(serde_json::from_str::<At>(&json(&at)).expect("a time"), at);
+        }
+    }
+}
