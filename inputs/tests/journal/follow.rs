@@ -1,9 +1,5 @@
 //! Directories of journals are followed, without a journald: what comes late, what is damaged, what is too new.
 
-#![allow(clippy::unwrap_used)] // in helpers, too
-
-mod kit;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,9 +1,5 @@
 //! A real journald is followed: through bursts, rotation, vacuuming, crashes of ours and of its own.
 
-#![allow(clippy::unwrap_used)] // in helpers, too
-
-mod kit;
-
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +10,8 @@ use inputs::cursor::{Cursor, JournalCursor};
 use inputs::journald::follow::{Counts, Follower, Options, Progress, Reader, Start};
 use inputs::record::{Batch, SourceId, Timestamp};
 use kit::journald::{Journald, PATIENCE, Sender, in_box, journalctl, logger, run, until};
-use kit::{Row, rows};
+
+use crate::rows::{self, Row, rows};
 
 fn now() -> Timestamp {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -100,7 +97,7 @@ fn following(reader: Reader) -> (std::thread::JoinHandle<(Vec<Row>, Counts)>, Ar
 /// 60 000 records, with a rotation every 5000, a vacuum, and another user's journal beside.
 #[test]
 fn bursts_rotation_and_vacuum() {
-    if !in_box("bursts_rotation_and_vacuum") {
+    if !in_box("live::bursts_rotation_and_vacuum") {
         return;
     }
     let _journald = Journald::start();
@@ -136,7 +133,7 @@ fn bursts_rotation_and_vacuum() {
     // journalctl 252 itself loses entries of users' journals at rotation, though never of the system's.
     let of_system =
         |rows: Vec<Row>| -> Vec<Row> { rows.into_iter().filter(|row| row.identifier != b"tbuser").collect() };
-    kit::assert_same("journalctl against native", &of_system(child), &of_system(native));
+    rows::assert_same("journalctl against native", &of_system(child), &of_system(native));
     let damage = Counts { truncated: 0, ..counts };
     assert_eq!(damage, Counts::default());
 }
@@ -202,7 +199,7 @@ impl Random {
 
 #[test]
 fn native_is_killed_and_resumed() {
-    if in_box("native_is_killed_and_resumed") {
+    if in_box("live::native_is_killed_and_resumed") {
         let _journald = Journald::start();
         journalctl(&["--flush"]);
         killed_and_resumed(Reader::Native, Random::new());
@@ -211,7 +208,7 @@ fn native_is_killed_and_resumed() {
 
 #[test]
 fn journalctl_is_killed_and_resumed() {
-    if in_box("journalctl_is_killed_and_resumed") {
+    if in_box("live::journalctl_is_killed_and_resumed") {
         let _journald = Journald::start();
         journalctl(&["--flush"]);
         killed_and_resumed(Reader::Journalctl, Random::new());
@@ -221,7 +218,7 @@ fn journalctl_is_killed_and_resumed() {
 /// The readers go on at each other's cursors.
 #[test]
 fn readers_are_swapped() {
-    if !in_box("readers_are_swapped") {
+    if !in_box("live::readers_are_swapped") {
         return;
     }
     let _journald = Journald::start();
@@ -247,7 +244,7 @@ fn readers_are_swapped() {
 /// journald is killed, its file becomes `system@….journal~`, and nothing that it had written is lost.
 #[test]
 fn journald_is_killed() {
-    if !in_box("journald_is_killed") {
+    if !in_box("live::journald_is_killed") {
         return;
     }
     let mut journald = Journald::start();
@@ -287,7 +284,7 @@ fn journald_is_killed() {
 /// What is in `/run/log/journal` is copied to `/var/log/journal` when that comes up, with other numbers.
 #[test]
 fn the_volatile_journal_is_flushed() {
-    if !in_box("the_volatile_journal_is_flushed") {
+    if !in_box("live::the_volatile_journal_is_flushed") {
         return;
     }
     let _journald = Journald::start();
@@ -317,7 +314,7 @@ fn the_volatile_journal_is_flushed() {
 /// What was vacuumed while nobody read it is counted, as far as the numbers tell.
 #[test]
 fn a_gap_is_counted() {
-    if !in_box("a_gap_is_counted") {
+    if !in_box("live::a_gap_is_counted") {
         return;
     }
     let _journald = Journald::start();
@@ -348,7 +345,7 @@ fn a_gap_is_counted() {
 /// A record by `logger` is in a batch soon, and is never root's who is not root.
 #[test]
 fn latency_and_forgery() {
-    if !in_box("latency_and_forgery") {
+    if !in_box("live::latency_and_forgery") {
         return;
     }
     let _journald = Journald::start();

@@ -3,9 +3,6 @@
 //! Each sender got the same messages; what it escapes, cuts and drops differs. The captures are in `data/wire`
 //! (rsyslog 8.2302, syslog-ng 4.8, busybox 1.35, util-linux 2.38, daemontools on Debian 12).
 
-#![allow(clippy::unwrap_used, reason = "clippy does not know helpers of tests")]
-
-#[path = "wire/traps.rs"]
 mod traps;
 
 use inputs::file::follow::Follow;

@@ -20,13 +20,15 @@ pub fn in_box(test: &str) -> bool {
         return true;
     }
     if !nix::unistd::geteuid().is_root() {
-        return super::skip("only root can make namespaces");
+        super::skip(test, "only root can make namespaces");
+        return false;
     }
-    if !Path::new(JOURNALD).exists() || !super::has("journalctl") || !super::has("logger") {
-        return super::skip("systemd and logger are not here");
+    if !Path::new(JOURNALD).exists() || super::program("journalctl").is_none() || super::program("logger").is_none() {
+        super::skip(test, "systemd and logger are not here");
+        return false;
     }
     let state = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kit/box.sh");
+    let script = super::root().join("tests/kit/box.sh");
     let output = Command::new("timeout")
         .args(["-k", "5", "150"])
         .arg(script)

@@ -1,8 +1,5 @@
 //! Listeners on real sockets: loopback and temporary unix paths. Waits are bounded, nothing sleeps.
 
-#![allow(clippy::unwrap_used, reason = "clippy does not know helpers of tests")]
-
-#[path = "listen/tls.rs"]
 mod tls;
 
 use inputs::record::{Batch, LINE_MAX, Sender, SourceId, Timestamp};

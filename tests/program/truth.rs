@@ -3,10 +3,6 @@
 //! The corpora and the policy: `tests/data/sshd`. The only lines that are excused are those that may stand under the
 //! next action: written late, or by the listening process. There is no list of exceptions.
 
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
-
-mod kit;
-
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 

@@ -1,9 +1,5 @@
 //! The limits of the syslog listener, through the daemon: what is beyond one is in `status --json`, by its name.
 
-#![allow(clippy::unwrap_used, reason = "clippy does not know helpers of tests")]
-
-mod kit;
-
 use std::io::Read as _;
 use std::io::Write as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};

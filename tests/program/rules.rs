@@ -5,13 +5,9 @@
 //! dovecot's SASL) sent to `/dev/log` while a client at 198.51.100.7 and 2001:db8:66::7 failed to log in, also with names
 //! that name 203.0.113.9. Nobody connected from there. What must be counted is what that client did.
 
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
-
-mod kit;
-
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use denyd::config::Config;
 use denyd::detect::detect;
@@ -27,7 +23,7 @@ const CUT_MIN: usize = 230;
 const DOVECOT_MAX: usize = 80;
 
 fn shipped(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/rules.d").join(name)
+    kit::root().join("packaging/rules.d").join(name)
 }
 
 /// A directory of these rules, and the configuration that names it.
@@ -204,7 +200,7 @@ fn hostile_name(random: &mut Random, texts: &[&str]) -> Vec<u8> {
 
 #[test]
 fn the_example_of_the_readme_is_right() {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let readme = std::fs::read_to_string(kit::root().join("README.md")).unwrap();
     let (_, behind) = readme.split_once("    [[rule]]\n").unwrap();
     let example: String = behind
         .lines()

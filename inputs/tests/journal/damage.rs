@@ -2,10 +2,6 @@
 //!
 //! Alone in its process, which is asked how much memory it ever had.
 
-#![allow(clippy::unwrap_used)] // in helpers, too
-
-mod kit;
-
 use std::fs;
 use std::io::{Cursor, Read};
 use std::path::Path;

@@ -1,8 +1,11 @@
-//! What the tests that run the program share: a directory of their own, the program, a daemon, the corpora, and
+//! What the tests of all crates share: a directory of their own, the program, a daemon, a sandbox, the corpora, and
 //! randomness that can be repeated. Every wait is for a condition and has a bound.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
+#![allow(clippy::new_without_default, reason = "what is new prints its seed, or connects")]
 
+pub mod hostile;
+pub mod journald;
 pub mod shapes;
 
 use std::fs;
@@ -71,10 +74,15 @@ pub fn scan(input: &[u8]) -> Value {
 
 /// The program, to be started; nothing of this machine's configuration reaches it if `--config` is among the arguments.
 pub fn denyd(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_denyd"));
+    let mut command = Command::new(program_under_test());
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env_remove("JOURNAL_STREAM").env_remove("SSH_CONNECTION");
     command
+}
+
+/// The program, as cargo built it beside the tests.
+pub fn program_under_test() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().with_file_name("denyd")
 }
 
 /// A configuration file with the defaults and no rules, whatever this machine has.
@@ -252,9 +260,22 @@ impl Drop for Daemon<'_> {
     }
 }
 
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 /// A file below `tests/data`.
 pub fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+    root().join("tests/data").join(name)
+}
+
+/// A journal of the corpus, unpacked.
+pub fn journal(name: &str) -> Vec<u8> {
+    let path = root().join(format!("inputs/tests/data/journals/{name}.journal.gz"));
+    let output = Command::new("gzip").arg("-dc").arg(path).output().unwrap();
+    assert!(output.status.success(), "{name}");
+    output.stdout
 }
 
 /// One line that a real sshd wrote, with what was really done (`tests/data/sshd`).
@@ -444,6 +465,19 @@ impl Random {
 /// How much longer than usual: `DENYD_LONG` is a factor that `tests/run --long` sets.
 pub fn longer() -> usize {
     std::env::var("DENYD_LONG").map_or(1, |factor| factor.parse().unwrap())
+}
+
+/// Where a program is, if it is installed.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let directories = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+    directories.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
+}
+
+/// Says that a test is not run. As root and with `CI=true` every test must run.
+pub fn skip(test: &str, why: &str) {
+    let strict = nix::unistd::geteuid().is_root() || std::env::var("CI").as_deref() == Ok("true");
+    assert!(!strict, "{test} was not run: {why}");
+    eprintln!("skipped {test}: {why}");
 }
 
 /// Whether a check that needs root may be left out; says so. As root or with `CI=true` nothing is left out.

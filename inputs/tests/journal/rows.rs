@@ -1,11 +1,6 @@
-//! What the tests of the journal share: records as rows, the oracle, and a way to skip.
-#![allow(dead_code, reason = "each test binary uses a part")]
-
-pub mod journald;
+//! What the tests of the journal share: records as rows, and the oracle.
 
 use std::fmt;
-use std::path::Path;
-use std::process::Command;
 
 use inputs::record::{Batch, Sender};
 use inputs::syslog::parse::{Format, Parser};
@@ -110,25 +105,4 @@ pub fn assert_same(what: &str, got: &[Row], want: &[Row]) {
         assert!(got == want, "{what}: entry {at}\n got {got:?}\nwant {want:?}");
     }
     assert_eq!(got.len(), want.len(), "{what}: entries");
-}
-
-/// A journal of the corpus, unpacked. By gzip: our own decoder is ten times slower where it is not optimized.
-pub fn journal(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/journals/{name}.journal.gz"));
-    let output = Command::new("gzip").arg("-dc").arg(path).output().unwrap();
-    assert!(output.status.success(), "{name}");
-    output.stdout
-}
-
-/// Whether a program is installed.
-pub fn has(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain([Path::new("/usr/sbin").to_owned()]).any(|path| path.join(program).exists())
-}
-
-/// Says that a test does not run here; where everything must run, that is a failure.
-pub fn skip(why: &str) -> bool {
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "skipped with CI=true: {why}");
-    eprintln!("skipped: {why}");
-    false
 }

@@ -1,9 +1,5 @@
 //! Journals as files and streams, against the real `journalctl`.
 
-#![allow(clippy::unwrap_used)] // in helpers, too
-
-mod kit;
-
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +12,9 @@ use inputs::journald::Error;
 use inputs::journald::follow::{self, Follower, Options, Start};
 use inputs::journald::stored::{self, Kind, Reader, Stored};
 use inputs::record::{Batch, SourceId, Timestamp};
-use kit::{Row, journal, rows};
+use kit::journal;
+
+use crate::rows::{self, Row, rows};
 
 /// The corpus: two made of the same text by systemd 257, eight by 252, a real sshd's, and a sealed one.
 const JOURNALS: [(&str, usize); 12] = [
@@ -71,7 +69,11 @@ fn journalctl(path: &Path, format: &str) -> Vec<u8> {
 }
 
 fn has_journalctl() -> bool {
-    kit::has("journalctl") || kit::skip("journalctl is not here")
+    let is_there = kit::program("journalctl").is_some();
+    if !is_there {
+        kit::skip("against journalctl", "it is not here");
+    }
+    is_there
 }
 
 #[test]
@@ -82,15 +84,15 @@ fn a_file_reads_as_journalctl_reads_it() {
     let directory = tempfile::tempdir().unwrap();
     for (name, count) in JOURNALS {
         let path = unpacked(directory.path(), name);
-        let want = kit::rows_of_json(&journalctl(&path, "json"));
+        let want = rows::rows_of_json(&journalctl(&path, "json"));
         assert_eq!(want.len(), count, "{name}");
-        kit::assert_same(name, &read_all(Reader::file(&path).unwrap()), &want);
+        rows::assert_same(name, &read_all(Reader::file(&path).unwrap()), &want);
         // The readers of text agree with it.
         for (format, kind) in [("export", Kind::Export), ("json", Kind::Json)] {
             let text = journalctl(&path, format);
             assert_eq!(Kind::of(&text[..text.len().min(stored::HEAD_MAX)]), Some(kind), "{name} {format}");
             let reader = Reader::stream(kind, io::Cursor::new(text), Path::new("-")).unwrap();
-            kit::assert_same(&format!("{name} {format}"), &read_all(reader), &want);
+            rows::assert_same(&format!("{name} {format}"), &read_all(reader), &want);
         }
     }
 }
@@ -140,7 +142,7 @@ fn a_stream_reads_as_the_file() {
         assert!(error.is_none(), "{name}: {error:?}");
         // What is no UTF-8 is lost by the crate.
         let lossy: Vec<Row> = want.into_iter().map(|row| row.lossy()).collect();
-        kit::assert_same(name, &got, &lossy);
+        rows::assert_same(name, &got, &lossy);
     }
 }
 
@@ -161,7 +163,7 @@ fn archives_are_told_by_content() {
     };
     let journal = journal("real-sshd-9.2");
     check(&write("auth.log", &journal), Some(81));
-    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/journals/real-sshd-9.2.journal.gz"), Some(81));
+    check(&kit::root().join("inputs/tests/data/journals/real-sshd-9.2.journal.gz"), Some(81));
     let level = ruzstd::encoding::CompressionLevel::Fastest;
     check(&write("x.journal.zst", &ruzstd::encoding::compress_to_vec(&journal[..], level)), Some(81));
     check(&write("export", b"__CURSOR=x\n__REALTIME_TIMESTAMP=1\nMESSAGE=m\n\n"), Some(1));

@@ -4,10 +4,6 @@
 //! (`#`) that say why; and what `scan` must have counted in the end: `= PREFIX CLASS COUNT, …`, of nobody else, and
 //! `= unresolved COUNT`.
 
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
-
-mod kit;
-
 use std::collections::BTreeMap;
 
 /// What is counted, by prefix.

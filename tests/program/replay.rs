@@ -4,10 +4,6 @@
 //! anything that the program says: `tests/data/sshd/expected-9.2.jsonl` says how many attempts each connection
 //! was, and the text of its lines says at which of them each attempt was complete.
 
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
-
-mod kit;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 

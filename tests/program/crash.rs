@@ -3,10 +3,6 @@
 //!
 //! `DENYD_SEED` repeats a run as far as the machine's own timing allows; `DENYD_LONG` makes it longer.
 
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
-
-mod kit;
-
 use std::fs;
 use std::time::{Duration, Instant};
 

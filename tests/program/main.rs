@@ -1,0 +1,12 @@
+//! The program from outside: what it makes of logs, however they come, whoever wrote them, and whatever ends it.
+//! Without root.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
+
+mod crash;
+mod hostile;
+mod limits;
+mod replay;
+mod rules;
+mod sessions;
+mod truth;
