@@ -3,19 +3,18 @@
 //! One thread owns engine and store and does everything in turn: fold, publish new denies, commit, publish the
 //! rest. Inputs push into a bounded inbox and wait; projections are told and never waited for.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use inputs::cursor::Cursor;
-use inputs::record::{Batch, SourceId};
+use inputs::input::Worker;
+use inputs::record::Batch;
 use inputs::syslog::listen;
 use inputs::syslog::losses::losses;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::clock;
-use crate::config::{self, Config, Input};
+use crate::config::{self, Config};
 use crate::decide::state::Claim;
 use crate::deny::Diff;
 use crate::deny::reconciler::{Command as DenyCommand, Feed, SnapshotRequest, Status};
@@ -23,11 +22,11 @@ use crate::desk::control::{self, Ask, Line};
 use crate::desk::reply::{self, At, BackEnd, Reply};
 use crate::desk::{self, Desk, Request};
 use crate::enforce;
-use crate::follow::{Tail, Worker};
 use crate::intake::fold;
 use crate::store::{EVIDENCE_BYTES, Evidence, Store, StoreError};
 
 mod connected;
+pub mod feeds;
 mod wall;
 
 use connected::Connected;
@@ -53,6 +52,8 @@ const EVIDENCE_TICK: usize = 2_000;
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long the inputs may take to end.
 const INPUTS_END: Duration = Duration::from_secs(5);
+/// How long the thread of one may take then, which has handed over everything, or hangs.
+const WORKER_END: Duration = Duration::from_secs(1);
 /// Records that a slow `tap` may be behind.
 const TAP_MAX: usize = 4_096;
 
@@ -66,7 +67,7 @@ pub struct Options {
 /// Runs until SIGTERM or SIGINT.
 pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let mut inherited = listen::Inherited::of_process();
-    let inputs = if config.inputs.is_empty() { vec![found_input()?] } else { config.inputs.clone() };
+    let inputs = if config.inputs.is_empty() { vec![feeds::found()?] } else { config.inputs.clone() };
     let rules = Arc::new(config.rules()?.rules);
     let _told = options.dry_run.then(|| tracing::error_span!("DRY RUN").entered());
     let mut store = if options.dry_run { rehearse(&config.state_dir)? } else { open_store(&config.state_dir)? };
@@ -101,12 +102,23 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     anyhow::ensure!(names.len() <= usize::from(u16::MAX), "there are too many inputs");
     for (id, input) in desk.number(&names)?.into_iter().zip(&inputs) {
         let cursor = desk.cursors.get(&input.name).cloned();
-        let started = start_input(input, id, cursor, &mut inherited, batches_in.clone(), stop.clone())
-            .with_context(|| format!("input {}", input.name))?;
-        let health = started.thread.as_ref().map(|thread| thread.health.clone());
-        workers.extend(started.thread);
-        certificates.extend(started.certificates.map(|these| (input.name.clone(), these)));
-        sources.push(Connected::new(input, id, &rules, started.counters, health));
+        let named = || format!("input {}", input.name);
+        let worker = feeds::follow(input, id, cursor, batches_in.clone()).with_context(named)?;
+        let health = worker.as_ref().map(|worker| worker.health().clone());
+        workers.extend(worker);
+        let mut counters = None;
+        if let config::Source::Syslog(syslog) = &input.source {
+            let (endpoint, options) = (syslog.endpoint(), syslog.options(id));
+            let listener = match inherited.take(&input.name, &endpoint) {
+                Some(socket) => listen::adopt(socket, &endpoint, options, clock::now),
+                None => listen::bind(&endpoint, options, clock::now),
+            };
+            let listener = listener.with_context(named)?;
+            counters = Some(listener.counters());
+            certificates.extend(listener.certificates().map(|these| (input.name.clone(), these)));
+            tokio::spawn(listener.run(batches_in.clone(), stop.clone()));
+        }
+        sources.push(Connected::new(input, id, &rules, counters, health));
     }
     drop(batches_in);
     for socket in inherited.names() {
@@ -160,7 +172,7 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         core
     });
     for worker in workers {
-        worker.wait();
+        worker.wait(WORKER_END);
     }
     server.abort();
     signals.abort();
@@ -200,22 +212,6 @@ fn open_store(dir: &std::path::Path) -> Result<Store, StoreError> {
     Store::open(dir)
 }
 
-/// The log that a machine without configuration has: the journal, which tells who wrote what, else a file.
-pub fn found_input() -> anyhow::Result<Input> {
-    if inputs::journald::follow::is_here() {
-        return Ok(Input::journald());
-    }
-    const KNOWN: &[&str] = &["/var/log/auth.log", "/var/log/secure", "/var/log/authlog", "/var/log/messages"];
-    let path = KNOWN.iter().map(PathBuf::from).find(|path| path.is_file()).with_context(|| {
-        format!(
-            "no log of sshd was found (looked for the journal, {}). Name a file or a syslog listener in an [[input]] of the \
-             configuration: see packaging/denyd.toml",
-            KNOWN.join(", ")
-        )
-    })?;
-    Ok(Input::file(path))
-}
-
 async fn wait_for_signal(stop: watch::Sender<bool>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
@@ -253,47 +249,6 @@ async fn reload_on_hangup(certificates: Vec<(String, listen::Certificates)>) {
                     tracing::error!(input, %error, "the new certificates cannot be used; the old ones stay in use");
                 }
             }
-        }
-    }
-}
-
-struct Started {
-    thread: Option<Worker>,
-    counters: Option<Arc<listen::Counters>>,
-    certificates: Option<listen::Certificates>,
-}
-
-/// Starts an input. To be called within the runtime.
-fn start_input(
-    input: &Input,
-    id: SourceId,
-    cursor: Option<Cursor>,
-    inherited: &mut listen::Inherited,
-    sink: mpsc::Sender<Batch>,
-    stop: watch::Receiver<bool>,
-) -> anyhow::Result<Started> {
-    match &input.source {
-        config::Source::File(file) => {
-            let thread = Worker::start(&input.name, Tail::file(file, id, cursor)?, sink)?;
-            Ok(Started { thread: Some(thread), counters: None, certificates: None })
-        }
-        config::Source::Multilog(multilog) => {
-            let thread = Worker::start(&input.name, Tail::multilog(multilog, id, cursor)?, sink)?;
-            Ok(Started { thread: Some(thread), counters: None, certificates: None })
-        }
-        config::Source::Journald(journald) => {
-            let thread = Worker::start(&input.name, Tail::journald(journald, id, cursor)?, sink)?;
-            Ok(Started { thread: Some(thread), counters: None, certificates: None })
-        }
-        config::Source::Syslog(syslog) => {
-            let (endpoint, options) = (syslog.endpoint(), syslog.options(id));
-            let listener = match inherited.take(&input.name, &endpoint) {
-                Some(socket) => listen::adopt(socket, &endpoint, options, clock::now)?,
-                None => listen::bind(&endpoint, options, clock::now)?,
-            };
-            let (counters, certificates) = (Some(listener.counters()), listener.certificates());
-            tokio::spawn(listener.run(sink, stop));
-            Ok(Started { thread: None, counters, certificates })
         }
     }
 }
@@ -591,19 +546,6 @@ fn commit_is_due(time: Instant, blocked: Option<Instant>, cursors_due: Option<In
     match blocked {
         Some(retry) => retry <= time,
         None => dirty || cursors_due.is_some_and(|due| due <= time),
-    }
-}
-
-/// Asks the configuration for what the file of an input is called, for messages about it.
-pub fn describe(input: &Input) -> String {
-    match &input.source {
-        config::Source::File(file) => format!("follow {}", file.path.display()),
-        config::Source::Multilog(multilog) => format!("follow the multilog {}", multilog.path.display()),
-        config::Source::Journald(journald) => match &journald.directory {
-            Some(directory) => format!("follow the journal in {}", directory.display()),
-            None => "follow the journal".to_owned(),
-        },
-        config::Source::Syslog(syslog) => format!("listen on {}", syslog.listen),
     }
 }
 

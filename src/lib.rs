@@ -9,7 +9,6 @@ pub mod deny;
 pub mod desk;
 pub mod detect;
 pub mod enforce;
-pub mod follow;
 pub mod intake;
 pub mod store;
 pub mod text;

@@ -1,11 +1,12 @@
 //! The world's logs, as records.
 //!
-//! Every input ends in the same two types: a [`Batch`](record::Batch) of raw lines or frames with the
+//! Every [`Input`](input::Input) ends in the same two types: a [`Batch`](record::Batch) of raw lines or frames with the
 //! [`Cursor`](cursor::Cursor) behind its last one, and the [`Record`](record::Record) that
 //! [`syslog::parse`] makes of each. Nothing here knows what sshd is, what an attempt is, or who is denied.
 
 pub mod cursor;
 pub mod file;
+pub mod input;
 pub mod journald;
 pub mod multilog;
 pub mod record;

@@ -11,14 +11,14 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::cursor::{Cursor, Label, MultilogCursor};
-use crate::file::follow::{Counts, FRAMES_MAX, Follow, FollowError, Progress, Waker};
+use crate::file::follow::FollowError;
 use crate::file::lines::Lines;
 use crate::file::rotation::FileId;
 use crate::file::watch::Watch;
-use crate::record::{Batch, SourceId, Timestamp};
+use crate::input::{Counters, Error, FRAMES_MAX, Input, Now, Progress, Start, Wake};
+use crate::record::Batch;
 use directory::{Entry, Found, Next, Place, read_error};
 
 mod directory;
@@ -32,22 +32,13 @@ const FILES_MAX: usize = 16;
 /// How often the files are listed anew if they are renamed while a place in them is looked for.
 const LISTS_MAX: usize = 100;
 
-/// Where to begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Behind the last line that is complete now.
-    End,
-    /// At the beginning of the oldest file.
-    Beginning,
-    /// Where an earlier follower was.
-    Cursor(MultilogCursor),
-}
+/// What is told while there is no file.
+const ABSENT: &str = "the file is not there; it will be read from its beginning when it comes";
 
 /// Follows one directory. See the module.
 #[derive(Debug)]
 pub struct Follower {
     directory: PathBuf,
-    source: SourceId,
     /// Where to begin; nothing once that is settled.
     start: Option<Start>,
     open: Option<Open>,
@@ -55,7 +46,7 @@ pub struct Follower {
     /// Behind which line we are.
     place: MultilogCursor,
     watch: Watch,
-    counts: Counts,
+    counters: Counters,
 }
 
 /// The file that is being read.
@@ -92,41 +83,35 @@ enum Fill {
     End,
 }
 
-impl Follow for Follower {
-    fn poll(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, FollowError> {
-        batch.clear();
-        (batch.source, batch.received, batch.reference) = (self.source, now, now);
+impl Input for Follower {
+    fn read(&mut self, _: Now, batch: &mut Batch) -> Result<Progress, Error> {
+        self.watch.take();
         let progress = self.advance(batch)?;
         batch.cursor = self.start.is_none().then_some(Cursor::Multilog(self.place));
         Ok(progress)
     }
 
-    fn wait(&mut self, timeout: Duration) {
-        self.watch.wait(&self.directory, self.open.as_ref().map(|open| &open.file), timeout);
+    fn wake(&mut self) -> Wake<'_> {
+        self.watch.wake(&self.directory, self.open.as_ref().map(|open| &open.file))
     }
 
-    fn waker(&self) -> Waker {
-        self.watch.waker()
-    }
-
-    fn counts(&self) -> Counts {
-        Counts { truncated: self.lines.truncated(), ..self.counts }
+    fn counters(&self) -> Counters {
+        self.counters
     }
 }
 
 impl Follower {
-    /// A follower of `directory`, whose batches are marked with `source`. Nothing is opened before `poll`.
-    pub fn new(directory: PathBuf, source: SourceId, start: Start) -> Result<Self, FollowError> {
-        let watch = Watch::new().map_err(read_error(&directory))?;
-        let (place, counts) = (MultilogCursor::default(), Counts::default());
-        Ok(Follower { directory, source, start: Some(start), open: None, lines: Lines::new(0), place, watch, counts })
+    /// A follower of `directory`. Nothing is opened before the first read.
+    pub fn new(directory: PathBuf, start: Start) -> Self {
+        let (lines, watch, counters) = (Lines::new(0), Watch::new(), Counters::default());
+        Follower { directory, start: Some(start), open: None, lines, place: MultilogCursor::default(), watch, counters }
     }
 
     fn advance(&mut self, batch: &mut Batch) -> Result<Progress, FollowError> {
         for _ in 0..FILES_MAX {
             let Some(id) = self.open.as_ref().map(|open| open.id) else {
                 if !self.begin()? {
-                    return Ok(Progress::Missing);
+                    return Ok(Progress::Missing(ABSENT));
                 }
                 continue;
             };
@@ -134,7 +119,7 @@ impl Follower {
             let next = directory::next(&self.directory, id).map_err(read_error(&self.directory))?;
             match self.fill(batch).map_err(read_error(&self.directory))? {
                 Fill::Lines | Fill::Unfinished => return Ok(Progress::More),
-                Fill::Truncated => self.counts.truncations += 1,
+                Fill::Truncated => self.counters.truncations += 1,
                 Fill::End => match next {
                     Next::Itself if self.open.as_ref().is_some_and(|open| open.unlabelled) => {
                         return Err(FollowError::Unlabelled { directory: self.directory.clone() });
@@ -164,13 +149,13 @@ impl Follower {
             };
             if files.is_empty() {
                 // What comes is new; but who was here before may only be waiting for a file system.
-                self.start = self.start.filter(|start| matches!(start, Start::Cursor(_)));
+                self.start.take_if(|start| !matches!(start, Start::Cursor(_)));
                 return Ok(false);
             }
             let begun = match self.start {
-                Some(Start::End) => self.begin_at_end(&files)?,
-                Some(Start::Cursor(cursor)) => self.resume(&files, cursor)?,
-                Some(Start::Beginning) | None => self.read_from_first(&files, None)? && self.is_settled(&files)?,
+                Some(Start::Now) => self.begin_at_end(&files)?,
+                Some(Start::Cursor(Cursor::Multilog(cursor))) => self.resume(&files, cursor)?,
+                Some(_) | None => self.read_from_first(&files, None)? && self.is_settled(&files)?,
             };
             if begun {
                 self.start = None;
@@ -207,7 +192,7 @@ impl Follower {
                 Found::Nowhere if !self.is_settled(files)? => false,
                 Found::Nowhere => {
                     let begun = self.read_from_first(first, Some(cursor.label))?;
-                    self.counts.gaps += u64::from(begun);
+                    self.counters.gaps += u64::from(begun);
                     begun
                 }
             },
@@ -232,7 +217,7 @@ impl Follower {
                 }
                 Ok(None) => return Ok(false),
                 // An old file that we may not read must not keep us from the later ones.
-                Err(_) if entry.finished.is_some() => self.counts.gaps += 1,
+                Err(_) if entry.finished.is_some() => self.counters.gaps += 1,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -264,7 +249,7 @@ impl Follower {
             return Ok(());
         }
         (&place.file).seek(SeekFrom::Start(*offset)).map_err(read_error(&entry.path))?;
-        self.counts.gaps += u64::from(*is_gap);
+        self.counters.gaps += u64::from(*is_gap);
         self.leave_for(place, *known, batch);
         Ok(())
     }
@@ -273,7 +258,7 @@ impl Follower {
         let files = directory::list(&self.directory).map_err(read_error(&self.directory))?;
         let Some(current) = files.last().filter(|it| it.is_raw() && it.id != id) else { return Err(error) };
         let Some(file) = current.open()? else { return Ok(()) };
-        self.counts.gaps += 1;
+        self.counters.gaps += 1;
         self.leave_for(Place { file, id: current.id, offset: 0 }, None, batch);
         Ok(())
     }
@@ -284,8 +269,8 @@ impl Follower {
             batch.frames.iter_mut().for_each(|frame| frame.truncated = true);
             self.keep_new(batch);
         }
-        self.counts.gaps += u64::from(self.open.as_ref().is_some_and(|open| open.foreign));
-        self.counts.rotations += 1;
+        self.counters.gaps += u64::from(self.open.as_ref().is_some_and(|open| open.foreign));
+        self.counters.rotations += 1;
         self.read_from(place, known);
         self.open.iter_mut().for_each(|open| open.begins_within = begins_within);
     }

@@ -9,9 +9,10 @@ use inputs::syslog::listen;
 use super::output::{Screen, Style};
 use super::{CONFIG, office};
 use crate::config::{Backends, Config, Input, Source, Syslog};
+use crate::daemon::feeds;
 use crate::desk::Request;
 use crate::desk::reply::Status;
-use crate::{clock, daemon, enforce, follow};
+use crate::{clock, enforce};
 
 /// What `check` takes.
 #[derive(clap::Args, Debug)]
@@ -45,7 +46,7 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
         println!("     {:<20} of {}", rule.name, rule.identifiers.join(", "));
     }
     if config.inputs.is_empty() {
-        match daemon::found_input() {
+        match feeds::found() {
             Ok(input) => config.inputs.push(input),
             Err(error) => say("input", Err(error.to_string())),
         }
@@ -57,9 +58,9 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
                 let _running = runtime.enter();
                 try_listener(&config, input, syslog)
             }
-            _ => follow::try_log(input),
+            _ => feeds::try_log(input),
         };
-        say(&daemon::describe(input), tried);
+        say(&feeds::describe(input), tried);
     }
     match &config.deny.backends {
         Backends::Auto => {

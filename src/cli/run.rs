@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::Config;
-use crate::daemon::{self, Options};
+use crate::daemon::{self, Options, feeds};
 
 /// What `run` takes.
 #[derive(clap::Args, Debug)]
@@ -19,8 +19,8 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, mut config: Config, path: Option<&Path>) -> anyhow::Result<ExitCode> {
     log_to_stderr(config.log_level);
     if path.is_none() && config == Config::default() {
-        config.inputs = vec![daemon::found_input()?];
-        let what: Vec<_> = config.inputs.iter().map(daemon::describe).collect();
+        config.inputs = vec![feeds::found()?];
+        let what: Vec<_> = config.inputs.iter().map(feeds::describe).collect();
         tracing::info!("no configuration: the defaults hold; denyd check --print shows them");
         tracing::info!("found: {}", what.join(", "));
     }

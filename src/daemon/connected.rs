@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use inputs::cursor::Cursor;
+use inputs::input::Health;
 use inputs::record::{SourceId, Timestamp};
 use inputs::syslog::listen;
 
@@ -12,7 +13,6 @@ use crate::clock;
 use crate::config::Input;
 use crate::desk::reply::{self, At};
 use crate::detect::rule::Rules;
-use crate::follow::Health;
 use crate::intake::senders::{self, Minutes};
 use crate::intake::shapes::Notice;
 use crate::intake::{Counts, Source};
@@ -73,6 +73,8 @@ impl Connected {
             self.counters.as_ref().map_or(0, |counters| counter(counters).load(Ordering::Relaxed))
         };
         let followed = self.health.as_ref().map(Health::now).unwrap_or_default();
+        let unreadable = followed.counters.unreadable;
+        let some = || format!("{unreadable} files of the journal cannot be read");
         reply::Input {
             name: self.name.clone(),
             kind: self.kind.to_owned(),
@@ -82,8 +84,8 @@ impl Connected {
             unknown: self.counts.unknown,
             forged: self.counts.forged,
             duplicates: self.counts.duplicates,
-            lost: count(|all| &all.lost).max(self.lost).saturating_add(followed.lost),
-            problem: followed.problem,
+            lost: count(|all| &all.lost).max(self.lost).saturating_add(followed.counters.lost()),
+            problem: followed.problem.or_else(|| (unreadable > 0).then(some)),
             limited: count(|all| &all.limited),
             slowed: count(|all| &all.slowed),
             connections: count(|all| &all.connections),

@@ -5,24 +5,20 @@
 //! (logrotate's `copytruncate`) is lost, and half a line before it; what was compressed, deleted or moved to another directory while nobody
 //! read it is lost and counted as a gap; a file that was truncated and grew past the old place again with the very
 //! same first line is not told from one that only grew. Knows nothing of syslog: lines go out as bytes. Asks no
-//! clock. A thread drives it: `poll` until it is idle, then `wait`.
+//! clock.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::OpenError;
 use super::lines::Lines;
 use super::rotation::{self, FileId, Next};
-pub use super::watch::Waker;
 use super::watch::Watch;
 use crate::cursor::{Cursor, FINGERPRINT_MAX, FileCursor};
-use crate::record::{Batch, SourceId, Timestamp};
-
-/// How many lines a batch has at most.
-pub const FRAMES_MAX: usize = 1000;
+use crate::input::{Counters, Error, FRAMES_MAX, Input, Now, Progress, Start, Wake};
+use crate::record::Batch;
 
 /// How many reads, of 256 KiB, a poll does at most before it returns without a whole line.
 const READS_MAX: usize = 64;
@@ -35,6 +31,9 @@ const OPENS_MAX: usize = 100;
 
 /// How far back a half-written last line is looked for when following starts at the end.
 const HALF_LINE_MAX: u64 = 1 << 20;
+
+/// What is told while there is no file.
+const ABSENT: &str = "the file is not there; it will be read from its beginning when it comes";
 
 /// Why a file cannot be followed. Nothing is lost by it: the next poll tries again.
 #[derive(Debug, thiserror::Error)]
@@ -67,108 +66,46 @@ pub enum FollowError {
     },
 }
 
-/// A live log that is read in batches by one thread: `poll` until it is idle, then `wait`.
-pub trait Follow: Send {
-    /// Refills `batch` with the next lines, at most [`FRAMES_MAX`], and the cursor behind them.
-    ///
-    /// The cursor is worth committing when the batch is empty too: it says where following began. After an error
-    /// the batch is empty, and the next poll goes on where this one was.
-    fn poll(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, FollowError>;
-
-    /// Blocks until the log may have changed, the waker was used, or `timeout` is over.
-    ///
-    /// The timeout is how late a change is seen where inotify does not see it: network file systems, a symbolic
-    /// link further up in the path.
-    fn wait(&mut self, timeout: Duration);
-
-    /// What ends a [`wait`](Self::wait) from another thread.
-    fn waker(&self) -> Waker;
-
-    /// What has happened so far; the daemon logs what changed.
-    fn counts(&self) -> Counts;
-}
-
-/// Where to begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Behind the last line that is complete now; a file that is not there yet is read from its beginning.
-    End,
-    /// At the beginning of the current file.
-    Beginning,
-    /// Where an earlier follower was, even if that file was rotated since.
-    Cursor(FileCursor),
-}
-
-/// What a poll found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// There may be more at once.
-    More,
-    /// All was read.
-    Idle,
-    /// All was read, and there is no file of that name.
-    Missing,
-}
-
-/// What has happened to the file since the follower was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// It was replaced by another file.
-    pub rotations: u64,
-    /// It was truncated, or written anew, and read from its beginning again.
-    pub truncations: u64,
-    /// The place of the cursor was not found again, so lines may have been lost.
-    pub gaps: u64,
-    /// Lines cut at [`LINE_MAX`](crate::record::LINE_MAX).
-    pub truncated: u64,
-}
-
-/// Follows one file. See the module, and [`Follow`] for what to do with it.
+/// Follows one file. See the module.
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
-    source: SourceId,
     start: Start,
     open: Option<Open>,
     lines: Lines,
     watch: Watch,
-    counts: Counts,
+    counters: Counters,
 }
 
-impl Follow for Follower {
-    fn poll(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, FollowError> {
-        batch.clear();
-        (batch.source, batch.received, batch.reference) = (self.source, now, now);
+impl Input for Follower {
+    fn read(&mut self, _: Now, batch: &mut Batch) -> Result<Progress, Error> {
+        self.watch.take();
         let progress = self.advance(batch)?;
         batch.cursor = self.open.as_ref().map(|open| Cursor::File(open.cursor(self.lines.offset())));
         Ok(progress)
     }
 
-    fn wait(&mut self, timeout: Duration) {
-        self.watch.wait(rotation::directory(&self.path), self.open.as_ref().map(|open| &open.file), timeout);
+    fn wake(&mut self) -> Wake<'_> {
+        self.watch.wake(rotation::directory(&self.path), self.open.as_ref().map(|open| &open.file))
     }
 
-    fn waker(&self) -> Waker {
-        self.watch.waker()
-    }
-
-    fn counts(&self) -> Counts {
-        Counts { truncated: self.lines.truncated(), ..self.counts }
+    fn counters(&self) -> Counters {
+        self.counters
     }
 }
 
 impl Follower {
-    /// A follower of `path`, whose batches are marked with `source`. The file is first opened by `poll`.
-    pub fn new(path: PathBuf, source: SourceId, start: Start) -> Result<Self, FollowError> {
-        let watch = Watch::new().map_err(|cause| FollowError::Read { path: path.clone(), cause })?;
-        Ok(Follower { path, source, start, open: None, lines: Lines::new(0), watch, counts: Counts::default() })
+    /// A follower of `path`, which is first opened by a read. A file that is not there yet is read from its beginning.
+    pub fn new(path: PathBuf, start: Start) -> Self {
+        let (lines, watch, counters) = (Lines::new(0), Watch::new(), Counters::default());
+        Follower { path, start, open: None, lines, watch, counters }
     }
 
     fn advance(&mut self, batch: &mut Batch) -> Result<Progress, FollowError> {
         for _ in 0..FILES_MAX {
             let Some(open) = &mut self.open else {
                 if !self.begin()? {
-                    return Ok(Progress::Missing);
+                    return Ok(Progress::Missing(ABSENT));
                 }
                 continue;
             };
@@ -177,10 +114,10 @@ impl Follower {
             let next = rotation::next(&self.path, open.id).map_err(read_error)?;
             match open.fill(&mut self.lines, batch).map_err(read_error)? {
                 Fill::Lines | Fill::Unfinished => return Ok(Progress::More),
-                Fill::Rewritten => self.counts.truncations += 1,
+                Fill::Rewritten => self.counters.truncations += 1,
                 Fill::End => match next {
                     Next::Itself | Next::Empty => return Ok(Progress::Idle),
-                    Next::Missing => return Ok(Progress::Missing),
+                    Next::Missing => return Ok(Progress::Missing(ABSENT)),
                     Next::File { path, id } => self.change_to(&path, id, batch)?,
                 },
             }
@@ -200,13 +137,13 @@ impl Follower {
             // A rotated file that we may not read must not keep us from the current one.
             Err(_) if path != self.path => {
                 let current = Open::new(&self.path)?;
-                self.counts.gaps += 1;
+                self.counters.gaps += 1;
                 current
             }
             Err(error) => return Err(error.into()),
         };
         self.lines.finish(batch);
-        self.counts.rotations += 1;
+        self.counters.rotations += 1;
         self.read_from(next, 0);
         Ok(())
     }
@@ -220,16 +157,16 @@ impl Follower {
     /// Opens the first file, and says whether there was one.
     fn begin(&mut self) -> Result<bool, FollowError> {
         let resumed = match &self.start {
-            Start::Cursor(cursor) => self.resume(cursor)?,
+            Start::Cursor(Cursor::File(cursor)) => self.resume(cursor)?,
             _ => None,
         };
         let begun = match resumed {
             Some(begun) => Some(begun),
             None => self.open_current()?,
         };
-        if let Start::Cursor(cursor) = &self.start {
+        if let Start::Cursor(Cursor::File(cursor)) = &self.start {
             let is_there = |(open, offset): &(Open, u64)| open.id == cursor_id(cursor) && *offset == cursor.offset;
-            self.counts.gaps += u64::from(!begun.as_ref().is_some_and(is_there));
+            self.counters.gaps += u64::from(!begun.as_ref().is_some_and(is_there));
         }
         // Whatever comes to be here later is new, and read from its beginning.
         self.start = Start::Beginning;
@@ -246,7 +183,7 @@ impl Follower {
             Err(error) => return Err(error.into()),
         };
         let read_error = |cause| self.read_error(cause);
-        let offset = if self.start == Start::End { open.last_line_end().map_err(read_error)? } else { 0 };
+        let offset = if self.start == Start::Now { open.last_line_end().map_err(read_error)? } else { 0 };
         open.fingerprint.matches(&open.file).map_err(read_error)?;
         open.file.seek(SeekFrom::Start(offset)).map_err(read_error)?;
         Ok(Some((open, offset)))

@@ -27,17 +27,16 @@ pub struct Lines {
     dropped: u64,
     /// Where in the stream `start` is.
     offset: u64,
-    truncated: u64,
 }
 
 impl Lines {
     /// An empty buffer for a stream that is about to be read at `offset`.
     pub fn new(offset: u64) -> Self {
         let buf = vec![0; HELD_MAX + READ_SIZE].into_boxed_slice();
-        Lines { buf, start: 0, end: 0, dropped: 0, offset, truncated: 0 }
+        Lines { buf, start: 0, end: 0, dropped: 0, offset }
     }
 
-    /// Forgets what was read; the stream goes on at `offset`. Keeps the memory and the count.
+    /// Forgets what was read; the stream goes on at `offset`. Keeps the memory.
     pub fn restart(&mut self, offset: u64) {
         (self.start, self.end, self.dropped, self.offset) = (0, 0, 0, offset);
     }
@@ -50,11 +49,6 @@ impl Lines {
     /// How far the stream was read.
     pub fn position(&self) -> u64 {
         self.offset + (self.end - self.start) as u64 + self.dropped
-    }
-
-    /// How many lines were cut at [`LINE_MAX`] since this buffer was made.
-    pub fn truncated(&self) -> u64 {
-        self.truncated
     }
 
     /// Reads once from `source`, at most [`READ_SIZE`] bytes or what there is room for; 0 = the end.
@@ -95,9 +89,7 @@ impl Lines {
         let mut begin = 0;
         let mut count = 0;
         for lf in memchr::memchr_iter(b'\n', text).take(max) {
-            let frame = frame(base, begin, &text[begin..lf]);
-            self.truncated += u64::from(frame.truncated);
-            batch.frames.push(frame);
+            batch.frames.push(frame(base, begin, &text[begin..lf]));
             begin = lf + 1;
             count += 1;
         }
@@ -117,9 +109,7 @@ impl Lines {
         if text.is_empty() {
             return false;
         }
-        let frame = frame(batch.buf.len(), 0, text);
-        self.truncated += u64::from(frame.truncated);
-        batch.frames.push(frame);
+        batch.frames.push(frame(batch.buf.len(), 0, text));
         batch.buf.extend_from_slice(text);
         self.restart(self.position());
         true
@@ -181,11 +171,6 @@ impl<R: Read> LineReader<R> {
     pub fn source(&self) -> &R {
         &self.source
     }
-
-    /// How many lines were cut at [`LINE_MAX`] so far.
-    pub fn truncated(&self) -> u64 {
-        self.lines.truncated()
-    }
 }
 
 #[cfg(test)]
@@ -216,7 +201,6 @@ mod tests {
             lines.extend(batch.frames.iter().map(|&frame| (batch.bytes(frame).to_vec(), frame.truncated)));
         }
         assert!(!reader.fill(&mut batch).unwrap(), "the end stays the end");
-        assert_eq!(reader.truncated(), lines.iter().filter(|line| line.1).count() as u64);
         assert_eq!(reader.lines.offset(), data.len() as u64, "every byte is accounted for");
         lines
     }

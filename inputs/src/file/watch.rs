@@ -1,84 +1,43 @@
-//! Waits until something may have happened to a file, or until told to stop waiting.
+//! Knows when something may have happened to a file.
 //!
-//! inotify is a hint, never a truth: a wake without cause costs one poll, and what it does not see (a network
-//! file system, a link further up) is seen at the timeout. Without inotify only the timeout is left.
+//! inotify is a hint, never a truth: a wake without cause costs one read, and what it does not see (a network file
+//! system, a link further up) is seen when it is time to look anyway. Without inotify only that is left.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+
+use crate::input::Wake;
+
+/// How late a change is seen where inotify does not see it.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// The same for a file of which inotify has told a change: only a link further up escapes it.
+const LOOK_SELDOM: Duration = Duration::from_secs(1);
 
 /// How many times 4 KiB of events are taken at once; what is left wakes the next wait.
 const DRAINS_MAX: usize = 64;
 
-/// Ends a [`wait`](super::follow::Follow::wait) from another thread. Cloning it is cheap.
-#[derive(Clone, Debug)]
-pub struct Waker(Arc<UnixStream>);
-
-impl Waker {
-    /// Ends the wait that is going on, or else the next one.
-    pub fn wake(&self) {
-        // Full, it is awake; closed, nobody waits.
-        let _ = (&*self.0).write(&[1]);
-    }
-}
-
-/// What a [`Waker`] rings.
-#[derive(Debug)]
-pub(crate) struct Bell {
-    woken: UnixStream,
-    waker: Waker,
-}
-
-impl Bell {
-    pub(crate) fn new() -> io::Result<Self> {
-        let (woken, waker) = UnixStream::pair()?;
-        woken.set_nonblocking(true)?;
-        waker.set_nonblocking(true)?;
-        Ok(Bell { woken, waker: Waker(Arc::new(waker)) })
-    }
-
-    pub(crate) fn waker(&self) -> Waker {
-        self.waker.clone()
-    }
-
-    /// Readable once it was rung.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.woken.as_fd()
-    }
-
-    /// Makes it silent again.
-    pub(crate) fn quiet(&self) {
-        let mut bytes = [0; 64];
-        while (&self.woken).read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
-    }
-}
-
-/// What one follower waits on.
+/// What one follower is woken by.
 #[derive(Debug)]
 pub(crate) struct Watch {
     inotify: Option<Inotify>,
     directory: Option<WatchDescriptor>,
     file: Option<WatchDescriptor>,
-    bell: Bell,
+    /// There may be events that were not taken.
+    is_waiting: bool,
+    /// inotify has told a change of this file.
+    is_proven: bool,
 }
 
 impl Watch {
-    pub(crate) fn new() -> io::Result<Self> {
-        let bell = Bell::new()?;
+    pub(crate) fn new() -> Self {
         // Fails where a user has too many of them, or the kernel has none.
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
-        Ok(Watch { inotify, directory: None, file: None, bell })
-    }
-
-    pub(crate) fn waker(&self) -> Waker {
-        self.bell.waker()
+        Watch { inotify, directory: None, file: None, is_waiting: false, is_proven: false }
     }
 
     #[cfg(test)]
@@ -86,25 +45,24 @@ impl Watch {
         (self.inotify, self.directory, self.file) = (None, None, None);
     }
 
-    /// Stops watching the file that was followed; the next [`wait`](Self::wait) is given another.
+    /// Stops watching the file that was followed; the next [`wake`](Self::wake) is given another.
     pub(crate) fn forget_file(&mut self) {
+        self.is_proven = false;
         if let (Some(inotify), Some(file)) = (&self.inotify, self.file.take()) {
             // Fails if the file is gone already, and its watch with it.
             let _ = inotify.rm_watch(file);
         }
     }
 
-    /// Waits for an event in `directory` or on `file`, for the waker, or for `timeout`.
-    pub(crate) fn wait(&mut self, directory: &Path, file: Option<&File>, timeout: Duration) {
-        if self.add(directory, file) {
-            return; // what happened before the watch was set has not been seen
-        }
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        let mut fds = vec![PollFd::new(self.bell.fd(), PollFlags::POLLIN)];
-        fds.extend(self.inotify.iter().map(|inotify| PollFd::new(inotify.as_fd(), PollFlags::POLLIN)));
-        if poll(&mut fds, timeout).is_ok_and(|ready| ready > 0) {
-            self.drain();
-        }
+    /// What an event in `directory` or on `file` wakes.
+    pub(crate) fn wake(&mut self, directory: &Path, file: Option<&File>) -> Wake<'_> {
+        self.is_waiting = true;
+        let within = match self.add(directory, file) {
+            true => Duration::ZERO, // what happened before the watch was set has not been seen
+            false if self.is_proven => LOOK_SELDOM,
+            false => LOOK_EVERY,
+        };
+        Wake { fd: self.inotify.as_ref().map(|inotify| inotify.as_fd()), within }
     }
 
     /// Sets the watches that are not set, and says whether there was one to set.
@@ -128,9 +86,10 @@ impl Watch {
         added
     }
 
-    fn drain(&mut self) {
-        self.bell.quiet();
-        let Some(inotify) = &self.inotify else { return };
+    /// Takes the events that came. To be called before the file is looked at, or what comes between would be missed.
+    pub(crate) fn take(&mut self) {
+        let Some(inotify) = self.inotify.as_ref().filter(|_| self.is_waiting) else { return };
+        self.is_waiting = false;
         for _ in 0..DRAINS_MAX {
             let Ok(events) = inotify.read_events() else { return };
             for event in events {
@@ -140,8 +99,9 @@ impl Watch {
                     let _ = inotify.rm_watch(event.wd); // its path is another directory now, or none
                     self.directory = None;
                 }
-                if self.file == Some(event.wd) && is_gone {
-                    self.file = None;
+                if self.file == Some(event.wd) {
+                    self.is_proven |= event.mask.contains(AddWatchFlags::IN_MODIFY);
+                    self.file = self.file.filter(|_| !is_gone);
                 }
             }
         }

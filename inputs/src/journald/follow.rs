@@ -1,24 +1,14 @@
 //! Follows the systemd journal, by whichever reader can.
-//!
-//! A thread drives it: `poll` until it is idle, then `wait`, as [`file::follow`](crate::file::follow).
 
 use std::fs;
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Error;
 use super::journalctl::Journalctl;
 use super::native::{Native, Root};
-use crate::cursor::JournalCursor;
-pub use crate::file::follow::{Progress, Waker};
-use crate::file::watch::Bell;
-use crate::record::{Batch, SourceId, Timestamp};
-
-/// How many entries a batch has at most.
-pub const FRAMES_MAX: usize = 1000;
+use crate::cursor::Cursor;
+use crate::input::{self, Counters, Input, Now, Progress, Start, Wake};
+use crate::record::Batch;
 
 /// After so many errors in a row, [`Reader::Auto`] goes on with `journalctl`.
 const ERRORS_MAX: u32 = 20;
@@ -35,41 +25,9 @@ pub enum Reader {
     Journalctl,
 }
 
-/// Where to begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Behind the last entry that is there now.
-    Now,
-    /// At the first entry that is there.
-    Beginning,
-    /// At the first entry that is not older than this.
-    Back(Duration),
-    /// Behind the entry where an earlier follower was.
-    Cursor(JournalCursor),
-}
-
-/// What has happened since the follower was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Entries that were removed before they were read, as far as their numbers tell (native reader).
-    pub gaps: u64,
-    /// Entries and fields that were damaged, or too great to be read.
-    pub damaged: u64,
-    /// Files that are there now and cannot be read (native reader).
-    pub unreadable: u64,
-    /// Copies that were not delivered again.
-    pub duplicates: u64,
-    /// Messages cut at [`LINE_MAX`](crate::record::LINE_MAX).
-    pub truncated: u64,
-    /// How often `journalctl` was started.
-    pub children: u64,
-}
-
 /// What to follow.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What batches are marked with.
-    pub source: SourceId,
     /// A directory of journals, or of directories named by machine ids; `None` = this machine's journal, persistent
     /// and volatile.
     pub directory: Option<PathBuf>,
@@ -84,9 +42,8 @@ pub struct Follower {
     options: Options,
     inner: Inner,
     errors: u32,
-    bell: Bell,
     /// What the native reader counted before `journalctl` took over.
-    before: Counts,
+    before: Counters,
 }
 
 enum Inner {
@@ -94,47 +51,31 @@ enum Inner {
     Journalctl(Box<Journalctl>),
 }
 
-impl Follower {
-    /// A follower that has opened nothing yet.
-    pub fn new(options: Options) -> Result<Self, Error> {
-        let bell = Bell::new().map_err(|cause| Error::Read { path: PathBuf::from("a socket pair"), cause })?;
-        let inner = match options.reader {
-            Reader::Auto | Reader::Native => {
-                let roots = match &options.directory {
-                    Some(path) => vec![Root { path: path.clone(), volatile: false }],
-                    None => local()?,
-                };
-                Inner::Native(Box::new(Native::new(roots, options.start.clone())))
-            }
-            Reader::Journalctl => {
-                Inner::Journalctl(Box::new(Journalctl::new(options.directory.clone(), options.start.clone())))
-            }
-        };
-        Ok(Follower { options, inner, errors: 0, bell, before: Counts::default() })
+impl Inner {
+    fn input(&mut self) -> &mut dyn Input {
+        match self {
+            Inner::Native(native) => &mut **native,
+            Inner::Journalctl(child) => &mut **child,
+        }
     }
+}
 
-    /// Refills `batch` with the next entries, at most [`FRAMES_MAX`], and the cursor behind them.
-    ///
-    /// The cursor is worth committing when the batch is empty too: it says where following began. After an error the
-    /// batch may have entries, which are to be folded; the next poll goes on behind them.
-    pub fn poll(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, Error> {
-        batch.clear();
-        (batch.source, batch.received, batch.reference) = (self.options.source, now, now);
-        let result = match &mut self.inner {
-            Inner::Native(native) => native.poll(now, batch),
-            Inner::Journalctl(child) => child.poll(now, batch),
-        };
+impl Input for Follower {
+    fn read(&mut self, now: Now, batch: &mut Batch) -> Result<Progress, input::Error> {
+        let result = self.inner.input().read(now, batch);
         let Err(error) = result else {
             self.errors = 0;
             return result;
         };
         self.errors += 1;
         if let (Reader::Auto, Inner::Native(native)) = (self.options.reader, &self.inner)
-            && (self.errors >= ERRORS_MAX || matches!(error, Error::Unsupported { .. }))
+            && (self.errors >= ERRORS_MAX || matches!(error.downcast_ref(), Some(Error::Unsupported { .. })))
         {
             tracing::warn!(%error, "cannot read the journal's files; going on with journalctl");
-            let start = native.cursor().map_or(self.options.start.clone(), Start::Cursor);
-            self.before = native.counts();
+            let start =
+                native.cursor().map_or(self.options.start.clone(), |cursor| Start::Cursor(Cursor::Journal(cursor)));
+            // What cannot be read now is journalctl's affair from here on.
+            self.before = Counters { unreadable: 0, ..native.counters() };
             self.inner = Inner::Journalctl(Box::new(Journalctl::new(self.options.directory.clone(), start)));
             self.errors = 0;
             return Ok(Progress::More);
@@ -142,17 +83,33 @@ impl Follower {
         Err(error)
     }
 
-    /// Blocks until there may be more, the waker was used, or `timeout` is over.
-    pub fn wait(&mut self, timeout: Duration) {
-        match &mut self.inner {
-            Inner::Native(native) => native.wait(&self.bell, timeout),
-            Inner::Journalctl(child) => child.wait(&self.bell, timeout),
-        }
+    fn wake(&mut self) -> Wake<'_> {
+        self.inner.input().wake()
     }
 
-    /// What ends a [`wait`](Self::wait) from another thread.
-    pub fn waker(&self) -> Waker {
-        self.bell.waker()
+    fn counters(&self) -> Counters {
+        match &self.inner {
+            Inner::Native(native) => native.counters(),
+            Inner::Journalctl(_) => self.before,
+        }
+    }
+}
+
+impl Follower {
+    /// A follower that has opened nothing yet.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let (directory, start) = (options.directory.clone(), options.start.clone());
+        let inner = match options.reader {
+            Reader::Journalctl => Inner::Journalctl(Box::new(Journalctl::new(directory, start))),
+            Reader::Auto | Reader::Native => {
+                let roots = match directory {
+                    Some(path) => vec![Root { path, volatile: false }],
+                    None => local()?,
+                };
+                Inner::Native(Box::new(Native::new(roots, start)))
+            }
+        };
+        Ok(Follower { options, inner, errors: 0, before: Counters::default() })
     }
 
     /// Which program reads now: never [`Reader::Auto`].
@@ -160,22 +117,6 @@ impl Follower {
         match self.inner {
             Inner::Native(_) => Reader::Native,
             Inner::Journalctl(_) => Reader::Journalctl,
-        }
-    }
-
-    /// What has happened so far.
-    pub fn counts(&self) -> Counts {
-        let (before, now) = match &self.inner {
-            Inner::Native(native) => (Counts::default(), native.counts()),
-            Inner::Journalctl(child) => (self.before, child.counts()),
-        };
-        Counts {
-            gaps: before.gaps + now.gaps,
-            damaged: before.damaged + now.damaged,
-            unreadable: now.unreadable,
-            duplicates: before.duplicates + now.duplicates,
-            truncated: before.truncated + now.truncated,
-            children: now.children,
         }
     }
 }
@@ -200,10 +141,4 @@ fn local() -> Result<Vec<Root>, Error> {
         Root { path: below("/var/log/journal"), volatile: false },
         Root { path: below("/run/log/journal"), volatile: true },
     ])
-}
-
-/// Waits until one of them is readable, and says whether one is.
-pub(super) fn wait_on(fds: &[BorrowedFd<'_>], timeout: Duration) -> bool {
-    let mut fds: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-    poll(&mut fds, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)).is_ok_and(|ready| ready > 0)
 }

@@ -4,24 +4,23 @@
 //! `--no-tail`, even behind a cursor; `--after-cursor` skips a good entry if the cursor's own is gone, so `--cursor`
 //! is used, which includes it, and our own is dropped; `-o json` costs four times what `-o export` does.
 //! Between several boxes' journals in a directory its one cursor goes by time: what arrives late while we are not
-//! running is lost. A child that ends is started again, after a pause that doubles.
+//! running is lost. A child that ends is started again, after a pause that doubles. One that hangs holds up nobody:
+//! whatever it says is read when it comes.
 
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::Error;
 use super::export::Export;
-use super::follow::{Counts, FRAMES_MAX, Start, wait_on};
 use super::place::Place;
 use crate::cursor::{Cursor, JournalCursor};
-use crate::file::follow::Progress;
-use crate::file::watch::Bell;
-use crate::record::{Batch, Timestamp};
+use crate::input::{self, Counters, FRAMES_MAX, Input, Now, Progress, Start, Wake};
+use crate::record::Batch;
 
 /// What is read from the child at once.
 const READ_SIZE: usize = 64 << 10;
@@ -36,6 +35,12 @@ const SAID_MAX: usize = 500;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// What is told of a child that says no more.
+const ENDED: &str = "it ended";
+
+/// What the child says on standard error is taken so often at the least.
+const LISTEN_EVERY: Duration = Duration::from_secs(1);
+
 /// All that a record is made of; what begins with two underscores comes unasked.
 const FIELDS: &str = "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_HOSTNAME,_UID,_PID,_TRANSPORT";
 
@@ -48,16 +53,32 @@ pub(super) struct Journalctl {
     /// What the cursor had beside `last` when we began.
     volatile: Option<Place>,
     child: Option<Running>,
-    /// Not before this time is a child started again.
-    due: Option<Timestamp>,
+    /// Not before this time, by the clock that is never set, is a child started again.
+    due: Duration,
     pause: Duration,
-    counts: Counts,
+}
+
+impl Input for Journalctl {
+    fn read(&mut self, now: Now, batch: &mut Batch) -> Result<Progress, input::Error> {
+        let progress = self.advance(now, batch);
+        let (volatile, places) = (self.volatile, None);
+        batch.cursor = self.last.map(|last| Cursor::Journal(JournalCursor { last, volatile, places }));
+        Ok(progress?)
+    }
+
+    fn wake(&mut self) -> Wake<'_> {
+        Wake { fd: self.child.as_ref().map(|running| running.out.as_fd()), within: LISTEN_EVERY }
+    }
+
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
 }
 
 impl Journalctl {
     pub(super) fn new(directory: Option<PathBuf>, start: Start) -> Self {
         let cursor = match &start {
-            Start::Cursor(cursor) => Some(cursor),
+            Start::Cursor(Cursor::Journal(cursor)) => Some(cursor),
             _ => None,
         };
         Journalctl {
@@ -67,9 +88,8 @@ impl Journalctl {
             volatile: cursor.and_then(|cursor| cursor.volatile),
             start,
             child: None,
-            due: None,
+            due: Duration::ZERO,
             pause: PAUSE_MIN,
-            counts: Counts::default(),
         }
     }
 
@@ -78,98 +98,73 @@ impl Journalctl {
         self.program = program;
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    /// Fills `batch`, which is empty, and sets its cursor.
-    pub(super) fn poll(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, Error> {
-        let result = self.advance(now, batch);
-        let (volatile, places) = (self.volatile, None);
-        batch.cursor = self.last.map(|last| Cursor::Journal(JournalCursor { last, volatile, places }));
-        result
-    }
-
-    /// Blocks until there may be more, `bell` rings, or `timeout` is over.
-    pub(super) fn wait(&mut self, bell: &Bell, timeout: Duration) {
-        let is_woken = match &self.child {
-            Some(running) => wait_on(&[bell.fd(), running.out.as_fd()], timeout),
-            None => wait_on(&[bell.fd()], timeout),
+    fn advance(&mut self, now: Now, batch: &mut Batch) -> Result<Progress, Error> {
+        let running = match &mut self.child {
+            Some(running) => running,
+            None if self.due > now.steady => return Ok(Progress::Idle),
+            None => match self.begin(now) {
+                Ok(running) => self.child.insert(running),
+                Err(cause) => {
+                    self.end(now);
+                    return Err(Error::Journalctl { what: format!("cannot start it: {cause}") });
+                }
+            },
         };
-        if is_woken {
-            bell.quiet();
-        }
-    }
-
-    fn advance(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, Error> {
-        if self.child.is_none() {
-            // A clock that was set back must not hold us up.
-            if self.due.is_some_and(|due| due > now && now.after(PAUSE_MAX) >= due) {
-                return Ok(Progress::Idle);
-            }
-            if let Err(error) = self.begin(now) {
-                self.end(now);
-                return Err(error);
-            }
-        }
-        let Some(running) = &mut self.child else { return Ok(Progress::Idle) };
-        let ended = running.fill(batch, &mut self.last, &mut self.counts);
+        let ended = running.fill(batch, &mut self.last);
         if !batch.frames.is_empty() {
             self.pause = PAUSE_MIN;
         }
         let what = match ended {
-            Ok(()) => return Ok(if batch.frames.is_empty() { Progress::Idle } else { Progress::More }),
+            Ok(()) if batch.frames.is_empty() => return Ok(Progress::Pending),
+            Ok(()) => return Ok(Progress::More),
             Err(what) => what,
         };
         running.listen();
         let said = said(&running.said);
+        if running.asks == Asks::Newest && what == ENDED {
+            // Where there is no entry it says 1, and nothing else.
+            match running.status() {
+                Some(status) if status.success() || said.is_empty() => {
+                    self.start = Start::Beginning; // of a journal that is empty now, unless there was an entry
+                    self.child = None;
+                    return Ok(Progress::More);
+                }
+                Some(_) => {
+                    self.end(now);
+                    return Err(Error::Journalctl { what: said });
+                }
+                None => return Ok(Progress::Pending),
+            }
+        }
         self.end(now);
         Err(Error::Journalctl { what: if said.is_empty() { what } else { format!("{what}: {said}") } })
     }
 
     /// Ends the child, if there is one, and the next is not started at once.
-    fn end(&mut self, now: Timestamp) {
+    fn end(&mut self, now: Now) {
         self.child = None;
-        self.due = Some(now.after(self.pause));
+        self.due = now.steady + self.pause;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 
-    fn begin(&mut self, now: Timestamp) -> Result<(), Error> {
-        if self.start == Start::Now {
-            self.last = self.newest()?;
-            self.start = Start::Beginning; // of a journal that is empty now
-        }
+    /// Starts a child: one that follows, or, to begin behind what is there, first one that says what is the last of it.
+    fn begin(&self, now: Now) -> io::Result<Running> {
         let mut command = self.command();
+        if self.start == Start::Now {
+            command.args(["--lines=1", "--output-fields=_UID"]);
+            return Running::start(command, Asks::Newest);
+        }
         command.args(["--follow", "--no-tail", FIELDS]);
         match (self.last, &self.start) {
             (Some(last), _) => {
                 command.arg(format!("--cursor={last}"));
             }
             (None, Start::Back(time)) => {
-                command.arg(format!("--since=@{}", now.before(*time).secs().max(0)));
+                command.arg(format!("--since=@{}", now.wall.before(*time).secs().max(0)));
             }
             (None, _) => {}
         }
-        let failed = |cause: io::Error| Error::Journalctl { what: format!("cannot start it: {cause}") };
-        let child = Running::start(command, self.last).map_err(failed)?;
-        self.counts.children += 1;
-        self.child = Some(child);
-        Ok(())
-    }
-
-    /// The last entry that there is now.
-    fn newest(&self) -> Result<Option<Place>, Error> {
-        let mut command = self.command();
-        command.args(["--lines=1", "--output-fields=_UID"]);
-        let output = command.output();
-        let output = output.map_err(|cause| Error::Journalctl { what: format!("cannot start it: {cause}") })?;
-        // It says 1 where there is no entry.
-        if !output.status.success() && !output.stderr.is_empty() {
-            return Err(Error::Journalctl { what: said(&output.stderr) });
-        }
-        let mut export = Export::new();
-        let _ = export.advance(&mut &*output.stdout);
-        Ok(export.place)
+        Running::start(command, Asks::Entries { own: self.last })
     }
 
     fn command(&self) -> Command {
@@ -182,14 +177,22 @@ impl Journalctl {
     }
 }
 
+/// What a child is there for.
+#[derive(PartialEq)]
+enum Asks {
+    /// The place of the last entry that there is now.
+    Newest,
+    /// All entries; `own`: the one that we have already, which comes first.
+    Entries { own: Option<Place> },
+}
+
 /// A child that runs.
 struct Running {
+    asks: Asks,
     child: Child,
     out: ChildStdout,
     err: ChildStderr,
     export: Export,
-    /// The entry that we have already, which comes first.
-    own: Option<Place>,
     bytes: Box<[u8]>,
     begin: usize,
     end: usize,
@@ -198,7 +201,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(mut command: Command, own: Option<Place>) -> io::Result<Self> {
+    fn start(mut command: Command, asks: Asks) -> io::Result<Self> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(ErrorKind::BrokenPipe.into());
@@ -206,7 +209,7 @@ impl Running {
         let bytes = vec![0; READ_SIZE].into_boxed_slice();
         // From here on a failure ends the child, too.
         let running =
-            Running { child, out, err, export: Export::new(), own, bytes, begin: 0, end: 0, said: Vec::new() };
+            Running { asks, child, out, err, export: Export::new(), bytes, begin: 0, end: 0, said: Vec::new() };
         for fd in [running.out.as_fd(), running.err.as_fd()] {
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
@@ -214,7 +217,7 @@ impl Running {
     }
 
     /// Takes what there is, as much as fits; says why there will be no more.
-    fn fill(&mut self, batch: &mut Batch, last: &mut Option<Place>, counts: &mut Counts) -> Result<(), String> {
+    fn fill(&mut self, batch: &mut Batch, last: &mut Option<Place>) -> Result<(), String> {
         self.listen();
         for _ in 0..READS_MAX {
             let mut input = &self.bytes[self.begin..self.end];
@@ -225,9 +228,11 @@ impl Running {
                 self.begin = self.end - input.len();
                 // Without a cursor of its own an entry could be neither counted nor come back to.
                 let place = self.export.place.ok_or("it prints an entry without a cursor")?;
-                let own = self.own.take();
-                if own.is_none_or(|own| (own.seqnum_id, own.seqnum) != (place.seqnum_id, place.seqnum)) {
-                    counts.truncated += u64::from(self.export.entry.push(batch));
+                if let Asks::Entries { own } = &mut self.asks {
+                    let is_own = |own: Place| (own.seqnum_id, own.seqnum) == (place.seqnum_id, place.seqnum);
+                    if !own.take().is_some_and(is_own) {
+                        self.export.entry.push(batch);
+                    }
                 }
                 *last = Some(place);
             }
@@ -236,7 +241,7 @@ impl Running {
                 return Ok(());
             }
             match self.out.read(&mut self.bytes) {
-                Ok(0) => return Err("it ended".to_owned()),
+                Ok(0) => return Err(ENDED.to_owned()),
                 Ok(count) => (self.begin, self.end) = (0, count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -244,6 +249,11 @@ impl Running {
             }
         }
         Ok(())
+    }
+
+    /// How it ended, if it has.
+    fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
     }
 
     /// Takes what it says on standard error, and keeps the beginning: a pipe that nobody empties would stop it.
@@ -281,6 +291,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::input::{Bell, Worker};
+    use crate::record::{SourceId, Timestamp};
 
     fn entry(number: u32, message: &str) -> String {
         let id = "00000000000000000000000000000001";
@@ -303,14 +315,14 @@ mod tests {
     fn until_end(child: &mut Journalctl, now: Timestamp) -> (Vec<String>, String) {
         let (mut batch, mut all) = (Batch::default(), Vec::new());
         let bell = Bell::new().unwrap();
+        let patience = Duration::from_secs(10);
         for _ in 0..1000 {
-            batch.clear();
-            let result = child.poll(now, &mut batch);
+            let result = child.refill(now.into(), &mut batch);
             let message = |&frame| crate::journald::entry::record(&batch, frame).message.escape_ascii().to_string();
             all.extend(batch.frames.iter().map(message));
             match result {
                 Ok(Progress::More) => {}
-                Ok(_) => child.wait(&bell, Duration::from_secs(10)),
+                Ok(_) => bell.wait(Wake { within: patience, ..child.wake() }),
                 Err(error) => return (all, error.to_string()),
             }
         }
@@ -329,9 +341,8 @@ mod tests {
         assert_eq!((all, error.as_str()), (vec!["one".into(), "two".into()], r"journalctl: it ended: no\x01 more"));
         // Not at once.
         let mut batch = Batch::default();
-        assert_eq!(child.poll(now, &mut batch).unwrap(), Progress::Idle);
+        assert_eq!(child.refill(now.into(), &mut batch).unwrap(), Progress::Idle);
         assert!(matches!(&batch.cursor, Some(Cursor::Journal(cursor)) if cursor.last.seqnum == 2));
-        assert_eq!(child.counts().children, 1);
         // Then with its cursor, whose own entry is dropped.
         fs::write(directory.path().join("out"), entry(2, "two") + &entry(3, "three")).unwrap();
         let (all, _) = until_end(&mut child, now.after(PAUSE_MAX));
@@ -383,7 +394,7 @@ mod tests {
         check(Start::Now, "echo you may not >&2; exit 1", "journalctl: you may not");
         let mut child = Journalctl::new(None, Start::Beginning);
         child.program("/nonexistent/journalctl".into());
-        let error = child.poll(Timestamp(0), &mut Batch::default()).unwrap_err().to_string();
+        let error = child.refill(Timestamp(0).into(), &mut Batch::default()).unwrap_err().to_string();
         assert_eq!(error, "journalctl: cannot start it: No such file or directory (os error 2)");
     }
 
@@ -392,9 +403,27 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut child = Journalctl::new(None, Start::Beginning);
         child.program(program(directory.path(), "exec sleep 1000"));
-        child.poll(Timestamp(0), &mut Batch::default()).unwrap();
+        child.refill(Timestamp(0).into(), &mut Batch::default()).unwrap();
         let pid = child.child.as_ref().unwrap().child.id();
         drop(child);
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    /// Whether it hangs before it says where the journal ends or after, a stop does not wait for it.
+    #[test]
+    fn one_that_hangs_holds_up_no_stop() {
+        for start in [Start::Now, Start::Beginning] {
+            let directory = tempfile::tempdir().unwrap();
+            let mut child = Journalctl::new(None, start);
+            child.program(program(directory.path(), "exec sleep 1000"));
+            let clock = || Timestamp(0).into();
+            let worker = Worker::start("journal", SourceId(0), Box::new(child), clock, |_| true).unwrap();
+            let is_called = || fs::exists(directory.path().join("calls")).unwrap();
+            while !is_called() {
+                std::thread::yield_now();
+            }
+            worker.tell_to_stop();
+            assert!(worker.wait(Duration::from_secs(30)));
+        }
     }
 }

@@ -11,7 +11,8 @@
 //! other, so whatever is before a number of the first look is seen by the second, and only that much is delivered.
 //!
 //! journald writes by a mapping, and only touches a file (for inotify) every quarter of a second at most, so
-//! live files are asked: 16 bytes of each, every [`TICK`]. Knows nothing of clocks but what `poll` is told.
+//! live files are asked: 16 bytes of each, every [`TICK`] while entries come, and every [`PAUSE`] when none came for a
+//! while. Knows nothing of clocks but what it is told.
 
 mod look;
 
@@ -22,20 +23,25 @@ use std::time::Duration;
 use super::Error;
 use super::disk::{Found, Journal};
 use super::entry::Entry;
-use super::follow::{Counts, FRAMES_MAX, Start};
 use super::place::{Id128, Place};
 use crate::cursor::{Cursor, JournalCursor};
-use crate::file::follow::Progress;
-use crate::file::watch::Bell;
+use crate::input::{self, Counters, FRAMES_MAX, Input, Now, Progress, Start, Wake};
 use crate::record::{Batch, Timestamp};
 
 /// How often live files are asked whether there is more. Half of it is what a record waits on average, and the other
 /// price is 50 small reads a second.
-pub(super) const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(20);
 
-/// Directories are listed again at the latest after so many polls without anything new: the time stamp of a directory
+/// The same when no entry has come for [`QUIET`].
+const PAUSE: Duration = Duration::from_millis(100);
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Directories are listed again at the latest after so many reads without anything new: the time stamp of a directory
 /// is too coarse to show every change.
-const LIST_EVERY: u32 = 8;
+const LIST_EVERY: u32 = 16;
+
+/// What is told while there is no file.
+const ABSENT: &str = "there is no journal yet";
 
 /// Files of a directory that are followed at most; what is more is counted. journald keeps 100 by default.
 const FILES_MAX: usize = 4096;
@@ -75,10 +81,13 @@ pub(super) struct Native {
     last: Option<Place>,
     volatile: Option<Place>,
     idle: u32,
+    /// When it was read last, and when that brought something, by the clock that is never set.
+    asked: Duration,
+    brought: Duration,
     /// What was wrong at the last look; it is told once there is nothing to deliver.
     problem: Option<Error>,
     entry: Entry,
-    counts: Counts,
+    counters: Counters,
 }
 
 struct Tracked {
@@ -97,10 +106,32 @@ struct Tracked {
     found: Option<Found>,
 }
 
+impl Input for Native {
+    fn read(&mut self, now: Now, batch: &mut Batch) -> Result<Progress, input::Error> {
+        self.asked = now.steady;
+        let progress = self.advance(now.wall, batch);
+        if !batch.frames.is_empty() {
+            self.brought = now.steady;
+        }
+        batch.cursor = self.cursor().map(Cursor::Journal);
+        Ok(progress?)
+    }
+
+    fn wake(&mut self) -> Wake<'_> {
+        let is_quiet = self.asked.saturating_sub(self.brought) > QUIET;
+        Wake { fd: None, within: if is_quiet { PAUSE } else { TICK } }
+    }
+
+    fn counters(&self) -> Counters {
+        let skipped: u64 = self.files.iter().map(|file| file.journal.skipped).sum();
+        Counters { damaged: self.counters.damaged + skipped, ..self.counters }
+    }
+}
+
 impl Native {
     pub(super) fn new(roots: Vec<Root>, start: Start) -> Self {
         let (mut places, mut last, mut volatile) = (HashMap::new(), None, None);
-        if let Start::Cursor(cursor) = &start {
+        if let Start::Cursor(Cursor::Journal(cursor)) = &start {
             places = cursor.places.iter().flatten().map(|place| (place.seqnum_id, *place)).collect();
             places.insert(cursor.last.seqnum_id, cursor.last);
             (last, volatile) = (Some(cursor.last), cursor.volatile);
@@ -118,16 +149,11 @@ impl Native {
             last,
             volatile,
             idle: 0,
+            asked: Duration::ZERO,
+            brought: Duration::ZERO,
             problem: None,
             entry: Entry::default(),
-            counts: Counts::default(),
-        }
-    }
-
-    pub(super) fn counts(&self) -> Counts {
-        Counts {
-            damaged: self.counts.damaged + self.files.iter().map(|file| file.journal.skipped).sum::<u64>(),
-            ..self.counts
+            counters: Counters::default(),
         }
     }
 
@@ -136,26 +162,6 @@ impl Native {
         let mut places: Vec<_> = self.places.values().copied().collect();
         places.sort_unstable_by_key(|place| place.seqnum_id);
         Some(JournalCursor { last: self.last?, volatile: self.volatile, places: Some(places) })
-    }
-
-    /// Fills `batch`, which is empty, and sets its cursor.
-    pub(super) fn poll(&mut self, now: Timestamp, batch: &mut Batch) -> Result<Progress, Error> {
-        let progress = self.advance(now, batch);
-        batch.cursor = self.cursor().map(Cursor::Journal);
-        progress
-    }
-
-    /// Blocks until there may be more, `bell` rings, or `timeout` is over.
-    pub(super) fn wait(&mut self, bell: &Bell, timeout: Duration) {
-        let mut left = timeout;
-        while !left.is_zero() && !self.has_changed() {
-            let step = left.min(TICK);
-            if super::follow::wait_on(&[bell.fd()], step) {
-                bell.quiet();
-                return;
-            }
-            left -= step;
-        }
     }
 
     fn has_changed(&self) -> bool {
@@ -184,7 +190,7 @@ impl Native {
                 self.idle = LIST_EVERY; // look again, and say it again
                 Err(problem)
             }
-            (None, true) => Ok(Progress::Missing),
+            (None, true) => Ok(Progress::Missing(ABSENT)),
             (None, false) => Ok(Progress::Idle),
         }
     }
@@ -210,7 +216,7 @@ impl Native {
             file.next = match begin {
                 Ok(begin) => begin,
                 Err(error) => {
-                    self.counts.damaged += 1;
+                    self.counters.damaged += 1;
                     tracing::warn!(%error, "cannot find where to begin");
                     // What the cursor knows as read is told apart by its number.
                     let is_known = self.places.contains_key(&file.journal.head.seqnum_id);
@@ -281,17 +287,17 @@ impl Native {
     fn first_of(&mut self, at: usize, now: Timestamp) -> Result<u64, Error> {
         let journal = &mut self.files[at].journal;
         match &self.start {
-            Start::Beginning => Ok(0),
             Start::Now => Ok(journal.head.entries),
             Start::Back(time) => {
                 let since = u64::try_from(now.before(*time).0).unwrap_or(0);
                 journal.first(|place| place.realtime >= since)
             }
-            Start::Cursor(cursor) => match self.places.get(&journal.head.seqnum_id) {
+            Start::Cursor(Cursor::Journal(cursor)) => match self.places.get(&journal.head.seqnum_id) {
                 Some(place) => journal.first(|other| other.seqnum > place.seqnum),
                 None if cursor.places.is_some() => Ok(0),
                 None => journal.first(|other| is_later(other, &cursor.last)),
             },
+            Start::Beginning | Start::Cursor(_) => Ok(0),
         }
     }
 
@@ -351,7 +357,7 @@ impl Native {
         match error {
             Error::Open(error) if error.is_missing() => {} // vacuumed; the numbers will show it
             error => {
-                self.counts.damaged += passed;
+                self.counters.damaged += passed;
                 self.problem = Some(error);
             }
         }
@@ -365,7 +371,7 @@ impl Native {
             Some(found) => Some(found.place),
             // An archive is not opened before its turn comes.
             None if file.archived && file.next == 0 && file.journal.is_closed() => file.journal.head.first(),
-            None => file.find(&mut self.counts)?,
+            None => file.find(&mut self.counters)?,
         };
         Ok(place.filter(|place| place.seqnum <= seen))
     }
@@ -375,7 +381,7 @@ impl Native {
         let file = &mut self.files[at];
         let Some(found) = file.found else {
             // Its turn came by its header. What is really there may be a later entry than another file's.
-            return file.find(&mut self.counts).map(|_| ());
+            return file.find(&mut self.counters).map(|_| ());
         };
         let (place, volatile) = (found.place, file.volatile);
         let known = self.places.get(&place.seqnum_id).copied();
@@ -384,15 +390,17 @@ impl Native {
         };
         let is_read = known.is_some_and(|known| place.seqnum <= known.seqnum);
         if is_read || (!volatile && self.volatile.as_ref().is_some_and(is_copy)) {
-            self.counts.duplicates += 1;
+            self.counters.copies += 1;
         } else {
             match file.journal.read(&found, &mut self.entry) {
-                Ok(()) => self.counts.truncated += u64::from(self.entry.push(batch)),
-                Err(Error::Damaged { .. }) => self.counts.damaged += 1,
+                Ok(()) => {
+                    self.entry.push(batch);
+                }
+                Err(Error::Damaged { .. }) => self.counters.damaged += 1,
                 Err(error) => return Err(error),
             }
             if let Some(known) = known {
-                self.counts.gaps += self.missing(&known, &place);
+                self.counters.gaps += self.missing(&known, &place);
             }
         }
         let file = &mut self.files[at];
@@ -433,7 +441,7 @@ impl Native {
 
 impl Tracked {
     /// Looks the next entry up, passing those that are damaged, and says where it is; `None` if there is none (yet).
-    fn find(&mut self, counts: &mut Counts) -> Result<Option<Place>, Error> {
+    fn find(&mut self, counters: &mut Counters) -> Result<Option<Place>, Error> {
         for _ in 0..PASSED_MAX {
             if self.found.is_some() || self.next >= self.journal.head.entries {
                 break;
@@ -443,7 +451,7 @@ impl Tracked {
                 Ok(None) if !self.is_final => break,
                 // Of an archive it will never come.
                 Ok(None) | Err(Error::Damaged { .. }) => {
-                    counts.damaged += 1;
+                    counters.damaged += 1;
                     self.next += 1;
                 }
                 Err(error) => return Err(error),

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use super::disk::Journal;
 use super::entry::Entry;
 use super::export::Export;
-use super::follow::{Counts, FRAMES_MAX};
 use super::head::MAGIC;
 use super::stream::Stream;
 use super::{Error, json};
 use crate::file::archive::{self, Archive};
 use crate::file::lines::READ_SIZE;
+use crate::input::{Counters, FRAMES_MAX};
 use crate::record::Batch;
 
 /// How many bytes of a file's content are looked at, at most, to tell what it is.
@@ -79,7 +79,7 @@ pub fn tell(mut archive: Archive) -> Result<Stored, Error> {
 pub struct Reader {
     source: Source,
     entry: Entry,
-    counts: Counts,
+    counters: Counters,
     ended: bool,
     /// What is to be said once the entries before it were given.
     held: Option<Error>,
@@ -112,7 +112,7 @@ impl Reader {
     }
 
     fn new(source: Source) -> Self {
-        Reader { source, entry: Entry::default(), counts: Counts::default(), ended: false, held: None }
+        Reader { source, entry: Entry::default(), counters: Counters::default(), ended: false, held: None }
     }
 
     /// Refills `batch` with the next entries, at most [`FRAMES_MAX`]; `false` at the end. An error comes after all
@@ -121,7 +121,9 @@ impl Reader {
         batch.clear();
         while batch.frames.len() < FRAMES_MAX && !self.ended {
             match self.next() {
-                Ok(true) => self.counts.truncated += u64::from(self.entry.push(batch)),
+                Ok(true) => {
+                    self.entry.push(batch);
+                }
                 Ok(false) => self.ended = true,
                 Err(error) => (self.ended, self.held) = (true, Some(error)),
             }
@@ -139,12 +141,12 @@ impl Reader {
     fn next(&mut self) -> Result<bool, Error> {
         match &mut self.source {
             Source::Stream(stream) => stream.next(&mut self.entry),
-            Source::Text(text) => text.next(&mut self.entry, &mut self.counts),
+            Source::Text(text) => text.next(&mut self.entry, &mut self.counters),
             Source::File { journal, next, passed } => {
                 while *next < journal.head.entries {
                     let index = *next;
                     *next += 1;
-                    let problem = match read_one(journal, index, &mut self.entry, &mut self.counts) {
+                    let problem = match read_one(journal, index, &mut self.entry, &mut self.counters) {
                         Ok(true) => {
                             *passed = 0;
                             return Ok(true);
@@ -155,7 +157,7 @@ impl Reader {
                         Err(error @ Error::Damaged { .. }) => Some(error),
                         Err(error) => return Err(error),
                     };
-                    self.counts.damaged += 1;
+                    self.counters.damaged += 1;
                     *passed += 1;
                     if let Some(error) = problem.filter(|_| *passed > DAMAGED_MAX || journal.is_lost(index)) {
                         return Err(error);
@@ -170,8 +172,8 @@ impl Reader {
     }
 
     /// What was met so far.
-    pub fn counts(&self) -> Counts {
-        self.counts
+    pub fn counters(&self) -> Counters {
+        self.counters
     }
 
     /// How many entries of how many were read, where that is known: of journal files. For progress.
@@ -184,11 +186,11 @@ impl Reader {
 }
 
 /// Reads an entry by its number; `false` if there is none.
-fn read_one(journal: &mut Journal, index: u64, entry: &mut Entry, counts: &mut Counts) -> Result<bool, Error> {
+fn read_one(journal: &mut Journal, index: u64, entry: &mut Entry, counters: &mut Counters) -> Result<bool, Error> {
     let Some(found) = journal.find(index)? else { return Ok(false) };
     let skipped = journal.skipped;
     let read = journal.read(&found, entry);
-    counts.damaged += journal.skipped - skipped;
+    counters.damaged += journal.skipped - skipped;
     read.map(|()| true)
 }
 
@@ -224,10 +226,10 @@ impl Text {
         }
     }
 
-    fn next(&mut self, entry: &mut Entry, counts: &mut Counts) -> Result<bool, Error> {
+    fn next(&mut self, entry: &mut Entry, counters: &mut Counters) -> Result<bool, Error> {
         loop {
             let found = match self.kind {
-                Kind::Json => self.json(entry, counts),
+                Kind::Json => self.json(entry, counters),
                 _ => self.export(entry)?,
             };
             if found || self.ended {
@@ -257,7 +259,7 @@ impl Text {
     }
 
     /// The next line that is an entry; what is none is counted.
-    fn json(&mut self, entry: &mut Entry, counts: &mut Counts) -> bool {
+    fn json(&mut self, entry: &mut Entry, counters: &mut Counters) -> bool {
         while self.begin < self.end || (self.ended && !self.line.is_empty()) {
             let rest = &self.bytes[self.begin..self.end];
             let lf = memchr::memchr(b'\n', rest);
@@ -276,7 +278,7 @@ impl Text {
             if line.len() <= json::LINE_MAX && json::line(&line, entry).is_ok() {
                 return true;
             }
-            counts.damaged += 1;
+            counters.damaged += 1;
         }
         false
     }

@@ -5,10 +5,13 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use Step::*;
 
 use super::*;
+use crate::input::Bell;
+use crate::record::Timestamp;
 
 /// What happens to the directory, or to the follower. Labels and names are numbers here.
 #[derive(Clone, Copy, Debug)]
@@ -101,9 +104,9 @@ impl Log {
 }
 
 /// Polls until nothing more comes; the last cursor is left in `batch`.
-fn poll_all(follower: &mut Follower, batch: &mut Batch, lines: &mut Vec<String>) -> Result<Progress, FollowError> {
+fn poll_all(follower: &mut Follower, batch: &mut Batch, lines: &mut Vec<String>) -> Result<Progress, Error> {
     for _ in 0..100_000 {
-        let progress = follower.poll(Timestamp(1), batch)?;
+        let progress = follower.refill(Timestamp(1).into(), batch)?;
         assert!(batch.frames.len() <= FRAMES_MAX);
         lines.extend(batch.frames.iter().map(|&frame| {
             let line = String::from_utf8_lossy(batch.bytes(frame)).into_owned();
@@ -118,10 +121,7 @@ fn poll_all(follower: &mut Follower, batch: &mut Batch, lines: &mut Vec<String>)
 }
 
 fn cursor(batch: &Batch) -> Option<Start> {
-    match batch.cursor {
-        Some(Cursor::Multilog(cursor)) => Some(Start::Cursor(cursor)),
-        _ => None,
-    }
+    batch.cursor.clone().map(Start::Cursor)
 }
 
 /// Does the steps and compares the lines: those of a poll have spaces between them, polls have `|`. Returns how
@@ -129,9 +129,9 @@ fn cursor(batch: &Batch) -> Option<Start> {
 #[track_caller]
 fn check(start: Start, steps: &[Step], want: &str) -> u64 {
     let log = Log { dir: tempfile::tempdir().unwrap() };
-    let follow = |start: Start| Follower::new(log.dir.path().to_owned(), SourceId(3), start).unwrap();
-    let mut follower = follow(start);
-    let (mut committed, mut before) = (start, start);
+    let follow = |start: Start| Follower::new(log.dir.path().to_owned(), start);
+    let mut follower = follow(start.clone());
+    let (mut committed, mut before) = (start.clone(), start);
     let (mut gaps, mut batch, mut groups) = (0, Batch::default(), Vec::new());
     for &step in steps {
         log.change(step);
@@ -142,21 +142,21 @@ fn check(start: Start, steps: &[Step], want: &str) -> u64 {
                 assert_eq!(end.is_err(), matches!(step, Refused), "{end:?}, {steps:?}");
                 assert!(end.is_ok() || batch.frames.is_empty() && batch.cursor.is_none());
                 groups.push(lines.join(" "));
-                before = committed;
+                before = committed.clone();
                 committed = cursor(&batch).unwrap_or(committed);
             }
             Restart | Crash => {
                 if matches!(step, Crash) {
-                    committed = before;
+                    committed = before.clone();
                 }
-                gaps += follower.counts().gaps;
-                follower = follow(committed);
+                gaps += follower.counters().gaps;
+                follower = follow(committed.clone());
             }
             _ => {}
         }
     }
     assert_eq!(groups.join("|"), want, "{steps:?}");
-    gaps + follower.counts().gaps
+    gaps + follower.counters().gaps
 }
 
 const NEW: Start = Start::Beginning;
@@ -172,7 +172,7 @@ fn reads_what_is_written() {
 
 #[test]
 fn begins_where_it_is_told() {
-    let end = |steps: &[Step], want| assert_eq!(check(Start::End, steps, want), 0);
+    let end = |steps: &[Step], want| assert_eq!(check(Start::Now, steps, want), 0);
     end(&[Write("1a 2b"), Poll, Write("2c"), Poll], "|c");
     end(&[Write("1a"), WriteHalf("2b"), Poll, Write("x"), Poll], "|bx");
     end(&[Poll, Write("1a"), Poll], "|a");
@@ -285,7 +285,7 @@ fn half_a_line_at_the_end_of_a_file_is_cut() {
 fn lines_without_labels_are_refused() {
     assert_eq!(check(NEW, &[Write("a b"), Refused, Refused, Write("1c"), Poll, Restart, Poll], "||c|"), 0);
     assert_eq!(check(NEW, &[Write("1a x"), Refused], "a"), 0);
-    assert_eq!(check(Start::End, &[Write("a b"), Refused, Write("1c"), Poll], "|c"), 0);
+    assert_eq!(check(Start::Now, &[Write("a b"), Refused, Write("1c"), Poll], "|c"), 0);
     assert_eq!(check(NEW, &[Write("a"), Refused, Rotate(1), Write("2b"), Poll], "|b"), 1);
     // Of an old file nobody can say who wrote it.
     assert_eq!(check(NEW, &[Write("a 1b"), Rotate(1), Write("2c"), Poll], "b c"), 1);
@@ -296,9 +296,9 @@ fn says_what_is_wrong() {
     let log = Log { dir: tempfile::tempdir().unwrap() };
     let path = log.dir.path();
     let says = |path: PathBuf, want: &str| {
-        let mut follower = Follower::new(path.clone(), SourceId(0), Start::End).unwrap();
+        let mut follower = Follower::new(path.clone(), Start::Now);
         for _ in 0..2 {
-            let said = follower.poll(Timestamp(0), &mut Batch::default()).unwrap_err().to_string();
+            let said = follower.refill(Timestamp(0).into(), &mut Batch::default()).unwrap_err().to_string();
             assert_eq!(said.replace(&path.display().to_string(), "PATH"), want);
         }
     };
@@ -311,9 +311,9 @@ fn says_what_is_wrong() {
         path.join("current"),
         "PATH is no directory; name the directory that multilog writes, the one that holds `current`",
     );
-    let mut follower = Follower::new(path.join("none"), SourceId(0), Start::End).unwrap();
-    assert_eq!(follower.poll(Timestamp(0), &mut Batch::default()).unwrap(), Progress::Missing);
-    follower.wait(Duration::from_millis(1));
+    let mut follower = Follower::new(path.join("none"), Start::Now);
+    assert_eq!(follower.refill(Timestamp(0).into(), &mut Batch::default()).unwrap(), Progress::Missing(ABSENT));
+    assert!(follower.wake().within <= Duration::from_millis(250));
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn strangers_links_are_not_followed() {
     fs::write(secret.path(), labelled("1secret")).unwrap();
     std::os::unix::fs::symlink(secret.path(), log.old(1, ".s")).unwrap();
     log.append(&labelled("2a"));
-    let mut follower = Follower::new(log.dir.path().to_owned(), SourceId(0), NEW).unwrap();
+    let mut follower = Follower::new(log.dir.path().to_owned(), NEW);
     let mut lines = Vec::new();
     poll_all(&mut follower, &mut Batch::default(), &mut lines).unwrap();
     assert_eq!(lines, ["a"]);
@@ -333,10 +333,10 @@ fn strangers_links_are_not_followed() {
 fn a_batch_is_bounded_and_its_cursor_exact() {
     let log = Log { dir: tempfile::tempdir().unwrap() };
     log.append(&labelled(&vec!["1x"; 2 * FRAMES_MAX + 1].join(" ")));
-    let mut follower = Follower::new(log.dir.path().to_owned(), SourceId(0), NEW).unwrap();
+    let mut follower = Follower::new(log.dir.path().to_owned(), NEW);
     let mut batch = Batch::default();
     for (frames, lines) in [(FRAMES_MAX, 1000), (FRAMES_MAX, 2000), (1, 2001), (0, 2001)] {
-        follower.poll(Timestamp(0), &mut batch).unwrap();
+        follower.refill(Timestamp(0).into(), &mut batch).unwrap();
         let Some(Cursor::Multilog(cursor)) = batch.cursor else { panic!() };
         assert_eq!((batch.frames.len(), cursor.lines, cursor.label.to_string()), (frames, lines, label(1)));
     }
@@ -423,8 +423,9 @@ fn torture(seed: u64, lines: u64, by: Writer) {
     let path = dir.path().join("log");
     let mut random = Random(seed);
     let mut writer = Multilog::new(by, &path);
+    let bell = Bell::new().unwrap();
     let (mut written, mut next, mut kills, mut restarts) = (0, 0, 0, 0);
-    let mut follower = Follower::new(path.clone(), SourceId(0), NEW).unwrap();
+    let mut follower = Follower::new(path.clone(), NEW);
     let (mut start, mut batch, mut pending) = (NEW, Batch::default(), Vec::new());
     let (mut gaps, mut rotations) = (0, 0);
     while next < lines {
@@ -440,7 +441,7 @@ fn torture(seed: u64, lines: u64, by: Writer) {
                 restarts += 1;
             }
         }
-        let progress = follower.poll(Timestamp(0), &mut batch).unwrap();
+        let progress = follower.refill(Timestamp(0).into(), &mut batch).unwrap();
         pending.extend(batch.frames.iter().map(|&frame| String::from_utf8_lossy(batch.bytes(frame)).into_owned()));
         if random.below(10) < 7 {
             for line in pending.drain(..) {
@@ -448,7 +449,7 @@ fn torture(seed: u64, lines: u64, by: Writer) {
                     line.split_once(' ').unwrap().1,
                     format!("line {next}"),
                     "seed {seed}, {kills} kills, {:?}",
-                    follower.counts()
+                    follower.counters()
                 );
                 next += 1;
             }
@@ -457,17 +458,17 @@ fn torture(seed: u64, lines: u64, by: Writer) {
         if random.below(6) == 0 {
             pending.clear();
             kills += 1;
-            gaps += follower.counts().gaps;
-            rotations += follower.counts().rotations;
-            follower = Follower::new(path.clone(), SourceId(0), start).unwrap();
+            gaps += follower.counters().gaps;
+            rotations += follower.counters().rotations;
+            follower = Follower::new(path.clone(), start.clone());
         } else if progress != Progress::More {
-            follower.wait(Duration::from_millis(5));
+            bell.wait(Wake { within: Duration::from_millis(5), ..follower.wake() });
         }
     }
     writer.end();
-    rotations += follower.counts().rotations;
+    rotations += follower.counters().rotations;
     println!("{lines} lines, {kills} kills, {rotations} rotations seen, {restarts} restarts of multilog");
-    assert_eq!((next, gaps + follower.counts().gaps), (lines, 0), "seed {seed}");
+    assert_eq!((next, gaps + follower.counters().gaps), (lines, 0), "seed {seed}");
 }
 
 #[test]

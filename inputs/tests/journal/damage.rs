@@ -7,9 +7,10 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use inputs::journald::follow::{Follower, Options, Start};
+use inputs::input::{Input, Start};
+use inputs::journald::follow::{Follower, Options};
 use inputs::journald::stored::{Kind, Reader};
-use inputs::record::{Batch, SourceId, Timestamp};
+use inputs::record::{Batch, Timestamp};
 
 /// The most memory that the process may ever have had, in KiB.
 const MEMORY_MAX: u64 = 200 << 10;
@@ -45,10 +46,10 @@ fn drain(reader: Result<Reader, inputs::journald::Error>) -> (usize, Option<Stri
 fn follow(directory: &Path) -> usize {
     let (directory, start) = (Some(directory.to_owned()), Start::Beginning);
     let reader = inputs::journald::follow::Reader::Native;
-    let mut follower = Follower::new(Options { source: SourceId(0), directory, reader, start }).unwrap();
+    let mut follower = Follower::new(Options { directory, reader, start }).unwrap();
     let (mut batch, mut count, mut idle) = (Batch::default(), 0, 0);
     while idle < 2 {
-        let _ = follower.poll(Timestamp(0), &mut batch);
+        let _ = follower.refill(Timestamp(0).into(), &mut batch);
         count += batch.frames.len();
         idle = if batch.frames.is_empty() { idle + 1 } else { 0 };
     }

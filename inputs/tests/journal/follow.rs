@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use inputs::cursor::Cursor;
-use inputs::journald::follow::{Follower, Options, Progress, Reader, Start};
-use inputs::record::{Batch, SourceId, Timestamp};
+use inputs::input::{Bell, Input, Progress, Start, Wake};
+use inputs::journald::follow::{Follower, Options, Reader};
+use inputs::record::{Batch, Timestamp};
 use kit::journal;
 
 fn follower(directory: &Path, reader: Reader, start: Start) -> Follower {
-    Follower::new(Options { source: SourceId(0), directory: Some(directory.to_owned()), reader, start }).unwrap()
+    Follower::new(Options { directory: Some(directory.to_owned()), reader, start }).unwrap()
 }
 
 /// The time of the corpus' last entries, and a little.
@@ -20,11 +21,11 @@ const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 fn drain(follower: &mut Follower) -> (usize, Start) {
     let (mut batch, mut count, mut idle) = (Batch::default(), 0, 0);
     while idle < 20 {
-        let progress = follower.poll(NOW, &mut batch).unwrap();
+        let progress = follower.refill(NOW.into(), &mut batch).unwrap();
         count += batch.frames.len();
         idle = if progress == Progress::More { 0 } else { idle + 1 };
     }
-    let Some(Cursor::Journal(cursor)) = batch.cursor else { return (count, Start::Beginning) };
+    let Some(cursor @ Cursor::Journal(_)) = batch.cursor else { return (count, Start::Beginning) };
     (count, Start::Cursor(cursor))
 }
 
@@ -34,7 +35,8 @@ fn what_arrives_late_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let remote = directory.path().join("0123456789abcdef0123456789abcdef");
     let mut live = follower(directory.path(), Reader::Native, Start::Now);
-    assert_eq!(live.poll(NOW, &mut Batch::default()).unwrap(), Progress::Missing);
+    let progress = live.refill(NOW.into(), &mut Batch::default()).unwrap();
+    assert_eq!(progress, Progress::Missing("there is no journal yet"));
     fs::create_dir(&remote).unwrap();
     fs::write(remote.join("remote-web1.journal"), journal("real-sshd-9.2")).unwrap();
     let (count, at) = drain(&mut live);
@@ -50,7 +52,7 @@ fn what_arrives_late_is_read() {
     // The same file under another name is not another.
     fs::copy(remote.join("remote-web2.journal"), remote.join("copy.journal")).unwrap();
     assert_eq!(drain(&mut live).0, 0);
-    assert_eq!(live.counts().gaps, 0);
+    assert_eq!(live.counters().gaps, 0);
 }
 
 #[test]
@@ -70,13 +72,13 @@ fn goes_on_at_any_entry() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("system.journal"), journal("real-sshd-9.2")).unwrap();
     let mut batch = Batch::default();
-    follower(directory.path(), Reader::Native, Start::Beginning).poll(NOW, &mut batch).unwrap();
+    follower(directory.path(), Reader::Native, Start::Beginning).refill(NOW.into(), &mut batch).unwrap();
     let Some(Cursor::Journal(end)) = &batch.cursor else { panic!() };
     for left in 0..81 {
         let mut at = end.clone();
         at.last.seqnum -= left;
         at.places = Some(vec![at.last]);
-        let (count, _) = drain(&mut follower(directory.path(), Reader::Native, Start::Cursor(at)));
+        let (count, _) = drain(&mut follower(directory.path(), Reader::Native, Start::Cursor(Cursor::Journal(at))));
         assert_eq!(count as u64, left);
     }
 }
@@ -88,7 +90,7 @@ fn numbers_that_are_given_out_again_are_not_read_already() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("system.journal"), journal("j-compact0-keyed0-no")).unwrap();
     let mut all = Batch::default();
-    follower(directory.path(), Reader::Native, Start::Beginning).poll(NOW, &mut all).unwrap();
+    follower(directory.path(), Reader::Native, Start::Beginning).refill(NOW.into(), &mut all).unwrap();
     let Some(Cursor::Journal(cursor)) = &all.cursor else { panic!() };
     let check = |boot: u128, seqnum: u64, seconds: u64, want: usize| {
         let mut at = cursor.clone();
@@ -96,9 +98,9 @@ fn numbers_that_are_given_out_again_are_not_read_already() {
         at.last.seqnum = seqnum;
         at.last.realtime = (1_700_000_000 + seconds) * 1_000_000;
         at.places = Some(vec![at.last]);
-        let mut follower = follower(directory.path(), Reader::Native, Start::Cursor(at));
+        let mut follower = follower(directory.path(), Reader::Native, Start::Cursor(Cursor::Journal(at)));
         let (count, next) = drain(&mut follower);
-        assert_eq!((count, follower.counts().gaps), (want, 0), "{boot} {seqnum} {seconds}");
+        assert_eq!((count, follower.counters().gaps), (want, 0), "{boot} {seqnum} {seconds}");
         assert_eq!(
             drain(&mut self::follower(directory.path(), Reader::Native, next)).0,
             0,
@@ -127,14 +129,14 @@ fn unknown_flags_are_journalctls() {
     let directory = tempfile::tempdir().unwrap();
     let path = with_flags(directory.path(), 0x80);
     let mut native = follower(directory.path(), Reader::Native, Start::Beginning);
-    let error = native.poll(NOW, &mut Batch::default()).unwrap_err().to_string();
+    let error = native.refill(NOW.into(), &mut Batch::default()).unwrap_err().to_string();
     let want =
         format!("cannot read {}: it has incompatible flags that this reader does not know (0x80)", path.display());
     assert_eq!(error, want);
     assert_eq!(native.reader(), Reader::Native);
     let mut auto = follower(directory.path(), Reader::Auto, Start::Beginning);
     assert_eq!(auto.reader(), Reader::Native);
-    assert_eq!(auto.poll(NOW, &mut Batch::default()).unwrap(), Progress::More);
+    assert_eq!(auto.refill(NOW.into(), &mut Batch::default()).unwrap(), Progress::More);
     assert_eq!(auto.reader(), Reader::Journalctl);
 }
 
@@ -150,7 +152,7 @@ fn a_bad_file_is_counted() {
     fs::write(directory.path().join("system.journal"), journal("sealed")).unwrap();
     let mut follower = follower(directory.path(), Reader::Native, Start::Beginning);
     assert_eq!(drain(&mut follower).0, 5);
-    assert_eq!(follower.counts().unreadable, 4);
+    assert_eq!(follower.counters().unreadable, 4);
 }
 
 #[test]
@@ -158,10 +160,11 @@ fn a_wait_ends_when_woken() {
     let directory = tempfile::tempdir().unwrap();
     for reader in [Reader::Native, Reader::Journalctl] {
         let mut follower = follower(directory.path(), reader, Start::Beginning);
-        let waker = follower.waker();
+        let bell = Bell::new().unwrap();
+        let waker = bell.waker();
         let (told, ended) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            follower.wait(Duration::from_secs(600));
+            bell.wait(Wake { within: Duration::from_secs(600), ..follower.wake() });
             told.send(()).unwrap();
         });
         waker.wake();

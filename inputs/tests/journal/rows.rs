@@ -1,7 +1,9 @@
 //! What the tests of the journal share: records as rows, and the oracle.
 
 use std::fmt;
+use std::time::Duration;
 
+use inputs::input::{Bell, Input, Wake};
 use inputs::record::{Batch, Sender};
 use inputs::syslog::parse::{Format, Parser};
 use serde_json::Value;
@@ -64,6 +66,12 @@ pub fn rows(batch: &Batch) -> Vec<Row> {
         }
     };
     batch.frames.iter().map(row).collect()
+}
+
+/// Waits until an input may have more, or for so long.
+pub fn wait(input: &mut dyn Input, at_most: Duration) {
+    let wake = input.wake();
+    Bell::new().unwrap().wait(Wake { within: wake.within.min(at_most), ..wake });
 }
 
 /// What `journalctl -o json --all` says, read without our own readers.

@@ -8,10 +8,11 @@ use std::process::Command;
 use inputs::cursor::Cursor;
 use inputs::file::archive;
 use inputs::file::lines::LineReader;
+use inputs::input::{Input, Start};
 use inputs::journald::Error;
-use inputs::journald::follow::{self, Follower, Options, Start};
+use inputs::journald::follow::{self, Follower, Options};
 use inputs::journald::stored::{self, Kind, Reader, Stored};
-use inputs::record::{Batch, SourceId, Timestamp};
+use inputs::record::{Batch, Timestamp};
 use kit::journal;
 
 use crate::rows::{self, Row, rows};
@@ -111,11 +112,11 @@ fn cursors_are_journalds() {
         let want: Vec<&str> = lines.map(|line| str::from_utf8(line).unwrap()).collect();
         assert_eq!(want.len(), count);
         let (directory, reader) = (Some(directory.path().to_owned()), follow::Reader::Native);
-        let options = Options { source: SourceId(0), directory, reader, start: Start::Beginning };
+        let options = Options { directory, reader, start: Start::Beginning };
         let mut follower = Follower::new(options).unwrap();
         let (mut batch, mut seen) = (Batch::default(), 0);
         while seen < count {
-            follower.poll(Timestamp(i64::MAX), &mut batch).unwrap();
+            follower.refill(Timestamp(i64::MAX).into(), &mut batch).unwrap();
             seen += batch.frames.len();
             let Some(Cursor::Journal(cursor)) = &batch.cursor else { panic!("{name}: no cursor") };
             assert_eq!(cursor.last.to_string(), want[seen - 1], "{name}: entry {seen}");

@@ -5,9 +5,9 @@
 
 mod traps;
 
-use inputs::file::follow::Follow;
+use inputs::input::{Input, Start};
 use inputs::multilog;
-use inputs::record::{Batch, Frame, SourceId, Timestamp};
+use inputs::record::{Batch, Frame, Timestamp};
 use inputs::syslog::frame::Decoder;
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
@@ -345,11 +345,11 @@ fn multilog_directories_are_followed_at_tai64nlocals_times() {
     let check = |name: &str, count: usize, times: [(usize, &str); 3]| {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("current"), read(name)).unwrap();
-        let start = multilog::Start::Beginning;
-        let mut follower = multilog::Follower::new(dir.path().to_owned(), SourceId(0), start).unwrap();
+        let start = Start::Beginning;
+        let mut follower = multilog::Follower::new(dir.path().to_owned(), start);
         let mut batch = batch();
         let now = batch.received;
-        follower.poll(now, &mut batch).unwrap();
+        follower.refill(now.into(), &mut batch).unwrap();
         assert_eq!(batch.frames.len(), count, "{name}");
         let mut parser = Parser::new(Format::Multilog, TimeZone::UTC);
         for (index, seconds) in times {

@@ -6,12 +6,14 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use Step::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::record::LINE_MAX;
+use crate::input::{Bell, Waker};
+use crate::record::{LINE_MAX, Timestamp};
 
 /// What happens to `auth.log`, or to the follower.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +59,7 @@ fn shift(path: &Path) {
 
 fn poll_all(follower: &mut Follower, batch: &mut Batch, lines: &mut Vec<String>) -> Progress {
     for _ in 0..100_000 {
-        let progress = follower.poll(Timestamp(1), batch).unwrap();
+        let progress = follower.refill(Timestamp(1).into(), batch).unwrap();
         lines.extend(batch.frames.iter().map(|&frame| String::from_utf8_lossy(batch.bytes(frame)).into_owned()));
         if progress != Progress::More {
             return progress;
@@ -67,14 +69,14 @@ fn poll_all(follower: &mut Follower, batch: &mut Batch, lines: &mut Vec<String>)
 }
 
 /// Does the steps and compares the lines: those of a poll have spaces between them, polls have `|`.
-fn check(start: Start, steps: &[Step], want: &str) -> Counts {
+fn check(start: Start, steps: &[Step], want: &str) -> Counters {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");
     let old = dir.path().join("auth.log.1");
-    let follow = |start: &Start| Follower::new(path.clone(), SourceId(3), start.clone()).unwrap();
+    let follow = |start: &Start| Follower::new(path.clone(), start.clone());
     let mut follower = follow(&start);
     let (mut committed, mut before) = (start.clone(), start.clone());
-    let mut counts = Counts::default();
+    let mut counts = Counters::default();
     let mut batch = Batch::default();
     let mut groups = Vec::new();
     for &step in steps {
@@ -96,25 +98,25 @@ fn check(start: Start, steps: &[Step], want: &str) -> Counts {
                 let mut lines = Vec::new();
                 poll_all(&mut follower, &mut batch, &mut lines);
                 groups.push(lines.join(" "));
-                assert_eq!((batch.source, batch.received), (SourceId(3), Timestamp(1)));
+                assert_eq!((batch.received, batch.reference), (Timestamp(1), Timestamp(1)));
                 before = committed.clone();
                 if let Some(Cursor::File(cursor)) = &batch.cursor {
-                    committed = Start::Cursor(cursor.clone());
+                    committed = Start::Cursor(Cursor::File(cursor.clone()));
                 }
             }
             Restart | Crash => {
                 if matches!(step, Crash) {
                     committed = before.clone();
                 }
-                let now = follower.counts();
+                let now = follower.counters();
                 counts.gaps += now.gaps;
                 follower = follow(&committed);
             }
         }
     }
     assert_eq!(groups.join("|"), want, "{steps:?}");
-    let now = follower.counts();
-    Counts { gaps: counts.gaps + now.gaps, ..now }
+    let now = follower.counters();
+    Counters { gaps: counts.gaps + now.gaps, ..now }
 }
 
 #[test]
@@ -127,16 +129,16 @@ fn reads_what_is_appended() {
 
 #[test]
 fn begins_where_it_is_told() {
-    check(Start::End, &[Append("a\nb\n"), Poll, Append("c\n"), Poll], "|c");
-    check(Start::End, &[Append("a\nhal"), Poll, Append("f\nc\n"), Poll], "|half c");
-    check(Start::End, &[Append("hal"), Poll, Append("f\n"), Poll], "|half");
-    check(Start::End, &[Poll, Append("a\n"), Poll], "|a");
-    check(Start::End, &[Append("a\n"), Poll, Restart, Append("b\n"), Poll], "|b");
-    check(Start::End, &[Create, Poll, Append("a\n"), Poll], "|a");
+    check(Start::Now, &[Append("a\nb\n"), Poll, Append("c\n"), Poll], "|c");
+    check(Start::Now, &[Append("a\nhal"), Poll, Append("f\nc\n"), Poll], "|half c");
+    check(Start::Now, &[Append("hal"), Poll, Append("f\n"), Poll], "|half");
+    check(Start::Now, &[Poll, Append("a\n"), Poll], "|a");
+    check(Start::Now, &[Append("a\n"), Poll, Restart, Append("b\n"), Poll], "|b");
+    check(Start::Now, &[Create, Poll, Append("a\n"), Poll], "|a");
     let long = format!("a\n{}", "x".repeat(50_000));
     let steps = [Append(&long), Poll, Append("\nb\n"), Poll];
     let cut = format!("|{} b", "x".repeat(LINE_MAX));
-    assert_eq!(check(Start::End, &steps, &cut).truncated, 1);
+    check(Start::Now, &steps, &cut);
 }
 
 #[test]
@@ -218,18 +220,18 @@ fn goes_on_after_a_restart_as_metalog_rotates() {
     let mut lines = Vec::new();
     for n in 0..5 {
         append(&path, &format!("{n}a\n"));
-        let mut follower = Follower::new(path.clone(), SourceId(0), start).unwrap();
+        let mut follower = Follower::new(path.clone(), start);
         poll_all(&mut follower, &mut batch, &mut lines);
-        assert_eq!(follower.counts().gaps, 0);
+        assert_eq!(follower.counters().gaps, 0);
         let Some(Cursor::File(cursor)) = &batch.cursor else { panic!() };
-        start = Start::Cursor(cursor.clone());
+        start = Start::Cursor(Cursor::File(cursor.clone()));
         for rotation in 0..2 {
             append(&path, &format!("{n}b{rotation}\n"));
             fs::rename(&path, dir.path().join(format!("log-2026-11-2{n}-00:00:0{rotation}"))).unwrap();
         }
     }
     append(&path, "5a\n");
-    poll_all(&mut Follower::new(path.clone(), SourceId(0), start).unwrap(), &mut batch, &mut lines);
+    poll_all(&mut Follower::new(path.clone(), start), &mut batch, &mut lines);
     assert_eq!(lines.join(" "), "0a 0b0 0b1 1a 1b0 1b1 2a 2b0 2b1 3a 3b0 3b1 4a 4b0 4b1 5a");
 }
 
@@ -243,10 +245,10 @@ fn an_inode_that_was_reused_is_another_file() {
         open.is_same(0).unwrap();
         let mut cursor = open.cursor(2);
         change(&mut cursor);
-        let mut follower = Follower::new(path.clone(), SourceId(0), Start::Cursor(cursor)).unwrap();
+        let mut follower = Follower::new(path.clone(), Start::Cursor(Cursor::File(cursor)));
         let mut lines = Vec::new();
         poll_all(&mut follower, &mut Batch::default(), &mut lines);
-        assert_eq!((lines.join(" ").as_str(), follower.counts().gaps), (want, gaps));
+        assert_eq!((lines.join(" ").as_str(), follower.counters().gaps), (want, gaps));
     };
     check("a\nb\n", |_| {}, "b", 0);
     check("a\nb\n", |cursor| cursor.fingerprint ^= 1, "a b", 1);
@@ -265,7 +267,7 @@ fn a_stranger_on_a_reused_inode_is_not_read() {
         fs::write(&name, "secret\n").unwrap();
         let cursor = FileCursor { fingerprint: 0, fingerprint_len: 0, ..Open::new(&name).unwrap().cursor(0) };
         fs::write(&path, "a\n").unwrap();
-        let mut follower = Follower::new(path.clone(), SourceId(0), Start::Cursor(cursor)).unwrap();
+        let mut follower = Follower::new(path.clone(), Start::Cursor(Cursor::File(cursor)));
         let mut lines = Vec::new();
         poll_all(&mut follower, &mut Batch::default(), &mut lines);
         assert_eq!(lines.join(" "), want);
@@ -288,10 +290,10 @@ fn a_batch_is_bounded_and_its_cursor_exact() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");
     fs::write(&path, "line\n".repeat(2 * FRAMES_MAX + 1)).unwrap();
-    let mut follower = Follower::new(path, SourceId(0), Start::Beginning).unwrap();
+    let mut follower = Follower::new(path, Start::Beginning);
     let mut batch = Batch::default();
     for (frames, offset) in [(FRAMES_MAX, 5000), (FRAMES_MAX, 10_000), (1, 10_005), (0, 10_005)] {
-        follower.poll(Timestamp(0), &mut batch).unwrap();
+        follower.refill(Timestamp(0).into(), &mut batch).unwrap();
         let Some(Cursor::File(cursor)) = &batch.cursor else { panic!() };
         assert_eq!((batch.frames.len(), cursor.offset, cursor.fingerprint_len), (frames, offset, 5));
     }
@@ -301,8 +303,9 @@ fn check_refused(make: fn(&Path), want: &str) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");
     make(&path);
-    let refusal = |follower: &mut Follower| follower.poll(Timestamp(0), &mut Batch::default()).unwrap_err().to_string();
-    let mut follower = Follower::new(path.clone(), SourceId(0), Start::End).unwrap();
+    let refusal =
+        |follower: &mut Follower| follower.refill(Timestamp(0).into(), &mut Batch::default()).unwrap_err().to_string();
+    let mut follower = Follower::new(path.clone(), Start::Now);
     for _ in 0..2 {
         assert!(refusal(&mut follower).contains(want), "{}", refusal(&mut follower));
     }
@@ -310,12 +313,12 @@ fn check_refused(make: fn(&Path), want: &str) {
     fs::rename(&path, dir.path().join("bad")).unwrap();
     append(&path, "a\n");
     let (mut batch, mut lines) = (Batch::default(), Vec::new());
-    let mut follower = Follower::new(path.clone(), SourceId(0), Start::Beginning).unwrap();
+    let mut follower = Follower::new(path.clone(), Start::Beginning);
     poll_all(&mut follower, &mut batch, &mut lines);
     append(&path, "b\n");
     fs::rename(&path, dir.path().join("auth.log.1")).unwrap();
     fs::rename(dir.path().join("bad"), &path).unwrap();
-    follower.poll(Timestamp(0), &mut batch).unwrap();
+    follower.refill(Timestamp(0).into(), &mut batch).unwrap();
     assert_eq!(batch.frames.len(), 1);
     assert!(refusal(&mut follower).contains(want));
     fs::rename(&path, dir.path().join("bad")).unwrap();
@@ -337,13 +340,14 @@ fn check_wakes(what: &str, act: impl FnOnce(&Path, Waker)) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");
     append(&path, "a\n");
-    let mut follower = Follower::new(path.clone(), SourceId(0), Start::End).unwrap();
-    follower.poll(Timestamp(0), &mut Batch::default()).unwrap();
-    follower.wait(Duration::ZERO); // sets the watches
-    let waker = follower.waker();
+    let mut follower = Follower::new(path.clone(), Start::Now);
+    follower.refill(Timestamp(0).into(), &mut Batch::default()).unwrap();
+    follower.wake(); // sets the watches
+    let bell = Bell::new().unwrap();
+    let waker = bell.waker();
     let (ended, end) = mpsc::channel();
     let thread = std::thread::spawn(move || {
-        follower.wait(Duration::from_secs(600));
+        bell.wait(Wake { within: Duration::from_secs(600), ..follower.wake() });
         ended.send(()).unwrap();
     });
     act(&path, waker);
@@ -367,17 +371,17 @@ fn waits_for_events() {
 }
 
 #[test]
-fn waits_no_longer_than_it_is_told() {
+fn is_looked_at_though_nothing_tells_of_it() {
     let dir = tempfile::tempdir().unwrap();
-    let mut follower = Follower::new(dir.path().join("no/auth.log"), SourceId(0), Start::End).unwrap();
+    let mut follower = Follower::new(dir.path().join("no/auth.log"), Start::Now);
     for _ in 0..3 {
-        assert_eq!(follower.poll(Timestamp(0), &mut Batch::default()).unwrap(), Progress::Missing);
-        follower.wait(Duration::from_millis(1));
+        let progress = follower.refill(Timestamp(0).into(), &mut Batch::default()).unwrap();
+        assert_eq!(progress, Progress::Missing(ABSENT));
+        assert!(follower.wake().within <= Duration::from_millis(250));
     }
     follower.watch.without_inotify();
-    follower.wait(Duration::from_millis(1));
-    follower.waker().wake();
-    follower.wait(Duration::from_secs(600));
+    let wake = follower.wake();
+    assert!(wake.fd.is_none() && wake.within <= Duration::from_millis(250));
 }
 
 /// How many descriptors of this process are open on files under `dir`.
@@ -390,16 +394,16 @@ fn descriptors(dir: &TempDir) -> usize {
 fn keeps_one_file_open() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");
-    let mut follower = Follower::new(path.clone(), SourceId(0), Start::Beginning).unwrap();
+    let mut follower = Follower::new(path.clone(), Start::Beginning);
     let (mut batch, mut lines) = (Batch::default(), Vec::new());
     for n in 0..50 {
         append(&path, &format!("{n}\n"));
         poll_all(&mut follower, &mut batch, &mut lines);
-        follower.wait(Duration::ZERO);
+        follower.wake();
         assert_eq!(descriptors(&dir), 1);
         fs::remove_file(&path).unwrap();
     }
-    assert_eq!((lines.len(), follower.counts().rotations), (50, 49));
+    assert_eq!((lines.len(), follower.counters().rotations), (50, 49));
     drop(follower);
     assert_eq!(descriptors(&dir), 0);
 }
@@ -560,24 +564,25 @@ fn torture(seed: u64, rotations: u64) {
     let (file, shared) = (open_append(&path), committed.clone());
 
     let mut random = Random(!seed);
-    let mut follower = Follower::new(path.clone(), SourceId(0), Start::Beginning).unwrap();
+    let mut follower = Follower::new(path.clone(), Start::Beginning);
     let (mut batch, mut pending, mut next) = (Batch::default(), Vec::new(), 0);
-    follower.poll(Timestamp(0), &mut batch).unwrap();
+    follower.refill(Timestamp(0).into(), &mut batch).unwrap();
     let Some(Cursor::File(cursor)) = &batch.cursor else { panic!("no cursor at the start") };
-    let mut start = Start::Cursor(cursor.clone());
+    let mut start = Start::Cursor(Cursor::File(cursor.clone()));
     let writer = Writer { random: Random(seed), path: path.clone(), file, next: 0, committed: shared };
     let writer = std::thread::spawn(move || writer.run(rotations));
+    let bell = Bell::new().unwrap();
     let (mut idle_after_end, mut kills) = (0, 0);
     loop {
-        let progress = follower.poll(Timestamp(0), &mut batch).unwrap();
+        let progress = follower.refill(Timestamp(0).into(), &mut batch).unwrap();
         pending.extend(batch.frames.iter().map(|&frame| String::from_utf8_lossy(batch.bytes(frame)).into_owned()));
         if random.below(10) < 7 {
             for line in pending.drain(..) {
-                assert_eq!(line, next.to_string(), "seed {seed}, killed {kills} times, {:?}", follower.counts());
+                assert_eq!(line, next.to_string(), "seed {seed}, killed {kills} times, {:?}", follower.counters());
                 next += 1;
             }
             if let Some(Cursor::File(cursor)) = &batch.cursor {
-                start = Start::Cursor(cursor.clone());
+                start = Start::Cursor(Cursor::File(cursor.clone()));
             }
             *committed.lines.lock().unwrap() = next;
             committed.more.notify_all();
@@ -585,7 +590,7 @@ fn torture(seed: u64, rotations: u64) {
         if random.below(10) == 0 {
             pending.clear();
             kills += 1;
-            follower = Follower::new(path.clone(), SourceId(0), start.clone()).unwrap();
+            follower = Follower::new(path.clone(), start.clone());
         } else if progress != Progress::More {
             if writer.is_finished() {
                 idle_after_end += 1;
@@ -593,7 +598,7 @@ fn torture(seed: u64, rotations: u64) {
             if idle_after_end > 20 {
                 break;
             }
-            follower.wait(Duration::from_millis(5));
+            bell.wait(Wake { within: Duration::from_millis(5), ..follower.wake() });
         }
     }
     assert_eq!(writer.join().unwrap(), next, "seed {seed}");

@@ -61,13 +61,13 @@ impl Native {
 
     /// Lets go of files that will give nothing more. An open file that was deleted would keep its place on the disk.
     fn retire(&mut self) {
-        let Native { files, done, counts, .. } = self;
+        let Native { files, done, counters, .. } = self;
         files.retain_mut(|file| {
             let is_read = file.next >= file.journal.head.entries;
             if !is_read || !(file.is_final || file.gone) {
                 return true;
             }
-            counts.damaged += file.journal.skipped;
+            counters.damaged += file.journal.skipped;
             if !file.gone {
                 done.insert(std::mem::take(&mut file.path));
             }
@@ -103,7 +103,7 @@ impl Native {
         for file in &mut self.files {
             file.gone = !file.archived || names.remove(&file.path).is_none();
         }
-        self.counts.unreadable = 0;
+        self.counters.unreadable = 0;
         let mut problem = None;
         for (path, volatile) in names {
             match self.track(path, volatile) {
@@ -111,7 +111,7 @@ impl Native {
                 Err(Error::Open(error)) if error.is_missing() => {}
                 Err(error @ Error::Unsupported { .. }) => problem = Some(error),
                 // A live file that was just made has no header yet.
-                Err(_) => self.counts.unreadable += 1,
+                Err(_) => self.counters.unreadable += 1,
             }
         }
         problem.map_or(Ok(()), Err)

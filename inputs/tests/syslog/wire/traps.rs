@@ -246,12 +246,12 @@ fn multilog_directories_are_read_in_the_order_of_their_names() {
     let current = dir.path().join("current");
     std::fs::write(&current, read("multilog-t-current")).unwrap();
     std::fs::set_permissions(&current, PermissionsExt::from_mode(0o644)).unwrap();
-    let start = multilog::Start::Beginning;
-    let mut follower = multilog::Follower::new(dir.path().to_owned(), SourceId(0), start).unwrap();
+    let start = Start::Beginning;
+    let mut follower = multilog::Follower::new(dir.path().to_owned(), start);
     let mut read_lines = Vec::new();
     loop {
         let mut batch = batch();
-        follower.poll(batch.received, &mut batch).unwrap();
+        follower.refill(batch.received.into(), &mut batch).unwrap();
         if batch.frames.is_empty() {
             break;
         }

@@ -1,0 +1,376 @@
+//! One shape of input, and the one loop that drives all of them.
+//!
+//! Whatever is read, a file, a journal, a stored log or a socket with a thousand senders, is an [`Input`]: it was told
+//! where to begin, gives the next records with the cursor behind them, says what can wake it, and counts what befell it.
+//! A [`Worker`] is the thread that drives one: it sleeps while nothing happens, tells the operator of a problem once,
+//! and hands every batch to a sink that may make it wait. Nobody here asks for the time: the loop is given a clock, and
+//! tells its input.
+
+use std::convert::Infallible;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::cursor::Cursor;
+use crate::record::{Batch, SourceId, Timestamp};
+
+/// How many records a batch of a log has at most.
+pub const FRAMES_MAX: usize = 1000;
+
+/// After an error an input is read again so much later. What has come meanwhile waits where it is.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Why an input could not be read. Each has its own errors; here they are only told.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Where an earlier reader was. One of another kind of input says nothing, which is [`Beginning`](Self::Beginning).
+    Cursor(Cursor),
+    /// At the first record that is there.
+    Beginning,
+    /// Behind the last record that is there.
+    Now,
+    /// At the first record that is not older than this. An input that cannot tell begins at its beginning.
+    Back(Duration),
+}
+
+/// What the clocks say.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// The time of day. It can be set.
+    pub wall: Timestamp,
+    /// How long it is since some moment, always the same. It only grows.
+    pub steady: Duration,
+}
+
+/// As by a clock that is never set.
+impl From<Timestamp> for Now {
+    fn from(wall: Timestamp) -> Self {
+        Now { wall, steady: Duration::from_micros(u64::try_from(wall.0).unwrap_or(0)) }
+    }
+}
+
+/// What a read found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There may be more at once.
+    More,
+    /// All was read.
+    Idle,
+    /// Another program reads for us; what it has to say comes in its own time.
+    Pending,
+    /// There is nothing to read, for this reason; it may come.
+    Missing(&'static str),
+    /// All was read, and nothing more will come.
+    End,
+}
+
+/// What can wake an input that is [`Idle`](Progress::Idle).
+#[derive(Clone, Copy, Debug)]
+pub struct Wake<'a> {
+    /// Readable once there may be something new.
+    pub fd: Option<BorrowedFd<'a>>,
+    /// It is to be read again after so long, whatever happens.
+    pub within: Duration,
+}
+
+/// What has befallen an input since it was opened. What cannot happen to it stays 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Counters {
+    /// Records that were gone before they were read: entries of a journal; of lines nobody knows how many, so each time
+    /// counts one.
+    pub gaps: u64,
+    /// Records and fields that were damaged, or too great to be read.
+    pub damaged: u64,
+    /// Files that are there now and cannot be read, while others can.
+    pub unreadable: u64,
+    /// A file was replaced by another one.
+    pub rotations: u64,
+    /// A file was truncated, or written anew, and read from its beginning again.
+    pub truncations: u64,
+    /// Copies of entries that were not delivered again.
+    pub copies: u64,
+    /// Connections that were taken.
+    pub connections: u64,
+    /// Connections and datagrams that were not: by a sender who may not send, or by one too many.
+    pub refused: u64,
+    /// Connections that were closed because they were idle or left a frame unfinished.
+    pub expired: u64,
+    /// Connections of which the TLS handshake failed.
+    pub handshakes_failed: u64,
+    /// Connections that were closed because a frame had no octet count though each must have one.
+    pub broken: u64,
+    /// Datagrams that were dropped because their sender sent too many. They are among a batch's `lost`, too.
+    pub limited: u64,
+    /// How often a connection had to wait because its sender had sent so much.
+    pub slowed: u64,
+}
+
+impl Counters {
+    /// Records that were there and were not delivered.
+    pub fn lost(&self) -> u64 {
+        self.gaps + self.damaged
+    }
+}
+
+/// Something that gives records. One thread drives it: it reads until there is no [`More`](Progress::More), sleeps
+/// until it is woken, and reads again.
+pub trait Input: Send {
+    /// Adds the next records to `batch`, which is empty, and says where to go on behind them, if there is a cursor.
+    ///
+    /// The cursor of an empty batch is worth something, too: it says where reading began. After an error the batch may
+    /// have records; the next read goes on behind them.
+    fn read(&mut self, now: Now, batch: &mut Batch) -> Result<Progress, Error>;
+
+    /// What may bring more, as of the last read.
+    fn wake(&mut self) -> Wake<'_>;
+
+    /// What has befallen it.
+    fn counters(&self) -> Counters;
+
+    /// Reads anew what was read once at its opening (certificates), and says whether there was any. On an error it goes
+    /// on with what it has.
+    fn reload(&mut self) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// Refills `batch` by a [`read`](Self::read) that happens `now`.
+    fn refill(&mut self, now: Now, batch: &mut Batch) -> Result<Progress, Error> {
+        batch.clear();
+        (batch.received, batch.reference) = (now.wall, now.wall);
+        self.read(now, batch)
+    }
+}
+
+/// Ends a [`Bell::wait`] from another thread. Cloning it is cheap.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<UnixStream>);
+
+impl Waker {
+    /// Ends the wait that is going on, or else the next one.
+    pub fn wake(&self) {
+        // Full, it is awake; closed, nobody waits.
+        let _ = (&*self.0).write(&[1]);
+    }
+}
+
+/// What a [`Waker`] rings.
+#[derive(Debug)]
+pub struct Bell {
+    woken: UnixStream,
+    waker: Waker,
+}
+
+impl Bell {
+    /// A silent one.
+    pub fn new() -> io::Result<Self> {
+        let (woken, waker) = UnixStream::pair()?;
+        woken.set_nonblocking(true)?;
+        waker.set_nonblocking(true)?;
+        Ok(Bell { woken, waker: Waker(Arc::new(waker)) })
+    }
+
+    /// What rings it.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Waits until it rings, an input may have more, or the input's time is over.
+    pub fn wait(&self, wake: Wake<'_>) {
+        // Rounded up, or the last millisecond would be spent in asking again and again.
+        let within = wake.within.as_nanos().div_ceil(1_000_000);
+        let within =
+            i32::try_from(within).map_or(PollTimeout::MAX, |ms| PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX));
+        let fd = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds = [fd(self.woken.as_fd()), fd(wake.fd.unwrap_or(self.woken.as_fd()))];
+        // An interrupted call only means to look earlier.
+        let _ = poll(&mut fds, within);
+        if fds[0].any().unwrap_or(false) {
+            let mut bytes = [0; 64];
+            while (&self.woken).read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
+        }
+    }
+}
+
+/// How an input goes; clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<Mutex<State>>);
+
+/// What [`Health`] tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Why nothing can be read now.
+    pub problem: Option<String>,
+    /// What has befallen it.
+    pub counters: Counters,
+}
+
+impl Health {
+    /// How it is now.
+    pub fn now(&self) -> State {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a worker was told.
+#[derive(Debug, Default)]
+struct Told {
+    stop: AtomicBool,
+    reload: AtomicBool,
+}
+
+/// The thread that drives an input.
+#[derive(Debug)]
+pub struct Worker {
+    name: Arc<str>,
+    health: Health,
+    told: Arc<Told>,
+    waker: Waker,
+    /// Its other end is dropped when the thread ends.
+    ended: mpsc::Receiver<Infallible>,
+}
+
+impl Worker {
+    /// Starts it. Batches are marked with `source`; `sink` says whether it wants more of them, and may take its time.
+    pub fn start(
+        name: &str,
+        source: SourceId,
+        input: Box<dyn Input>,
+        clock: impl Fn() -> Now + Send + 'static,
+        sink: impl FnMut(Batch) -> bool + Send + 'static,
+    ) -> io::Result<Self> {
+        let bell = Bell::new()?;
+        let (name, health, told) = (Arc::<str>::from(name), Health::default(), Arc::new(Told::default()));
+        let waker = bell.waker();
+        let (running, ended) = mpsc::channel();
+        let driver = Driver {
+            name: name.clone(),
+            source,
+            input,
+            bell,
+            health: health.clone(),
+            told: told.clone(),
+            problem: None,
+            lost: 0,
+        };
+        std::thread::Builder::new().name("input".to_owned()).spawn(move || {
+            driver.run(clock, sink);
+            drop(running);
+        })?;
+        Ok(Worker { name, health, told, waker, ended })
+    }
+
+    /// How it goes.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Tells it to stop; it hands over what it has read.
+    pub fn tell_to_stop(&self) {
+        self.told.stop.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Tells it to [`reload`](Input::reload).
+    pub fn tell_to_reload(&self) {
+        self.told.reload.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Waits for its end, and says whether that came in time. A thread that hangs in the system is left behind.
+    pub fn wait(self, at_most: Duration) -> bool {
+        let in_time = self.ended.recv_timeout(at_most) == Err(mpsc::RecvTimeoutError::Disconnected);
+        if !in_time {
+            tracing::warn!(input = &*self.name, "an input did not end in time; what it had read may be lost");
+        }
+        in_time
+    }
+}
+
+/// What the thread has.
+struct Driver {
+    name: Arc<str>,
+    source: SourceId,
+    input: Box<dyn Input>,
+    bell: Bell,
+    health: Health,
+    told: Arc<Told>,
+    /// What the operator was told last.
+    problem: Option<String>,
+    lost: u64,
+}
+
+impl Driver {
+    /// Drives until told to stop. Errors are told once, and tried again: a log that is away comes back.
+    fn run(mut self, clock: impl Fn() -> Now, mut sink: impl FnMut(Batch) -> bool) {
+        let mut cursor = None;
+        while !self.told.stop.load(Ordering::Acquire) {
+            if self.told.reload.swap(false, Ordering::AcqRel) {
+                self.reload();
+            }
+            let mut batch = Batch { source: self.source, ..Batch::default() };
+            let progress = self.input.refill(clock(), &mut batch);
+            self.note(&progress);
+            // A batch without records may still say where reading began.
+            let moved = batch.cursor.is_some() && batch.cursor != cursor;
+            if moved {
+                cursor.clone_from(&batch.cursor);
+            }
+            if (moved || !batch.frames.is_empty() || batch.lost > 0) && !sink(batch) {
+                return;
+            }
+            match progress {
+                Ok(Progress::More) => {}
+                Ok(Progress::End) => return,
+                Ok(Progress::Idle | Progress::Pending | Progress::Missing(_)) => self.bell.wait(self.input.wake()),
+                Err(_) => self.bell.wait(Wake { fd: None, within: RETRY }),
+            }
+        }
+    }
+
+    fn reload(&mut self) {
+        let input = &*self.name;
+        match self.input.reload() {
+            Ok(true) => tracing::info!(input, "the certificates were read again"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(input, %error, "the new certificates cannot be used; the old ones stay in use");
+            }
+        }
+    }
+
+    /// Tells the operator what is new, and whoever asks how it is.
+    fn note(&mut self, progress: &Result<Progress, Error>) {
+        let (input, counters) = (&*self.name, self.input.counters());
+        if counters.lost() > self.lost {
+            self.lost = counters.lost();
+            let lost = self.lost;
+            tracing::warn!(input, lost, "something was gone before it was read, or damaged: records may be missing");
+        }
+        let problem = match progress {
+            Ok(Progress::Missing(why)) => Some((*why).to_owned()),
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        if problem != self.problem {
+            match &problem {
+                Some(problem) => tracing::warn!(input, problem, "cannot follow"),
+                None => tracing::info!(input, "following again"),
+            }
+            self.problem = problem;
+        }
+        *self.health.lock() = State { problem: self.problem.clone(), counters };
+    }
+}

@@ -1,0 +1,187 @@
+//! The inputs that the configuration names: which there are, how each is opened, and whether it could be.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use inputs::cursor::Cursor;
+use inputs::input::{self, Bell, Now, Progress, Start, Wake, Worker};
+use inputs::journald::follow as journald;
+use inputs::record::{Batch, SourceId};
+use inputs::{file, multilog};
+use tokio::sync::mpsc;
+
+use crate::clock;
+use crate::config::{self, FirstEntry, FirstRead, Input, Source};
+use crate::text::printable;
+
+/// The log that a machine without configuration has: the journal, which tells who wrote what, else a file.
+pub fn found() -> anyhow::Result<Input> {
+    if journald::is_here() {
+        return Ok(Input::journald());
+    }
+    const KNOWN: &[&str] = &["/var/log/auth.log", "/var/log/secure", "/var/log/authlog", "/var/log/messages"];
+    let path = KNOWN.iter().map(PathBuf::from).find(|path| path.is_file()).with_context(|| {
+        format!(
+            "no log of sshd was found (looked for the journal, {}). Name a file or a syslog listener in an [[input]] of the \
+             configuration: see packaging/denyd.toml",
+            KNOWN.join(", ")
+        )
+    })?;
+    Ok(Input::file(path))
+}
+
+/// What is done with an input, for messages about it.
+pub fn describe(input: &Input) -> String {
+    match &input.source {
+        Source::File(file) => format!("follow {}", file.path.display()),
+        Source::Multilog(multilog) => format!("follow the multilog {}", multilog.path.display()),
+        Source::Journald(journald) => match &journald.directory {
+            Some(directory) => format!("follow the journal in {}", directory.display()),
+            None => "follow the journal".to_owned(),
+        },
+        Source::Syslog(syslog) => format!("listen on {}", syslog.listen),
+    }
+}
+
+/// Where an input begins: at its cursor if it has one of its kind, else where the configuration says.
+fn start(input: &Input, cursor: Option<Cursor>) -> Start {
+    match (&input.source, cursor) {
+        (Source::File(_), Some(cursor @ Cursor::File(_)))
+        | (Source::Multilog(_), Some(cursor @ Cursor::Multilog(_)))
+        | (Source::Journald(_), Some(cursor @ Cursor::Journal(_))) => Start::Cursor(cursor),
+        (Source::File(config::File { first_read, .. }) | Source::Multilog(config::Multilog { first_read, .. }), _) => {
+            match first_read {
+                FirstRead::Now => Start::Now,
+                FirstRead::Beginning => Start::Beginning,
+            }
+        }
+        (Source::Journald(journald), _) => match journald.first_read {
+            FirstEntry::Now => Start::Now,
+            FirstEntry::Beginning => Start::Beginning,
+            FirstEntry::Back(time) => Start::Back(time),
+        },
+        (Source::Syslog(_), _) => Start::Now,
+    }
+}
+
+/// Opens a log; `None` if the input is a listener.
+fn open(input: &Input, start: Start) -> anyhow::Result<Option<Box<dyn input::Input>>> {
+    Ok(Some(match &input.source {
+        Source::File(file) => Box::new(file::follow::Follower::new(file.path.clone(), start)),
+        Source::Multilog(multilog) => Box::new(multilog::Follower::new(multilog.path.clone(), start)),
+        Source::Journald(journald) => {
+            let (directory, reader) = (journald.directory.clone(), journald.reader);
+            Box::new(journald::Follower::new(journald::Options { directory, reader, start })?)
+        }
+        Source::Syslog(_) => return Ok(None),
+    }))
+}
+
+/// Starts an input that is a log, to go on at its cursor.
+pub(super) fn follow(
+    input: &Input,
+    id: SourceId,
+    cursor: Option<Cursor>,
+    sink: mpsc::Sender<Batch>,
+) -> anyhow::Result<Option<Worker>> {
+    let Some(opened) = open(input, start(input, cursor))? else { return Ok(None) };
+    let began = clock::monotonic();
+    let clock = move || Now { wall: clock::now(), steady: clock::monotonic().saturating_duration_since(began) };
+    Ok(Some(Worker::start(&input.name, id, opened, clock, move |batch| sink.blocking_send(batch).is_ok())?))
+}
+
+/// Whether a log can be followed: reads its first record, and says what was found.
+pub fn try_log(input: &Input) -> Result<String, String> {
+    /// Reads until a record must have come.
+    const READS_MAX: usize = 1_000;
+    /// Waits, of [`WAIT`] each at most, for a program that reads for us.
+    const WAITS_MAX: usize = 20;
+    const WAIT: Duration = Duration::from_millis(250);
+    let opened = open(input, Start::Beginning).map_err(|error| format!("{error:#}"))?;
+    let Some(mut log) = opened else { return Err("is no log".to_owned()) };
+    let bell = Bell::new().map_err(|error| error.to_string())?;
+    let (mut batch, mut waits) = (Batch::default(), 0);
+    for _ in 0..READS_MAX {
+        let progress = log.refill(clock::now().into(), &mut batch).map_err(|error| error.to_string())?;
+        if let Some(frame) = batch.frames.first() {
+            let record = input.parser().record(&batch, *frame);
+            let program = if record.identifier.is_empty() { b"no program" } else { record.identifier };
+            return Ok(match record.event {
+                Some(at) => format!("can be read; its first record is of {at}, by {}", printable(program)),
+                None => {
+                    "can be read; its first line has no time that is known, so it counts when it is read".to_owned()
+                }
+            });
+        }
+        match progress {
+            Progress::More => {}
+            Progress::Missing(_) if matches!(input.source, Source::Journald(_)) => {
+                return Err("there is no journal".to_owned());
+            }
+            Progress::Missing(_) => {
+                return Ok("is not there yet; it will be read from its beginning when it comes".to_owned());
+            }
+            Progress::Idle | Progress::End => break,
+            Progress::Pending if waits == WAITS_MAX => {
+                return Ok("journalctl runs, and has said nothing yet".to_owned());
+            }
+            Progress::Pending => {
+                waits += 1;
+                let wake = log.wake();
+                bell.wait(Wake { within: wake.within.min(WAIT), ..wake });
+            }
+        }
+    }
+    Ok("can be read; it is empty".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use inputs::cursor::FileCursor;
+    use inputs::input::{Counters, State};
+
+    use super::*;
+
+    /// Follows a file until its health is as wanted.
+    fn check(path: PathBuf, cursor: FileCursor, want: &dyn Fn(&State) -> bool) {
+        let (sink, mut batches) = mpsc::channel(16);
+        let input = Input::file(path);
+        let worker = follow(&input, SourceId(0), Some(Cursor::File(cursor)), sink).unwrap().unwrap();
+        let end = clock::monotonic() + Duration::from_secs(30);
+        while !want(&worker.health().now()) {
+            assert!(clock::monotonic() < end, "{:?}", worker.health().now());
+            let _ = batches.try_recv();
+            std::thread::yield_now();
+        }
+        worker.tell_to_stop();
+        drop(batches);
+        assert!(worker.wait(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_journal_is_not_called_empty_while_journalctl_starts() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut input = Input::journald();
+        let Source::Journald(journald) = &mut input.source else { unreachable!() };
+        (journald.reader, journald.directory) = (journald::Reader::Journalctl, Some(directory.path().join("none")));
+        // With no journalctl it cannot be started; with one, there is no such directory.
+        assert!(try_log(&input).unwrap_err().starts_with("journalctl: "));
+    }
+
+    #[test]
+    fn what_cannot_be_read_and_what_was_lost_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        check(log.clone(), FileCursor::default(), &|state| {
+            state.problem.as_deref().is_some_and(|it| it.contains("not there"))
+        });
+        std::fs::create_dir(&log).unwrap();
+        check(log.clone(), FileCursor::default(), &|state| state.problem.is_some());
+        std::fs::remove_dir(&log).unwrap();
+        std::fs::write(&log, "another file\n").unwrap();
+        let gone = FileCursor { inode: 1, offset: 9, fingerprint: 7, fingerprint_len: 9, ..FileCursor::default() };
+        let want = State { problem: None, counters: Counters { gaps: 1, ..Counters::default() } };
+        check(log, gone, &|state| *state == want);
+    }
+}
