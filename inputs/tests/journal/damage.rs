@@ -78,9 +78,13 @@ fn damage_is_survived() {
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         (state >> 33) as usize % end
     };
-    for (name, most) in
-        [("real-sshd-9.2", 81), ("sealed", 5), ("j257-LZ4", 2000), ("j257-XZ", 2000), ("j-compact0-keyed1-zstd", 2000)]
-    {
+    for (name, most) in [
+        ("real-sshd-9.2", 81),
+        ("sealed", 5),
+        ("257-compact-keyed-lz4", 200),
+        ("257-compact-keyed-xz", 200),
+        ("252-keyed-zstd", 200),
+    ] {
         let whole = journal(name);
         check(name, &whole, most);
         for part in [0, 7, 8, 100, 207, 208, 240, 272, 4096, whole.len() / 2, whole.len() - 4096, whole.len() - 1] {
