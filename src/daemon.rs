@@ -15,7 +15,8 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::clock;
 use crate::config::{self, Config};
-use crate::decide::state::Claim;
+use crate::decide::engine::Input;
+use crate::decide::state::{Claim, Claimant};
 use crate::deny::Diff;
 use crate::deny::reconciler::{Command as DenyCommand, Feed, SnapshotRequest, Status};
 use crate::desk::control::{self, Ask, Line};
@@ -23,7 +24,7 @@ use crate::desk::reply::{self, At, BackEnd, Reply};
 use crate::desk::{self, Desk, Request};
 use crate::enforce;
 use crate::intake::fold;
-use crate::store::{EVIDENCE_BYTES, Evidence, Store, StoreError};
+use crate::store::{Evidence, Store, StoreError};
 
 mod connected;
 pub mod feeds;
@@ -83,10 +84,10 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         let until = config.decide.policy.deny_for.map(|time| now.after(time));
         let kept = runtime.block_on(places.kept(now, until))?;
         tracing::warn!(denied = kept.len(), "counts and cursors begin anew; what is denied now was taken over");
-        desk.engine.tell_wall(now);
-        let claim = |until| Claim { since: now, until, class: None, count: 0, enforceable: true };
-        let kept: Vec<_> = kept.into_iter().map(|(prefix, until)| (prefix, claim(until))).collect();
-        desk.engine.adopt(&kept);
+        for (prefix, until) in kept {
+            let claim = Claim { since: now, until, class: None, count: 0, enforceable: true };
+            desk.engine.step(now, Input::Claim { prefix, by: Claimant::Policy, claim });
+        }
     }
     let (batches_in, batches) = mpsc::channel(INBOX_MAX);
     let (asks_in, asks) = mpsc::channel(ASKS_MAX);
@@ -125,7 +126,6 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         tracing::warn!(socket, "no input listens where this socket of the service manager is, or has its name");
     }
     let now = clock::now();
-    desk.engine.tell_wall(now);
     desk.gather();
     let want = desk.publish_all(now);
     tracing::info!(
@@ -345,8 +345,7 @@ impl Core {
         let evidence = &mut desk.pending.evidence;
         let mut lost = batch.lost;
         let Connected { name, fold: folding, counts, last, lag, minutes, .. } = source;
-        fold(&mut desk.engine, folding, batch, counts, |seen, engine| {
-            let folded = seen.folded;
+        fold(&mut desk.engine, folding, batch, counts, |seen, _| {
             lost = lost.saturating_add(losses(seen.record).unwrap_or(0));
             minutes.add(seen.record.received, seen.record.event);
             if let Some(at) = seen.record.event {
@@ -357,8 +356,8 @@ impl Core {
                 let row = reply::json(&reply::Record::of(seen, name));
                 let _ = taps.send(format!("{row}\n").into());
             }
-            let Some(folded) = folded.filter(|folded| folded.verdict.attempts > 0) else { return };
-            let Some(peer) = folded.verdict.peer else { return };
+            let attempt = seen.folded.and_then(|folded| folded.attempt.as_ref());
+            let Some(attempt) = attempt.filter(|attempt| attempt.times > 0 && !attempt.is_probe()) else { return };
             if batch.cursor.is_none() {
                 let Some(left) = evidence_left.checked_sub(1) else {
                     *evidence_untold += 1;
@@ -366,14 +365,7 @@ impl Core {
                 };
                 *evidence_left = left;
             }
-            let message = seen.record.message;
-            evidence.push(Evidence {
-                prefix: engine.prefix(peer),
-                at: folded.at,
-                host: folded.host,
-                source: name.clone(),
-                message: message[..message.len().min(EVIDENCE_BYTES)].to_vec(),
-            });
+            evidence.push(Evidence::of(attempt, name, seen.record.message));
         });
         source.lost = source.lost.saturating_add(lost);
         self.lost = self.lost.saturating_add(lost);
@@ -410,7 +402,7 @@ impl Core {
             Wall::Steady if waiting && (self.blocked.is_some() || !self.put_off) => self.put_off = true,
             Wall::Steady => {
                 self.put_off = false;
-                self.desk.engine.tick(wall);
+                self.desk.engine.step(wall, Input::Tick);
                 self.sources.iter_mut().for_each(|source| source.notice(wall));
             }
             Wall::Stepped(seconds) => {
@@ -418,7 +410,7 @@ impl Core {
             }
             Wall::Unsteady => {}
             Wall::SteadyAgain => {
-                self.desk.engine.tick(wall);
+                self.desk.engine.step(wall, Input::Tick);
                 // Kernel timeouts do not follow the clock.
                 self.send(|seq| DenyCommand::Replace { seq });
             }

@@ -10,7 +10,7 @@ use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::decide::allow::AllowList;
-use crate::decide::engine::{Command, Engine};
+use crate::decide::engine::{Command, Engine, Input};
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
 use crate::decide::state::{Change, Claim};
@@ -24,6 +24,8 @@ pub mod reply;
 
 /// The note that has the names of the inputs, by their numbers.
 const INPUTS: &str = "inputs";
+/// What stands for the message of an attempt that was decided after its line.
+const LATE: &[u8] = b"(a PAM line, or refused keys, that no line of sshd itself followed)";
 /// The most rows that one answer holds.
 pub const ROWS_MAX: usize = 100_000;
 /// Denies that one request may apply: they fit into the largest request.
@@ -151,9 +153,8 @@ impl Desk {
         };
         desk.rebuild_allow_list();
         // The configuration may allow now what was denied before.
-        desk.engine.tell_wall(now);
-        desk.engine.command(&Command::Allowed);
-        desk.engine.release_wide_links();
+        desk.engine.step(now, Input::Command(Command::Allowed));
+        desk.engine.step(now, Input::Command(Command::ReleaseWideLinks));
         Ok(desk)
     }
 
@@ -191,15 +192,14 @@ impl Desk {
 
     /// Gathers what the engine decided since the last call.
     pub fn gather(&mut self) {
-        self.pending.changes.append(&mut self.engine.changes);
-        for late in std::mem::take(&mut self.engine.late) {
-            self.pending.evidence.push(Evidence {
-                prefix: self.engine.prefix(late.peer),
-                at: late.at,
-                host: late.host,
-                source: self.inputs.get(usize::from(late.source.0)).cloned().unwrap_or_default(),
-                message: b"(a PAM line, or refused keys, that no line of sshd itself followed)".to_vec(),
-            });
+        for change in std::mem::take(&mut self.engine.changes) {
+            match change {
+                Change::Late(attempt) => {
+                    let source = self.inputs.get(usize::from(attempt.source.0)).map_or("", String::as_str);
+                    self.pending.evidence.push(Evidence::of(&attempt, source, LATE));
+                }
+                change => self.pending.changes.push(change),
+            }
         }
     }
 
@@ -313,6 +313,7 @@ mod tests {
     use inputs::syslog::parse::{Format, Parser};
 
     use super::*;
+    use crate::decide::state::Claimant;
     use crate::intake::{Counts, Source, fold};
 
     const NOW: Timestamp = Timestamp::from_secs(1_795_304_306);
@@ -368,7 +369,9 @@ mod tests {
         let mut desk = dir.open(Policy::default(), NOW);
         let claim = Claim { since: NOW, until: None, class: None, count: 2, enforceable: true };
         let [link, host, other] = ["fe80::/64", "fe80::7", "2001:db8::/64"].map(|text| text.parse().expect("a prefix"));
-        desk.engine.adopt(&[(link, claim), (host, claim), (other, claim)]);
+        for prefix in [link, host, other] {
+            desk.engine.step(NOW, Input::Claim { prefix, by: Claimant::Policy, claim });
+        }
         let wide: Prefix = "fe80::/10".parse().expect("a prefix");
         desk.answer(&Request::Deny { prefix: wide, seconds: None, force: true, caller: None }, NOW).expect("denied");
         desk.gather();

@@ -6,7 +6,8 @@ use inputs::record::{Batch, Record, Sender, SourceId};
 use inputs::syslog::losses::losses;
 use inputs::syslog::parse::Parser;
 
-use crate::decide::engine::{Engine, Folded};
+use crate::decide::attempt::Folded;
+use crate::decide::engine::{Engine, Input};
 use crate::decide::session::{HostId, Outcome, Trust};
 use crate::detect::detect;
 use crate::detect::event::{Event, Kind, Peer};
@@ -126,10 +127,10 @@ pub struct Counts {
 
 impl Counts {
     /// Counts a record of a known service.
-    fn add(&mut self, folded: &Folded) {
+    fn add(&mut self, folded: &Folded<'_>) {
         self.understood += 1;
-        self.attempts += u64::from(folded.verdict.attempts);
-        match folded.verdict.outcome {
+        self.attempts += u64::from(folded.attempts());
+        match folded.outcome {
             Outcome::Failure => self.failures += 1,
             Outcome::Probe => self.probes += 1,
             Outcome::Success => self.successes += 1,
@@ -147,13 +148,13 @@ pub struct Seen<'a> {
     /// What it says, if its program is known.
     pub event: Option<&'a Event<'a>>,
     /// What it amounted to, if it was folded.
-    pub folded: Option<&'a Folded>,
+    pub folded: Option<&'a Folded<'a>>,
 }
 
 impl Seen<'_> {
     /// What it amounted to; other programs' records are ignored.
     pub fn outcome(&self) -> Outcome {
-        self.folded.map_or(Outcome::Ignored, |folded| folded.verdict.outcome)
+        self.folded.map_or(Outcome::Ignored, |folded| folded.outcome)
     }
 }
 
@@ -168,7 +169,6 @@ pub fn fold(
     counts: &mut Counts,
     mut each: impl FnMut(&Seen<'_>, &Engine),
 ) {
-    engine.tell_wall(batch.received);
     let rules = Arc::clone(&source.rules);
     let kept = source.last.take();
     let mut last = kept.as_ref().map(repeat::Last::record);
@@ -188,7 +188,7 @@ pub fn fold(
         {
             let event = Event { times, ..event };
             let host = source.host(again.host, engine);
-            let folded = engine.record(&again, host, &event, trust);
+            let folded = engine.step(batch.received, Input::Record { record: &again, host, event: &event, trust });
             counts.add(&folded);
             source.senders.tell(sender, |row| row.understood += 1);
             each(&Seen { record: &record, event: Some(&event), folded: Some(&folded) }, engine);
@@ -237,11 +237,11 @@ pub fn fold(
             without_peer = Event { peer: Peer::Unsaid, ..*event };
             &without_peer
         };
-        let folded = engine.record(&record, host, told, trust);
+        let folded = engine.step(batch.received, Input::Record { record: &record, host, event: told, trust });
         counts.add(&folded);
         source.senders.tell(sender, |row| {
             row.understood += 1;
-            row.unknown += u64::from(folded.verdict.outcome == Outcome::Unknown);
+            row.unknown += u64::from(folded.outcome == Outcome::Unknown);
         });
         if matches!(event.kind, Kind::Tried | Kind::PamTried) && event.times == 1 && repeat::can_repeat(&record) {
             last = Some(record);
@@ -262,8 +262,8 @@ fn vouched(record: &Record<'_>, event: &Event<'_>) -> bool {
 /// The address that a line itself carries, or its connection's.
 pub fn address(seen: &Seen<'_>) -> Option<std::net::IpAddr> {
     match (seen.folded, seen.event) {
-        (Some(folded), Some(event)) if folded.verdict.outcome != Outcome::Ignored => {
-            event.peer.address().or(folded.verdict.peer).map(Into::into)
+        (Some(folded), Some(event)) if folded.outcome != Outcome::Ignored => {
+            event.peer.address().or(folded.peer).map(Into::into)
         }
         (_, Some(Event { peer: Peer::Address(address), .. })) => Some((*address).into()),
         _ => None,

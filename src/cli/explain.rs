@@ -81,7 +81,6 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
         });
         failed?;
         engine.changes.clear();
-        engine.late.clear();
     }
     screen.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -128,9 +127,9 @@ fn print_json(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result
         port: event.and_then(|event| event.port),
         user: shown,
         user_b64: user_b64.flatten(),
-        account: folded.filter(|_| user.is_some()).map(|folded| folded.verdict.account),
-        classes: folded.map(|folded| folded.classes.iter().collect()).unwrap_or_default(),
-        attempts: folded.map_or(0, |folded| folded.verdict.attempts),
+        account: folded.filter(|_| user.is_some()).map(|folded| folded.account),
+        classes: folded.map(|folded| folded.classes().iter().collect()).unwrap_or_default(),
+        attempts: folded.map_or(0, |folded| folded.attempts()),
         rule: event.map(|event| event.rule),
         truncated: record.truncated,
     };
@@ -152,9 +151,9 @@ fn print_line(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result
     let (word, style) = word(seen.outcome());
     let mut said = String::new();
     if let Some(folded) = seen.folded {
-        if folded.verdict.attempts > 0 {
-            said.push_str(&format!("+{} ", folded.verdict.attempts));
-            let classes: Vec<_> = folded.classes.iter().map(|class| class.name()).collect();
+        if folded.attempts() > 0 {
+            said.push_str(&format!("+{} ", folded.attempts()));
+            let classes: Vec<_> = folded.classes().iter().map(|class| class.name()).collect();
             said.push_str(&classes.join(", "));
             said.push(' ');
         }

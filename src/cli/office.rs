@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock;
 use crate::config::Config;
+use crate::decide::engine::Input;
 use crate::desk::control::Client;
 use crate::desk::{Desk, Request};
 use crate::enforce;
@@ -37,7 +38,7 @@ pub fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::R
     };
     let now = clock::now();
     let mut desk = Desk::open(store, config.policy(), now)?;
-    desk.engine.tick(now);
+    desk.engine.step(now, Input::Tick);
     let answer = desk.answer(request, now).map_err(anyhow::Error::msg)?;
     if let Some(mut places) = places {
         desk.gather();

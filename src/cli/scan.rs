@@ -16,10 +16,9 @@ use super::office;
 use super::output::{Screen, Style, when};
 use crate::clock;
 use crate::config::Config;
-use crate::decide::engine::Engine;
+use crate::decide::engine::{Engine, Input};
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
-use crate::decide::session::Outcome;
 use crate::decide::state::{Change, Claim};
 use crate::desk::reply::{Applied, At, PerClass};
 use crate::desk::{APPLIED_MAX, Request};
@@ -137,7 +136,7 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
         done += file.log.size();
     }
     // Nothing more will come: what waits for another line of its connection is decided now.
-    engine.finish();
+    engine.step(clock::now(), Input::End);
     take_changes(&mut engine, &mut found);
     counted_alone(&engine, &mut found.addresses);
     bar.finish_and_clear();
@@ -209,18 +208,18 @@ fn scan_batch(engine: &mut Engine, source: &mut Source, batch: &Batch, found: &m
             *last = Some(last.map_or(at, |known| known.max(at)));
         }
         let Some(folded) = seen.folded else { return };
-        let Some(peer) = folded.verdict.peer else { return };
+        let Some(attempt) = folded.attempt.as_ref().filter(|attempt| attempt.times > 0) else { return };
         // What is counted alone needs no second look-up: see `counted_alone`.
-        if (folded.verdict.attempts > 0 || folded.verdict.outcome == Outcome::Probe) && !engine.prefix(peer).is_host() {
-            addresses.insert(peer.into());
+        if !attempt.prefix.is_host() {
+            addresses.insert(attempt.peer.into());
         }
         if let Some(pairs) = pairs
-            && folded.verdict.attempts > 0
+            && !attempt.is_probe()
             && pairs.len() < ADDRESSES_MAX
         {
             let user = seen.event.and_then(|event| event.user).unwrap_or_default();
             if let Some(user) = engine.state.user(user) {
-                pairs.insert((user, peer.into()));
+                pairs.insert((user, attempt.peer.into()));
             }
         }
     });
@@ -228,15 +227,15 @@ fn scan_batch(engine: &mut Engine, source: &mut Source, batch: &Batch, found: &m
 }
 
 fn take_changes(engine: &mut Engine, found: &mut Found) {
-    for late in std::mem::take(&mut engine.late) {
-        found.counts.attempts += 1;
-        if !engine.prefix(late.peer).is_host() {
-            found.addresses.insert(late.peer.into());
-        }
-    }
     for change in engine.changes.drain(..) {
         match change {
             Change::Denied { prefix, claim, .. } => found.denied.push((prefix, claim)),
+            Change::Late(attempt) => {
+                found.counts.attempts += 1;
+                if !attempt.prefix.is_host() {
+                    found.addresses.insert(attempt.peer.into());
+                }
+            }
             Change::Suspicious { address, user, at } => found.suspicious.push((address, user, at)),
             Change::Counted { prefix, tally: None } if prefix.is_host() => found.addresses.insert(prefix.address()),
             Change::Counted { .. } | Change::Shared { .. } | Change::Released { .. } | Change::Unremembered { .. } => {}

@@ -1,90 +1,66 @@
 //! The fold: one input in, changes out.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use inputs::record::{Record, Timestamp};
 
+use super::attempt::{Attempt, Classes, Folded};
 use super::policy::{Class, Policy, Threshold};
 use super::prefix::Prefix;
-use super::session::{HostId, Late, Outcome, Place, Trust, Verdict};
-use super::state::{Change, Claim, Claimant, DENIES_MAX, RELEASED_MAX, State, Until, Why};
+use super::session::{HostId, Outcome, Place, Trust, Verdict};
+use super::state::{Change, Claim, Claimant, DENIES_MAX, RELEASED_MAX, State, Why};
 use super::tally::Tally;
 use crate::detect::address::Address;
-use crate::detect::event::{Account, Event};
+use crate::detect::event::Event;
+
+/// All that can change what is decided.
+///
+/// The addresses of a name that the allow list holds will be one more, once somebody looks names up.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A record of a known service.
+    Record {
+        /// The record.
+        record: &'a Record<'a>,
+        /// Its origin.
+        host: HostId,
+        /// What it says.
+        event: &'a Event<'a>,
+        /// How far it is to be trusted.
+        trust: Trust,
+    },
+    /// An attempt that somebody else made out.
+    Attempt(Attempt<'a>),
+    /// Somebody wants a prefix denied.
+    Claim {
+        /// Which.
+        prefix: Prefix,
+        /// Who.
+        by: Claimant,
+        /// Until when, and why.
+        claim: Claim,
+    },
+    /// What an operator asks for.
+    Command(Command),
+    /// Time went on: what is over is released.
+    Tick,
+    /// The end of the log: nothing more will come, so what waits for another line is decided now.
+    End,
+}
 
 /// What an operator asks for.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Deny a prefix.
-    Deny {
-        /// Which.
-        prefix: Prefix,
-        /// Until when.
-        until: Until,
-    },
-    /// Withdraw all denies inside a prefix, or that hold it, and clear counts inside it.
-    Forgive {
-        /// Which.
-        prefix: Prefix,
-    },
-    /// Withdraw all denies and clear all counts.
-    ForgiveAll,
+    /// Withdraw all denies inside a prefix, or that hold it, and clear counts inside it; `None` = all.
+    Forgive(Option<Prefix>),
     /// The allow list changed: what it covers now is released.
     Allowed,
-}
-
-/// The classes that one attempt counts in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Classes([Option<Class>; 2]);
-
-impl Classes {
-    /// Root, unknown or valid; a restricted user is restricted *instead of* valid, *besides* the others.
-    pub fn of(user: &[u8], account: Account, policy: &Policy) -> Self {
-        let base = match account {
-            _ if user == b"root" => Class::Root,
-            Account::Unknown => Class::Invalid,
-            Account::Known | Account::Unsaid => Class::Valid,
-        };
-        match (base, policy.restricted.contains(user)) {
-            (base, false) => Classes([Some(base), None]),
-            (Class::Valid, true) => Classes([Some(Class::Restricted), None]),
-            (base, true) => Classes([Some(base), Some(Class::Restricted)]),
-        }
-    }
-
-    /// A probe's class.
-    pub fn probe() -> Self {
-        Classes([Some(Class::Probe), None])
-    }
-
-    /// Each of them.
-    pub fn iter(self) -> impl Iterator<Item = Class> {
-        self.0.into_iter().flatten()
-    }
-}
-
-/// What a record amounted to, for those who show it.
-#[derive(Clone, Copy, Debug)]
-pub struct Folded {
-    /// The verdict on its line.
-    pub verdict: Verdict,
-    /// The classes in which it counts; empty where it adds nothing.
-    pub classes: Classes,
-    /// Its origin host.
-    pub host: HostId,
-    /// When it happened.
-    pub at: Timestamp,
-}
-
-/// An attempt that was counted: what the store keeps as evidence.
-#[derive(Clone, Copy, Debug)]
-pub struct Counted {
-    /// Whose counter moved.
-    pub prefix: Prefix,
-    /// By how much.
-    pub attempts: u32,
+    /// Withdraw what an earlier version denied of the policy's own: a whole link, or all that is behind a translator, for
+    /// one address of it.
+    ReleaseWideLinks,
 }
 
 /// How long a deny lasts at most that a forgeable record decided.
@@ -102,9 +78,7 @@ pub struct Engine {
     pub state: State,
     /// What changed since the caller last took it.
     pub changes: Vec<Change>,
-    /// Attempts that were decided after their line since the caller last took them; they are counted already.
-    pub late: Vec<Late>,
-    /// The wall clock, as the last batch or tick told it: what lies before it is not enforced.
+    /// The wall clock, as the last input told it: what lies before it is not enforced.
     wall: Timestamp,
 }
 
@@ -119,71 +93,72 @@ impl Engine {
         Engine { policy, state, ..Engine::default() }
     }
 
-    /// Tells the wall clock. Every batch and tick begins with it.
-    pub fn tell_wall(&mut self, wall: Timestamp) {
+    /// Folds one input in, of which we knew at `wall`; says what it amounted to, if it is a record.
+    #[inline]
+    pub fn step<'a>(&mut self, wall: Timestamp, input: Input<'a>) -> Folded<'a> {
         self.wall = wall;
+        match input {
+            Input::Record { record, host, event, trust } => return self.record(record, host, event, trust),
+            Input::Attempt(attempt) => self.attempt(&attempt),
+            Input::Claim { prefix, by, claim } => self.claim(prefix, by, claim),
+            Input::Command(command) => self.command(&command),
+            Input::Tick => self.tick(),
+            Input::End => {
+                self.state.sessions.finish();
+                self.overdue();
+            }
+        }
+        Folded::default()
     }
 
-    /// Folds a record of a known service in. `host` is its origin.
-    pub fn record(&mut self, record: &Record<'_>, host: HostId, event: &Event<'_>, trust: Trust) -> Folded {
+    fn record<'a>(&mut self, record: &Record<'_>, host: HostId, event: &Event<'a>, trust: Trust) -> Folded<'a> {
         let at = record.time();
         let place = Place { host, source: record.source, trust, pid: record.pid, at, received: record.received };
         // What waits is decided before the line that shows its time to be over, however the lines are batched.
         self.state.sessions.tell(place);
         self.overdue();
-        let verdict = self.state.sessions.fold(place, event);
-        let mut classes = Classes::default();
-        if let Some(peer) = verdict.peer {
-            let mut user = event.user.unwrap_or_default();
-            let named;
-            if verdict.attempts > 0 || verdict.sound > 0 {
+        let Verdict { outcome, attempts, sound, peer, account } = self.state.sessions.fold(place, event);
+        let mut folded = Folded { outcome, peer, account, attempt: None };
+        if let Some(peer) = peer {
+            let mut user = Cow::Borrowed(event.user.unwrap_or_default());
+            let (classes, times, sound) = if attempts > 0 || sound > 0 {
                 if event.user.is_none() {
-                    named = self.state.sessions.user(place, event).unwrap_or_default().to_vec();
-                    user = &named;
+                    user = self.state.sessions.user(place, event).unwrap_or_default().to_vec().into();
                 }
-                classes = Classes::of(user, verdict.account, &self.policy);
-                self.state.count_user(user, verdict.account, verdict.attempts);
-                self.count(peer, host, classes, (verdict.attempts, verdict.sound), at);
+                (Classes::of(&user, account, &self.policy), attempts, sound)
+            } else if outcome == Outcome::Probe {
+                (Classes::probe(), 1, u32::from(trust == Trust::Sound))
+            } else {
+                (Classes::default(), 0, 0)
+            };
+            let prefix = self.policy.prefix(peer);
+            let source = record.source;
+            let attempt = Attempt { peer, prefix, host, source, at, user, account, classes, times, sound };
+            if classes != Classes::default() {
+                self.attempt(&attempt);
             }
-            match verdict.outcome {
-                Outcome::Probe => {
-                    classes = Classes::probe();
-                    self.count(peer, host, classes, (1, sound(trust)), at);
-                }
-                Outcome::Success if trust == Trust::Sound => self.success(peer, user, host, at),
-                _ => {}
+            if outcome == Outcome::Success && trust == Trust::Sound {
+                self.success(&attempt);
             }
+            folded.attempt = Some(attempt).filter(|_| classes != Classes::default());
         }
         // A connection whose pid came again has just been forgotten: what it was worth is counted before a commit.
         self.overdue();
-        Folded { verdict, classes, host, at }
+        folded
     }
 
     /// Counts what was waiting for another line and is due now, by the clocks of the hosts.
     #[inline]
     fn overdue(&mut self) {
         while let Some(late) = self.state.sessions.expire() {
-            self.count_late(late);
+            let attempt = Attempt::late(&late, &self.policy);
+            self.attempt(&attempt);
+            self.changes.push(Change::Late(Box::new(attempt)));
         }
     }
 
-    fn count_late(&mut self, late: Late) {
-        let user = late.user.as_bytes();
-        let classes = Classes::of(user, Account::Unsaid, &self.policy);
-        self.state.count_user(user, Account::Unsaid, 1);
-        self.count(late.peer, late.host, classes, (1, sound(late.trust)), late.at);
-        self.late.push(late);
-    }
-
-    /// The end of the log: nothing more will come, so what waits for another line is decided now.
-    pub fn finish(&mut self) {
-        self.state.sessions.finish();
-        self.overdue();
-    }
-
-    /// The wall clock moved on: what is over is released.
-    pub fn tick(&mut self, wall: Timestamp) {
-        self.wall = wall;
+    fn tick(&mut self) {
+        let wall = self.wall;
         self.state.sessions.tick(wall);
         self.overdue();
         // What was over long before is released when the records have come that far: earlier, the rest of a backlog
@@ -199,67 +174,52 @@ impl Engine {
         }
     }
 
-    /// Takes over denies of the policy that were decided elsewhere: by a scan, or before the database was lost.
-    /// What is allowed, is denied already, or is not to be enforced any more, is left out; returns how many were not.
-    pub fn adopt(&mut self, denied: &[(Prefix, Claim)]) -> usize {
-        let mut adopted = 0;
-        for (prefix, claim) in denied {
-            let known = self.state.denies.get(prefix).is_some_and(|deny| deny.claim(Claimant::Policy).is_some());
+    /// Takes a claim. One of the policy was decided elsewhere, by a scan or before the database was lost: what is allowed,
+    /// is denied already, or is not to be enforced any more, is left out.
+    fn claim(&mut self, prefix: Prefix, by: Claimant, claim: Claim) {
+        if by == Claimant::Policy {
+            let known = self.state.denies.get(&prefix).is_some_and(|deny| deny.claim(by).is_some());
             let over = !claim.enforceable || claim.until.is_some_and(|until| until <= self.wall);
-            if known || over || self.policy.allow.covers(prefix) || self.state.denies.len() >= DENIES_MAX {
-                continue;
+            if known || over || self.policy.allow.covers(&prefix) || self.state.denies.len() >= DENIES_MAX {
+                return;
             }
-            self.change(Change::Denied { prefix: *prefix, by: Claimant::Policy, claim: *claim });
-            adopted += 1;
         }
-        adopted
+        self.change(Change::Denied { prefix, by, claim });
     }
 
-    /// Does what an operator asks for; returns the prefixes that were released.
-    pub fn command(&mut self, command: &Command) -> Vec<Prefix> {
+    fn command(&mut self, command: &Command) {
         match command {
-            Command::Deny { prefix, until } => {
-                let claim = Claim { since: self.wall, until: *until, class: None, count: 0, enforceable: true };
-                self.change(Change::Denied { prefix: *prefix, by: Claimant::Operator, claim });
-                Vec::new()
+            Command::Forgive(Some(prefix)) => {
+                self.forgive(|other| prefix.contains(other) || other.contains(prefix), |other| prefix.contains(other));
             }
-            Command::Forgive { prefix } => {
-                let prefix = *prefix;
-                self.forgive(|other| prefix.contains(other) || other.contains(&prefix), |other| prefix.contains(other))
-            }
-            Command::ForgiveAll => self.forgive(|_| true, |_| true),
+            Command::Forgive(None) => self.forgive(|_| true, |_| true),
             Command::Allowed => {
                 let covered: Vec<_> =
                     self.state.denies.keys().filter(|p| self.policy.allow.covers(p)).copied().collect();
-                for prefix in &covered {
-                    self.release_all(*prefix, Why::Allowed);
+                for prefix in covered {
+                    self.release_all(prefix, Why::Allowed);
                 }
-                covered
+            }
+            Command::ReleaseWideLinks => {
+                let is_wide = |prefix: &Prefix| !prefix.is_host() && Address::from(prefix.address()).stands_alone();
+                let is_ours = |prefix: &Prefix| self.state.denies[prefix].claim(Claimant::Policy).is_some();
+                let denied = self.state.denies.keys().filter(|prefix| is_wide(prefix) && is_ours(prefix));
+                for prefix in denied.copied().collect::<Vec<_>>() {
+                    self.release(prefix, Claimant::Policy, self.wall, Why::Forgiven);
+                }
             }
         }
     }
 
-    /// Withdraws what an earlier version denied of the policy's own: a whole link, or all that is behind a translator,
-    /// for one address of it.
-    pub fn release_wide_links(&mut self) {
-        let wide = |prefix: &Prefix| !prefix.is_host() && Address::from(prefix.address()).stands_alone();
-        let denied =
-            self.state.denies.iter().filter(|(prefix, deny)| wide(prefix) && deny.claim(Claimant::Policy).is_some());
-        for prefix in denied.map(|(prefix, _)| *prefix).collect::<Vec<_>>() {
-            self.release(prefix, Claimant::Policy, self.wall, Why::Forgiven);
-        }
-    }
-
-    fn forgive(&mut self, denied: impl Fn(&Prefix) -> bool, counted: impl Fn(&Prefix) -> bool) -> Vec<Prefix> {
+    fn forgive(&mut self, denied: impl Fn(&Prefix) -> bool, counted: impl Fn(&Prefix) -> bool) {
         let released: Vec<_> = self.state.denies.keys().filter(|p| denied(p)).copied().collect();
-        for prefix in &released {
-            self.release_all(*prefix, Why::Forgiven);
+        for prefix in released {
+            self.release_all(prefix, Why::Forgiven);
         }
         let cleared: Vec<_> = self.state.tallies.iter().map(|(p, _)| p).filter(|p| counted(p)).collect();
         for prefix in cleared {
             self.forget(prefix);
         }
-        released
     }
 
     fn release_all(&mut self, prefix: Prefix, why: Why) {
@@ -301,15 +261,13 @@ impl Engine {
         *until <= since.after(FORGEABLE_FOR) && !self.policy.thresholds[*class as usize].is_some_and(is_sound)
     }
 
-    /// The prefix by which an address is counted.
-    pub fn prefix(&self, peer: Address) -> Prefix {
-        self.policy.prefix(peer)
-    }
-
-    /// Counts attempts from an address, how many and how many of them certain, and judges its prefix.
-    fn count(&mut self, peer: Address, host: HostId, classes: Classes, (attempts, sound): (u32, u32), at: Timestamp) {
-        let prefix = self.prefix(peer);
-        let allowed = self.policy.allow.contains(peer.into());
+    /// Counts an attempt, and judges its prefix.
+    fn attempt(&mut self, attempt: &Attempt<'_>) {
+        let Attempt { prefix, host, classes, times, sound, at, .. } = *attempt;
+        if !attempt.is_probe() {
+            self.state.count_user(&attempt.user, attempt.account, times);
+        }
+        let allowed = self.policy.allow.contains(attempt.peer.into());
         // What an allowed host does must not weigh against its neighbours.
         if allowed && !prefix.is_host() {
             return;
@@ -317,7 +275,7 @@ impl Engine {
         self.expire(prefix, at);
         let (tally, evicted) = self.state.tallies.entry(prefix, &self.policy);
         for class in classes.iter() {
-            tally.add(class, self.policy.age_reset[class as usize], attempts, sound, at);
+            tally.add(class, self.policy.age_reset[class as usize], times, sound, at);
         }
         let aged = tally.counts;
         let tally = *tally;
@@ -382,13 +340,14 @@ impl Engine {
         self.change(Change::Denied { prefix, by: Claimant::Policy, claim });
     }
 
-    fn success(&mut self, peer: Address, user: &[u8], host: HostId, at: Timestamp) {
-        let prefix = self.prefix(peer);
+    /// A login that strangers cannot have made up: it may clear counts.
+    fn success(&mut self, login: &Attempt<'_>) {
+        let Attempt { prefix, host, at, .. } = *login;
         // A deny that was over by then has cleared the counts: nothing to suspect.
         self.expire(prefix, at);
         let Some(mut tally) = self.state.tallies.get(&prefix).copied() else { return };
         if tally.exceeded(&self.policy, at).is_some() {
-            self.changes.push(Change::Suspicious { address: peer.into(), user: user.to_vec(), at });
+            self.changes.push(Change::Suspicious { address: login.peer.into(), user: login.user.to_vec(), at });
         }
         tally.successes = tally.successes.saturating_add(1);
         if self.policy.reset_on_success
@@ -429,9 +388,4 @@ impl Engine {
         self.state.apply(&change, &self.policy);
         self.changes.push(change);
     }
-}
-
-/// How many of one attempt are certain.
-fn sound(trust: Trust) -> u32 {
-    u32::from(trust == Trust::Sound)
 }

@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod allow;
+pub mod attempt;
 pub mod engine;
 pub mod policy;
 pub mod prefix;

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use inputs::record::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::attempt::Attempt;
 use super::policy::{Class, Policy};
 use super::prefix::Prefix;
 use super::session::{FNV, HostId, Sessions, fnv};
@@ -181,6 +182,8 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// An attempt that was decided after its line was counted; its counts are beside it.
+    Late(Box<Attempt<'static>>),
 }
 
 /// How often a user name was tried.
@@ -264,7 +267,7 @@ impl State {
             Change::Unremembered { prefix } => {
                 self.released.swap_remove(prefix);
             }
-            Change::Suspicious { .. } => {}
+            Change::Suspicious { .. } | Change::Late(_) => {}
         }
     }
 

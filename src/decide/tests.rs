@@ -9,10 +9,10 @@ use jiff::tz::TimeZone;
 mod policies;
 mod rules;
 
-use super::engine::{Command, Engine, FORGEABLE_FOR};
+use super::engine::{Engine, FORGEABLE_FOR, Input};
 use super::policy::Policy;
 use super::prefix::Prefix;
-use super::state::{Claimant, USER_MAX};
+use super::state::{Claim, Claimant, USER_MAX};
 use crate::intake::{Counts, Source, fold};
 
 /// Some time after all lines here: they are of October and November 2026.
@@ -50,14 +50,14 @@ impl World {
         }
         let mut added = Vec::new();
         fold(&mut self.engine, &mut self.sources[source], &batch, &mut self.counts, |seen, _| {
-            added.push(seen.folded.map_or(0, |folded| folded.verdict.attempts).to_string());
+            added.push(seen.folded.map_or(0, |folded| folded.attempts()).to_string());
         });
         added.join(" ")
     }
 
     /// All that is counted against an address in the end.
     fn failures(&mut self, address: &str) -> u32 {
-        self.engine.finish();
+        self.engine.step(RECEIVED, Input::End);
         self.engine.state.tallies.get(&address.parse().unwrap()).map_or(0, |tally| tally.failures())
     }
 }
@@ -212,7 +212,7 @@ fn a_host_whose_clock_stands_still_holds_up_no_other() {
             let line = |at: Timestamp, host: &str| format!("{at} {host} sshd[1]: Received signal 1; restarting.");
             world.lines_at(now, 1, &line(stamp(second as i64), "evil"));
             world.lines_at(now, 0, &line(now, "web"));
-            world.engine.tick(now);
+            world.engine.step(now, Input::Tick);
         }
         let counted = world.engine.state.tallies.get(&"192.0.2.7".parse().unwrap()).map(|tally| tally.failures());
         assert_eq!(counted, Some(1), "{}", stamp(0));
@@ -277,14 +277,14 @@ fn the_end_of_a_deny_that_was_forged_forgets_nothing_certain() {
     world.lines(1, &failures_of_al(11..=11));
     assert_eq!(denied_for(&world), Some(FORGEABLE_FOR));
     // A stranger may have written his stamp, too: it is over as soon as it was decided.
-    world.engine.tick(RECEIVED.after(Duration::from_secs(60)));
+    world.engine.step(RECEIVED.after(Duration::from_secs(60)), Input::Tick);
     assert_eq!(denied_for(&world), None);
     assert_eq!(world.engine.state.released.get(&prefix), None, "it is no sentence that was served");
     assert_eq!(world.engine.state.tallies.get(&prefix).unwrap().failures(), 10);
     world.lines(0, &failures_of_al(12..=12));
     assert_eq!(denied_for(&world), Policy::default().deny_for);
     // What was certain is forgotten in the end, as ever.
-    world.engine.tick(RECEIVED.after(Duration::from_secs(120)));
+    world.engine.step(RECEIVED.after(Duration::from_secs(120)), Input::Tick);
     assert_eq!((denied_for(&world), world.engine.state.released.get(&prefix)), (None, Some(&1)));
     assert!(world.engine.state.tallies.get(&prefix).is_none());
     // So is what a short deny rested on that was certain.
@@ -292,7 +292,7 @@ fn the_end_of_a_deny_that_was_forged_forgets_nothing_certain() {
     for (source, times, left) in [(0, Some(&1), false), (1, None, false)] {
         let mut world = World::new(hour.clone());
         world.lines(source, &failures_of_al(1..=11));
-        world.engine.tick(RECEIVED.after(Duration::from_secs(60)));
+        world.engine.step(RECEIVED.after(Duration::from_secs(60)), Input::Tick);
         assert_eq!(world.engine.state.released.get(&prefix), times);
         assert_eq!(world.engine.state.tallies.get(&prefix).is_some(), left);
     }
@@ -304,7 +304,7 @@ fn what_was_forged_before_it_happened_does_not_hide_it() {
     let mut world = World::new(Policy { deny_for: Some(Duration::from_secs(60)), ..Policy::default() });
     let tries = failures_of_al(1..=11).replace("Nov  1 02:00", "Dec  1 00:55"); // RECEIVED is at 1:00
     world.lines(1, &tries);
-    world.engine.tick(RECEIVED.after(Duration::from_secs(11)));
+    world.engine.step(RECEIVED.after(Duration::from_secs(11)), Input::Tick);
     assert!(world.engine.state.denies.is_empty());
     world.lines(0, &tries);
     let tally = *world.engine.state.tallies.get(&"192.0.2.7".parse().unwrap()).unwrap();
@@ -420,8 +420,10 @@ fn the_end_of_an_operators_deny_forgets_nothing() {
     let prefix: Prefix = "192.0.2.7".parse().unwrap();
     let fail = |n| format!("Nov  1 02:00:0{n} web sshd[{n}]: Failed password for al from 192.0.2.7 port {n} ssh2\n");
     world.lines(0, &(1..=5).map(fail).collect::<String>());
-    world.engine.command(&Command::Deny { prefix, until: Some(RECEIVED.after(Duration::from_secs(60))) });
-    world.engine.tick(RECEIVED.after(Duration::from_secs(61)));
+    let until = Some(RECEIVED.after(Duration::from_secs(60)));
+    let claim = Claim { since: RECEIVED, until, class: None, count: 0, enforceable: true };
+    world.engine.step(RECEIVED, Input::Claim { prefix, by: Claimant::Operator, claim });
+    world.engine.step(RECEIVED.after(Duration::from_secs(61)), Input::Tick);
     assert!(world.engine.state.denies.is_empty());
     assert_eq!(world.failures("192.0.2.7"), 5);
 }

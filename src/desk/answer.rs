@@ -11,9 +11,9 @@ use super::reply::{
 };
 use super::{APPLIED_MAX, Desk, ROWS_MAX, Request, WIDEST, What};
 use crate::decide::allow;
-use crate::decide::engine::Command;
+use crate::decide::engine::{Command, Input};
 use crate::decide::prefix::Prefix;
-use crate::decide::state::{Claimant, Deny, UserCounts};
+use crate::decide::state::{Change, Claim, Claimant, Deny, UserCounts};
 use crate::decide::tally::Tally;
 use crate::store::{self, StoreError};
 use crate::text::{printable, shown};
@@ -21,7 +21,6 @@ use crate::text::{printable, shown};
 impl Desk {
     /// Answers what needs only engine and store; `Err` is a message for the person who asked.
     pub fn answer(&mut self, request: &Request, now: Timestamp) -> Result<Reply, String> {
-        self.engine.tell_wall(now);
         match request {
             Request::Status | Request::Tap => Err("only a running daemon can tell".to_owned()),
             Request::List { what } => self.list(*what, now).map_err(|error| error.to_string()),
@@ -32,14 +31,15 @@ impl Desk {
                 if denied.len() > APPLIED_MAX {
                     return Err(format!("more than {APPLIED_MAX} denies in one request"));
                 }
-                Ok(Reply::Applied(Applied { denied: self.engine.adopt(denied) }))
+                let claims = denied.iter().map(|(prefix, claim)| (*prefix, Claimant::Policy, *claim));
+                let claims = claims.map(|(prefix, by, claim)| Input::Claim { prefix, by, claim });
+                Ok(Reply::Applied(Applied { denied: claims.map(|claim| self.changes(now, claim).len()).sum() }))
             }
             Request::Forgive { prefix } => {
-                let command = prefix.map_or(Command::ForgiveAll, |prefix| Command::Forgive { prefix });
                 let counted = prefix.map_or(self.engine.state.tallies.len(), |prefix| {
                     self.engine.state.tallies.iter().filter(|(other, _)| prefix.contains(other)).count()
                 });
-                let mut released = self.engine.command(&command);
+                let mut released = self.released(now, Command::Forgive(*prefix));
                 released.sort();
                 Ok(Reply::Forgiven(Forgiven { released, counts_cleared: counted }))
             }
@@ -47,8 +47,27 @@ impl Desk {
                 configured: self.configured.entries().map(str::to_owned).collect(),
                 added: self.added.iter().cloned().collect(),
             })),
-            Request::Allow { entry: Some(entry), remove } => self.allow(entry, *remove),
+            Request::Allow { entry: Some(entry), remove } => self.allow(entry, *remove, now),
         }
+    }
+
+    /// Folds an input in; returns what it changed.
+    fn changes(&mut self, now: Timestamp, input: Input<'_>) -> &[Change] {
+        let before = self.engine.changes.len();
+        self.engine.step(now, input);
+        &self.engine.changes[before..]
+    }
+
+    /// Does what an operator asks for; returns the prefixes that were released, each once.
+    fn released(&mut self, now: Timestamp, command: Command) -> Vec<Prefix> {
+        let changes = self.changes(now, Input::Command(command)).iter();
+        let released = changes.filter_map(|change| match change {
+            Change::Released { prefix, .. } => Some(*prefix),
+            _ => None,
+        });
+        let mut released: Vec<_> = released.collect();
+        released.dedup();
+        released
     }
 
     fn deny(
@@ -73,11 +92,12 @@ impl Desk {
             return Err(format!("{prefix} is on the allow list; take it off first: denyd allow --remove"));
         }
         let until = seconds.map(|seconds| now.after(Duration::from_secs(seconds)));
-        self.engine.command(&Command::Deny { prefix, until });
+        let claim = Claim { since: now, until, class: None, count: 0, enforceable: true };
+        self.engine.step(now, Input::Claim { prefix, by: Claimant::Operator, claim });
         Ok(Reply::Denied(Denied { prefix, until: until.map(At) }))
     }
 
-    fn allow(&mut self, entry: &str, remove: bool) -> Result<Reply, String> {
+    fn allow(&mut self, entry: &str, remove: bool, now: Timestamp) -> Result<Reply, String> {
         let mut list = self.engine.policy.allow.clone();
         if remove {
             let known: Vec<_> = self.added.iter().filter(|known| same_entry(known, entry)).cloned().collect();
@@ -104,7 +124,7 @@ impl Desk {
         self.added.insert(entry.to_owned());
         self.rebuild_allow_list();
         self.allow_changed = true;
-        let released = self.engine.command(&Command::Allowed);
+        let released = self.released(now, Command::Allowed);
         Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released, known: false }))
     }
 
@@ -171,7 +191,7 @@ impl Desk {
         let policy = &self.engine.policy;
         let host = Prefix::host(address);
         let address = host.address();
-        let own = self.engine.prefix(address.into());
+        let own = self.engine.policy.prefix(address.into());
         let denied = state
             .denies
             .iter()

@@ -618,7 +618,7 @@ impl Record {
             message_b64,
             outcome: seen.outcome(),
             address: intake::address(seen),
-            attempts: seen.folded.map_or(0, |folded| folded.verdict.attempts),
+            attempts: seen.folded.map_or(0, |folded| folded.attempts()),
         }
     }
 }

@@ -13,6 +13,7 @@ use nix::fcntl::Flock;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
+use crate::decide::attempt::Attempt;
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
 use crate::decide::session::{HostId, Late};
@@ -99,6 +100,15 @@ pub struct Evidence {
     pub source: String,
     /// The message, at most [`EVIDENCE_BYTES`].
     pub message: Vec<u8>,
+}
+
+impl Evidence {
+    /// What is kept of an attempt that the input `source` told of, by `message`.
+    pub fn of(attempt: &Attempt<'_>, source: &str, message: &[u8]) -> Self {
+        let message = message[..message.len().min(EVIDENCE_BYTES)].to_vec();
+        let Attempt { prefix, at, host, .. } = *attempt;
+        Evidence { prefix, at, host, source: source.to_owned(), message }
+    }
 }
 
 /// A decision, as `history` shows it.

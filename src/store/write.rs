@@ -92,7 +92,7 @@ pub(super) fn state(
             Change::Unremembered { prefix } => {
                 tx.prepare_cached("DELETE FROM released WHERE prefix = ?1")?.execute([prefix.to_bytes()])?;
             }
-            Change::Counted { .. } | Change::Suspicious { .. } => {}
+            Change::Counted { .. } | Change::Suspicious { .. } | Change::Late(_) => {}
         }
     }
     for index in users {
@@ -149,7 +149,7 @@ pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Prefix, 
             let decision = Decision::Suspicious { address: *address, user: user.clone() };
             Some((*at, Prefix::host(*address), decision))
         }
-        Change::Counted { .. } | Change::Shared { .. } | Change::Unremembered { .. } => None,
+        Change::Counted { .. } | Change::Shared { .. } | Change::Unremembered { .. } | Change::Late(_) => None,
     }
 }
 

@@ -83,8 +83,8 @@ fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, e
     let Some(folded) = &seen.folded else {
         return say("means", "nothing: who wrote it may not write for this program");
     };
-    let (word, style) = super::word(folded.verdict.outcome);
-    let why = match (folded.verdict.outcome, folded.verdict.attempts) {
+    let (word, style) = super::word(folded.outcome);
+    let why = match (folded.outcome, folded.attempts()) {
         (Outcome::Failure, 0) => "; it adds no attempt by itself, its connection's other lines decide".to_owned(),
         (Outcome::Failure, 1) => ": 1 attempt".to_owned(),
         (Outcome::Failure, times) => format!(": {times} attempts"),
@@ -97,10 +97,10 @@ fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, e
     let shown = screen.paint(style, word);
     let mut say = |what: &str, text: &str| writeln!(screen, "{what:<10} {text}");
     say("means", &format!("{shown}{why}"))?;
-    let Some(peer) = folded.verdict.peer else { return Ok(()) };
-    let prefix = engine.prefix(peer);
-    for class in folded.classes.iter() {
-        say("counts", &counted(engine, class, &prefix.to_string(), folded.verdict.attempts.max(1)))?;
+    let Some(peer) = folded.peer else { return Ok(()) };
+    let prefix = engine.policy.prefix(peer);
+    for class in folded.classes().iter() {
+        say("counts", &counted(engine, class, &prefix.to_string(), folded.attempts().max(1)))?;
     }
     if let Some(entry) = engine.policy.allow.allowed_by(peer.into()) {
         say("allowed", &format!("by {entry}: it is never denied"))?;

@@ -1,7 +1,7 @@
 //! A log through parser, grammar, sessions and engine: nothing is counted twice or lost, whatever the lines.
 #![no_main]
 
-use denyd::decide::engine::Engine;
+use denyd::decide::engine::{Engine, Input};
 use denyd::decide::policy::Policy;
 use denyd::intake::{Counts, Source, fold};
 use inputs::file::lines::LineReader;
@@ -17,13 +17,13 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         batch.reference = batch.received;
         let mut attempts = 0;
         fold(&mut engine, &mut source, &batch, &mut counts, |seen, _| {
-            let added = seen.folded.map_or(0, |folded| folded.verdict.attempts);
+            let added = seen.folded.map_or(0, |folded| folded.attempts());
             assert!(added <= 1_000);
             attempts += u64::from(added);
         });
         assert!(attempts <= counts.attempts);
     }
-    engine.finish();
+    engine.step(batch.received, Input::End);
     let folded = counts.failures + counts.probes + counts.successes + counts.refused;
     assert_eq!(counts.records, folded + counts.ignored + counts.unknown);
 });
