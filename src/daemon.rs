@@ -18,11 +18,11 @@ use crate::config::{self, Config};
 use crate::decide::engine::Input;
 use crate::decide::state::{Claim, Claimant};
 use crate::deny::Diff;
+use crate::deny::choose;
 use crate::deny::reconciler::{Command as DenyCommand, Feed, SnapshotRequest, Status};
 use crate::desk::control::{self, Ask, Line};
 use crate::desk::reply::{self, At, BackEnd, Reply};
 use crate::desk::{self, Desk, Request};
-use crate::enforce;
 use crate::intake::fold;
 use crate::store::{Evidence, Store, StoreError};
 
@@ -76,7 +76,7 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let places = runtime.block_on(enforce::find(&config, options.dry_run, &mut store))?;
+    let places = runtime.block_on(choose::find(&config, options.dry_run, &mut store))?;
     let lost = store.set_aside.is_some();
     let mut desk = Desk::open(store, config.policy(), clock::now())?;
     if lost {

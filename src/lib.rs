@@ -8,7 +8,6 @@ pub mod decide;
 pub mod deny;
 pub mod desk;
 pub mod detect;
-pub mod enforce;
 pub mod intake;
 pub mod store;
 pub mod text;

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use denyd::decide::prefix::Prefix;
-use denyd::deny::hosts_deny::{Form, HostsDeny};
+use denyd::deny::hosts_deny::{Form, HostsDeny, Service};
 use denyd::deny::nft::{Lengths, Nft};
 use denyd::deny::reconciler::{Command as Order, Pace, Reconciler, SnapshotRequest};
 use denyd::deny::{AllowRange, DenyBackend, DenySet, Diff};
@@ -375,15 +375,7 @@ async fn writes_denyhosts_format() {
     let text = format!("{text}# DenyHosts: Sun Nov  1 06:00:00 2026 | sshd: 192.0.2.2\nsshd: 192.0.2.2\n");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     assert_eq!(backend.ledger(), ["sshd: 192.0.2.1", "sshd: 192.0.2.2"].map(str::to_owned).into());
-    assert!(
-        HostsDeny::new(
-            path,
-            Form { service: Some("a: b\n".into()), stamped: None, adopt: true },
-            BTreeSet::new(),
-            Box::new(|_| Ok(()))
-        )
-        .is_err()
-    );
+    assert!("a: b\n".parse::<Service>().is_err());
 }
 
 #[tokio::test]
@@ -416,12 +408,12 @@ async fn notices_edits_and_knows_its_lines_after_a_restart() {
     let kept = Arc::new(Mutex::new(BTreeSet::new()));
     let make = |kept: &Arc<Mutex<BTreeSet<String>>>| {
         let (ledger, keep) = (kept.lock().unwrap().clone(), Arc::clone(kept));
-        let form = Form { service: Some("sshd".to_owned()), stamped: None, adopt: true };
+        let form = Form { service: "sshd".parse().unwrap(), stamped: None, adopt: true };
         let keep = Box::new(move |ledger: &BTreeSet<String>| {
             *keep.lock().unwrap() = ledger.clone();
             Ok(())
         });
-        HostsDeny::new(path.clone(), form, ledger, keep).unwrap()
+        HostsDeny::new(path.clone(), form, ledger, keep)
     };
     let mut backend = make(&kept);
     let want = set("192.0.2.1 192.0.2.2", "");
@@ -465,8 +457,8 @@ async fn starts_over_when_the_file_changes_meanwhile() {
         }
         Ok(())
     });
-    let form = Form { service: Some("sshd".to_owned()), stamped: None, adopt: true };
-    let mut backend = HostsDeny::new(path.clone(), form, BTreeSet::new(), keep).unwrap();
+    let form = Form { service: "sshd".parse().unwrap(), stamped: None, adopt: true };
+    let mut backend = HostsDeny::new(path.clone(), form, BTreeSet::new(), keep);
     backend.replace(&set("192.0.2.1", ""), NOW).await.unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\nb\nsshd: 192.0.2.1\n");
 }
@@ -517,8 +509,9 @@ fn diff(want: &DenySet, denied: &str, released: &str) -> Diff {
 }
 
 fn hosts_deny(path: &Path, service: Option<&str>) -> HostsDeny {
-    let form = Form { service: service.map(str::to_owned), stamped: Some(jiff::tz::TimeZone::UTC), adopt: true };
-    HostsDeny::new(path.to_owned(), form, BTreeSet::new(), Box::new(|_| Ok(()))).unwrap()
+    let form =
+        Form { service: service.unwrap_or("").parse().unwrap(), stamped: Some(jiff::tz::TimeZone::UTC), adopt: true };
+    HostsDeny::new(path.to_owned(), form, BTreeSet::new(), Box::new(|_| Ok(())))
 }
 
 /// What libwrap says of an address, by the hosts.deny of `dir`; `None` if it is not installed.

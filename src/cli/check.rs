@@ -8,11 +8,12 @@ use inputs::syslog::listen;
 
 use super::output::{Screen, Style};
 use super::{CONFIG, office};
+use crate::clock;
 use crate::config::{Backends, Config, Input, Source, Syslog};
 use crate::daemon::feeds;
+use crate::deny::choose;
 use crate::desk::Request;
 use crate::desk::reply::Status;
-use crate::{clock, enforce};
 
 /// What `check` takes.
 #[derive(clap::Args, Debug)]
@@ -64,7 +65,7 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
     }
     match &config.deny.backends {
         Backends::Auto => {
-            let found = runtime.block_on(enforce::choose(&config));
+            let found = runtime.block_on(choose::choose(&config));
             let show = |(found, why): (crate::config::Backend, Option<String>)| match why {
                 Some(why) => format!("{}, since nftables cannot be used: {why}", found.name()),
                 None => found.name().to_owned(),
@@ -73,7 +74,7 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
         }
         Backends::These(these) => {
             for backend in these {
-                let tried = runtime.block_on(enforce::try_backend(&config, *backend));
+                let tried = runtime.block_on(choose::try_backend(&config, *backend));
                 say("deny by", tried.map(|()| backend.name().to_owned()).map_err(|error| format!("{error:#}")));
             }
         }

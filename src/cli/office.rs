@@ -6,9 +6,9 @@ use serde::de::DeserializeOwned;
 use crate::clock;
 use crate::config::Config;
 use crate::decide::engine::Input;
+use crate::deny::choose;
 use crate::desk::control::Client;
 use crate::desk::{Desk, Request};
-use crate::enforce;
 use crate::store::Store;
 
 /// Asks the daemon; with none running, does it here, and enforces what that changed.
@@ -34,7 +34,7 @@ pub fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::R
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let places = match request.only_reads() {
         true => None,
-        false => Some(runtime.block_on(enforce::find(config, false, &mut store))?),
+        false => Some(runtime.block_on(choose::find(config, false, &mut store))?),
     };
     let now = clock::now();
     let mut desk = Desk::open(store, config.policy(), now)?;

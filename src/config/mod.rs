@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::decide::policy::Policy;
+pub use crate::deny::choose::{Backend, Backends, Settings as Deny};
 
 pub mod duration;
 mod error;
@@ -58,67 +59,6 @@ pub struct Decide {
     pub allow_file: Option<PathBuf>,
 }
 
-/// Where denies are enforced.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Deny {
-    /// By what.
-    pub backends: Backends,
-    /// Settings of [`Backend::Nftables`].
-    pub nftables: Nftables,
-    /// Settings of [`Backend::HostsDeny`].
-    pub hosts_deny: HostsDeny,
-}
-
-/// Which back ends enforce.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Backends {
-    /// nftables where it can be used, else hosts.deny if sshd is linked with libwrap. Found at start.
-    #[default]
-    Auto,
-    /// All of these: at least one, none twice.
-    These(Vec<Backend>),
-}
-
-/// Something that enforces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
-    /// The kernel's packet filter.
-    Nftables,
-    /// libwrap's file.
-    HostsDeny,
-    /// Enforces nothing; prints what was denied and released.
-    Stdout,
-}
-
-impl Backend {
-    /// Its name in the configuration and in output.
-    pub fn name(self) -> &'static str {
-        match self {
-            Backend::Nftables => "nftables",
-            Backend::HostsDeny => "hosts.deny",
-            Backend::Stdout => "stdout",
-        }
-    }
-}
-
-/// Settings of nftables.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Nftables {
-    /// Our table's name, in the family `inet`. Default `denyd`.
-    pub table: crate::deny::nft::Table,
-}
-
-/// Settings of hosts.deny.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostsDeny {
-    /// The file. Default `/etc/hosts.deny`.
-    pub path: PathBuf,
-    /// What stands before the colon; empty = lines of addresses alone. Default `sshd`.
-    pub service: String,
-    /// Whether a `# DenyHosts:` line with the time stands above each of ours. Default true.
-    pub comment: bool,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -130,12 +70,6 @@ impl Default for Config {
             deny: Deny::default(),
             inputs: Vec::new(),
         }
-    }
-}
-
-impl Default for HostsDeny {
-    fn default() -> Self {
-        HostsDeny { path: PathBuf::from("/etc/hosts.deny"), service: "sshd".to_owned(), comment: true }
     }
 }
 

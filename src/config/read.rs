@@ -7,9 +7,10 @@ use toml::de::DeTable;
 
 use super::error::{ConfigError, Problem, What};
 use super::table::{Keys, PROBLEMS_MAX, Reader, TABLES, Table, shorten};
-use super::{Backend, Backends, Config, Decide, Deny, HostsDeny, Nftables, input, values};
+use super::{Backend, Backends, Config, Decide, Deny, input, values};
 use crate::decide::allow::AllowList;
 use crate::decide::policy::{Class, Policy};
+use crate::deny::{hosts_deny, nft};
 
 /// The largest file that is read, in bytes.
 const FILE_MAX: u64 = 4 * 1024 * 1024;
@@ -134,12 +135,12 @@ fn decide<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Decide {
 fn deny<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Deny {
     let table = reader.table(top, "deny", "[deny]");
     let backends = backends(reader, &table);
-    let default = Nftables::default();
+    let default = nft::Settings::default();
     let nftables = reader.table(&table, "nftables", "[deny.nftables]");
-    let nftables = Nftables { table: reader.value(&nftables, "table", default.table, values::nft_table) };
-    let default = HostsDeny::default();
+    let nftables = nft::Settings { table: reader.value(&nftables, "table", default.table, values::nft_table) };
+    let default = hosts_deny::Settings::default();
     let hosts_deny = reader.table(&table, "hosts_deny", "[deny.hosts_deny]");
-    let hosts_deny = HostsDeny {
+    let hosts_deny = hosts_deny::Settings {
         path: reader.value(&hosts_deny, "path", default.path, values::path),
         service: reader.value(&hosts_deny, "service", default.service, values::service),
         comment: reader.value(&hosts_deny, "comment", default.comment, values::yes),

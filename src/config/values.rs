@@ -16,6 +16,7 @@ use super::duration::{self, BadDuration};
 use super::input::{FirstEntry, FirstRead, Listen};
 use crate::decide::policy::Threshold;
 use crate::decide::prefix::Prefix;
+use crate::deny::hosts_deny::Service;
 use crate::deny::nft::Table;
 
 /// The longest path of a unix socket, in bytes: `sun_path` is 108 with its end.
@@ -312,13 +313,7 @@ pub(super) fn nft_table(value: &Value<'_>) -> Result<Table, String> {
     text(value)?.parse().map_err(|problem| format!("expected {problem}"))
 }
 
-/// What stands before the colon in hosts.deny; empty = addresses alone.
-pub(super) fn service(value: &Value<'_>) -> Result<String, String> {
-    let text = text(value)?;
-    let letters = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '@'));
-    if letters && text.len() <= NAME_MAX {
-        return Ok(text.to_owned());
-    }
-    Err("expected the name of one service, such as \"sshd\", or \"ALL\", or \"\" for lines of addresses alone"
-        .to_owned())
+/// What stands before the colon in hosts.deny.
+pub(super) fn service(value: &Value<'_>) -> Result<Service, String> {
+    text(value)?.parse().map_err(|problem| format!("expected {problem}"))
 }

@@ -63,7 +63,7 @@ fn deny(out: &mut String, config: &Config) {
     key(out, "table", quote(&deny.nftables.table.to_string()));
     out.push_str("\n[deny.hosts_deny]\n");
     key(out, "path", path(&deny.hosts_deny.path));
-    key(out, "service", quote(&deny.hosts_deny.service));
+    key(out, "service", quote(&deny.hosts_deny.service.to_string()));
     key(out, "comment", deny.hosts_deny.comment.to_string());
 }
 

@@ -36,11 +36,50 @@ pub struct HostsDeny {
     refused: BTreeSet<Prefix>,
 }
 
+/// What an administrator decides of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The file. Default `/etc/hosts.deny`.
+    pub path: PathBuf,
+    /// What stands before the colon. Default `sshd`.
+    pub service: Service,
+    /// Whether a `# DenyHosts:` line with the time stands above each of ours. Default true.
+    pub comment: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { path: PathBuf::from("/etc/hosts.deny"), service: Service("sshd".to_owned()), comment: true }
+    }
+}
+
+/// What comes before the address: `sshd` writes `sshd: 192.0.2.1`; empty = bare addresses, for a list file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service(String);
+
+impl std::fmt::Display for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Service {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let letters = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'@'));
+        if letters && text.len() <= SERVICE_MAX {
+            return Ok(Service(text.to_owned()));
+        }
+        Err("the name of one service, such as \"sshd\", or \"ALL\", or \"\" for lines of addresses alone".to_owned())
+    }
+}
+
 /// How entries look.
 #[derive(Clone, Debug)]
 pub struct Form {
-    /// What comes before the address: `Some("sshd")` writes `sshd: 192.0.2.1`; `None` bare addresses, for a list file.
-    pub service: Option<String>,
+    /// What comes before the address.
+    pub service: Service,
     /// Where set, each entry has a comment above it with the time of the deny in this zone, as DenyHosts did.
     pub stamped: Option<TimeZone>,
     /// Whether entries under a `# DenyHosts:` comment that the ledger does not have are ours all the same: only
@@ -88,23 +127,7 @@ struct Seen {
 
 impl HostsDeny {
     /// A back end for the file `path`, in which the entries of `ledger` are ours.
-    ///
-    /// Refuses a service that is not made of letters, digits and `_.@-`, or several of those with `, ` between.
-    pub fn new(path: PathBuf, form: Form, ledger: BTreeSet<String>, keep: KeepLedger) -> Result<Self, DenyError> {
-        let named = |name: &str| {
-            !name.is_empty()
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'@' | b'-'))
-        };
-        if let Some(service) = &form.service
-            && !service.split(", ").all(named)
-        {
-            return Err(DenyError {
-                backend: NAME,
-                tried: format!("deny service {service:.40?}"),
-                cause: "it is not a service's name".to_owned(),
-                remedy: Some("write BLOCK_SERVICE as in sshd or ALL, or leave it blank for a list file"),
-            });
-        }
+    pub fn new(path: PathBuf, form: Form, ledger: BTreeSet<String>, keep: KeepLedger) -> Self {
         let state = State {
             path,
             kept: ledger.clone(),
@@ -117,7 +140,7 @@ impl HostsDeny {
             seen: None,
             warned_label: false,
         };
-        Ok(HostsDeny { state: Arc::new(Mutex::new(state)), form, refused: BTreeSet::new() })
+        HostsDeny { state: Arc::new(Mutex::new(state)), form, refused: BTreeSet::new() }
     }
 
     /// The entries in the file that are ours; as given to [`KeepLedger`] last.
@@ -151,9 +174,9 @@ impl HostsDeny {
                 }
                 continue;
             };
-            entries.extend(pieces.iter().map(|piece| match &self.form.service {
-                Some(service) => format!("{service}: {}", pattern(piece)),
-                None => pattern(piece),
+            entries.extend(pieces.iter().map(|piece| match self.form.service.0.as_str() {
+                "" => pattern(piece),
+                service => format!("{service}: {}", pattern(piece)),
             }));
         }
         self.refused.retain(|prefix| want.denied.contains_key(prefix));
@@ -419,6 +442,8 @@ fn failed(verb: &str, path: &Path, error: &io::Error) -> DenyError {
 }
 
 const NAME: &str = "hosts.deny";
+/// The longest name of a service, in bytes.
+const SERVICE_MAX: usize = 255;
 /// Lines that one denied prefix may take because of allowed addresses inside it. One address in an IPv6
 /// /64 takes 64.
 const PIECES_MAX: usize = 4096;

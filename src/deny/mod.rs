@@ -12,6 +12,7 @@ use inputs::record::Timestamp;
 pub use crate::decide::allow::Range as AllowRange;
 use crate::decide::prefix::Prefix;
 
+pub mod choose;
 pub mod hosts_deny;
 mod kept;
 mod netlink;

@@ -66,6 +66,13 @@ impl Default for Lengths {
     }
 }
 
+/// What an administrator decides of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Our table's name, in the family `inet`. Default `denyd`.
+    pub table: Table,
+}
+
 /// The name of our table, in the family `inet`: what `nft` reads as one word, and the kernel takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table(String);

@@ -10,14 +10,58 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock;
-use crate::config::{Backend, Backends, Config};
+use crate::config::Config;
 use crate::decide::prefix::Prefix;
-use crate::deny::hosts_deny::{Form, HostsDeny};
-use crate::deny::nft::{Lengths, Nft};
-use crate::deny::reconciler::{Feed, Pace, Reconciler, SnapshotRequest, Status};
-use crate::deny::stdout::Stdout;
-use crate::deny::{DenyBackend, DenySet, Until};
 use crate::store::Store;
+
+use super::hosts_deny::{self, Form, HostsDeny};
+use super::nft::{self, Lengths, Nft};
+use super::reconciler::{Feed, Pace, Reconciler, SnapshotRequest, Status};
+use super::stdout::Stdout;
+use super::{DenyBackend, DenySet, Until};
+
+/// Where denies are enforced, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// By what.
+    pub backends: Backends,
+    /// Settings of [`Backend::Nftables`].
+    pub nftables: nft::Settings,
+    /// Settings of [`Backend::HostsDeny`].
+    pub hosts_deny: hosts_deny::Settings,
+}
+
+/// Which back ends enforce.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Backends {
+    /// nftables where it can be used, else hosts.deny if sshd is linked with libwrap. Found at start.
+    #[default]
+    Auto,
+    /// All of these: at least one, none twice.
+    These(Vec<Backend>),
+}
+
+/// Something that enforces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// The kernel's packet filter.
+    Nftables,
+    /// libwrap's file.
+    HostsDeny,
+    /// Enforces nothing; prints what was denied and released.
+    Stdout,
+}
+
+impl Backend {
+    /// Its name in the configuration and in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Backend::Nftables => "nftables",
+            Backend::HostsDeny => "hosts.deny",
+            Backend::Stdout => "stdout",
+        }
+    }
+}
 
 /// One back end.
 enum Place {
@@ -97,7 +141,7 @@ fn hosts_deny(config: &Config, store: &mut Store) -> anyhow::Result<HostsDeny> {
     const LEDGER: &str = "hosts_deny_ledger";
     let settings = &config.deny.hosts_deny;
     let form = Form {
-        service: Some(settings.service.clone()).filter(|service| !service.is_empty()),
+        service: settings.service.clone(),
         stamped: settings.comment.then(jiff::tz::TimeZone::system),
         adopt: store.set_aside.is_some(),
     };
@@ -108,7 +152,7 @@ fn hosts_deny(config: &Config, store: &mut Store) -> anyhow::Result<HostsDeny> {
         let json = serde_json::to_string(ledger).map_err(|error| error.to_string())?;
         keeper.set_note(LEDGER, &json).map_err(|error| error.to_string())
     };
-    Ok(HostsDeny::new(settings.path.clone(), form, ledger.unwrap_or_default(), Box::new(keep))?)
+    Ok(HostsDeny::new(settings.path.clone(), form, ledger.unwrap_or_default(), Box::new(keep)))
 }
 
 /// Whether this machine's sshd asks libwrap: Debian's does up to 12 in `sshd`, in 13 in `sshd-session`.
