@@ -109,7 +109,8 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
         workers.extend(worker);
         let mut counters = None;
         if let config::Source::Syslog(syslog) = &input.source {
-            let (endpoint, options) = (syslog.endpoint(), syslog.options(id));
+            let endpoint = syslog.endpoint();
+            let options = listen::Options { parser: input.parser(), ..syslog.options(id) };
             let listener = match inherited.take(&input.name, &endpoint) {
                 Some(socket) => listen::adopt(socket, &endpoint, options, clock::now),
                 None => listen::bind(&endpoint, options, clock::now),

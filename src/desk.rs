@@ -309,8 +309,8 @@ pub fn log(change: &Change, wall: Timestamp) {
 mod tests {
     use std::time::Duration;
 
-    use inputs::record::{Batch, Frame, SourceId};
-    use inputs::syslog::parse::{Format, Parser};
+    use inputs::record::SourceId;
+    use inputs::syslog::parse::Parser;
 
     use super::*;
     use crate::decide::state::Claimant;
@@ -338,10 +338,8 @@ mod tests {
     }
 
     fn put_line(desk: &mut Desk, line: &str) {
-        let mut source = Source::new(SourceId(0), Parser::new(Format::Auto, jiff::tz::TimeZone::UTC), None, "here");
-        let frame = Frame { start: 0, len: line.len() as u32, sender: 0, truncated: false };
-        let mut batch = Batch { received: NOW, reference: NOW, buf: line.into(), ..Batch::default() };
-        batch.frames.push(frame);
+        let mut source = Source::new(SourceId(0), None, "here");
+        let batch = Parser::default().batch(NOW, [line.as_bytes()]);
         fold(&mut desk.engine, &mut source, &batch, &mut Counts::default(), |_, _| ());
         desk.gather();
     }

@@ -1,10 +1,9 @@
-//! A batch through parser, detector and engine: the one path that `run`, `scan`, `explain` and the tests share.
+//! A batch through detector and engine: the one path that `run`, `scan`, `explain` and the tests share.
 
 use std::sync::Arc;
 
 use inputs::record::{Batch, Record, Sender, SourceId};
 use inputs::syslog::losses::losses;
-use inputs::syslog::parse::Parser;
 
 use crate::decide::attempt::Folded;
 use crate::decide::engine::{Engine, Input};
@@ -22,8 +21,6 @@ pub mod shapes;
 pub struct Source {
     /// Its number.
     pub id: SourceId,
-    /// Makes records of its lines.
-    pub parser: Parser,
     /// The origin host of all its records, where the configuration says so.
     pub host: Option<Box<[u8]>>,
     /// The name of this machine: what a record without host comes from.
@@ -52,10 +49,9 @@ pub struct Source {
 
 impl Source {
     /// A source whose records without host come from `local_host`.
-    pub fn new(id: SourceId, parser: Parser, host: Option<&str>, local_host: &str) -> Self {
+    pub fn new(id: SourceId, host: Option<&str>, local_host: &str) -> Self {
         Source {
             id,
-            parser,
             host: host.map(|host| host.as_bytes().into()),
             local_host: local_host.as_bytes().into(),
             vouched: true,
@@ -172,10 +168,9 @@ pub fn fold(
     let rules = Arc::clone(&source.rules);
     let kept = source.last.take();
     let mut last = kept.as_ref().map(repeat::Last::record);
-    for &frame in &batch.frames {
+    for mut record in batch.records() {
         counts.lines += 1;
-        counts.truncated += u64::from(frame.truncated);
-        let mut record = source.parser.record(batch, frame);
+        counts.truncated += u64::from(record.truncated);
         let stamp = record.event;
         let sender = source.senders.hear(&mut record);
         // sshd that logs to stderr does not escape newlines: strangers write whole lines there.
@@ -216,7 +211,7 @@ pub fn fold(
         if let Some(stamp) = stamp
             && event.changes_something()
             && !source.bare
-            && !batch.bytes(frame).starts_with(b"@")
+            && !record.labelled
             && source.redelivered.knows(&record, stamp)
         {
             counts.duplicates += 1;
@@ -272,8 +267,8 @@ pub fn address(seen: &Seen<'_>) -> Option<std::net::IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use inputs::record::{Frame, Timestamp};
-    use inputs::syslog::parse::Format;
+    use inputs::record::Timestamp;
+    use inputs::syslog::parse::{Format, Parser};
 
     use super::*;
     use crate::decide::policy::Policy;
@@ -288,18 +283,13 @@ mod tests {
         for together in [true, false] {
             let mut parser = Parser::new(Format::Auto, jiff::tz::TimeZone::UTC);
             parser.bare(bare);
-            let mut source = Source::new(SourceId(0), parser, None, "here");
+            let mut source = Source::new(SourceId(0), None, "here");
             source.bare = bare.is_some();
             let (mut engine, mut counts) = (Engine::new(Policy::default()), Counts::default());
             let lines: Vec<&str> = text.lines().collect();
             for lines in lines.chunks(if together { lines.len() } else { 1 }) {
                 let now = Timestamp::from_secs(1_795_305_600); // 2026-11-22T00:00:00Z
-                let mut batch = Batch { received: now, reference: now, ..Batch::default() };
-                for line in lines {
-                    let start = batch.buf.len() as u32;
-                    batch.buf.extend_from_slice(line.as_bytes());
-                    batch.frames.push(Frame { start, len: line.len() as u32, sender: 0, truncated: false });
-                }
+                let batch = parser.batch(now, lines.iter().map(|line| line.as_bytes()));
                 fold(&mut engine, &mut source, &batch, &mut counts, |_, _| {});
             }
             assert_eq!(counts.attempts, want, "{text}");

@@ -320,7 +320,7 @@ impl Driver {
             if self.told.reload.swap(false, Ordering::AcqRel) {
                 self.reload();
             }
-            let mut batch = Batch { source: self.source, ..Batch::default() };
+            let mut batch = Batch::new(self.source, Timestamp::default());
             let progress = self.input.refill(clock(), &mut batch);
             self.note(&progress);
             // A batch without records may still say where reading began.
@@ -328,7 +328,7 @@ impl Driver {
             if moved {
                 cursor.clone_from(&batch.cursor);
             }
-            if (moved || !batch.frames.is_empty() || batch.lost > 0) && !sink(batch) {
+            if (moved || !batch.is_empty() || batch.lost > 0) && !sink(batch) {
                 return;
             }
             match progress {

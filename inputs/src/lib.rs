@@ -1,8 +1,7 @@
 //! The world's logs, as records.
 //!
-//! Every [`Input`](input::Input) ends in the same two types: a [`Batch`](record::Batch) of raw lines or frames with the
-//! [`Cursor`](cursor::Cursor) behind its last one, and the [`Record`](record::Record) that
-//! [`syslog::parse`] makes of each. Nothing here knows what sshd is, what an attempt is, or who is denied.
+//! Every [`Input`](input::Input) ends in the same two types: a [`Batch`](record::Batch) of parsed records with the
+//! [`Cursor`](cursor::Cursor) behind its last one, and the [`Record`](record::Record) that is the view of each. Nothing here knows what sshd is, what an attempt is, or who is denied.
 
 pub mod cursor;
 pub mod file;

@@ -19,6 +19,7 @@ use crate::file::rotation::FileId;
 use crate::file::watch::Watch;
 use crate::input::{Counters, Error, FRAMES_MAX, Input, Now, Progress, Start, Wake};
 use crate::record::Batch;
+use crate::syslog::parse::Parser;
 use directory::{Entry, Found, Next, Place, read_error};
 
 mod directory;
@@ -39,6 +40,7 @@ const ABSENT: &str = "the file is not there; it will be read from its beginning 
 #[derive(Debug)]
 pub struct Follower {
     directory: PathBuf,
+    parser: Parser,
     /// Where to begin; nothing once that is settled.
     start: Option<Start>,
     open: Option<Open>,
@@ -86,7 +88,9 @@ enum Fill {
 impl Input for Follower {
     fn read(&mut self, _: Now, batch: &mut Batch) -> Result<Progress, Error> {
         self.watch.take();
-        let progress = self.advance(batch)?;
+        let progress = self.advance(batch);
+        self.parser.parse(batch);
+        let progress = progress?;
         batch.cursor = self.start.is_none().then_some(Cursor::Multilog(self.place));
         Ok(progress)
     }
@@ -102,9 +106,18 @@ impl Input for Follower {
 
 impl Follower {
     /// A follower of `directory`. Nothing is opened before the first read.
-    pub fn new(directory: PathBuf, start: Start) -> Self {
+    pub fn new(directory: PathBuf, start: Start, parser: Parser) -> Self {
         let (lines, watch, counters) = (Lines::new(0), Watch::new(), Counters::default());
-        Follower { directory, start: Some(start), open: None, lines, place: MultilogCursor::default(), watch, counters }
+        Follower {
+            directory,
+            parser,
+            start: Some(start),
+            open: None,
+            lines,
+            place: MultilogCursor::default(),
+            watch,
+            counters,
+        }
     }
 
     fn advance(&mut self, batch: &mut Batch) -> Result<Progress, FollowError> {
@@ -130,7 +143,7 @@ impl Follower {
                     },
                 },
             }
-            if !batch.frames.is_empty() {
+            if !batch.is_empty() {
                 break;
             }
         }
@@ -266,7 +279,7 @@ impl Follower {
     fn leave_for(&mut self, place: Place, known: Option<Label>, batch: &mut Batch) {
         let begins_within = self.lines.finish(batch);
         if begins_within {
-            batch.frames.iter_mut().for_each(|frame| frame.truncated = true);
+            batch.cut_all();
             self.keep_new(batch);
         }
         self.counters.gaps += u64::from(self.open.as_ref().is_some_and(|open| open.foreign));
@@ -309,7 +322,7 @@ impl Follower {
         for _ in 0..READS_MAX {
             if self.lines.cut(batch, FRAMES_MAX) > 0 {
                 self.keep_new(batch);
-                match batch.frames.is_empty() {
+                match batch.is_empty() {
                     true => continue,
                     false => return Ok(Fill::Lines),
                 }
@@ -331,10 +344,8 @@ impl Follower {
     /// Leaves in `batch` what has a label and was not delivered before, and notes how far that is.
     fn keep_new(&mut self, batch: &mut Batch) {
         let Some(open) = &mut self.open else { return };
-        let Batch { buf, frames, .. } = batch;
         let place = &mut self.place;
-        frames.retain(|frame| {
-            let line = &buf[frame.start as usize..][..frame.len as usize];
+        batch.retain(|line| {
             let begins_within = std::mem::take(&mut open.begins_within);
             let Some(label) = Label::leading(line) else {
                 open.unlabelled = !begins_within;
@@ -350,9 +361,6 @@ impl Follower {
             *place = MultilogCursor { label, lines };
             true
         });
-        if frames.is_empty() {
-            buf.clear();
-        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a log line is, before anyone believes it.
 //!
-//! A [`Batch`] owns one buffer and says where its lines are; a [`Record`] borrows from it. Log bytes stay
-//! bytes: text is made only for people, and escaped then.
+//! A [`Batch`] owns one buffer and says where in it the parts of its records lie; a [`Record`] borrows them. Whoever
+//! knows the format says where they lie: the [`Parser`](crate::syslog::parse::Parser) of lines, the reader of a journal.
+//! Log bytes stay bytes: text is made only for people, and escaped then.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -102,6 +103,8 @@ pub struct Record<'a> {
     pub received: Timestamp,
     /// The producer's own stamp.
     pub event: Option<Timestamp>,
+    /// The stamp is multilog's label, which all lines have that multilog read at once.
+    pub labelled: bool,
     /// The program: `sshd`, `sshd-session`, `CRON`; empty where the line names none.
     pub identifier: &'a [u8],
     /// The process id, where the line has one.
@@ -124,6 +127,7 @@ impl<'a> Record<'a> {
             host: b"",
             received: Timestamp(0),
             event: None,
+            labelled: false,
             identifier,
             pid: None,
             message,
@@ -139,20 +143,62 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Where a line or frame lies in its batch's buffer.
-#[derive(Clone, Copy, Debug)]
-pub struct Frame {
-    /// First byte.
-    pub start: u32,
-    /// Bytes, without line end.
-    pub len: u32,
-    /// Index into [`Batch::senders`]; a batch without senders is [`Sender::Unknown`] throughout.
-    pub sender: u16,
-    /// The line was longer than [`LINE_MAX`]; only its beginning is here.
-    pub truncated: bool,
+/// What is known of a record beside its batch: what a line's header says, or what a journal's entry has in its fields.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parts<'a> {
+    pub(crate) event: Option<Timestamp>,
+    pub(crate) labelled: bool,
+    pub(crate) host: &'a [u8],
+    pub(crate) identifier: &'a [u8],
+    pub(crate) pid: Option<u32>,
+    pub(crate) message: &'a [u8],
+    pub(crate) stdout: bool,
 }
 
-/// Lines or frames that were read together, with the cursor behind the last of them.
+/// Where in its batch's buffer the parts of a record lie. An entry of a journal has no line.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// [`NO_EVENT`] where there is none.
+    event: Timestamp,
+    pid: Option<u32>,
+    line: u32,
+    host: u32,
+    identifier: u32,
+    message: u32,
+    line_len: u16,
+    message_len: u16,
+    /// Index into [`Batch::senders`].
+    sender: u16,
+    host_len: u8,
+    identifier_len: u8,
+    labelled: bool,
+    stdout: bool,
+    truncated: bool,
+}
+
+/// A time that no stamp says.
+const NO_EVENT: Timestamp = Timestamp(i64::MIN);
+
+/// A batch has thousands of them, which are written and read once.
+const _: () = assert!(size_of::<Entry>() <= 48 && LINE_MAX <= u16::MAX as usize);
+
+impl Entry {
+    /// Says that its parts, each empty or within `bytes`, lie where these lie in a buffer that has `bytes` at `start`.
+    #[inline(always)]
+    fn set(&mut self, start: u32, bytes: &[u8], parts: &Parts<'_>) {
+        let place = |part: &[u8]| match part.is_empty() {
+            true => start,
+            false => start.wrapping_add((part.as_ptr() as usize).wrapping_sub(bytes.as_ptr() as usize) as u32),
+        };
+        self.event = parts.event.unwrap_or(NO_EVENT);
+        (self.pid, self.labelled, self.stdout) = (parts.pid, parts.labelled, parts.stdout);
+        (self.host, self.host_len) = (place(parts.host), parts.host.len() as u8);
+        (self.identifier, self.identifier_len) = (place(parts.identifier), parts.identifier.len() as u8);
+        (self.message, self.message_len) = (place(parts.message), parts.message.len() as u16);
+    }
+}
+
+/// Records that were read together, with the cursor behind the last of them.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Which configured input.
@@ -162,37 +208,169 @@ pub struct Batch {
     /// A stamp without a year is of the latest year that is not after this time plus one day.
     /// Live it is `received`; for an archive its own stamp or its modification time.
     pub reference: Timestamp,
-    /// The bytes.
-    pub buf: Vec<u8>,
-    /// Where in `buf` the lines lie, in their order.
-    pub frames: Vec<Frame>,
-    /// Who sent them; see [`Frame::sender`].
+    /// Who sent them; a batch without senders is [`Sender::Unknown`] throughout.
     pub senders: Vec<Sender>,
     /// Where to go on after this batch, for inputs that can.
     pub cursor: Option<crate::cursor::Cursor>,
     /// Messages that the kernel dropped before this batch, where it says so (`SO_RXQ_OVFL`).
     pub lost: u64,
+    /// The program of all records that name none.
+    pub(crate) identifier: &'static [u8],
+    /// The bytes.
+    pub(crate) buf: Vec<u8>,
+    entries: Vec<Entry>,
 }
 
 impl Batch {
+    /// An empty batch that is received now.
+    pub fn new(source: SourceId, now: Timestamp) -> Self {
+        Batch { source, received: now, reference: now, ..Batch::default() }
+    }
+
     /// Forgets the contents, keeps the memory.
     pub fn clear(&mut self) {
         self.buf.clear();
-        self.frames.clear();
+        self.entries.clear();
         self.senders.clear();
-        self.cursor = None;
-        self.lost = 0;
+        (self.cursor, self.lost, self.identifier) = (None, 0, b"");
     }
 
-    /// The bytes of a frame.
-    #[inline]
-    pub fn bytes(&self, frame: Frame) -> &[u8] {
-        &self.buf[frame.start as usize..][..frame.len as usize]
+    /// How many records it has.
+    pub fn len(&self) -> usize {
+        self.entries.len()
     }
 
-    /// Who sent a frame.
+    /// Whether it has no record; it may still have a cursor.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds a line or frame, of the sender of that number. What is too long is cut. Until a parser has read its header it
+    /// is all message.
+    pub fn add(&mut self, line: &[u8], sender: u16, truncated: bool) {
+        self.mark(self.buf.len(), line, sender, truncated);
+        self.buf.extend_from_slice(&line[..line.len().min(LINE_MAX)]);
+    }
+
+    /// Adds a line that is in the buffer at `start`, or will be; what is too long is cut.
     #[inline]
-    pub fn sender(&self, frame: Frame) -> &Sender {
-        self.senders.get(usize::from(frame.sender)).unwrap_or(&Sender::Unknown)
+    pub(crate) fn mark(&mut self, start: usize, line: &[u8], sender: u16, truncated: bool) {
+        let len = line.len().min(LINE_MAX) as u16;
+        let truncated = truncated || line.len() > LINE_MAX;
+        let start = start as u32; // a batch's buffer holds a few reads, and they are small
+        self.entries.push(Entry {
+            event: NO_EVENT,
+            pid: None,
+            line: start,
+            host: start,
+            identifier: start,
+            message: start,
+            line_len: len,
+            message_len: len,
+            sender,
+            host_len: 0,
+            identifier_len: 0,
+            labelled: false,
+            stdout: false,
+            truncated,
+        });
+    }
+
+    /// Adds a record of which an input knows the parts.
+    pub(crate) fn add_parts(&mut self, parts: &Parts<'_>, sender: u16, truncated: bool) {
+        let start = self.buf.len();
+        for part in [parts.host, parts.identifier, parts.message] {
+            self.buf.extend_from_slice(part);
+        }
+        self.mark(start, b"", sender, truncated);
+        let bytes = &self.buf[start..];
+        let (host, rest) = bytes.split_at(parts.host.len());
+        let (identifier, message) = rest.split_at(parts.identifier.len());
+        if let Some(entry) = self.entries.last_mut() {
+            entry.set(start as u32, bytes, &Parts { host, identifier, message, ..*parts });
+        }
+    }
+
+    /// Lets `parts` say of each line what is in it.
+    #[inline]
+    pub(crate) fn read(&mut self, mut parts: impl for<'l> FnMut(&'l [u8]) -> Parts<'l>) {
+        for entry in &mut self.entries {
+            let line = &self.buf[entry.line as usize..][..entry.line_len.into()];
+            entry.set(entry.line, line, &parts(line));
+        }
+    }
+
+    /// Leaves only the lines that `keep` wants.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
+        let buf = &self.buf;
+        self.entries.retain(|entry| keep(&buf[entry.line as usize..][..entry.line_len.into()]));
+        if self.entries.is_empty() {
+            self.buf.clear();
+        }
+    }
+
+    /// Says of all its lines that their ends are missing.
+    pub(crate) fn cut_all(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.truncated = true);
+    }
+
+    /// The number of a sender. Bursts come from one sender, so only the last is looked at; a batch has fewer records
+    /// than there are numbers.
+    pub(crate) fn number(&mut self, sender: &Sender) -> u16 {
+        if self.senders.last() != Some(sender) {
+            self.senders.push(sender.clone());
+        }
+        (self.senders.len() - 1) as u16
+    }
+
+    /// How many of its records were cut.
+    pub fn truncated(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.truncated).count()
+    }
+
+    /// How many bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// The lines or frames as they came, in their order; that of a journal's entry is empty.
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
+        self.entries.iter().map(|entry| self.part(entry.line, entry.line_len.into()))
+    }
+
+    /// The records, in their order.
+    #[inline]
+    pub fn records(&self) -> impl DoubleEndedIterator<Item = Record<'_>> + ExactSizeIterator {
+        self.entries.iter().map(|entry| self.view(entry))
+    }
+
+    /// One of its records, which must be there.
+    pub fn record(&self, index: usize) -> Record<'_> {
+        self.view(&self.entries[index])
+    }
+
+    #[inline(always)]
+    fn view(&self, entry: &Entry) -> Record<'_> {
+        Record {
+            source: self.source,
+            sender: self.senders.get(usize::from(entry.sender)).unwrap_or(&Sender::Unknown),
+            host: self.part(entry.host, entry.host_len.into()),
+            received: self.received,
+            event: (entry.event != NO_EVENT).then_some(entry.event),
+            labelled: entry.labelled,
+            identifier: match entry.identifier_len {
+                0 => self.identifier,
+                len => self.part(entry.identifier, len.into()),
+            },
+            pid: entry.pid,
+            message: self.part(entry.message, entry.message_len.into()),
+            truncated: entry.truncated,
+            stdout: entry.stdout,
+        }
+    }
+
+    #[inline(always)]
+    fn part(&self, start: u32, len: usize) -> &[u8] {
+        &self.buf[start as usize..][..len]
     }
 }

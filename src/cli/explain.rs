@@ -49,19 +49,13 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     // No log has a blank in its name and is not there.
     let line = arguments.file.as_os_str().as_bytes();
     if line.contains(&b' ') && !arguments.json && !arguments.file.exists() {
-        return derivation::print(line, arguments.format.0, zone, config);
+        return derivation::print(line, arguments.format.0.unwrap_or_default(), zone, config);
     }
-    let mut log = Log::open(&arguments.file)?;
-    if arguments.format.0 == Format::Journal && log.format().is_none() {
-        anyhow::bail!(
-            "{}: these are no entries of a journal; make them with `journalctl -o json`",
-            arguments.file.display()
-        );
-    }
-    let format = log.format().unwrap_or(arguments.format.0);
+    let format = arguments.format.0;
+    let mut log = Log::open(&arguments.file, format.map(|format| Parser::new(format, zone)))?;
     let mut engine = Engine::new(config.policy());
-    let mut source = Source::new(SourceId(0), Parser::new(format, zone), None, &clock::host_name());
-    source.bare = matches!(format, Format::Message);
+    let mut source = Source::new(SourceId(0), None, &clock::host_name());
+    source.bare = format == Some(Format::Message) && !log.is_journal();
     source.rules = Arc::new(config.rules()?.rules);
     let mut batch = Batch::default();
     let mut counts = Counts::default();

@@ -6,7 +6,7 @@ use inputs::file::archive::{self, Archive};
 use inputs::file::lines::LineReader;
 use inputs::journald::stored::{self, Reader, Stored};
 use inputs::record::{Batch, Timestamp};
-use inputs::syslog::parse::Format;
+use inputs::syslog::parse::Parser;
 
 use crate::clock;
 
@@ -17,13 +17,14 @@ pub struct Log {
 }
 
 enum Inner {
-    Lines(LineReader<Archive>),
+    Lines(Box<LineReader<Archive>>, Parser),
     Journal(Reader, Timestamp),
 }
 
 impl Log {
-    /// Opens a file, or standard input for `-`; what it is, is told by its content.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
+    /// Opens a file, or standard input for `-`; what it is, is told by its content. `parser` reads its lines, if there may
+    /// be some.
+    pub fn open(path: &Path, parser: Option<Parser>) -> anyhow::Result<Self> {
         let archive = if path == Path::new("-") {
             archive::from_reader(std::io::stdin(), Path::new("standard input"), clock::now())?
         } else {
@@ -31,7 +32,13 @@ impl Log {
         };
         let (size, reference) = (archive.size().unwrap_or(0), archive.reference());
         let inner = match stored::tell(archive)? {
-            Stored::Lines(archive) => Inner::Lines(LineReader::new(archive)),
+            Stored::Lines(archive) => match parser {
+                Some(parser) => Inner::Lines(Box::new(LineReader::new(archive)), parser),
+                None => anyhow::bail!(
+                    "{}: these are no entries of a journal; make them with `journalctl -o json`",
+                    path.display()
+                ),
+            },
             Stored::Entries(reader) => Inner::Journal(reader, reference),
         };
         Ok(Log { inner, size })
@@ -40,20 +47,23 @@ impl Log {
     /// Refills `batch`, dated; `false` = there is no more. After an error there is no more either.
     pub fn fill(&mut self, batch: &mut Batch) -> anyhow::Result<bool> {
         let more = match &mut self.inner {
-            Inner::Lines(lines) => lines.fill(batch)?,
+            Inner::Lines(lines, _) => lines.fill(batch)?,
             Inner::Journal(journal, _) => journal.fill(batch)?,
         };
         batch.received = clock::now();
-        batch.reference = match &self.inner {
-            Inner::Lines(lines) => lines.source().reference(),
-            Inner::Journal(_, reference) => *reference,
-        };
+        match &mut self.inner {
+            Inner::Lines(lines, parser) => {
+                batch.reference = lines.source().reference();
+                parser.parse(batch);
+            }
+            Inner::Journal(_, reference) => batch.reference = *reference,
+        }
         Ok(more)
     }
 
-    /// How its records are written, if it is no text.
-    pub fn format(&self) -> Option<Format> {
-        matches!(self.inner, Inner::Journal(..)).then_some(Format::Journal)
+    /// Whether it is a journal, which has no lines.
+    pub fn is_journal(&self) -> bool {
+        matches!(self.inner, Inner::Journal(..))
     }
 
     /// Its size in bytes, 0 if it is not known.
@@ -64,7 +74,7 @@ impl Log {
     /// How many of them have been read, about.
     pub fn consumed(&self) -> u64 {
         match &self.inner {
-            Inner::Lines(lines) => lines.source().consumed(),
+            Inner::Lines(lines, _) => lines.source().consumed(),
             Inner::Journal(journal, _) => {
                 journal.progress().map_or(0, |(done, of)| self.size.saturating_mul(done) / of.max(1))
             }

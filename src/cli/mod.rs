@@ -117,21 +117,21 @@ fn config(path: Option<&Path>) -> anyhow::Result<Config> {
     }
 }
 
-/// `--format`: how the lines of a file are written.
+/// `--format`: how the lines of a file are written; `None` = it has no lines, it is a journal.
 #[derive(Clone, Copy, Debug)]
-struct LineFormat(Format);
+struct LineFormat(Option<Format>);
 
 impl std::str::FromStr for LineFormat {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         Ok(LineFormat(match text {
-            "auto" => Format::Auto,
-            "syslog" => Format::Syslog,
-            "message" => Format::Message,
-            "multilog" => Format::Multilog,
-            "metalog" => Format::Metalog,
-            "journal-json" => Format::Journal,
+            "auto" => Some(Format::Auto),
+            "syslog" => Some(Format::Syslog),
+            "message" => Some(Format::Message),
+            "multilog" => Some(Format::Multilog),
+            "metalog" => Some(Format::Metalog),
+            "journal-json" => None,
             _ => return Err("the formats are auto, syslog, message, multilog, metalog and journal-json".to_owned()),
         }))
     }

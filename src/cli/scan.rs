@@ -102,7 +102,7 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let format = arguments.format.0;
     let mut files = Vec::new();
     for path in &arguments.files {
-        files.push(Opened::new(path, format, &zone)?);
+        files.push(Opened::new(path, format.map(|format| Parser::new(format, zone.clone())))?);
     }
     // By their first stamps; what has none keeps its place before the others.
     files.sort_by_key(|file| file.first);
@@ -110,17 +110,16 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let bar = progress(total, arguments.json);
     let mut engine = Engine::new(config.policy());
     let mut found = Found { pairs: arguments.all.then(HashSet::default), ..Found::default() };
-    let mut source = Source::new(SourceId(0), Parser::new(format, zone.clone()), None, &clock::host_name());
-    let mut journal = Source::new(SourceId(0), Parser::new(Format::Journal, zone), None, &clock::host_name());
-    source.bare = matches!(format, Format::Message);
+    let [mut source, mut journal] = [0, 1].map(|_| Source::new(SourceId(0), None, &clock::host_name()));
+    source.bare = format == Some(Format::Message);
     source.rules = Arc::new(config.rules()?.rules);
     journal.rules = Arc::clone(&source.rules);
     let mut code = ExitCode::SUCCESS;
     let mut done = 0;
     for mut file in files {
-        let mut more = !file.batch.frames.is_empty();
+        let mut more = !file.batch.is_empty();
         while more {
-            let source = if file.log.format().is_some() { &mut journal } else { &mut source };
+            let source = if file.log.is_journal() { &mut journal } else { &mut source };
             scan_batch(&mut engine, source, &file.batch, &mut found);
             bar.set_position(done + file.log.consumed());
             more = match file.log.fill(&mut file.batch) {
@@ -176,13 +175,11 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(path: &Path, format: Format, zone: &jiff::tz::TimeZone) -> anyhow::Result<Self> {
-        let mut opened = Opened { log: Log::open(path)?, batch: Batch::default(), first: None };
-        opened.log.fill(&mut opened.batch)?;
-        let mut parser = Parser::new(opened.log.format().unwrap_or(format), zone.clone());
-        let frames = opened.batch.frames.iter();
-        opened.first = frames.take(100).find_map(|frame| parser.record(&opened.batch, *frame).event);
-        Ok(opened)
+    fn new(path: &Path, parser: Option<Parser>) -> anyhow::Result<Self> {
+        let (mut log, mut batch) = (Log::open(path, parser)?, Batch::default());
+        log.fill(&mut batch)?;
+        let first = batch.records().take(100).find_map(|record| record.event);
+        Ok(Opened { log, batch, first })
     }
 }
 

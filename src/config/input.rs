@@ -165,7 +165,7 @@ impl Input {
     pub fn format(&self) -> Format {
         match &self.source {
             Source::File(file) => file.format,
-            Source::Journald(_) => Format::Journal,
+            Source::Journald(_) => Format::Auto, // its entries have no lines
             Source::Multilog(_) => Format::Multilog,
             Source::Syslog(_) => Format::Syslog,
         }

@@ -48,7 +48,7 @@ impl Connected {
         counters: Option<Arc<listen::Counters>>,
         health: Option<Health>,
     ) -> Self {
-        let mut fold = Source::new(id, input.parser(), input.host.as_deref(), &clock::host_name());
+        let mut fold = Source::new(id, input.host.as_deref(), &clock::host_name());
         fold.forgeable = input.is_forgeable();
         fold.bare = input.bare().is_some();
         fold.rules = Arc::clone(rules);

@@ -68,8 +68,8 @@ fn start(input: &Input, cursor: Option<Cursor>) -> Start {
 /// Opens a log; `None` if the input is a listener.
 fn open(input: &Input, start: Start) -> anyhow::Result<Option<Box<dyn input::Input>>> {
     Ok(Some(match &input.source {
-        Source::File(file) => Box::new(file::follow::Follower::new(file.path.clone(), start)),
-        Source::Multilog(multilog) => Box::new(multilog::Follower::new(multilog.path.clone(), start)),
+        Source::File(file) => Box::new(file::follow::Follower::new(file.path.clone(), start, input.parser())),
+        Source::Multilog(multilog) => Box::new(multilog::Follower::new(multilog.path.clone(), start, input.parser())),
         Source::Journald(journald) => {
             let (directory, reader) = (journald.directory.clone(), journald.reader);
             Box::new(journald::Follower::new(journald::Options { directory, reader, start })?)
@@ -104,8 +104,7 @@ pub fn try_log(input: &Input) -> Result<String, String> {
     let (mut batch, mut waits) = (Batch::default(), 0);
     for _ in 0..READS_MAX {
         let progress = log.refill(clock::now().into(), &mut batch).map_err(|error| error.to_string())?;
-        if let Some(frame) = batch.frames.first() {
-            let record = input.parser().record(&batch, *frame);
+        if let Some(record) = batch.records().next() {
             let program = if record.identifier.is_empty() { b"no program" } else { record.identifier };
             return Ok(match record.event {
                 Some(at) => format!("can be read; its first record is of {at}, by {}", printable(program)),

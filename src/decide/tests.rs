@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inputs::record::{Batch, Frame, SourceId, Timestamp};
+use inputs::record::{SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
@@ -25,13 +25,13 @@ struct World {
     counts: Counts,
 }
 
+fn parser() -> Parser {
+    Parser::new(Format::Auto, TimeZone::get("Europe/Berlin").unwrap())
+}
+
 impl World {
     fn new(policy: Policy) -> Self {
-        let source = |id| {
-            let parser = Parser::new(Format::Auto, TimeZone::get("Europe/Berlin").unwrap());
-            Source::new(SourceId(id), parser, None, "here")
-        };
-        let [sound, mut forgeable] = [0, 1].map(source);
+        let [sound, mut forgeable] = [0, 1].map(|id| Source::new(SourceId(id), None, "here"));
         forgeable.forgeable = true;
         World { engine: Engine::new(policy), sources: [sound, forgeable], counts: Counts::default() }
     }
@@ -42,12 +42,9 @@ impl World {
     }
 
     fn lines_at(&mut self, received: Timestamp, source: usize, lines: &str) -> String {
-        let mut batch = Batch { source: SourceId(source as u16), received, reference: received, ..Batch::default() };
-        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let (start, len) = (batch.buf.len() as u32, line.len() as u32);
-            batch.buf.extend_from_slice(line.as_bytes());
-            batch.frames.push(Frame { start, len, sender: 0, truncated: false });
-        }
+        let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
+        let mut batch = parser().batch(received, lines.map(str::as_bytes));
+        batch.source = SourceId(source as u16);
         let mut added = Vec::new();
         fold(&mut self.engine, &mut self.sources[source], &batch, &mut self.counts, |seen, _| {
             added.push(seen.folded.map_or(0, |folded| folded.attempts()).to_string());

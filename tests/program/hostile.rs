@@ -262,21 +262,20 @@ fn addresses(lines: &[Vec<u8>]) -> Vec<Option<IpAddr>> {
 fn found(framing: Framing, cases: &[Case]) -> Vec<Option<IpAddr>> {
     let lines = cases.iter().map(|case| &case.line);
     let bytes = if framing == Framing::Export { lines.flatten().copied().collect() } else { kit::file(lines) };
-    let format = match framing {
-        Framing::Export => Format::Journal,
-        Framing::Multilog => Format::Multilog,
-        _ => Format::Auto,
-    };
     let bare = framing == Framing::Multilog;
+    let format = if bare { Format::Multilog } else { Format::Auto };
     let mut parser = Parser::new(format, jiff::tz::TimeZone::UTC);
     parser.bare(bare.then_some("sshd"));
-    let mut source = Source::new(SourceId(0), parser, None, "web1");
+    let mut source = Source::new(SourceId(0), None, "web1");
     source.bare = bare;
     let (mut engine, mut counts, mut batch) = (Engine::default(), Counts::default(), Batch::default());
     let mut found = Vec::new();
     let mut take = |batch: &mut Batch| {
         batch.received = Timestamp::from_secs(1_795_305_600); // 2026-11-22T00:00:00Z
         batch.reference = batch.received;
+        if framing != Framing::Export {
+            parser.parse(batch);
+        }
         fold(&mut engine, &mut source, batch, &mut counts, |seen, _| found.push(address(seen)));
     };
     let bytes = std::io::Cursor::new(bytes);

@@ -328,8 +328,8 @@ mod tests {
                     return (out, Some(error.to_string()));
                 }
                 Ok(true) => {
-                    for &frame in &batch.frames {
-                        out.extend_from_slice(batch.bytes(frame));
+                    for line in batch.lines() {
+                        out.extend_from_slice(line);
                         out.push(b'\n');
                     }
                 }
@@ -459,7 +459,7 @@ mod tests {
         let mut reader = LineReader::new(open(write(&data).path()).unwrap());
         let mut batch = Batch::default();
         assert!(reader.fill(&mut batch).unwrap());
-        assert_eq!((batch.frames.len(), batch.frames[0].truncated), (1, true));
+        assert_eq!((batch.len(), batch.record(0).truncated), (1, true));
         assert!(batch.buf.capacity() < 1 << 20);
         assert_eq!(reader.source().consumed(), data.len() as u64);
     }
@@ -488,7 +488,7 @@ mod tests {
         let mut batch = Batch::default();
         for want in [1_500_000_000, 1_600_000_000] {
             assert!(reader.fill(&mut batch).unwrap());
-            assert_eq!((batch.frames.len(), reader.source().reference().secs()), (1, want));
+            assert_eq!((batch.len(), reader.source().reference().secs()), (1, want));
         }
         let plain = from_reader(&b"x\n"[..], "-".as_ref(), Timestamp(7)).unwrap();
         assert_eq!((plain.reference(), plain.size()), (Timestamp(7), None));

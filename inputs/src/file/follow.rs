@@ -19,6 +19,7 @@ use super::watch::Watch;
 use crate::cursor::{Cursor, FINGERPRINT_MAX, FileCursor};
 use crate::input::{Counters, Error, FRAMES_MAX, Input, Now, Progress, Start, Wake};
 use crate::record::Batch;
+use crate::syslog::parse::Parser;
 
 /// How many reads, of 256 KiB, a poll does at most before it returns without a whole line.
 const READS_MAX: usize = 64;
@@ -70,6 +71,7 @@ pub enum FollowError {
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
+    parser: Parser,
     start: Start,
     open: Option<Open>,
     lines: Lines,
@@ -80,7 +82,9 @@ pub struct Follower {
 impl Input for Follower {
     fn read(&mut self, _: Now, batch: &mut Batch) -> Result<Progress, Error> {
         self.watch.take();
-        let progress = self.advance(batch)?;
+        let progress = self.advance(batch);
+        self.parser.parse(batch);
+        let progress = progress?;
         batch.cursor = self.open.as_ref().map(|open| Cursor::File(open.cursor(self.lines.offset())));
         Ok(progress)
     }
@@ -96,9 +100,9 @@ impl Input for Follower {
 
 impl Follower {
     /// A follower of `path`, which is first opened by a read. A file that is not there yet is read from its beginning.
-    pub fn new(path: PathBuf, start: Start) -> Self {
+    pub fn new(path: PathBuf, start: Start, parser: Parser) -> Self {
         let (lines, watch, counters) = (Lines::new(0), Watch::new(), Counters::default());
-        Follower { path, start, open: None, lines, watch, counters }
+        Follower { path, parser, start, open: None, lines, watch, counters }
     }
 
     fn advance(&mut self, batch: &mut Batch) -> Result<Progress, FollowError> {
@@ -121,7 +125,7 @@ impl Follower {
                     Next::File { path, id } => self.change_to(&path, id, batch)?,
                 },
             }
-            if !batch.frames.is_empty() {
+            if !batch.is_empty() {
                 break;
             }
         }

@@ -7,7 +7,7 @@
 
 use std::io::{self, ErrorKind, Read};
 
-use crate::record::{Batch, Frame, LINE_MAX};
+use crate::record::{Batch, LINE_MAX};
 
 /// How many bytes are asked of the source at once.
 pub const READ_SIZE: usize = 64 * 1024;
@@ -89,7 +89,7 @@ impl Lines {
         let mut begin = 0;
         let mut count = 0;
         for lf in memchr::memchr_iter(b'\n', text).take(max) {
-            batch.frames.push(frame(base, begin, &text[begin..lf]));
+            batch.mark(base + begin, without_cr(&text[begin..lf]), 0, false);
             begin = lf + 1;
             count += 1;
         }
@@ -109,23 +109,15 @@ impl Lines {
         if text.is_empty() {
             return false;
         }
-        batch.frames.push(frame(batch.buf.len(), 0, text));
+        batch.mark(batch.buf.len(), without_cr(text), 0, false);
         batch.buf.extend_from_slice(text);
         self.restart(self.position());
         true
     }
 }
 
-/// The frame of `line`, which lies `begin` bytes behind `base` in the batch's buffer.
-fn frame(base: usize, begin: usize, line: &[u8]) -> Frame {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    // A batch's buffer holds a few reads of 256 KiB, so u32 is ample.
-    Frame {
-        start: (base + begin) as u32,
-        len: line.len().min(LINE_MAX) as u32,
-        sender: 0,
-        truncated: line.len() > LINE_MAX,
-    }
+fn without_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// Reads a source from end to end in batches: archives, standard input.
@@ -197,8 +189,8 @@ mod tests {
         let mut batch = Batch::default();
         let mut lines = Vec::new();
         while reader.fill(&mut batch).unwrap() {
-            assert!(!batch.frames.is_empty());
-            lines.extend(batch.frames.iter().map(|&frame| (batch.bytes(frame).to_vec(), frame.truncated)));
+            assert!(!batch.is_empty());
+            lines.extend(batch.records().map(|record| (record.message.to_vec(), record.truncated)));
         }
         assert!(!reader.fill(&mut batch).unwrap(), "the end stays the end");
         assert_eq!(reader.lines.offset(), data.len() as u64, "every byte is accounted for");
@@ -262,10 +254,10 @@ mod tests {
         let mut reader = LineReader::new(endless.chain(&b"\nlast"[..]));
         let mut batch = Batch::default();
         assert!(reader.fill(&mut batch).unwrap());
-        assert_eq!((batch.frames.len(), batch.frames[0].truncated), (1, true));
+        assert_eq!((batch.len(), batch.record(0).truncated), (1, true));
         assert!(batch.buf.capacity() <= 2 * (HELD_MAX + READ_SIZE));
         assert!(reader.fill(&mut batch).unwrap());
-        assert_eq!(batch.bytes(batch.frames[0]), b"last");
+        assert_eq!(batch.record(0).message, b"last");
         assert!(!reader.fill(&mut batch).unwrap());
     }
 
@@ -280,9 +272,9 @@ mod tests {
         let mut reader = LineReader::new((&b"one\ntwo\nhal"[..]).chain(Broken));
         let mut batch = Batch::default();
         assert!(reader.fill(&mut batch).unwrap());
-        assert_eq!(batch.frames.len(), 2);
+        assert_eq!(batch.len(), 2);
         assert_eq!(reader.fill(&mut batch).unwrap_err().to_string(), "broken");
-        assert!(batch.frames.is_empty(), "half a line is no line");
+        assert!(batch.is_empty(), "half a line is no line");
         assert!(!reader.fill(&mut batch).unwrap(), "not even later");
     }
 
@@ -294,8 +286,8 @@ mod tests {
         assert_eq!((lines.cut(&mut batch, 2), lines.offset(), lines.position()), (2, 104, 107));
         assert_eq!((lines.cut(&mut batch, 2), lines.offset()), (1, 106));
         assert_eq!((lines.cut(&mut batch, 2), lines.offset()), (0, 106));
-        let got: Vec<&[u8]> = batch.frames.iter().map(|&frame| batch.bytes(frame)).collect();
-        assert_eq!(got, [b"a", b"b", b"c"], "frames of several cuts lie in one buffer");
+        let got: Vec<&[u8]> = batch.lines().collect();
+        assert_eq!(got, [b"a", b"b", b"c"], "lines of several cuts lie in one buffer");
         lines.restart(7);
         assert_eq!((lines.offset(), lines.position(), lines.finish(&mut batch)), (7, 7, false));
     }

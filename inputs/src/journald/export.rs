@@ -202,7 +202,7 @@ mod tests {
         let mut show = |export: &Export| {
             let mut batch = Batch::default();
             export.entry.push(&mut batch);
-            let record = crate::journald::entry::record(&batch, batch.frames[0]);
+            let record = batch.record(0);
             let (id, message) = (record.identifier.escape_ascii(), record.message.escape_ascii());
             let cursor = if export.place.is_some() { " +" } else { "" };
             out += &format!("{}{cursor} {id}: {message}|", export.entry.realtime);
@@ -276,7 +276,8 @@ mod tests {
         }
         assert!(export.kept.capacity() <= 4 * KEPT_MAX);
         let mut batch = Batch::default();
-        assert!(export.entry.push(&mut batch) && batch.frames[0].truncated);
+        export.entry.push(&mut batch);
+        assert!(batch.record(0).truncated);
     }
 
     #[test]

@@ -111,11 +111,11 @@ impl Journalctl {
             },
         };
         let ended = running.fill(batch, &mut self.last);
-        if !batch.frames.is_empty() {
+        if !batch.is_empty() {
             self.pause = PAUSE_MIN;
         }
         let what = match ended {
-            Ok(()) if batch.frames.is_empty() => return Ok(Progress::Pending),
+            Ok(()) if batch.is_empty() => return Ok(Progress::Pending),
             Ok(()) => return Ok(Progress::More),
             Err(what) => what,
         };
@@ -221,7 +221,7 @@ impl Running {
         self.listen();
         for _ in 0..READS_MAX {
             let mut input = &self.bytes[self.begin..self.end];
-            while batch.frames.len() < FRAMES_MAX {
+            while batch.len() < FRAMES_MAX {
                 if !self.export.advance(&mut input).map_err(|broken| format!("cannot read what it prints: {broken}"))? {
                     break;
                 }
@@ -237,7 +237,7 @@ impl Running {
                 *last = Some(place);
             }
             self.begin = self.end - input.len();
-            if batch.frames.len() >= FRAMES_MAX {
+            if batch.len() >= FRAMES_MAX {
                 return Ok(());
             }
             match self.out.read(&mut self.bytes) {
@@ -318,8 +318,7 @@ mod tests {
         let patience = Duration::from_secs(10);
         for _ in 0..1000 {
             let result = child.refill(now.into(), &mut batch);
-            let message = |&frame| crate::journald::entry::record(&batch, frame).message.escape_ascii().to_string();
-            all.extend(batch.frames.iter().map(message));
+            all.extend(batch.records().map(|record| record.message.escape_ascii().to_string()));
             match result {
                 Ok(Progress::More) => {}
                 Ok(_) => bell.wait(Wake { within: patience, ..child.wake() }),

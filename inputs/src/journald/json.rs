@@ -59,7 +59,7 @@ mod tests {
         let got = line(text.as_bytes(), &mut entry).ok().map(|place| {
             let mut batch = Batch::default();
             entry.push(&mut batch);
-            let record = crate::journald::entry::record(&batch, batch.frames[0]);
+            let record = batch.record(0);
             let cursor = if place.is_some() { " +" } else { "" };
             format!("{}{cursor} {:?} {}", entry.realtime, record.sender, record.message.escape_ascii())
         });

@@ -2,9 +2,7 @@
 //!
 //! [`follow`] reads the journal of this machine, or any directory of journals, by our own reader of journal files or by
 //! a `journalctl` child, whichever can. [`stored`] reads what lies in a file or comes by a pipe: journal files, the
-//! journal export format, `journalctl -o json`. Both put entries into [`Batch`](crate::record::Batch)es that a
-//! [`Parser`](crate::syslog::parse::Parser) of [`Format::Journal`](crate::syslog::parse::Format::Journal) makes
-//! records of.
+//! journal export format, `journalctl -o json`. Both put the parts of entries into [`Batch`](crate::record::Batch)es.
 //!
 //! Live, no crate is used. `sdjournal` 0.1.15 was to be: it opens directories only, so that each look at one new entry
 //! opens every file anew; it orders and resumes by time alone, so that entries of other boxes that arrive late, and
@@ -13,7 +11,7 @@
 //! format is the module `disk`: 400 lines.
 
 mod disk;
-pub(crate) mod entry;
+mod entry;
 mod export;
 pub mod follow;
 mod head;

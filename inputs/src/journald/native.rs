@@ -110,7 +110,7 @@ impl Input for Native {
     fn read(&mut self, now: Now, batch: &mut Batch) -> Result<Progress, input::Error> {
         self.asked = now.steady;
         let progress = self.advance(now.wall, batch);
-        if !batch.frames.is_empty() {
+        if !batch.is_empty() {
             self.brought = now.steady;
         }
         batch.cursor = self.cursor().map(Cursor::Journal);
@@ -310,7 +310,7 @@ impl Native {
     fn deliver(&mut self, batch: &mut Batch) -> usize {
         let mut taken = 0;
         for _ in 0..PASSED_MAX {
-            if batch.frames.len() >= FRAMES_MAX {
+            if batch.len() >= FRAMES_MAX {
                 break;
             }
             let Some(at) = self.next_file() else { break };

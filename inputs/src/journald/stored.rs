@@ -119,7 +119,7 @@ impl Reader {
     /// entries before it, and nothing after the error. The batch's times and source are left alone.
     pub fn fill(&mut self, batch: &mut Batch) -> Result<bool, Error> {
         batch.clear();
-        while batch.frames.len() < FRAMES_MAX && !self.ended {
+        while batch.len() < FRAMES_MAX && !self.ended {
             match self.next() {
                 Ok(true) => {
                     self.entry.push(batch);
@@ -128,7 +128,7 @@ impl Reader {
                 Err(error) => (self.ended, self.held) = (true, Some(error)),
             }
         }
-        match (batch.frames.is_empty(), self.held.take()) {
+        match (batch.is_empty(), self.held.take()) {
             (true, Some(error)) => Err(error),
             (is_empty, held) => {
                 self.held = held;

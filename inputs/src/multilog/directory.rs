@@ -214,11 +214,10 @@ fn scan(mut file: &File, is_growing: bool, mut each: impl FnMut(Option<Label>, u
         batch.clear();
         // One at a time, for the offset behind each.
         while lines.cut(&mut batch, 1) > 0 {
-            let frame = batch.frames[batch.frames.len() - 1];
-            if !each(Label::leading(batch.bytes(frame)), lines.offset()) {
+            if !each(batch.lines().next_back().and_then(Label::leading), lines.offset()) {
                 return Ok(());
             }
-            if batch.frames.len() >= LOOKED_AT {
+            if batch.len() >= LOOKED_AT {
                 batch.clear();
             }
         }
@@ -227,8 +226,7 @@ fn scan(mut file: &File, is_growing: bool, mut each: impl FnMut(Option<Label>, u
         }
     }
     if !is_growing && lines.finish(&mut batch) {
-        let frame = batch.frames[batch.frames.len() - 1];
-        each(Label::leading(batch.bytes(frame)), lines.offset());
+        each(batch.lines().next_back().and_then(Label::leading), lines.offset());
     }
     Ok(())
 }

@@ -107,10 +107,10 @@ impl Log {
 fn poll_all(follower: &mut Follower, batch: &mut Batch, lines: &mut Vec<String>) -> Result<Progress, Error> {
     for _ in 0..100_000 {
         let progress = follower.refill(Timestamp(1).into(), batch)?;
-        assert!(batch.frames.len() <= FRAMES_MAX);
-        lines.extend(batch.frames.iter().map(|&frame| {
-            let line = String::from_utf8_lossy(batch.bytes(frame)).into_owned();
-            let cut = if frame.truncated { "…" } else { "" };
+        assert!(batch.len() <= FRAMES_MAX);
+        lines.extend(batch.lines().zip(batch.records()).map(|(line, record)| {
+            let line = String::from_utf8_lossy(line).into_owned();
+            let cut = if record.truncated { "…" } else { "" };
             format!("{}{cut}", line.split_once(' ').unwrap().1)
         }));
         if progress != Progress::More {
@@ -129,7 +129,7 @@ fn cursor(batch: &Batch) -> Option<Start> {
 #[track_caller]
 fn check(start: Start, steps: &[Step], want: &str) -> u64 {
     let log = Log { dir: tempfile::tempdir().unwrap() };
-    let follow = |start: Start| Follower::new(log.dir.path().to_owned(), start);
+    let follow = |start: Start| Follower::new(log.dir.path().to_owned(), start, Parser::default());
     let mut follower = follow(start.clone());
     let (mut committed, mut before) = (start.clone(), start);
     let (mut gaps, mut batch, mut groups) = (0, Batch::default(), Vec::new());
@@ -140,7 +140,7 @@ fn check(start: Start, steps: &[Step], want: &str) -> u64 {
                 let mut lines = Vec::new();
                 let end = poll_all(&mut follower, &mut batch, &mut lines);
                 assert_eq!(end.is_err(), matches!(step, Refused), "{end:?}, {steps:?}");
-                assert!(end.is_ok() || batch.frames.is_empty() && batch.cursor.is_none());
+                assert!(end.is_ok() || batch.is_empty() && batch.cursor.is_none());
                 groups.push(lines.join(" "));
                 before = committed.clone();
                 committed = cursor(&batch).unwrap_or(committed);
@@ -296,7 +296,7 @@ fn says_what_is_wrong() {
     let log = Log { dir: tempfile::tempdir().unwrap() };
     let path = log.dir.path();
     let says = |path: PathBuf, want: &str| {
-        let mut follower = Follower::new(path.clone(), Start::Now);
+        let mut follower = Follower::new(path.clone(), Start::Now, Parser::default());
         for _ in 0..2 {
             let said = follower.refill(Timestamp(0).into(), &mut Batch::default()).unwrap_err().to_string();
             assert_eq!(said.replace(&path.display().to_string(), "PATH"), want);
@@ -311,7 +311,7 @@ fn says_what_is_wrong() {
         path.join("current"),
         "PATH is no directory; name the directory that multilog writes, the one that holds `current`",
     );
-    let mut follower = Follower::new(path.join("none"), Start::Now);
+    let mut follower = Follower::new(path.join("none"), Start::Now, Parser::default());
     assert_eq!(follower.refill(Timestamp(0).into(), &mut Batch::default()).unwrap(), Progress::Missing(ABSENT));
     assert!(follower.wake().within <= Duration::from_millis(250));
 }
@@ -323,7 +323,7 @@ fn strangers_links_are_not_followed() {
     fs::write(secret.path(), labelled("1secret")).unwrap();
     std::os::unix::fs::symlink(secret.path(), log.old(1, ".s")).unwrap();
     log.append(&labelled("2a"));
-    let mut follower = Follower::new(log.dir.path().to_owned(), NEW);
+    let mut follower = Follower::new(log.dir.path().to_owned(), NEW, Parser::default());
     let mut lines = Vec::new();
     poll_all(&mut follower, &mut Batch::default(), &mut lines).unwrap();
     assert_eq!(lines, ["a"]);
@@ -333,12 +333,12 @@ fn strangers_links_are_not_followed() {
 fn a_batch_is_bounded_and_its_cursor_exact() {
     let log = Log { dir: tempfile::tempdir().unwrap() };
     log.append(&labelled(&vec!["1x"; 2 * FRAMES_MAX + 1].join(" ")));
-    let mut follower = Follower::new(log.dir.path().to_owned(), NEW);
+    let mut follower = Follower::new(log.dir.path().to_owned(), NEW, Parser::default());
     let mut batch = Batch::default();
     for (frames, lines) in [(FRAMES_MAX, 1000), (FRAMES_MAX, 2000), (1, 2001), (0, 2001)] {
         follower.refill(Timestamp(0).into(), &mut batch).unwrap();
         let Some(Cursor::Multilog(cursor)) = batch.cursor else { panic!() };
-        assert_eq!((batch.frames.len(), cursor.lines, cursor.label.to_string()), (frames, lines, label(1)));
+        assert_eq!((batch.len(), cursor.lines, cursor.label.to_string()), (frames, lines, label(1)));
     }
 }
 
@@ -425,7 +425,7 @@ fn torture(seed: u64, lines: u64, by: Writer) {
     let mut writer = Multilog::new(by, &path);
     let bell = Bell::new().unwrap();
     let (mut written, mut next, mut kills, mut restarts) = (0, 0, 0, 0);
-    let mut follower = Follower::new(path.clone(), NEW);
+    let mut follower = Follower::new(path.clone(), NEW, Parser::default());
     let (mut start, mut batch, mut pending) = (NEW, Batch::default(), Vec::new());
     let (mut gaps, mut rotations) = (0, 0);
     while next < lines {
@@ -442,7 +442,7 @@ fn torture(seed: u64, lines: u64, by: Writer) {
             }
         }
         let progress = follower.refill(Timestamp(0).into(), &mut batch).unwrap();
-        pending.extend(batch.frames.iter().map(|&frame| String::from_utf8_lossy(batch.bytes(frame)).into_owned()));
+        pending.extend(batch.lines().map(|line| String::from_utf8_lossy(line).into_owned()));
         if random.below(10) < 7 {
             for line in pending.drain(..) {
                 assert_eq!(
@@ -460,7 +460,7 @@ fn torture(seed: u64, lines: u64, by: Writer) {
             kills += 1;
             gaps += follower.counters().gaps;
             rotations += follower.counters().rotations;
-            follower = Follower::new(path.clone(), start.clone());
+            follower = Follower::new(path.clone(), start.clone(), Parser::default());
         } else if progress != Progress::More {
             bell.wait(Wake { within: Duration::from_millis(5), ..follower.wake() });
         }

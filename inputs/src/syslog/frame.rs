@@ -6,7 +6,7 @@
 //! arrive in any pieces. Memory is bounded: of a frame longer than [`LINE_MAX`] the rest is skipped as it comes. It
 //! does not look into frames, so a raw LF in an octet-counted one stays.
 
-use crate::record::{Batch, Frame, LINE_MAX};
+use crate::record::{Batch, LINE_MAX};
 
 /// How many frames a batch takes at most.
 pub const BATCH_MAX: usize = 1000;
@@ -194,7 +194,7 @@ impl Decoder {
     }
 
     fn finish(&mut self, sender: u16, batch: &mut Batch) {
-        add(&self.kept, sender, self.truncated, batch);
+        batch.add(&self.kept, sender, self.truncated);
         self.kept.clear();
         self.truncated = false;
         self.state = State::Begin;
@@ -203,14 +203,7 @@ impl Decoder {
 
 /// Whether a batch takes no more frames.
 pub fn full(batch: &Batch) -> bool {
-    batch.frames.len() >= BATCH_MAX || batch.buf.len() >= BATCH_BYTES
-}
-
-/// Adds one frame to a batch.
-pub(super) fn add(bytes: &[u8], sender: u16, truncated: bool, batch: &mut Batch) {
-    let (start, len) = (batch.buf.len() as u32, bytes.len() as u32);
-    batch.buf.extend_from_slice(bytes);
-    batch.frames.push(Frame { start, len, sender, truncated });
+    batch.len() >= BATCH_MAX || batch.bytes() >= BATCH_BYTES
 }
 
 /// The value of few enough digits.
@@ -253,9 +246,9 @@ mod tests {
     }
 
     fn drain(batch: &mut Batch, out: &mut Vec<String>) {
-        for &frame in &batch.frames {
-            let mark = if frame.truncated { "…" } else { "" };
-            out.push(format!("{}{mark}", batch.bytes(frame).escape_ascii()));
+        for record in batch.records() {
+            let mark = if record.truncated { "…" } else { "" };
+            out.push(format!("{}{mark}", record.message.escape_ascii()));
         }
         batch.clear();
     }
@@ -377,9 +370,9 @@ mod tests {
         let (mut decoder, mut batch) = (Decoder::default(), Batch::default());
         let stream = "x\n".repeat(BATCH_MAX + 5);
         assert_eq!(decoder.push(stream.as_bytes(), 0, &mut batch), 2 * BATCH_MAX);
-        assert_eq!(batch.frames.len(), BATCH_MAX);
+        assert_eq!(batch.len(), BATCH_MAX);
         batch.clear();
         assert_eq!(decoder.push(&stream.as_bytes()[2 * BATCH_MAX..], 0, &mut batch), 10);
-        assert_eq!(batch.frames.len(), 5);
+        assert_eq!(batch.len(), 5);
     }
 }

@@ -17,6 +17,7 @@ pub use tls::{BadName, Certificates, Clients, HANDSHAKE_MAX, Identity, LOOK_EVER
 
 use crate::record::{Batch, Sender, SourceId, Timestamp};
 use crate::syslog::frame::Framing;
+use crate::syslog::parse::Parser;
 use datagram::Datagrams;
 use rates::Rates;
 use socket_file::SocketFile;
@@ -90,6 +91,8 @@ pub struct Options {
     pub mode: u32,
     /// How the frames of a stream are told apart.
     pub framing: Framing,
+    /// What reads the frames.
+    pub parser: Parser,
 }
 
 impl Default for Options {
@@ -105,6 +108,7 @@ impl Default for Options {
             half: Duration::from_secs(60),
             mode: 0o600,
             framing: Framing::Auto,
+            parser: Parser::default(),
         }
     }
 }
@@ -286,7 +290,8 @@ impl<C: Clock> Bound<C> {
     ///
     /// Whole frames that were read are still offered to the sink at the end, but nobody waits for room.
     pub async fn run(self, sink: mpsc::Sender<Batch>, stop: watch::Receiver<bool>) -> Arc<Counters> {
-        let outlet = Outlet { sink, stop, counters: self.shared.counters.clone() };
+        let (counters, parser) = (self.shared.counters.clone(), self.shared.options.parser.clone());
+        let outlet = Outlet { sink, stop, counters, parser };
         let counters = self.shared.counters.clone();
         match self.socket {
             Socket::Datagram(socket) => datagram::run(socket, self.shared, outlet).await,
@@ -316,7 +321,7 @@ impl<C: Clock> Shared<C> {
     /// An empty batch, received now.
     fn batch(&self) -> Batch {
         let received = (self.clock)();
-        Batch { source: self.options.source, received, reference: received, ..Batch::default() }
+        Batch::new(self.options.source, received)
     }
 
     /// What each sender sent in this second, as of now.
@@ -343,6 +348,7 @@ struct Outlet {
     sink: mpsc::Sender<Batch>,
     stop: watch::Receiver<bool>,
     counters: Arc<Counters>,
+    parser: Parser,
 }
 
 /// Whether to go on.
@@ -354,11 +360,12 @@ enum Flow {
 
 impl Outlet {
     /// Waits for room, unless it is time to stop, and sends. Nothing is sent of an empty batch.
-    async fn send(&mut self, batch: Batch) -> Flow {
-        if batch.frames.is_empty() && batch.lost == 0 {
+    async fn send(&mut self, mut batch: Batch) -> Flow {
+        if batch.is_empty() && batch.lost == 0 {
             return Flow::On;
         }
-        let (records, cut) = (batch.frames.len(), batch.frames.iter().filter(|frame| frame.truncated).count());
+        self.parser.parse(&mut batch);
+        let (records, cut) = (batch.len(), batch.truncated());
         let permit = tokio::select! {
             biased;
             permit = self.sink.reserve() => permit.ok(),

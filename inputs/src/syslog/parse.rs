@@ -1,4 +1,4 @@
-//! Makes a record of a line or frame.
+//! Says what is what in a line or frame.
 //!
 //! Promises never to fail, to allocate nothing on the two layouts that files have (RFC 3164's and the same with
 //! an RFC 3339 stamp), and to leave the message's bytes as they are: what has no known header is all message.
@@ -12,8 +12,7 @@
 mod dialect;
 mod stamp;
 
-use crate::journald::entry;
-use crate::record::{Batch, Frame, Record, Timestamp};
+use crate::record::{Batch, Parts, SourceId, Timestamp};
 use stamp::Stamps;
 
 /// The longest program name that is taken for one, in bytes.
@@ -45,14 +44,14 @@ pub enum Format {
     Multilog,
     /// metalog's `Nov 21 23:26:32 [sshd] message`; what is not so is all message.
     Metalog,
-    /// An entry of the systemd journal, as [`journald`](crate::journald) puts it into a frame.
-    Journal,
 }
 
-/// Makes records of the lines of one input.
+/// Reads the headers of the lines of one input.
+#[derive(Clone, Debug)]
 pub struct Parser {
     format: Format,
     unwrap: bool,
+    /// Of which program all lines are, if no header is looked for in them.
     bare: Option<&'static [u8]>,
     stamps: Stamps,
     beginning: Option<Beginning>,
@@ -60,6 +59,7 @@ pub struct Parser {
 
 /// How the last line of RFC 3164's layout began: `Mon dd hh:mm:ss host `. Most lines are of the same second and host
 /// as the one before, so that one comparison stands for the look at both.
+#[derive(Clone, Debug)]
 struct Beginning {
     stamp: [u8; STAMP_LEN],
     /// With its blank.
@@ -72,20 +72,17 @@ struct Beginning {
 /// `Mon dd hh:mm:ss `, in bytes.
 const STAMP_LEN: usize = 16;
 
-/// What a header says, and where the message begins.
-#[derive(Default)]
-struct Header<'a> {
-    event: Option<Timestamp>,
-    host: &'a [u8],
-    identifier: &'a [u8],
-    pid: Option<u32>,
-    message: &'a [u8],
+impl Default for Parser {
+    fn default() -> Self {
+        Parser::new(Format::Auto, jiff::tz::TimeZone::UTC)
+    }
 }
 
 impl Parser {
     /// A parser for an input whose stamps without zone are of `zone`.
     pub fn new(format: Format, zone: jiff::tz::TimeZone) -> Self {
-        Parser { format, unwrap: false, bare: None, stamps: Stamps::new(zone), beginning: None }
+        let bare = (format == Format::Message).then_some(b"sshd".as_slice());
+        Parser { format, unwrap: false, bare, stamps: Stamps::new(zone), beginning: None }
     }
 
     /// Says whether a header inside the message replaces the outer one, as rsyslog's imfile sends lines of files that have their own.
@@ -99,40 +96,39 @@ impl Parser {
     /// Says whether the lines are one program's own output (`sshd -e`), and whose: no header is looked for in them but
     /// multilog's label or svlogd's stamp. Behind it strangers may have written the line, and would be any host.
     pub fn bare(&mut self, identifier: Option<&'static str>) {
-        self.bare = identifier.map(str::as_bytes);
-    }
-
-    /// The record that a frame holds. It cannot fail: what has no known header is all message.
-    pub fn record<'a>(&mut self, batch: &'a Batch, frame: Frame) -> Record<'a> {
-        if self.format == Format::Journal {
-            return entry::record(batch, frame);
-        }
-        let line = without_end(batch.bytes(frame));
-        let header = match self.like_the_last(line, batch.reference) {
-            Some(header) => header,
-            None => self.header(line, batch.reference).unwrap_or(Header { message: line, ..Header::default() }),
-        };
-        Record {
-            source: batch.source,
-            sender: batch.sender(frame),
-            host: header.host,
-            received: batch.received,
-            event: header.event,
-            identifier: header.identifier,
-            pid: header.pid,
-            message: header.message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header.message),
-            truncated: frame.truncated,
-            stdout: false,
+        if let Some(identifier) = identifier {
+            self.bare = Some(identifier.as_bytes());
         }
     }
 
-    fn header<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
-        if let Some(identifier) = self.bare {
-            return Some(self.output(identifier, line));
+    /// A batch of lines that nobody vouches for, read now.
+    pub fn batch<'l>(&mut self, now: Timestamp, lines: impl IntoIterator<Item = &'l [u8]>) -> Batch {
+        let mut batch = Batch::new(SourceId::default(), now);
+        lines.into_iter().for_each(|line| batch.add(line, 0, false));
+        self.parse(&mut batch);
+        batch
+    }
+
+    /// Says what is what in the lines of a batch, which must be dated. What has no known header is all message.
+    pub fn parse(&mut self, batch: &mut Batch) {
+        let reference = batch.reference;
+        batch.identifier = self.bare.unwrap_or_default();
+        batch.read(|line| {
+            let line = without_end(line);
+            let header = match self.like_the_last(line, reference) {
+                Some(header) => header,
+                None => self.header(line, reference).unwrap_or(Parts { message: line, ..Parts::default() }),
+            };
+            Parts { message: header.message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header.message), ..header }
+        });
+    }
+
+    fn header<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
+        if self.bare.is_some() {
+            return Some(self.output(line));
         }
         let outer = match self.format {
-            Format::Message => Some(Header { identifier: b"sshd", message: line, ..Header::default() }),
-            Format::Journal => None,
+            Format::Message => None,
             Format::Syslog => self.syslog(line, reference),
             Format::Metalog => self.metalog(line, reference),
             Format::Auto | Format::Multilog if line.first() == Some(&b'@') => self.multilog(line, reference),
@@ -148,14 +144,14 @@ impl Parser {
     }
 
     /// The label's time stands whatever the rest says: multilog wrote it, and a stranger may have written the rest.
-    fn multilog<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
+    fn multilog<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         let (event, rest) = labelled(line)?;
-        let inner = self.plain(rest, reference).unwrap_or(Header { message: rest, ..Header::default() });
-        Some(Header { event: Some(event), ..inner })
+        let inner = self.plain(rest, reference).unwrap_or(Parts { message: rest, ..Parts::default() });
+        Some(Parts { event: Some(event), labelled: true, ..inner })
     }
 
     /// A line of one program's own output.
-    fn output<'a>(&mut self, identifier: &'static [u8], line: &'a [u8]) -> Header<'a> {
+    fn output<'a>(&mut self, line: &'a [u8]) -> Parts<'a> {
         let stamped = match line.first() {
             Some(b'@') if self.format != Format::Message => labelled(line),
             Some(b'0'..=b'9') if self.format == Format::Auto => {
@@ -164,18 +160,18 @@ impl Parser {
             _ => None,
         };
         let (event, message) = stamped.map_or((None, line), |(event, message)| (Some(event), message));
-        Header { event, identifier, message, ..Header::default() }
+        Parts { event, labelled: event.is_some() && line.first() == Some(&b'@'), message, ..Parts::default() }
     }
 
     /// metalog or syslog: a host does not begin with a bracket, so they cannot be confused.
-    fn plain<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
+    fn plain<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         match line.get(16) {
             Some(b'[') => self.metalog(line, reference).or_else(|| self.syslog(line, reference)),
             _ => self.syslog(line, reference),
         }
     }
 
-    fn metalog<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
+    fn metalog<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         let (event, len) = self.stamps.traditional(line, reference)?;
         let rest = line[len..].strip_prefix(b" [")?;
         let end = name_len(rest);
@@ -184,10 +180,10 @@ impl Parser {
             [b']'] if end > 0 => b"",
             _ => return None,
         };
-        Some(Header { event: Some(event), identifier: &rest[..end], message, ..Header::default() })
+        Some(Parts { event: Some(event), identifier: &rest[..end], message, ..Parts::default() })
     }
 
-    fn syslog<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
+    fn syslog<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         let Some((b'<', _)) = line.split_first() else { return self.stamped(line, reference) };
         let rest = after_priority(line)?;
         match rest.strip_prefix(b"1 ") {
@@ -199,22 +195,22 @@ impl Parser {
 
     /// A line that begins as the last one did.
     #[inline(always)]
-    fn like_the_last<'a>(&self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
+    fn like_the_last<'a>(&self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         let last = self.beginning.as_ref().filter(|last| last.reference == reference)?;
         let (stamp, rest) = line.split_first_chunk::<STAMP_LEN>()?;
         if *stamp != last.stamp {
             return None;
         }
         let header = tagged(rest.strip_prefix(&last.host[..])?)?;
-        Some(Header { event: Some(last.event), host: &rest[..last.host.len() - 1], ..header })
+        Some(Parts { event: Some(last.event), host: &rest[..last.host.len() - 1], ..header })
     }
 
     /// A stamp, then a host or none, then a tag or none.
-    fn stamped<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
+    fn stamped<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         self.like_the_last(line, reference).or_else(|| self.stamped_anew(line, reference))
     }
 
-    fn stamped_anew<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Header<'a>> {
+    fn stamped_anew<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         let stamp = match line.first()? {
             b'0'..=b'9' => self.stamps.rfc3339(line),
             _ => self.stamps.traditional(line, reference),
@@ -222,7 +218,7 @@ impl Parser {
         let stamp = stamp.and_then(|(event, len)| Some((event, line[len..].strip_prefix(b" ")?)));
         let Some((event, rest)) = stamp else {
             let (event, rest) = dialect::stamp(line, reference, &self.stamps)?;
-            return Some(Header { event: Some(event), ..host_and_tag(rest) });
+            return Some(Parts { event: Some(event), ..host_and_tag(rest) });
         };
         let header = host_and_tag(rest);
         if let Some((stamp, behind)) = line.split_first_chunk::<STAMP_LEN>()
@@ -236,11 +232,11 @@ impl Parser {
             host.extend_from_slice(&rest[..header.host.len() + 1]);
             self.beginning = Some(Beginning { stamp: *stamp, host, event, reference });
         }
-        Some(Header { event: Some(event), ..header })
+        Some(Parts { event: Some(event), ..header })
     }
 
     /// What follows `<PRI>1 `: six fields that may be `-`, and the message.
-    fn rfc5424<'a>(&mut self, line: &'a [u8]) -> Option<Header<'a>> {
+    fn rfc5424<'a>(&mut self, line: &'a [u8]) -> Option<Parts<'a>> {
         let (stamp, rest) = field(line, HOST_MAX)?;
         let event = match stamp {
             b"" => None,
@@ -253,7 +249,7 @@ impl Parser {
         let rest = after_structured_data(rest)?;
         // rsyslog's template puts a blank before a message that begins with one already.
         let message = rest.strip_prefix(b" ").map_or(rest, |rest| rest.strip_prefix(b" ").unwrap_or(rest));
-        Some(Header { event, host, identifier, pid: number(pid), message })
+        Some(Parts { event, host, identifier, pid: number(pid), message, ..Parts::default() })
     }
 }
 
@@ -291,8 +287,8 @@ const UNHOSTED: [&[u8]; 3] = [b"last message repeated ", b"--- last message repe
 
 /// Splits what follows a stamp. A first word that is a tag means that there is no host (busybox, glibc's /dev/log).
 #[inline]
-fn host_and_tag(rest: &[u8]) -> Header<'_> {
-    let bare = Header { message: rest, ..Header::default() };
+fn host_and_tag(rest: &[u8]) -> Parts<'_> {
+    let bare = Parts { message: rest, ..Parts::default() };
     let name = name_len(rest);
     let end = match rest.get(name) {
         // Nearly always: a word without colon and bracket.
@@ -308,10 +304,10 @@ fn host_and_tag(rest: &[u8]) -> Header<'_> {
     }
     let (host, after) = (nil(&rest[..end]), &rest[end + 1..]);
     match tagged(after) {
-        Some(header) => Header { host, ..header },
+        Some(header) => Parts { host, ..header },
         // BSD, macOS and busybox speak of the line before without a host or with one.
         None if UNHOSTED.iter().any(|beginning| rest.starts_with(beginning)) => bare,
-        None => Header { host, message: after, ..Header::default() },
+        None => Parts { host, message: after, ..Parts::default() },
     }
 }
 
@@ -319,7 +315,7 @@ fn host_and_tag(rest: &[u8]) -> Header<'_> {
 ///
 /// A word without colon and brackets is not a tag: no rule tells it from a host or from the message's first word.
 #[inline(always)]
-fn tagged(rest: &[u8]) -> Option<Header<'_>> {
+fn tagged(rest: &[u8]) -> Option<Parts<'_>> {
     let end = name_len(rest);
     let (identifier, after) = rest.split_at(end);
     if identifier.is_empty() {
@@ -344,7 +340,7 @@ fn tagged(rest: &[u8]) -> Option<Header<'_>> {
         Some(_) if pid.is_some() => after,
         Some(_) => return None,
     };
-    Some(Header { identifier, pid, message, ..Header::default() })
+    Some(Parts { identifier, pid, message, ..Parts::default() })
 }
 
 /// What stands before `]`, as a number if it is one, and what follows.

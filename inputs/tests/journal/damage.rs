@@ -35,7 +35,7 @@ fn drain(reader: Result<Reader, inputs::journald::Error>) -> (usize, Option<Stri
     let (mut batch, mut count) = (Batch::default(), 0);
     loop {
         match reader.fill(&mut batch) {
-            Ok(true) => count += batch.frames.len(),
+            Ok(true) => count += batch.len(),
             Ok(false) => return (count, None),
             Err(error) => return (count, Some(error.to_string())),
         }
@@ -50,8 +50,8 @@ fn follow(directory: &Path) -> usize {
     let (mut batch, mut count, mut idle) = (Batch::default(), 0, 0);
     while idle < 2 {
         let _ = follower.refill(Timestamp(0).into(), &mut batch);
-        count += batch.frames.len();
-        idle = if batch.frames.is_empty() { idle + 1 } else { 0 };
+        count += batch.len();
+        idle = if batch.is_empty() { idle + 1 } else { 0 };
     }
     count
 }

@@ -22,7 +22,7 @@ fn drain(follower: &mut Follower) -> (usize, Start) {
     let (mut batch, mut count, mut idle) = (Batch::default(), 0, 0);
     while idle < 20 {
         let progress = follower.refill(NOW.into(), &mut batch).unwrap();
-        count += batch.frames.len();
+        count += batch.len();
         idle = if progress == Progress::More { 0 } else { idle + 1 };
     }
     let Some(cursor @ Cursor::Journal(_)) = batch.cursor else { return (count, Start::Beginning) };

@@ -37,7 +37,7 @@ fn gather(follower: &mut Follower, mut wanted: impl FnMut(&Row) -> bool) -> Vec<
     let end = Instant::now() + PATIENCE;
     loop {
         let progress = follower.refill(now().into(), &mut batch).unwrap();
-        assert!(batch.frames.len() <= 1000);
+        assert!(batch.len() <= 1000);
         for row in rows(&batch).into_iter().filter(|row| row.identifier.starts_with(b"tb")) {
             let is_end = wanted(&row);
             all.push(row);
@@ -78,7 +78,7 @@ fn following(reader: Reader) -> (std::thread::JoinHandle<(Vec<Row>, Counters)>, 
     until("the follower has begun", || {
         let mut batch = Batch::default();
         follower.refill(now().into(), &mut batch).unwrap();
-        assert!(batch.frames.is_empty(), "it begins at the end");
+        assert!(batch.is_empty(), "it begins at the end");
         batch.cursor.is_some()
     });
     let seen = Arc::new(AtomicUsize::new(0));

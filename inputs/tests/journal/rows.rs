@@ -4,8 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use inputs::input::{Bell, Input, Wake};
-use inputs::record::{Batch, Sender};
-use inputs::syslog::parse::{Format, Parser};
+use inputs::record::{Batch, Record, Sender};
 use serde_json::Value;
 
 /// The longest message that a record keeps.
@@ -47,25 +46,21 @@ impl Row {
 
 /// The records of a batch of the journal.
 pub fn rows(batch: &Batch) -> Vec<Row> {
-    let mut parser = Parser::new(Format::Journal, jiff::tz::TimeZone::UTC);
-    let row = |&frame| {
-        let record = parser.record(batch, frame);
-        Row {
-            micros: record.event.unwrap().0,
-            uid: match record.sender {
-                other if *other == Sender::NOBODY => None,
-                Sender::Uid(uid) => Some(*uid),
-                _ => panic!("a journal knows no other senders"),
-            },
-            pid: record.pid,
-            stdout: record.stdout,
-            identifier: record.identifier.to_vec(),
-            host: record.host.to_vec(),
-            message: record.message.to_vec(),
-            truncated: record.truncated,
-        }
+    let row = |record: Record<'_>| Row {
+        micros: record.event.unwrap().0,
+        uid: match record.sender {
+            other if *other == Sender::NOBODY => None,
+            Sender::Uid(uid) => Some(*uid),
+            _ => panic!("a journal knows no other senders"),
+        },
+        pid: record.pid,
+        stdout: record.stdout,
+        identifier: record.identifier.to_vec(),
+        host: record.host.to_vec(),
+        message: record.message.to_vec(),
+        truncated: record.truncated,
     };
-    batch.frames.iter().map(row).collect()
+    batch.records().map(row).collect()
 }
 
 /// Waits until an input may have more, or for so long.

@@ -114,7 +114,7 @@ fn cursors_are_journalds() {
         let (mut batch, mut seen) = (Batch::default(), 0);
         while seen < count {
             follower.refill(Timestamp(i64::MAX).into(), &mut batch).unwrap();
-            seen += batch.frames.len();
+            seen += batch.len();
             let Some(Cursor::Journal(cursor)) = &batch.cursor else { panic!("{name}: no cursor") };
             assert_eq!(cursor.last.to_string(), want[seen - 1], "{name}: entry {seen}");
         }
@@ -174,7 +174,7 @@ fn archives_are_told_by_content() {
     let Stored::Lines(archive) = stored::tell(archive::open(&text).unwrap()).unwrap() else { panic!() };
     let (mut lines, mut batch, mut lens) = (LineReader::new(archive), Batch::default(), Vec::new());
     while lines.fill(&mut batch).unwrap() {
-        lens.extend(batch.frames.iter().map(|frame| (frame.len, frame.truncated)));
+        lens.extend(batch.records().map(|record| (record.message.len(), record.truncated)));
     }
     assert_eq!(lens, [(8192, true), (1, false)]);
 }

@@ -52,9 +52,9 @@ impl Running {
         while out.len() < count {
             let batch = bounded(self.batches.recv()).await.unwrap();
             assert_eq!((batch.received, batch.reference, batch.source), (clock(), clock(), SourceId(7)));
-            for &frame in &batch.frames {
-                let mark = if frame.truncated { "…" } else { "" };
-                out.push((format!("{}{mark}", batch.bytes(frame).escape_ascii()), batch.sender(frame).clone()));
+            for (line, record) in batch.lines().zip(batch.records()) {
+                let mark = if record.truncated { "…" } else { "" };
+                out.push((format!("{}{mark}", line.escape_ascii()), record.sender.clone()));
             }
         }
         assert_eq!(out.len(), count);
@@ -148,11 +148,11 @@ async fn udp_counts_what_the_kernel_dropped() {
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(bound.run(sink, stopped));
     let first = bounded(batches.recv()).await.unwrap();
-    assert!(first.frames.len() < 200);
+    assert!(first.len() < 200);
     // The kernel tells its count with the next datagram that finds room.
     client.send_to(b"next", address).unwrap();
     let second = bounded(batches.recv()).await.unwrap();
-    assert_eq!(first.frames.len() as u64 + first.lost + second.lost, 200);
+    assert_eq!(first.len() as u64 + first.lost + second.lost, 200);
     assert!(is(&counters.lost, first.lost + second.lost));
     stop.send(true).unwrap();
     bounded(task).await.unwrap();
@@ -171,7 +171,7 @@ async fn udp_drops_and_counts_what_a_sender_sends_too_much() {
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(bound.run(sink, stopped));
     let batch = bounded(batches.recv()).await.unwrap();
-    assert_eq!((batch.buf.as_slice(), batch.lost), (b"<86>1<86>2<86>3".as_slice(), 2));
+    assert!(batch.lines().eq([b"<86>1", b"<86>2", b"<86>3"]) && batch.lost == 2);
     assert!(is(&counters.limited, 2) && is(&counters.lost, 2));
     stop.send(true).unwrap();
     bounded(task).await.unwrap();
@@ -193,10 +193,10 @@ async fn udp_takes_more_than_one_call_reads_and_mixes_no_senders() {
     let mut index = 0;
     while index < count {
         let batch = bounded(batches.recv()).await.unwrap();
-        assert!(batch.frames.len() <= 1_000 && batch.lost == 0);
-        for &frame in &batch.frames {
+        assert!(batch.len() <= 1_000 && batch.lost == 0);
+        for (line, record) in batch.lines().zip(batch.records()) {
             let sender = Sender::Peer(Ipv4Addr::new(127, 0, 0, (index / 50 % 3 + 1) as u8).into());
-            assert_eq!((batch.bytes(frame), batch.sender(frame)), (format!("<86>{index}").as_bytes(), &sender));
+            assert_eq!((line, record.sender), (format!("<86>{index}").as_bytes(), &sender));
             index += 1;
         }
     }
@@ -264,7 +264,7 @@ async fn tcp_pushes_back_and_loses_nothing() {
     drop(client);
     let mut received = 0;
     while received < sent.len() / line.len() {
-        received += bounded(running.batches.recv()).await.unwrap().frames.len();
+        received += bounded(running.batches.recv()).await.unwrap().len();
     }
     let counters = running.stop().await;
     assert!(is(&counters.truncated, 0) && is(&counters.lost, 0));

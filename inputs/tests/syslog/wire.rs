@@ -7,7 +7,7 @@ mod traps;
 
 use inputs::input::{Input, Start};
 use inputs::multilog;
-use inputs::record::{Batch, Frame, Timestamp};
+use inputs::record::{Batch, SourceId, Timestamp};
 use inputs::syslog::frame::Decoder;
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
@@ -91,13 +91,11 @@ fn read(file: &str) -> Vec<u8> {
 fn batch() -> Batch {
     // 2026-11-22T00:00:00Z, some minutes after the captures.
     let received = Timestamp::from_secs(1_795_305_600);
-    Batch { received, reference: received, ..Batch::default() }
+    Batch::new(SourceId(0), received)
 }
 
 fn add(bytes: &[u8], batch: &mut Batch) {
-    let (start, len) = (batch.buf.len() as u32, bytes.len() as u32);
-    batch.buf.extend_from_slice(bytes);
-    batch.frames.push(Frame { start, len, sender: 0, truncated: false });
+    batch.add(bytes, 0, false);
 }
 
 /// The datagrams of a capture.
@@ -128,25 +126,26 @@ fn frames<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Batch {
 fn stream(name: &str) -> Batch {
     let bytes = read(&format!("{name}.bin"));
     let whole = frames([bytes.as_slice()]);
-    let shapes = |batch: &Batch| batch.frames.iter().map(|frame| (frame.start, frame.len)).collect::<Vec<_>>();
-    let single = frames(bytes.chunks(1));
-    assert_eq!((&single.buf, shapes(&single)), (&whole.buf, shapes(&whole)), "{name}, byte by byte");
+    assert!(frames(bytes.chunks(1)).lines().eq(whole.lines()), "{name}, byte by byte");
     for at in 0..=bytes.len() {
         let (a, b) = bytes.split_at(at);
-        let cut = frames([a, b]);
-        assert_eq!((&cut.buf, shapes(&cut)), (&whole.buf, shapes(&whole)), "{name}, cut at {at}");
+        assert!(frames([a, b]).lines().eq(whole.lines()), "{name}, cut at {at}");
     }
     whole
+}
+
+/// The same lines, as a parser reads them.
+fn parsed(batch: &Batch, parser: &mut Parser) -> Batch {
+    parser.batch(batch.received, batch.lines())
 }
 
 /// What a capture says, against what was sent from `host` (empty = it says none) at `first`.
 #[track_caller]
 fn check(batch: &Batch, controls: Controls, sends: Sends, host: &str, first: Option<&str>) {
-    let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
+    let batch = parsed(batch, &mut Parser::default());
     let expected = known(controls, sends);
-    assert_eq!(batch.frames.len(), expected.len());
-    for (index, (frame, (pid, message))) in batch.frames.iter().zip(expected).enumerate() {
-        let record = parser.record(batch, *frame);
+    assert_eq!(batch.len(), expected.len());
+    for (index, (record, (pid, message))) in batch.records().zip(expected).enumerate() {
         assert_eq!(record.message.escape_ascii().to_string(), message.escape_ascii().to_string(), "frame {index}");
         assert_eq!(record.pid, pid, "frame {index}");
         let (identifier, host) = if pid.is_some() { ("sshd", host) } else { ("", "") };
@@ -154,7 +153,7 @@ fn check(batch: &Batch, controls: Controls, sends: Sends, host: &str, first: Opt
         assert_eq!(record.host, host.as_bytes(), "frame {index}");
         assert_eq!(record.event.is_some(), pid.is_some() && first.is_some(), "frame {index}");
     }
-    let time = parser.record(batch, batch.frames[0]).event.map(|time| time.to_string());
+    let time = batch.record(0).event.map(|time| time.to_string());
     assert_eq!(time.as_deref(), first);
 }
 
@@ -225,17 +224,16 @@ fn busybox_names_no_host() {
     let (raw, sends) = (Controls::Raw, Sends::Busybox);
     check(&datagrams("busybox-syslogd-R"), raw, sends, "", Some("2026-11-21T23:56:01Z"));
     check(&datagrams("busybox-syslogd-R-L-S"), raw, sends, "", Some("2026-11-21T23:56:03Z"));
-    assert!(datagrams("busybox-syslogd-R-L-D").frames.is_empty());
+    assert!(datagrams("busybox-syslogd-R-L-D").is_empty());
 }
 
 #[test]
 fn busybox_files_name_no_host() {
     let bytes = read("busybox-syslogd-L-S-file.log");
-    let mut whole = frames([bytes.as_slice()]);
-    let ours = whole.frames.len() - 1;
+    let whole = frames([bytes.as_slice()]);
     // Its own two lines, at the beginning and the end, are like any other program's.
-    whole.frames = whole.frames[1..ours].to_vec();
-    check(&whole, Controls::Blank, Sends::Busybox, "", Some("2026-11-21T23:56:03Z"));
+    let theirs = Parser::default().batch(whole.received, whole.lines().take(whole.len() - 1).skip(1));
+    check(&theirs, Controls::Blank, Sends::Busybox, "", Some("2026-11-21T23:56:03Z"));
 }
 
 #[test]
@@ -263,7 +261,8 @@ fn logger_in_other_clothes() {
 
 /// One record as `host identifier pid time | message`, cut after 60 bytes.
 fn line(parser: &mut Parser, batch: &Batch, index: usize) -> String {
-    let record = parser.record(batch, batch.frames[index]);
+    let batch = parsed(batch, parser);
+    let record = batch.record(index);
     let text = |bytes: &[u8]| if bytes.is_empty() { "-".into() } else { bytes.escape_ascii().to_string() };
     let (host, identifier) = (text(record.host), text(record.identifier));
     let pid = record.pid.map_or("-".into(), |pid| pid.to_string());
@@ -275,7 +274,7 @@ fn line(parser: &mut Parser, batch: &Batch, index: usize) -> String {
 #[test]
 fn imfile_wraps_a_header_which_is_unwrapped_only_on_demand() {
     let batch = datagrams("rsyslog-imfile-udp-rfc5424");
-    assert_eq!(batch.frames.len(), 9);
+    assert_eq!(batch.len(), 9);
     let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
     assert_eq!(
         line(&mut parser, &batch, 1),
@@ -312,7 +311,7 @@ fn multilog_labels_raw_lines() {
             "- - - 2026-11-21T23:57:01.126734Z | Failed keyboard-interactive/pam for invalid user guest from "
         );
         let current = lines("multilog-t-current");
-        assert_eq!(current.frames.len(), 15);
+        assert_eq!(current.len(), 15);
         // A user name of two blanks: neither is the header's.
         assert_eq!(
             line(&mut parser, &current, 13),
@@ -346,14 +345,14 @@ fn multilog_directories_are_followed_at_tai64nlocals_times() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("current"), read(name)).unwrap();
         let start = Start::Beginning;
-        let mut follower = multilog::Follower::new(dir.path().to_owned(), start);
+        let parser = Parser::new(Format::Multilog, TimeZone::UTC);
+        let mut follower = multilog::Follower::new(dir.path().to_owned(), start, parser);
         let mut batch = batch();
         let now = batch.received;
         follower.refill(now.into(), &mut batch).unwrap();
-        assert_eq!(batch.frames.len(), count, "{name}");
-        let mut parser = Parser::new(Format::Multilog, TimeZone::UTC);
+        assert_eq!(batch.len(), count, "{name}");
         for (index, seconds) in times {
-            let record = parser.record(&batch, batch.frames[index]);
+            let record = batch.record(index);
             let time = record.event.unwrap().to_string();
             assert_eq!(time.rsplit_once(':').unwrap().1, format!("{seconds}Z"), "{name}, line {index}");
             assert!(!record.message.ends_with(b"\r"));

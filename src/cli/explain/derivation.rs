@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use inputs::record::{Batch, Frame, LINE_MAX, SourceId};
+use inputs::record::{Batch, SourceId};
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
@@ -23,11 +23,9 @@ use crate::text::printable;
 pub(super) fn print(line: &[u8], format: Format, zone: TimeZone, config: &Config) -> anyhow::Result<ExitCode> {
     let now = clock::now();
     let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let (kept, truncated) = (&line[..line.len().min(LINE_MAX)], line.len() > LINE_MAX);
-    let mut batch = Batch { received: now, reference: now, buf: kept.to_vec(), ..Batch::default() };
-    batch.frames.push(Frame { start: 0, len: kept.len() as u32, sender: 0, truncated });
+    let batch = Parser::new(format, zone).batch(now, [line]);
     let mut engine = Engine::new(config.policy());
-    let mut source = Source::new(SourceId(0), Parser::new(format, zone), None, &clock::host_name());
+    let mut source = Source::new(SourceId(0), None, &clock::host_name());
     source.bare = format == Format::Message;
     source.rules = Arc::new(config.rules()?.rules);
     let mut screen = Screen::new();
@@ -42,7 +40,7 @@ pub(super) fn print(line: &[u8], format: Format, zone: TimeZone, config: &Config
 
 fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, engine: &Engine) -> std::io::Result<()> {
     let record = &seen.record;
-    let line = &batch.buf[..];
+    let line = batch.lines().next().unwrap_or_default();
     let mut say = |what: &str, text: &str| writeln!(screen, "{what:<10} {text}");
     say("written", written(line, format, record.event.is_some()))?;
     say("time", &record.event.map_or("not said: it counts when it is read".to_owned(), when))?;

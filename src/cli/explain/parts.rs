@@ -94,7 +94,7 @@ fn text_in(seen: &Seen<'_>) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use inputs::record::{Batch, Frame, SourceId};
+    use inputs::record::{SourceId, Timestamp};
     use inputs::syslog::parse::{Format, Parser};
 
     use super::*;
@@ -105,9 +105,9 @@ mod tests {
     #[track_caller]
     fn check(want: &str) {
         let message = want.replace(['{', '}', '<', '>'], "");
-        let mut batch = Batch { buf: message.clone().into_bytes(), ..Batch::default() };
-        batch.frames.push(Frame { start: 0, len: message.len() as u32, sender: 0, truncated: false });
-        let mut source = Source::new(SourceId(0), Parser::new(Format::Message, jiff::tz::TimeZone::UTC), None, "here");
+        let batch =
+            Parser::new(Format::Message, jiff::tz::TimeZone::UTC).batch(Timestamp::default(), [message.as_bytes()]);
+        let mut source = Source::new(SourceId(0), None, "here");
         let (mut engine, mut got) = (Engine::default(), String::new());
         fold(&mut engine, &mut source, &batch, &mut Counts::default(), |seen, _| {
             for (text, style) in of(seen) {

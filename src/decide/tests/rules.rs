@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use inputs::record::{Batch, Frame, Sender};
+use inputs::record::{Batch, Sender, SourceId};
 
-use super::{RECEIVED, World};
+use super::{RECEIVED, World, parser};
 use crate::decide::policy::Policy;
 use crate::detect::rule::{Draft, Happened, Rule, Rules};
 use crate::intake::fold;
@@ -87,10 +87,8 @@ fn who_may_write_what_a_rule_knows() {
     let write = |uid: u32, our_pid: Option<u32>, line: &str| {
         let (mut world, ..) = with_rule();
         world.sources[0].our_pid = our_pid;
-        let mut batch =
-            Batch { received: RECEIVED, reference: RECEIVED, senders: vec![Sender::Uid(uid)], ..Batch::default() };
-        batch.buf.extend_from_slice(line.as_bytes());
-        batch.frames.push(Frame { start: 0, len: line.len() as u32, sender: 0, truncated: false });
+        let mut batch = parser().batch(RECEIVED, [line.as_bytes()]);
+        batch.senders = vec![Sender::Uid(uid)];
         fold(&mut world.engine, &mut world.sources[0], &batch, &mut world.counts, |_, _| ());
         (world.counts.attempts, world.counts.forged)
     };
@@ -112,9 +110,9 @@ fn who_may_write_what_a_rule_knows() {
 fn a_rule_is_asked_last_and_of_nothing_that_was_cut() {
     let (mut world, failed, _) = with_rule();
     assert_eq!(world.lines(0, &failed.replace("imapd[", "imap[")), "0");
-    let mut batch = Batch { received: RECEIVED, reference: RECEIVED, ..Batch::default() };
-    batch.buf.extend_from_slice(failed.trim().as_bytes());
-    batch.frames.push(Frame { start: 0, len: batch.buf.len() as u32, sender: 0, truncated: true });
+    let mut batch = Batch::new(SourceId(0), RECEIVED);
+    batch.add(failed.trim().as_bytes(), 0, true);
+    parser().parse(&mut batch);
     fold(&mut world.engine, &mut world.sources[0], &batch, &mut world.counts, |_, _| ());
     assert_eq!(world.counts.attempts, 0);
     // sshd's own grammar goes first; what it does not know may be a rule's.
@@ -131,9 +129,7 @@ fn a_rule_is_asked_last_and_of_nothing_that_was_cut() {
     let line = |words: &str| format!("Nov 20 10:00:00 mail sshd[7]: {words} for bob from 192.0.2.7 port 22 ssh2");
     let mut asked = Vec::new();
     for words in ["Failed password", "Rejected", "Denied"] {
-        let mut batch = Batch { received: RECEIVED, reference: RECEIVED, ..Batch::default() };
-        batch.buf.extend_from_slice(line(words).as_bytes());
-        batch.frames.push(Frame { start: 0, len: batch.buf.len() as u32, sender: 0, truncated: false });
+        let batch = parser().batch(RECEIVED, [line(words).as_bytes()]);
         fold(&mut world.engine, &mut world.sources[0], &batch, &mut world.counts, |seen, _| {
             asked.push(seen.event.map_or("none".to_owned(), |event| event.rule.to_owned()));
         });

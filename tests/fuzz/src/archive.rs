@@ -24,7 +24,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                 if !lines.fill(&mut batch).unwrap_or(false) {
                     break;
                 }
-                assert!(batch.frames.iter().all(|frame| frame.len as usize <= LINE_MAX));
+                assert!(batch.lines().all(|line| line.len() <= LINE_MAX));
             }
         }
         Ok(Stored::Entries(mut reader)) => {

@@ -6,15 +6,17 @@ use denyd::decide::policy::Policy;
 use denyd::intake::{Counts, Source, fold};
 use inputs::file::lines::LineReader;
 use inputs::record::{Batch, SourceId, Timestamp};
-use inputs::syslog::parse::{Format, Parser};
+use inputs::syslog::parse::Parser;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let mut source = Source::new(SourceId(0), Parser::new(Format::Auto, jiff::tz::TimeZone::UTC), None, "here");
+    let mut source = Source::new(SourceId(0), None, "here");
+    let mut parser = Parser::default();
     let (mut engine, mut counts, mut batch) = (Engine::new(Policy::default()), Counts::default(), Batch::default());
     let mut lines = LineReader::new(data);
     while lines.fill(&mut batch).expect("no error") {
         batch.received = Timestamp::from_secs(1_795_305_600);
         batch.reference = batch.received;
+        parser.parse(&mut batch);
         let mut attempts = 0;
         fold(&mut engine, &mut source, &batch, &mut counts, |seen, _| {
             let added = seen.folded.map_or(0, |folded| folded.attempts());

@@ -8,7 +8,7 @@ use inputs::syslog::frame::{Decoder, Framing};
 fn frames(framing: Framing, data: &[u8], piece: usize) -> Vec<(Vec<u8>, bool)> {
     let (mut decoder, mut batch, mut found) = (Decoder::new(framing), Batch::default(), Vec::new());
     let mut take = |batch: &mut Batch| {
-        found.extend(batch.frames.iter().map(|frame| (batch.bytes(*frame).to_vec(), frame.truncated)));
+        found.extend(batch.records().map(|record| (record.message.to_vec(), record.truncated)));
         batch.clear();
     };
     for mut piece in data.chunks(piece) {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use inputs::cursor::Label;
-use inputs::record::{Batch, Frame, Timestamp};
+use inputs::record::Timestamp;
 use inputs::syslog::parse::{Format, Parser};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -11,12 +11,11 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         assert_eq!(label.to_string().as_bytes(), &data[..Label::LEN]);
     }
     let now = Timestamp::from_secs(1_795_305_600);
-    let frame = Frame { start: 0, len: data.len() as u32, sender: 0, truncated: false };
-    let batch = Batch { buf: data.to_vec(), received: now, reference: now, frames: vec![frame], ..Batch::default() };
     for (format, bare) in [(Format::Multilog, true), (Format::Multilog, false), (Format::Auto, true)] {
         let mut parser = Parser::new(format, jiff::tz::TimeZone::UTC);
         parser.bare(bare.then_some("sshd"));
-        let record = parser.record(&batch, frame);
+        let batch = parser.batch(now, [data]);
+        let record = batch.record(0);
         assert!(record.time() <= now);
         // Behind the label strangers may have written the line, and would be any host or program.
         assert!(!bare || (record.host.is_empty() && record.pid.is_none() && record.identifier == b"sshd"));

@@ -1,7 +1,7 @@
 //! Lines with and without syslog headers, in every format.
 #![no_main]
 
-use inputs::record::{Batch, Frame, LINE_MAX, Timestamp};
+use inputs::record::{LINE_MAX, Timestamp};
 use inputs::syslog::losses::losses;
 use inputs::syslog::parse::{Format, Parser};
 
@@ -13,16 +13,15 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut parser = Parser::new(FORMATS[how % FORMATS.len()], jiff::tz::TimeZone::UTC);
     parser.unwrap(how & 64 != 0);
     parser.bare((how & 128 != 0).then_some("sshd"));
-    let len = line.len().min(LINE_MAX);
-    let frame = Frame { start: 0, len: len as u32, sender: 0, truncated: len < line.len() };
     let now = Timestamp::from_secs(1_795_305_600);
-    let batch = Batch { buf: line.to_vec(), received: now, reference: now, frames: vec![frame], ..Batch::default() };
-    let record = parser.record(&batch, frame);
+    let batch = parser.batch(now, [line]);
+    let (record, kept) = (batch.record(0), batch.lines().next().expect("a line"));
+    assert!(kept.len() == line.len().min(LINE_MAX) && record.truncated == (kept.len() < line.len()));
     // What it says is of the line.
     assert!(record.time() <= now);
     assert!(record.host.len() <= 255 && record.identifier.len() <= 64);
     for part in [record.host, record.message] {
-        assert!(part.is_empty() || batch.buf.as_ptr_range().contains(&part.as_ptr()));
+        assert!(part.is_empty() || kept.as_ptr_range().contains(&part.as_ptr()));
     }
     let _ = losses(&record);
 });

@@ -60,7 +60,7 @@ fn shift(path: &Path) {
 fn poll_all(follower: &mut Follower, batch: &mut Batch, lines: &mut Vec<String>) -> Progress {
     for _ in 0..100_000 {
         let progress = follower.refill(Timestamp(1).into(), batch).unwrap();
-        lines.extend(batch.frames.iter().map(|&frame| String::from_utf8_lossy(batch.bytes(frame)).into_owned()));
+        lines.extend(batch.lines().map(|line| String::from_utf8_lossy(line).into_owned()));
         if progress != Progress::More {
             return progress;
         }
@@ -73,7 +73,7 @@ fn check(start: Start, steps: &[Step], want: &str) -> Counters {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");
     let old = dir.path().join("auth.log.1");
-    let follow = |start: &Start| Follower::new(path.clone(), start.clone());
+    let follow = |start: &Start| Follower::new(path.clone(), start.clone(), Parser::default());
     let mut follower = follow(&start);
     let (mut committed, mut before) = (start.clone(), start.clone());
     let mut counts = Counters::default();
@@ -220,7 +220,7 @@ fn goes_on_after_a_restart_as_metalog_rotates() {
     let mut lines = Vec::new();
     for n in 0..5 {
         append(&path, &format!("{n}a\n"));
-        let mut follower = Follower::new(path.clone(), start);
+        let mut follower = Follower::new(path.clone(), start, Parser::default());
         poll_all(&mut follower, &mut batch, &mut lines);
         assert_eq!(follower.counters().gaps, 0);
         let Some(Cursor::File(cursor)) = &batch.cursor else { panic!() };
@@ -231,7 +231,7 @@ fn goes_on_after_a_restart_as_metalog_rotates() {
         }
     }
     append(&path, "5a\n");
-    poll_all(&mut Follower::new(path.clone(), start), &mut batch, &mut lines);
+    poll_all(&mut Follower::new(path.clone(), start, Parser::default()), &mut batch, &mut lines);
     assert_eq!(lines.join(" "), "0a 0b0 0b1 1a 1b0 1b1 2a 2b0 2b1 3a 3b0 3b1 4a 4b0 4b1 5a");
 }
 
@@ -245,7 +245,7 @@ fn an_inode_that_was_reused_is_another_file() {
         open.is_same(0).unwrap();
         let mut cursor = open.cursor(2);
         change(&mut cursor);
-        let mut follower = Follower::new(path.clone(), Start::Cursor(Cursor::File(cursor)));
+        let mut follower = Follower::new(path.clone(), Start::Cursor(Cursor::File(cursor)), Parser::default());
         let mut lines = Vec::new();
         poll_all(&mut follower, &mut Batch::default(), &mut lines);
         assert_eq!((lines.join(" ").as_str(), follower.counters().gaps), (want, gaps));
@@ -267,7 +267,7 @@ fn a_stranger_on_a_reused_inode_is_not_read() {
         fs::write(&name, "secret\n").unwrap();
         let cursor = FileCursor { fingerprint: 0, fingerprint_len: 0, ..Open::new(&name).unwrap().cursor(0) };
         fs::write(&path, "a\n").unwrap();
-        let mut follower = Follower::new(path.clone(), Start::Cursor(Cursor::File(cursor)));
+        let mut follower = Follower::new(path.clone(), Start::Cursor(Cursor::File(cursor)), Parser::default());
         let mut lines = Vec::new();
         poll_all(&mut follower, &mut Batch::default(), &mut lines);
         assert_eq!(lines.join(" "), want);
@@ -290,12 +290,12 @@ fn a_batch_is_bounded_and_its_cursor_exact() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");
     fs::write(&path, "line\n".repeat(2 * FRAMES_MAX + 1)).unwrap();
-    let mut follower = Follower::new(path, Start::Beginning);
+    let mut follower = Follower::new(path, Start::Beginning, Parser::default());
     let mut batch = Batch::default();
     for (frames, offset) in [(FRAMES_MAX, 5000), (FRAMES_MAX, 10_000), (1, 10_005), (0, 10_005)] {
         follower.refill(Timestamp(0).into(), &mut batch).unwrap();
         let Some(Cursor::File(cursor)) = &batch.cursor else { panic!() };
-        assert_eq!((batch.frames.len(), cursor.offset, cursor.fingerprint_len), (frames, offset, 5));
+        assert_eq!((batch.len(), cursor.offset, cursor.fingerprint_len), (frames, offset, 5));
     }
 }
 
@@ -305,7 +305,7 @@ fn check_refused(make: fn(&Path), want: &str) {
     make(&path);
     let refusal =
         |follower: &mut Follower| follower.refill(Timestamp(0).into(), &mut Batch::default()).unwrap_err().to_string();
-    let mut follower = Follower::new(path.clone(), Start::Now);
+    let mut follower = Follower::new(path.clone(), Start::Now, Parser::default());
     for _ in 0..2 {
         assert!(refusal(&mut follower).contains(want), "{}", refusal(&mut follower));
     }
@@ -313,13 +313,13 @@ fn check_refused(make: fn(&Path), want: &str) {
     fs::rename(&path, dir.path().join("bad")).unwrap();
     append(&path, "a\n");
     let (mut batch, mut lines) = (Batch::default(), Vec::new());
-    let mut follower = Follower::new(path.clone(), Start::Beginning);
+    let mut follower = Follower::new(path.clone(), Start::Beginning, Parser::default());
     poll_all(&mut follower, &mut batch, &mut lines);
     append(&path, "b\n");
     fs::rename(&path, dir.path().join("auth.log.1")).unwrap();
     fs::rename(dir.path().join("bad"), &path).unwrap();
     follower.refill(Timestamp(0).into(), &mut batch).unwrap();
-    assert_eq!(batch.frames.len(), 1);
+    assert_eq!(batch.len(), 1);
     assert!(refusal(&mut follower).contains(want));
     fs::rename(&path, dir.path().join("bad")).unwrap();
     append(&path, "c\n");
@@ -340,7 +340,7 @@ fn check_wakes(what: &str, act: impl FnOnce(&Path, Waker)) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");
     append(&path, "a\n");
-    let mut follower = Follower::new(path.clone(), Start::Now);
+    let mut follower = Follower::new(path.clone(), Start::Now, Parser::default());
     follower.refill(Timestamp(0).into(), &mut Batch::default()).unwrap();
     follower.wake(); // sets the watches
     let bell = Bell::new().unwrap();
@@ -373,7 +373,7 @@ fn waits_for_events() {
 #[test]
 fn is_looked_at_though_nothing_tells_of_it() {
     let dir = tempfile::tempdir().unwrap();
-    let mut follower = Follower::new(dir.path().join("no/auth.log"), Start::Now);
+    let mut follower = Follower::new(dir.path().join("no/auth.log"), Start::Now, Parser::default());
     for _ in 0..3 {
         let progress = follower.refill(Timestamp(0).into(), &mut Batch::default()).unwrap();
         assert_eq!(progress, Progress::Missing(ABSENT));
@@ -394,7 +394,7 @@ fn descriptors(dir: &TempDir) -> usize {
 fn keeps_one_file_open() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");
-    let mut follower = Follower::new(path.clone(), Start::Beginning);
+    let mut follower = Follower::new(path.clone(), Start::Beginning, Parser::default());
     let (mut batch, mut lines) = (Batch::default(), Vec::new());
     for n in 0..50 {
         append(&path, &format!("{n}\n"));
@@ -564,7 +564,7 @@ fn torture(seed: u64, rotations: u64) {
     let (file, shared) = (open_append(&path), committed.clone());
 
     let mut random = Random(!seed);
-    let mut follower = Follower::new(path.clone(), Start::Beginning);
+    let mut follower = Follower::new(path.clone(), Start::Beginning, Parser::default());
     let (mut batch, mut pending, mut next) = (Batch::default(), Vec::new(), 0);
     follower.refill(Timestamp(0).into(), &mut batch).unwrap();
     let Some(Cursor::File(cursor)) = &batch.cursor else { panic!("no cursor at the start") };
@@ -575,7 +575,7 @@ fn torture(seed: u64, rotations: u64) {
     let (mut idle_after_end, mut kills) = (0, 0);
     loop {
         let progress = follower.refill(Timestamp(0).into(), &mut batch).unwrap();
-        pending.extend(batch.frames.iter().map(|&frame| String::from_utf8_lossy(batch.bytes(frame)).into_owned()));
+        pending.extend(batch.lines().map(|line| String::from_utf8_lossy(line).into_owned()));
         if random.below(10) < 7 {
             for line in pending.drain(..) {
                 assert_eq!(line, next.to_string(), "seed {seed}, killed {kills} times, {:?}", follower.counters());
@@ -590,7 +590,7 @@ fn torture(seed: u64, rotations: u64) {
         if random.below(10) == 0 {
             pending.clear();
             kills += 1;
-            follower = Follower::new(path.clone(), start.clone());
+            follower = Follower::new(path.clone(), start.clone(), Parser::default());
         } else if progress != Progress::More {
             if writer.is_finished() {
                 idle_after_end += 1;

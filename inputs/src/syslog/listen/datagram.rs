@@ -150,7 +150,7 @@ impl<C: Clock> Reader<C> {
         match read {
             Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(batch),
             // What was read before goes out; an error that stays comes back on the next call.
-            Err(_) if !batch.frames.is_empty() || batch.lost > 0 => Ok(batch),
+            Err(_) if !batch.is_empty() || batch.lost > 0 => Ok(batch),
             Err(error) => Err(error.into()),
         }
     }
@@ -176,7 +176,7 @@ impl<C: Clock> Reader<C> {
             let mut parts: [_; CALL_MAX] = std::array::from_fn(|_| {
                 [IoSliceMut::new(&mut buffers.next().expect("there are as many buffers")[..LINE_MAX])]
             });
-            let room = CALL_MAX.min(BATCH_MAX - taker.batch.frames.len());
+            let room = CALL_MAX.min(BATCH_MAX - taker.batch.len());
             let mut received = 0;
             for datagram in recvmmsg(fd, headers, parts[..room].iter_mut(), MsgFlags::MSG_DONTWAIT, None)? {
                 received += 1;
@@ -238,8 +238,8 @@ impl<C: Clock> Taker<'_, C> {
             count(&self.shared.counters.limited, 1);
             self.batch.lost += 1;
         } else if !bytes.is_empty() {
-            let sender = number(sender, self.batch);
-            frame::add(bytes, sender, truncated, self.batch);
+            let sender = self.batch.number(sender);
+            self.batch.add(bytes, sender, truncated);
         }
     }
 }
@@ -254,12 +254,4 @@ fn peer(address: Option<SockaddrStorage>) -> Sender {
     let v4 = address.and_then(|address| address.as_sockaddr_in()).map(|v4| IpAddr::from(v4.ip()));
     let v6 = || address.and_then(|address| address.as_sockaddr_in6()).map(|v6| v6.ip().to_canonical());
     v4.or_else(v6).map_or(Sender::Unknown, Sender::Peer)
-}
-
-/// The number of a sender in a batch. Bursts come from one sender, so only the last is looked at; a batch has fewer frames than numbers.
-fn number(sender: &Sender, batch: &mut Batch) -> u16 {
-    if batch.senders.last() != Some(sender) {
-        batch.senders.push(sender.clone());
-    }
-    (batch.senders.len() - 1) as u16
 }

@@ -192,15 +192,17 @@ impl<C: Clock> Connection<C> {
     }
 
     fn batch_now(&self) -> Batch {
-        Batch { senders: vec![self.sender.clone()], ..self.shared.batch() }
+        let mut batch = self.shared.batch();
+        batch.number(&self.sender);
+        batch
     }
 
     /// Adds the frames of `bytes`, sending what is full.
     async fn take(&mut self, mut bytes: &[u8]) -> Flow {
         loop {
-            let frames = self.batch.frames.len();
+            let frames = self.batch.len();
             bytes = &bytes[self.decoder.push(bytes, 0, &mut self.batch)..];
-            self.ended += self.batch.frames.len() - frames;
+            self.ended += self.batch.len() - frames;
             if self.decoder.broken() {
                 self.tell_broken();
                 return self.send_last().await;
@@ -238,7 +240,7 @@ impl<C: Clock> Connection<C> {
     /// Sends what there is, and then waits if that was more than the sender may send in this second.
     async fn send(&mut self) -> Flow {
         let batch = std::mem::take(&mut self.batch);
-        let messages = batch.frames.len() as u32;
+        let messages = batch.len() as u32;
         if self.outlet.send(batch).await == Flow::Stop {
             return Flow::Stop;
         }
@@ -269,6 +271,7 @@ mod tests {
     use super::super::{Counters, Options};
     use super::*;
     use crate::record::Timestamp;
+    use crate::syslog::parse::Parser;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
     use tokio::io::{AsyncWriteExt, DuplexStream};
@@ -290,7 +293,7 @@ mod tests {
         let clock = || Timestamp::from_secs(0);
         let shared = Shared::new(options, clock);
         let counters = shared.counters.clone();
-        let outlet = Outlet { sink, stop: stopped, counters: counters.clone() };
+        let outlet = Outlet { sink, stop: stopped, counters: counters.clone(), parser: Parser::default() };
         let task = tokio::spawn(async move {
             read(near, Connection::new(Sender::Unknown, shared, outlet)).await;
             counter(&counters).load(Ordering::Relaxed)
@@ -352,7 +355,7 @@ mod tests {
             far.write_all(&b"<86>x\n".repeat(lines)).await.unwrap();
             let mut left = lines;
             while left > 0 {
-                left -= batches.recv().await.unwrap().frames.len();
+                left -= batches.recv().await.unwrap().len();
             }
             arrivals.push(began.elapsed().as_millis());
         }
@@ -366,7 +369,7 @@ mod tests {
         let (mut far, mut batches, stop, task) = open();
         far.write_all(b"<86>x\n<86>half").await.unwrap();
         let batch = batches.recv().await.unwrap();
-        assert_eq!(batch.buf, b"<86>x");
+        assert!(batch.lines().eq([b"<86>x"]));
         stop.send(true).unwrap();
         assert_eq!(task.await.unwrap(), 0);
         assert!(batches.recv().await.is_none());

@@ -18,7 +18,7 @@ fn records(format: Format, text: &str) -> Vec<String> {
     let mut batch = batch();
     text.lines().for_each(|line| add(line.as_bytes(), &mut batch));
     let mut parser = Parser::new(format, TimeZone::UTC);
-    (0..batch.frames.len()).map(|index| line(&mut parser, &batch, index)).collect()
+    (0..batch.len()).map(|index| line(&mut parser, &batch, index)).collect()
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn rsyslog_counted_frames_follow_one_another_without_a_separator() {
     has("rsyslog-tcp-octet-rfc3164.bin", "port 40000 ssh2");
     has("rsyslog-tcp-octet-rfc3164.bin", "ssh296 <86>");
     let batch = stream("rsyslog-tcp-octet-rfc3164");
-    let ends = |index: usize, end: &[u8]| assert!(batch.bytes(batch.frames[index]).ends_with(end));
+    let ends = |index: usize, end: &[u8]| assert!(batch.lines().nth(index).unwrap().ends_with(end));
     ends(0, b"port 40000 ssh2");
     ends(1, b"port 40001 ssh2");
 }
@@ -36,12 +36,9 @@ fn rsyslog_counts_the_newline_that_ends_its_5424_frames() {
     has("rsyslog-tcp-octet-rfc5424.bin", "- -  Failed password");
     has("rsyslog-tcp-octet-rfc5424.bin", "ssh2\n119 <86>1");
     for batch in [stream("rsyslog-tcp-octet-rfc5424"), datagrams("rsyslog-udp-rfc5424")] {
-        assert!(batch.frames.iter().all(|&frame| batch.bytes(frame).ends_with(b"\n")));
-        let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
-        assert_eq!(
-            parser.record(&batch, batch.frames[1]).message,
-            b"Failed password for root from 2001:db8::9 port 40001 ssh2"
-        );
+        assert!(batch.lines().all(|line| line.ends_with(b"\n")));
+        let batch = parsed(&batch, &mut Parser::default());
+        assert_eq!(batch.record(1).message, b"Failed password for root from 2001:db8::9 port 40001 ssh2");
     }
 }
 
@@ -51,9 +48,8 @@ fn rsyslog_escapes_control_characters_but_neither_del_nor_what_is_no_ascii() {
         has(&format!("{name}.bin"), b"two#012lines and#011tab and #033[31mesc \x7f");
         has(&format!("{name}.bin"), b"Invalid user j\xc3\xb3zef \xe7\xae\xa1 from");
         has(&format!("{name}.bin"), b"Invalid user \xff\xfe from");
-        let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
-        let batch = datagrams(name);
-        let last = parser.record(&batch, batch.frames[batch.frames.len() - 1]);
+        let batch = parsed(&datagrams(name), &mut Parser::default());
+        let last = batch.record(batch.len() - 1);
         assert_eq!(last.message, b"Invalid user \xff\xfe from 203.0.113.9 port 6");
     }
 }
@@ -62,7 +58,7 @@ fn rsyslog_escapes_control_characters_but_neither_del_nor_what_is_no_ascii() {
 #[test]
 fn rsyslog_without_escaping_in_newline_framing_cuts_messages_at_their_newlines() {
     let whole = stream("rsyslog-tcp-octet-noescape");
-    let bytes: Vec<u8> = whole.frames.iter().flat_map(|&frame| whole.bytes(frame).to_vec()).collect();
+    let bytes: Vec<u8> = whole.lines().collect::<Vec<_>>().concat();
     for framing in [Framing::Newline, Framing::Auto] {
         let (mut decoder, mut cut) = (Decoder::new(framing), batch());
         assert_eq!(decoder.push(&bytes, 0, &mut cut), bytes.len());
@@ -73,8 +69,7 @@ fn rsyslog_without_escaping_in_newline_framing_cuts_messages_at_their_newlines()
 #[test]
 fn rsyslog_sends_no_bom_and_nil_structured_data() {
     let batch = datagrams("rsyslog-udp-rfc5424");
-    for &frame in &batch.frames {
-        let bytes = batch.bytes(frame);
+    for bytes in batch.lines() {
         assert!(!bytes.windows(3).any(|window| window == b"\xef\xbb\xbf"));
         let nil = format!("tbhost sshd {} - -  ", String::from_utf8_lossy(bytes).split(' ').nth(4).unwrap());
         assert!(bytes.windows(nil.len()).any(|window| window == nil.as_bytes()), "{}", bytes.escape_ascii());
@@ -92,10 +87,8 @@ fn a_bom_is_no_part_of_the_message() {
 fn rsyslog_puts_a_blank_into_the_bracket_of_what_it_reduced() {
     let repeated = "message repeated 3 times: [ Failed password for root from 203.0.113.9 port 5 ssh2]";
     has("rsyslog-udp-repeatedmsgreduction.bin", repeated);
-    let batch = datagrams("rsyslog-udp-repeatedmsgreduction");
-    let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
-    let messages: Vec<_> = batch.frames.iter().map(|&frame| parser.record(&batch, frame).message).collect();
-    assert_eq!(messages.iter().filter(|message| **message == repeated.as_bytes()).count(), 1);
+    let batch = parsed(&datagrams("rsyslog-udp-repeatedmsgreduction"), &mut Parser::default());
+    assert_eq!(batch.records().filter(|record| record.message == repeated.as_bytes()).count(), 1);
 }
 
 #[test]
@@ -104,7 +97,7 @@ fn a_message_that_begins_with_digits_is_no_octet_count() {
     // Where a raw newline puts such a message at the beginning of a line.
     let (mut decoder, mut cut) = (Decoder::default(), batch());
     decoder.push(b"<86>Nov 21 23:55:48 b sshd[4007]: x\n10 Failed password for root\n<86>y\n", 0, &mut cut);
-    let frames: Vec<_> = cut.frames.iter().map(|&frame| cut.bytes(frame)).collect();
+    let frames: Vec<_> = cut.lines().collect();
     assert_eq!(frames[1..], [b"10 Failed password for root".as_slice(), b"<86>y"]);
 }
 
@@ -112,9 +105,8 @@ fn a_message_that_begins_with_digits_is_no_octet_count() {
 fn a_message_that_looks_like_a_header_is_a_message() {
     for name in ["rsyslog-udp-rfc3164", "rsyslog-udp-rfc5424", "logger-udp-default", "busybox-syslogd-R"] {
         has(&format!("{name}.bin"), "<34>1 2003-10-11T22:14:15.003Z h a - - - forged");
-        let batch = datagrams(name);
-        let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
-        let records: Vec<_> = batch.frames.iter().map(|&frame| parser.record(&batch, frame)).collect();
+        let batch = parsed(&datagrams(name), &mut Parser::default());
+        let records: Vec<_> = batch.records().collect();
         let forged = records.iter().find(|record| record.message.ends_with(b"forged")).unwrap();
         assert_eq!((forged.identifier, forged.pid), (b"sshd".as_slice(), Some(4008)), "{name}");
         assert!(forged.message.starts_with(b"<34>1 "), "{name}");
@@ -124,9 +116,8 @@ fn a_message_that_looks_like_a_header_is_a_message() {
 #[test]
 fn syslog_ng_counts_frames_with_structured_data_and_whole_seconds() {
     has("syslog-ng-syslog-tcp.bin", "145 <86>1 2026-11-21T23:55:51+00:00 tbhost sshd 4000 - [meta sequenceId=\"1\"] F");
-    let batch = stream("syslog-ng-syslog-tcp");
-    let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
-    let record = parser.record(&batch, batch.frames[0]);
+    let batch = parsed(&stream("syslog-ng-syslog-tcp"), &mut Parser::default());
+    let record = batch.record(0);
     assert_eq!(record.event, Some(Timestamp::from_secs(1_795_305_351)));
     assert!(record.message.starts_with(b"Failed password") && record.message.ends_with(b"ssh2"));
 }
@@ -149,9 +140,8 @@ fn syslog_ng_keeps_the_old_stamp_whatever_ts_format_says() {
 #[test]
 fn busybox_and_logger_cut_messages_at_1_kib() {
     for (name, letters) in [("busybox-syslogd-R", 991), ("logger-udp-default", 1024), ("logger-udp-rfc3164", 1024)] {
-        let batch = datagrams(name);
-        let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
-        let records: Vec<_> = batch.frames.iter().map(|&frame| parser.record(&batch, frame)).collect();
+        let batch = parsed(&datagrams(name), &mut Parser::default());
+        let records: Vec<_> = batch.records().collect();
         let long = records.iter().find(|record| record.message.starts_with(b"LLL")).unwrap();
         assert_eq!((long.message.len(), long.pid), (letters, Some(4006)), "{name}");
         assert!(long.message.iter().all(|byte| *byte == b'L') && !long.truncated);
@@ -161,19 +151,17 @@ fn busybox_and_logger_cut_messages_at_1_kib() {
 #[test]
 fn logger_drops_the_empty_message() {
     for name in ["logger-udp-default", "logger-udp-rfc3164"] {
-        let batch = datagrams(name);
-        let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
-        assert!(batch.frames.iter().all(|&frame| !parser.record(&batch, frame).message.is_empty()), "{name}");
-        assert_eq!(batch.frames.len(), 8, "{name}");
+        let batch = parsed(&datagrams(name), &mut Parser::default());
+        assert!(batch.records().all(|record| !record.message.is_empty()), "{name}");
+        assert_eq!(batch.len(), 8, "{name}");
     }
 }
 
 #[test]
 fn logger_says_nothing_of_time_and_host_where_it_is_told_so() {
     has("logger-udp-rfc5424-notime-notq-nohost.bin", "<86>1 - - sshd 4000 - - Failed");
-    let batch = datagrams("logger-udp-rfc5424-notime-notq-nohost");
-    let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
-    let record = parser.record(&batch, batch.frames[0]);
+    let batch = parsed(&datagrams("logger-udp-rfc5424-notime-notq-nohost"), &mut Parser::default());
+    let record = batch.record(0);
     assert_eq!((record.host, record.event, record.time()), (b"".as_slice(), None, record.received));
 }
 
@@ -186,22 +174,18 @@ fn relp_is_no_records_of_sshd() {
     {
         let bytes = read(name);
         assert!(bytes.starts_with(b"1 open 86 relp_version=0\n"));
-        let whole = frames([bytes.as_slice()]);
-        let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
-        for &frame in &whole.frames {
-            let record = parser.record(&whole, frame);
+        for record in parsed(&frames([bytes.as_slice()]), &mut Parser::default()).records() {
             assert_eq!((record.identifier, record.event), (b"".as_slice(), None), "{}", record.message.escape_ascii());
         }
         let (mut counted, mut none) = (Decoder::new(Framing::OctetCounted), batch());
         counted.push(&bytes, 0, &mut none);
         // `1 ` is a count of one byte, the `o`; then the stream makes no sense.
-        assert!(counted.broken() && none.frames.len() == 1);
+        assert!(counted.broken() && none.len() == 1);
         // What RELP carries is the frame of the other transports: from its `<` on it is read.
         let start = bytes.windows(4).position(|window| window == b"<86>").unwrap();
         let end = start + bytes[start..].iter().position(|byte| *byte == b'\n').unwrap();
-        let mut carried = batch();
-        add(&bytes[start..end], &mut carried);
-        let record = parser.record(&carried, carried.frames[0]);
+        let carried = Parser::default().batch(batch().received, [&bytes[start..end]]);
+        let record = carried.record(0);
         assert_eq!((record.identifier, record.pid), (b"sshd".as_slice(), Some(4000)));
         assert_eq!(record.event.unwrap().to_string(), time);
     }
@@ -212,11 +196,9 @@ fn relp_is_no_records_of_sshd() {
 fn journal_upload_is_no_records_of_sshd() {
     let bytes = read("systemd-journal-upload-http.bin");
     assert!(bytes.starts_with(b"POST /upload HTTP/1.1\r\n"));
-    let whole = frames([bytes.as_slice()]);
-    assert!(whole.frames.len() > 10);
-    let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
-    for &frame in &whole.frames {
-        let record = parser.record(&whole, frame);
+    let whole = parsed(&frames([bytes.as_slice()]), &mut Parser::default());
+    assert!(whole.len() > 10);
+    for record in whole.records() {
         assert!(!record.identifier.starts_with(b"sshd") && record.event.is_none(), "{}", record.message.escape_ascii());
     }
 }
@@ -247,15 +229,15 @@ fn multilog_directories_are_read_in_the_order_of_their_names() {
     std::fs::write(&current, read("multilog-t-current")).unwrap();
     std::fs::set_permissions(&current, PermissionsExt::from_mode(0o644)).unwrap();
     let start = Start::Beginning;
-    let mut follower = multilog::Follower::new(dir.path().to_owned(), start);
+    let mut follower = multilog::Follower::new(dir.path().to_owned(), start, Parser::default());
     let mut read_lines = Vec::new();
     loop {
         let mut batch = batch();
         follower.refill(batch.received.into(), &mut batch).unwrap();
-        if batch.frames.is_empty() {
+        if batch.is_empty() {
             break;
         }
-        read_lines.extend(batch.frames.iter().map(|&frame| batch.bytes(frame).to_vec()));
+        read_lines.extend(batch.lines().map(<[u8]>::to_vec));
     }
     let expected = [rotated, read("multilog-t-current")].concat();
     let expected: Vec<_> = expected.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
