@@ -41,6 +41,9 @@ const ENDED: &str = "it ended";
 /// What the child says on standard error is taken so often at the least.
 const LISTEN_EVERY: Duration = Duration::from_secs(1);
 
+/// A child that has closed its standard output ends so soon that it is waited for.
+const ENDS_WITHIN: Duration = Duration::from_millis(10);
+
 /// All that a record is made of; what begins with two underscores comes unasked.
 const FIELDS: &str = "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_HOSTNAME,_UID,_PID,_TRANSPORT";
 
@@ -67,7 +70,10 @@ impl Input for Journalctl {
     }
 
     fn wake(&mut self) -> Wake<'_> {
-        Wake { fd: self.child.as_ref().map(|running| running.out.as_fd()), within: LISTEN_EVERY }
+        match &self.child {
+            Some(running) if running.ended => Wake { fd: None, within: ENDS_WITHIN },
+            running => Wake { fd: running.as_ref().map(|running| running.out.as_fd()), within: LISTEN_EVERY },
+        }
     }
 
     fn counters(&self) -> Counters {
@@ -133,7 +139,10 @@ impl Journalctl {
                     self.end(now);
                     return Err(Error::Journalctl { what: said });
                 }
-                None => return Ok(Progress::Pending),
+                None => {
+                    running.ended = true;
+                    return Ok(Progress::Pending);
+                }
             }
         }
         self.end(now);
@@ -198,6 +207,8 @@ struct Running {
     end: usize,
     /// The beginning of what it said on standard error.
     said: Vec<u8>,
+    /// It has closed its standard output, and has not ended yet.
+    ended: bool,
 }
 
 impl Running {
@@ -208,8 +219,18 @@ impl Running {
         };
         let bytes = vec![0; READ_SIZE].into_boxed_slice();
         // From here on a failure ends the child, too.
-        let running =
-            Running { asks, child, out, err, export: Export::new(), bytes, begin: 0, end: 0, said: Vec::new() };
+        let running = Running {
+            asks,
+            child,
+            out,
+            err,
+            export: Export::new(),
+            bytes,
+            begin: 0,
+            end: 0,
+            said: Vec::new(),
+            ended: false,
+        };
         for fd in [running.out.as_fd(), running.err.as_fd()] {
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
@@ -315,13 +336,13 @@ mod tests {
     fn until_end(child: &mut Journalctl, now: Timestamp) -> (Vec<String>, String) {
         let (mut batch, mut all) = (Batch::default(), Vec::new());
         let bell = Bell::new().unwrap();
-        let patience = Duration::from_secs(10);
-        for _ in 0..1000 {
+        let patience = std::time::Instant::now() + Duration::from_secs(10);
+        while std::time::Instant::now() < patience {
             let result = child.refill(now.into(), &mut batch);
             all.extend(batch.records().map(|record| record.message.escape_ascii().to_string()));
             match result {
                 Ok(Progress::More) => {}
-                Ok(_) => bell.wait(Wake { within: patience, ..child.wake() }),
+                Ok(_) => bell.wait(child.wake()),
                 Err(error) => return (all, error.to_string()),
             }
         }
