@@ -5,10 +5,9 @@ use serde::de::DeserializeOwned;
 
 use crate::clock;
 use crate::config::Config;
-use crate::decide::engine::Input;
 use crate::deny::choose;
 use crate::desk::control::Client;
-use crate::desk::{Desk, Request};
+use crate::desk::{Asked, Desk, Request};
 use crate::store::Store;
 
 /// Asks the daemon; with none running, does it here, and enforces what that changed.
@@ -38,15 +37,15 @@ pub fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::R
     };
     let now = clock::now();
     let mut desk = Desk::open(store, config.policy(), now)?;
-    desk.engine.step(now, Input::Tick);
-    let answer = desk.answer(request, now).map_err(anyhow::Error::msg)?;
-    if let Some(mut places) = places {
-        desk.gather();
-        desk.commit(now)?;
+    // Whatever it tells is in the whole that is written below.
+    let _ = desk.tick(now);
+    let Asked { reply, committed } = desk.ask(request, now);
+    if let (Some(done), Some(mut places)) = (committed, places) {
+        done?;
         runtime.block_on(places.replace(&desk.wanted(now), now))?;
     }
     // As it would have come from the daemon.
-    Ok(serde_json::from_value(serde_json::to_value(answer)?)?)
+    Ok(serde_json::from_value(serde_json::to_value(reply.map_err(anyhow::Error::msg)?)?)?)
 }
 
 /// Asks what only a running daemon knows.

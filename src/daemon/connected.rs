@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use inputs::cursor::Cursor;
 use inputs::input::Health;
-use inputs::record::{SourceId, Timestamp};
+use inputs::record::{Batch, SourceId, Timestamp};
 use inputs::syslog::listen;
+use inputs::syslog::losses::losses;
 
 use crate::clock;
 use crate::config::Input;
 use crate::desk::reply::{self, At};
+use crate::desk::{Desk, Effects};
 use crate::detect::rule::Rules;
 use crate::intake::senders::{self, Minutes};
 use crate::intake::shapes::Notice;
-use crate::intake::{Counts, Source};
+use crate::intake::{Counts, Seen, Source};
 use crate::text::printable;
 
 /// Shapes that `status` shows of an input.
@@ -66,6 +68,32 @@ impl Connected {
             cursor: None,
             lost: 0,
         }
+    }
+
+    /// Hands a batch of it to the desk, and counts. `tap` is shown each record, with the input's name.
+    pub(super) fn take(
+        &mut self,
+        desk: &mut Desk,
+        batch: &Batch,
+        now: Timestamp,
+        mut tap: impl FnMut(&Seen<'_>, &str),
+    ) -> Effects {
+        let Connected { name, fold, counts, last, lag, minutes, lost, .. } = self;
+        *lost = lost.saturating_add(batch.lost);
+        let effects = desk.fold(fold, batch, counts, now, |seen| {
+            let record = seen.record;
+            *lost = lost.saturating_add(losses(record).unwrap_or(0));
+            minutes.add(record.received, record.event);
+            if let Some(at) = record.event {
+                *last = Some(at);
+                *lag = Duration::from_micros(record.received.0.saturating_sub(at.0).max(0).unsigned_abs());
+            }
+            tap(seen, name);
+        });
+        if let Some(cursor) = &batch.cursor {
+            self.cursor = Some(cursor.clone());
+        }
+        effects
     }
 
     pub(super) fn status(&self, now: Timestamp) -> reply::Input {

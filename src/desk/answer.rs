@@ -20,7 +20,7 @@ use crate::text::{printable, shown};
 
 impl Desk {
     /// Answers what needs only engine and store; `Err` is a message for the person who asked.
-    pub fn answer(&mut self, request: &Request, now: Timestamp) -> Result<Reply, String> {
+    pub(super) fn answer(&mut self, request: &Request, now: Timestamp) -> Result<Reply, String> {
         match request {
             Request::Status | Request::Tap => Err("only a running daemon can tell".to_owned()),
             Request::List { what } => self.list(*what, now).map_err(|error| error.to_string()),

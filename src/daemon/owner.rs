@@ -1,0 +1,256 @@
+//! The loop of the thread that owns the desk: whatever happens is told to it, in turn, and what follows is carried out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use inputs::record::{Batch, Timestamp};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use super::connected::Connected;
+use super::pace::Pace;
+use super::wall::{Wall, WallGuard};
+use crate::clock;
+use crate::deny::Diff;
+use crate::deny::reconciler::{Command as DenyCommand, Feed, SnapshotRequest, Status};
+use crate::desk::control::Ask;
+use crate::desk::reply::{self, At, BackEnd, Reply};
+use crate::desk::{Asked, Desk, Effects, Request};
+use crate::store::StoreError;
+
+/// How long the inputs may take to end.
+const INPUTS_END: Duration = Duration::from_secs(5);
+/// The status is made anew before a commit if it is older.
+const SHOWN_EVERY: Duration = Duration::from_millis(250);
+
+/// What the projections are reached by, and how they are.
+pub(super) struct Projections {
+    pub(super) feeds: Vec<Feed>,
+    pub(super) statuses: Vec<watch::Receiver<Status>>,
+}
+
+/// What people see.
+pub(super) struct Shown {
+    pub(super) taps: broadcast::Sender<Arc<str>>,
+    /// How a commit found us, not long ago.
+    pub(super) latest: watch::Sender<Option<Arc<reply::Status>>>,
+    pub(super) dry_run: bool,
+}
+
+/// What the engine's thread owns.
+pub(super) struct Owner {
+    desk: Desk,
+    sources: Vec<Connected>,
+    projections: Projections,
+    /// The number of the last command to the projections.
+    seq: u64,
+    shown: Shown,
+    /// When the latest status was made.
+    shown_at: Instant,
+    wall: WallGuard,
+    pace: Pace,
+}
+
+impl Owner {
+    pub(super) fn new(
+        desk: Desk,
+        sources: Vec<Connected>,
+        projections: Projections,
+        shown: Shown,
+        now: Timestamp,
+    ) -> Self {
+        let time = clock::monotonic();
+        let (wall, pace) = (WallGuard::new(now, time), Pace::new(time));
+        Owner { desk, sources, projections, seq: 0, shown, shown_at: time, wall, pace }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut batches: mpsc::Receiver<Batch>,
+        mut asks: mpsc::Receiver<Ask>,
+        mut snapshots: mpsc::Receiver<SnapshotRequest>,
+        mut stop: watch::Receiver<bool>,
+    ) -> (Self, mpsc::Receiver<Batch>) {
+        loop {
+            let wake = self.pace.wake(self.desk.waits(clock::now(), Pace::IDLE));
+            // By chance among those that are ready: people who only look must not keep records waiting, nor these them.
+            tokio::select! {
+                _ = stop.changed() => break,
+                () = tokio::time::sleep_until(wake.into()) => self.tick(!batches.is_empty()),
+                Some(ask) = asks.recv() => self.ask(ask),
+                Some(request) = snapshots.recv() => self.snapshot(request),
+                Some(batch) = batches.recv(), if !self.pace.is_blocked() => {
+                    self.batch(&batch);
+                    // Chance may keep a person waiting; more than one batch and its commit it is not to be.
+                    if let Ok(ask) = asks.try_recv() {
+                        self.ask(ask);
+                    }
+                }
+            }
+        }
+        (self, batches)
+    }
+
+    /// Takes what the inputs, which were told to stop, still hand over: what came by a socket is nowhere else.
+    pub(super) async fn finish(&mut self, mut batches: mpsc::Receiver<Batch>) {
+        let end = tokio::time::sleep(INPUTS_END);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut end => {
+                    tracing::warn!("an input did not end in time; what it had read may be lost");
+                    break;
+                }
+                batch = batches.recv() => match batch {
+                    Some(batch) => self.batch(&batch),
+                    None => break,
+                },
+            }
+        }
+        self.commit();
+        if self.pace.is_blocked() {
+            tracing::error!(
+                "the database cannot be written: files and journals will be read again, what came by sockets since the last \
+                 commit is lost"
+            );
+        }
+    }
+
+    fn batch(&mut self, batch: &Batch) {
+        let Some(source) = self.sources.iter_mut().find(|source| source.fold.id == batch.source) else { return };
+        let taps = &self.shown.taps;
+        let tapped = taps.receiver_count() > 0;
+        let effects = source.take(&mut self.desk, batch, clock::now(), |seen, name| {
+            if tapped {
+                let row = reply::json(&reply::Record::of(seen, name));
+                let _ = taps.send(format!("{row}\n").into());
+            }
+        });
+        self.carry_out(effects);
+    }
+
+    /// `waiting`: records have come that were not folded yet.
+    fn tick(&mut self, waiting: bool) {
+        let (wall, time) = (clock::now(), clock::monotonic());
+        let effects = match self.wall.tick(wall, time) {
+            Wall::Steady if self.pace.ticks(waiting, time) => {
+                self.sources.iter_mut().for_each(|source| source.notice(wall));
+                self.desk.tick(wall)
+            }
+            Wall::Steady | Wall::Unsteady => Effects::default(),
+            Wall::Stepped(seconds) => {
+                tracing::warn!(seconds, "the clock was set; nothing is released until it has been steady for a minute");
+                Effects::default()
+            }
+            Wall::SteadyAgain => {
+                // Kernel timeouts do not follow the clock.
+                self.send(|seq| DenyCommand::Replace { seq });
+                self.desk.tick(wall)
+            }
+        };
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        self.publish(effects.publish);
+        if self.pace.hear(effects.waiting, clock::monotonic()) {
+            self.commit();
+        }
+    }
+
+    fn commit(&mut self) {
+        self.show();
+        let done = self.desk.commit(clock::now());
+        self.committed(done);
+    }
+
+    /// Who asks while the disk is written shall not have to wait for it.
+    fn show(&mut self) {
+        let time = clock::monotonic();
+        if time.saturating_duration_since(self.shown_at) >= SHOWN_EVERY {
+            self.shown_at = time;
+            self.shown.latest.send_replace(Some(Arc::new(self.status())));
+        }
+    }
+
+    fn committed(&mut self, done: Result<Diff, StoreError>) {
+        let time = clock::monotonic();
+        match done {
+            Ok(diff) => {
+                if self.pace.committed(time) {
+                    tracing::info!("the database can be written again");
+                }
+                self.publish(diff);
+            }
+            Err(error) => {
+                if self.pace.failed(time) {
+                    tracing::error!(%error, "inputs are held back until the database can be written; what is denied stays denied");
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, diff: Diff) {
+        if !diff.is_empty() {
+            self.send(|seq| DenyCommand::Update { seq, diff: diff.clone() });
+        }
+    }
+
+    fn send(&mut self, command: impl Fn(u64) -> DenyCommand) {
+        self.seq += 1;
+        for feed in &self.projections.feeds {
+            feed.send(command(self.seq));
+        }
+    }
+
+    fn snapshot(&mut self, request: SnapshotRequest) {
+        let want = self.desk.wanted(clock::now());
+        let _ = request.reply.send((self.seq, want));
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        if ask.request == Request::Status {
+            let _ = ask.reply.send(Ok(Reply::Status(Box::new(self.status()))));
+            return;
+        }
+        if !ask.request.only_reads() {
+            self.show();
+        }
+        let Asked { reply, committed } = self.desk.ask(&ask.request, clock::now());
+        if let Some(done) = committed {
+            self.committed(done);
+        }
+        let _ = ask.reply.send(reply);
+    }
+
+    fn status(&self) -> reply::Status {
+        let now = clock::now();
+        let backends: Vec<_> = self.projections.statuses.iter().map(|status| back_end(&status.borrow())).collect();
+        reply::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            at: At(now),
+            dry_run: self.shown.dry_run,
+            enforced: backends.iter().map(|place| place.enforced).min().unwrap_or(0),
+            backends,
+            inputs: self.sources.iter().map(|source| source.status(now)).collect(),
+            senders: self.sources.iter().flat_map(|source| source.senders(now)).collect(),
+            senders_untold: self.sources.iter().map(|source| source.fold.senders.untold).sum(),
+            shapes: self.sources.iter().flat_map(Connected::shapes).collect(),
+            held_back: self.pace.is_blocked(),
+            ..self.desk.status()
+        }
+    }
+}
+
+fn back_end(status: &Status) -> BackEnd {
+    let failing = status.failing.as_ref();
+    BackEnd {
+        name: status.name.clone(),
+        wanted: status.wanted,
+        enforced: status.enforced,
+        error: failing.map(|(error, _)| error.clone()),
+        failing_since: failing.map(|(_, at)| At(*at)),
+        replaced: status.replaced.map(At),
+    }
+}

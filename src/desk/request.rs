@@ -1,0 +1,86 @@
+//! What people may ask of the desk.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::decide::prefix::Prefix;
+use crate::decide::state::Claim;
+
+/// What people may ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "lowercase")]
+pub enum Request {
+    /// How the daemon is.
+    Status,
+    /// Who is denied, which users or which addresses were tried.
+    List {
+        /// Of what.
+        what: What,
+    },
+    /// Why an address is denied, or is not.
+    Why {
+        /// Which.
+        address: IpAddr,
+    },
+    /// What was decided.
+    History {
+        /// Only about prefixes that hold this one.
+        prefix: Option<Prefix>,
+        /// The newest so many.
+        limit: usize,
+    },
+    /// Deny a prefix.
+    Deny {
+        /// Which.
+        prefix: Prefix,
+        /// For how long; `None` = for ever.
+        seconds: Option<u64>,
+        /// Also what is dangerously wide, or holds `caller`.
+        force: bool,
+        /// Where the asking person is logged in from.
+        caller: Option<IpAddr>,
+    },
+    /// Enforce what `scan` decided over old logs.
+    Apply {
+        /// The denies, at most [`super::APPLIED_MAX`].
+        denied: Vec<(Prefix, Claim)>,
+    },
+    /// Withdraw denies and clear counts; `None` = all.
+    Forgive {
+        /// Which.
+        prefix: Option<Prefix>,
+    },
+    /// Show the allow list, or change it.
+    Allow {
+        /// What to add or remove.
+        entry: Option<String>,
+        /// Remove it.
+        remove: bool,
+    },
+    /// Every record as it is folded, from now on.
+    Tap,
+}
+
+impl Request {
+    /// Whether it only looks.
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Request::Deny { .. } | Request::Apply { .. } | Request::Forgive { .. } => false,
+            Request::Allow { entry, .. } => entry.is_none(),
+            _ => true,
+        }
+    }
+}
+
+/// What `list` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// Denied prefixes.
+    Hosts,
+    /// Users that were tried.
+    Users,
+    /// Counted prefixes.
+    Addresses,
+}
