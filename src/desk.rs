@@ -216,8 +216,7 @@ impl Desk {
     /// Whether something will be over within `soon`, or may be.
     pub fn waits(&self, now: Timestamp, soon: Duration) -> bool {
         let state = &self.engine.state;
-        state.ends.first().is_some_and(|(until, ..)| *until <= now.after(soon))
-            || state.sessions.waiting().next().is_some()
+        state.ends.first().is_some_and(|(until, ..)| *until <= now.after(soon)) || state.sessions.waits()
     }
 
     /// Answers a request. What it changed is committed, so that nobody is told of what could still be lost.
@@ -274,8 +273,8 @@ impl Desk {
             wanted: self.published.len(),
             tracked: state.tallies.len(),
             sessions: state.sessions.len(),
-            unresolved: state.sessions.unresolved,
-            evicted: state.tallies.evicted + state.sessions.evicted,
+            unresolved: state.sessions.unresolved(),
+            evicted: state.tallies.evicted + state.sessions.evicted(),
             users_untold: state.users_untold,
             hosts_untold: state.hosts_untold,
             denies_refused: state.denies_refused,

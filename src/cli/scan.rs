@@ -355,11 +355,11 @@ fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
         refused: counts.refused,
         ignored: counts.ignored,
         unknown: counts.unknown,
-        unresolved: engine.state.sessions.unresolved,
+        unresolved: engine.state.sessions.unresolved(),
         forged: counts.forged,
         duplicates: counts.duplicates,
         truncated: counts.truncated,
-        evicted: engine.state.tallies.evicted + engine.state.sessions.evicted,
+        evicted: engine.state.tallies.evicted + engine.state.sessions.evicted(),
         attempts: counts.attempts,
         first: found.first.map(At),
         last: found.last.map(At),
@@ -428,10 +428,10 @@ fn print_report(engine: &Engine, found: &Found, all: bool) -> anyhow::Result<()>
     )?;
     let odd = [
         (counts.unknown, "records of sshd not understood; please report what they look like:"),
-        (engine.state.sessions.unresolved, "attempts without an address"),
+        (engine.state.sessions.unresolved(), "attempts without an address"),
         (counts.forged, "forged records"),
         (counts.truncated, "lines cut for their length"),
-        (engine.state.tallies.evicted + engine.state.sessions.evicted, "counters forgotten, there were too many"),
+        (engine.state.tallies.evicted + engine.state.sessions.evicted(), "counters forgotten, there were too many"),
     ];
     for (count, what) in odd.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{count} {what}")))?;

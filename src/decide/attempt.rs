@@ -6,7 +6,7 @@ use inputs::record::{SourceId, Timestamp};
 
 use super::policy::{Class, Policy};
 use super::prefix::Prefix;
-use super::session::{HostId, Late, Outcome, Trust};
+use super::session::{HostId, Outcome};
 use crate::detect::address::Address;
 use crate::detect::event::Account;
 
@@ -63,25 +63,6 @@ pub struct Attempt<'a> {
     pub times: u32,
     /// How many more than before are certain: strangers cannot have made them up.
     pub sound: u32,
-}
-
-impl Attempt<'static> {
-    /// One that was decided after its line.
-    pub fn late(late: &Late, policy: &Policy) -> Self {
-        let user = late.user.as_bytes();
-        Attempt {
-            peer: late.peer,
-            prefix: policy.prefix(late.peer),
-            host: late.host,
-            source: late.source,
-            at: late.at,
-            classes: Classes::of(user, Account::Unsaid, policy),
-            user: Cow::Owned(user.to_vec()),
-            account: Account::Unsaid,
-            times: 1,
-            sound: u32::from(late.trust == Trust::Sound),
-        }
-    }
 }
 
 impl Attempt<'_> {

@@ -1,6 +1,5 @@
 //! The fold: one input in, changes out.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use inputs::record::{Record, Timestamp};
 use super::attempt::{Attempt, Classes, Folded};
 use super::policy::{Class, Policy, Threshold};
 use super::prefix::Prefix;
-use super::session::{HostId, Outcome, Place, Trust, Verdict};
+use super::session::{HostId, Judgement, Line, Trust};
 use super::state::{Change, Claim, Claimant, DENIES_MAX, RELEASED_MAX, State, Why};
 use super::tally::Tally;
 use crate::detect::address::Address;
@@ -113,45 +112,26 @@ impl Engine {
 
     fn record<'a>(&mut self, record: &Record<'_>, host: HostId, event: &Event<'a>, trust: Trust) -> Folded<'a> {
         let at = record.time();
-        let place = Place { host, source: record.source, trust, pid: record.pid, at, received: record.received };
+        let line = Line { host, source: record.source, pid: record.pid, at, received: record.received };
         // What waits is decided before the line that shows its time to be over, however the lines are batched.
-        self.state.sessions.tell(place);
+        self.state.sessions.tell(&line, trust);
         self.overdue();
-        let Verdict { outcome, attempts, sound, peer, account } = self.state.sessions.fold(place, event);
-        let mut folded = Folded { outcome, peer, account, attempt: None };
-        if let Some(peer) = peer {
-            let mut user = Cow::Borrowed(event.user.unwrap_or_default());
-            let (classes, times, sound) = if attempts > 0 || sound > 0 {
-                if event.user.is_none() {
-                    user = self.state.sessions.user(place, event).unwrap_or_default().to_vec().into();
-                }
-                (Classes::of(&user, account, &self.policy), attempts, sound)
-            } else if outcome == Outcome::Probe {
-                (Classes::probe(), 1, u32::from(trust == Trust::Sound))
-            } else {
-                (Classes::default(), 0, 0)
-            };
-            let prefix = self.policy.prefix(peer);
-            let source = record.source;
-            let attempt = Attempt { peer, prefix, host, source, at, user, account, classes, times, sound };
-            if classes != Classes::default() {
-                self.attempt(&attempt);
-            }
-            if outcome == Outcome::Success && trust == Trust::Sound {
-                self.success(&attempt);
-            }
-            folded.attempt = Some(attempt).filter(|_| classes != Classes::default());
+        let Judgement { folded, certain, logged_in } = self.state.sessions.fold(line, trust, event, &self.policy);
+        for attempt in folded.attempt.iter().chain(&certain) {
+            self.attempt(attempt);
+        }
+        if let Some(peer) = folded.peer.filter(|_| logged_in) {
+            self.success(peer, event.user.unwrap_or_default(), host, at);
         }
         // A connection whose pid came again has just been forgotten: what it was worth is counted before a commit.
         self.overdue();
         folded
     }
 
-    /// Counts what was waiting for another line and is due now, by the clocks of the hosts.
+    /// Counts what was waiting for another line and is due now, by the watermarks of the hosts.
     #[inline]
     fn overdue(&mut self) {
-        while let Some(late) = self.state.sessions.expire() {
-            let attempt = Attempt::late(&late, &self.policy);
+        while let Some(attempt) = self.state.sessions.next_due(&self.policy) {
             self.attempt(&attempt);
             self.changes.push(Change::Late(Box::new(attempt)));
         }
@@ -341,13 +321,13 @@ impl Engine {
     }
 
     /// A login that strangers cannot have made up: it may clear counts.
-    fn success(&mut self, login: &Attempt<'_>) {
-        let Attempt { prefix, host, at, .. } = *login;
+    fn success(&mut self, peer: Address, user: &[u8], host: HostId, at: Timestamp) {
+        let prefix = self.policy.prefix(peer);
         // A deny that was over by then has cleared the counts: nothing to suspect.
         self.expire(prefix, at);
         let Some(mut tally) = self.state.tallies.get(&prefix).copied() else { return };
         if tally.exceeded(&self.policy, at).is_some() {
-            self.changes.push(Change::Suspicious { address: login.peer.into(), user: login.user.to_vec(), at });
+            self.changes.push(Change::Suspicious { address: peer.into(), user: user.to_vec(), at });
         }
         tally.successes = tally.successes.saturating_add(1);
         if self.policy.reset_on_success

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{Loaded, Store};
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
-use crate::decide::session::{HostId, Key, Late, Session};
+use crate::decide::session::{HostId, Kept, KeptKey, KeptWaiting};
 use crate::decide::state::{Change, Claim, State, UserCounts};
 use crate::decide::tally::Tally;
 use crate::detect::event::Account;
@@ -86,12 +86,10 @@ impl Store {
             state.users.insert(name.into(), UserCounts { attempts: attempts.unsigned_abs(), account });
             Ok(())
         })?;
-        let mut sessions = Vec::new();
+        let mut sessions: Vec<Kept> = Vec::new();
         each(db, "SELECT key, session FROM sessions", |row| {
             let (key, session): (String, String) = (row.get(0)?, row.get(1)?);
-            if let (Ok(key), Ok(session)) =
-                (serde_json::from_str::<Key>(&key), serde_json::from_str::<Session>(&session))
-            {
+            if let (Ok(key), Ok(session)) = (serde_json::from_str::<KeptKey>(&key), serde_json::from_str(&session)) {
                 sessions.push((key, session));
             }
             Ok(())
@@ -99,7 +97,7 @@ impl Store {
         let waiting = db
             .query_row("SELECT value FROM notes WHERE name = 'waiting'", [], |row| row.get::<_, String>(0))
             .optional()?;
-        let waiting: Vec<Late> = waiting.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+        let waiting: Vec<KeptWaiting> = waiting.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
         state.sessions.restore(sessions, waiting);
         state.sessions.track_changes();
         let mut cursors = BTreeMap::new();

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::decide::attempt::Attempt;
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
-use crate::decide::session::{HostId, Late};
+use crate::decide::session::HostId;
 use crate::decide::state::{Change, Claimant, State, Why};
 
 mod load;
@@ -248,8 +248,7 @@ impl Store {
         let mut users = std::mem::take(&mut state.users_changed);
         users.sort_unstable();
         users.dedup();
-        let waiting: Vec<&Late> = state.sessions.waiting().collect();
-        let waiting = serde_json::to_string(&waiting).unwrap_or_default();
+        let waiting = serde_json::to_string(&state.sessions.waiting()).unwrap_or_default();
         let result = (|| {
             let tx = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             write::state(&tx, commit, state, &sessions, &users, self.hosts)?;

@@ -37,6 +37,13 @@ pub(super) const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE tallies ADD COLUMN sound BLOB;
 ",
+    // A connection of which a forgeable line told is one of all lines; its facts carry no trust any more.
+    "
+    UPDATE sessions SET key = '{\"all\":' || key || '}' WHERE session LIKE '%\"Forgeable\"%';
+    UPDATE sessions SET session = replace(replace(replace(replace(session,
+        '\"offered\":\"Sound\"', '\"offered\":true'), '\"offered\":\"Forgeable\"', '\"offered\":true'),
+        '\"succeeded\":\"Sound\"', '\"succeeded\":true'), '\"succeeded\":\"Forgeable\"', '\"succeeded\":true');
+",
 ];
 
 /// Pages of the database that are held in memory, in KiB. With SQLite's own 2000 most are read anew for each commit

@@ -8,7 +8,7 @@ use rusqlite::{Transaction, params};
 use super::{Commit, Decision, EVIDENCE_BYTES, EVIDENCE_PER_PREFIX, Evidence};
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
-use crate::decide::session::{Key, Session};
+use crate::decide::session::{Connection, KeptKey};
 use crate::decide::state::{Change, Claim, State};
 use crate::decide::tally::Tally;
 
@@ -16,7 +16,7 @@ pub(super) fn state(
     tx: &Transaction<'_>,
     commit: &Commit,
     state: &State,
-    sessions: &[(Key, Option<Session>)],
+    sessions: &[(KeptKey, Option<Connection>)],
     users: &[usize],
     hosts_written: usize,
 ) -> rusqlite::Result<()> {

@@ -10,3 +10,4 @@ mod replay;
 mod rules;
 mod sessions;
 mod truth;
+mod worlds;

@@ -1,96 +1,117 @@
-//! One connection: what each of its sources said of it, and what that is worth.
+//! One connection: what each of its sources told of it, and what that is worth.
 
 use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::{Key, Line, Outcome};
 use crate::detect::address::Address;
+use crate::detect::event::{Account, Event, Kind};
 
-use super::{Key, Late, Login, Name, Place, Trust, host_of};
+/// Bytes of a user's name that a connection remembers.
+const USER_MAX: usize = 100;
 
-/// What one source said of a connection.
+/// What one source told of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Side {
+pub(super) struct Witness {
     pub(super) source: SourceId,
-    /// How far all that it said is to be trusted.
+    /// Tries that the server judged, by its own account.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) trust: Trust,
+    tries: u32,
+    /// The same by PAM's account.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) tries: u32,
+    pam_tries: u32,
+    /// A login was begun.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) pam_tries: u32,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) begun: bool,
+    begun: bool,
     /// Logins, where nothing tells one connection from the next.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) logins: u32,
+    logins: u32,
 }
 
-impl Side {
-    /// Attempts: judged tries, by the larger of the two accounts of them; else one for a login begun.
-    pub(super) fn attempts(&self) -> u32 {
-        self.tries.max(self.pam_tries).max(u32::from(self.begun))
-    }
-}
-
-/// What is as it was at first is not written: there may be a hundred thousand sessions.
+/// What is as it was at first is not written: there may be a hundred thousand connections.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// One connection.
+/// One connection, as one world knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
+pub struct Connection {
     pub(super) peer: Option<Address>,
-    /// How far the lines are to be trusted that say so.
-    #[serde(default)]
-    pub(super) peer_trust: Trust,
-    pub(super) port: Option<u16>,
+    port: Option<u16>,
     /// When its last line was written.
     pub(super) last: Timestamp,
-    /// What its host's clock said when that line came. Later than `last` where lines come out of order: in the hour
-    /// that autumn repeats, from a second log of the host, from an outage.
+    /// Its host's watermark when that line came. Later than `last` where lines come out of order: in the hour that
+    /// autumn repeats, from a second log of the host, from an outage.
     pub(super) seen: Timestamp,
     /// Attempts that were given out so far.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) counted: u32,
-    /// Of them, those that strangers cannot have made up.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) counted_sound: u32,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) user_unknown: bool,
+    user_unknown: bool,
     /// Who it was, while what it is worth awaits an address, or its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) user: Option<Box<[u8]>>,
-    /// Keys or `none` were refused, as the most trusted of such lines said; worth one attempt if the connection ends so.
+    /// Keys or `none` were refused; worth one attempt if the connection ends so.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) offered: Option<Trust>,
-    /// It logged in, as the most trusted of such lines said.
+    pub(super) offered: bool,
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) succeeded: Option<Trust>,
+    pub(super) succeeded: bool,
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) probed: bool,
-    pub(super) side: Side,
+    probed: bool,
+    /// The other world has a copy and decides for itself. Nothing in this world looks at it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) is_copied: bool,
+    #[serde(rename = "side")]
+    pub(super) witness: Witness,
     /// Further sources; nearly always empty.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) more: Vec<Side>,
+    more: Vec<Witness>,
 }
 
-impl Session {
-    pub(super) fn new(place: Place, seen: Timestamp) -> Self {
-        Session {
+/// What a connection amounts to between two lines.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    /// Attempts that are due: once the address is known.
+    pub(super) due: u32,
+    offered: bool,
+    succeeded: bool,
+    probed: bool,
+    logins: u32,
+    has_peer: bool,
+}
+
+/// What a line amounts to that brought a connection from one standing to another.
+pub(super) fn outcome(kind: Kind, before: Standing, after: Standing) -> Outcome {
+    match kind {
+        // The line that ends a connection of which all was said already.
+        Kind::Begun if after.due == 0 && after.has_peer => Outcome::Ignored,
+        Kind::Tried | Kind::PamTried | Kind::Offered | Kind::Begun => Outcome::Failure,
+        // The same login by another path.
+        Kind::Accepted if before.succeeded && after.logins == before.logins => Outcome::Ignored,
+        Kind::Accepted => Outcome::Success,
+        Kind::Note if after.due > 0 => Outcome::Failure,
+        // What ends a connection in which keys were refused, and nothing else.
+        Kind::Probe | Kind::Timeout if before.offered && !before.succeeded => Outcome::Failure,
+        Kind::Probe | Kind::Timeout if after.probed && !before.probed => Outcome::Probe,
+        _ => Outcome::Ignored,
+    }
+}
+
+impl Connection {
+    pub(super) fn new(line: &Line, seen: Timestamp) -> Self {
+        Connection {
             peer: None,
-            peer_trust: Trust::Sound,
             port: None,
-            last: place.at,
+            last: line.at,
             seen,
             counted: 0,
-            counted_sound: 0,
             user_unknown: false,
             user: None,
-            offered: None,
-            succeeded: None,
+            offered: false,
+            succeeded: false,
             probed: false,
-            side: Side { source: place.source, trust: place.trust, ..Side::default() },
+            is_copied: false,
+            witness: Witness { source: line.source, ..Witness::default() },
             more: Vec::new(),
         }
     }
@@ -102,91 +123,86 @@ impl Session {
         same(self.peer, peer) && (self.port.is_none() || port.is_none() || self.port == port)
     }
 
-    /// What the source of a line says. One line that may be forged spoils the rest of what its source says.
-    pub(super) fn side(&mut self, place: Place) -> &mut Side {
-        let known = self.more.iter().position(|side| side.source == place.source);
-        let side = match known {
-            _ if self.side.source == place.source => &mut self.side,
-            Some(at) => &mut self.more[at],
-            None => {
-                self.more.push(Side { source: place.source, ..Side::default() });
-                self.more.last_mut().expect("one was pushed")
-            }
-        };
-        side.trust = side.trust.max(place.trust);
-        side
+    /// A line opens it, or tells its address.
+    pub(super) fn open(&mut self, line: &Line, peer: Option<Address>, port: Option<u16>) {
+        self.peer = peer.or(self.peer);
+        self.port = port.or(self.port);
+        self.last = self.last.max(line.at);
     }
 
-    /// Whether it logged in, for lines of that trust: what may be forged ends nothing that was not.
-    pub(super) fn succeeded(&self, trust: Trust) -> bool {
-        self.succeeded.is_some_and(|told| told <= trust)
-    }
-
-    /// Whether one more login that `source` tells of is another one. Where a process or a port names the connection,
-    /// there is one; else there are as many as that source tells of which tells of most.
-    pub(super) fn is_new_login(&mut self, key: Key, place: Place) -> bool {
-        if !matches!(key, Key::Rule(..)) {
-            return false;
+    /// A line tells of it.
+    pub(super) fn tell(&mut self, line: &Line, event: &Event<'_>) {
+        self.open(line, event.peer.address(), self.port.or(event.port));
+        self.user_unknown |= event.account == Account::Unknown;
+        if (self.peer.is_none() || event.kind == Kind::Offered)
+            && let Some(user) = event.user
+        {
+            self.user = Some(user[..user.len().min(USER_MAX)].into());
         }
-        let known = self.more.iter().map(|side| side.logins).fold(self.side.logins, u32::max);
-        let side = self.side(place);
-        side.logins += 1;
-        side.logins > known
+        match event.kind {
+            Kind::Tried => self.witness(line).tries += event.times,
+            Kind::PamTried => self.witness(line).pam_tries += event.times,
+            Kind::Begun => self.witness(line).begun = true,
+            Kind::Offered => self.offered = true,
+            Kind::Accepted => {
+                self.succeeded = true;
+                // Where a process or a port names the connection there is one; else there are as many as that source
+                // tells of which tells of most.
+                self.witness(line).logins += u32::from(event.custom.is_some());
+            }
+            Kind::Probe | Kind::Timeout if self.offered && !self.succeeded => self.witness(line).begun = true,
+            Kind::Probe | Kind::Timeout => self.probed |= !self.succeeded && self.worth() == 0,
+            _ => {}
+        }
     }
 
-    /// Whether a source tells of it whose lines nobody made up.
-    pub(super) fn is_sound(&self) -> bool {
-        std::iter::once(&self.side).chain(&self.more).any(|side| side.trust == Trust::Sound)
+    fn witness(&mut self, line: &Line) -> &mut Witness {
+        if self.witness.source == line.source {
+            return &mut self.witness;
+        }
+        let known = self.more.iter().position(|witness| witness.source == line.source);
+        let at = known.unwrap_or_else(|| {
+            self.more.push(Witness { source: line.source, ..Witness::default() });
+            self.more.len() - 1
+        });
+        &mut self.more[at]
+    }
+
+    /// The largest of the sources' accounts: the same line by two paths adds nothing.
+    fn most(&self, account: impl Fn(&Witness) -> u32) -> u32 {
+        self.more.iter().map(&account).fold(account(&self.witness), u32::max)
+    }
+
+    /// Attempts: judged tries, by the larger of the two accounts of them; else one for a login begun.
+    pub(super) fn worth(&self) -> u32 {
+        self.most(|witness| witness.tries.max(witness.pam_tries).max(u32::from(witness.begun)))
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            due: if self.peer.is_some() { self.worth().saturating_sub(self.counted) } else { 0 },
+            offered: self.offered,
+            succeeded: self.succeeded,
+            probed: self.probed,
+            logins: self.most(|witness| witness.logins),
+            has_peer: self.peer.is_some(),
+        }
+    }
+
+    /// What is known of the account behind a line.
+    pub(super) fn account(&self, event: &Event<'_>) -> Account {
+        if self.user_unknown { Account::Unknown } else { event.account }
+    }
+
+    /// Whether keys were refused and nothing came of it: worth an attempt in the end, if no line tells of the end.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.offered && !self.succeeded && self.worth() == 0
     }
 
     /// What is kept of a login when all else is forgotten.
-    pub(super) fn of_login(key: Key, login: &Login) -> Self {
-        let place = Place {
-            host: host_of(key),
-            source: SourceId::default(),
-            trust: login.trust,
-            pid: None,
-            at: login.seen,
-            received: login.seen,
-        };
-        Session { succeeded: Some(login.trust), ..Session::new(place, login.seen) }
-    }
-
-    /// What it is worth, as lines of that trust or a better one tell.
-    pub(super) fn attempts(&self, trust: Trust) -> u32 {
-        let told = |side: &Side| if side.trust <= trust { side.attempts() } else { 0 };
-        self.more.iter().map(told).fold(told(&self.side), u32::max)
-    }
-
-    /// The address, as a line says it.
-    pub(super) fn learn(&mut self, peer: Option<Address>, trust: Trust) {
-        self.peer_trust = if self.peer.is_some() { self.peer_trust.min(trust) } else { trust };
-        self.peer = peer;
-    }
-
-    /// Attempts that are due now, and how many more than before are sound: only once the address is known.
-    pub(super) fn settle(&mut self) -> (u32, u32) {
-        if self.peer.is_none() {
-            return (0, 0);
-        }
-        let due = self.attempts(Trust::Forgeable).saturating_sub(self.counted);
-        // Who may have been named by strangers is held nothing against that is as sure as what others said.
-        let attempts = if self.peer_trust == Trust::Sound { self.attempts(Trust::Sound) } else { 0 };
-        let sound = attempts.saturating_sub(self.counted_sound);
-        self.counted += due;
-        self.counted_sound += sound;
-        (due, sound)
-    }
-}
-
-impl Session {
-    /// A connection that only offered keys, and of whose end no line told, is worth its attempt in the end.
-    pub(super) fn overdue(&self, key: Key) -> Option<Late> {
-        let trust = self.offered.filter(|trust| !self.succeeded(*trust))?;
-        let due = self.attempts(Trust::Forgeable) == 0;
-        let user = Name::cut(self.user.as_deref().unwrap_or_default());
-        let Session { last: at, seen, side: Side { source, .. }, .. } = *self;
-        let late = |peer| Late { host: host_of(key), source, trust, peer, at, seen, user, pid: None, modules: 0 };
-        self.peer.filter(|_| due).map(late)
+    pub(super) fn of_login(key: Key, seen: Timestamp) -> Self {
+        let source = SourceId::default();
+        let line = Line { host: key.host(), source, pid: None, at: seen, received: seen };
+        Connection { succeeded: true, ..Connection::new(&line, seen) }
     }
 }

@@ -1,79 +1,132 @@
 //! What of the connections must survive a restart.
 
-use inputs::record::{SourceId, Timestamp};
+use serde::{Deserialize, Serialize};
 
-use super::{HostId, Key, Late, Place, Session, Sessions, Trust, host_of};
+use super::pam::{Own, Waiting};
+use super::{Connection, Key, Line, Sessions, Trust, World};
+
+/// By which name a connection is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeptKey {
+    /// A connection as the sound lines tell of it.
+    Sound(Key),
+    /// As all lines do, where one may be forged.
+    All {
+        /// Which.
+        all: Key,
+    },
+}
+
+/// A connection that is kept.
+pub type Kept = (KeptKey, Connection);
+
+/// A PAM line that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptWaiting {
+    #[serde(flatten)]
+    line: Waiting,
+    trust: Trust,
+}
 
 /// Keeping what a restart needs.
 impl Sessions {
-    /// From now on, notes which sessions change.
+    /// From now on, notes which connections change.
     pub fn track_changes(&mut self) {
-        self.tracks_dirty = true;
+        self.worlds_mut().for_each(|world| world.tracks_changes = true);
     }
 
     /// Whether any changed since they were last taken.
     pub fn changed(&self) -> bool {
-        !self.dirty.is_empty()
+        self.changes() > 0
     }
 
     /// How many changed since then, or a few more: some twice.
     pub fn changes(&self) -> usize {
-        self.dirty.len()
+        self.worlds().map(|world| world.changed.len()).sum()
     }
 
-    /// The sessions that changed since the last call; `None` = forgotten.
-    pub fn take_changes(&mut self) -> Vec<(Key, Option<Session>)> {
-        let mut keys = std::mem::take(&mut self.dirty);
-        // In their order, so that the store writes neighbours together.
-        keys.sort_unstable();
-        keys.dedup();
-        let login = |key| self.login(key).map(|login| Session::of_login(key, login));
-        keys.into_iter().map(|key| (key, self.map.get(&key).cloned().or_else(|| login(key)))).collect()
+    /// The connections that changed since the last call; `None` = forgotten.
+    pub fn take_changes(&mut self) -> Vec<(KeptKey, Option<Connection>)> {
+        let mut changes = self.sound.take_changes(KeptKey::Sound);
+        if let Some(all) = &mut self.all {
+            changes.extend(all.take_changes(|all| KeptKey::All { all }));
+        }
+        changes
     }
 
-    /// Marks sessions as changed again: what was taken could not be kept.
-    pub fn put_back_changes(&mut self, keys: impl Iterator<Item = Key>) {
-        self.dirty.extend(keys);
+    /// Marks connections as changed again: what was taken could not be kept.
+    pub fn put_back_changes(&mut self, keys: impl Iterator<Item = KeptKey>) {
+        for key in keys {
+            match key {
+                KeptKey::Sound(key) => self.sound.changed.push(key),
+                KeptKey::All { all } => self.all().changed.push(all),
+            }
+        }
+    }
+
+    /// Whether any PAM line waits.
+    pub fn waits(&self) -> bool {
+        self.worlds().any(|world| world.accounts.waiting().next().is_some())
     }
 
     /// The PAM lines that still wait.
-    pub fn waiting(&self) -> impl Iterator<Item = &Late> {
-        self.patient.iter().chain(&self.waiting)
-    }
-
-    /// How many connections are remembered.
-    pub fn len(&self) -> usize {
-        self.map.len() + self.logins.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn waiting(&self) -> Vec<KeptWaiting> {
+        let of = |world: &World, trust| -> Vec<_> {
+            world.accounts.waiting().map(|line| KeptWaiting { line: line.clone(), trust }).collect()
+        };
+        let mut waiting = of(&self.sound, Trust::Sound);
+        waiting.extend(self.all.iter().flat_map(|all| of(all, Trust::Forgeable)));
+        waiting.sort_by_key(|kept| kept.line.seen);
+        waiting
     }
 
     /// Takes back what an earlier run remembered, in any order.
-    pub fn restore(&mut self, mut sessions: Vec<(Key, Session)>, waiting: Vec<Late>) {
-        sessions.sort_by_key(|(_, session)| session.seen);
-        for (key, session) in sessions {
-            let host = host_of(key);
-            self.tell(restored(host, session.side.source, session.seen));
-            if let Some(peer) = session.peer
-                && (session.attempts(Trust::Forgeable) > 0 || session.succeeded.is_some() || session.offered.is_some())
-            {
-                self.told_itself(host, peer, session.last, key, 0);
+    pub fn restore(&mut self, mut connections: Vec<Kept>, waiting: Vec<KeptWaiting>) {
+        connections.sort_by_key(|(_, connection)| connection.seen);
+        for (key, connection) in connections {
+            match key {
+                KeptKey::Sound(key) => self.sound.restore(key, connection),
+                KeptKey::All { all } => self.all().restore(all, connection),
             }
-            self.order.push_back((session.seen, key));
-            self.map.insert(key, session);
         }
-        for late in &waiting {
-            self.tell(restored(late.host, late.source, late.seen));
+        for KeptWaiting { line, trust } in waiting {
+            let world = if trust == Trust::Sound { &mut self.sound } else { self.all() };
+            let Waiting { host, source, seen, .. } = line;
+            world.watermarks.tell(&Line { host, source, pid: None, at: seen, received: Default::default() });
+            world.accounts.wait(line);
         }
-        self.waiting = waiting.into();
-        self.is_due = true;
     }
 }
 
-/// Where a line stood that an earlier run folded.
-fn restored(host: HostId, source: SourceId, at: Timestamp) -> Place {
-    Place { host, source, trust: Trust::Sound, pid: None, at, received: Timestamp::default() }
+impl World {
+    fn take_changes(&mut self, kept: impl Fn(Key) -> KeptKey) -> Vec<(KeptKey, Option<Connection>)> {
+        let mut keys = std::mem::take(&mut self.changed);
+        // In their order, so that the store writes neighbours together.
+        keys.sort_unstable();
+        keys.dedup();
+        let login = |key| match key {
+            Key::Port(host, address, port) => self.logins.get(&(host, address, port)),
+            _ => None,
+        };
+        let login = |key| login(key).map(|seen| Connection::of_login(key, *seen));
+        keys.into_iter().map(|key| (kept(key), self.connections.get(&key).cloned().or_else(|| login(key)))).collect()
+    }
+
+    fn restore(&mut self, key: Key, connection: Connection) {
+        let (host, seen) = (key.host(), connection.seen);
+        let line = Line { host, source: connection.witness.source, pid: None, at: seen, received: Default::default() };
+        self.watermarks.tell(&line);
+        let is_told = connection.worth() > 0 || connection.succeeded || connection.offered;
+        // What a rule knows is not sshd's word.
+        if let Some(peer) = connection.peer.filter(|_| is_told && !matches!(key, Key::Rule(..))) {
+            self.spoke(host, peer, Own { at: connection.last, key, user: 0 });
+        }
+        if let Key::Port(host, address, port) = key
+            && connection.succeeded
+        {
+            self.insert_login((host, address, port), seen);
+        }
+        self.insert(key, connection);
+    }
 }

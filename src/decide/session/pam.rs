@@ -1,92 +1,270 @@
-//! PAM lines, where sshd's own may be missing.
+//! PAM's modules and sshd tell of the same tries. This joins their accounts, try by try, for each address on each host.
 //!
 //! A module's account of a failure counts only if sshd itself says nothing: for a few seconds nothing about that address
 //! on that host; and where sshd is known to speak for itself, nothing by that process for as long as a login may take, since
 //! the modules behind may ask a server or a person before they refuse, or let in.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{FNV, HostId, Key, Late, Name, PAM_WINDOW, Place, Sessions, fnv, near};
+use inputs::record::{SourceId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::key::{FNV, fnv};
+use super::recent::Recent;
+use super::world::{Due, World};
+use super::{HostId, Key, Line, SESSIONS_MAX};
 use crate::detect::address::Address;
 use crate::detect::event::{Event, Peer};
 
+/// How far apart, in event time, a PAM line and sshd's own line about the same try may be.
+pub(super) const WINDOW: Duration = Duration::from_secs(10);
 /// How long a PAM line waits for its own process: LoginGraceTime's default, and a window.
-const PATIENCE: Duration = Duration::from_secs(120 + PAM_WINDOW.as_secs());
-/// PAM lines that wait, for a short time or a long one. At the bound the oldest is decided early.
+const PATIENCE: Duration = Duration::from_secs(120 + WINDOW.as_secs());
+/// PAM lines that wait. At the bound the one of its host that is due next is decided early.
 const WAITING_MAX: usize = 4_096;
 /// How far apart, in lines that wait, the accounts that a stack's modules give of one try may be.
 const TOGETHER: usize = 64;
 
-impl Sessions {
+/// Whether two lines may be of the same try.
+pub(super) fn near(a: Timestamp, b: Timestamp) -> bool {
+    a.0.abs_diff(b.0) <= WINDOW.as_micros() as u64
+}
+
+/// A failure of which only a module of PAM told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    pub(super) host: HostId,
+    pub(super) source: SourceId,
+    pub(super) peer: Address,
+    at: Timestamp,
+    /// The host's watermark when it came.
+    pub(super) seen: Timestamp,
+    /// The user, cut; empty if the line named none.
+    user: Box<[u8]>,
+    /// The process that wrote it.
+    #[serde(default)]
+    pid: Option<u32>,
+    /// Which modules told of it: a bit for each, by a hash of its rule's name.
+    #[serde(default)]
+    modules: u64,
+    /// The other world has a copy and decides for itself. Nothing in this world looks at it.
+    #[serde(default)]
+    is_copied: bool,
+    /// It waits for its own process now.
+    #[serde(skip)]
+    is_patient: bool,
+}
+
+impl Waiting {
+    /// When its time to wait is over.
+    fn due(&self) -> Timestamp {
+        self.seen.after(if self.is_patient { PATIENCE } else { WINDOW })
+    }
+
+    fn place(&self) -> (HostId, Timestamp, Address) {
+        (self.host, self.due(), self.peer)
+    }
+}
+
+/// sshd's last own line about an address: when it was written, and which connection and user it was of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    pub(super) at: Timestamp,
+    pub(super) key: Key,
+    /// A hash.
+    pub(super) user: u64,
+}
+
+/// What PAM and sshd told of an address on a host.
+#[derive(Clone, Debug, Default)]
+struct Account {
+    own: Option<Own>,
+    waiting: Vec<Waiting>,
+}
+
+/// An address on a host.
+type About = (HostId, Address);
+
+/// The accounts of all addresses that were told of lately.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    of: Recent<About, Account, SESSIONS_MAX>,
+    /// When lines that wait are to be looked at: by host, since each has its own time.
+    due: BTreeSet<(HostId, Timestamp, Address)>,
+    /// Lines that wait.
+    waiting: usize,
+}
+
+impl Accounts {
+    pub(super) fn contains(&self, about: About) -> bool {
+        self.of.get(&about).is_some()
+    }
+
+    /// sshd's last own line, if it was written near that time.
+    pub(super) fn own(&self, about: About, at: Timestamp) -> Option<&Own> {
+        self.of.get(&about)?.own.as_ref().filter(|own| near(own.at, at))
+    }
+
+    /// sshd wrote of it itself: what PAM told of that try is no other.
+    pub(super) fn tell(&mut self, about: About, own: Own) {
+        let Accounts { of, due, waiting, .. } = self;
+        let account = of.entry(about);
+        account.own = Some(own);
+        if !account.waiting.is_empty() {
+            let all = std::mem::take(&mut account.waiting);
+            for one in &all {
+                due.remove(&one.place());
+            }
+            *waiting -= all.len();
+            account.waiting = all.into_iter().filter(|one| !near(own.at, one.at)).collect();
+            due.extend(account.waiting.iter().map(Waiting::place));
+            *waiting += account.waiting.len();
+        }
+        self.rotate();
+    }
+
     /// A module tells of a failure.
-    pub(super) fn pam(&mut self, place: Place, event: &Event<'_>, address: Option<Address>) {
+    pub(super) fn wait(&mut self, one: Waiting) {
+        let about = (one.host, one.peer);
+        let account = self.of.entry(about);
+        let behind = account.waiting.len().saturating_sub(TOGETHER);
+        let is_same =
+            |other: &&mut Waiting| other.pid == one.pid && other.modules & one.modules == 0 && near(other.at, one.at);
+        if let Some(told) = account.waiting[behind..].iter_mut().find(is_same) {
+            told.modules |= one.modules;
+            return;
+        }
+        self.due.insert(one.place());
+        account.waiting.push(one);
+        self.waiting += 1;
+        self.rotate();
+    }
+
+    /// Takes over what another world knows of an address.
+    pub(super) fn copy(&mut self, about: About, other: &mut Accounts) {
+        if self.of.get(&about).is_none()
+            && let Some(known) = other.of.get_mut(&about)
+        {
+            let mut account = known.clone();
+            known.waiting.iter_mut().for_each(|one| one.is_copied = true);
+            account.waiting.iter_mut().for_each(|one| one.is_copied = false);
+            self.due.extend(account.waiting.iter().map(Waiting::place));
+            self.waiting += account.waiting.len();
+            *self.of.entry(about) = account;
+        }
+        self.of.entry(about);
+        self.rotate();
+    }
+
+    /// All lines that wait.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        self.of.values().flat_map(|account| &account.waiting)
+    }
+
+    /// Forgets the older half where there are too many, but no line that waits.
+    fn rotate(&mut self) {
+        for (about, account) in self.of.rotated().into_iter().flatten().filter(|(_, all)| !all.waiting.is_empty()) {
+            *self.of.entry(about) = account;
+        }
+    }
+
+    /// The address whose line is due next on a host, where its watermark is `now`.
+    fn next(&mut self, host: HostId, now: Timestamp) -> Option<(Timestamp, About)> {
+        let (_, due, address) = *self.due.range((host, Timestamp(i64::MIN), Address::from_bits(0))..).next()?;
+        ((host, due) < (host, now) && self.due.contains(&(host, due, address))).then(|| {
+            self.due.remove(&(host, due, address));
+            (due, (host, address))
+        })
+    }
+}
+
+impl World {
+    /// A module tells of a failure.
+    pub(super) fn pam(&mut self, line: &Line, event: &Event<'_>) {
         // A host's name stands for its connection's address.
-        let known = || self.map.get(&Key::Pid(place.host, place.pid?)).and_then(|session| session.peer);
-        let Some(peer) = address.or_else(known) else {
-            if matches!(event.peer, Peer::Name(_)) && place.pid.is_none() {
+        let known = || self.connections.get(&Key::Pid(line.host, line.pid?)).and_then(|connection| connection.peer);
+        let Some(peer) = event.peer.address().or_else(known) else {
+            if matches!(event.peer, Peer::Name(_)) && line.pid.is_none() {
                 self.unresolved += 1;
             }
             return;
         };
-        if self.own.get(&(place.host, peer)).is_some_and(|own| near(own.at, place.at)) {
+        if self.accounts.own((line.host, peer), line.at).is_some() {
             return;
         }
-        let (Place { host, source, trust, pid, at, .. }, seen) = (place, self.clock(place.host));
-        let module = 1 << (fnv(FNV, event.rule.as_bytes()) % 64);
-        let is_same = |late: &&mut Late| {
-            (late.host, late.pid, late.peer) == (host, pid, peer) && late.modules & module == 0 && late.trust == trust
-        };
-        let behind = self.waiting.len().saturating_sub(TOGETHER);
-        if let Some(told) = self.waiting.range_mut(behind..).find(is_same) {
-            told.modules |= module;
-            return;
-        }
-        let user = Name::cut(event.user.unwrap_or_default());
-        self.waiting.push_back(Late { host, source, trust, peer, at, seen, user, pid, modules: module });
-        self.is_due |= self.waiting.len() > WAITING_MAX;
-    }
-
-    /// Takes the next PAM line that stayed alone for long enough.
-    pub(super) fn next_pam(&mut self) -> Option<Late> {
-        while let Some(late) = self.waiting.front() {
-            let over = late.seen.after(PAM_WINDOW) < self.clock(late.host) || self.waiting.len() > WAITING_MAX;
-            if !over {
-                break;
-            }
-            let is_told = self.own.get(&(late.host, late.peer)).is_some_and(|own| near(own.at, late.at));
-            let late = self.waiting.pop_front();
-            match late.filter(|_| !is_told) {
-                Some(late) if late.pid.is_some() && self.speaks(late.host) => self.patient.push_back(late),
-                Some(late) => return Some(late),
-                None => {}
+        let user = event.user.unwrap_or_default();
+        self.accounts.wait(Waiting {
+            host: line.host,
+            source: line.source,
+            peer,
+            at: line.at,
+            seen: self.watermarks.of(line.host),
+            user: user[..user.len().min(super::USER_MAX)].into(),
+            pid: line.pid,
+            modules: 1 << (fnv(FNV, event.rule.as_bytes()) % 64),
+            is_copied: false,
+            is_patient: false,
+        });
+        if self.accounts.waiting > WAITING_MAX {
+            let first = self.accounts.next(line.host, Timestamp(i64::MAX));
+            if let Some((due, about)) = first {
+                self.look(about, due.after(Duration::from_micros(1)), true);
             }
         }
-        while let Some(late) = self.patient.front() {
-            let over = late.seen.after(PATIENCE) < self.clock(late.host) || self.patient.len() > WAITING_MAX;
-            if !over {
-                break;
-            }
-            let is_told = self.is_told(late);
-            let late = self.patient.pop_front();
-            if !is_told {
-                return late;
+    }
+
+    /// Decides the PAM lines of a host that have waited for long enough.
+    pub(super) fn decide_pam(&mut self, host: HostId) {
+        let now = self.watermarks.of(host);
+        while let Some((_, about)) = self.accounts.next(host, now) {
+            self.look(about, now, false);
+        }
+    }
+
+    /// The same for all hosts.
+    pub(super) fn decide_all_pam(&mut self) {
+        let mut next = self.accounts.due.first().map(|(host, ..)| *host);
+        while let Some(host) = next {
+            self.decide_pam(host);
+            let behind = (
+                std::ops::Bound::Excluded((host, Timestamp(i64::MAX), Address::from_bits(u128::MAX))),
+                std::ops::Bound::Unbounded,
+            );
+            next = self.accounts.due.range(behind).next().map(|(host, ..)| *host);
+        }
+    }
+
+    /// Decides the lines about an address that were due before `now`.
+    fn look(&mut self, about: About, now: Timestamp, early: bool) {
+        let speaks = self.watermarks.speaks(about.0);
+        let Some(account) = self.accounts.of.get_mut(&about) else { return };
+        let mut left = std::mem::take(&mut account.waiting);
+        self.accounts.waiting -= left.len();
+        let due: Vec<_> = left.extract_if(.., |one| one.due() < now).collect();
+        for mut one in due {
+            let may_be_told = one.pid.is_some() && speaks;
+            if may_be_told && !one.is_patient && !early {
+                one.is_patient = true;
+                self.accounts.due.insert(one.place());
+                left.push(one);
+            } else if !may_be_told || !self.is_told(&one) {
+                let Waiting { host, source, peer, at, user, is_copied, .. } = one;
+                self.due.push_back(Due { host, source, peer, at, user, is_copied });
             }
         }
-        None
+        self.accounts.waiting += left.len();
+        if let Some(account) = self.accounts.of.get_mut(&about) {
+            account.waiting = left;
+        }
     }
 
-    /// Whether sshd told of failures or logins on a host itself.
-    fn speaks(&self, host: HostId) -> bool {
-        self.clocks.get(usize::from(host.0)).is_some_and(|clock| clock.speaks)
-    }
-
-    /// Whether the process of a PAM line said itself, with it or later, what came of it: what may be forged hides nothing
-    /// that is not.
-    fn is_told(&self, late: &Late) -> bool {
-        let session = late.pid.and_then(|pid| self.map.get(&Key::Pid(late.host, pid)));
-        session.is_some_and(|session| {
-            let is_judged = session.attempts(late.trust) > 0 || session.succeeded(late.trust);
-            is_judged && session.last >= late.at && session.fits(Some(late.peer), None)
+    /// Whether the process of a PAM line said itself, with it or later, what came of it.
+    fn is_told(&self, one: &Waiting) -> bool {
+        let connection = one.pid.and_then(|pid| self.connections.get(&Key::Pid(one.host, pid)));
+        connection.is_some_and(|connection| {
+            let is_judged = connection.worth() > 0 || connection.succeeded;
+            is_judged && connection.last >= one.at && connection.fits(Some(one.peer), None)
         })
     }
 }

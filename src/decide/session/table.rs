@@ -9,11 +9,11 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::{Key, Session};
+use super::{Connection, Key};
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    rows: Vec<Option<(Key, Session)>>,
+    rows: Vec<Option<(Key, Connection)>>,
     /// Rows that hold nothing.
     free: Vec<u32>,
     /// Where in `rows` each key is.
@@ -26,17 +26,22 @@ impl Table {
         self.places.len()
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<&Session> {
+    pub(super) fn get(&self, key: &Key) -> Option<&Connection> {
         let place = self.places.find(self.hasher.hash_one(key), |place| is_at(&self.rows, *place, key))?;
-        self.rows[*place as usize].as_ref().map(|(_, session)| session)
+        self.rows[*place as usize].as_ref().map(|(_, connection)| connection)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Connection> {
+        let place = self.places.find(self.hasher.hash_one(key), |place| is_at(&self.rows, *place, key))?;
+        self.rows[*place as usize].as_mut().map(|(_, connection)| connection)
     }
 
     pub(super) fn contains(&self, key: &Key) -> bool {
         self.get(key).is_some()
     }
 
-    /// The session of a key, a new one where there is none.
-    pub(super) fn or_insert_with(&mut self, key: Key, new: impl FnOnce() -> Session) -> &mut Session {
+    /// The connection of a key, a new one where there is none.
+    pub(super) fn or_insert_with(&mut self, key: Key, new: impl FnOnce() -> Connection) -> &mut Connection {
         let Table { rows, free, places, hasher } = self;
         let hash = |place: &u32| rows[*place as usize].as_ref().map_or(0, |(key, _)| hasher.hash_one(key));
         let place = match places.entry(hasher.hash_one(key), |place| is_at(rows, *place, &key), hash) {
@@ -55,21 +60,21 @@ impl Table {
         &mut rows[place].as_mut().expect("a place has a row").1
     }
 
-    pub(super) fn insert(&mut self, key: Key, session: Session) {
+    pub(super) fn insert(&mut self, key: Key, connection: Connection) {
         self.remove(&key);
-        self.or_insert_with(key, || session);
+        self.or_insert_with(key, || connection);
     }
 
-    pub(super) fn remove(&mut self, key: &Key) -> Option<Session> {
+    pub(super) fn remove(&mut self, key: &Key) -> Option<Connection> {
         let Table { rows, free, places, hasher } = self;
         let found = places.find_entry(hasher.hash_one(key), |place| is_at(rows, *place, key)).ok()?;
         let place = found.remove().0;
         free.push(place);
-        rows[place as usize].take().map(|(_, session)| session)
+        rows[place as usize].take().map(|(_, connection)| connection)
     }
 }
 
-fn is_at(rows: &[Option<(Key, Session)>], place: u32, key: &Key) -> bool {
+fn is_at(rows: &[Option<(Key, Connection)>], place: u32, key: &Key) -> bool {
     rows[place as usize].as_ref().is_some_and(|(other, _)| other == key)
 }
 
@@ -79,7 +84,7 @@ mod tests {
 
     use inputs::record::{SourceId, Timestamp};
 
-    use super::super::{HostId, Place, Trust};
+    use super::super::{HostId, Line};
     use super::*;
 
     /// Against a map whose only merit is to be right.
@@ -92,23 +97,22 @@ mod tests {
             let pid = (random >> 33) as u32 % 500;
             let key = Key::Pid(HostId(0), pid);
             let at = Timestamp(step);
-            let place =
-                Place { host: HostId(0), source: SourceId(0), trust: Trust::Sound, pid: None, at, received: at };
+            let line = Line { host: HostId(0), source: SourceId(0), pid: None, at, received: at };
             if random >> 63 == 0 {
                 let is_new = !known.contains_key(&key);
-                let session = table.or_insert_with(key, || Session::new(place, at));
-                assert_eq!(is_new, session.seen == at, "step {step}");
-                session.seen = at;
+                let connection = table.or_insert_with(key, || Connection::new(&line, at));
+                assert_eq!(is_new, connection.seen == at, "step {step}");
+                connection.seen = at;
                 known.insert(key, at);
             } else {
-                assert_eq!(table.remove(&key).map(|session| session.seen), known.remove(&key), "step {step}");
+                assert_eq!(table.remove(&key).map(|connection| connection.seen), known.remove(&key), "step {step}");
             }
             assert_eq!(table.len(), known.len(), "step {step}");
         }
         assert!(table.rows.len() <= 500);
         for pid in 0..500 {
             let key = Key::Pid(HostId(0), pid);
-            assert_eq!(table.get(&key).map(|session| session.seen), known.get(&key).copied());
+            assert_eq!(table.get(&key).map(|connection| connection.seen), known.get(&key).copied());
         }
     }
 }

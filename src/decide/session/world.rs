@@ -1,0 +1,388 @@
+//! One world: all connections as they follow from the lines that are told to it, and from nothing else.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use inputs::record::{SourceId, Timestamp};
+
+use super::connection::{Connection, outcome};
+use super::key::{FNV, fnv};
+use super::pam::{Accounts, Own};
+use super::recent::Recent;
+use super::table::Table;
+use super::watermark::Watermarks;
+use super::{HostId, Key, Line, Outcome, SESSIONS_MAX};
+use crate::detect::address::Address;
+use crate::detect::event::{Account, Event, Kind};
+
+/// A connection is forgotten after this time without a line. sshd's LoginGraceTime is 2 minutes by default.
+const IDLE: Duration = Duration::from_secs(15 * 60);
+/// Whether one is idle is looked at so much later, so that most are looked at once: LoginGraceTime again.
+const LINGER: Duration = Duration::from_secs(2 * 60);
+/// Lines without pid and port belong together for this long.
+const IDLE_BY_USER: Duration = Duration::from_secs(60);
+/// A login is remembered for this long, so that the line that ends it is not taken for a probe.
+const LOGIN: Duration = Duration::from_secs(7 * 86_400);
+/// Logins that are remembered at once; the oldest are forgotten first.
+const LOGINS_MAX: usize = 20_000;
+
+/// Where somebody logged in from: host, and the peer's address and port.
+type LoginKey = (HostId, Address, u16);
+
+/// What a line amounts to in a world.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Judged {
+    pub(super) outcome: Outcome,
+    /// Attempts that are due now.
+    pub(super) due: u32,
+    /// The peer: the connection's, as far as it is known.
+    pub(super) peer: Option<Address>,
+    /// What is known of the account by now.
+    pub(super) account: Account,
+    /// Its connection.
+    pub(super) key: Option<Key>,
+}
+
+impl Judged {
+    /// What adds nothing.
+    pub(super) fn nothing(outcome: Outcome, event: &Event<'_>) -> Self {
+        Judged { outcome, due: 0, peer: event.peer.address(), account: event.account, key: None }
+    }
+}
+
+/// An attempt that is due though no line says so now: a PAM line that stayed alone, or a connection that only offered
+/// keys and of whose end no line told.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) host: HostId,
+    pub(super) source: SourceId,
+    pub(super) peer: Address,
+    pub(super) at: Timestamp,
+    pub(super) user: Box<[u8]>,
+    /// The other world decides for itself.
+    pub(super) is_copied: bool,
+}
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) connections: Table,
+    /// When each key is to be looked at for expiry: the host's watermark at its last line, as far as it was known then.
+    order: VecDeque<(Timestamp, Key)>,
+    /// When there were logins, by the watermarks of their hosts.
+    pub(super) logins: Recent<LoginKey, Timestamp, LOGINS_MAX>,
+    pub(super) watermarks: Watermarks,
+    /// What PAM and sshd told of each address.
+    pub(super) accounts: Accounts,
+    pub(super) due: VecDeque<Due>,
+    /// Keys that changed since they were last taken.
+    pub(super) changed: Vec<Key>,
+    pub(super) tracks_changes: bool,
+    /// Connections forgotten because there were too many.
+    pub(super) evicted: u64,
+    /// Attempts whose connection never showed an address.
+    pub(super) unresolved: u64,
+}
+
+impl World {
+    /// A line came: moves its host's watermark, and decides what is due by it.
+    #[inline]
+    pub(super) fn tell(&mut self, line: &Line) {
+        if self.watermarks.tell(line) {
+            self.decide_pam(line.host);
+            self.forget_idle();
+        }
+    }
+
+    /// The wall clock moved.
+    pub(super) fn tick(&mut self, wall: Timestamp) {
+        self.watermarks.tick(wall);
+        self.decide_all_pam();
+        self.forget_idle();
+    }
+
+    /// The end of the log: nothing more will come, so all that waits is decided.
+    pub(super) fn finish(&mut self) {
+        self.watermarks.move_by(IDLE + IDLE);
+        self.decide_all_pam();
+        self.forget_idle();
+    }
+
+    /// Folds one event of a known service in.
+    pub(super) fn fold(&mut self, line: &Line, event: &Event<'_>) -> Judged {
+        let address = event.peer.address();
+        let nothing = |outcome| Judged::nothing(outcome, event);
+        match event.kind {
+            Kind::Unknown => nothing(Outcome::Unknown),
+            Kind::Refused => nothing(Outcome::Refused),
+            Kind::Pam => {
+                self.pam(line, event);
+                nothing(Outcome::Ignored)
+            }
+            Kind::Opened => {
+                self.opened(line, event, address);
+                nothing(Outcome::Ignored)
+            }
+            Kind::Note if !self.awaits(line, event, address) => nothing(Outcome::Ignored),
+            // Another process of a connection that logged in writes `Connection closed by A port N` at its end (OpenSSH
+            // 9.8 and later).
+            Kind::Probe if self.logged_in(line.host, address, event.port) => nothing(Outcome::Ignored),
+            _ => match self.key(line, event, address) {
+                Some(key) => self.connection(key, line, event, address),
+                // No pid and no address: nothing can ever join it.
+                None if event.kind == Kind::Accepted => nothing(Outcome::Success),
+                None => {
+                    self.unresolved += 1;
+                    nothing(Outcome::Failure)
+                }
+            },
+        }
+    }
+
+    fn connection(&mut self, key: Key, line: &Line, event: &Event<'_>, address: Option<Address>) -> Judged {
+        let connection = self.entry(key, line, address, event.port);
+        let before = connection.standing();
+        connection.tell(line, event);
+        let after = connection.standing();
+        connection.counted += after.due;
+        let (peer, account) = (connection.peer, connection.account(event));
+        let outcome = outcome(event.kind, before, after);
+        if let Some(peer) = peer
+            && matches!(outcome, Outcome::Failure | Outcome::Success)
+            && event.custom.is_none()
+        {
+            self.spoke(line.host, peer, Own { at: line.at, key, user: fnv(FNV, event.user.unwrap_or_default()) });
+        }
+        self.mark(key);
+        if event.kind == Kind::Accepted {
+            self.login(key, address, event.port);
+        }
+        Judged { outcome, due: after.due, peer: address.or(peer), account, key: Some(key) }
+    }
+
+    /// sshd itself told what came of a try.
+    pub(super) fn spoke(&mut self, host: HostId, peer: Address, own: Own) {
+        self.watermarks.spoke(host);
+        self.accounts.tell((host, peer), own);
+    }
+
+    /// Remembers a login for long.
+    fn login(&mut self, key: Key, address: Option<Address>, port: Option<u16>) {
+        let login = match (key, address, port) {
+            (Key::Port(host, address, port), ..) | (Key::Pid(host, _), Some(address), Some(port)) => {
+                (host, address, port)
+            }
+            _ => return,
+        };
+        self.insert_login(login, self.watermarks.of(login.0));
+        self.mark(Key::Port(login.0, login.1, login.2));
+    }
+
+    pub(super) fn insert_login(&mut self, login: LoginKey, seen: Timestamp) {
+        for (host, address, port) in self.logins.insert(login, seen).into_iter().flat_map(|gone| gone.into_keys()) {
+            self.mark(Key::Port(host, address, port));
+        }
+    }
+
+    /// Whether somebody logged in from there who may be there still.
+    fn logged_in(&self, host: HostId, address: Option<Address>, port: Option<u16>) -> bool {
+        let login = || self.logins.get(&(host, address?, port?));
+        login().is_some_and(|seen| seen.after(LOGIN) >= self.watermarks.of(host))
+    }
+
+    /// Whether a line that adds nothing tells where the attempts came from that its process judged before.
+    fn awaits(&self, line: &Line, event: &Event<'_>, address: Option<Address>) -> bool {
+        let (Some(_), Some(pid)) = (address, line.pid) else { return false };
+        let connection = self.connections.get(&Key::Pid(line.host, pid));
+        connection.is_some_and(|connection| connection.peer.is_none() && connection.fits(address, event.port))
+    }
+
+    /// Learns the address of a connection from a line that says nothing else.
+    fn opened(&mut self, line: &Line, event: &Event<'_>, address: Option<Address>) {
+        if address.is_some()
+            && let Some(pid) = line.pid
+        {
+            let key = Key::Pid(line.host, pid);
+            self.entry(key, line, address, event.port).open(line, address, event.port);
+            self.mark(key);
+        }
+    }
+
+    /// The connection of a key: the one that is known, or a new one where the pid was used again.
+    fn entry(&mut self, key: Key, line: &Line, peer: Option<Address>, port: Option<u16>) -> &mut Connection {
+        let seen = self.watermarks.of(line.host);
+        if self.connections.len() >= SESSIONS_MAX && !self.connections.contains(&key) {
+            self.evict();
+        }
+        let World { connections, order, logins, due, .. } = self;
+        let mut is_new = false;
+        let connection = connections.or_insert_with(key, || {
+            order.push_back((seen, key));
+            is_new = true;
+            Connection::new(line, seen)
+        });
+        let idle = if matches!(key, Key::User(..)) { IDLE_BY_USER } else { IDLE };
+        if !connection.fits(peer, port) || connection.last.after(idle) < line.at {
+            let ended = std::mem::replace(connection, Connection::new(line, seen));
+            due.extend(overdue(key, ended));
+            is_new = true;
+        }
+        if is_new && let Key::Port(host, address, port) = key {
+            let login = (host, address, port);
+            // A line that comes late is of that login still; else it is another connection.
+            connection.succeeded = logins.get(&login).is_some_and(|seen| seen.after(IDLE) >= line.at);
+            if !connection.succeeded {
+                logins.remove(&login);
+            }
+        }
+        connection.seen = seen;
+        connection
+    }
+
+    /// What joins a line to the others of its connection.
+    ///
+    /// Without a pid, a line without a port is of the connection that sshd last wrote of, if that was just now, of the
+    /// same address, and of the same user where the line names one. So is the first line with a port.
+    fn key(&mut self, line: &Line, event: &Event<'_>, address: Option<Address>) -> Option<Key> {
+        let key = plain_key(line, event, address)?;
+        let (Key::Port(..) | Key::User(..), Some(address)) = (key, address) else { return Some(key) };
+        let about = (line.host, address);
+        let user = event.user.map(|user| fnv(FNV, user));
+        let Some(own) = self.accounts.own(about, line.at).filter(|own| user.is_none_or(|user| own.user == user)) else {
+            return Some(key);
+        };
+        let own = *own;
+        match (key, own.key) {
+            (Key::User(..), Key::Port(..) | Key::User(..)) => Some(own.key),
+            (Key::Port(_, _, port), Key::User(..))
+                if !self.connections.contains(&key) && self.logins.get(&(line.host, address, port)).is_none() =>
+            {
+                self.rename(own.key, key);
+                self.accounts.tell(about, Own { key, ..own });
+                Some(key)
+            }
+            _ => Some(key),
+        }
+    }
+
+    /// A connection's port became known.
+    fn rename(&mut self, from: Key, to: Key) {
+        if let Some(connection) = self.connections.remove(&from) {
+            self.mark(from);
+            self.insert(to, connection);
+        }
+    }
+
+    /// Puts a connection in that was known elsewhere.
+    pub(super) fn insert(&mut self, key: Key, connection: Connection) {
+        self.order.push_back((connection.seen, key));
+        self.connections.insert(key, connection);
+        self.mark(key);
+    }
+
+    /// Copies from another world what a line is about, unless it is known here.
+    pub(super) fn copy(&mut self, other: &mut World, line: &Line, event: &Event<'_>) {
+        let address = event.peer.address();
+        let of_process = line.pid.map(|pid| Key::Pid(line.host, pid));
+        let peer = |world: &World| of_process.and_then(|key| world.connections.get(&key)?.peer);
+        let mut keys = [of_process, plain_key(line, event, address), None];
+        for about in [address, peer(self), peer(other)].into_iter().flatten().map(|address| (line.host, address)) {
+            self.accounts.copy(about, &mut other.accounts);
+            keys[2] = self.accounts.own(about, line.at).map(|own| own.key);
+        }
+        for key in keys.into_iter().flatten() {
+            if !self.connections.contains(&key)
+                && let Some(known) = other.connections.get_mut(&key)
+            {
+                let mut copy = known.clone();
+                (known.is_copied, copy.is_copied) = (true, false);
+                other.mark(key);
+                self.insert(key, copy);
+            }
+        }
+        let login = address.zip(event.port).map(|(address, port)| (line.host, address, port));
+        if let Some(login) = login.filter(|login| self.logins.get(login).is_none())
+            && let Some(seen) = other.logins.get(&login)
+        {
+            self.insert_login(login, *seen);
+        }
+    }
+
+    /// Whether what a line is about was copied, or came about, here.
+    pub(super) fn knows(&self, line: &Line, event: &Event<'_>, peer: Option<Address>) -> bool {
+        let of_process = line.pid.map(|pid| Key::Pid(line.host, pid));
+        let address = event.peer.address().or(peer);
+        of_process.is_some_and(|key| self.connections.contains(&key))
+            || address.is_some_and(|address| self.accounts.contains((line.host, address)))
+    }
+
+    /// Whether a process holds another connection, which is open still.
+    pub(super) fn holds_another(&self, line: &Line, event: &Event<'_>) -> bool {
+        let connection = line.pid.and_then(|pid| self.connections.get(&Key::Pid(line.host, pid)));
+        connection.is_some_and(|connection| {
+            connection.last.after(IDLE) >= line.at && !connection.fits(event.peer.address(), event.port)
+        })
+    }
+
+    /// Forgets the connections that were idle for long.
+    fn forget_idle(&mut self) {
+        while let Some((seen, key)) = self.order.front().copied() {
+            let now = self.watermarks.of(key.host());
+            if seen.after(IDLE + LINGER) >= now {
+                break;
+            }
+            self.order.pop_front();
+            match self.connections.get(&key) {
+                Some(connection) if connection.seen.after(IDLE) >= now => self.order.push_back((connection.seen, key)),
+                Some(_) => self.forget(key),
+                None => {}
+            }
+        }
+    }
+
+    /// Makes room: forgets the oldest connection.
+    fn evict(&mut self) {
+        let before = self.connections.len();
+        while self.connections.len() == before
+            && let Some((_, key)) = self.order.pop_front()
+        {
+            self.forget(key);
+        }
+        self.evicted += 1;
+    }
+
+    fn forget(&mut self, key: Key) {
+        let Some(connection) = self.connections.remove(&key) else { return };
+        self.mark(key);
+        if connection.peer.is_none() && !connection.is_copied {
+            self.unresolved += u64::from(connection.worth().max(u32::from(connection.offered)));
+        }
+        self.due.extend(overdue(key, connection));
+    }
+
+    pub(super) fn mark(&mut self, key: Key) {
+        if self.tracks_changes && self.changed.last() != Some(&key) {
+            self.changed.push(key);
+        }
+    }
+}
+
+/// What joins a line to others by what it says itself.
+fn plain_key(line: &Line, event: &Event<'_>, address: Option<Address>) -> Option<Key> {
+    let hash = |behind| fnv(behind, event.user.unwrap_or_default());
+    if let Some(rule) = event.custom {
+        return Some(Key::Rule(line.host, address?, hash(fnv(FNV, rule.name.as_bytes()))));
+    }
+    if let Some(pid) = line.pid {
+        return Some(Key::Pid(line.host, pid));
+    }
+    let by_user = || Some(Key::User(line.host, address?, hash(FNV)));
+    event.port.map_or_else(by_user, |port| Some(Key::Port(line.host, address?, port)))
+}
+
+/// What a connection that ended is worth if no line told of its end.
+fn overdue(key: Key, ended: Connection) -> Option<Due> {
+    let peer = ended.peer.filter(|_| ended.is_overdue())?;
+    let Connection { last: at, user, is_copied, witness, .. } = ended;
+    Some(Due { host: key.host(), source: witness.source, peer, at, user: user.unwrap_or_default(), is_copied })
+}
