@@ -67,7 +67,7 @@ impl Sessions {
 
     /// Whether any PAM line waits.
     pub fn waits(&self) -> bool {
-        self.worlds().any(|world| world.accounts.waiting().next().is_some())
+        self.worlds().any(|world| world.accounts.waits())
     }
 
     /// The PAM lines that still wait.

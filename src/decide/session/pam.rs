@@ -159,7 +159,13 @@ impl Accounts {
 
     /// All lines that wait.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
-        self.of.values().flat_map(|account| &account.waiting)
+        let about: BTreeSet<About> = self.due.iter().map(|(host, _, address)| (*host, *address)).collect();
+        about.into_iter().filter_map(|about| self.of.get(&about)).flat_map(|account| &account.waiting)
+    }
+
+    /// Whether any does.
+    pub(super) fn waits(&self) -> bool {
+        self.waiting > 0
     }
 
     /// Forgets the older half where there are too many, but no line that waits.

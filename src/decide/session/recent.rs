@@ -52,10 +52,6 @@ impl<K: Copy + Eq + Hash, V: Default, const MOST: usize> Recent<K, V, MOST> {
     pub(super) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
-
-    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
-        self.old.values().chain(self.young.values())
-    }
 }
 
 #[cfg(test)]
