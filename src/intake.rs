@@ -177,11 +177,10 @@ pub fn fold(
         let trust = if source.forgeable || record.stdout { Trust::Forgeable } else { Trust::Sound };
         counts.records += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
         // A program's own output was written by no daemon that could say so.
-        if let Some((again, times)) = last.as_ref().and_then(|last| repeat::repeated(last, &record))
+        if let Some(again) = last.as_ref().and_then(|last| repeat::again(last, &record))
             && !source.bare
             && let Some(event) = detect(&again, &rules)
         {
-            let event = Event { times, ..event };
             let host = source.host(again.host, engine);
             let folded = engine.step(batch.received, Input::Record { record: &again, host, event: &event, trust });
             counts.add(&folded);
@@ -190,7 +189,9 @@ pub fn fold(
             continue;
         }
         last = None;
-        let event = detect(&record, &rules).filter(|event| event.custom.is_none() || !source.is_ours(&record));
+        let unwrapped = repeat::unwrapped(&record);
+        let heard = unwrapped.as_ref().unwrap_or(&record);
+        let event = detect(heard, &rules).filter(|event| event.custom.is_none() || !source.is_ours(&record));
         let Some(event) = &event else {
             counts.ignored += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
             source.senders.tell(sender, |row| row.lost += losses(&record).unwrap_or(0));
@@ -327,6 +328,19 @@ mod tests {
         // rsyslog's own form does not nest.
         let both = "Nov 21 23:26:32 b sshd[9]: message repeated 2 times: [ X]\nNov 21 23:26:40 b last message repeated 3 times";
         check(None, both, 2);
+    }
+
+    #[test]
+    fn repeats_are_counted_for_every_service() {
+        let dropbear = "dropbear[9]: Bad password attempt for 'root' from 192.0.2.7:22";
+        check(None, &format!("Nov 21 23:26:32 b {dropbear}"), 1);
+        check(None, &format!("Nov 21 23:26:32 b {dropbear}\nNov 21 23:26:40 b last message repeated 3 times"), 4);
+        let folded = |text: &str| text.replace(": ", ": message repeated 3 times: [ ") + "]";
+        check(None, &format!("Nov 21 23:26:32 b {}", folded(dropbear)), 3);
+        check(None, &format!("Nov 21 23:26:32 b {}", folded("sshd[9]: X")), 3);
+        // Solaris' number stands before the message, and where a relay folds it, inside.
+        check(None, "Nov 21 23:26:32 b sshd[9]: [ID 800047 auth.info] X", 1);
+        check(None, "Nov 21 23:26:32 b sshd[9]: message repeated 3 times: [ [ID 800047 auth.info] X]", 3);
     }
 
     #[test]

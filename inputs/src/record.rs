@@ -111,6 +111,8 @@ pub struct Record<'a> {
     pub pid: Option<u32>,
     /// The text, without header and without line end.
     pub message: &'a [u8],
+    /// How often it happened: once, but where a syslog daemon folded repeats.
+    pub times: u32,
     /// The line was longer than [`LINE_MAX`] and its rest is gone.
     pub truncated: bool,
     /// The journal has it from a program's standard output or error. Nothing escapes a newline there, so a stranger
@@ -131,6 +133,7 @@ impl<'a> Record<'a> {
             identifier,
             pid: None,
             message,
+            times: 1,
             truncated: false,
             stdout: false,
         }
@@ -364,6 +367,7 @@ impl Batch {
             },
             pid: entry.pid,
             message: self.part(entry.message, entry.message_len.into()),
+            times: 1,
             truncated: entry.truncated,
             stdout: entry.stdout,
         }

@@ -9,12 +9,20 @@ pub mod sshd;
 
 use event::{Event, Kind};
 use inputs::record::Record;
-use rule::Rules;
+use rule::{Rules, TIMES_MAX};
 
 /// What `record` says, or `None` if it is of a program that we do not know.
 ///
 /// The first thing that looks at a record: other programs' records leave after a comparison of a few bytes.
 pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
+    let event = told(record, rules)?;
+    Some(match record.times {
+        1 => event,
+        times => Event { times: times.saturating_mul(event.times).min(TIMES_MAX), ..event },
+    })
+}
+
+fn told<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
     let event = if sshd::is_sshd(record.identifier) {
         sshd::parse(record.message, record.truncated)
     } else if dropbear::is_dropbear(record.identifier) {

@@ -16,8 +16,6 @@ use regex_syntax::hir::Look;
 
 use super::address::{self, Address};
 use super::event::{Account, Event, Kind, Peer};
-pub use super::sshd::REPEATED_MAX as TIMES_MAX;
-use super::sshd::repeated;
 use inputs::record::Record;
 
 /// Rules at a time.
@@ -32,6 +30,8 @@ const NEST_MAX: u32 = 50;
 pub const ITEMS_MAX: usize = 64;
 /// Bytes of a name, of a rule or of a program.
 pub const NAME_MAX: usize = 64;
+/// The most that one line counts: what a syslog daemon folds at once is less.
+pub const TIMES_MAX: u32 = 1_000;
 /// What syslog calls us. What we write about a failure must not be one.
 const OURSELVES: &str = "denyd";
 /// Beginnings of the names of built-in shapes.
@@ -343,12 +343,6 @@ impl Rules {
             return None;
         }
         let of = self.of.get(record.identifier)?;
-        let find = |message| of.iter().find_map(|index| self.rules[*index].of_message(message));
-        find(record.message).or_else(|| {
-            // rsyslog's account of repeats, as of sshd's.
-            let (times, inner) = repeated(record.message)?;
-            let event = find(inner)?;
-            Some(Event { times: times.saturating_mul(event.times).min(TIMES_MAX), ..event })
-        })
+        of.iter().find_map(|index| self.rules[*index].of_message(record.message))
     }
 }

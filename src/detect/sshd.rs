@@ -39,7 +39,6 @@
 //! sshd does not know it calls `UNKNOWN`. Where H is a host's name, the connection's address is taken if another line tells
 //! it.
 
-use super::address;
 use super::event::{Event, Kind};
 
 mod connection;
@@ -60,46 +59,12 @@ pub fn is_sshd(identifier: &[u8]) -> bool {
 
 /// What a message of sshd says. `truncated`: its end is missing, and nothing is believed that needs the end.
 pub fn parse(message: &[u8], truncated: bool) -> Event<'_> {
-    let message = if truncated { without_last_word(message) } else { message };
-    // Nearly always: of what is looked for here, nothing begins otherwise.
-    if !matches!(message.first(), Some(b'[' | b'm')) {
-        return shape(message, truncated);
-    }
-    let message = without_solaris_id(message);
-    if let Some((times, inner)) = repeated(message) {
-        let event = shape(without_solaris_id(inner), truncated);
-        return Event { times, ..event };
-    }
-    shape(message, truncated)
-}
-
-/// The most that one line counts, such as `message repeated N times`: what rsyslog folds at once is less.
-pub const REPEATED_MAX: u32 = 1_000;
-
-/// Reads the wrapper of a syslog daemon that folds repeats: `message repeated 3 times: [ Failed …]`
-/// (rsyslog's `$RepeatedMsgReduction`). No message of sshd's own begins so: text of a user never stands first.
-pub(super) fn repeated(message: &[u8]) -> Option<(u32, &[u8])> {
-    let rest = message.strip_prefix(b"message repeated ")?;
-    let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-    let times = address::number(&rest[..digits])?;
-    let inner = rest[digits..].strip_prefix(b" times: [")?.strip_suffix(b"]")?;
-    Some((times.clamp(1, REPEATED_MAX), inner.strip_prefix(b" ").unwrap_or(inner)))
+    shape(if truncated { without_last_word(message) } else { message }, truncated)
 }
 
 /// The last word of what was cut may be half an address.
 fn without_last_word(message: &[u8]) -> &[u8] {
     &message[..memchr::memrchr(b' ', message).unwrap_or(0)]
-}
-
-/// Solaris puts `[ID 800047 auth.info] ` before each message.
-fn without_solaris_id(message: &[u8]) -> &[u8] {
-    match message.strip_prefix(b"[ID ") {
-        Some(rest) => match memchr::memmem::find(&rest[..rest.len().min(40)], b"] ") {
-            Some(at) => &rest[at + 2..],
-            None => message,
-        },
-        None => message,
-    }
 }
 
 /// Finds the shape by the words that it begins with; those are sshd's, never a stranger's.

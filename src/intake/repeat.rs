@@ -1,13 +1,14 @@
-//! What a syslog daemon says of the line before: `last message repeated 3 times`.
+//! What syslog daemons put around a message, and what they write in place of one, for every service alike.
 //!
-//! BSD's syslogds and metalog write such a line in place of repeats, about the line directly before it in the same
-//! file; so does syslog-ng where it is told to. So that line, and no other, counts as often again; it is forgotten over a
-//! restart. rsyslog's `message repeated 3 times: [ … ]` holds its message itself: see `detect::sshd`.
+//! Solaris puts a number before each message. rsyslog folds repeats into `message repeated 3 times: [ … ]`. BSD's syslogds
+//! and metalog write `last message repeated 3 times` about the line directly before it in the same file; so does
+//! syslog-ng where it is told to. So that line, and no other, counts as often again; it is forgotten over a restart.
 
 use inputs::record::{Record, Sender, SourceId};
 
-/// The most that one such line counts.
-const REPEATED_MAX: u32 = 1_000;
+use crate::detect::address::number;
+use crate::detect::rule::TIMES_MAX;
+
 /// Bytes of the last message that syslog-ng repeats.
 const QUOTED: usize = 20;
 /// The longest message that is remembered, in bytes: no message of sshd's is longer.
@@ -54,27 +55,56 @@ pub(super) fn can_repeat(record: &Record<'_>) -> bool {
     record.message.len() <= MESSAGE_MAX && !record.truncated
 }
 
-/// The record that `record` repeats, if that is what it says of the last line, and how often: the same, at `record`'s own
-/// time.
+/// A record without what a daemon put around its message; `None` = there is nothing.
+pub(super) fn unwrapped<'a>(record: &Record<'a>) -> Option<Record<'a>> {
+    // Hardly a message begins so.
+    if !matches!(record.message.first(), Some(b'[' | b'm')) {
+        return None;
+    }
+    let message = without_solaris_id(record.message);
+    let (times, message) = match folded(message) {
+        // The end of what was cut is not the bracket.
+        Some((times, inner)) if !record.truncated => (times, without_solaris_id(inner)),
+        _ => (1, message),
+    };
+    (message.len() < record.message.len()).then_some(Record { times, message, ..*record })
+}
+
+/// Reads rsyslog's account of repeats (`$RepeatedMsgReduction`): `message repeated 3 times: [ Failed …]`. No message of a
+/// service begins so: text of a user never stands first.
+fn folded(message: &[u8]) -> Option<(u32, &[u8])> {
+    let rest = message.strip_prefix(b"message repeated ")?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let times = number(&rest[..digits])?;
+    let inner = rest[digits..].strip_prefix(b" times: [")?.strip_suffix(b"]")?;
+    Some((times.clamp(1, TIMES_MAX), inner.strip_prefix(b" ").unwrap_or(inner)))
+}
+
+/// The message behind `[ID 800047 auth.info] `: its number, facility and level.
+fn without_solaris_id(message: &[u8]) -> &[u8] {
+    let id = |text: &'_ [u8]| text.iter().all(|byte| byte.is_ascii_alphanumeric() || b". ".contains(byte));
+    let inner = message.strip_prefix(b"[ID ").and_then(|rest| {
+        let end = memchr::memmem::find(&rest[..rest.len().min(40)], b"] ")?;
+        id(&rest[..end]).then_some(&rest[end + 2..])
+    });
+    inner.unwrap_or(message)
+}
+
+/// The last record once more, as often as `record` says of it: the same, at `record`'s own time. `None` if it says no
+/// such thing.
 ///
 /// It must come from where that line came from, and name no other host or program, but that FreeBSD's (since 12) is
 /// `syslogd`; and no program's own output is a syslog daemon's.
-pub(super) fn repeated<'a>(last: &Record<'a>, record: &Record<'a>) -> Option<(Record<'a>, u32)> {
+pub(super) fn again<'a>(last: &Record<'a>, record: &Record<'a>) -> Option<Record<'a>> {
     let times = repeats(record.message).or_else(|| suppressed(record.message, last.message))?;
     let is_its = |its: &[u8], theirs: &[u8]| theirs.is_empty() || its == theirs;
     let is_another = record.stdout
         || last.sender != record.sender
         || !is_its(last.host, record.host)
         || !(is_its(last.identifier, record.identifier) || record.identifier == b"syslogd");
-    let again = Record {
-        host: last.host,
-        identifier: last.identifier,
-        pid: last.pid,
-        message: last.message,
-        truncated: false,
-        ..*record
-    };
-    (!is_another).then_some((again, times))
+    let message = unwrapped(last).map_or(last.message, |last| last.message);
+    let (host, identifier, pid) = (last.host, last.identifier, last.pid);
+    (!is_another).then_some(Record { host, identifier, pid, message, times, truncated: false, ..*record })
 }
 
 /// How often: `last message repeated 3 times` (BSD; with dashes on either side: macOS), `Last output repeated twice`
@@ -91,7 +121,7 @@ fn repeats(message: &[u8]) -> Option<u32> {
         b"twice" => 2,
         _ => number(rest.strip_suffix(b" times").or_else(|| rest.strip_suffix(b" time"))?)?,
     };
-    (times > 0).then_some(times.min(REPEATED_MAX))
+    (times > 0).then_some(times.min(TIMES_MAX))
 }
 
 /// How often: `Last message 'Failed password for ' repeated 3 times, suppressed by syslog-ng on HOST`, which has the first
@@ -100,13 +130,7 @@ fn suppressed(message: &[u8], last: &[u8]) -> Option<u32> {
     let quoted = &last[..last.len().min(QUOTED)];
     let rest = message.strip_prefix(b"Last message '")?.strip_prefix(quoted)?.strip_prefix(b"' repeated ")?;
     let end = memchr::memmem::find(rest, b" times, suppressed by syslog-ng on ")?;
-    number(&rest[..end]).filter(|times| *times > 0).map(|times| times.min(REPEATED_MAX))
-}
-
-/// One to nine digits.
-fn number(digits: &[u8]) -> Option<u32> {
-    let is_number = (1..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
+    number(&rest[..end]).filter(|times| *times > 0).map(|times| times.min(TIMES_MAX))
 }
 
 /// The text without the blanks and dashes around it.
@@ -129,8 +153,39 @@ mod tests {
         let record =
             |message, stdout| Record { sender: &Sender::Uid(0), host: b"b", stdout, ..Record::of(b"sshd", message) };
         let last = record(b"Failed password for root from 192.0.2.7 port 22 ssh2", false);
-        let times = |stdout| repeated(&last, &record(b"last message repeated 3 times", stdout)).map(|(_, times)| times);
+        let times = |stdout| again(&last, &record(b"last message repeated 3 times", stdout)).map(|again| again.times);
         assert_eq!((times(false), times(true)), (Some(3), None));
+    }
+
+    #[test]
+    fn unwraps_what_daemons_put_around_a_message() {
+        let check = |message: &str, want: Option<(u32, &str)>| {
+            let record = Record::of(b"x", message.as_bytes());
+            let got = unwrapped(&record).map(|inner| (inner.times, str::from_utf8(inner.message).unwrap()));
+            assert_eq!(got, want, "{message}");
+        };
+        check("[ID 800047 auth.info] Failed x", Some((1, "Failed x")));
+        check("message repeated 2 times: [ Failed x]", Some((2, "Failed x")));
+        check("message repeated 2 times: [Failed x]", Some((2, "Failed x")));
+        check("message repeated 0 times: [ x]", Some((1, "x")));
+        check("message repeated 4000000000 times: [ x]", Some((TIMES_MAX, "x")));
+        check("[ID 800047 auth.info] message repeated 2 times: [ [ID 800047 auth.crit] x]", Some((2, "x")));
+        check(
+            "message repeated 2 times: [ message repeated 3 times: [ x]]",
+            Some((2, "message repeated 3 times: [ x]")),
+        );
+        for text in
+            ["", "[", "[ID", "[ID 8 x", "[ID 8 (x)] y", "message repeated 2 times: x", "message repeated 2 times: [ x"]
+        {
+            check(text, None);
+        }
+        for text in
+            ["message repeated times: [ x]", "message repeated -2 times: [ x]", "Message repeated 2 times: [ x]"]
+        {
+            check(text, None);
+        }
+        let cut = Record { truncated: true, ..Record::of(b"x", b"message repeated 2 times: [ x]") };
+        assert!(unwrapped(&cut).is_none(), "its end is not the daemon's");
     }
 
     #[test]
@@ -142,7 +197,7 @@ mod tests {
         check("                - Last output repeated twice -", Some(2));
         check("- Last output repeated 17 times -", Some(17));
         check("Last output repeated 3 times", Some(3));
-        check("last message repeated 999999999 times", Some(REPEATED_MAX));
+        check("last message repeated 999999999 times", Some(TIMES_MAX));
         check("last message repeated 0 times", None);
         check("last message repeated 9999999999 times", None);
         check("last message repeated -1 times", None);
