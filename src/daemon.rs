@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use inputs::input::Worker;
 use inputs::syslog::listen;
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -73,29 +72,14 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let control = control::bind(&config.control_socket)?;
     let mut sources = Vec::new();
     let mut workers = Vec::new();
-    let mut certificates = Vec::new();
     let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
     anyhow::ensure!(names.len() <= usize::from(u16::MAX), "there are too many inputs");
     for (id, input) in desk.number(&names)?.into_iter().zip(&inputs) {
         let cursor = desk.cursor(&input.name);
-        let named = || format!("input {}", input.name);
-        let worker = feeds::follow(input, id, cursor, batches_in.clone()).with_context(named)?;
-        let health = worker.as_ref().map(|worker| worker.health().clone());
-        workers.extend(worker);
-        let mut counters = None;
-        if let config::Source::Syslog(syslog) = &input.source {
-            let endpoint = syslog.endpoint();
-            let options = listen::Options { parser: input.parser(), ..syslog.options(id) };
-            let listener = match inherited.take(&input.name, &endpoint) {
-                Some(socket) => listen::adopt(socket, &endpoint, options, clock::now),
-                None => listen::bind(&endpoint, options, clock::now),
-            };
-            let listener = listener.with_context(named)?;
-            counters = Some(listener.counters());
-            certificates.extend(listener.certificates().map(|these| (input.name.clone(), these)));
-            tokio::spawn(listener.run(batches_in.clone(), stop.clone()));
-        }
-        sources.push(Connected::new(input, id, &rules, counters, health));
+        let worker = feeds::feed(input, id, cursor, &mut inherited, batches_in.clone())
+            .with_context(|| format!("input {}", input.name))?;
+        sources.push(Connected::new(input, id, &rules, worker.health.clone()));
+        workers.push(worker);
     }
     drop(batches_in);
     for socket in inherited.names() {
@@ -117,7 +101,8 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let line = Line { asks: asks_in, latest: latest_out, dry_run: options.dry_run, taps: taps.clone() };
     let server = tokio::spawn(control::serve(control, line));
     let signals = tokio::spawn(wait_for_signal(stop_in));
-    let hangups = tokio::spawn(reload_on_hangup(certificates));
+    let reins = workers.iter().map(|worker| worker.reins.clone()).collect();
+    let hangups = tokio::spawn(feeds::reload_on_hangup(reins, inputs.iter().any(config::Input::has_certificates)));
     let shown = Shown { taps, latest, dry_run: options.dry_run };
     let owner = Owner::new(desk, sources, Projections { feeds, statuses }, shown, now);
     drop(running);
@@ -125,7 +110,7 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let owner = runtime.block_on(async {
         let (mut owner, batches) = owner.run(batches, asks, snapshots, stop).await;
         // First they are told, or the reader of a long file would hand over as fast as we take.
-        workers.iter().for_each(Worker::tell_to_stop);
+        workers.iter().for_each(|worker| worker.reins.stop());
         owner.finish(batches).await;
         owner
     });
@@ -187,26 +172,4 @@ async fn wait_for_signal(stop: watch::Sender<bool>) {
         _ = int.recv() => {}
     }
     std::process::exit(1);
-}
-
-/// Reads the listeners' certificates again on SIGHUP. Each that cannot be used leaves the old one in use.
-async fn reload_on_hangup(certificates: Vec<(String, listen::Certificates)>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::error!("cannot wait for SIGHUP");
-        return;
-    };
-    while hangup.recv().await.is_some() {
-        if certificates.is_empty() {
-            tracing::info!("SIGHUP: no input has certificates; the rest of the configuration is read at start");
-        }
-        for (input, these) in &certificates {
-            match these.reload() {
-                Ok(()) => tracing::info!(input, "the certificates were read again"),
-                Err(error) => {
-                    tracing::error!(input, %error, "the new certificates cannot be used; the old ones stay in use");
-                }
-            }
-        }
-    }
 }

@@ -231,13 +231,35 @@ struct Told {
     reload: AtomicBool,
 }
 
+/// What tells a worker what to do; clones tell the same one.
+#[derive(Clone, Debug)]
+pub struct Reins {
+    told: Arc<Told>,
+    waker: Waker,
+}
+
+impl Reins {
+    /// Tells it to stop; it hands over what it has read.
+    pub fn stop(&self) {
+        self.told.stop.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Tells it to [`reload`](Input::reload).
+    pub fn reload(&self) {
+        self.told.reload.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
 /// The thread that drives an input.
 #[derive(Debug)]
 pub struct Worker {
+    /// What tells it what to do.
+    pub reins: Reins,
+    /// How it goes.
+    pub health: Health,
     name: Arc<str>,
-    health: Health,
-    told: Arc<Told>,
-    waker: Waker,
     /// Its other end is dropped when the thread ends.
     ended: mpsc::Receiver<Infallible>,
 }
@@ -269,24 +291,7 @@ impl Worker {
             driver.run(clock, sink);
             drop(running);
         })?;
-        Ok(Worker { name, health, told, waker, ended })
-    }
-
-    /// How it goes.
-    pub fn health(&self) -> &Health {
-        &self.health
-    }
-
-    /// Tells it to stop; it hands over what it has read.
-    pub fn tell_to_stop(&self) {
-        self.told.stop.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-
-    /// Tells it to [`reload`](Input::reload).
-    pub fn tell_to_reload(&self) {
-        self.told.reload.store(true, Ordering::Release);
-        self.waker.wake();
+        Ok(Worker { reins: Reins { told, waker }, health, name, ended })
     }
 
     /// Waits for its end, and says whether that came in time. A thread that hangs in the system is left behind.

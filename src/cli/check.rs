@@ -3,12 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use inputs::record::SourceId;
 use inputs::syslog::listen;
 
 use super::output::{Screen, Style};
 use super::{CONFIG, office};
-use crate::clock;
 use crate::config::{Backends, Config, Input, Source, Syslog};
 use crate::daemon::feeds;
 use crate::deny::choose;
@@ -55,10 +53,7 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for input in &config.inputs {
         let tried = match &input.source {
-            Source::Syslog(syslog) => {
-                let _running = runtime.enter();
-                try_listener(&config, input, syslog)
-            }
+            Source::Syslog(syslog) => try_listener(&config, input, syslog),
             _ => feeds::try_log(input),
         };
         say(&feeds::describe(input), tried);
@@ -84,7 +79,7 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
 
 /// Opens a listener's socket, and closes it again.
 fn try_listener(config: &Config, input: &Input, syslog: &Syslog) -> Result<String, String> {
-    let problem = match listen::bind(&syslog.endpoint(), syslog.options(SourceId(0)), clock::now) {
+    let problem = match listen::bind(&syslog.endpoint(), syslog.options()) {
         Ok(_) => return Ok("can be opened".to_owned()),
         Err(problem) => problem,
     };

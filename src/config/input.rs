@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use inputs::journald::follow::Reader;
-use inputs::record::SourceId;
 use inputs::syslog::frame::Framing;
 use inputs::syslog::listen::{self, Identity};
 use inputs::syslog::parse::{Format, Parser};
@@ -161,6 +160,11 @@ impl Input {
         }
     }
 
+    /// Whether it has certificates, which can be read again.
+    pub fn has_certificates(&self) -> bool {
+        matches!(&self.source, Source::Syslog(Syslog { listen: Listen::Tls(..), .. }))
+    }
+
     /// How its lines are written.
     pub fn format(&self) -> Format {
         match &self.source {
@@ -220,9 +224,8 @@ impl Syslog {
     }
 
     /// Its limits, as the listener takes them.
-    pub fn options(&self, source: SourceId) -> listen::Options {
+    pub fn options(&self) -> listen::Options {
         listen::Options {
-            source,
             from: self.from.iter().map(|prefix| (prefix.address(), prefix.bits())).collect(),
             max_connections: self.max_connections as usize,
             max_per_sender: self.max_per_sender as usize,

@@ -1,13 +1,11 @@
 //! An input as the engine's thread knows it: what was folded of it, and who sends to it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use inputs::cursor::Cursor;
-use inputs::input::Health;
+use inputs::input::{Health, State};
 use inputs::record::{Batch, SourceId, Timestamp};
-use inputs::syslog::listen;
 use inputs::syslog::losses::losses;
 
 use crate::clock;
@@ -32,8 +30,7 @@ pub(super) struct Connected {
     pub(super) kind: &'static str,
     pub(super) fold: Source,
     pub(super) counts: Counts,
-    pub(super) counters: Option<Arc<listen::Counters>>,
-    pub(super) health: Option<Health>,
+    pub(super) health: Health,
     pub(super) last: Option<Timestamp>,
     pub(super) lag: Duration,
     pub(super) minutes: Minutes,
@@ -43,13 +40,7 @@ pub(super) struct Connected {
 }
 
 impl Connected {
-    pub(super) fn new(
-        input: &Input,
-        id: SourceId,
-        rules: &Arc<Rules>,
-        counters: Option<Arc<listen::Counters>>,
-        health: Option<Health>,
-    ) -> Self {
+    pub(super) fn new(input: &Input, id: SourceId, rules: &Arc<Rules>, health: Health) -> Self {
         let mut fold = Source::new(id, input.host.as_deref(), &clock::host_name());
         fold.forgeable = input.is_forgeable();
         fold.bare = input.bare().is_some();
@@ -60,7 +51,6 @@ impl Connected {
             kind: input.kind(),
             fold,
             counts: Counts::default(),
-            counters,
             health,
             last: None,
             lag: Duration::ZERO,
@@ -97,11 +87,8 @@ impl Connected {
     }
 
     pub(super) fn status(&self, now: Timestamp) -> reply::Input {
-        let count = |counter: fn(&listen::Counters) -> &AtomicU64| {
-            self.counters.as_ref().map_or(0, |counters| counter(counters).load(Ordering::Relaxed))
-        };
-        let followed = self.health.as_ref().map(Health::now).unwrap_or_default();
-        let unreadable = followed.counters.unreadable;
+        let State { problem, counters } = self.health.now();
+        let unreadable = counters.unreadable;
         let some = || format!("{unreadable} files of the journal cannot be read");
         reply::Input {
             name: self.name.clone(),
@@ -112,15 +99,15 @@ impl Connected {
             unknown: self.counts.unknown,
             forged: self.counts.forged,
             duplicates: self.counts.duplicates,
-            lost: count(|all| &all.lost).max(self.lost).saturating_add(followed.counters.lost()),
-            problem: followed.problem.or_else(|| (unreadable > 0).then(some)),
-            limited: count(|all| &all.limited),
-            slowed: count(|all| &all.slowed),
-            connections: count(|all| &all.connections),
-            refused: count(|all| &all.refused),
-            expired: count(|all| &all.expired),
-            handshakes_failed: count(|all| &all.handshakes_failed),
-            broken: count(|all| &all.broken),
+            lost: self.lost.saturating_add(counters.lost()),
+            problem: problem.or_else(|| (unreadable > 0).then(some)),
+            limited: counters.limited,
+            slowed: counters.slowed,
+            connections: counters.connections,
+            refused: counters.refused,
+            expired: counters.expired,
+            handshakes_failed: counters.handshakes_failed,
+            broken: counters.broken,
             truncated: self.counts.truncated,
             last: self.last.map(At),
             per_minute: self.minutes.rate(now),

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use inputs::cursor::Cursor;
-use inputs::input::{self, Bell, Now, Progress, Start, Wake, Worker};
+use inputs::input::{self, Bell, Now, Progress, Reins, Start, Wake, Worker};
 use inputs::journald::follow as journald;
 use inputs::record::{Batch, SourceId};
+use inputs::syslog::listen::{self, Inherited};
 use inputs::{file, multilog};
 use tokio::sync::mpsc;
 
@@ -66,7 +67,7 @@ fn start(input: &Input, cursor: Option<Cursor>) -> Start {
 }
 
 /// Opens a log; `None` if the input is a listener.
-fn open(input: &Input, start: Start) -> anyhow::Result<Option<Box<dyn input::Input>>> {
+fn open_log(input: &Input, start: Start) -> anyhow::Result<Option<Box<dyn input::Input>>> {
     Ok(Some(match &input.source {
         Source::File(file) => Box::new(file::follow::Follower::new(file.path.clone(), start, input.parser())),
         Source::Multilog(multilog) => Box::new(multilog::Follower::new(multilog.path.clone(), start, input.parser())),
@@ -78,17 +79,45 @@ fn open(input: &Input, start: Start) -> anyhow::Result<Option<Box<dyn input::Inp
     }))
 }
 
-/// Starts an input that is a log, to go on at its cursor.
-pub(super) fn follow(
+/// Opens an input, at its cursor or by a socket of the service manager's if it has one.
+fn open(input: &Input, cursor: Option<Cursor>, inherited: &mut Inherited) -> anyhow::Result<Box<dyn input::Input>> {
+    let Source::Syslog(syslog) = &input.source else {
+        return open_log(input, start(input, cursor))?.context("is no log");
+    };
+    let (endpoint, options) = (syslog.endpoint(), listen::Options { parser: input.parser(), ..syslog.options() });
+    Ok(Box::new(match inherited.take(&input.name, &endpoint) {
+        Some(socket) => listen::adopt(socket, &endpoint, options)?,
+        None => listen::bind(&endpoint, options)?,
+    }))
+}
+
+/// Starts an input: whatever it reads goes to `sink`.
+pub(super) fn feed(
     input: &Input,
     id: SourceId,
     cursor: Option<Cursor>,
+    inherited: &mut Inherited,
     sink: mpsc::Sender<Batch>,
-) -> anyhow::Result<Option<Worker>> {
-    let Some(opened) = open(input, start(input, cursor))? else { return Ok(None) };
+) -> anyhow::Result<Worker> {
+    let opened = open(input, cursor, inherited)?;
     let began = clock::monotonic();
     let clock = move || Now { wall: clock::now(), steady: clock::monotonic().saturating_duration_since(began) };
-    Ok(Some(Worker::start(&input.name, id, opened, clock, move |batch| sink.blocking_send(batch).is_ok())?))
+    Ok(Worker::start(&input.name, id, opened, clock, move |batch| sink.blocking_send(batch).is_ok())?)
+}
+
+/// Tells the inputs on SIGHUP to read their certificates again. Each that cannot be used leaves the old one in use.
+pub(super) async fn reload_on_hangup(inputs: Vec<Reins>, any_certificates: bool) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("cannot wait for SIGHUP");
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        if !any_certificates {
+            tracing::info!("SIGHUP: no input has certificates; the rest of the configuration is read at start");
+        }
+        inputs.iter().for_each(Reins::reload);
+    }
 }
 
 /// Whether a log can be followed: reads its first record, and says what was found.
@@ -98,7 +127,7 @@ pub fn try_log(input: &Input) -> Result<String, String> {
     /// Waits, of [`WAIT`] each at most, for a program that reads for us.
     const WAITS_MAX: usize = 20;
     const WAIT: Duration = Duration::from_millis(250);
-    let opened = open(input, Start::Beginning).map_err(|error| format!("{error:#}"))?;
+    let opened = open_log(input, Start::Beginning).map_err(|error| format!("{error:#}"))?;
     let Some(mut log) = opened else { return Err("is no log".to_owned()) };
     let bell = Bell::new().map_err(|error| error.to_string())?;
     let (mut batch, mut waits) = (Batch::default(), 0);
@@ -146,14 +175,14 @@ mod tests {
     fn check(path: PathBuf, cursor: FileCursor, want: &dyn Fn(&State) -> bool) {
         let (sink, mut batches) = mpsc::channel(16);
         let input = Input::file(path);
-        let worker = follow(&input, SourceId(0), Some(Cursor::File(cursor)), sink).unwrap().unwrap();
+        let worker = feed(&input, SourceId(0), Some(Cursor::File(cursor)), &mut Inherited::default(), sink).unwrap();
         let end = clock::monotonic() + Duration::from_secs(30);
-        while !want(&worker.health().now()) {
-            assert!(clock::monotonic() < end, "{:?}", worker.health().now());
+        while !want(&worker.health.now()) {
+            assert!(clock::monotonic() < end, "{:?}", worker.health.now());
             let _ = batches.try_recv();
             std::thread::yield_now();
         }
-        worker.tell_to_stop();
+        worker.reins.stop();
         drop(batches);
         assert!(worker.wait(Duration::from_secs(30)));
     }

@@ -442,7 +442,7 @@ mod tests {
             while !is_called() {
                 std::thread::yield_now();
             }
-            worker.tell_to_stop();
+            worker.reins.stop();
             assert!(worker.wait(Duration::from_secs(30)));
         }
     }

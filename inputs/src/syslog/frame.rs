@@ -70,12 +70,10 @@ impl Decoder {
         Decoder { framing, ..Self::default() }
     }
 
-    /// Adds the frames that end in `bytes` to `batch`, as of its sender number `sender`; returns how many bytes it took.
-    ///
-    /// It takes all unless the batch is full ([`full`]): then send that, and call again with the rest.
-    pub fn push(&mut self, bytes: &[u8], sender: u16, batch: &mut Batch) -> usize {
+    /// Adds the frames that end in `bytes` to `batch`, as of its sender number `sender`. It may be more than full then.
+    pub fn push(&mut self, bytes: &[u8], sender: u16, batch: &mut Batch) {
         let mut rest = bytes;
-        while !rest.is_empty() && !full(batch) {
+        while !rest.is_empty() {
             rest = match self.state {
                 State::Begin => self.begin(rest),
                 State::Line => self.line(rest, sender, batch),
@@ -83,7 +81,6 @@ impl Decoder {
                 State::Broken => &[],
             };
         }
-        bytes.len() - rest.len()
     }
 
     /// Adds what the stream's end finished: a line without LF.
@@ -231,12 +228,10 @@ mod tests {
     /// Cuts a stream in pieces of `size` bytes; frames come out escaped, cut ones end in `…`, a broken stream in `!`.
     fn cut(framing: Framing, stream: &[u8], size: usize) -> Vec<String> {
         let (mut decoder, mut batch, mut out) = (Decoder::new(framing), Batch::default(), Vec::new());
-        for mut piece in stream.chunks(size) {
-            while !piece.is_empty() {
-                piece = &piece[decoder.push(piece, 0, &mut batch)..];
-                drain(&mut batch, &mut out);
-                assert!(decoder.kept.len() <= LINE_MAX);
-            }
+        for piece in stream.chunks(size) {
+            decoder.push(piece, 0, &mut batch);
+            drain(&mut batch, &mut out);
+            assert!(decoder.kept.len() <= LINE_MAX);
         }
         decoder.end(0, &mut batch);
         assert!(decoder.broken() || !decoder.unfinished());
@@ -363,16 +358,5 @@ mod tests {
                 [kept.as_str(), "<86>a"]
             );
         }
-    }
-
-    #[test]
-    fn leaves_the_rest_when_the_batch_is_full() {
-        let (mut decoder, mut batch) = (Decoder::default(), Batch::default());
-        let stream = "x\n".repeat(BATCH_MAX + 5);
-        assert_eq!(decoder.push(stream.as_bytes(), 0, &mut batch), 2 * BATCH_MAX);
-        assert_eq!(batch.len(), BATCH_MAX);
-        batch.clear();
-        assert_eq!(decoder.push(&stream.as_bytes()[2 * BATCH_MAX..], 0, &mut batch), 10);
-        assert_eq!(batch.len(), 5);
     }
 }

@@ -1,9 +1,10 @@
 //! Listens for syslog on UDP, TCP, TLS and unix sockets, its own or the service manager's.
 //!
-//! Promises that what a stranger can grow is bounded and counted: connections, connections of one sender, frames,
-//! batches, messages of one sender in a second; a full sink stops the reading, which reaches TCP and unix senders as back-pressure. What the kernel
-//! dropped of UDP is in [`Batch::lost`]. Whether a listener that anybody can reach may start without
-//! [`Options::from`] is the configuration's question, not asked here.
+//! A [`Listener`] is an [`Input`] as any other: one thread reads its datagrams, or all its connections in turn, and asks
+//! for no more while nobody takes what it has, which reaches TCP and unix senders as back-pressure. Promises that what a
+//! stranger can grow is bounded and counted: connections, connections of one sender, frames, batches, messages of one
+//! sender in a second. What the kernel dropped of UDP is in [`Batch::lost`]. Whether a listener that anybody can reach may
+//! start without [`Options::from`] is the configuration's question, not asked here.
 
 mod datagram;
 mod inherited;
@@ -13,9 +14,10 @@ mod stream;
 mod tls;
 
 pub use inherited::{Inherited, Passed};
-pub use tls::{BadName, Certificates, Clients, HANDSHAKE_MAX, Identity, LOOK_EVERY, Permitted, TlsError};
+pub use tls::{BadName, Clients, HANDSHAKE_MAX, Identity, LOOK_EVERY, Permitted, TlsError};
 
-use crate::record::{Batch, Sender, SourceId, Timestamp};
+use crate::input::{self, Counters, Input, Now, Progress, Wake};
+use crate::record::{Batch, Sender};
 use crate::syslog::frame::Framing;
 use crate::syslog::parse::Parser;
 use datagram::Datagrams;
@@ -23,14 +25,11 @@ use rates::Rates;
 use socket_file::SocketFile;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use stream::Streams;
+use tls::Certificates;
 
 /// How long a listener rests after an error of its socket that may pass, such as too many open files.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
@@ -70,8 +69,6 @@ impl fmt::Display for Listen {
 /// How to listen.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Which configured input the batches are of.
-    pub source: SourceId,
     /// Networks whose messages are taken, as address and prefix length; empty = any. Known users of unix sockets are taken all the same.
     pub from: Vec<(IpAddr, u8)>,
     /// Receive buffer to ask of the kernel for datagrams, in bytes. Without CAP_NET_ADMIN it gives `net.core.rmem_max` at most.
@@ -98,7 +95,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            source: SourceId::default(),
             from: Vec::new(),
             rcvbuf: 8 * 1024 * 1024,
             max_connections: 256,
@@ -111,31 +107,6 @@ impl Default for Options {
             parser: Parser::default(),
         }
     }
-}
-
-/// What a listener has seen since it started.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Connections that were taken.
-    pub connections: AtomicU64,
-    /// Connections and datagrams that were not: sender not in `from`, or too many connections.
-    pub refused: AtomicU64,
-    /// Connections of which the TLS handshake failed.
-    pub handshakes_failed: AtomicU64,
-    /// Connections that were closed because they were idle or left a frame unfinished.
-    pub expired: AtomicU64,
-    /// Connections that were closed because a frame had no octet count, though [`Options::framing`] demands one.
-    pub broken: AtomicU64,
-    /// Frames that were delivered.
-    pub records: AtomicU64,
-    /// Those of them that were cut at [`LINE_MAX`](crate::record::LINE_MAX).
-    pub truncated: AtomicU64,
-    /// Datagrams that the kernel dropped because we were too slow, those of `limited`, and frames that a stop left behind.
-    pub lost: AtomicU64,
-    /// Datagrams that were dropped because their sender sent more than [`Options::max_rate`].
-    pub limited: AtomicU64,
-    /// How often a connection had to wait because its sender had sent so much.
-    pub slowed: AtomicU64,
 }
 
 /// Why a listener cannot start.
@@ -174,165 +145,163 @@ impl ListenError {
     }
 }
 
-/// A listener that has its socket.
-pub struct Bound<C> {
+/// A listener that has its socket. A unix socket's file goes with it.
+pub struct Listener {
     socket: Socket,
     /// Dropped after the socket.
     _file: Option<SocketFile>,
-    shared: Shared<C>,
+    gate: Gate,
 }
 
 enum Socket {
-    Datagram(Datagrams),
-    Tcp(TcpListener),
-    Tls(TcpListener, Certificates),
-    Unix(UnixListener),
+    Datagrams(Box<Datagrams>),
+    Streams(Box<Streams>),
 }
 
-/// What the tasks of a listener share.
-#[derive(Clone)]
-struct Shared<C> {
-    options: Arc<Options>,
-    counters: Arc<Counters>,
+/// Who may send, and how much, and what came of it.
+struct Gate {
+    listen: String,
+    options: Options,
+    rates: Rates,
+    counters: Counters,
     /// Handshakes that failed.
-    handshakes: Arc<Seldom>,
+    handshakes: Seldom,
     /// Streams that were broken.
-    broken: Arc<Seldom>,
-    rates: Arc<Mutex<Rates>>,
-    clock: C,
+    broken: Seldom,
+    /// Connections that were not taken, for an error.
+    untaken: Seldom,
 }
 
 /// Counts what is told only now and then.
 #[derive(Default)]
-struct Seldom(Mutex<(u64, Option<Instant>)>);
+struct Seldom {
+    times: u64,
+    told: Option<Duration>,
+}
 
 impl Seldom {
     /// Counts one more; `Some` = it is time to tell that it happened so often since that was last told.
-    fn count(&self) -> Option<u64> {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (times, told) = &mut *seen;
-        *times += 1;
-        if told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
+    fn count(&mut self, now: Duration) -> Option<u64> {
+        self.times += 1;
+        if self.told.is_some_and(|told| now < told + TELL_EVERY) {
             return None;
         }
-        *told = Some(Instant::now());
-        Some(std::mem::take(times))
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.times))
     }
 }
 
-/// What tells the time at which a batch was received.
-pub trait Clock: Fn() -> Timestamp + Clone + Send + Sync + 'static {}
-
-impl<C: Fn() -> Timestamp + Clone + Send + Sync + 'static> Clock for C {}
-
-/// Opens the socket. To be called within a tokio runtime.
-pub fn bind<C: Clock>(listen: &Listen, options: Options, clock: C) -> Result<Bound<C>, ListenError> {
+/// Opens the socket.
+pub fn bind(listen: &Listen, options: Options) -> Result<Listener, ListenError> {
     let failed = |error: io::Error| ListenError::Bind { listen: listen.clone(), error };
     let (socket, file) = match listen {
-        Listen::Udp(address) => (Socket::Datagram(Datagrams::udp(*address, options.rcvbuf).map_err(failed)?), None),
-        Listen::Tcp(address) => (Socket::Tcp(tcp(*address).map_err(failed)?), None),
+        Listen::Udp(address) => (Datagrams::udp(*address, options.rcvbuf).map(Socket::datagrams), None),
+        Listen::Tcp(address) => {
+            (TcpListener::bind(address).and_then(|socket| Streams::tcp(socket, None)).map(Socket::streams), None)
+        }
         Listen::Tls(address, identity) => {
-            let certificates = Certificates::load((**identity).clone())?;
-            (Socket::Tls(tcp(*address).map_err(failed)?, certificates), None)
+            let certificates = Some(Certificates::load((**identity).clone())?);
+            (
+                TcpListener::bind(address).and_then(|socket| Streams::tcp(socket, certificates)).map(Socket::streams),
+                None,
+            )
         }
         Listen::UnixDatagram(path) => {
             let (socket, file) = socket_file::datagram(path, options.mode)?;
-            (Socket::Datagram(Datagrams::unix(socket, options.rcvbuf).map_err(failed)?), Some(file))
+            (Datagrams::unix(socket, options.rcvbuf).map(Socket::datagrams), Some(file))
         }
         Listen::UnixStream(path) => {
             let (socket, file) = socket_file::stream(path, options.mode)?;
-            (Socket::Unix(UnixListener::from_std(socket).map_err(failed)?), Some(file))
+            (Streams::unix(socket).map(Socket::streams), Some(file))
         }
     };
-    Bound::new(socket, file, options, clock)
+    Listener::new(listen, socket.map_err(failed)?, file, options)
 }
 
-/// Takes a socket that the service manager opened for `listen`. To be called within a tokio runtime.
-///
-/// Its file and its permissions are the manager's.
-pub fn adopt<C: Clock>(passed: Passed, listen: &Listen, options: Options, clock: C) -> Result<Bound<C>, ListenError> {
+/// Takes a socket that the service manager opened for `listen`. Its file and its permissions are the manager's.
+pub fn adopt(passed: Passed, listen: &Listen, options: Options) -> Result<Listener, ListenError> {
     let failed = |error: io::Error| ListenError::Bind { listen: listen.clone(), error };
     let socket = passed.open(listen, options.rcvbuf, failed)?;
-    Bound::new(socket, None, options, clock)
+    Listener::new(listen, socket, None, options)
 }
 
-impl<C: Clock> Bound<C> {
-    fn new(socket: Socket, file: Option<SocketFile>, mut options: Options, clock: C) -> Result<Self, ListenError> {
+impl Socket {
+    fn datagrams(socket: Datagrams) -> Self {
+        Socket::Datagrams(Box::new(socket))
+    }
+
+    fn streams(socket: Streams) -> Self {
+        Socket::Streams(Box::new(socket))
+    }
+}
+
+impl Listener {
+    fn new(
+        listen: &Listen,
+        socket: Socket,
+        file: Option<SocketFile>,
+        mut options: Options,
+    ) -> Result<Self, ListenError> {
         for network in &mut options.from {
             *network = canonical(*network).ok_or(ListenError::Network(network.0, network.1))?;
         }
-        Ok(Bound { socket, _file: file, shared: Shared::new(options, clock) })
-    }
-
-    /// The certificates of a TLS listener, to be read again while it runs.
-    pub fn certificates(&self) -> Option<Certificates> {
-        match &self.socket {
-            Socket::Tls(_, certificates) => Some(certificates.clone()),
-            _ => None,
-        }
-    }
-
-    /// The counters, which go on while it runs.
-    pub fn counters(&self) -> Arc<Counters> {
-        self.shared.counters.clone()
+        Ok(Listener { socket, _file: file, gate: Gate::new(listen.to_string(), options) })
     }
 
     /// The address that was given to us, for those who asked for port 0; `None` for unix sockets.
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.socket {
-            Socket::Datagram(socket) => socket.address(),
-            Socket::Tcp(socket) | Socket::Tls(socket, _) => socket.local_addr().ok(),
-            Socket::Unix(_) => None,
+            Socket::Datagrams(socket) => socket.address(),
+            Socket::Streams(socket) => socket.address(),
         }
-    }
-
-    /// Sends batches to `sink` until `stop` is true (or its sender gone) or nobody reads the sink. A unix socket's file is removed then.
-    ///
-    /// Whole frames that were read are still offered to the sink at the end, but nobody waits for room.
-    pub async fn run(self, sink: mpsc::Sender<Batch>, stop: watch::Receiver<bool>) -> Arc<Counters> {
-        let (counters, parser) = (self.shared.counters.clone(), self.shared.options.parser.clone());
-        let outlet = Outlet { sink, stop, counters, parser };
-        let counters = self.shared.counters.clone();
-        match self.socket {
-            Socket::Datagram(socket) => datagram::run(socket, self.shared, outlet).await,
-            Socket::Tcp(socket) => stream::run(socket, stream::as_it_is, self.shared, outlet).await,
-            Socket::Unix(socket) => stream::run(socket, stream::as_it_is, self.shared, outlet).await,
-            Socket::Tls(socket, certificates) => {
-                let open = |stream, peer, shared| certificates.clone().open(stream, peer, shared);
-                stream::run(socket, open, self.shared, outlet).await;
-            }
-        }
-        counters
     }
 }
 
-impl<C: Clock> Shared<C> {
-    fn new(options: Options, clock: C) -> Self {
-        Shared {
-            rates: Arc::new(Mutex::new(Rates::new(options.max_rate))),
-            options: Arc::new(options),
-            counters: Arc::default(),
-            handshakes: Arc::default(),
-            broken: Arc::default(),
-            clock,
+impl Input for Listener {
+    fn read(&mut self, now: Now, batch: &mut Batch) -> Result<Progress, input::Error> {
+        self.gate.rates.tell(now.steady);
+        let progress = match &mut self.socket {
+            Socket::Datagrams(socket) => socket.read(&mut self.gate, batch),
+            Socket::Streams(socket) => socket.read(&mut self.gate, now.steady, batch),
+        };
+        self.gate.options.parser.parse(batch);
+        Ok(progress?)
+    }
+
+    fn wake(&mut self) -> Wake<'_> {
+        match &self.socket {
+            Socket::Datagrams(socket) => socket.wake(),
+            Socket::Streams(socket) => socket.wake(),
         }
     }
 
-    /// An empty batch, received now.
-    fn batch(&self) -> Batch {
-        let received = (self.clock)();
-        Batch::new(self.options.source, received)
+    fn counters(&self) -> Counters {
+        self.gate.counters
     }
 
-    /// What each sender sent in this second, as of now.
-    fn rates(&self) -> MutexGuard<'_, Rates> {
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        rates.tell(Instant::now());
-        rates
+    fn reload(&mut self) -> Result<bool, input::Error> {
+        match &mut self.socket {
+            Socket::Datagrams(_) => Ok(false),
+            Socket::Streams(socket) => Ok(socket.reload()?),
+        }
+    }
+}
+
+impl Gate {
+    fn new(listen: String, options: Options) -> Self {
+        Gate {
+            listen,
+            rates: Rates::new(options.max_rate),
+            options,
+            counters: Counters::default(),
+            handshakes: Seldom::default(),
+            broken: Seldom::default(),
+            untaken: Seldom::default(),
+        }
     }
 
     /// Whether `from` lets a sender in.
-    fn allowed(&self, sender: &Sender) -> bool {
+    fn allows(&self, sender: &Sender) -> bool {
         let from = &self.options.from;
         match sender {
             Sender::Uid(_) | Sender::Cert(_) => true,
@@ -340,62 +309,6 @@ impl<C: Clock> Shared<C> {
             Sender::Unknown => from.is_empty(),
         }
     }
-}
-
-/// Where batches go, and when to stop.
-#[derive(Clone)]
-struct Outlet {
-    sink: mpsc::Sender<Batch>,
-    stop: watch::Receiver<bool>,
-    counters: Arc<Counters>,
-    parser: Parser,
-}
-
-/// Whether to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    On,
-    Stop,
-}
-
-impl Outlet {
-    /// Waits for room, unless it is time to stop, and sends. Nothing is sent of an empty batch.
-    async fn send(&mut self, mut batch: Batch) -> Flow {
-        if batch.is_empty() && batch.lost == 0 {
-            return Flow::On;
-        }
-        self.parser.parse(&mut batch);
-        let (records, cut) = (batch.len(), batch.truncated());
-        let permit = tokio::select! {
-            biased;
-            permit = self.sink.reserve() => permit.ok(),
-            () = stopped(&mut self.stop) => None,
-        };
-        let Some(permit) = permit else {
-            count(&self.counters.lost, records as u64);
-            return Flow::Stop;
-        };
-        permit.send(batch);
-        count(&self.counters.records, records as u64);
-        count(&self.counters.truncated, cut as u64);
-        Flow::On
-    }
-}
-
-/// Resolves when it is time to stop.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// Adds to a counter. Nobody draws conclusions from the order of two counters.
-fn count(counter: &AtomicU64, more: u64) {
-    counter.fetch_add(more, Ordering::Relaxed);
-}
-
-fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = std::net::TcpListener::bind(address)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket)
 }
 
 /// A network as its addresses are compared: IPv4 in IPv6's clothes is IPv4. `None` where the prefix is too long.
@@ -426,15 +339,15 @@ fn contains((network, prefix): (IpAddr, u8), address: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn tells_at_once_and_then_seldom() {
-        let seldom = Seldom::default();
-        assert_eq!(seldom.count(), Some(1));
+    #[test]
+    fn tells_at_once_and_then_seldom() {
+        let (mut seldom, now) = (Seldom::default(), Duration::from_secs(9));
+        assert_eq!(seldom.count(now), Some(1));
         for _ in 0..5 {
-            assert_eq!(seldom.count(), None);
+            assert_eq!(seldom.count(now), None);
         }
-        tokio::time::advance(TELL_EVERY).await;
-        assert_eq!([seldom.count(), seldom.count()], [Some(6), None]);
+        let later = now + TELL_EVERY;
+        assert_eq!([seldom.count(later), seldom.count(later)], [Some(6), None]);
     }
 
     #[track_caller]

@@ -2,9 +2,10 @@
 
 mod tls;
 
+use inputs::input::{Counters, Now, Worker};
 use inputs::record::{Batch, LINE_MAX, Sender, SourceId, Timestamp};
 use inputs::syslog::frame::Framing;
-use inputs::syslog::listen::{Certificates, Counters, Listen, ListenError, Options, bind};
+use inputs::syslog::listen::{Listen, ListenError, Listener, Options, bind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -13,8 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 
 const WAIT: Duration = Duration::from_secs(10);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -22,11 +22,10 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// A running listener.
 struct Running {
     address: Option<SocketAddr>,
-    counters: Arc<Counters>,
-    certificates: Option<Certificates>,
+    worker: Worker,
     batches: mpsc::Receiver<Batch>,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<Arc<Counters>>,
+    /// The seconds that its clock shows.
+    seconds: Arc<AtomicU64>,
 }
 
 fn clock() -> Timestamp {
@@ -34,11 +33,18 @@ fn clock() -> Timestamp {
 }
 
 fn start(listen: &Listen, options: Options) -> Running {
-    let bound = bind(listen, options, clock).unwrap();
-    let (address, counters, certificates) = (bound.address(), bound.counters(), bound.certificates());
+    run(bind(listen, options).unwrap())
+}
+
+fn run(listener: Listener) -> Running {
+    let address = listener.address();
     let (sink, batches) = mpsc::channel(1);
-    let (stop, stopped) = watch::channel(false);
-    Running { address, counters, certificates, batches, stop, task: tokio::spawn(bound.run(sink, stopped)) }
+    let seconds = Arc::new(AtomicU64::new(0));
+    let time = seconds.clone();
+    let now = move || Now { wall: clock(), steady: Duration::from_secs(time.load(Ordering::Relaxed)) };
+    let hand_on = move |batch| sink.blocking_send(batch).is_ok();
+    let worker = Worker::start("listener", SourceId(7), Box::new(listener), now, hand_on).unwrap();
+    Running { address, worker, batches, seconds }
 }
 
 async fn bounded<F: Future>(future: F) -> F::Output {
@@ -66,14 +72,35 @@ impl Running {
         assert_eq!(self.messages(expected.len()).await, expected);
     }
 
-    async fn stop(self) -> Arc<Counters> {
-        self.stop.send(true).unwrap();
-        bounded(self.task).await.unwrap()
+    fn counters(&self) -> Counters {
+        self.worker.health.now().counters
+    }
+
+    /// Waits until a counter has a value.
+    async fn until(&self, counter: fn(&Counters) -> u64, expected: u64) {
+        bounded(async {
+            while counter(&self.counters()) != expected {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// Stops it, and says how many records it still handed over.
+    async fn stop(mut self) -> (Counters, usize) {
+        self.worker.reins.stop();
+        let mut left = 0;
+        while let Some(batch) = bounded(self.batches.recv()).await {
+            left += batch.len();
+        }
+        let health = self.worker.health.clone();
+        assert!(self.worker.wait(WAIT));
+        (health.now().counters, left)
     }
 }
 
 fn options() -> Options {
-    Options { source: SourceId(7), ..Options::default() }
+    Options::default()
 }
 
 fn udp() -> Listen {
@@ -82,20 +109,6 @@ fn udp() -> Listen {
 
 fn tcp() -> Listen {
     Listen::Tcp(SocketAddr::new(LOOPBACK, 0))
-}
-
-fn is(counter: &AtomicU64, expected: u64) -> bool {
-    counter.load(Ordering::Relaxed) == expected
-}
-
-/// Waits until a counter has a value.
-async fn until(counter: &AtomicU64, expected: u64) {
-    bounded(async {
-        while !is(counter, expected) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
 }
 
 fn uid() -> Sender {
@@ -112,8 +125,7 @@ async fn udp_takes_datagrams() {
     client.send_to(&[b'L'; LINE_MAX + 1], running.address.unwrap()).unwrap();
     let long = "L".repeat(LINE_MAX) + "…";
     running.check(&["<86>one\\n", "<86>two\\nlines", &long], Sender::Peer(LOOPBACK)).await;
-    let counters = running.stop().await;
-    assert!(is(&counters.records, 3) && is(&counters.truncated, 1) && is(&counters.lost, 0));
+    assert_eq!(running.stop().await, (Counters::default(), 0));
 }
 
 #[tokio::test]
@@ -131,68 +143,57 @@ async fn udp_refuses_strangers() {
     let running = start(&udp(), Options { from, ..options() });
     let client = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap();
     client.send_to(b"<86>x", running.address.unwrap()).unwrap();
-    until(&running.counters.refused, 1).await;
-    let counters = running.stop().await;
-    assert!(is(&counters.records, 0));
+    running.until(|all| all.refused, 1).await;
+    assert_eq!(running.stop().await.1, 0);
 }
 
 #[tokio::test]
 async fn udp_counts_what_the_kernel_dropped() {
-    let bound = bind(&udp(), Options { rcvbuf: 1, ..options() }, clock).unwrap();
-    let (address, counters) = (bound.address().unwrap(), bound.counters());
+    let listener = bind(&udp(), Options { rcvbuf: 1, ..options() }).unwrap();
+    let address = listener.address().unwrap();
     let client = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap();
     for _ in 0..200 {
         client.send_to(&[b'x'; 1000], address).unwrap();
     }
-    let (sink, mut batches) = mpsc::channel(10);
-    let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(bound.run(sink, stopped));
-    let first = bounded(batches.recv()).await.unwrap();
+    let mut running = run(listener);
+    let first = bounded(running.batches.recv()).await.unwrap();
     assert!(first.len() < 200);
     // The kernel tells its count with the next datagram that finds room.
     client.send_to(b"next", address).unwrap();
-    let second = bounded(batches.recv()).await.unwrap();
+    let second = bounded(running.batches.recv()).await.unwrap();
     assert_eq!(first.len() as u64 + first.lost + second.lost, 200);
-    assert!(is(&counters.lost, first.lost + second.lost));
-    stop.send(true).unwrap();
-    bounded(task).await.unwrap();
+    running.stop().await;
 }
 
 #[tokio::test]
 async fn udp_drops_and_counts_what_a_sender_sends_too_much() {
-    let bound = bind(&udp(), Options { max_rate: 3, ..options() }, clock).unwrap();
-    let (address, counters) = (bound.address().unwrap(), bound.counters());
+    let listener = bind(&udp(), Options { max_rate: 3, ..options() }).unwrap();
+    let address = listener.address().unwrap();
     let client = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap();
     // All are there before the first is read, so they are of one second.
     for text in ["<86>1", "<86>2", "<86>3", "<86>4", "<86>5"] {
         client.send_to(text.as_bytes(), address).unwrap();
     }
-    let (sink, mut batches) = mpsc::channel(10);
-    let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(bound.run(sink, stopped));
-    let batch = bounded(batches.recv()).await.unwrap();
+    let mut running = run(listener);
+    let batch = bounded(running.batches.recv()).await.unwrap();
     assert!(batch.lines().eq([b"<86>1", b"<86>2", b"<86>3"]) && batch.lost == 2);
-    assert!(is(&counters.limited, 2) && is(&counters.lost, 2));
-    stop.send(true).unwrap();
-    bounded(task).await.unwrap();
+    assert_eq!(running.stop().await.0.limited, 2);
 }
 
 #[tokio::test]
 async fn udp_takes_more_than_one_call_reads_and_mixes_no_senders() {
     // They fit into the receive buffer that anybody may have.
-    let (count, bound) = (300, bind(&udp(), options(), clock).unwrap());
-    let address = bound.address().unwrap();
+    let (count, listener) = (300, bind(&udp(), options()).unwrap());
+    let address = listener.address().unwrap();
     let clients: Vec<_> =
         (1..=3).map(|last| std::net::UdpSocket::bind((Ipv4Addr::new(127, 0, 0, last), 0)).unwrap()).collect();
     for index in 0..count {
         clients[index / 50 % 3].send_to(format!("<86>{index}").as_bytes(), address).unwrap();
     }
-    let (sink, mut batches) = mpsc::channel(1);
-    let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(bound.run(sink, stopped));
+    let mut running = run(listener);
     let mut index = 0;
     while index < count {
-        let batch = bounded(batches.recv()).await.unwrap();
+        let batch = bounded(running.batches.recv()).await.unwrap();
         assert!(batch.len() <= 1_000 && batch.lost == 0);
         for (line, record) in batch.lines().zip(batch.records()) {
             let sender = Sender::Peer(Ipv4Addr::new(127, 0, 0, (index / 50 % 3 + 1) as u8).into());
@@ -200,21 +201,7 @@ async fn udp_takes_more_than_one_call_reads_and_mixes_no_senders() {
             index += 1;
         }
     }
-    stop.send(true).unwrap();
-    bounded(task).await.unwrap();
-}
-
-#[tokio::test]
-async fn udp_stops_although_the_sink_is_full() {
-    let running = start(&udp(), options());
-    let client = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap();
-    // The sink has room for one batch; another waits.
-    client.send_to(b"<86>x", running.address.unwrap()).unwrap();
-    until(&running.counters.records, 1).await;
-    client.send_to(b"<86>y", running.address.unwrap()).unwrap();
-    let counters = running.stop().await;
-    // Whether it was read before the stop came, nobody knows.
-    assert!(is(&counters.records, 1) && counters.lost.load(Ordering::Relaxed) <= 1);
+    running.stop().await;
 }
 
 #[tokio::test]
@@ -227,8 +214,7 @@ async fn tcp_takes_both_framings_in_pieces() {
     running.check(&["<86>two", "<86>six"], Sender::Peer(LOOPBACK)).await;
     drop(client);
     running.check(&["unfinished"], Sender::Peer(LOOPBACK)).await;
-    let counters = running.stop().await;
-    assert!(is(&counters.records, 4) && is(&counters.connections, 1));
+    assert_eq!(running.stop().await, (Counters { connections: 1, ..Counters::default() }, 0));
 }
 
 #[tokio::test]
@@ -245,8 +231,8 @@ async fn tcp_takes_the_framing_that_is_said() {
     running.check(&["<86>one"], Sender::Peer(LOOPBACK)).await;
     // Either is an end: what it sent is unread.
     assert!(matches!(bounded(client.read(&mut [0; 1])).await, Ok(0) | Err(_)));
-    let counters = running.stop().await;
-    assert!(is(&counters.records, 1) && is(&counters.broken, 1));
+    let (counters, left) = running.stop().await;
+    assert_eq!((counters.broken, left), (1, 0));
 }
 
 #[tokio::test]
@@ -264,10 +250,11 @@ async fn tcp_pushes_back_and_loses_nothing() {
     drop(client);
     let mut received = 0;
     while received < sent.len() / line.len() {
-        received += bounded(running.batches.recv()).await.unwrap().len();
+        let batch = bounded(running.batches.recv()).await.unwrap();
+        assert_eq!((batch.truncated(), batch.lost), (0, 0));
+        received += batch.len();
     }
-    let counters = running.stop().await;
-    assert!(is(&counters.truncated, 0) && is(&counters.lost, 0));
+    running.stop().await;
 }
 
 #[tokio::test]
@@ -278,7 +265,7 @@ async fn tcp_limits_connections() {
     running.check(&["<86>x"], Sender::Peer(LOOPBACK)).await;
     let mut second = TcpStream::connect(running.address.unwrap()).await.unwrap();
     assert_eq!(bounded(second.read(&mut [0; 1])).await.unwrap(), 0);
-    until(&running.counters.refused, 1).await;
+    running.until(|all| all.refused, 1).await;
     // The place is free again when the first goes.
     first.write_all(b"<86>last").await.unwrap();
     drop(first);
@@ -287,7 +274,7 @@ async fn tcp_limits_connections() {
         loop {
             let mut third = TcpStream::connect(running.address.unwrap()).await.unwrap();
             let sent = third.write_all(b"<86>y\n").await;
-            if sent.is_ok() && is(&running.counters.connections, 2) {
+            if sent.is_ok() && running.counters().connections == 2 {
                 break;
             }
             tokio::task::yield_now().await;
@@ -305,8 +292,8 @@ async fn tcp_limits_connections_of_one_sender() {
     running.check(&["<86>x"], Sender::Peer(LOOPBACK)).await;
     let mut second = TcpStream::connect(running.address.unwrap()).await.unwrap();
     assert_eq!(bounded(second.read(&mut [0; 1])).await.unwrap(), 0);
-    let counters = running.stop().await;
-    assert!(is(&counters.refused, 1) && is(&counters.connections, 1));
+    let (counters, _) = running.stop().await;
+    assert_eq!((counters.refused, counters.connections), (1, 1));
 }
 
 #[tokio::test]
@@ -315,29 +302,64 @@ async fn tcp_refuses_strangers() {
     let running = start(&tcp(), Options { from, ..options() });
     let mut client = TcpStream::connect(running.address.unwrap()).await.unwrap();
     assert_eq!(bounded(client.read(&mut [0; 1])).await.unwrap(), 0);
-    let counters = running.stop().await;
-    assert!(is(&counters.refused, 1) && is(&counters.connections, 0));
+    let (counters, _) = running.stop().await;
+    assert_eq!((counters.refused, counters.connections), (1, 0));
 }
 
 #[tokio::test]
-async fn stops_although_the_sink_is_full() {
-    let running = start(&tcp(), options());
-    let mut client = TcpStream::connect(running.address.unwrap()).await.unwrap();
-    let flood = "<86>x\n".repeat(3000);
-    client.write_all(flood.as_bytes()).await.unwrap();
-    until(&running.counters.records, 1000).await;
-    running.stop.send(true).unwrap();
-    let counters = bounded(running.task).await.unwrap();
-    assert!(counters.lost.load(Ordering::Relaxed) > 0);
+async fn what_was_read_before_a_stop_is_handed_over() {
+    for listen in [tcp(), udp()] {
+        let mut running = start(&listen, options());
+        let address = running.address.unwrap();
+        // The sink has room for one batch; another waits.
+        match listen {
+            Listen::Tcp(_) => {
+                let mut client = TcpStream::connect(address).await.unwrap();
+                client.write_all("<86>x\n".repeat(20_000).as_bytes()).await.unwrap();
+            }
+            _ => {
+                let client = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap();
+                client.send_to(b"<86>x", address).unwrap();
+            }
+        }
+        let first = bounded(running.batches.recv()).await.unwrap();
+        assert!(!first.is_empty());
+        running.stop().await;
+    }
 }
 
 #[tokio::test]
 async fn ends_when_nobody_reads_the_sink() {
     let running = start(&tcp(), options());
-    let _client = TcpStream::connect(running.address.unwrap()).await.unwrap();
-    until(&running.counters.connections, 1).await;
+    let mut client = TcpStream::connect(running.address.unwrap()).await.unwrap();
     drop(running.batches);
-    bounded(running.task).await.unwrap();
+    client.write_all(b"<86>x\n").await.unwrap();
+    assert!(running.worker.wait(WAIT));
+}
+
+/// Whoever sends without end does not keep the others out.
+#[tokio::test]
+async fn each_connection_has_its_turn() {
+    let mut running = start(&tcp(), Options { max_rate: u32::MAX, ..options() });
+    let address = running.address.unwrap();
+    let mut flood = TcpStream::connect(address).await.unwrap();
+    let flood = tokio::spawn(async move {
+        let text = "<86>flood\n".repeat(10_000);
+        while flood.write_all(text.as_bytes()).await.is_ok() {}
+    });
+    bounded(running.batches.recv()).await.unwrap();
+    let mut quiet = TcpStream::connect(address).await.unwrap();
+    quiet.write_all(b"<86>quiet\n").await.unwrap();
+    bounded(async {
+        while let Some(batch) = running.batches.recv().await {
+            if batch.lines().any(|line| line == b"<86>quiet") {
+                break;
+            }
+        }
+    })
+    .await;
+    running.stop().await;
+    flood.await.unwrap();
 }
 
 #[tokio::test]
@@ -391,9 +413,9 @@ async fn a_socket_file_in_use_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     for first in both(&path) {
-        let held = bind(&first, options(), clock).unwrap();
+        let held = bind(&first, options()).unwrap();
         for second in both(&path) {
-            let error = bind(&second, options(), clock).err().unwrap();
+            let error = bind(&second, options()).err().unwrap();
             assert!(matches!(&error, ListenError::Live(live) if *live == path), "{error}");
         }
         drop(held);
@@ -408,9 +430,9 @@ async fn a_socket_file_left_over_is_replaced() {
     for listen in both(&path) {
         drop(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
         assert!(path.exists());
-        bind(&listen, options(), clock).unwrap();
+        bind(&listen, options()).unwrap();
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        bind(&listen, options(), clock).unwrap();
+        bind(&listen, options()).unwrap();
     }
 }
 
@@ -420,7 +442,7 @@ async fn another_file_is_never_deleted() {
     let path = directory.path().join("log");
     std::fs::write(&path, "precious").unwrap();
     for listen in both(&path) {
-        let error = bind(&listen, options(), clock).err().unwrap();
+        let error = bind(&listen, options()).err().unwrap();
         assert!(matches!(error, ListenError::NotSocket(_)));
     }
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
@@ -430,7 +452,7 @@ async fn another_file_is_never_deleted() {
 async fn a_file_that_replaced_ours_is_not_removed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
-    let held = bind(&Listen::UnixStream(path.clone()), options(), clock).unwrap();
+    let held = bind(&Listen::UnixStream(path.clone()), options()).unwrap();
     std::fs::rename(&path, directory.path().join("moved")).unwrap();
     std::fs::write(&path, "precious").unwrap();
     drop(held);
@@ -439,10 +461,10 @@ async fn a_file_that_replaced_ours_is_not_removed() {
 
 #[tokio::test]
 async fn a_busy_port_and_a_bad_network_are_errors() {
-    let held = bind(&tcp(), options(), clock).unwrap();
-    let error = bind(&Listen::Tcp(held.address().unwrap()), options(), clock).err().unwrap();
+    let held = bind(&tcp(), options()).unwrap();
+    let error = bind(&Listen::Tcp(held.address().unwrap()), options()).err().unwrap();
     assert!(error.to_string().starts_with("cannot listen on tcp 127.0.0.1:"), "{error}");
     let from = vec![("192.0.2.0".parse().unwrap(), 33)];
-    let error = bind(&tcp(), Options { from, ..options() }, clock).err().unwrap();
+    let error = bind(&tcp(), Options { from, ..options() }).err().unwrap();
     assert_eq!(error.to_string(), "192.0.2.0/33 is no network: the prefix is too long");
 }

@@ -116,7 +116,7 @@ fn datagrams(name: &str) -> Batch {
 fn frames<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Batch {
     let (mut decoder, mut batch) = (Decoder::default(), batch());
     for piece in pieces {
-        assert_eq!(decoder.push(piece, 0, &mut batch), piece.len());
+        decoder.push(piece, 0, &mut batch);
     }
     decoder.end(0, &mut batch);
     batch

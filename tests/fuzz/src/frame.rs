@@ -11,12 +11,9 @@ fn frames(framing: Framing, data: &[u8], piece: usize) -> Vec<(Vec<u8>, bool)> {
         found.extend(batch.records().map(|record| (record.message.to_vec(), record.truncated)));
         batch.clear();
     };
-    for mut piece in data.chunks(piece) {
-        while !piece.is_empty() {
-            let took = decoder.push(piece, 0, &mut batch);
-            piece = &piece[took..];
-            take(&mut batch);
-        }
+    for piece in data.chunks(piece) {
+        decoder.push(piece, 0, &mut batch);
+        take(&mut batch);
     }
     decoder.end(0, &mut batch);
     take(&mut batch);

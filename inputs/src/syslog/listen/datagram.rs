@@ -1,25 +1,23 @@
 //! Reads datagrams, as many as there are, into one batch.
 //!
-//! On a thread of its own, by `recvmmsg`: an executor's readiness and a call for each datagram cost twice as much as
-//! all the rest. Buffers for control messages are small on purpose: there is no room for file descriptors that
+//! By `recvmmsg`: a call for each datagram costs as much as all the rest. Buffers for control messages are small on purpose: there is no room for file descriptors that
 //! somebody attaches, so none are opened.
 
-use super::rates::Rates;
-use super::{Clock, ERROR_PAUSE, Flow, Outlet, Shared, count, stopped};
+use super::Gate;
+use crate::input::{Progress, Wake};
 use crate::record::{Batch, LINE_MAX, Sender};
 use crate::syslog::frame::{self, BATCH_MAX};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, UnixCredentials, recvmmsg, recvmsg, setsockopt,
     sockopt,
 };
+use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::sync::MutexGuard;
-use tokio::runtime::Handle;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 /// Datagrams that one call reads.
 const CALL_MAX: usize = 64;
@@ -29,7 +27,20 @@ const CALL_MAX: usize = 64;
 const STRIDE: usize = LINE_MAX + 192;
 
 /// A datagram socket.
-pub(super) enum Datagrams {
+pub(super) struct Datagrams {
+    socket: Socket,
+    /// The kernel's count of dropped datagrams, as of the last one that told it.
+    dropped: u32,
+    buf: Box<[u8]>,
+    control: Vec<u8>,
+}
+
+thread_local! {
+    /// nix's headers are full of pointers, and so cannot go to another thread with the reader whose they are.
+    static HEADERS: RefCell<MultiHeaders<SockaddrStorage>> = RefCell::new(MultiHeaders::preallocate(CALL_MAX, None));
+}
+
+enum Socket {
     Udp(UdpSocket),
     /// It passes credentials.
     Unix(UnixDatagram),
@@ -45,120 +56,62 @@ impl Datagrams {
     pub(super) fn of_udp(socket: UdpSocket, rcvbuf: usize) -> io::Result<Self> {
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
         ask_for_room(&socket, rcvbuf)?;
-        Ok(Datagrams::Udp(socket))
+        Ok(Self::new(Socket::Udp(socket)))
     }
 
     /// Reads a bound unix socket that passes credentials.
     pub(super) fn unix(socket: UnixDatagram, rcvbuf: usize) -> io::Result<Self> {
         ask_for_room(&socket, rcvbuf)?;
-        Ok(Datagrams::Unix(socket))
+        Ok(Self::new(Socket::Unix(socket)))
+    }
+
+    fn new(socket: Socket) -> Self {
+        let buf = vec![0; STRIDE * CALL_MAX].into_boxed_slice();
+        // Room for either: a UDP socket sends only the number, which is smaller.
+        let control = nix::cmsg_space!(UnixCredentials);
+        Datagrams { socket, dropped: 0, buf, control }
     }
 
     /// The bound address of a UDP socket.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Datagrams::Udp(socket) => socket.local_addr().ok(),
-            Datagrams::Unix(_) => None,
+        match &self.socket {
+            Socket::Udp(socket) => socket.local_addr().ok(),
+            Socket::Unix(_) => None,
         }
     }
 
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Datagrams::Udp(socket) => socket.as_fd(),
-            Datagrams::Unix(socket) => socket.as_fd(),
-        }
-    }
-}
-
-/// Asks for a receive buffer of so many bytes and takes what is given: beyond `net.core.rmem_max` only the privileged get it.
-fn ask_for_room(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
-    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
-        setsockopt(socket, sockopt::RcvBuf, &bytes)?;
-    }
-    Ok(())
-}
-
-/// Reads a socket until it is time to stop, or nobody reads the sink.
-pub(super) async fn run<C: Clock>(socket: Datagrams, shared: Shared<C>, mut outlet: Outlet) {
-    let (going, gone) = match UnixStream::pair() {
-        Ok(pair) => pair,
-        Err(error) => {
-            tracing::error!(source = shared.options.source.0, %error, "cannot read datagrams");
-            return;
-        }
-    };
-    let thread = tokio::task::spawn_blocking({
-        let outlet = outlet.clone();
-        move || Reader::new(shared).run(&socket, &gone, outlet)
-    });
-    tokio::select! {
-        () = stopped(&mut outlet.stop) => {}
-        () = outlet.sink.closed() => {}
-    }
-    // It sees that its end has no other any more.
-    drop(going);
-    let _ = thread.await;
-}
-
-/// What the thread of a socket has.
-struct Reader<C> {
-    shared: Shared<C>,
-    /// The kernel's count of dropped datagrams, as of the last one that told it.
-    dropped: u32,
-    buf: Box<[u8]>,
-    control: Vec<u8>,
-    headers: MultiHeaders<SockaddrStorage>,
-}
-
-impl<C: Clock> Reader<C> {
-    fn new(shared: Shared<C>) -> Self {
-        let buf = vec![0; STRIDE * CALL_MAX].into_boxed_slice();
-        // Room for either: a UDP socket sends only the number, which is smaller.
-        let control = nix::cmsg_space!(UnixCredentials);
-        Reader { shared, dropped: 0, buf, control, headers: MultiHeaders::preallocate(CALL_MAX, None) }
-    }
-
-    fn run(mut self, socket: &Datagrams, gone: &UnixStream, mut outlet: Outlet) {
-        let runtime = Handle::current();
-        while wait(Some(socket.as_fd()), gone, PollTimeout::NONE) {
-            match self.read(socket) {
-                Ok(batch) => {
-                    // It waits for room; meanwhile the socket's own buffer fills, and what does not fit is counted.
-                    if runtime.block_on(outlet.send(batch)) == Flow::Stop {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(source = self.shared.options.source.0, %error, "cannot read a datagram");
-                    wait(None, gone, PollTimeout::try_from(ERROR_PAUSE).unwrap_or(PollTimeout::MAX));
-                }
-            }
-        }
+    pub(super) fn wake(&self) -> Wake<'_> {
+        let fd = match &self.socket {
+            Socket::Udp(socket) => socket.as_fd(),
+            Socket::Unix(socket) => socket.as_fd(),
+        };
+        Wake { fd: Some(fd), within: Duration::MAX }
     }
 
     /// Takes what is there now.
-    fn read(&mut self, socket: &Datagrams) -> io::Result<Batch> {
-        let Reader { shared, .. } = self;
-        let (shared, mut batch) = (shared.clone(), shared.batch());
-        let mut taker = Taker { shared: &shared, rates: shared.rates(), batch: &mut batch };
-        let read = match socket {
-            Datagrams::Udp(socket) => self.read_udp(socket.as_raw_fd(), &mut taker),
-            Datagrams::Unix(socket) => self.read_unix(socket.as_raw_fd(), &mut taker),
+    pub(super) fn read(&mut self, gate: &mut Gate, batch: &mut Batch) -> io::Result<Progress> {
+        let mut taker = Taker { gate, batch: &mut *batch };
+        let read = match &self.socket {
+            Socket::Udp(socket) => {
+                let fd = socket.as_raw_fd();
+                self.read_udp(fd, &mut taker)
+            }
+            Socket::Unix(socket) => {
+                let fd = socket.as_raw_fd();
+                self.read_unix(fd, &mut taker)
+            }
         };
-        drop(taker);
-        count(&shared.counters.lost, batch.lost);
         match read {
-            Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(batch),
-            // What was read before goes out; an error that stays comes back on the next call.
-            Err(_) if !batch.is_empty() || batch.lost > 0 => Ok(batch),
+            Ok(()) if frame::full(batch) => Ok(Progress::More),
+            Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(Progress::Idle),
             Err(error) => Err(error.into()),
         }
     }
 
     /// The first datagram by itself, with what the kernel dropped before it; nix' headers for many cannot be used again
     /// for control messages. What it drops from here on, the next batch tells.
-    fn read_udp(&mut self, fd: RawFd, taker: &mut Taker<'_, C>) -> nix::Result<()> {
-        let Reader { dropped, buf, control, headers, .. } = self;
+    fn read_udp(&mut self, fd: RawFd, taker: &mut Taker<'_>) -> nix::Result<()> {
+        let Datagrams { dropped, buf, control, .. } = self;
         let mut parts = [IoSliceMut::new(&mut buf[..LINE_MAX])];
         let first = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
         let total = first.cmsgs()?.find_map(|cmsg| match cmsg {
@@ -170,6 +123,15 @@ impl<C: Clock> Reader<C> {
         taker.batch.lost += u64::from(lost);
         let (len, truncated, sender) = (first.bytes, is_cut(first.flags), peer(first.address));
         taker.take(&buf[..len], truncated, &sender);
+        HEADERS.with_borrow_mut(|headers| Self::read_many(fd, headers, buf, taker))
+    }
+
+    fn read_many(
+        fd: RawFd,
+        headers: &mut MultiHeaders<SockaddrStorage>,
+        buf: &mut [u8],
+        taker: &mut Taker<'_>,
+    ) -> nix::Result<()> {
         // Bounded also where all are refused and none fills the batch.
         for _ in 0..BATCH_MAX / CALL_MAX {
             let mut buffers = buf.chunks_exact_mut(STRIDE);
@@ -191,7 +153,7 @@ impl<C: Clock> Reader<C> {
     }
 
     /// One call for each: it alone tells who sent it. Senders wait, so that none is lost.
-    fn read_unix(&mut self, fd: RawFd, taker: &mut Taker<'_, C>) -> nix::Result<()> {
+    fn read_unix(&mut self, fd: RawFd, taker: &mut Taker<'_>) -> nix::Result<()> {
         for _ in 0..BATCH_MAX {
             let mut parts = [IoSliceMut::new(&mut self.buf[..LINE_MAX])];
             let message = recvmsg::<()>(fd, &mut parts, Some(&mut self.control), MsgFlags::MSG_DONTWAIT)?;
@@ -213,29 +175,27 @@ impl<C: Clock> Reader<C> {
     }
 }
 
-/// Waits until there is something to read; `false` = it is time to stop.
-fn wait(socket: Option<BorrowedFd<'_>>, gone: &UnixStream, at_most: PollTimeout) -> bool {
-    let fd = |fd| PollFd::new(fd, PollFlags::POLLIN);
-    let mut both = [fd(gone.as_fd()), fd(socket.unwrap_or(gone.as_fd()))];
-    // An interrupted call only means to look earlier.
-    let _ = poll(&mut both, at_most);
-    !both[0].any().unwrap_or(false)
+/// Asks for a receive buffer of so many bytes and takes what is given: beyond `net.core.rmem_max` only the privileged get it.
+fn ask_for_room(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
+    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
+        setsockopt(socket, sockopt::RcvBuf, &bytes)?;
+    }
+    Ok(())
 }
 
 /// Where datagrams go.
-struct Taker<'a, C> {
-    shared: &'a Shared<C>,
-    rates: MutexGuard<'a, Rates>,
+struct Taker<'a> {
+    gate: &'a mut Gate,
     batch: &'a mut Batch,
 }
 
-impl<C: Clock> Taker<'_, C> {
+impl Taker<'_> {
     /// Adds a datagram to the batch, if its sender may send it.
     fn take(&mut self, bytes: &[u8], truncated: bool, sender: &Sender) {
-        if !self.shared.allowed(sender) {
-            count(&self.shared.counters.refused, 1);
-        } else if !self.rates.take(sender, 1) {
-            count(&self.shared.counters.limited, 1);
+        if !self.gate.allows(sender) {
+            self.gate.counters.refused += 1;
+        } else if !self.gate.rates.take(sender, 1) {
+            self.gate.counters.limited += 1;
             self.batch.lost += 1;
         } else if !bytes.is_empty() {
             let sender = self.batch.number(sender);

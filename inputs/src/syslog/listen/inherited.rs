@@ -5,6 +5,7 @@
 //! it, which looks first whether the number is a socket's.
 
 use super::datagram::Datagrams;
+use super::stream::Streams;
 use super::{Certificates, Listen, ListenError, Socket};
 use listenfd::ListenFd;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
@@ -126,32 +127,18 @@ impl Passed {
             _ => None,
         };
         let socket = match self.socket {
-            Kind::Tcp(socket) => tcp(socket).map(|socket| match certificates {
-                Some(certificates) => Socket::Tls(socket, certificates),
-                None => Socket::Tcp(socket),
-            }),
-            Kind::Udp(socket) => Datagrams::of_udp(socket, rcvbuf).map(Socket::Datagram),
-            Kind::UnixStream(socket) => unix(socket).map(Socket::Unix),
-            Kind::UnixDatagram(socket) => unix_datagrams(socket, rcvbuf).map(Socket::Datagram),
+            Kind::Tcp(socket) => Streams::tcp(socket, certificates).map(Socket::streams),
+            Kind::Udp(socket) => Datagrams::of_udp(socket, rcvbuf).map(Socket::datagrams),
+            Kind::UnixStream(socket) => Streams::unix(socket).map(Socket::streams),
+            Kind::UnixDatagram(socket) => unix_datagrams(socket, rcvbuf).map(Socket::datagrams),
         };
         socket.map_err(failed)
     }
-}
-
-fn tcp(socket: TcpListener) -> io::Result<tokio::net::TcpListener> {
-    socket.set_nonblocking(true)?;
-    tokio::net::TcpListener::from_std(socket)
-}
-
-fn unix(socket: UnixListener) -> io::Result<tokio::net::UnixListener> {
-    socket.set_nonblocking(true)?;
-    tokio::net::UnixListener::from_std(socket)
 }
 
 /// What was sent before credentials were asked for has none, and so is of
 /// [`Sender::NOBODY`](crate::record::Sender::NOBODY).
 fn unix_datagrams(socket: UnixDatagram, rcvbuf: usize) -> io::Result<Datagrams> {
     setsockopt(&socket, sockopt::PassCred, &true)?;
-    socket.set_nonblocking(true)?;
     Datagrams::unix(socket, rcvbuf)
 }

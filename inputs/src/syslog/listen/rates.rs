@@ -6,7 +6,6 @@
 use crate::record::Sender;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Places. A flood from many addresses spreads over all of them, and so reaches the limit of none for long.
 const PLACES: usize = 4096;
@@ -18,7 +17,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub(super) struct Rates {
     /// Messages a second.
     most: u32,
-    until: Instant,
+    until: Duration,
     sent: Box<[u32]>,
     /// The last sender and its place: the next message is most often its, too.
     last: (Sender, usize),
@@ -29,11 +28,11 @@ impl Rates {
     pub(super) fn new(most: u32) -> Self {
         let keys = RandomState::new();
         let last = (Sender::Unknown, place(&keys, &Sender::Unknown));
-        Rates { most, until: Instant::now() + WINDOW, sent: vec![0; PLACES].into(), last, keys }
+        Rates { most, until: WINDOW, sent: vec![0; PLACES].into(), last, keys }
     }
 
     /// Tells what time it is.
-    pub(super) fn tell(&mut self, now: Instant) {
+    pub(super) fn tell(&mut self, now: Duration) {
         if now >= self.until {
             self.sent.fill(0);
             self.until = now + WINDOW;
@@ -51,7 +50,7 @@ impl Rates {
     }
 
     /// Until when a sender must wait that sent so many messages, if they were more than it may send in this second.
-    pub(super) fn wait(&mut self, sender: &Sender, messages: u32) -> Option<Instant> {
+    pub(super) fn wait(&mut self, sender: &Sender, messages: u32) -> Option<Duration> {
         (!self.take(sender, messages)).then_some(self.until)
     }
 }
@@ -72,7 +71,7 @@ mod tests {
     #[test]
     fn each_sender_has_so_many_a_second() {
         let mut rates = Rates::new(3);
-        let (one, now) = (peer(1), Instant::now());
+        let (one, now) = (peer(1), Duration::ZERO);
         // Two of 4096 places: another sender that shares the first one's would make this test a lie.
         let two = (2..).map(peer).find(|two| place(&rates.keys, two) != place(&rates.keys, &one)).unwrap();
         assert_eq!([1, 1, 1, 1].map(|messages| rates.take(&one, messages)), [true, true, true, false]);

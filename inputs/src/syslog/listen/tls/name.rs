@@ -4,9 +4,9 @@
 //! name of its subject, as RFC 5425 has it. What comes out of a certificate is lower case and plain: it is shown and
 //! logged.
 
+use rustls::pki_types::CertificateDer;
 use std::fmt;
 use std::str::FromStr;
-use tokio_rustls::rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
 /// The longest name, in bytes.
