@@ -12,10 +12,11 @@ use inputs::cursor::Cursor;
 use inputs::record::{Batch, SourceId, Timestamp};
 
 use crate::decide::allow::AllowList;
+use crate::decide::claim::{Claim, Claimant, Reason, Until};
 use crate::decide::engine::{Command, Engine, Input};
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
-use crate::decide::state::{Change, Claim, Claimant, Until};
+use crate::decide::state::{Bound, Change};
 use crate::deny::{AllowRange, DenySet, Diff};
 use crate::intake::{self, Counts, Seen, Source};
 use crate::store::{Commit, Decision, Evidence, Loaded, Store, StoreError, decision};
@@ -110,8 +111,8 @@ pub struct Asked {
 
 impl Desk {
     /// Takes back what the store remembers. What `policy` allows now is released as of `now`.
-    pub fn open(mut store: Store, policy: Policy, now: Timestamp) -> Result<Desk, StoreError> {
-        let Loaded { state, cursors, allowed: added } = store.load(&policy)?;
+    pub fn open(store: Store, policy: Policy, now: Timestamp) -> Result<Desk, StoreError> {
+        let Loaded { state, cursors, allowed: added } = store.load()?;
         let configured = policy.allow.clone();
         let mut desk = Desk {
             engine: Engine::with(policy, state),
@@ -136,7 +137,7 @@ impl Desk {
     /// Takes over what is denied since before the database was lost.
     pub fn take_over(&mut self, kept: BTreeMap<Prefix, Until>, now: Timestamp) {
         for (prefix, until) in kept {
-            let claim = Claim { since: now, until, class: None, count: 0, enforceable: true };
+            let claim = Claim { since: now, until, reason: Reason::Adopted, enforceable: true };
             self.engine.step(now, Input::Claim { prefix, by: Claimant::Policy, claim });
         }
     }
@@ -236,9 +237,10 @@ impl Desk {
 
     /// Writes what waits, logs it, and returns what is to be told to the projections. On an error it goes on waiting.
     pub fn commit(&mut self, now: Timestamp) -> Result<Diff, StoreError> {
+        self.engine.settle();
         self.gather();
         self.pending.wall = now;
-        self.store.commit(&self.pending, &mut self.engine.state)?;
+        self.store.commit(&self.pending, &self.engine.state)?;
         self.cursors.append(&mut self.pending.cursors);
         self.pending.evidence.clear();
         self.unpublished = 0;
@@ -274,10 +276,10 @@ impl Desk {
             tracked: state.tallies.len(),
             sessions: state.sessions.len(),
             unresolved: state.sessions.unresolved(),
-            evicted: state.tallies.evicted + state.sessions.evicted(),
-            users_untold: state.users_untold,
-            hosts_untold: state.hosts_untold,
-            denies_refused: state.denies_refused,
+            evicted: state.untold(Bound::Tallies) + state.sessions.evicted(),
+            users_untold: state.untold(Bound::Users),
+            hosts_untold: state.untold(Bound::Hosts),
+            denies_refused: state.untold(Bound::Denies),
             evidence_untold: self.budget.untold,
             ..reply::Status::default()
         }
@@ -353,9 +355,9 @@ fn log(change: &Change, wall: Timestamp) {
         Decision::Denied { by, class, count, until, enforced } => {
             let until = until.map_or("for ever".to_owned(), |until| until.to_string());
             let class = class.map_or("-", Class::name);
-            tracing::info!(%prefix, class, count, %at, until, by = by.name(), enforced, "denied");
+            tracing::info!(%prefix, class, count, %at, until, by = by.to_string(), enforced, "denied");
         }
-        Decision::Released { by, why } => tracing::info!(%prefix, %at, by = by.name(), ?why, "released"),
+        Decision::Released { by, why } => tracing::info!(%prefix, %at, by = by.to_string(), ?why, "released"),
         Decision::Suspicious { address, user } => {
             tracing::warn!(%address, user = printable(&user), %at, "suspicious login: too many failures before it");
         }
@@ -418,10 +420,10 @@ mod tests {
     fn a_link_that_an_earlier_version_denied_is_released() {
         let dir = Dir::new("link");
         let mut desk = dir.open(Policy::default(), NOW);
-        let claim = Claim { since: NOW, until: None, class: None, count: 2, enforceable: true };
+        let claim = Claim { since: NOW, until: None, reason: Reason::Adopted, enforceable: true };
         let [link, host, other] = ["fe80::/64", "fe80::7", "2001:db8::/64"].map(|text| text.parse().expect("a prefix"));
         for prefix in [link, host, other] {
-            desk.engine.step(NOW, Input::Claim { prefix, by: Claimant::Policy, claim });
+            desk.engine.step(NOW, Input::Claim { prefix, by: Claimant::Policy, claim: claim.clone() });
         }
         let wide: Prefix = "fe80::/10".parse().expect("a prefix");
         desk.ask(&Request::Deny { prefix: wide, seconds: None, force: true, caller: None }, NOW).reply.expect("denied");

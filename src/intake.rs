@@ -84,7 +84,7 @@ impl Source {
         {
             return *id;
         }
-        let id = engine.state.host(name);
+        let id = engine.host(name);
         self.last_host = Some((name.into(), id));
         id
     }

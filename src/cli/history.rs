@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use super::office;
 use super::output::{Screen, when, word};
 use crate::config::Config;
+use crate::decide::claim::Claimant;
 use crate::decide::prefix::Prefix;
-use crate::decide::state::Claimant;
 use crate::desk::Request;
 use crate::desk::reply::{Decided, Decision, json};
 

@@ -72,7 +72,7 @@ fn hosts(row: &Host) -> Vec<String> {
         Some(until) => when(until.0),
         None => "for ever".to_owned(),
     };
-    let claimants: Vec<_> = row.claimants.iter().map(|by| by.name()).collect();
+    let claimants: Vec<_> = row.claimants.iter().map(ToString::to_string).collect();
     vec![
         row.prefix.to_string(),
         when_if(row.since),

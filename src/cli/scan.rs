@@ -16,10 +16,11 @@ use super::office;
 use super::output::{Screen, Style, when};
 use crate::clock;
 use crate::config::Config;
+use crate::decide::claim::Claim;
 use crate::decide::engine::{Engine, Input};
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
-use crate::decide::state::{Change, Claim};
+use crate::decide::state::{Bound, Change};
 use crate::desk::reply::{Applied, At, PerClass};
 use crate::desk::{APPLIED_MAX, Request};
 use crate::detect::event::Account;
@@ -158,7 +159,7 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
 
 /// Hands over what is still to be enforced; returns how many denies were new.
 fn apply(config: &Config, found: &Found) -> anyhow::Result<usize> {
-    let due: Vec<_> = found.denied.iter().filter(|(_, claim)| enforced(claim)).copied().collect();
+    let due: Vec<_> = found.denied.iter().filter(|(_, claim)| enforced(claim)).cloned().collect();
     let mut applied = 0;
     for some in due.chunks(APPLIED_MAX) {
         let answer: Applied = office::ask(config, &Request::Apply { denied: some.to_vec() })?;
@@ -235,10 +236,9 @@ fn take_changes(engine: &mut Engine, found: &mut Found) {
             }
             Change::Suspicious { address, user, at } => found.suspicious.push((address, user, at)),
             Change::Counted { prefix, tally: None } if prefix.is_host() => found.addresses.insert(prefix.address()),
-            Change::Counted { .. } | Change::Shared { .. } | Change::Released { .. } | Change::Unremembered { .. } => {}
+            _ => {}
         }
     }
-    engine.state.users_changed.clear();
 }
 
 /// Adds the addresses that are counted each alone, as IPv4's are: they are the prefixes that have a tally. Those whose
@@ -251,7 +251,7 @@ fn counted_alone(engine: &Engine, addresses: &mut Addresses) {
 
 /// Whether a deny would still be enforced now.
 fn enforced(claim: &Claim) -> bool {
-    claim.enforceable && claim.until.is_none_or(|until| until > clock::now())
+    claim.is_due(clock::now())
 }
 
 /// `scan --json`: typed, since as loose values a long list of denies would take most of the memory.
@@ -335,8 +335,8 @@ fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
     let denied = found.denied.iter().map(|(prefix, claim)| DeniedRow {
         prefix: *prefix,
         at: At(claim.since),
-        class: claim.class,
-        count: claim.count,
+        class: claim.reason.class(),
+        count: claim.reason.count(),
         until: claim.until.map(At),
         enforced: enforced(claim),
     });
@@ -359,7 +359,7 @@ fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
         forged: counts.forged,
         duplicates: counts.duplicates,
         truncated: counts.truncated,
-        evicted: engine.state.tallies.evicted + engine.state.sessions.evicted(),
+        evicted: engine.state.untold(Bound::Tallies) + engine.state.sessions.evicted(),
         attempts: counts.attempts,
         first: found.first.map(At),
         last: found.last.map(At),
@@ -431,7 +431,10 @@ fn print_report(engine: &Engine, found: &Found, all: bool) -> anyhow::Result<()>
         (engine.state.sessions.unresolved(), "attempts without an address"),
         (counts.forged, "forged records"),
         (counts.truncated, "lines cut for their length"),
-        (engine.state.tallies.evicted + engine.state.sessions.evicted(), "counters forgotten, there were too many"),
+        (
+            engine.state.untold(Bound::Tallies) + engine.state.sessions.evicted(),
+            "counters forgotten, there were too many",
+        ),
     ];
     for (count, what) in odd.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{count} {what}")))?;
@@ -450,8 +453,8 @@ fn print_report(engine: &Engine, found: &Found, all: bool) -> anyhow::Result<()>
             rows.push(vec![
                 prefix.to_string(),
                 when(claim.since),
-                claim.class.map_or("operator", Class::name).to_owned(),
-                claim.count.to_string(),
+                claim.reason.class().map_or("operator", Class::name).to_owned(),
+                claim.reason.count().to_string(),
                 claim.until.map_or("for ever".to_owned(), when),
                 if enforced(claim) { "in force" } else { "over" }.to_owned(),
             ]);

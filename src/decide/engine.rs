@@ -7,13 +7,14 @@ use std::time::Duration;
 use inputs::record::{Record, Timestamp};
 
 use super::attempt::{Attempt, Classes, Folded};
-use super::policy::{Class, Policy, Threshold};
+use super::claim::{Basis, Claim, Claimant, FORGEABLE_FOR, Reason};
+use super::policy::Policy;
 use super::prefix::Prefix;
-use super::session::{HostId, Judgement, Line, Trust};
-use super::state::{Change, Claim, Claimant, DENIES_MAX, RELEASED_MAX, State, Why};
+use super::session::{FNV, HostId, Judgement, Line, Trust, fnv};
+use super::state::{Bound, Change, DENIES_MAX, HOSTS_MAX, RELEASED_MAX, State, USER_MAX, USERS_MAX, Why};
 use super::tally::Tally;
 use crate::detect::address::Address;
-use crate::detect::event::Event;
+use crate::detect::event::{Account, Event};
 
 /// All that can change what is decided.
 ///
@@ -62,21 +63,25 @@ pub enum Command {
     ReleaseWideLinks,
 }
 
-/// How long a deny lasts at most that a forgeable record decided.
-pub const FORGEABLE_FOR: Duration = Duration::from_secs(3_600);
-
 /// A claim that ended so long ago, at most, is released by the wall clock alone.
 const RECENTLY: Duration = Duration::from_secs(3_600);
 
-/// Policy, state, and the changes of the current batch.
+/// Numbers of hosts that have no name: they are told apart by a hash.
+const UNNAMED: u64 = u16::MAX as u64 + 1 - HOSTS_MAX as u64;
+
+/// Policy, state, and what changed of it.
 #[derive(Debug, Default)]
 pub struct Engine {
     /// What is tolerated.
     pub policy: Policy,
     /// What is remembered.
     pub state: State,
-    /// What changed since the caller last took it.
+    /// What changed since the caller last took it, in order.
     pub changes: Vec<Change>,
+    /// Users that were tried since they last left as changes, each as often as it was.
+    tried: Vec<usize>,
+    /// Somebody keeps what changes.
+    is_kept: bool,
     /// The wall clock, as the last input told it: what lies before it is not enforced.
     wall: Timestamp,
 }
@@ -87,9 +92,10 @@ impl Engine {
         Engine { policy, ..Engine::default() }
     }
 
-    /// An engine that remembers `state`.
-    pub fn with(policy: Policy, state: State) -> Self {
-        Engine { policy, state, ..Engine::default() }
+    /// An engine that remembers `state`, of which somebody keeps what changes.
+    pub fn with(policy: Policy, mut state: State) -> Self {
+        state.sessions.track_changes();
+        Engine { policy, state, is_kept: true, ..Engine::default() }
     }
 
     /// Folds one input in, of which we knew at `wall`; says what it amounted to, if it is a record.
@@ -135,6 +141,39 @@ impl Engine {
             self.attempt(&attempt);
             self.changes.push(Change::Late(Box::new(attempt)));
         }
+    }
+
+    /// Puts among the changes what changes with nearly every line, users' counts and connections, each as it is by now.
+    /// Called before a commit: what leaves so need not leave a hundred times between two.
+    pub fn settle(&mut self) {
+        let mut tried = std::mem::take(&mut self.tried);
+        tried.sort_unstable();
+        tried.dedup();
+        let users = &self.state.users;
+        self.changes.extend(tried.into_iter().map(|user| Change::Tried { user, counts: users[user] }));
+        let connections = self.state.sessions.take_changes().into_iter();
+        self.changes.extend(connections.map(|(key, session)| Change::Connection(key, session.map(Box::new))));
+    }
+
+    /// The number of an origin host: of the lower-cased first label of what it calls itself.
+    pub fn host(&mut self, name: &[u8]) -> HostId {
+        let numeric = name.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b':'));
+        let label = if numeric { name } else { name.split(|&b| b == b'.').next().unwrap_or(name) };
+        let mut lower = [0u8; 64];
+        let len = label.len().min(lower.len());
+        lower[..len].copy_from_slice(&label[..len]);
+        lower[..len].make_ascii_lowercase();
+        let lower = &lower[..len];
+        let known = self.state.hosts.len();
+        if let Some(index) = self.state.hosts.get_index_of(lower) {
+            return HostId(index as u16);
+        }
+        if known >= HOSTS_MAX {
+            self.untold(Bound::Hosts, 1);
+            return HostId(HOSTS_MAX as u16 + (fnv(FNV, lower) % UNNAMED) as u16);
+        }
+        self.change(Change::Host { name: lower.into() });
+        HostId(known as u16)
     }
 
     fn tick(&mut self) {
@@ -221,7 +260,7 @@ impl Engine {
         let times = if served { known.saturating_add(1) } else { known };
         let crowded = times > known && known == 0 && self.state.released.len() >= RELEASED_MAX;
         if let Some((victim, _)) = self.state.released.first().filter(|_| crowded) {
-            self.change(Change::Unremembered { prefix: *victim });
+            self.change(Change::Remembered { prefix: *victim, times: 0 });
         }
         self.change(Change::Released { prefix, by, at, why, times });
         let certain = self.state.tallies.get(&prefix).filter(|_| forged).map(Tally::certain);
@@ -232,20 +271,22 @@ impl Engine {
         }
     }
 
-    /// Whether the policy denies a prefix for as short as it does because of what strangers may have made up.
+    /// Whether the policy denies a prefix only because of what strangers may have made up: it did when it decided so, and
+    /// nothing certain has come up to it since.
     fn is_forgeable(&self, prefix: Prefix) -> bool {
         let claim = self.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Policy));
-        let Some(Claim { since, until: Some(until), class: Some(class), .. }) = claim else { return false };
-        let tally = self.state.tallies.get(&prefix);
-        let is_sound = |threshold: Threshold| tally.is_some_and(|tally| tally.is_sound(*class, threshold.0));
-        *until <= since.after(FORGEABLE_FOR) && !self.policy.thresholds[*class as usize].is_some_and(is_sound)
+        let Some(Reason::Policy { class, threshold, basis: Basis::Forgeable, .. }) = claim.map(|claim| &claim.reason)
+        else {
+            return false;
+        };
+        !self.state.tallies.get(&prefix).is_some_and(|tally| tally.is_sound(*class, *threshold))
     }
 
     /// Counts an attempt, and judges its prefix.
     fn attempt(&mut self, attempt: &Attempt<'_>) {
         let Attempt { prefix, host, classes, times, sound, at, .. } = *attempt;
         if !attempt.is_probe() {
-            self.state.count_user(&attempt.user, attempt.account, times);
+            self.tried(attempt);
         }
         let allowed = self.policy.allow.contains(attempt.peer.into());
         // What an allowed host does must not weigh against its neighbours.
@@ -253,21 +294,47 @@ impl Engine {
             return;
         }
         self.expire(prefix, at);
-        let (tally, evicted) = self.state.tallies.entry(prefix, &self.policy);
+        let slot = self.state.tallies.find(&prefix);
+        let mut tally = self.state.tallies.at(slot).copied().unwrap_or_default();
         for class in classes.iter() {
             tally.add(class, self.policy.age_reset[class as usize], times, sound, at);
         }
-        let aged = tally.counts;
-        let tally = *tally;
         if self.policy.reset_on_success {
-            self.share(prefix, host, classes, sound, aged);
+            self.share(prefix, host, classes, sound, tally.counts);
         }
-        if let Some(prefix) = evicted {
-            self.forget(prefix);
+        if slot.is_new()
+            && let Some(victim) = self.state.tallies.victim(&self.policy, self.state.untold(Bound::Tallies))
+        {
+            self.untold(Bound::Tallies, 1);
+            self.forget(victim);
         }
+        self.state.count(slot, prefix, &tally);
         self.changes.push(Change::Counted { prefix, tally: Some(tally) });
         if !allowed {
             self.judge(prefix, &tally, classes, at);
+        }
+    }
+
+    /// Counts whom an attempt tried.
+    fn tried(&mut self, attempt: &Attempt<'_>) {
+        let name = &attempt.user[..attempt.user.len().min(USER_MAX)];
+        let known = self.state.users.len();
+        let user = match self.state.user(name) {
+            Some(user) => user,
+            None if known >= USERS_MAX => return self.untold(Bound::Users, attempt.times.into()),
+            None => {
+                self.change(Change::User { name: name.into() });
+                known
+            }
+        };
+        let mut counts = self.state.users[user];
+        counts.attempts += u64::from(attempt.times);
+        if attempt.account != Account::Unsaid {
+            counts.account = attempt.account;
+        }
+        self.state.apply(&Change::Tried { user, counts });
+        if self.is_kept {
+            self.tried.push(user);
         }
     }
 
@@ -286,16 +353,12 @@ impl Engine {
     /// Denies a prefix whose count exceeds its threshold, at the moment of the record that made it so: for an hour at
     /// most if it would not without what strangers may have made up, and in full once it would.
     fn judge(&mut self, prefix: Prefix, tally: &Tally, classes: Classes, at: Timestamp) {
-        let thresholds = &self.policy.thresholds;
-        let over = classes.iter().filter(|class| {
-            thresholds[*class as usize].is_some_and(|threshold| tally.counts[*class as usize] > threshold.0)
+        let over = classes.iter().filter_map(|class| {
+            let threshold = self.policy.thresholds[class as usize]?.0;
+            let is_over = tally.counts[class as usize] > threshold;
+            is_over.then(|| (class, threshold, tally.is_sound(class, threshold)))
         });
-        let sound = |class: Class| thresholds[class as usize].is_some_and(|t| tally.is_sound(class, t.0));
-        let Some((class, sound)) =
-            over.map(|class| (class, sound(class))).reduce(|a, b| if b.1 && !a.1 { b } else { a })
-        else {
-            return;
-        };
+        let Some((class, threshold, sound)) = over.reduce(|a, b| if b.2 && !a.2 { b } else { a }) else { return };
         let released = self.state.released.get(&prefix).copied().unwrap_or(0);
         let for_ever = self.policy.permanent_after.is_some_and(|times| released >= times);
         let until = if for_ever { None } else { self.policy.deny_for.map(|time| at.after(time)) };
@@ -303,21 +366,19 @@ impl Engine {
         let until = if sound { until } else { Some(until.map_or(within_the_hour, |until| until.min(within_the_hour))) };
         match self.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Policy)) {
             // It was denied for an hour at most, and now it is certain.
-            Some(claim)
-                if sound
-                    && until.is_none_or(|until| until > within_the_hour)
-                    && claim.until.is_some_and(|end| end <= claim.since.after(FORGEABLE_FOR)) => {}
+            Some(claim) if sound && until.is_none_or(|until| until > within_the_hour) && claim.gives_way() => {}
             Some(_) => return,
-            None if self.state.denies.len() >= DENIES_MAX => {
-                self.state.denies_refused += 1;
-                return;
-            }
+            None if self.state.denies.len() >= DENIES_MAX => return self.untold(Bound::Denies, 1),
             None => {}
         }
         let enforceable = until.is_some() || at.after(self.policy.replay_max_age) > self.wall;
-        let count = tally.counts[class as usize];
-        let claim = Claim { since: at, until, class: Some(class), count, enforceable };
-        self.change(Change::Denied { prefix, by: Claimant::Policy, claim });
+        let basis = if sound { Basis::Sound } else { Basis::Forgeable };
+        let reason = Reason::Policy { class, count: tally.counts[class as usize], threshold, basis };
+        self.change(Change::Denied {
+            prefix,
+            by: Claimant::Policy,
+            claim: Claim { since: at, until, reason, enforceable },
+        });
     }
 
     /// A login that strangers cannot have made up: it may clear counts.
@@ -365,7 +426,28 @@ impl Engine {
     }
 
     fn change(&mut self, change: Change) {
-        self.state.apply(&change, &self.policy);
+        self.state.apply(&change);
         self.changes.push(change);
+    }
+
+    /// Counts what a bound kept out. Only who looks at the state is told: a flood would fill the changes with it.
+    fn untold(&mut self, what: Bound, more: u64) {
+        let total = self.state.untold(what) + more;
+        self.state.apply(&Change::Untold { what, total });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_those_with_names_hosts_are_told_apart_too() {
+        let mut engine = Engine::default();
+        let named: Vec<_> = (0..HOSTS_MAX).map(|number| engine.host(format!("h{number}").as_bytes())).collect();
+        let (one, two) = (engine.host(b"mail"), engine.host(b"web"));
+        assert!(one != two && !named.contains(&one) && !named.contains(&two));
+        assert_eq!((engine.host(b"MAIL.example.org"), engine.state.host_name(one)), (one, &b"(other)"[..]));
+        assert_eq!((engine.state.hosts.len(), engine.state.untold(Bound::Hosts)), (HOSTS_MAX, 3));
     }
 }

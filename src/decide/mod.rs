@@ -3,6 +3,7 @@
 
 pub mod allow;
 pub mod attempt;
+pub mod claim;
 pub mod engine;
 pub mod policy;
 pub mod prefix;

@@ -7,10 +7,10 @@ use inputs::record::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::Attempt;
-use super::policy::{Class, Policy};
+use super::claim::{Claim, Claimant, Deny};
 use super::prefix::Prefix;
-use super::session::{FNV, HostId, Sessions, fnv};
-use super::tally::{Tallies, Tally};
+use super::session::{Connection, HostId, KeptKey, Sessions};
+use super::tally::{Slot, Tallies, Tally};
 use crate::detect::event::Account;
 
 /// User names that are counted at once; further ones are counted together.
@@ -21,99 +21,10 @@ pub const USER_MAX: usize = 256;
 /// Origin hosts that are known by name. Further ones are told apart by a hash, so that whoever claims to be ten thousand
 /// hosts cannot make one of all others.
 pub const HOSTS_MAX: usize = 10_000;
-/// Numbers of hosts that have no name here.
-const UNNAMED: u64 = u16::MAX as u64 + 1 - HOSTS_MAX as u64;
 /// Prefixes of which it is remembered how often they were released; further ones push out others.
 pub const RELEASED_MAX: usize = 1_000_000;
 /// Prefixes that may be denied at once.
 pub const DENIES_MAX: usize = 1_000_000;
-
-/// Who wants a deny.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Claimant {
-    /// The policy: a count exceeded its threshold.
-    Policy,
-    /// A person, by `denyd deny`.
-    Operator,
-}
-
-impl Claimant {
-    /// Its name, as stored and shown.
-    pub fn name(self) -> &'static str {
-        match self {
-            Claimant::Policy => "policy",
-            Claimant::Operator => "operator",
-        }
-    }
-}
-
-/// When something ends; `None` = never.
-pub type Until = Option<Timestamp>;
-
-/// One claimant's reason to deny a prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
-    /// When it was decided: its record's time.
-    pub since: Timestamp,
-    /// When it ends.
-    pub until: Until,
-    /// The class that decided it, if the policy did.
-    pub class: Option<Class>,
-    /// That class' count.
-    pub count: u32,
-    /// Whether it may be enforced. A permanent deny decided by an old record may not.
-    pub enforceable: bool,
-}
-
-/// A denied prefix: it stays denied until the last claim ends.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Deny {
-    /// Who wants it; nearly always one, so no tree.
-    claims: Vec<(Claimant, Claim)>,
-}
-
-impl Deny {
-    /// Who wants it, and why.
-    pub fn claims(&self) -> impl Iterator<Item = (Claimant, &Claim)> {
-        self.claims.iter().map(|(by, claim)| (*by, claim))
-    }
-
-    /// Why one claimant wants it.
-    pub fn claim(&self, by: Claimant) -> Option<&Claim> {
-        self.claims().find(|(other, _)| *other == by).map(|(_, claim)| claim)
-    }
-
-    fn put(&mut self, by: Claimant, claim: Claim) -> Option<Claim> {
-        let old = self.withdraw(by);
-        self.claims.reserve_exact(1);
-        self.claims.push((by, claim));
-        old
-    }
-
-    fn withdraw(&mut self, by: Claimant) -> Option<Claim> {
-        let at = self.claims.iter().position(|(other, _)| *other == by)?;
-        Some(self.claims.swap_remove(at).1)
-    }
-
-    /// When it ends: the latest of its claims.
-    pub fn until(&self) -> Until {
-        self.claims().map(|(_, claim)| claim.until).reduce(latest).unwrap_or(Some(Timestamp::default()))
-    }
-
-    /// Whether, and until when, it is to be enforced at `now`.
-    pub fn enforced(&self, now: Timestamp) -> Option<Until> {
-        let due = |claim: &&Claim| claim.enforceable && claim.until.is_none_or(|until| until > now);
-        self.claims().map(|(_, claim)| claim).filter(due).map(|claim| claim.until).reduce(latest)
-    }
-}
-
-fn latest(a: Until, b: Until) -> Until {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.max(b)),
-        _ => None,
-    }
-}
 
 /// Why a claim ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,10 +79,12 @@ pub enum Change {
         /// How often the prefix has been released now.
         times: u32,
     },
-    /// How often a prefix was released is forgotten: there were too many.
-    Unremembered {
+    /// How often a prefix has been released, apart from a release; 0 = that is forgotten, there were too many.
+    Remembered {
         /// Which.
         prefix: Prefix,
+        /// How often.
+        times: u32,
     },
     /// Somebody logged in from where too many failed.
     Suspicious {
@@ -184,6 +97,45 @@ pub enum Change {
     },
     /// An attempt that was decided after its line was counted; its counts are beside it.
     Late(Box<Attempt<'static>>),
+    /// A user that nobody tried before takes the next number.
+    User {
+        /// Its name, cut: bytes of the log.
+        name: Box<[u8]>,
+    },
+    /// How often a user was tried.
+    Tried {
+        /// The user's number: the place in [`State::users`].
+        user: usize,
+        /// Its counts.
+        counts: UserCounts,
+    },
+    /// An origin host of which nobody heard before takes the next number.
+    Host {
+        /// Its name.
+        name: Box<[u8]>,
+    },
+    /// A connection changed.
+    Connection(KeptKey, Option<Box<Connection>>),
+    /// Something was not kept because there was too much of it.
+    Untold {
+        /// What.
+        what: Bound,
+        /// How much of it, in all, since the start.
+        total: u64,
+    },
+}
+
+/// What has a bound that strangers can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Prefixes that are counted: beyond [`TRACKED_MAX`](super::tally::TRACKED_MAX) others are forgotten.
+    Tallies,
+    /// Attempts of users beyond [`USERS_MAX`].
+    Users,
+    /// Records of hosts beyond [`HOSTS_MAX`].
+    Hosts,
+    /// Denies beyond [`DENIES_MAX`], which were refused.
+    Denies,
 }
 
 /// How often a user name was tried.
@@ -210,28 +162,22 @@ pub struct State {
     pub released: IndexMap<Prefix, u32, foldhash::fast::RandomState>,
     /// Users that were tried.
     pub users: IndexMap<Box<[u8]>, UserCounts, foldhash::fast::RandomState>,
-    /// Attempts of users beyond [`USERS_MAX`].
-    pub users_untold: u64,
-    /// Users whose counts changed since they were last taken: places in `users`, as often as each changed.
-    pub users_changed: Vec<usize>,
     /// Origin hosts by name; [`HostId`] is the place here.
     pub hosts: IndexMap<Box<[u8]>, (), foldhash::fast::RandomState>,
-    /// Records of hosts beyond [`HOSTS_MAX`].
-    pub hosts_untold: u64,
     /// Connections.
     pub sessions: Sessions,
-    /// Denies that could not be kept because there were too many.
-    pub denies_refused: u64,
+    /// What was not kept, by [`Bound`].
+    untold: [u64; 4],
 }
 
 impl State {
-    /// Applies a change. The only place where counts and denies change: live, recovered and replayed alike.
-    pub fn apply(&mut self, change: &Change, policy: &Policy) {
+    /// Applies a change: the only way in which state changes, live, loaded and replayed alike. Connections alone follow
+    /// their lines by themselves, and say afterwards what of them changed.
+    #[inline]
+    pub fn apply(&mut self, change: &Change) {
         match change {
-            Change::Counted { prefix, tally: Some(tally) } => *self.tallies.entry(*prefix, policy).0 = *tally,
-            Change::Counted { prefix, tally: None } => {
-                self.tallies.remove(prefix);
-            }
+            Change::Counted { prefix, tally: Some(tally) } => self.count(self.tallies.find(prefix), *prefix, tally),
+            Change::Counted { prefix, tally: None } => self.tallies.remove(prefix),
             Change::Shared { prefix, host: Some(host), counts } => {
                 self.shares.insert((*prefix, *host), *counts);
             }
@@ -242,96 +188,73 @@ impl State {
                     self.shares.remove(&key);
                 }
             }
-            Change::Denied { prefix, by, claim } => {
-                let deny = self.denies.entry(*prefix).or_default();
-                if let Some(Claim { until: Some(old), .. }) = deny.put(*by, *claim) {
-                    self.ends.remove(&(old, *prefix, *by));
-                }
-                if let Some(until) = claim.until {
-                    self.ends.insert((until, *prefix, *by));
-                }
-            }
+            Change::Denied { prefix, by, claim } => self.deny(*prefix, *by, claim),
             Change::Released { prefix, by, times, .. } => {
-                if let Some(deny) = self.denies.get_mut(prefix) {
-                    if let Some(Claim { until: Some(until), .. }) = deny.withdraw(*by) {
-                        self.ends.remove(&(until, *prefix, *by));
-                    }
-                    if deny.claims.is_empty() {
-                        self.denies.swap_remove(prefix);
-                    }
-                }
+                self.release(*prefix, *by);
                 if *times > 0 {
                     self.released.insert(*prefix, *times);
                 }
             }
-            Change::Unremembered { prefix } => {
+            Change::Remembered { prefix, times: 0 } => {
                 self.released.swap_remove(prefix);
             }
-            Change::Suspicious { .. } | Change::Late(_) => {}
+            Change::Remembered { prefix, times } => {
+                self.released.insert(*prefix, *times);
+            }
+            Change::User { name } => {
+                self.users.entry(name.clone()).or_default();
+            }
+            Change::Tried { user, counts } => {
+                if let Some((_, known)) = self.users.get_index_mut(*user) {
+                    *known = *counts;
+                }
+            }
+            Change::Host { name } => {
+                self.hosts.insert(name.clone(), ());
+            }
+            Change::Untold { what, total } => self.untold[*what as usize] = *total,
+            Change::Suspicious { .. } | Change::Late(_) | Change::Connection(..) => {}
         }
     }
 
-    /// The place in `users` of a user that is counted.
+    /// Applies [`Change::Counted`] to a prefix that was just looked for: each record comes through here.
+    #[inline]
+    pub(super) fn count(&mut self, slot: Slot, prefix: Prefix, tally: &Tally) {
+        self.tallies.put(slot, prefix, tally);
+    }
+
+    fn deny(&mut self, prefix: Prefix, by: Claimant, claim: &Claim) {
+        let deny = self.denies.entry(prefix).or_default();
+        if let Some(Claim { until: Some(old), .. }) = deny.put(by, claim.clone()) {
+            self.ends.remove(&(old, prefix, by));
+        }
+        if let Some(until) = claim.until {
+            self.ends.insert((until, prefix, by));
+        }
+    }
+
+    fn release(&mut self, prefix: Prefix, by: Claimant) {
+        let Some(deny) = self.denies.get_mut(&prefix) else { return };
+        if let Some(Claim { until: Some(until), .. }) = deny.withdraw(by) {
+            self.ends.remove(&(until, prefix, by));
+        }
+        if deny.claims().next().is_none() {
+            self.denies.swap_remove(&prefix);
+        }
+    }
+
+    /// How much was not kept, since the start.
+    pub fn untold(&self, what: Bound) -> u64 {
+        self.untold[what as usize]
+    }
+
+    /// The number of a user that is counted.
     pub fn user(&self, name: &[u8]) -> Option<usize> {
         self.users.get_index_of(&name[..name.len().min(USER_MAX)])
-    }
-
-    /// Counts an attempt of a user.
-    pub fn count_user(&mut self, name: &[u8], account: Account, attempts: u32) {
-        let name = &name[..name.len().min(USER_MAX)];
-        let index = match self.user(name) {
-            Some(index) => index,
-            None if self.users.len() >= USERS_MAX => {
-                self.users_untold += u64::from(attempts);
-                return;
-            }
-            None => self.users.insert_full(name.into(), UserCounts::default()).0,
-        };
-        let (_, counts) = self.users.get_index_mut(index).expect("the index was just found");
-        counts.attempts += u64::from(attempts);
-        if account != Account::Unsaid {
-            counts.account = account;
-        }
-        self.users_changed.push(index);
-    }
-
-    /// The number of an origin host: the lower-cased first label of what it calls itself.
-    pub fn host(&mut self, name: &[u8]) -> HostId {
-        let numeric = name.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b':'));
-        let label = if numeric { name } else { name.split(|&b| b == b'.').next().unwrap_or(name) };
-        let mut lower = [0u8; 64];
-        let len = label.len().min(lower.len());
-        lower[..len].copy_from_slice(&label[..len]);
-        lower[..len].make_ascii_lowercase();
-        let lower = &lower[..len];
-        if let Some(index) = self.hosts.get_index_of(lower) {
-            return HostId(index as u16);
-        }
-        if self.hosts.len() >= HOSTS_MAX {
-            self.hosts_untold += 1;
-            return HostId(HOSTS_MAX as u16 + (fnv(FNV, lower) % UNNAMED) as u16);
-        }
-        let (index, _) = self.hosts.insert_full(lower.into(), ());
-        HostId(index as u16)
     }
 
     /// The name of an origin host.
     pub fn host_name(&self, host: HostId) -> &[u8] {
         self.hosts.get_index(usize::from(host.0)).map_or(b"(other)", |(name, ())| name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn beyond_those_with_names_hosts_are_told_apart_too() {
-        let mut state = State::default();
-        let named: Vec<_> = (0..HOSTS_MAX).map(|number| state.host(format!("h{number}").as_bytes())).collect();
-        let (one, two) = (state.host(b"mail"), state.host(b"web"));
-        assert!(one != two && !named.contains(&one) && !named.contains(&two));
-        assert_eq!((state.host(b"MAIL.example.org"), state.host_name(one)), (one, &b"(other)"[..]));
-        assert_eq!((state.hosts.len(), state.hosts_untold), (HOSTS_MAX, 3));
     }
 }

@@ -10,10 +10,12 @@ use inputs::record::Timestamp;
 use super::policy::{Class, Policy};
 use super::prefix::{Packed, Prefix};
 
-/// Prefixes that are counted at once: about 80 MB. At the bound one is forgotten, and counted; see `Tallies::evict`.
+/// Prefixes that are counted at once: about 80 MB. At the bound one is forgotten, and counted; see `Tallies::victim`.
 pub const TRACKED_MAX: usize = 1_000_000;
 /// Of how many the one to forget is chosen.
 const SAMPLE: usize = 32;
+/// How far apart these stand.
+const STRIDE: usize = 7919;
 
 /// The counts of one prefix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +93,20 @@ struct Row {
     tally: Tally,
 }
 
+/// Where a prefix is among the tallies, or would be; good until one is removed.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    hash: u64,
+    place: Option<u32>,
+}
+
+impl Slot {
+    /// Whether the prefix has no counts yet.
+    pub fn is_new(self) -> bool {
+        self.place.is_none()
+    }
+}
+
 /// The counts of all prefixes.
 ///
 /// An `IndexMap` keeps each hash, and places of 8 bytes: at the bound that would be 16 MB more.
@@ -100,47 +116,54 @@ pub struct Tallies {
     /// Where in `rows` each prefix is.
     places: HashTable<u32>,
     hasher: RandomState,
-    /// Where the next sample begins; any spreading will do, so that a run can be repeated.
-    hand: usize,
-    /// Prefixes that were forgotten because there were too many.
-    pub evicted: u64,
 }
 
 impl Tallies {
+    /// Looks for a prefix.
+    #[inline]
+    pub fn find(&self, prefix: &Prefix) -> Slot {
+        let hash = self.hasher.hash_one(prefix);
+        let is_it = |&place: &u32| self.rows[place as usize].prefix.prefix() == *prefix;
+        Slot { hash, place: self.places.find(hash, is_it).copied() }
+    }
+
+    /// The counts at a place; none where it is new.
+    #[inline]
+    pub fn at(&self, slot: Slot) -> Option<&Tally> {
+        slot.place.map(|place| &self.rows[place as usize].tally)
+    }
+
     /// The counts of a prefix, if it has any.
     pub fn get(&self, prefix: &Prefix) -> Option<&Tally> {
-        let is_it = |&place: &u32| self.rows[place as usize].prefix.prefix() == *prefix;
-        let place = self.places.find(self.hasher.hash_one(prefix), is_it)?;
-        Some(&self.rows[*place as usize].tally)
+        self.at(self.find(prefix))
     }
 
-    /// The counts of a prefix, to be changed; makes room where there is none.
-    pub fn entry(&mut self, prefix: Prefix, policy: &Policy) -> (&mut Tally, Option<Prefix>) {
-        let mut evicted = None;
-        if self.rows.len() >= TRACKED_MAX && self.get(&prefix).is_none() {
-            evicted = self.evict(policy);
-        }
-        (self.row(prefix), evicted)
-    }
-
-    /// Puts back what an earlier run counted.
-    pub fn restore(&mut self, prefix: Prefix, tally: Tally) {
-        *self.row(prefix) = tally;
+    /// Puts the counts of a prefix where it was found. Whoever puts a new one makes room first.
+    #[inline]
+    pub(super) fn put(&mut self, slot: Slot, prefix: Prefix, tally: &Tally) {
+        let Tallies { rows, places, hasher } = self;
+        let Some(place) = slot.place else {
+            let hash = |&place: &u32| hasher.hash_one(rows[place as usize].prefix.prefix());
+            places.insert_unique(slot.hash, rows.len() as u32, hash);
+            rows.push(Row { prefix: prefix.packed(), tally: *tally });
+            return;
+        };
+        rows[place as usize].tally = *tally;
     }
 
     /// Forgets a prefix.
-    pub fn remove(&mut self, prefix: &Prefix) -> Option<Tally> {
-        let Tallies { rows, places, hasher, .. } = self;
+    pub(super) fn remove(&mut self, prefix: &Prefix) {
+        let Tallies { rows, places, hasher } = self;
         let is_it = |&place: &u32| rows[place as usize].prefix.prefix() == *prefix;
-        let place = places.find_entry(hasher.hash_one(prefix), is_it).ok()?.remove().0;
-        let tally = rows.swap_remove(place as usize).tally;
+        let Ok(found) = places.find_entry(hasher.hash_one(prefix), is_it) else { return };
+        let place = found.remove().0;
+        rows.swap_remove(place as usize);
         // The last one took its place.
         if let Some(moved) = rows.get(place as usize) {
             let last = rows.len() as u32;
             let theirs = places.find_mut(hasher.hash_one(moved.prefix.prefix()), |&other| other == last);
             *theirs.expect("each row has its place") = place;
         }
-        Some(tally)
     }
 
     /// All of them, in no particular order.
@@ -158,40 +181,25 @@ impl Tallies {
         self.rows.is_empty()
     }
 
-    /// The counts of a prefix, none where it is new. It is known, or there is room.
-    fn row(&mut self, prefix: Prefix) -> &mut Tally {
-        let Tallies { rows, places, hasher, .. } = self;
-        let new = rows.len() as u32;
-        let is_it = |&place: &u32| rows[place as usize].prefix.prefix() == prefix;
-        let hash = |&place: &u32| hasher.hash_one(rows[place as usize].prefix.prefix());
-        let place = *places.entry(hasher.hash_one(prefix), is_it, hash).or_insert(new).get();
-        if place == new {
-            rows.push(Row { prefix: prefix.packed(), tally: Tally::default() });
+    /// Whom to forget where there is no more room, the `nth`: of a sample, the one with the fewest failures, then the
+    /// oldest; never one past half a threshold, so that a flood of strangers cannot make us forget who is about to be
+    /// denied. `None` where there is room.
+    pub fn victim(&self, policy: &Policy, nth: u64) -> Option<Prefix> {
+        let len = self.rows.len();
+        if len < TRACKED_MAX {
+            return None;
         }
-        &mut rows[place as usize].tally
-    }
-
-    /// Forgets, of a sample, the one with the fewest failures, then the oldest; never one past half a threshold,
-    /// so that a flood of strangers cannot make us forget who is about to be denied.
-    fn evict(&mut self, policy: &Policy) -> Option<Prefix> {
         let half = |tally: &Tally| {
             Class::ALL.into_iter().any(|class| {
                 policy.thresholds[class as usize].is_some_and(|t| tally.counts[class as usize] > t.0.div_ceil(2))
             })
         };
-        let len = self.rows.len();
-        let victim = (0..SAMPLE)
-            .map(|step| (self.hand + step * 7919) % len)
-            .map(|index| &self.rows[index])
-            .filter(|row| !half(&row.tally))
-            .min_by_key(|row| (row.tally.failures(), row.tally.last_failure()))
-            .map(|row| row.prefix);
-        self.hand = (self.hand + SAMPLE * 7919 + 1) % len;
-        // A whole sample past half a threshold: then the first of it goes, since memory has an end.
-        let prefix = victim.unwrap_or(self.rows[self.hand].prefix).prefix();
-        self.remove(&prefix)?;
-        self.evicted += 1;
-        Some(prefix)
+        // Any spreading of the samples will do, so that a run can be repeated.
+        let row = |nth: u64, step| &self.rows[(nth as usize * (SAMPLE * STRIDE + 1) + step * STRIDE) % len];
+        let least = (0..SAMPLE).map(|step| row(nth, step)).filter(|row| !half(&row.tally));
+        let least = least.min_by_key(|row| (row.tally.failures(), row.tally.last_failure()));
+        // A whole sample past half a threshold: then the first of the next one goes, since memory has an end.
+        Some(least.unwrap_or(row(nth + 1, 0)).prefix.prefix())
     }
 }
 
@@ -211,10 +219,11 @@ mod tests {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let prefix = Prefix::host(Ipv4Addr::from_bits((random >> 33) as u32 % 500));
             if random >> 63 == 0 {
-                tallies.entry(prefix, &Policy::default()).0.successes = step;
+                tallies.put(tallies.find(&prefix), prefix, &Tally { successes: step, ..Tally::default() });
                 known.insert(prefix, step);
             } else {
-                assert_eq!(tallies.remove(&prefix).map(|tally| tally.successes), known.remove(&prefix), "step {step}");
+                assert_eq!(tallies.get(&prefix).map(|tally| tally.successes), known.remove(&prefix), "step {step}");
+                tallies.remove(&prefix);
             }
             assert_eq!(tallies.len(), known.len(), "step {step}");
         }

@@ -1,5 +1,7 @@
 //! Lines through parser, detector and engine, as an input delivers them.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use inputs::record::{SourceId, Timestamp};
@@ -9,10 +11,13 @@ use jiff::tz::TimeZone;
 mod policies;
 mod rules;
 
-use super::engine::{Engine, FORGEABLE_FOR, Input};
+use super::attempt::{Attempt, Classes};
+use super::claim::{Claim, Claimant, FORGEABLE_FOR, Reason};
+use super::engine::{Command, Engine, Input};
 use super::policy::{Class, Policy};
 use super::prefix::Prefix;
-use super::state::{Claim, Claimant, USER_MAX};
+use super::state::{Change, State, USER_MAX};
+use crate::detect::event::Account;
 use crate::intake::{Counts, Source, fold};
 
 /// Some time after all lines here: they are of October and November 2026.
@@ -424,9 +429,66 @@ fn the_end_of_an_operators_deny_forgets_nothing() {
     let fail = |n| format!("Nov  1 02:00:0{n} web sshd[{n}]: Failed password for al from 192.0.2.7 port {n} ssh2\n");
     world.lines(0, &(1..=5).map(fail).collect::<String>());
     let until = Some(RECEIVED.after(Duration::from_secs(60)));
-    let claim = Claim { since: RECEIVED, until, class: None, count: 0, enforceable: true };
+    let claim = Claim { since: RECEIVED, until, reason: Reason::Operator { because: None }, enforceable: true };
     world.engine.step(RECEIVED, Input::Claim { prefix, by: Claimant::Operator, claim });
     world.engine.step(RECEIVED.after(Duration::from_secs(61)), Input::Tick);
     assert!(world.engine.state.denies.is_empty());
     assert_eq!(world.failures("192.0.2.7"), 5);
+}
+
+/// What leaves as changes is all that a second engine needs to be where the first is.
+#[test]
+fn changes_make_the_state_again() {
+    let policy = Policy { reset_on_success: true, permanent_after: Some(1), ..Policy::default() };
+    let mut world = World::new(policy.clone());
+    world.engine = Engine::with(policy, State::default());
+    world.lines(0, &failures_of_al(1..=11));
+    world.lines(1, &failures_of_al(11..=25).replace("al from 192.0.2.7", "invalid user bob from 192.0.2.8"));
+    world.lines(0, "Nov  1 02:01:00 mail.example.org sshd[80]: Accepted password for al from 192.0.2.9 port 80 ssh2");
+    let (prefix, now) = ("198.51.100.0/24".parse().unwrap(), RECEIVED.after(Duration::from_secs(60)));
+    let claim = Claim { since: RECEIVED, until: None, reason: Reason::Operator { because: None }, enforceable: true };
+    world.engine.step(now, Input::Claim { prefix, by: Claimant::Operator, claim });
+    world.engine.step(now, Input::Tick);
+    world.engine.step(now, Input::Command(Command::Forgive(Some("192.0.2.8".parse().unwrap()))));
+    world.engine.settle();
+    let engine = &world.engine;
+    let (mut again, mut connections) = (State::default(), 0);
+    // Twice is as good as once.
+    for change in engine.changes.iter().flat_map(|change| [change, change]) {
+        again.apply(change);
+        connections += usize::from(matches!(change, Change::Connection(..)));
+    }
+    let tallies =
+        |state: &State| state.tallies.iter().map(|(prefix, tally)| (prefix, *tally)).collect::<BTreeMap<_, _>>();
+    assert_eq!(tallies(&again), tallies(&engine.state));
+    let State { shares, denies, ends, released, users, hosts, .. } = &engine.state;
+    assert!(!denies.is_empty() && !released.is_empty() && !users.is_empty() && hosts.len() == 2 && connections > 0);
+    assert_eq!((&again.shares, &again.denies, &again.ends), (shares, denies, ends));
+    assert_eq!((&again.released, &again.users, &again.hosts), (released, users, hosts));
+}
+
+/// An attempt that another made out counts as one that a record tells of.
+#[test]
+fn an_attempt_from_elsewhere_counts() {
+    let policy = Policy::default();
+    let (mut one, mut other) = (World::new(policy.clone()), World::new(policy));
+    one.lines(0, &failures_of_al(1..=11));
+    for second in 1..=11 {
+        let peer = "192.0.2.7".parse::<IpAddr>().unwrap().into();
+        let attempt = Attempt {
+            peer,
+            prefix: other.engine.policy.prefix(peer),
+            host: other.engine.host(b"web"),
+            source: SourceId(0),
+            at: Timestamp::from_secs(1_793_494_800 + second), // 2026-11-01T02:00:00+01:00
+            user: b"al".into(),
+            account: Account::Known,
+            classes: Classes::of(b"al", Account::Known, &other.engine.policy),
+            times: 1,
+            sound: 1,
+        };
+        other.engine.step(RECEIVED, Input::Attempt(attempt));
+    }
+    assert_eq!(other.engine.changes, one.engine.changes);
+    assert!(denied_for(&other).is_some());
 }

@@ -11,9 +11,10 @@ use super::reply::{
 };
 use super::{APPLIED_MAX, Desk, ROWS_MAX, Request, WIDEST, What};
 use crate::decide::allow;
+use crate::decide::claim::{Claim, Claimant, Deny, Reason};
 use crate::decide::engine::{Command, Input};
 use crate::decide::prefix::Prefix;
-use crate::decide::state::{Change, Claim, Claimant, Deny, UserCounts};
+use crate::decide::state::{Change, UserCounts};
 use crate::decide::tally::Tally;
 use crate::store::{self, StoreError};
 use crate::text::{printable, shown};
@@ -31,7 +32,7 @@ impl Desk {
                 if denied.len() > APPLIED_MAX {
                     return Err(format!("more than {APPLIED_MAX} denies in one request"));
                 }
-                let claims = denied.iter().map(|(prefix, claim)| (*prefix, Claimant::Policy, *claim));
+                let claims = denied.iter().map(|(prefix, claim)| (*prefix, Claimant::Policy, claim.clone()));
                 let claims = claims.map(|(prefix, by, claim)| Input::Claim { prefix, by, claim });
                 Ok(Reply::Applied(Applied { denied: claims.map(|claim| self.changes(now, claim).len()).sum() }))
             }
@@ -92,7 +93,7 @@ impl Desk {
             return Err(format!("{prefix} is on the allow list; take it off first: denyd allow --remove"));
         }
         let until = seconds.map(|seconds| now.after(Duration::from_secs(seconds)));
-        let claim = Claim { since: now, until, class: None, count: 0, enforceable: true };
+        let claim = Claim { since: now, until, reason: Reason::Operator { because: None }, enforceable: true };
         self.engine.step(now, Input::Claim { prefix, by: Claimant::Operator, claim });
         Ok(Reply::Denied(Denied { prefix, until: until.map(At) }))
     }
@@ -147,8 +148,8 @@ impl Desk {
                 prefix: *prefix,
                 since: deny.claims().map(|(_, claim)| At(claim.since)).min(),
                 until: deny.until().map(At),
-                class: policy.and_then(|claim| claim.class),
-                count: policy.map_or(0, |claim| claim.count),
+                class: policy.and_then(|claim| claim.reason.class()),
+                count: policy.map_or(0, |claim| claim.reason.count()),
                 claimants: deny.claims().map(|(by, _)| by).collect(),
                 times: state.released.get(prefix).copied().unwrap_or(0),
                 hosts: hosts.map(|host| printable(state.host_name(*host))).collect(),
@@ -225,7 +226,7 @@ impl Desk {
             until: denied.and_then(|(_, until, _)| until.map(At)),
             allowed_by: allowed_by.map(str::to_owned),
             by: denied.map(|(_, _, deny)| deny.claims().map(|(by, _)| by).collect()),
-            class: claim.and_then(|claim| claim.class),
+            class: claim.and_then(|claim| claim.reason.class()),
             since: claim.map(|claim| At(claim.since)),
             times: state.released.get(&own).copied().unwrap_or(0),
             successes: tally.successes,

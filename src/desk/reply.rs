@@ -12,10 +12,11 @@ use inputs::cursor::Cursor;
 use inputs::record::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::decide::claim::Claimant;
 use crate::decide::policy::{self, Class};
 use crate::decide::prefix::Prefix;
 use crate::decide::session::Outcome;
-use crate::decide::state::{self, Claimant};
+use crate::decide::state;
 use crate::detect::event::Account;
 use crate::intake::{self, Seen};
 use crate::store;
@@ -645,9 +646,12 @@ mod tests {
         for line in REPLIES.lines() {
             let (asked, reply) = line.split_once('\t').expect("two columns");
             let request: Request = serde_json::from_str(asked).expect(asked);
-            let same = serde_json::to_value(&request).expect("a request")
-                == serde_json::from_str::<Value>(asked).expect(asked);
-            assert!(same, "{asked}");
+            let mut written = serde_json::to_value(&request).expect("a request");
+            // What came since.
+            for denied in written.get_mut("denied").and_then(Value::as_array_mut).into_iter().flatten() {
+                denied[1].as_object_mut().expect("a claim").remove("reason").expect("a reason");
+            }
+            assert_eq!(written, serde_json::from_str::<Value>(asked).expect(asked));
             let got = match &request {
                 Request::Status => again::<Envelope<Status>>(reply),
                 Request::List { what: crate::desk::What::Hosts } => again::<Envelope<Vec<Host>>>(reply),

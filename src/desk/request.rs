@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decide::claim::Claim;
 use crate::decide::prefix::Prefix;
-use crate::decide::state::Claim;
 
 /// What people may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,20 +7,18 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::Deserialize;
 
 use super::{Loaded, Store};
-use crate::decide::policy::{Class, Policy};
+use crate::decide::claim::Claim;
 use crate::decide::prefix::Prefix;
 use crate::decide::session::{HostId, Kept, KeptKey, KeptWaiting};
-use crate::decide::state::{Change, Claim, State, UserCounts};
+use crate::decide::state::{Change, State, UserCounts};
 use crate::decide::tally::Tally;
-use crate::detect::event::Account;
 
 impl Store {
-    pub(super) fn try_load(&self, policy: &Policy) -> rusqlite::Result<Loaded> {
+    pub(super) fn try_load(&self) -> rusqlite::Result<Loaded> {
         let mut state = State::default();
         let db = &self.db;
-        each(db, "SELECT id, name FROM hosts ORDER BY id", |row| {
-            let name: Vec<u8> = row.get(1)?;
-            state.hosts.insert(name.into(), ());
+        each(db, "SELECT name FROM hosts ORDER BY id", |row| {
+            state.apply(&Change::Host { name: row.get::<_, Vec<u8>>(0)?.into() });
             Ok(())
         })?;
         each(
@@ -37,7 +35,7 @@ impl Store {
                 let sound: Option<[u8; 5]> = row.get(12)?;
                 tally.sound = sound.unwrap_or_else(|| tally.counts.map(|count| u8::try_from(count).unwrap_or(u8::MAX)));
                 if let Some(prefix) = prefix_of(row, 0)? {
-                    state.tallies.restore(prefix, tally);
+                    state.apply(&Change::Counted { prefix, tally: Some(tally) });
                 }
                 Ok(())
             },
@@ -48,42 +46,34 @@ impl Store {
                 for (class, count) in counts.iter_mut().enumerate() {
                     *count = row.get(2 + class)?;
                 }
-                state.shares.insert((prefix, HostId(row.get(1)?)), counts);
+                state.apply(&Change::Shared { prefix, host: Some(HostId(row.get(1)?)), counts });
             }
             Ok(())
         })?;
-        let mut denied = Vec::new();
-        each(db, "SELECT prefix, claimant, since, until, class, count, enforceable FROM denies", |row| {
-            let by = text_as(row, 1)?;
+        each(db, "SELECT prefix, claimant, since, until, enforceable, reason FROM denies", |row| {
             let until: Option<i64> = row.get(3)?;
-            let class: Option<String> = row.get(4)?;
-            let class = class.and_then(|name| Class::ALL.into_iter().find(|class| class.name() == name));
             let claim = Claim {
                 since: Timestamp(row.get(2)?),
                 until: until.map(Timestamp),
-                class,
-                count: row.get(5)?,
-                enforceable: row.get(6)?,
+                enforceable: row.get(4)?,
+                reason: parsed(5, serde_json::from_str(row.get_ref(5)?.as_str()?))?,
             };
             if let Some(prefix) = prefix_of(row, 0)? {
-                denied.push(Change::Denied { prefix, by, claim });
+                state.apply(&Change::Denied { prefix, by: text_as(row, 1)?, claim });
             }
             Ok(())
         })?;
-        for change in denied {
-            state.apply(&change, policy);
-        }
         each(db, "SELECT prefix, times FROM released", |row| {
             if let Some(prefix) = prefix_of(row, 0)? {
-                state.released.insert(prefix, row.get(1)?);
+                state.apply(&Change::Remembered { prefix, times: row.get(1)? });
             }
             Ok(())
         })?;
         each(db, "SELECT name, account, attempts FROM users", |row| {
-            let name: Vec<u8> = row.get(0)?;
-            let account: Account = text_as(row, 1)?;
             let attempts: i64 = row.get(2)?;
-            state.users.insert(name.into(), UserCounts { attempts: attempts.unsigned_abs(), account });
+            let counts = UserCounts { attempts: attempts.unsigned_abs(), account: text_as(row, 1)? };
+            state.apply(&Change::User { name: row.get::<_, Vec<u8>>(0)?.into() });
+            state.apply(&Change::Tried { user: state.users.len() - 1, counts });
             Ok(())
         })?;
         let mut sessions: Vec<Kept> = Vec::new();
@@ -99,7 +89,6 @@ impl Store {
             .optional()?;
         let waiting: Vec<KeptWaiting> = waiting.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
         state.sessions.restore(sessions, waiting);
-        state.sessions.track_changes();
         let mut cursors = BTreeMap::new();
         each(db, "SELECT input, cursor FROM cursors", |row| {
             let (input, cursor): (String, String) = (row.get(0)?, row.get(1)?);
@@ -134,10 +123,13 @@ pub(super) fn prefix_of(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Res
     Ok(Prefix::from_bytes(row.get_ref(column)?.as_blob()?))
 }
 
-/// A text column that serde knows as a unit variant.
+/// A text column that serde knows as a text.
 pub(super) fn text_as<T: for<'de> Deserialize<'de>>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    serde_json::from_value(serde_json::Value::String(text)).map_err(|error| {
+    parsed(column, serde_json::from_value(serde_json::Value::String(row.get(column)?)))
+}
+
+fn parsed<T>(column: usize, value: serde_json::Result<T>) -> rusqlite::Result<T> {
+    value.map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
     })
 }

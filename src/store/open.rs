@@ -44,6 +44,20 @@ pub(super) const MIGRATIONS: &[&str] = &[
         '\"offered\":\"Sound\"', '\"offered\":true'), '\"offered\":\"Forgeable\"', '\"offered\":true'),
         '\"succeeded\":\"Sound\"', '\"succeeded\":true'), '\"succeeded\":\"Forgeable\"', '\"succeeded\":true');
 ",
+    // What a deny rested on was told by its length until then: nothing that was forgeable lasted longer than an hour. Its
+    // threshold was less than the count.
+    r#"
+    ALTER TABLE denies ADD COLUMN reason TEXT NOT NULL DEFAULT '"adopted"';
+    UPDATE denies SET reason = '{"operator":{}}' WHERE claimant = 'operator';
+    UPDATE denies SET reason = json_object('policy', json_object('class', class, 'count', count,
+        'threshold', max(count - 1, 0), 'basis', iif(until <= since + 3600000000, 'forgeable', 'sound')))
+        WHERE claimant = 'policy' AND class IS NOT NULL;
+    ALTER TABLE denies DROP COLUMN class;
+    ALTER TABLE denies DROP COLUMN count;
+"#,
+    "
+    CREATE TABLE followers(name TEXT PRIMARY KEY, seen INT NOT NULL, missed INT NOT NULL) WITHOUT ROWID;
+",
 ];
 
 /// Pages of the database that are held in memory, in KiB. With SQLite's own 2000 most are read anew for each commit

@@ -55,16 +55,6 @@ impl Sessions {
         changes
     }
 
-    /// Marks connections as changed again: what was taken could not be kept.
-    pub fn put_back_changes(&mut self, keys: impl Iterator<Item = KeptKey>) {
-        for key in keys {
-            match key {
-                KeptKey::Sound(key) => self.sound.changed.push(key),
-                KeptKey::All { all } => self.all().changed.push(all),
-            }
-        }
-    }
-
     /// Whether any PAM line waits.
     pub fn waits(&self) -> bool {
         self.worlds().any(|world| world.accounts.waits())

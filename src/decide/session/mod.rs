@@ -79,7 +79,7 @@ pub enum Trust {
     #[default]
     Sound,
     /// They may be forged: such a record counts, but clears nothing, and what would not be denied without such records
-    /// is denied for [`FORGEABLE_FOR`](super::engine::FORGEABLE_FOR) at most.
+    /// is denied for [`FORGEABLE_FOR`](super::claim::FORGEABLE_FOR) at most.
     Forgeable,
 }
 

@@ -36,9 +36,9 @@ fn decisions(policy: &Policy, story: &str) -> String {
     let day = |at: Timestamp| (at.secs() - BEGIN) as f64 / 86_400.0;
     let told = world.engine.changes.iter().filter_map(|change| match change {
         Change::Denied { prefix, claim, .. } => {
-            let class = claim.class.unwrap().name();
+            let class = claim.reason.class().unwrap().name();
             let until = claim.until.map_or("ever".to_owned(), |until| format!("day {}", day(until)));
-            Some(format!("{prefix} {class} {} until {until}", claim.count))
+            Some(format!("{prefix} {class} {} until {until}", claim.reason.count()))
         }
         Change::Released { prefix, times, .. } => Some(format!("{prefix} released {times}")),
         Change::Suspicious { address, .. } => Some(format!("{address} suspicious")),

@@ -1,0 +1,289 @@
+//! Who wants a prefix denied, until when, and why.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use inputs::record::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::policy::Class;
+
+/// How long a deny lasts at most that rests on what strangers may have made up.
+pub const FORGEABLE_FOR: Duration = Duration::from_secs(3_600);
+
+/// Who wants a deny. Stored and shown as its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Claimant {
+    /// The policy: a count exceeded its threshold.
+    Policy,
+    /// A person, by `denyd deny`.
+    Operator,
+    /// Another denyd, by its number.
+    Peer(u16),
+}
+
+impl fmt::Display for Claimant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Claimant::Policy => f.write_str("policy"),
+            Claimant::Operator => f.write_str("operator"),
+            Claimant::Peer(number) => write!(f, "peer:{number}"),
+        }
+    }
+}
+
+impl FromStr for Claimant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let peer = || text.strip_prefix("peer:")?.parse().ok().map(Claimant::Peer);
+        match text {
+            "policy" => Ok(Claimant::Policy),
+            "operator" => Ok(Claimant::Operator),
+            _ => peer().ok_or_else(|| format!("nobody who claims denies is called {text:?}")),
+        }
+    }
+}
+
+impl Serialize for Claimant {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Claimant {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What a deny of the policy rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// On sound records alone the count exceeds its threshold.
+    Sound,
+    /// Without what strangers may have made up it would not.
+    Forgeable,
+}
+
+/// Why a prefix is denied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// A count exceeded its threshold.
+    Policy {
+        /// Of which class.
+        class: Class,
+        /// That class' count.
+        count: u32,
+        /// The threshold, as it was then.
+        threshold: u32,
+        /// What the count rested on.
+        basis: Basis,
+    },
+    /// A person wants it.
+    Operator {
+        /// In that person's words, where there are any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<Box<str>>,
+    },
+    /// It was enforced when the database was lost.
+    Adopted,
+    /// A list that many share has it.
+    Sync,
+    /// Another denyd denies it, the one of that number.
+    Peer(u16),
+}
+
+impl Reason {
+    /// The class that decided it, if the policy did.
+    pub fn class(&self) -> Option<Class> {
+        match self {
+            Reason::Policy { class, .. } => Some(*class),
+            _ => None,
+        }
+    }
+
+    /// That class' count.
+    pub fn count(&self) -> u32 {
+        match self {
+            Reason::Policy { count, .. } => *count,
+            _ => 0,
+        }
+    }
+}
+
+/// When something ends; `None` = never.
+pub type Until = Option<Timestamp>;
+
+/// One claimant's wish that a prefix be denied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Told", into = "Told")]
+pub struct Claim {
+    /// When it was decided: its record's time.
+    pub since: Timestamp,
+    /// When it ends.
+    pub until: Until,
+    /// Why.
+    pub reason: Reason,
+    /// Whether it may be enforced. A permanent deny decided by an old record may not.
+    pub enforceable: bool,
+}
+
+impl Claim {
+    /// Whether it ends as soon as one that rests on what strangers may have made up.
+    fn is_short(&self) -> bool {
+        self.until.is_some_and(|until| until <= self.since.after(FORGEABLE_FOR))
+    }
+
+    /// Whether one that rests on sound records alone takes its place. Nobody knows what one rests on that was adopted: what
+    /// is left of it must do.
+    pub(super) fn gives_way(&self) -> bool {
+        match self.reason {
+            Reason::Policy { basis, .. } => basis == Basis::Forgeable,
+            Reason::Adopted => self.is_short(),
+            Reason::Operator { .. } | Reason::Sync | Reason::Peer(_) => false,
+        }
+    }
+
+    /// Whether it is to be enforced at `now`.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.enforceable && self.until.is_none_or(|until| until > now)
+    }
+}
+
+/// A claim as it goes over the control socket. The version before has no reason, but the class and its count.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    since: Timestamp,
+    until: Until,
+    reason: Option<Reason>,
+    class: Option<Class>,
+    #[serde(default)]
+    count: u32,
+    enforceable: bool,
+}
+
+impl From<Claim> for Told {
+    fn from(claim: Claim) -> Self {
+        let Claim { since, until, reason, enforceable } = claim;
+        let (class, count) = (reason.class(), reason.count());
+        Told { since, until, reason: Some(reason), class, count, enforceable }
+    }
+}
+
+impl From<Told> for Claim {
+    fn from(told: Told) -> Self {
+        let Told { since, until, reason, class, count, enforceable } = told;
+        let mut claim = Claim { since, until, reason: reason.unwrap_or(Reason::Adopted), enforceable };
+        if let (Reason::Adopted, Some(class)) = (&claim.reason, class) {
+            let basis = if claim.is_short() { Basis::Forgeable } else { Basis::Sound };
+            claim.reason = Reason::Policy { class, count, threshold: count.saturating_sub(1), basis };
+        }
+        claim
+    }
+}
+
+/// A denied prefix: it stays denied until the last claim ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deny {
+    /// Who wants it; nearly always one, so no tree.
+    claims: Vec<(Claimant, Claim)>,
+}
+
+impl Deny {
+    /// Who wants it, and why.
+    pub fn claims(&self) -> impl Iterator<Item = (Claimant, &Claim)> {
+        self.claims.iter().map(|(by, claim)| (*by, claim))
+    }
+
+    /// Why one claimant wants it.
+    pub fn claim(&self, by: Claimant) -> Option<&Claim> {
+        self.claims().find(|(other, _)| *other == by).map(|(_, claim)| claim)
+    }
+
+    pub(super) fn put(&mut self, by: Claimant, claim: Claim) -> Option<Claim> {
+        let old = self.withdraw(by);
+        self.claims.reserve_exact(1);
+        self.claims.push((by, claim));
+        old
+    }
+
+    pub(super) fn withdraw(&mut self, by: Claimant) -> Option<Claim> {
+        let at = self.claims.iter().position(|(other, _)| *other == by)?;
+        Some(self.claims.swap_remove(at).1)
+    }
+
+    /// When it ends: the latest of its claims.
+    pub fn until(&self) -> Until {
+        self.claims().map(|(_, claim)| claim.until).reduce(latest).unwrap_or(Some(Timestamp::default()))
+    }
+
+    /// Whether, and until when, it is to be enforced at `now`.
+    pub fn enforced(&self, now: Timestamp) -> Option<Until> {
+        self.claims().map(|(_, claim)| claim).filter(|claim| claim.is_due(now)).map(|claim| claim.until).reduce(latest)
+    }
+}
+
+fn latest(a: Until, b: Until) -> Until {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_claims_is_stored_by_name() {
+        let check = |by: Claimant, name: &str| {
+            assert_eq!(serde_json::to_string(&by).unwrap(), format!("{name:?}"));
+            assert_eq!(name.parse(), Ok(by));
+        };
+        check(Claimant::Policy, "policy");
+        check(Claimant::Operator, "operator");
+        check(Claimant::Peer(65_535), "peer:65535");
+        for bad in ["", "Policy", "peer:", "peer:65536"] {
+            assert!(bad.parse::<Claimant>().is_err(), "{bad}");
+        }
+        let mut all = [Claimant::Peer(10), Claimant::Operator, Claimant::Peer(9), Claimant::Policy];
+        all.sort();
+        assert_eq!(all, [Claimant::Policy, Claimant::Operator, Claimant::Peer(9), Claimant::Peer(10)]);
+    }
+
+    /// A command line of the version before may ask a daemon of this one.
+    #[test]
+    fn a_claim_of_the_version_before_is_understood() {
+        let claim = |class: &str, until: &str| {
+            let json = format!(r#"{{"since":1,"until":{until},"class":{class},"count":6,"enforceable":true}}"#);
+            serde_json::from_str::<Claim>(&json).unwrap().reason
+        };
+        let policy = |basis| Reason::Policy { class: Class::Root, count: 6, threshold: 5, basis };
+        assert_eq!(claim("\"root\"", "null"), policy(Basis::Sound));
+        assert_eq!(claim("\"root\"", "3600000001"), policy(Basis::Forgeable));
+        assert_eq!(claim("\"root\"", "3600000002"), policy(Basis::Sound));
+        assert_eq!(claim("null", "null"), Reason::Adopted);
+        for reason in [
+            policy(Basis::Forgeable),
+            Reason::Operator { because: None },
+            Reason::Operator { because: Some("spam".into()) },
+            Reason::Adopted,
+            Reason::Sync,
+            Reason::Peer(7),
+        ] {
+            let claim = Claim { since: Timestamp(1), until: None, reason, enforceable: true };
+            let json = serde_json::to_string(&claim).unwrap();
+            assert_eq!(serde_json::from_str::<Claim>(&json).unwrap(), claim, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_million_denies_are_small() {
+        assert!(size_of::<(Claimant, Claim)>() <= 64);
+    }
+}

@@ -1,0 +1,55 @@
+//! Why the store cannot be used.
+
+use std::path::PathBuf;
+
+use super::open::MIGRATIONS;
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another denyd has the state directory.
+    #[error("another denyd (pid {pid}) uses {}; stop it first, or ask it: denyd status", .dir.display())]
+    Locked {
+        /// The state directory.
+        dir: PathBuf,
+        /// Its process, as it wrote it.
+        pid: String,
+    },
+    /// The state directory cannot be made, opened or locked.
+    #[error("cannot use the state directory {}: {error}", .dir.display())]
+    Directory {
+        /// Which.
+        dir: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// Written by a newer denyd.
+    #[error("{} was written by a newer denyd (schema {found}, this one knows {}); install that version again, or move the file away to start anew", .file.display(), MIGRATIONS.len())]
+    Newer {
+        /// The database.
+        file: PathBuf,
+        /// Its schema.
+        found: usize,
+    },
+    /// SQLite says no.
+    #[error("{tried} in {}: {error}", .file.display())]
+    Sqlite {
+        /// The database.
+        file: PathBuf,
+        /// What was tried.
+        tried: &'static str,
+        /// Why not.
+        error: rusqlite::Error,
+    },
+}
+
+impl StoreError {
+    /// Whether the file is no database any more, so that it should be set aside.
+    pub fn is_corrupt(&self) -> bool {
+        let StoreError::Sqlite { error, .. } = self else { return false };
+        matches!(
+            error.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+        )
+    }
+}

@@ -1,0 +1,126 @@
+//! What failures counted: the newest of each prefix are kept, for people who ask why.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use inputs::record::Timestamp;
+use rusqlite::{Transaction, params};
+
+use super::load::{each, prefix_of};
+use super::{Store, StoreError};
+use crate::decide::attempt::Attempt;
+use crate::decide::prefix::Prefix;
+use crate::decide::session::HostId;
+use crate::decide::state::State;
+
+/// Evidence that is kept for one prefix.
+pub const EVIDENCE_PER_PREFIX: usize = 20;
+/// Evidence that is kept in all.
+pub const EVIDENCE_MAX: i64 = 200_000;
+/// Bytes of a message that are kept as evidence.
+pub const EVIDENCE_BYTES: usize = 512;
+
+/// One counted failure, as `why` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// Whose counter it moved.
+    pub prefix: Prefix,
+    /// When.
+    pub at: Timestamp,
+    /// On which origin host.
+    pub host: HostId,
+    /// Which input delivered it.
+    pub source: String,
+    /// The message, at most [`EVIDENCE_BYTES`].
+    pub message: Vec<u8>,
+}
+
+impl Evidence {
+    /// What is kept of an attempt that the input `source` told of, by `message`.
+    pub fn of(attempt: &Attempt<'_>, source: &str, message: &[u8]) -> Self {
+        let message = message[..message.len().min(EVIDENCE_BYTES)].to_vec();
+        let Attempt { prefix, at, host, .. } = *attempt;
+        Evidence { prefix, at, host, source: source.to_owned(), message }
+    }
+}
+
+impl Store {
+    /// The newest evidence on the prefixes that hold `address` or lie in it, oldest first.
+    pub fn evidence(&self, prefixes: &[Prefix]) -> Result<Vec<Evidence>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<Evidence>> {
+            let mut found = Vec::new();
+            let mut query = self.db.prepare_cached(
+                "SELECT prefix, at, host, source, message FROM evidence WHERE prefix = ?1 ORDER BY id DESC LIMIT ?2",
+            )?;
+            for prefix in prefixes {
+                let mut rows = query.query(params![prefix.to_bytes(), EVIDENCE_PER_PREFIX as i64])?;
+                while let Some(row) = rows.next()? {
+                    found.push(Evidence {
+                        prefix: *prefix,
+                        at: Timestamp(row.get(1)?),
+                        host: HostId(row.get(2)?),
+                        source: row.get(3)?,
+                        message: row.get(4)?,
+                    });
+                }
+            }
+            found.sort_by_key(|evidence| evidence.at);
+            Ok(found)
+        };
+        read().map_err(|error| self.error("cannot read evidence", error))
+    }
+
+    /// The origin hosts that saw each prefix fail, as far as evidence of it is kept.
+    pub fn hosts_by_prefix(&self) -> Result<BTreeMap<Prefix, BTreeSet<HostId>>, StoreError> {
+        let mut found: BTreeMap<Prefix, BTreeSet<HostId>> = BTreeMap::new();
+        let read = each(&self.db, "SELECT prefix, host FROM evidence", |row| {
+            if let Some(prefix) = prefix_of(row, 0)? {
+                found.entry(prefix).or_default().insert(HostId(row.get(1)?));
+            }
+            Ok(())
+        });
+        read.map_err(|error| self.error("cannot read evidence", error))?;
+        Ok(found)
+    }
+}
+
+/// Writes evidence and keeps only the newest of each prefix, and up to twice as many; returns by how many rows the table grew.
+pub(super) fn write(tx: &Transaction<'_>, evidence: &[Evidence], state: &State) -> rusqlite::Result<i64> {
+    let mut grown = 0;
+    let mut evidence: Vec<&Evidence> = evidence.iter().collect();
+    evidence.sort_by_key(|one| one.prefix);
+    for all in evidence.chunk_by(|one, other| one.prefix == other.prefix) {
+        let prefix = all[0].prefix;
+        // Of a flood in one batch only what would be kept is written at all.
+        let newest = &all[all.len().saturating_sub(EVIDENCE_PER_PREFIX)..];
+        for one in newest {
+            let message = &one.message[..one.message.len().min(EVIDENCE_BYTES)];
+            tx.prepare_cached("INSERT INTO evidence(prefix, at, host, source, message) VALUES(?1,?2,?3,?4,?5)")?
+                .execute(params![prefix.to_bytes(), one.at.0, one.host.0, one.source, message])?;
+            grown += 1;
+        }
+        // To remove one row for each that is added would cost more than all the rest. Whoever failed so seldom has no
+        // more than are kept; of the others it is done when they have failed as often again. A restricted user's
+        // failure counts twice.
+        let failures = state.tallies.get(&prefix).map(|tally| tally.failures() as usize);
+        if failures.is_some_and(|n| n <= EVIDENCE_PER_PREFIX || n % EVIDENCE_PER_PREFIX >= 2 * all.len()) {
+            continue;
+        }
+        let removed = tx
+            .prepare_cached(
+                "DELETE FROM evidence WHERE prefix = ?1 AND id <=
+                 (SELECT id FROM evidence WHERE prefix = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            )?
+            .execute(params![prefix.to_bytes(), EVIDENCE_PER_PREFIX as i64])?;
+        grown -= removed as i64;
+    }
+    Ok(grown)
+}
+
+/// Removes the oldest rows when there are a twentieth more than the bound.
+pub(super) fn trim(tx: &Transaction<'_>, rows: &mut i64) -> rusqlite::Result<()> {
+    if *rows > EVIDENCE_MAX + EVIDENCE_MAX / 20 {
+        let sql = "DELETE FROM evidence WHERE id IN (SELECT id FROM evidence ORDER BY id LIMIT ?1)";
+        *rows -= tx.execute(sql, [*rows - EVIDENCE_MAX])? as i64;
+    }
+    Ok(())
+}

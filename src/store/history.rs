@@ -1,0 +1,226 @@
+//! What was decided, in order, and who follows it.
+//!
+//! An output that must tell each decision once (mail, a list that is shared) is a follower, known by its name. It reads what
+//! was decided after what it has acknowledged, does its work, and acknowledges in a commit. What it did in between it may
+//! do again after a crash: a decision's number is how it knows. Decisions wait for the slowest follower, up to a bound.
+
+use inputs::record::Timestamp;
+use rusqlite::{Transaction, params};
+use serde::{Deserialize, Serialize};
+
+use super::{Commit, Store, StoreError};
+use crate::decide::claim::Claimant;
+use crate::decide::policy::Class;
+use crate::decide::prefix::Prefix;
+use crate::decide::state::{Change, Why};
+
+/// Decisions that are kept in all.
+pub const HISTORY_MAX: i64 = 1_000_000;
+/// Decisions that are kept while a follower has not had them all. Beyond it has missed some, and they are counted.
+pub const HISTORY_FOLLOWED_MAX: i64 = 2 * HISTORY_MAX;
+
+/// A decision, as `history` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "decision", rename_all = "lowercase")]
+pub enum Decision {
+    /// A prefix was denied.
+    Denied {
+        /// Who wants it.
+        by: Claimant,
+        /// Why.
+        class: Option<Class>,
+        /// That class' count.
+        count: u32,
+        /// Until when; absent = for ever.
+        until: Option<Timestamp>,
+        /// Whether it was enforced when it was decided.
+        enforced: bool,
+    },
+    /// A claim ended.
+    Released {
+        /// Whose.
+        by: Claimant,
+        /// Why.
+        why: Why,
+    },
+    /// Somebody logged in from where too many failed.
+    Suspicious {
+        /// From where.
+        address: std::net::IpAddr,
+        /// As whom: bytes of the log.
+        user: Vec<u8>,
+    },
+}
+
+/// A decision and its place in the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Its number: each is greater than the one before, across restarts too.
+    pub id: i64,
+    /// When it was decided, by its record's time.
+    pub at: Timestamp,
+    /// About whom.
+    pub prefix: Option<Prefix>,
+    /// What.
+    pub decision: Decision,
+}
+
+/// Somebody who is to see every decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follower {
+    /// Its name.
+    pub name: String,
+    /// The last decision that it acknowledged.
+    pub seen: i64,
+    /// How many it has not.
+    pub behind: i64,
+    /// How many were forgotten before it saw them.
+    pub missed: i64,
+}
+
+impl Store {
+    /// The newest `limit` decisions, oldest first; of one prefix or of all.
+    pub fn history(
+        &self,
+        prefix: Option<Prefix>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, Option<Prefix>, Decision)>, StoreError> {
+        let read = || -> rusqlite::Result<_> {
+            let mut query = self.db.prepare_cached(
+                // Two ways, since an OR would keep SQLite from its index.
+                match prefix {
+                    Some(_) => "SELECT at, prefix, decision FROM history WHERE prefix = ?1 ORDER BY id DESC LIMIT ?2",
+                    None => "SELECT at, prefix, decision FROM history WHERE ?1 IS NULL ORDER BY id DESC LIMIT ?2",
+                },
+            )?;
+            let key = prefix.map(|prefix| prefix.to_bytes().to_vec());
+            let mut rows = query.query(params![key, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let json: String = row.get(2)?;
+                let key: Option<Vec<u8>> = row.get(1)?;
+                if let Ok(decision) = serde_json::from_str(&json) {
+                    found.push((Timestamp(row.get(0)?), key.and_then(|key| Prefix::from_bytes(&key)), decision));
+                }
+            }
+            found.reverse();
+            Ok(found)
+        };
+        read().map_err(|error| self.error("cannot read history", error))
+    }
+
+    /// The first `limit` decisions behind the one of number `after`.
+    pub fn history_after(&self, after: i64, limit: usize) -> Result<Vec<Decided>, StoreError> {
+        let read = || -> rusqlite::Result<_> {
+            let sql = "SELECT id, at, prefix, decision FROM history WHERE id > ?1 ORDER BY id";
+            let mut query = self.db.prepare_cached(sql)?;
+            let mut rows = query.query([after])?;
+            let mut found = Vec::new();
+            while found.len() < limit
+                && let Some(row) = rows.next()?
+            {
+                let (id, at, json): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(3)?);
+                let prefix = row.get::<_, Option<Vec<u8>>>(2)?.and_then(|key| Prefix::from_bytes(&key));
+                // What a later version decided and this one does not know is no reason to stop here for ever.
+                if let Ok(decision) = serde_json::from_str(&json) {
+                    found.push(Decided { id, at: Timestamp(at), prefix, decision });
+                }
+            }
+            Ok(found)
+        };
+        read().map_err(|error| self.error("cannot read history", error))
+    }
+
+    /// The number of the newest decision; 0 before the first. When it grows, followers have something to read.
+    pub fn newest_decision(&self) -> i64 {
+        self.newest
+    }
+
+    /// From now on those of these names follow what is decided, and nobody else does. One that is new begins with what is
+    /// decided next; the others go on where they were.
+    pub fn follow(&mut self, names: &[&str]) -> Result<Vec<Follower>, StoreError> {
+        let newest = self.newest;
+        let result = (|| {
+            let tx = self.db.transaction()?;
+            let known = followers(&tx, newest)?;
+            for gone in known.iter().filter(|known| !names.contains(&known.name.as_str())) {
+                tx.execute("DELETE FROM followers WHERE name = ?1", [&gone.name])?;
+            }
+            for name in names {
+                tx.execute("INSERT OR IGNORE INTO followers VALUES(?1, ?2, 0)", params![name, newest])?;
+            }
+            let following = followers(&tx, newest)?;
+            tx.commit()?;
+            Ok(following)
+        })();
+        result.map_err(|error| self.error("cannot follow the history", error))
+    }
+
+    /// Who follows what is decided, and how far behind each is.
+    pub fn followers(&self) -> Result<Vec<Follower>, StoreError> {
+        followers(&self.db, self.newest).map_err(|error| self.error("cannot read the followers", error))
+    }
+}
+
+fn followers(db: &rusqlite::Connection, newest: i64) -> rusqlite::Result<Vec<Follower>> {
+    let mut query = db.prepare_cached("SELECT name, seen, missed FROM followers ORDER BY name")?;
+    let follower = |row: &rusqlite::Row<'_>| {
+        let (name, seen, missed) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(Follower { name, seen, behind: newest - seen, missed })
+    };
+    query.query_map([], follower)?.collect()
+}
+
+/// Writes the decisions among the changes; returns how many.
+pub(super) fn write(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<i64> {
+    let mut written = 0;
+    for change in &commit.changes {
+        let Some((at, prefix, decision)) = decision(change, commit.wall) else { continue };
+        let json = serde_json::to_string(&decision).unwrap_or_default();
+        tx.prepare_cached("INSERT INTO history(at, prefix, decision) VALUES(?1, ?2, ?3)")?.execute(params![
+            at.0,
+            prefix.to_bytes(),
+            json
+        ])?;
+        written += 1;
+    }
+    Ok(written)
+}
+
+/// What `history` says of a change; counts alone are no decision.
+pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Prefix, Decision)> {
+    match change {
+        Change::Denied { prefix, by, claim } => {
+            let (class, count, until) = (claim.reason.class(), claim.reason.count(), claim.until);
+            let enforced = claim.is_due(wall);
+            Some((claim.since, *prefix, Decision::Denied { by: *by, class, count, until, enforced }))
+        }
+        Change::Released { prefix, by, at, why, .. } => Some((*at, *prefix, Decision::Released { by: *by, why: *why })),
+        Change::Suspicious { address, user, at } => {
+            let decision = Decision::Suspicious { address: *address, user: user.clone() };
+            Some((*at, Prefix::host(*address), decision))
+        }
+        _ => None,
+    }
+}
+
+/// Writes how far each follower has come.
+pub(super) fn acknowledge(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
+    for (name, seen) in &commit.acknowledged {
+        tx.prepare_cached("UPDATE followers SET seen = max(seen, ?2) WHERE name = ?1")?.execute(params![name, seen])?;
+    }
+    Ok(())
+}
+
+/// Forgets the oldest decisions when there are a twentieth more than `most`, but none that a follower has not seen, unless
+/// there are more than `at_worst`; returns how many it forgot. Numbers have no gaps.
+pub(super) fn trim(tx: &Transaction<'_>, newest: i64, rows: i64, most: i64, at_worst: i64) -> rusqlite::Result<i64> {
+    if rows <= most + most / 20 {
+        return Ok(0);
+    }
+    let slowest: Option<i64> = tx.query_row("SELECT min(seen) FROM followers", [], |row| row.get(0))?;
+    let last = (newest - most).min(slowest.unwrap_or(newest).max(newest - at_worst));
+    let missed = "UPDATE followers SET missed = missed + ?1 - seen, seen = ?1 WHERE seen < ?1";
+    tx.prepare_cached(missed)?.execute([last])?;
+    Ok(tx.prepare_cached("DELETE FROM history WHERE id <= ?1")?.execute([last])? as i64)
+}

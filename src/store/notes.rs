@@ -1,0 +1,50 @@
+//! What parts of the program keep for themselves: small values by name, and what `allow` added.
+
+use std::path::PathBuf;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{Store, StoreError};
+
+impl Store {
+    /// Keeps an entry that `allow` added, or removes one.
+    pub fn set_allowed(&mut self, entry: &str, allowed: bool) -> Result<(), StoreError> {
+        let sql =
+            if allowed { "INSERT OR IGNORE INTO allowed VALUES(?1)" } else { "DELETE FROM allowed WHERE entry = ?1" };
+        self.db.execute(sql, [entry]).map(|_| ()).map_err(|error| self.error("cannot write the allow list", error))
+    }
+
+    /// A small value that a part of the program keeps for itself.
+    pub fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.db
+            .query_row("SELECT value FROM notes WHERE name = ?1", [name], |row| row.get(0))
+            .optional()
+            .map_err(|error| self.error("cannot read", error))
+    }
+
+    /// Keeps a small value.
+    pub fn set_note(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let result = self.db.execute("INSERT OR REPLACE INTO notes VALUES(?1, ?2)", [name, value]);
+        result.map(|_| ()).map_err(|error| self.error("cannot write", error))
+    }
+
+    /// A second way to the database, for notes only, that another thread may have.
+    pub fn keeper(&self) -> Result<Keeper, StoreError> {
+        let db = Connection::open(&self.file).map_err(|error| self.error("cannot open the database", error))?;
+        Ok(Keeper { file: self.file.clone(), db })
+    }
+}
+
+/// Keeps small values; see [`Store::keeper`].
+pub struct Keeper {
+    file: PathBuf,
+    db: Connection,
+}
+
+impl Keeper {
+    /// Keeps a small value.
+    pub fn set_note(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
+        let result = self.db.execute("INSERT OR REPLACE INTO notes VALUES(?1, ?2)", [name, value]);
+        result.map(|_| ()).map_err(|error| StoreError::Sqlite { file: self.file.clone(), tried: "cannot write", error })
+    }
+}

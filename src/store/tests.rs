@@ -1,0 +1,272 @@
+//! A store, written and read again.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::open::MIGRATIONS;
+use super::*;
+use crate::decide::claim::{Basis, Claim, Claimant, Reason};
+use crate::decide::engine::{Engine, Input};
+use crate::decide::policy::{Class, Policy};
+use crate::decide::prefix::Prefix;
+use crate::decide::session::HostId;
+use crate::decide::state::{UserCounts, Why};
+use crate::decide::tally::Tally;
+use crate::detect::event::Account;
+
+fn open(dir: &Path) -> Store {
+    Store::open(dir).unwrap()
+}
+
+fn prefix(text: &str) -> Prefix {
+    text.parse().unwrap()
+}
+
+fn evidence(n: usize) -> Evidence {
+    let message = vec![b'x'; EVIDENCE_BYTES + n];
+    Evidence { prefix: prefix("192.0.2.7"), at: Timestamp(n as i64), host: HostId(0), source: "a".to_owned(), message }
+}
+
+#[test]
+fn what_was_committed_is_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let tally = Tally { counts: [1, 2, 3, 4, 5], last: [6, 7, 8, 9, 10], successes: 11, sound: [1, 0, 3, 0, 5] };
+    let reason = Reason::Policy { class: Class::Root, count: 3, threshold: 1, basis: Basis::Sound };
+    let claim = Claim { since: Timestamp(5), until: Some(Timestamp(9)), reason, enforceable: true };
+    let wide = Claim { until: None, reason: Reason::Operator { because: None }, ..claim.clone() };
+    let (p, q) = (prefix("192.0.2.7"), prefix("2001:db8::/64"));
+    let counts = UserCounts { attempts: 3, account: Account::Unknown };
+    let changes = vec![
+        Change::Host { name: (*b"web1").into() },
+        Change::User { name: (*b"bob\xff").into() },
+        Change::Tried { user: 0, counts },
+        Change::Counted { prefix: p, tally: Some(tally) },
+        Change::Shared { prefix: p, host: Some(HostId(0)), counts: [1, 0, 0, 0, 0] },
+        Change::Denied { prefix: p, by: Claimant::Policy, claim: claim.clone() },
+        Change::Denied { prefix: q, by: Claimant::Operator, claim: wide },
+        Change::Released { prefix: q, by: Claimant::Operator, at: Timestamp(7), why: Why::Expired, times: 2 },
+    ];
+    let cursor = Cursor::File(inputs::cursor::FileCursor { offset: 77, ..Default::default() });
+    let mut state = State::default();
+    changes.iter().for_each(|change| state.apply(change));
+    let commit = Commit { cursors: [("log".to_owned(), cursor.clone())].into(), changes, ..Commit::default() };
+    let mut store = open(dir.path());
+    store.commit(&commit, &state).unwrap();
+    store.set_allowed("192.0.2.0/30", true).unwrap();
+    drop(store);
+    let Loaded { state, cursors, allowed } = open(dir.path()).load().unwrap();
+    assert_eq!(state.tallies.get(&p), Some(&tally));
+    assert_eq!(state.shares[&(p, HostId(0))], [1, 0, 0, 0, 0]);
+    assert_eq!(state.denies[&p].claim(Claimant::Policy), Some(&claim));
+    assert!(!state.denies.contains_key(&q), "it was released");
+    assert_eq!(state.released[&q], 2);
+    assert_eq!(state.users[&b"bob\xff"[..]], counts);
+    assert_eq!(state.host_name(HostId(0)), b"web1");
+    assert_eq!(cursors["log"], cursor);
+    assert_eq!(allowed.into_iter().collect::<Vec<_>>(), ["192.0.2.0/30"]);
+    let history = open(dir.path()).history(None, 10).unwrap();
+    assert_eq!(history.len(), 3, "counts are no decision");
+    assert_eq!(open(dir.path()).history(Some(p), 10).unwrap().len(), 1);
+}
+
+#[test]
+fn evidence_keeps_the_newest_and_cuts_the_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    for batch in 0..3 {
+        let evidence = (0..30).map(|n| evidence(batch * 30 + n)).collect();
+        store.commit(&Commit { evidence, ..Commit::default() }, &State::default()).unwrap();
+    }
+    let kept = store.evidence(&[prefix("192.0.2.7")]).unwrap();
+    assert_eq!(kept.iter().map(|one| one.at.0).collect::<Vec<_>>(), (70..90).collect::<Vec<_>>());
+    assert!(kept.iter().all(|one| one.message.len() == EVIDENCE_BYTES));
+}
+
+#[test]
+fn the_second_one_is_told_who_the_first_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let _first = open(dir.path());
+    let refused = Store::open(dir.path()).err().unwrap().to_string();
+    assert!(refused.contains(&format!("(pid {})", std::process::id())), "{refused}");
+}
+
+#[test]
+fn a_database_of_the_first_schema_is_taken_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Connection::open(dir.path().join(FILE)).unwrap();
+    db.execute_batch(MIGRATIONS[0]).unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
+    let p = prefix("192.0.2.7");
+    let row = "INSERT INTO tallies VALUES(?1, 1, 2, 300, 0, 0, 6, 7, 8, 0, 0, 11)";
+    db.execute(row, [p.to_bytes()]).unwrap();
+    drop(db);
+    let tally = Tally { counts: [1, 2, 300, 0, 0], last: [6, 7, 8, 0, 0], successes: 11, sound: [1, 2, 255, 0, 0] };
+    let loaded = open(dir.path()).load().unwrap();
+    assert_eq!(loaded.state.tallies.get(&p), Some(&tally));
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let file = dir.path().join(FILE);
+    Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let refused = Store::open(dir.path()).err().unwrap().to_string();
+    assert!(refused.contains("schema 99") && refused.contains("install that version again"), "{refused}");
+    assert!(file.exists());
+}
+
+#[test]
+fn rubbish_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(FILE), "this is no database\n".repeat(500)).unwrap();
+    let store = open(dir.path());
+    let aside = store.set_aside.clone().unwrap();
+    assert!(fs::read(aside).unwrap().starts_with(b"this is no database"));
+    assert_eq!(store.history(None, 10).unwrap(), []);
+}
+
+#[test]
+fn nobody_else_reads_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    drop(open(&state));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&state), mode(&state.join(FILE))), (0o700, 0o600));
+}
+
+fn denied(at: i64) -> Change {
+    let claim =
+        Claim { since: Timestamp(at), until: None, reason: Reason::Operator { because: None }, enforceable: true };
+    Change::Denied { prefix: prefix("192.0.2.7"), by: Claimant::Operator, claim }
+}
+
+fn ids(decided: &[Decided]) -> Vec<i64> {
+    decided.iter().map(|one| one.id).collect()
+}
+
+#[test]
+fn a_follower_begins_with_what_is_new_and_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let decide = |store: &mut Store, changes: Vec<Change>, seen: Option<i64>| {
+        let acknowledged = seen.map(|seen| ("mail".to_owned(), seen)).into_iter().collect();
+        store.commit(&Commit { changes, acknowledged, ..Commit::default() }, &State::default()).unwrap();
+    };
+    decide(&mut store, vec![denied(1), denied(2)], None);
+    let followers = store.follow(&["mail", "sync"]).unwrap();
+    assert!(followers.iter().all(|follower| (follower.seen, follower.behind) == (2, 0)), "{followers:?}");
+    decide(&mut store, (3..=7).map(denied).collect(), None);
+    assert_eq!(store.newest_decision(), 7);
+    assert_eq!(ids(&store.history_after(2, 3).unwrap()), [3, 4, 5]);
+    decide(&mut store, vec![], Some(5));
+    // What is acknowledged once stays so.
+    decide(&mut store, vec![], Some(4));
+    drop(store);
+    let mut store = open(dir.path());
+    let follower = |name: &str, seen, behind| Follower { name: name.to_owned(), seen, behind, missed: 0 };
+    assert_eq!(store.followers().unwrap(), [follower("mail", 5, 2), follower("sync", 2, 5)]);
+    assert_eq!(ids(&store.history_after(5, 9).unwrap()), [6, 7]);
+    assert_eq!(store.follow(&["mail"]).unwrap(), [follower("mail", 5, 2)], "who is configured no more is forgotten");
+}
+
+#[test]
+fn history_waits_for_the_slowest_follower_up_to_a_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    store.follow(&["mail"]).unwrap();
+    let mut commit = Commit { changes: (1..=50).map(denied).collect(), ..Commit::default() };
+    store.commit(&commit, &State::default()).unwrap();
+    let trim = |store: &mut Store, most, at_worst| {
+        let tx = store.db.transaction().unwrap();
+        history::trim(&tx, 50, 50, most, at_worst).unwrap();
+        tx.commit().unwrap();
+        let follower = store.followers().unwrap().remove(0);
+        (store.history_after(0, 99).unwrap()[0].id, follower.seen, follower.missed)
+    };
+    assert_eq!(trim(&mut store, 48, 49), (1, 0, 0), "within a twentieth nothing is trimmed");
+    assert_eq!(trim(&mut store, 10, 60), (1, 0, 0), "it has seen nothing yet");
+    assert_eq!(trim(&mut store, 10, 45), (6, 5, 5), "there is an end to waiting");
+    (commit.changes, commit.acknowledged) = (vec![], [("mail".to_owned(), 30)].into());
+    store.commit(&commit, &State::default()).unwrap();
+    assert_eq!(trim(&mut store, 10, 45), (31, 30, 5));
+    store.follow(&[]).unwrap();
+    let tx = store.db.transaction().unwrap();
+    assert_eq!(history::trim(&tx, 50, 20, 10, 45).unwrap(), 10, "nobody is waited for");
+}
+
+/// Made by the program of schema 2, from a log, forged datagrams and an operator's requests; see its values there.
+#[test]
+fn a_database_of_the_second_schema_is_taken_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Connection::open(dir.path().join(FILE)).unwrap();
+    db.execute_batch(include_str!("../../tests/data/store/schema-2.sql")).unwrap();
+    drop(db);
+    let store = open(dir.path());
+    let Loaded { mut state, cursors, allowed } = store.load().unwrap();
+    let tally = |text: &str, state: &State| state.tallies.get(&prefix(text)).copied();
+    let counted = |text: &str, counts, last, successes, sound| {
+        assert_eq!(tally(text, &state), Some(Tally { counts, last, successes, sound }), "{text}");
+    };
+    counted("192.0.2.1", [0, 0, 2, 0, 0], [0, 0, 1_795_896_391, 0, 0], 0, [0, 0, 2, 0, 0]);
+    counted("192.0.2.2", [6, 0, 0, 0, 0], [1_795_896_995, 0, 0, 0, 0], 0, [6, 0, 0, 0, 0]);
+    counted("192.0.2.3", [0, 5, 0, 0, 0], [0, 1_795_898_001, 0, 0, 0], 0, [0, 5, 0, 0, 0]);
+    counted("192.0.2.4", [0, 11, 0, 0, 0], [0, 1_795_899_985, 0, 0, 0], 0, [0; 5]);
+    counted("192.0.2.5", [0; 5], [0, 1_795_898_600, 0, 0, 0], 1, [0; 5]);
+    counted("2001:db8:1:2::/64", [0, 0, 0, 1, 0], [0, 0, 0, 1_795_898_010, 0], 0, [0, 0, 0, 1, 0]);
+    assert_eq!((state.tallies.len(), state.shares.len()), (6, 7));
+    assert_eq!(state.shares[&(prefix("192.0.2.3"), HostId(1))], [0, 2, 0, 0, 0]);
+    // Full, for an hour, for ever; and what a person denied.
+    let policy = |class, count, basis| Reason::Policy { class, count, threshold: count - 1, basis };
+    let denied = |text: &str, by, since, until: Option<i64>, reason| {
+        let claim = Claim { since: Timestamp(since), until: until.map(Timestamp), reason, enforceable: true };
+        assert_eq!(state.denies[&prefix(text)].claims().collect::<Vec<_>>(), [(by, &claim)], "{text}");
+    };
+    let (ours, theirs) = (Claimant::Policy, Claimant::Operator);
+    let because = || Reason::Operator { because: None };
+    let hour = Some(1_795_903_585_000_000);
+    denied("192.0.2.4", ours, 1_795_899_985_000_000, hour, policy(Class::Valid, 11, Basis::Forgeable));
+    denied("192.0.2.1", ours, 1_795_896_391_000_000, None, policy(Class::Root, 2, Basis::Sound));
+    let week = Some(1_796_501_795_000_000);
+    denied("192.0.2.2", ours, 1_795_896_995_000_000, week, policy(Class::Invalid, 6, Basis::Sound));
+    let week = Some(1_796_503_400_000_000);
+    denied("192.0.2.5", ours, 1_795_898_600_000_000, week, policy(Class::Valid, 11, Basis::Sound));
+    denied("203.0.113.0/24", theirs, 1_795_899_990_437_038, Some(1_798_491_990_437_038), because());
+    denied("2001:db8:bad::/48", theirs, 1_795_899_990_488_788, None, because());
+    assert_eq!((state.denies.len(), state.ends.len()), (6, 4));
+    assert_eq!(state.released.iter().collect::<Vec<_>>(), [(&prefix("192.0.2.1"), &1)]);
+    let users =
+        state.users.iter().map(|(name, counts)| (name.escape_ascii().to_string(), counts.attempts, counts.account));
+    let known = |name: &str, attempts| (name.to_owned(), attempts, Account::Known);
+    let guest = (r"guest\\377".to_owned(), 6, Account::Unknown);
+    let all = [known("alice", 5), known("bob", 11), known("frank", 11), guest, known("oracle", 1), known("root", 4)];
+    assert_eq!(users.collect::<Vec<_>>(), all);
+    assert_eq!(
+        state.hosts.keys().map(|name| name.escape_ascii().to_string()).collect::<Vec<_>>(),
+        ["web1", "web2", "web3"]
+    );
+    let Cursor::File(cursor) = &cursors["auth"] else { panic!("{cursors:?}") };
+    assert_eq!((cursors.len(), cursor.offset, cursor.inode), (1, 3124, 10_461_272));
+    assert_eq!(allowed.into_iter().collect::<Vec<_>>(), ["198.51.100.0/28"]);
+    assert_eq!(store.note("inputs").unwrap().as_deref(), Some(r#"["auth","net"]"#));
+    let history = store.history(None, 99).unwrap();
+    let of = |decision: fn(&Decision) -> bool| history.iter().filter(|(.., one)| decision(one)).count();
+    assert_eq!((history.len(), of(|one| matches!(one, Decision::Denied { .. }))), (9, 7));
+    assert_eq!(of(|one| matches!(one, Decision::Suspicious { user, .. } if user == b"bob")), 1);
+    let evidence = store.evidence(&[prefix("192.0.2.4"), prefix("192.0.2.1")]).unwrap();
+    assert_eq!(evidence.iter().filter(|one| (one.source.as_str(), one.host) == ("net", HostId(2))).count(), 11);
+    assert_eq!(evidence[0].message, b"Failed password for root from 192.0.2.1 port 101 ssh2");
+    // Fourteen connections are open, and two of them are remembered as logins besides; what they await is decided at the end
+    // of all logs.
+    assert_eq!((state.sessions.len(), state.sessions.waiting().len()), (16, 1));
+    let mut engine = Engine::with(Policy::default(), std::mem::take(&mut state));
+    engine.step(Timestamp(1_795_899_990_000_000), Input::End);
+    assert_eq!(tally("192.0.2.6", &engine.state).map(|tally| tally.counts), Some([0, 1, 0, 0, 0]), "only keys");
+    assert_eq!(tally("192.0.2.7", &engine.state).map(|tally| tally.counts), Some([0, 1, 0, 0, 0]), "only PAM");
+    assert_eq!((engine.state.users[&b"dave"[..]].attempts, engine.state.users[&b"erin"[..]].attempts), (1, 1));
+    assert_eq!(store.newest_decision(), 9);
+    drop(store);
+    // A second time it is of this schema, and the same.
+    let again = open(dir.path()).load().unwrap().state;
+    assert!(again.denies.iter().all(|(prefix, deny)| engine.state.denies[prefix] == *deny));
+}
