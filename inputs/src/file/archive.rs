@@ -12,15 +12,20 @@ use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
+use zstd::Decoder as ZstdDecoder;
 
 use super::OpenError;
 use super::lines::READ_SIZE;
-use super::zstd::ZstdDecoder;
-use crate::journald::stored;
 use crate::record::Timestamp;
 
 /// What an xz decoder may use, in bytes; `xz -9` needs 65 MiB.
 const XZ_MEMORY_MAX: u64 = 256 << 20;
+
+/// The logarithm of the greatest window of a zstandard frame: what `zstd` itself accepts unless told otherwise.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// How many bytes are read ahead at once.
+const LOOK_SIZE: usize = 16 << 10;
 
 /// Why an archive gave no more.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +102,7 @@ enum Decoder {
     Plain(BufReader<Source>),
     Gzip(Box<MultiGzDecoder<BufReader<Source>>>),
     Bzip2(MultiBzDecoder<BufReader<Source>>),
-    Zstd(Box<ZstdDecoder<BufReader<Source>>>),
+    Zstd(ZstdDecoder<'static, BufReader<Source>>),
     Xz(XzDecoder<BufReader<Source>>),
 }
 
@@ -121,7 +126,11 @@ pub fn from_reader(reader: impl Read + Send + 'static, name: &Path, reference: T
         Format::Plain => Decoder::Plain(source),
         Format::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(source))),
         Format::Bzip2 => Decoder::Bzip2(MultiBzDecoder::new(source)),
-        Format::Zstd => Decoder::Zstd(Box::new(ZstdDecoder::new(source))),
+        Format::Zstd => {
+            let mut decoder = ZstdDecoder::with_buffer(source).map_err(fail(format))?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(fail(format))?;
+            Decoder::Zstd(decoder)
+        }
         Format::Xz => {
             let stream = Stream::new_stream_decoder(XZ_MEMORY_MAX, CONCATENATED);
             Decoder::Xz(XzDecoder::new_stream(source, stream.map_err(io::Error::from).map_err(fail(format))?))
@@ -149,31 +158,25 @@ impl Archive {
         &self.path
     }
 
-    /// Whether it holds entries of a systemd journal, and in which form. Waits for the first line, or
-    /// [`HEAD_MAX`](stored::HEAD_MAX) bytes; what was read is given again.
-    pub fn journal(&mut self) -> Option<stored::Kind> {
+    /// Its first bytes: until they are `enough`, or it has no more. Waits for them; they are given again.
+    pub fn look_ahead(&mut self, enough: impl Fn(&[u8]) -> bool) -> &[u8] {
         let mut head = Vec::new();
-        while !stored::Kind::is_told(&head) {
+        while !enough(&head) {
             let begin = head.len();
-            head.resize(stored::HEAD_MAX, 0);
-            match self.read(&mut head[begin..]) {
-                Ok(count) => head.truncate(begin + count),
-                Err(error) => {
-                    head.truncate(begin);
-                    if error.kind() != ErrorKind::Interrupted {
-                        self.problem = Some(error);
-                        break;
-                    }
-                    continue;
+            head.resize(begin + LOOK_SIZE, 0);
+            let read = self.read(&mut head[begin..]);
+            head.truncate(begin + *read.as_ref().unwrap_or(&0));
+            match read {
+                Ok(0) => break,
+                Err(error) if error.kind() != ErrorKind::Interrupted => {
+                    self.problem = Some(error);
+                    break;
                 }
-            }
-            if head.len() == begin {
-                break;
+                _ => {}
             }
         }
-        let kind = stored::Kind::of(&head);
         self.ahead = io::Cursor::new(head);
-        kind
+        self.ahead.get_ref()
     }
 
     /// The time that stamps without a year are judged against: the gzip member's own, else when the file was last
@@ -197,7 +200,7 @@ impl Archive {
             Decoder::Plain(reader) => reader,
             Decoder::Gzip(decoder) => decoder.get_ref(),
             Decoder::Bzip2(decoder) => decoder.get_ref(),
-            Decoder::Zstd(decoder) => decoder.source(),
+            Decoder::Zstd(decoder) => decoder.get_ref(),
             Decoder::Xz(decoder) => decoder.get_ref(),
         };
         source.get_ref().consumed
@@ -288,7 +291,10 @@ mod tests {
     }
 
     fn zstd(data: &[u8]) -> Vec<u8> {
-        ruzstd::encoding::compress_to_vec(data, ruzstd::encoding::CompressionLevel::Fastest)
+        let mut out = ::zstd::Encoder::new(Vec::new(), 1).unwrap();
+        out.include_checksum(true).unwrap(); // as the program does
+        out.write_all(data).unwrap();
+        out.finish().unwrap()
     }
 
     fn xz(data: &[u8]) -> Vec<u8> {
@@ -467,7 +473,7 @@ mod tests {
     #[test]
     fn refuses_a_window_that_would_eat_the_memory() {
         // Magic, no single segment, window descriptor 0xb8: 2^33 bytes.
-        check(b"\x28\xb5\x2f\xfd\x00\xb8\x01\0\0", Format::Zstd, b"", Some("window"));
+        check(b"\x28\xb5\x2f\xfd\x00\xb8\x01\0\0", Format::Zstd, b"", Some("too much memory"));
     }
 
     #[test]

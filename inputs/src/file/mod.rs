@@ -5,7 +5,6 @@ pub mod follow;
 pub mod lines;
 pub(crate) mod rotation;
 pub(crate) mod watch;
-mod zstd;
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io;

@@ -15,14 +15,11 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::entry::{Entry, Field};
-use super::head::{self, Head, flag, id_at, u32_at, u64_at};
+use super::head::{self, Head, OBJECT_MAX, flag, id_at, u32_at, u64_at};
 use super::place::Place;
 use super::unpack::{self, Compression};
 use super::window::Window;
 use crate::record::LINE_MAX;
-
-/// Greater objects are skipped. journald's own limit of a field is 768 MiB, of which we keep 8 KiB.
-pub(super) const OBJECT_MAX: u64 = 16 << 20;
 
 /// journald writes no entry with more fields.
 const ITEMS_MAX: u64 = 1024;

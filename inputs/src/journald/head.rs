@@ -8,6 +8,9 @@ use std::path::Path;
 use super::Error;
 use super::place::{Id128, Place};
 
+/// Greater objects are skipped. journald's own limit of a field is 768 MiB, of which we keep 8 KiB.
+pub(super) const OBJECT_MAX: u64 = 16 << 20;
+
 /// What every journal file begins with.
 pub(super) const MAGIC: &[u8; 8] = b"LPKSHHRH";
 

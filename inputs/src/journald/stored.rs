@@ -49,7 +49,7 @@ impl Kind {
     }
 
     /// Whether so many first bytes are enough for [`of`](Self::of).
-    pub(crate) fn is_told(head: &[u8]) -> bool {
+    fn is_told(head: &[u8]) -> bool {
         head.len() >= HEAD_MAX || head.starts_with(MAGIC) || head.contains(&b'\n')
     }
 }
@@ -65,7 +65,7 @@ pub enum Stored {
 /// Tells a journal from lines of text, whether or not it is compressed. Waits for the first line, or
 /// [`HEAD_MAX`] bytes.
 pub fn tell(mut archive: Archive) -> Result<Stored, Error> {
-    let Some(kind) = archive.journal() else { return Ok(Stored::Lines(archive)) };
+    let Some(kind) = Kind::of(archive.look_ahead(Kind::is_told)) else { return Ok(Stored::Lines(archive)) };
     let path = archive.path().to_owned();
     let is_file = archive.size().is_some() && archive.format() == archive::Format::Plain;
     let reader = match kind {

@@ -14,9 +14,9 @@ use std::rc::Rc;
 use systemd_journal_reader::JournalReader;
 
 use super::Error;
-use super::disk::{OBJECT_DATA, OBJECT_ENTRY, OBJECT_MAX};
+use super::disk::{OBJECT_DATA, OBJECT_ENTRY};
 use super::entry::{Entry, Field};
-use super::head::{MAGIC, flag, u32_at, u64_at};
+use super::head::{MAGIC, OBJECT_MAX, flag, u32_at, u64_at};
 use super::unpack::{self, Compression};
 
 /// What the crate may remember of a journal, in bytes. journald's own files are 128 MiB at most by default, of which

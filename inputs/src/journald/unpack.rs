@@ -5,13 +5,12 @@ use std::io::{self, ErrorKind, Read};
 
 use liblzma::read::XzDecoder;
 use liblzma::stream::Stream;
-use ruzstd::decoding::StreamingDecoder;
 
 /// A greater LZ4 field is not unpacked: its decoder wants room for all of it.
-const LZ4_MAX: u64 = super::disk::OBJECT_MAX;
+const LZ4_MAX: u64 = super::head::OBJECT_MAX;
 
-/// Zstandard frames that need a greater window are refused.
-const WINDOW_MAX: u64 = 16 << 20;
+/// The logarithm of the greatest window of a zstandard frame.
+const ZSTD_WINDOW_LOG_MAX: u32 = 24;
 
 /// What an xz decoder may use, in bytes. journald compresses with the fastest preset.
 const XZ_MEMORY_MAX: u64 = 32 << 20;
@@ -41,7 +40,9 @@ pub(super) fn beginning(packed: &[u8], how: Compression, max: usize) -> io::Resu
     let mut text = Vec::new();
     match how {
         Compression::Zstd => {
-            zstd(packed)?.take(max as u64).read_to_end(&mut text)?;
+            let mut decoder = zstd::Decoder::with_buffer(packed)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            decoder.take(max as u64).read_to_end(&mut text)?;
         }
         Compression::Xz => {
             let stream = Stream::new_stream_decoder(XZ_MEMORY_MAX, 0).map_err(io::Error::from)?;
@@ -60,10 +61,4 @@ pub(super) fn beginning(packed: &[u8], how: Compression, max: usize) -> io::Resu
         }
     }
     Ok(text)
-}
-
-/// A decoder of a Zstandard field.
-pub(super) fn zstd(packed: &[u8]) -> io::Result<impl Read + '_> {
-    StreamingDecoder::new_with_max_window_size(packed, WINDOW_MAX)
-        .map_err(|error| io::Error::new(ErrorKind::InvalidData, error.to_string()))
 }
