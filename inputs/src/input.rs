@@ -29,13 +29,14 @@ const RETRY: Duration = Duration::from_millis(250);
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where to begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Start {
     /// Where an earlier reader was. One of another kind of input says nothing, which is [`Beginning`](Self::Beginning).
     Cursor(Cursor),
     /// At the first record that is there.
     Beginning,
     /// Behind the last record that is there.
+    #[default]
     Now,
     /// At the first record that is not older than this. An input that cannot tell begins at its beginning.
     Back(Duration),

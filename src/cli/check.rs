@@ -79,7 +79,7 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
 
 /// Opens a listener's socket, and closes it again.
 fn try_listener(config: &Config, input: &Input, syslog: &Syslog) -> Result<String, String> {
-    let problem = match listen::bind(&syslog.endpoint(), syslog.options()) {
+    let problem = match listen::bind(&syslog.listen, syslog.options.clone()) {
         Ok(_) => return Ok("can be opened".to_owned()),
         Err(problem) => problem,
     };

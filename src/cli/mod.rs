@@ -12,6 +12,7 @@ use crate::config::Config;
 mod allow;
 mod check;
 mod deny;
+mod describe;
 mod doctor;
 mod explain;
 mod forgive;
@@ -68,6 +69,9 @@ enum Verb {
     Allow(allow::Arguments),
     /// Check the configuration, and whether its inputs can be opened
     Check(check::Arguments),
+    /// Print what the configuration's keys mean, as packages have it
+    #[command(hide = true)]
+    Describe(describe::Arguments),
 }
 
 /// Runs the command line; errors are printed and become exit status 2.
@@ -87,11 +91,13 @@ pub fn main() -> ExitCode {
 
 fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let path = arguments.config.as_deref();
-    if let Verb::Check(verb) = arguments.verb {
-        return check::run(verb, path);
-    }
+    let verb = match arguments.verb {
+        Verb::Check(verb) => return check::run(verb, path),
+        Verb::Describe(verb) => return Ok(describe::run(verb)),
+        verb => verb,
+    };
     let config = config(path)?;
-    match arguments.verb {
+    match verb {
         Verb::Run(verb) => run::run(verb, config, path),
         Verb::Scan(verb) => scan::run(verb, &config),
         Verb::Explain(verb) => explain::run(verb, &config),
@@ -104,7 +110,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Deny(verb) => deny::run(verb, &config),
         Verb::Forgive(verb) => forgive::run(verb, &config),
         Verb::Allow(verb) => allow::run(verb, &config),
-        Verb::Check(_) => unreachable!("it was taken above"),
+        Verb::Check(_) | Verb::Describe(_) => unreachable!("they were taken above"),
     }
 }
 

@@ -9,20 +9,26 @@ use std::path::{Path, PathBuf};
 use crate::decide::policy::Policy;
 pub use crate::deny::choose::{Backend, Backends, Settings as Deny};
 
+use document::{Reader, Table};
+use key::{Listed, Section};
+
+mod document;
 pub mod duration;
 mod error;
 mod input;
-mod read;
+mod key;
+mod kind;
+mod reference;
 pub mod rules;
-mod table;
+mod settings;
+mod sources;
 #[cfg(test)]
 mod tests;
-mod tls;
 mod values;
-mod write;
 
 pub use error::{ConfigError, Problem, What};
-pub use input::{File, FirstEntry, FirstRead, Input, Journald, Listen, Multilog, Source, Syslog};
+pub use input::{File, Input, Journald, Multilog, Source, Syslog};
+pub use reference::{manual, packaged};
 pub use rules::Loaded;
 
 /// Everything that an administrator decides.
@@ -76,7 +82,7 @@ impl Default for Config {
 impl Config {
     /// Reads the configuration `file`, and the files that it names.
     pub fn read(file: &Path) -> Result<Config, ConfigError> {
-        read::read(file)
+        Config::parse(file, &text(file)?)
     }
 
     /// Reads the rules of `rules_dir`.
@@ -86,16 +92,53 @@ impl Config {
 
     /// Reads the text of the configuration `file`, and the files that it names.
     pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
-        read::parse(file, text)
+        let (found, problems) = document::read(file, text, listed(), config);
+        found.filter(|_| problems.is_empty()).ok_or(ConfigError::Wrong(problems))
     }
 
     /// The effective configuration, every key written out. Read again it gives the same.
     pub fn to_toml(&self) -> String {
-        write::write(self)
+        let tables = settings::sections().map(|section| section.write(&mut self.clone()));
+        tables.into_iter().chain(self.inputs.iter().map(sources::write)).collect::<Vec<_>>().join("\n")
     }
 
     /// What the engine decides by.
     pub fn policy(&self) -> Policy {
         self.decide.policy.clone()
     }
+}
+
+/// All tables and their keys.
+fn listed() -> Vec<Listed> {
+    settings::sections().iter().map(Section::listed).chain([sources::section().listed()]).collect()
+}
+
+fn config<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Config {
+    let mut config = Config::default();
+    let mut tables = vec![*top];
+    for section in settings::sections() {
+        let (parent, key) = section.path();
+        if !key.is_empty() {
+            let parent = tables.iter().find(|table| table.name == parent).copied().unwrap_or(*top);
+            tables.push(reader.table(&parent, key, section.name));
+        }
+        let table = tables[tables.len() - 1];
+        reader.fill_all(&table, &section, &mut config);
+        if section.name == "[decide]" {
+            settings::take_names(reader, &table, &mut config);
+        }
+    }
+    config.inputs = sources::read(reader, top, &config.control_socket);
+    config
+}
+
+/// The text of a file.
+fn text(file: &Path) -> Result<String, ConfigError> {
+    let bytes = settings::contents(file).map_err(|cause| ConfigError::Unreadable { file: file.to_owned(), cause })?;
+    String::from_utf8(bytes).map_err(|bad| {
+        let (right, bytes) = (bad.utf8_error().valid_up_to(), bad.as_bytes());
+        let line = 1 + bytes[..right].iter().filter(|&&byte| byte == b'\n').count();
+        let what = What::Syntax("not UTF-8 text; save the file as UTF-8".to_owned());
+        ConfigError::Wrong(vec![Problem { file: file.to_owned(), line, what }])
+    })
 }

@@ -13,7 +13,7 @@ use inputs::{file, multilog};
 use tokio::sync::mpsc;
 
 use crate::clock;
-use crate::config::{self, FirstEntry, FirstRead, Input, Source};
+use crate::config::{self, Input, Source};
 use crate::text::printable;
 
 /// The log that a machine without configuration has: the journal, which tells who wrote what, else a file.
@@ -41,7 +41,7 @@ pub fn describe(input: &Input) -> String {
             Some(directory) => format!("follow the journal in {}", directory.display()),
             None => "follow the journal".to_owned(),
         },
-        Source::Syslog(syslog) => format!("listen on {}", syslog.listen),
+        Source::Syslog(_) => format!("listen on {}", input.source.name()),
     }
 }
 
@@ -51,17 +51,9 @@ fn start(input: &Input, cursor: Option<Cursor>) -> Start {
         (Source::File(_), Some(cursor @ Cursor::File(_)))
         | (Source::Multilog(_), Some(cursor @ Cursor::Multilog(_)))
         | (Source::Journald(_), Some(cursor @ Cursor::Journal(_))) => Start::Cursor(cursor),
-        (Source::File(config::File { first_read, .. }) | Source::Multilog(config::Multilog { first_read, .. }), _) => {
-            match first_read {
-                FirstRead::Now => Start::Now,
-                FirstRead::Beginning => Start::Beginning,
-            }
-        }
-        (Source::Journald(journald), _) => match journald.first_read {
-            FirstEntry::Now => Start::Now,
-            FirstEntry::Beginning => Start::Beginning,
-            FirstEntry::Back(time) => Start::Back(time),
-        },
+        (Source::File(config::File { first_read, .. }), _)
+        | (Source::Multilog(config::Multilog { first_read, .. }), _)
+        | (Source::Journald(config::Journald { first_read, .. }), _) => first_read.clone(),
         (Source::Syslog(_), _) => Start::Now,
     }
 }
@@ -84,10 +76,10 @@ fn open(input: &Input, cursor: Option<Cursor>, inherited: &mut Inherited) -> any
     let Source::Syslog(syslog) = &input.source else {
         return open_log(input, start(input, cursor))?.context("is no log");
     };
-    let (endpoint, options) = (syslog.endpoint(), listen::Options { parser: input.parser(), ..syslog.options() });
-    Ok(Box::new(match inherited.take(&input.name, &endpoint) {
-        Some(socket) => listen::adopt(socket, &endpoint, options)?,
-        None => listen::bind(&endpoint, options)?,
+    let (endpoint, options) = (&syslog.listen, listen::Options { parser: input.parser(), ..syslog.options.clone() });
+    Ok(Box::new(match inherited.take(&input.name, endpoint) {
+        Some(socket) => listen::adopt(socket, endpoint, options)?,
+        None => listen::bind(endpoint, options)?,
     }))
 }
 

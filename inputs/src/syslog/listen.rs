@@ -67,7 +67,7 @@ impl fmt::Display for Listen {
 }
 
 /// How to listen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Networks whose messages are taken, as address and prefix length; empty = any. Known users of unix sockets are taken all the same.
     pub from: Vec<(IpAddr, u8)>,

@@ -47,7 +47,7 @@ pub enum Format {
 }
 
 /// Reads the headers of the lines of one input.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parser {
     format: Format,
     unwrap: bool,
@@ -59,7 +59,7 @@ pub struct Parser {
 
 /// How the last line of RFC 3164's layout began: `Mon dd hh:mm:ss host `. Most lines are of the same second and host
 /// as the one before, so that one comparison stands for the look at both.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Beginning {
     stamp: [u8; STAMP_LEN],
     /// With its blank.

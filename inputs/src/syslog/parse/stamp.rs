@@ -21,7 +21,7 @@ const YEAR_MIN_S: i64 = 364 * 24 * 60 * 60;
 pub(super) type Stamp = (Timestamp, usize);
 
 /// Reads stamps; remembers the last minute of each kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stamps {
     zone: TimeZone,
     traditional: Option<Minute>,
@@ -30,7 +30,7 @@ pub(super) struct Stamps {
 }
 
 /// A minute of a stamp without year.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Minute {
     /// `Mon dd hh:mm`, as it was written.
     text: [u8; 12],

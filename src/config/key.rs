@@ -1,0 +1,150 @@
+//! A key is described once: its name, what it may be, where it lies in the settings, and what it means.
+//!
+//! What reads a file, prints what is in effect, knows a misspelt key, and writes the documentation are all told by
+//! these descriptions, so that a new key is one description. Its default is what the settings' own `Default` has.
+
+use super::kind::{Bad, Kind, Node};
+
+/// The keys of one table.
+pub(super) struct Section<S> {
+    /// As it is written: `[decide]`; empty for the keys before the first table.
+    pub(super) name: &'static str,
+    pub(super) keys: Vec<Key<S>>,
+    /// The tables below it, by their keys.
+    pub(super) tables: &'static [&'static str],
+}
+
+/// What is known of a table whatever its settings are.
+pub(super) struct Listed {
+    /// As it is written.
+    pub(super) name: &'static str,
+    /// Its keys, and the tables below it.
+    pub(super) keys: Vec<&'static str>,
+    /// What DenyHosts called some of them, in capitals, and what they are here.
+    pub(super) denyhosts: Vec<(&'static str, &'static str)>,
+}
+
+impl<S> Section<S> {
+    /// The table that it is in, as that is written, and its key there.
+    pub(super) fn path(&self) -> (String, &'static str) {
+        let path = self.name.trim_start_matches('[').trim_end_matches(']');
+        let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
+        (if parent.is_empty() { String::new() } else { format!("[{parent}]") }, key)
+    }
+
+    pub(super) fn listed(&self) -> Listed {
+        Listed {
+            name: self.name,
+            keys: self.keys.iter().map(|key| key.name).chain(self.tables.iter().copied()).collect(),
+            denyhosts: self.keys.iter().filter_map(|key| Some((key.denyhosts?, key.name))).collect(),
+        }
+    }
+
+    /// The table as a file would say it.
+    pub(super) fn write(&self, settings: &mut S) -> String {
+        let mut out = self.name.to_owned();
+        for key in &self.keys {
+            if let Shown::As(value) = (key.show)(settings) {
+                out += &format!("\n{} = {value}", key.name);
+            }
+        }
+        out.trim_start().to_owned() + "\n"
+    }
+}
+
+/// A key of the settings `S`.
+pub(super) struct Key<S> {
+    pub(super) name: &'static str,
+    pub(super) set: Set<S>,
+    pub(super) show: Box<dyn Fn(&mut S) -> Shown>,
+    /// What to write where it is missing, if it must be there.
+    pub(super) needed: Option<fn(&S) -> &'static str>,
+    /// Beside what it has no meaning, in words.
+    pub(super) except: Option<&'static str>,
+    /// What DenyHosts called it, if that was much different, in capitals.
+    pub(super) denyhosts: Option<&'static str>,
+    /// What it means. Line ends and what follows them are one blank; an empty line parts paragraphs.
+    pub(super) doc: &'static str,
+    /// A value for the documentation, where the default says too little.
+    pub(super) example: Option<&'static str>,
+}
+
+type Set<S> = Box<dyn Fn(&mut S, &Node<'_>) -> Result<(), NotSet>>;
+
+/// Why a key was not set.
+pub(super) enum NotSet {
+    /// Its value is wrong.
+    Bad(Vec<Bad>),
+    /// It means nothing beside the others; its value may be wrong, too.
+    Meaningless(Vec<Bad>),
+}
+
+/// What is said of a key.
+pub(super) enum Shown {
+    /// It means nothing beside the others.
+    Meaningless,
+    /// It is left out.
+    Unset,
+    /// Its value, as TOML.
+    As(String),
+}
+
+impl<S> Key<S> {
+    /// A key that has a meaning where `place` finds something: its value.
+    pub(super) fn new<T: 'static>(
+        name: &'static str,
+        kind: Kind<T>,
+        place: impl Fn(&mut S) -> Option<&mut T> + 'static,
+    ) -> Self {
+        let Kind { read, show } = kind;
+        let place = std::rc::Rc::new(place);
+        let found = place.clone();
+        let set = move |settings: &mut S, node: &Node<'_>| match (place(settings), read(node)) {
+            (Some(value), Ok(read)) => {
+                *value = read;
+                Ok(())
+            }
+            (Some(_), Err(bad)) => Err(NotSet::Bad(bad)),
+            (None, read) => Err(NotSet::Meaningless(read.err().unwrap_or_default())),
+        };
+        let show = move |settings: &mut S| match found(settings) {
+            Some(value) => show(value).map_or(Shown::Unset, Shown::As),
+            None => Shown::Meaningless,
+        };
+        Key {
+            name,
+            set: Box::new(set),
+            show: Box::new(show),
+            needed: None,
+            except: None,
+            denyhosts: None,
+            doc: "",
+            example: None,
+        }
+    }
+
+    /// Whether it means anything beside the others.
+    pub(super) fn has_meaning(&self, settings: &mut S) -> bool {
+        !matches!((self.show)(settings), Shown::Meaningless)
+    }
+
+    pub(super) fn needs(self, expected: fn(&S) -> &'static str) -> Self {
+        Key { needed: Some(expected), ..self }
+    }
+
+    pub(super) fn except(self, reason: &'static str) -> Self {
+        Key { except: Some(reason), ..self }
+    }
+
+    pub(super) fn denyhosts(self, name: &'static str) -> Self {
+        Key { denyhosts: Some(name), ..self }
+    }
+
+    pub(super) fn says(self, doc: &'static str) -> Self {
+        Key { doc, ..self }
+    }
+
+    pub(super) fn example(self, value: &'static str) -> Self {
+        Key { example: Some(value), ..self }
+    }
+}

@@ -1,0 +1,214 @@
+//! How a value is read and written: a [`Kind`] makes a final type of it, or says what it expected.
+
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
+use std::str::FromStr;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::duration::{self, BadDuration};
+
+/// A value and where it stands.
+pub(super) type Node<'a> = Spanned<DeValue<'a>>;
+
+/// Why a value is refused.
+pub(super) struct Bad {
+    /// Where the one value of a list stands that is; `None` = the whole is.
+    pub(super) item: Option<Range<usize>>,
+    /// What may stand there, or what to do.
+    pub(super) expected: String,
+}
+
+/// Reads a value, or says all that is wrong with it.
+type Read<T> = Box<dyn Fn(&Node<'_>) -> Result<T, Vec<Bad>>>;
+
+/// The values that a key may have.
+pub(super) struct Kind<T> {
+    pub(super) read: Read<T>,
+    /// As TOML; `None` = the key is left out.
+    pub(super) show: Box<dyn Fn(&T) -> Option<String>>,
+}
+
+impl<T: 'static> Kind<T> {
+    /// Values of any form.
+    pub(super) fn new(
+        read: impl Fn(&DeValue<'_>) -> Result<T, String> + 'static,
+        show: impl Fn(&T) -> String + 'static,
+    ) -> Self {
+        let read = move |node: &Node<'_>| read(node.get_ref()).map_err(whole_is_bad);
+        Kind { read: Box::new(read), show: Box::new(move |value| Some(show(value))) }
+    }
+
+    /// Texts in quotes.
+    pub(super) fn text(
+        parse: impl Fn(&str) -> Result<T, String> + 'static,
+        show: impl Fn(&T) -> String + 'static,
+    ) -> Self {
+        let read = move |value: &DeValue<'_>| parse(value.as_str().ok_or("expected a text in quotes")?);
+        Kind::new(read, move |value| quote(&show(value)))
+    }
+
+    /// The same in another type; `into` may refuse it.
+    pub(super) fn then<U>(
+        self,
+        into: impl Fn(T) -> Result<U, String> + 'static,
+        back: impl Fn(&U) -> T + 'static,
+    ) -> Kind<U> {
+        let Kind { read, show } = self;
+        let read = move |node: &Node<'_>| into(read(node)?).map_err(whole_is_bad);
+        Kind { read: Box::new(read), show: Box::new(move |value| show(&back(value))) }
+    }
+
+    /// A key that may be left out.
+    pub(super) fn optional(self) -> Kind<Option<T>> {
+        let Kind { read, show } = self;
+        Kind { read: Box::new(move |node| read(node).map(Some)), show: Box::new(move |value| show(value.as_ref()?)) }
+    }
+
+    /// Not written where `test` says so.
+    pub(super) fn left_out_if(self, test: fn(&T) -> bool) -> Self {
+        let Kind { read, show } = self;
+        Kind { read, show: Box::new(move |value| show(value).filter(|_| !test(value))) }
+    }
+
+    /// Any number of these.
+    pub(super) fn list(self) -> Kind<Vec<T>> {
+        let Kind { read, show } = self;
+        let read = move |node: &Node<'_>| {
+            let expected = "expected a list in brackets, such as [\"a\", \"b\"]";
+            let DeValue::Array(items) = node.get_ref() else { return Err(whole_is_bad(expected.to_owned())) };
+            let (mut values, mut all) = (Vec::new(), Vec::new());
+            for item in items {
+                match read(item) {
+                    Ok(value) => values.push(value),
+                    Err(bad) => all.extend(bad.into_iter().map(|bad| Bad { item: Some(item.span()), ..bad })),
+                }
+            }
+            if all.is_empty() { Ok(values) } else { Err(all) }
+        };
+        let show = move |values: &Vec<T>| {
+            let shown: Vec<String> = values.iter().filter_map(&show).collect();
+            Some(format!("[{}]", shown.join(", ")))
+        };
+        Kind { read: Box::new(read), show: Box::new(show) }
+    }
+}
+
+impl<T: Clone + 'static> Kind<Vec<T>> {
+    /// As many as `range` says, or what was expected.
+    pub(super) fn of(self, range: RangeInclusive<usize>, expected: impl Into<String>) -> Self {
+        let expected = expected.into();
+        let fits = move |values: Vec<T>| match range.contains(&values.len()) {
+            true => Ok(values),
+            false => Err(expected.clone()),
+        };
+        self.then(fits, Vec::clone)
+    }
+}
+
+fn whole_is_bad(expected: String) -> Vec<Bad> {
+    vec![Bad { item: None, expected }]
+}
+
+/// What else could stand there.
+fn or(word: &str) -> String {
+    format!(", or \"{word}\"")
+}
+
+/// `None` is written as `word`, such as `"never"`; `kind` is told so for its messages.
+pub(super) fn unless<T: 'static>(word: &'static str, kind: impl FnOnce(String) -> Kind<T>) -> Kind<Option<T>> {
+    let Kind { read, show } = kind(or(word));
+    Kind {
+        read: Box::new(move |node| if node.get_ref().as_str() == Some(word) { Ok(None) } else { read(node).map(Some) }),
+        show: Box::new(move |value| value.as_ref().map_or(Some(quote(word)), &show)),
+    }
+}
+
+/// True or false.
+pub(super) fn yes() -> Kind<bool> {
+    let expected = || "expected true or false, without quotes".to_owned();
+    Kind::new(move |value| value.as_bool().ok_or_else(expected), bool::to_string)
+}
+
+/// A whole number; `or` says what else could stand there, or what it counts.
+pub(super) fn whole<N>(range: RangeInclusive<u32>, or: impl Into<String>) -> Kind<N>
+where
+    N: TryFrom<u32> + Display + 'static,
+{
+    let expected = format!("expected a whole number from {} to {}{}", range.start(), range.end(), or.into());
+    let read = move |value: &DeValue<'_>| {
+        if value.as_str().is_some_and(|text| text.parse::<u32>().is_ok()) {
+            return Err(format!("{expected}; leave out the quotes"));
+        }
+        let number = value.as_integer().and_then(|found| u32::from_str_radix(found.as_str(), found.radix()).ok());
+        let number = number.filter(|number| range.contains(number));
+        number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| expected.clone())
+    };
+    Kind::new(read, N::to_string)
+}
+
+/// At least a second; `or` says what else could stand there.
+pub(super) fn duration(or: impl Into<String>) -> Kind<Duration> {
+    let or = or.into();
+    let read = move |value: &DeValue<'_>| {
+        let found = match (value.as_integer(), value.as_str()) {
+            (Some(integer), _) => Err(BadDuration::NoUnit(integer.to_string())),
+            (None, text) => duration::parse(text.unwrap_or_default()),
+        };
+        match found {
+            Ok(Duration::ZERO) => Err(format!("expected at least \"1s\"{or}")),
+            Ok(duration) => Ok(duration),
+            Err(bad) => Err(format!("{bad}{or}")),
+        }
+    };
+    Kind::new(read, |duration| quote(&duration::show(*duration)))
+}
+
+/// One of these words, and what each stands for.
+pub(super) fn words<T: Clone + PartialEq + 'static>(choices: &[(&'static str, T)]) -> Kind<T> {
+    let choices = choices.to_vec();
+    let names: Vec<String> = choices.iter().map(|(name, _)| quote(name)).collect();
+    let expected = match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("expected {} or {last}", others.join(", ")),
+        _ => format!("expected {}", names.concat()),
+    };
+    let known = choices.clone();
+    let read = move |value: &DeValue<'_>| {
+        let found = value.as_str();
+        let choice = known.iter().find(|(name, _)| found == Some(*name));
+        choice.map(|(_, choice)| choice.clone()).ok_or_else(|| expected.clone())
+    };
+    let show = move |value: &T| {
+        let choice = choices.iter().find(|(_, choice)| choice == value);
+        quote(choice.map_or("", |(name, _)| name))
+    };
+    Kind::new(read, show)
+}
+
+/// A text that its type reads and writes itself.
+pub(super) fn parsed<T: FromStr + Display + 'static>(expected: &'static str) -> Kind<T> {
+    Kind::text(move |text| text.parse().map_err(|_| expected.to_owned()), T::to_string)
+}
+
+/// The same, where the type says what it expected.
+pub(super) fn typed<T>() -> Kind<T>
+where
+    T: FromStr<Err: Display> + Display + 'static,
+{
+    Kind::text(|text| text.parse().map_err(|problem| format!("expected {problem}")), T::to_string)
+}
+
+/// A TOML string.
+pub(super) fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted += &format!("\\u{:04X}", u32::from(c)),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}

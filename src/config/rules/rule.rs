@@ -1,0 +1,129 @@
+//! The keys of a rule.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use crate::config::document::{self, Reader, Table, shorten};
+use crate::config::error::{Problem, What};
+use crate::config::key::{Key, Section};
+use crate::config::kind::{Kind, whole, words};
+use crate::config::values::any;
+use crate::detect::address::{self, Address};
+use crate::detect::event::Account;
+use crate::detect::rule::{Draft, Happened, Hit, ITEMS_MAX, Part, RULES_MAX, Refusal, Rule, Rules, TIMES_MAX};
+
+/// The tables `[[rule]]`.
+fn rule() -> Section<Draft> {
+    let events = [("failure", Happened::Failure), ("success", Happened::Success)];
+    let accounts = [("unsaid", Account::Unsaid), ("unknown", Account::Unknown), ("known", Account::Known)];
+    let uids = whole(0..=u32::MAX, " (a user id)").list();
+    let keys = vec![
+        Key::new("name", any(), |draft: &mut Draft| Some(&mut draft.name))
+            .needs(|_| "add what `explain` is to call it, such as name = \"vsftpd.failed\""),
+        Key::new("identifiers", some(any()), |draft: &mut Draft| Some(&mut draft.identifiers))
+            .needs(|_| "add the programs that log so, such as identifiers = [\"vsftpd\"]"),
+        Key::new("event", words(&events), |draft: &mut Draft| Some(&mut draft.event)),
+        Key::new("account", words(&accounts), |draft: &mut Draft| Some(&mut draft.account)),
+        Key::new(
+            "uids",
+            uids.of(1..=ITEMS_MAX, format!("expected 1 to {ITEMS_MAX} user ids, such as [0]")),
+            |draft: &mut Draft| Some(&mut draft.uids),
+        ),
+        Key::new("pattern", any(), |draft: &mut Draft| Some(&mut draft.pattern)).needs(
+            |_| "add the regular expression of the whole message, such as pattern = '^…(?P<addr>[0-9A-Fa-f.:]+)$'",
+        ),
+        Key::new("miss", some(any()), |draft: &mut Draft| Some(&mut draft.misses))
+            .needs(|_| "add messages that it must not match, such as miss = [\"…\"]"),
+    ];
+    Section { name: "[[rule]]", keys, tables: &["hit"] }
+}
+
+/// The tables `[[rule.hit]]`.
+fn hit() -> Section<Hit> {
+    let expected = "expected the address that is found in the message, such as \"192.0.2.1\"";
+    let address =
+        Kind::text(move |text| address::parse(text.as_bytes()).ok_or_else(|| expected.to_owned()), Address::to_string);
+    let needed = |_: &Hit| "write { message = \"…\", addr = \"192.0.2.1\", user = \"bob\" }";
+    let keys = vec![
+        Key::new("message", any(), |hit: &mut Hit| Some(&mut hit.message)).needs(needed),
+        Key::new("addr", address, |hit: &mut Hit| Some(&mut hit.addr)).needs(needed),
+        Key::new("user", any().optional(), |hit: &mut Hit| Some(&mut hit.user)),
+        Key::new("times", whole(1..=TIMES_MAX, ""), |hit: &mut Hit| Some(&mut hit.times)),
+    ];
+    Section { name: "[[rule.hit]]", keys, tables: &[] }
+}
+
+/// From one of these to as many as a rule may have.
+fn some<T: Clone + 'static>(kind: Kind<T>) -> Kind<Vec<T>> {
+    kind.list().of(1..=usize::MAX, "expected at least one").of(0..=ITEMS_MAX, format!("expected at most {ITEMS_MAX}"))
+}
+
+/// Adds the rules of a file's text; returns what is wrong with it.
+pub(super) fn add(rules: &mut Rules, file: &Path, text: &str) -> Vec<Problem> {
+    let tables = vec![
+        Section::<Draft> { name: "", keys: Vec::new(), tables: &["rule"] }.listed(),
+        rule().listed(),
+        hit().listed(),
+    ];
+    document::read(file, text, tables, |reader, top| add_all(reader, top, rules)).1
+}
+
+fn add_all<'a>(reader: &mut Reader<'a>, top: &Table<'a>, rules: &mut Rules) {
+    for table in reader.tables(top, "rule", "[[rule]]") {
+        let before = reader.count();
+        let draft = draft(reader, &table);
+        if reader.count() > before {
+            continue;
+        }
+        let name = shorten(&draft.name);
+        let mut refuse = |part, refusal| {
+            let (key, item) = match part {
+                Part::Name => ("name", None),
+                Part::Identifier(index) => ("identifiers", Some(index)),
+                Part::Pattern => ("pattern", None),
+                Part::Hit(index) => ("hit", Some(index)),
+                Part::Miss(index) => ("miss", Some(index)),
+            };
+            reader.problem_at(&table, key, item, What::Rule { name: name.clone(), refusal });
+        };
+        if rules.iter().len() >= RULES_MAX {
+            refuse(Part::Name, Refusal::TooMany);
+            return;
+        }
+        match Rule::compile(draft).map(|rule| rules.add(rule)) {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => refuse(Part::Name, Refusal::Taken),
+            Err((part, refusal)) => refuse(part, refusal),
+        }
+    }
+}
+
+fn draft<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Draft {
+    let mut draft = Draft {
+        name: String::new(),
+        identifiers: Vec::new(),
+        event: Happened::Failure,
+        account: Account::Unsaid,
+        uids: vec![0],
+        pattern: String::new(),
+        hits: Vec::new(),
+        misses: Vec::new(),
+    };
+    reader.fill_all(table, &rule(), &mut draft);
+    match table.items("hit") {
+        _ if !table.has("hit") => {
+            let expected = "add messages that it must match, such as hit = [{ message = \"…\", addr = \"192.0.2.1\" }]";
+            reader.missing(table, "hit", expected);
+        }
+        0 => reader.wrong(table, "hit", "expected at least one".to_owned()),
+        1..=ITEMS_MAX => {}
+        _ => reader.wrong(table, "hit", format!("expected at most {ITEMS_MAX}")),
+    }
+    for one in reader.tables(table, "hit", "[[rule.hit]]") {
+        let unset = Address::from(Ipv4Addr::UNSPECIFIED);
+        draft.hits.push(Hit { message: String::new(), addr: unset, user: None, times: 1 });
+        let last = draft.hits.len() - 1;
+        reader.fill_all(&one, &hit(), &mut draft.hits[last]);
+    }
+    draft
+}

@@ -1,0 +1,272 @@
+//! The keys of the file before its inputs, and the files that they name.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::document::{Reader, Table, shorten};
+use super::error::What;
+use super::key::{Key, Section};
+use super::kind::{Bad, Kind, Node, duration, typed, unless, whole, words, yes};
+use super::values::{is_user, path, socket_path, user};
+use super::{Backend, Backends, Config};
+use crate::decide::allow::AllowList;
+use crate::decide::policy::{Class, Threshold};
+
+/// The largest file that is read, in bytes.
+const FILE_MAX: u64 = 4 * 1024 * 1024;
+
+/// All tables but the inputs, each behind the one that it is in.
+pub(super) fn sections() -> [Section<Config>; 5] {
+    [
+        Section { name: "", keys: top(), tables: &["decide", "deny", "input"] },
+        Section { name: "[decide]", keys: decide(), tables: &[] },
+        Section { name: "[deny]", keys: deny(), tables: &["nftables", "hosts_deny"] },
+        Section { name: "[deny.nftables]", keys: nftables(), tables: &[] },
+        Section { name: "[deny.hosts_deny]", keys: hosts_deny(), tables: &[] },
+    ]
+}
+
+/// A key, and where its value is.
+fn key<T: 'static>(name: &'static str, kind: Kind<T>, place: impl Fn(&mut Config) -> &mut T + 'static) -> Key<Config> {
+    Key::new(name, kind, move |config| Some(place(config)))
+}
+
+fn top() -> Vec<Key<Config>> {
+    let levels = [
+        ("error", tracing::Level::ERROR),
+        ("warn", tracing::Level::WARN),
+        ("info", tracing::Level::INFO),
+        ("debug", tracing::Level::DEBUG),
+        ("trace", tracing::Level::TRACE),
+    ];
+    vec![
+        key("state_dir", path(), |c| &mut c.state_dir).denyhosts("WORK_DIR").says(
+            "The directory of the database. It is readable by denyd alone, because people type passwords as user names.",
+        ),
+        key("control_socket", socket_path(), |c| &mut c.control_socket).says(
+            "The socket on which `denyd status`, `denyd list` and the other commands reach the daemon. At most 107 bytes.",
+        ),
+        key("log_level", words(&levels), |c| &mut c.log_level)
+            .says(r#"The least severe message that is logged: "error", "warn", "info", "debug" or "trace"."#),
+        key("rules_dir", path(), |c| &mut c.rules_dir).says(
+            "The directory with the rules for other programs than sshd and dropbear: files that end in .toml, in the
+            order of their names. No rules hold if this very directory is missing; another one must be there. README.md
+            says how to write one.",
+        ),
+    ]
+}
+
+fn decide() -> Vec<Key<Config>> {
+    let bits = |range| whole(range, " (a prefix length, in bits)");
+    vec![
+        threshold("threshold_invalid", Class::Invalid).denyhosts("DENY_THRESHOLD_INVALID").says(
+            r#"How many failed logins are tolerated from an address. It is denied when its count *exceeds* the number,
+            so 5 denies at the 6th failure and 0 at the first. "off" never denies. One attempt counts once, however
+            many lines sshd writes of it. There are five classes.
+
+            Users that do not exist."#,
+        ),
+        threshold("threshold_valid", Class::Valid)
+            .denyhosts("DENY_THRESHOLD_VALID")
+            .says("Users that exist, or of whom the log does not say whether they do; but not root."),
+        threshold("threshold_root", Class::Root).denyhosts("DENY_THRESHOLD_ROOT").says("root."),
+        threshold("threshold_restricted", Class::Restricted)
+            .denyhosts("DENY_THRESHOLD_RESTRICTED")
+            .says("Users named under restricted_users below."),
+        threshold("threshold_probe", Class::Probe).says(
+            r#"Connections that began no login: port scanners, and monitoring. Monitoring is why the default is "off"."#,
+        ),
+        age("age_reset_invalid", Class::Invalid).says(
+            r#"A count begins again at zero when nothing failed for so long (DenyHosts: AGE_RESET_INVALID and so on).
+            "never" keeps counts for good."#,
+        ),
+        age("age_reset_valid", Class::Valid),
+        age("age_reset_root", Class::Root),
+        age("age_reset_restricted", Class::Restricted),
+        age("age_reset_probe", Class::Probe),
+        key("reset_on_success", yes(), |c| &mut c.decide.policy.reset_on_success).says(
+            "Whether a good login sets the counts of its address back to zero, as far as they come from the same host.
+            It never releases an address that is denied. With true, whoever owns one account can guess at the others for
+            ever.",
+        ),
+        key("deny_for", unless("forever", duration), |c| &mut c.decide.policy.deny_for)
+            .denyhosts("PURGE_DENY")
+            .says(
+                r#"How long a deny lasts, at least "1s"; then the address is released and its counts begin at zero.
+                "forever" never releases: consider that addresses change hands."#,
+            ),
+        key("permanent_after", unless("never", releases), |c| &mut c.decide.policy.permanent_after)
+            .denyhosts("PURGE_THRESHOLD")
+            .says(
+                r#"An address that was released this often is denied for ever the next time. "never" is DenyHosts' 0."#,
+            ),
+        key("ipv4_prefix", bits(8..=32), |c| &mut c.decide.policy.ipv4_bits).says(
+            "How many bits of an address are counted and denied together: 8 to 32 for IPv4, where 32 is each address
+            alone, and 32 to 128 for IPv6, where one household usually has all addresses of a /64.",
+        ),
+        key("ipv6_prefix", bits(32..=128), |c| &mut c.decide.policy.ipv6_bits),
+        key("replay_max_age", duration(""), |c| &mut c.decide.policy.replay_max_age).says(
+            "A deny for ever that rests on a record older than this is not enforced, so that reading an old log denies
+            nobody today. Other denies end at the time of their record plus deny_for anyway.",
+        ),
+        key("restricted_users", user().list(), |c| &mut c.decide.restricted_users)
+            .example(r#"["mysql", "backup", "www-data"]"#)
+            .says(
+                "Users that nobody logs in as from outside. Failures with these names count as restricted, too. Exactly
+                as the log prints them.",
+            ),
+        key("restricted_users_file", path().optional(), |c| &mut c.decide.restricted_users_file)
+            .example(r#""/etc/denyd/restricted-usernames""#)
+            .says("The same as a file, one name a line, `#` for comments. No default."),
+        key("allow", allowed().list(), |c| &mut c.decide.allow)
+            .example(
+                r#"["192.0.2.7", "198.51.100.0/24", "192.0.2.[6-23]", "192.0.2.40-192.0.2.60", "10.*", "2001:db8::/32"]"#,
+            )
+            .says(
+                "Addresses that are never denied, also inside a wider deny: addresses, prefixes, ranges, wildcards. In
+                192.0.2.[6-23] both ends are included. Host names come with a later release.",
+            ),
+        key("allow_file", path().optional(), |c| &mut c.decide.allow_file)
+            .example(r#""/etc/denyd/allowed-hosts""#)
+            .says(
+                "The same as a file, one entry a line, `#` for comments; DenyHosts' allowed-hosts will do. No default.",
+            ),
+    ]
+}
+
+fn threshold(name: &'static str, class: Class) -> Key<Config> {
+    let count = |or| whole(0..=u32::MAX, or).then(|count| Ok(Threshold(count)), |threshold| threshold.0);
+    key(name, unless("off", count), move |c| &mut c.decide.policy.thresholds[class as usize])
+}
+
+fn age(name: &'static str, class: Class) -> Key<Config> {
+    key(name, unless("never", duration), move |c| &mut c.decide.policy.age_reset[class as usize])
+}
+
+/// How many releases; 0 is what DenyHosts had for never.
+fn releases(or: String) -> Kind<u32> {
+    let zero = "expected 1 or more releases, or \"never\" (DenyHosts' 0); \
+                to deny for ever at once, write deny_for = \"forever\"";
+    let Kind { read, show } = whole(1..=u32::MAX, or);
+    let read = move |node: &Node<'_>| match node.get_ref().as_integer() {
+        Some(integer) if integer.as_str() == "0" => Err(vec![Bad { item: None, expected: zero.to_owned() }]),
+        _ => read(node),
+    };
+    Kind { read: Box::new(read), show }
+}
+
+/// An entry of the allow list.
+fn allowed() -> Kind<String> {
+    let parse = |text: &str| match AllowList::of([text].into_iter()) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(bad) => Err(bad.problem.to_string()),
+    };
+    Kind::text(parse, String::clone)
+}
+
+fn deny() -> Vec<Key<Config>> {
+    vec![key("backends", backends(), |c| &mut c.deny.backends).example(r#"["nftables", "hosts.deny"]"#).says(
+        r#"What enforces: "auto" (nftables where it can be used, else hosts.deny if sshd is linked with
+                libwrap), or any of "nftables", "hosts.deny", and "stdout", which enforces nothing and prints."#,
+    )]
+}
+
+fn backends() -> Kind<Backends> {
+    let all = [Backend::Nftables, Backend::HostsDeny, Backend::Stdout];
+    let choices: Vec<_> = all.iter().map(|backend| (backend.name(), Some(*backend))).collect();
+    let chosen = |given: Vec<Option<Backend>>| {
+        let these: Vec<Backend> = given.iter().copied().flatten().collect();
+        let twice = (1..these.len()).any(|index| these[..index].contains(&these[index]));
+        match (given.len(), these.is_empty()) {
+            (0, _) => Err("expected at least one; to enforce nothing, start the daemon with --dry-run".to_owned()),
+            (1, true) => Ok(Backends::Auto),
+            (count, _) if count > these.len() => Err("\"auto\" stands alone: it chooses the others itself".to_owned()),
+            _ if twice => Err("expected each back end once".to_owned()),
+            _ => Ok(Backends::These(these)),
+        }
+    };
+    let given = |chosen: &Backends| match chosen {
+        Backends::Auto => vec![None],
+        Backends::These(these) => these.iter().copied().map(Some).collect(),
+    };
+    words(&[&[("auto", None)], choices.as_slice()].concat()).list().then(chosen, given)
+}
+
+fn nftables() -> Vec<Key<Config>> {
+    vec![
+        key("table", typed(), |c| &mut c.deny.nftables.table).says(
+            "The name of denyd's own table, of family inet. Nobody else may write to it. Letters, digits, _ and -.",
+        ),
+    ]
+}
+
+fn hosts_deny() -> Vec<Key<Config>> {
+    vec![
+        key("path", path(), |c| &mut c.deny.hosts_deny.path)
+            .says("The file. Lines that are not denyd's stay as they are."),
+        key("service", typed(), |c| &mut c.deny.hosts_deny.service)
+            .denyhosts("BLOCK_SERVICE")
+            .says(r#"What is denied there: one service, "ALL", or "" for lines of addresses alone."#),
+        key("comment", yes(), |c| &mut c.deny.hosts_deny.comment)
+            .says("Whether each line has a comment `# DenyHosts: … | …` with its time above it, as DenyHosts wrote."),
+    ]
+}
+
+/// Makes the allow list and the restricted users of what `[decide]` names, and of the files that it names.
+pub(super) fn take_names<'a>(reader: &mut Reader<'a>, table: &Table<'a>, config: &mut Config) {
+    let decide = &mut config.decide;
+    decide.policy.restricted = decide.restricted_users.iter().map(|name| name.clone().into_bytes()).collect();
+    if let Some(file) = &decide.restricted_users_file {
+        decide.policy.restricted.extend(users_of(reader, table, file));
+    }
+    match AllowList::of(decide.allow.iter().map(String::as_str)) {
+        Ok(list) => decide.policy.allow = list,
+        Err(full) => reader.wrong(table, "allow", full.problem.to_string()),
+    }
+    if let Some(file) = &decide.allow_file
+        && let Some(bytes) = named(reader, table, "allow_file", file)
+    {
+        let (more, bad) = AllowList::read(&bytes);
+        for line in bad {
+            reader.problem_elsewhere(file, line.line, line.bad.into());
+        }
+        if let Err(full) = decide.policy.allow.extend(&more) {
+            reader.wrong(table, "allow_file", full.problem.to_string());
+        }
+    }
+}
+
+/// The names in the file of restricted users: one a line, `#` begins a comment line, blank lines mean nothing.
+fn users_of<'a>(reader: &mut Reader<'a>, table: &Table<'a>, file: &Path) -> Vec<Vec<u8>> {
+    let bytes = named(reader, table, "restricted_users_file", file).unwrap_or_default();
+    let mut names = Vec::new();
+    for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        let name = line.trim_ascii();
+        if name.is_empty() || name.starts_with(b"#") {
+            continue;
+        }
+        if is_user(name) {
+            names.push(name.to_owned());
+        } else {
+            let shown = format!("`{}`", shorten(&String::from_utf8_lossy(name)));
+            reader.problem_elsewhere(file, index + 1, What::UserName(shown));
+        }
+    }
+    names
+}
+
+/// The contents of the file that `key` names.
+fn named<'a>(reader: &mut Reader<'a>, table: &Table<'a>, key: &str, file: &Path) -> Option<Vec<u8>> {
+    let read = contents(file).map_err(|error| reader.wrong(table, key, format!("cannot read this file: {error}")));
+    read.ok()
+}
+
+/// The contents of a file that is not too large.
+pub(super) fn contents(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(io::Error::other(format!("larger than {} MiB", FILE_MAX / (1024 * 1024))));
+    }
+    Ok(bytes)
+}

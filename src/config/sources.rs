@@ -1,0 +1,427 @@
+//! The keys of an `[[input]]`, and what of them does not go together.
+
+use std::path::{Path, PathBuf};
+
+use inputs::input::Start;
+use inputs::journald::follow::Reader as JournalReader;
+use inputs::syslog::frame::Framing;
+use inputs::syslog::listen::{Clients, Identity, Listen, Options, Permitted};
+use inputs::syslog::parse::Format;
+
+use super::document::{Reader, Table};
+use super::duration;
+use super::input::{File, Input, Journald, Multilog, Source, Syslog};
+use super::key::{Key, Section};
+use super::kind::{Kind, duration, parsed, whole, words, yes};
+use super::values::{host, listen, mode, name, path, timezone};
+use crate::decide::prefix::Prefix;
+
+const KINDS: &str = "write kind = \"file\", kind = \"multilog\", kind = \"journald\" or kind = \"syslog\"";
+
+/// A key of an input.
+type InputKey = Key<Input>;
+
+/// A key, and where its value is in an input in which it means something.
+fn key<T: 'static>(
+    name: &'static str,
+    kind: Kind<T>,
+    place: impl Fn(&mut Input) -> Option<&mut T> + 'static,
+) -> InputKey {
+    Key::new(name, kind, place)
+}
+
+/// The keys of an input, in an order in which each has those before it that decide what it means.
+pub(super) fn section() -> Section<Input> {
+    let keys = common().into_iter().chain(logs()).chain(listeners()).chain(certificates()).chain(limits()).collect();
+    Section { name: "[[input]]", keys, tables: &[] }
+}
+
+/// The keys that every input may have.
+pub(super) fn common() -> Vec<InputKey> {
+    vec![
+        key("name", name().left_out_if(String::is_empty), |i| Some(&mut i.name))
+            .says("Names it in output. Default: its path, its directory, \"journald\", or its listen."),
+        key("host", host().optional(), |i| Some(&mut i.host))
+            .says("The host that all its records are of, instead of the one that they claim. No default."),
+        key("timezone", timezone().optional(), |i| Some(&mut i.timezone))
+            .says(r#"The zone of times that name none, such as "Europe/Berlin" or "UTC". Default: the machine's."#),
+        key("kind", kind(), |i| Some(&mut i.source))
+            .needs(|_| KINDS)
+            .says(r#""file", "multilog", "journald" or "syslog". It alone has to be there."#),
+    ]
+}
+
+fn kind() -> Kind<Source> {
+    let read = |text: &str| match text {
+        "file" => Ok(Input::file(PathBuf::new()).source),
+        "multilog" => Ok(Source::Multilog(Multilog::default())),
+        "journald" => Ok(Source::Journald(Journald::default())),
+        "syslog" => Ok(Source::Syslog(Syslog::new(nowhere()))),
+        "metalog" => Err("metalog writes files; write kind = \"file\" and format = \"metalog\", \
+                          and name the file, such as path = \"/var/log/sshd/current\""
+            .to_owned()),
+        _ => Err(format!("no such kind of input; {KINDS}")),
+    };
+    Kind::text(read, |source| source.kind().to_owned())
+}
+
+/// What a listener has before its `listen` is read, or where that is wrong.
+fn nowhere() -> Listen {
+    Listen::UnixStream(PathBuf::new())
+}
+
+fn logs() -> Vec<InputKey> {
+    let formats = [
+        ("auto", Format::Auto),
+        ("syslog", Format::Syslog),
+        ("message", Format::Message),
+        ("multilog", Format::Multilog),
+        ("metalog", Format::Metalog),
+    ];
+    let readers =
+        [("auto", JournalReader::Auto), ("native", JournalReader::Native), ("journalctl", JournalReader::Journalctl)];
+    vec![
+        key("path", path(), |i| match &mut i.source {
+            Source::File(file) => Some(&mut file.path),
+            Source::Multilog(multilog) => Some(&mut multilog.path),
+            _ => None,
+        })
+        .denyhosts("SECURE_LOG")
+        .needs(|i| match i.source {
+            Source::Multilog(_) => "write the directory that multilog writes, such as path = \"/var/log/sshd\"",
+            _ => "write the file's path, such as path = \"/var/log/auth.log\"",
+        })
+        .says("The file, or the directory that multilog writes."),
+        key("format", words(&formats), |i| match &mut i.source {
+            Source::File(file) => Some(&mut file.format),
+            _ => None,
+        })
+        .says(
+            r#""auto" tells syslog and its relatives apart line by line, "message" is bare messages of sshd, without
+            time; the others are "syslog", "multilog" and "metalog". metalog's `current`, with format = "metalog", is
+            followed into log-2026-11-22-06:25:01 and so on."#,
+        ),
+        key("directory", path().optional(), |i| match &mut i.source {
+            Source::Journald(journald) => Some(&mut journald.directory),
+            _ => None,
+        })
+        .says(
+            "Journals in another place, such as those that systemd-journal-remote received. Default: those of this
+            machine.",
+        ),
+        key("reader", words(&readers), |i| match &mut i.source {
+            Source::Journald(journald) => Some(&mut journald.reader),
+            _ => None,
+        })
+        .says(r#""native" is denyd's own, "journalctl" asks that program, "auto" takes the first while it can."#),
+        key("first_read", first_read(), |i| match &mut i.source {
+            Source::File(file) => Some(&mut file.first_read),
+            Source::Multilog(multilog) => Some(&mut multilog.first_read),
+            Source::Journald(journald) => Some(&mut journald.first_read),
+            Source::Syslog(_) => None,
+        })
+        .says(
+            r#"Where the very first start begins, "now" or "beginning", or for a journal so long ago, as "1d"; later
+            starts go on where the last one ended. A multilog's "beginning" is the oldest file of its directory."#,
+        ),
+        key("identifier", words(&[("sshd", "sshd")]).optional(), |i| match &mut i.source {
+            Source::File(File { format: Format::Syslog | Format::Metalog, .. }) => None,
+            Source::File(file) => Some(&mut file.identifier),
+            Source::Multilog(multilog) => Some(&mut multilog.identifier),
+            _ => None,
+        })
+        .says(
+            r#""sshd", for files and multilogs of what sshd writes to its standard error (`sshd -e`, `sshd -E FILE`):
+            lines without any header. sshd does not escape line ends in them, so that a stranger can write whole lines
+            of his own by a user name with a line end in it, and nothing tells them from sshd's. Therefore such records,
+            those of any multilog, and those of a file with format = "message" never clear a count and never report a
+            login, and a deny that rests on them lasts an hour at most. Let sshd log to syslog or to the journal where
+            you can. No default."#,
+        ),
+    ]
+}
+
+fn first_read() -> Kind<Start> {
+    let read = |text: &str| match (text, duration::parse(text)) {
+        ("now", _) => Ok(Start::Now),
+        ("beginning", _) => Ok(Start::Beginning),
+        (_, Ok(time)) => Ok(Start::Back(time)),
+        _ => Err("expected \"now\", \"beginning\" or, for a journal, a time back, such as \"1d\"".to_owned()),
+    };
+    let show = |first: &Start| match first {
+        Start::Now => "now".to_owned(),
+        // No configuration has a cursor.
+        Start::Beginning | Start::Cursor(_) => "beginning".to_owned(),
+        Start::Back(time) => duration::show(*time),
+    };
+    Kind::text(read, show)
+}
+
+/// The listener of an input.
+fn syslog(input: &mut Input) -> Option<&mut Syslog> {
+    match &mut input.source {
+        Source::Syslog(syslog) => Some(syslog),
+        _ => None,
+    }
+}
+
+/// The limits of a listener that has connections.
+fn stream(input: &mut Input) -> Option<&mut Options> {
+    syslog(input).filter(|syslog| syslog.is_stream()).map(|syslog| &mut syslog.options)
+}
+
+/// The certificates of a listener that has them.
+fn tls(input: &mut Input) -> Option<&mut Identity> {
+    syslog(input)?.identity()
+}
+
+fn listeners() -> Vec<InputKey> {
+    let network = parsed("expected an address or a prefix, such as \"192.0.2.0/24\" or \"2001:db8::/64\"")
+        .then(|prefix: Prefix| Ok((prefix.address(), prefix.bits())), |(address, bits)| Prefix::of(*address, *bits));
+    vec![
+        key("listen", listen(), |i| syslog(i).map(|syslog| &mut syslog.listen))
+            .needs(|_| "write where to listen, such as listen = \"udp://127.0.0.1:514\"")
+            .says(
+                r#""udp://ADDRESS:PORT", "tcp://ADDRESS:PORT", "tls://ADDRESS:PORT", "unix-datagram:///PATH", or
+                "unix:///PATH" for a stream. systemd can open these sockets instead (socket activation): one that is
+                bound to the same address or path, or has the input's name as its FileDescriptorName=, is taken. Its
+                file and permissions are then systemd's."#,
+            ),
+        key("from", network.list(), |i| {
+            syslog(i).filter(|syslog| syslog.address().is_some()).map(|syslog| &mut syslog.options.from)
+        })
+        .except("for a unix socket: its permissions (socket_mode) say who may send")
+        .says(
+            "Who may send. Without it only loopback addresses can be listened on, since whoever can send could have
+            anybody denied.",
+        ),
+        key("socket_mode", mode(), |i| {
+            syslog(i).filter(|syslog| syslog.address().is_none()).map(|syslog| &mut syslog.options.mode)
+        })
+        .except("except for a unix socket")
+        .says("The permissions of a unix socket, in octal, which say who may send."),
+    ]
+}
+
+fn certificates() -> Vec<InputKey> {
+    const EXCEPT: &str = "except for TLS, listen = \"tls://ADDRESS:PORT\"";
+    let authority = path().then(|ca| Ok(Clients { ca, permitted: Vec::new() }), |clients| clients.ca.clone());
+    let name = "expected a name in certificates, such as \"web1.example.org\", or \"*.example.org\" for all with one more label";
+    let names = parsed::<Permitted>(name)
+        .list()
+        .of(1..=usize::MAX, "expected at least one name; without this key every certificate of client_ca is taken")
+        .left_out_if(Vec::is_empty);
+    vec![
+        key("certificate", path(), |i| tls(i).map(|identity| &mut identity.certificate))
+            .needs(
+                |_| "write the PEM file of this machine's certificate, such as certificate = \"/etc/denyd/server.pem\"",
+            )
+            .except(EXCEPT)
+            .says("This machine's certificate, in PEM, and behind it in the same file those of intermediate CAs."),
+        key("key", path(), |i| tls(i).map(|identity| &mut identity.key))
+            .needs(|_| "write the PEM file of the certificate's private key, such as key = \"/etc/denyd/server.key\"")
+            .except(EXCEPT)
+            .says("The certificate's private key, in PEM, not encrypted."),
+        key("client_ca", authority.optional(), |i| tls(i).map(|identity| &mut identity.clients)).except(EXCEPT).says(
+            "The CA (or several in one file) of which a sender must have a certificate. Use one of your own, since of a
+                public one everybody can have it. With it `from` may be left out; where strangers can reach the port,
+                write both.",
+        ),
+        key("permitted", names, |i| Some(&mut tls(i)?.clients.as_mut()?.permitted)).except(EXCEPT).says(
+            "The names of which the certificate must have one, exact or with `*.` for one label; without this key all
+            certificates of client_ca will do. Names are the certificate's DNS names (subjectAltName), or its common
+            name if it has none.",
+        ),
+    ]
+}
+
+fn limits() -> Vec<InputKey> {
+    const EXCEPT: &str = "without connections";
+    let framings = [("auto", Framing::Auto), ("newline", Framing::Newline), ("octet-counted", Framing::OctetCounted)];
+    vec![
+        key("framing", words(&framings), |i| stream(i).map(|options| &mut options.framing))
+            .except(EXCEPT)
+            .says(
+                r#"How the messages of a stream are told apart. "auto" sees it by each message's beginning. A sender
+                that ends messages with a newline but also leaves newlines inside of them (rsyslog with
+                parser.escapeControlCharactersOnReceive="off") needs "newline": with "auto" whoever gets a line that
+                begins with a number into its log could hide what comes next. "octet-counted" closes connections of
+                senders that do not count."#,
+            ),
+        key("max_connections", whole(1..=65_536, ""), |i| {
+            stream(i).map(|options| &mut options.max_connections)
+        })
+        .except(EXCEPT)
+        .says("How many connections there may be in all, 1 to 65536."),
+        key("max_per_sender", whole(1..=65_536, ""), |i| {
+            stream(i).map(|options| &mut options.max_per_sender)
+        })
+        .except(EXCEPT)
+        .says("How many there may be of one sender (of IPv6, of one /64)."),
+        key("idle_timeout", duration(""), |i| stream(i).map(|options| &mut options.idle))
+            .except(EXCEPT)
+            .says("How long a connection may be silent before it is closed."),
+        key("trust_network", yes(), |i| {
+            syslog(i).filter(|syslog| matches!(syslog.listen, Listen::Udp(_))).map(|syslog| &mut syslog.trust_network)
+        })
+        .except("except for UDP, where a sender's address can be made up")
+        .says(
+            "A sender's address is easily made up over UDP, so records that came this way never clear a count, and a deny
+            that rests on them alone lasts an hour at most; true says that your network lets no made-up addresses in.",
+        ),
+        // One a second would still be one too few for some logins.
+        key("max_rate", whole(100..=u32::MAX, " (messages a second)"), |i| {
+            syslog(i).map(|syslog| &mut syslog.options.max_rate)
+        })
+        .says(
+            "Messages of one sender in a second, 100 or more; what is more is lost over UDP, and counted as lost and as
+            limited, and waits elsewhere, so that one sender leaves room for the others. A sender is an address, a user
+            id or a certificate's name.",
+        ),
+        key("unwrap_imfile", yes(), |i| syslog(i).map(|syslog| &mut syslog.unwrap_imfile)).says(
+            "true is for senders whose rsyslog reads files (imfile) and puts a header before lines that have their own.",
+        ),
+    ]
+}
+
+/// Reads all inputs, without those that cannot be; `control_socket` is taken already.
+pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>, control_socket: &Path) -> Vec<Input> {
+    let mut inputs: Vec<Input> = Vec::new();
+    for table in reader.tables(top, "input", "[[input]]") {
+        let Some(input) = read_one(reader, &table) else { continue };
+        if let Source::Syslog(syslog) = &input.source
+            && syslog.path() == Some(control_socket)
+        {
+            reader.wrong(&table, "listen", "this path is the control socket; choose another".to_owned());
+        }
+        let clash = inputs.iter().find_map(|other| clash(other, &input));
+        match clash {
+            Some((key, what)) if table.has(key) => reader.wrong(&table, key, what),
+            // The name was derived, and another input was given it.
+            Some((_, what)) => reader.missing(&table, "name", &what),
+            None => inputs.push(input),
+        }
+    }
+    inputs
+}
+
+/// What two inputs may not have in common, if they have.
+fn clash(other: &Input, input: &Input) -> Option<(&'static str, String)> {
+    let twice = |what: &str| format!("another input reads {what}; its records would count twice");
+    match (&other.source, &input.source) {
+        (Source::File(other), Source::File(file)) if other.path == file.path => {
+            return Some(("path", twice("this file")));
+        }
+        (Source::Journald(other), Source::Journald(journald)) if other.directory == journald.directory => {
+            return Some(("kind", twice("this journal")));
+        }
+        (Source::Multilog(other), Source::Multilog(multilog)) if other.path == multilog.path => {
+            return Some(("path", twice("this directory")));
+        }
+        (Source::Multilog(Multilog { path, .. }), Source::File(file))
+        | (Source::File(file), Source::Multilog(Multilog { path, .. }))
+            if file.path.parent() == Some(path) =>
+        {
+            return Some(("path", twice(&format!("files in {}", path.display()))));
+        }
+        (Source::Syslog(other), Source::Syslog(syslog)) if other.collides(syslog) => {
+            return Some(("listen", "another input listens there".to_owned()));
+        }
+        _ => {}
+    }
+    let same = other.name == input.name;
+    same.then(|| ("name", format!("another input has the name {:?}; names must differ", input.name)))
+}
+
+fn read_one<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Input> {
+    let mut input = Input { name: String::new(), ..Input::journald() };
+    let (common, Section { keys, .. }) = (common(), section());
+    if !reader.fill(table, &common, &mut input, |_, _| None) {
+        return None;
+    }
+    let whole = reader.fill(table, &keys[common.len()..], &mut input, meaningless);
+    check(reader, table, &input);
+    if input.name.is_empty() {
+        input.name = input.source.name();
+    }
+    whole.then_some(input)
+}
+
+/// Why a key means nothing for an input, where that is to be said.
+fn meaningless(input: &Input, key: &InputKey) -> Option<String> {
+    let of_kind = format!("for kind = \"{}\"", input.source.kind());
+    match (&input.source, key.name, key.except) {
+        (Source::Journald(_), "path" | "format" | "identifier", _) => {
+            Some(of_kind + ": directory names other journals")
+        }
+        (Source::Multilog(_), "format", _) => Some(of_kind + ", whose lines begin with its labels"),
+        (Source::File(_), "identifier", _) => {
+            Some("for lines that name their programs, as this format's do".to_owned())
+        }
+        // What a listener that is wrong would have is not known; without a CA there are no names of it.
+        (Source::Syslog(Syslog { listen, .. }), _, Some(_)) if *listen == nowhere() => None,
+        (Source::Syslog(Syslog { listen: Listen::Tls(..), .. }), "permitted", _) => None,
+        (Source::Syslog(_), _, Some(except)) => Some(except.to_owned()),
+        _ => Some(of_kind),
+    }
+}
+
+/// Reports what of an input does not go together.
+fn check<'a>(reader: &mut Reader<'a>, table: &Table<'a>, input: &Input) {
+    match &input.source {
+        Source::File(File { first_read: Start::Back(_), .. })
+        | Source::Multilog(Multilog { first_read: Start::Back(_), .. }) => {
+            let expected = "a file cannot be entered at a time, only a journal can; write \"now\" or \"beginning\"";
+            reader.wrong(table, "first_read", expected.to_owned());
+        }
+        Source::Syslog(syslog) => check_listener(reader, table, syslog),
+        _ => {}
+    }
+    match &input.source {
+        Source::File(File { path, format: Format::Multilog, .. }) if path.ends_with("current") => {
+            let directory = path.parent().unwrap_or(path).display();
+            let expected = format!(
+                "a live multilog is followed by its directory; write kind = \"multilog\" and path = \"{directory}\", without format"
+            );
+            reader.wrong(table, "path", expected);
+        }
+        Source::Multilog(Multilog { path, .. }) if path.ends_with("current") => {
+            let directory = path.parent().unwrap_or(path).display();
+            let expected =
+                format!("expected the directory that multilog writes, not a file in it: path = \"{directory}\"");
+            reader.wrong(table, "path", expected);
+        }
+        _ => {}
+    }
+}
+
+fn check_listener<'a>(reader: &mut Reader<'a>, table: &Table<'a>, syslog: &Syslog) {
+    let is_tls = matches!(syslog.listen, Listen::Tls(..));
+    if is_tls && table.has("permitted") && !table.has("client_ca") {
+        let expected = "write the PEM file of the CA that issues certificates of permitted names";
+        reader.missing(table, "client_ca", expected);
+    }
+    // Not `from` itself: a list whose entries are all wrong is reported already. So is a CA.
+    if !syslog.is_closed() && table.items("from") == 0 && !(is_tls && table.has("client_ca")) {
+        let or = if is_tls {
+            "demand certificates of a CA of yours, such as client_ca = \"/etc/denyd/ca.pem\", "
+        } else {
+            ""
+        };
+        let expected = format!(
+            "whoever can reach it could write log lines, and so decide who is denied; {or}\
+             name the senders, such as from = [\"192.0.2.0/24\"], or listen on 127.0.0.1"
+        );
+        reader.wrong(table, "listen", expected);
+    }
+}
+
+/// The table of an input, as a file would say it.
+pub(super) fn write(input: &Input) -> String {
+    let mut input = input.clone();
+    // A derived name is left out: it may be longer than a given one may be.
+    if input.name == input.source.name() {
+        input.name.clear();
+    }
+    section().write(&mut input)
+}
