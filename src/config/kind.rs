@@ -24,11 +24,13 @@ pub(super) struct Bad {
 /// Reads a value, or says all that is wrong with it.
 type Read<T> = Box<dyn Fn(&Node<'_>) -> Result<T, Vec<Bad>>>;
 
+/// A value as TOML; `None` = the key is left out.
+type Show<T> = Box<dyn Fn(&T) -> Option<String>>;
+
 /// The values that a key may have.
 pub(super) struct Kind<T> {
     pub(super) read: Read<T>,
-    /// As TOML; `None` = the key is left out.
-    pub(super) show: Box<dyn Fn(&T) -> Option<String>>,
+    pub(super) show: Show<T>,
 }
 
 impl<T: 'static> Kind<T> {
