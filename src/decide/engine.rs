@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use inputs::record::{Record, Timestamp};
 
-use super::attempt::{Attempt, Classes, Folded};
-use super::claim::{Basis, Claim, Claimant, FORGEABLE_FOR, Reason};
+use super::attempt::{Attempt, Folded};
+use super::claim::{Claim, Claimant};
 use super::policy::Policy;
 use super::prefix::Prefix;
 use super::session::{FNV, HostId, Judgement, Line, Trust, fnv};
-use super::state::{Bound, Change, DENIES_MAX, HOSTS_MAX, RELEASED_MAX, State, USER_MAX, USERS_MAX, Why};
-use super::tally::Tally;
+use super::state::{Bound, Change, DENIES_MAX, HOSTS_MAX, State, Why};
 use crate::detect::address::Address;
-use crate::detect::event::{Account, Event};
+use crate::detect::event::Event;
+
+mod judge;
 
 /// All that can change what is decided.
 ///
@@ -227,201 +228,6 @@ impl Engine {
                     self.release(prefix, Claimant::Policy, self.wall, Why::Forgiven);
                 }
             }
-        }
-    }
-
-    fn forgive(&mut self, denied: impl Fn(&Prefix) -> bool, counted: impl Fn(&Prefix) -> bool) {
-        let released: Vec<_> = self.state.denies.keys().filter(|p| denied(p)).copied().collect();
-        for prefix in released {
-            self.release_all(prefix, Why::Forgiven);
-        }
-        let cleared: Vec<_> = self.state.tallies.iter().map(|(p, _)| p).filter(|p| counted(p)).collect();
-        for prefix in cleared {
-            self.forget(prefix);
-        }
-    }
-
-    fn release_all(&mut self, prefix: Prefix, why: Why) {
-        let claimants: Vec<_> =
-            self.state.denies.get(&prefix).map(|deny| deny.claims().map(|(by, _)| by).collect()).unwrap_or_default();
-        for by in claimants {
-            self.release(prefix, by, self.wall, why);
-        }
-    }
-
-    /// Withdraws a claim. The end of the policy's own, and whatever a person withdraws, also clears the prefix' counts,
-    /// so that it starts again from zero; the end of an operator's deny does not. A deny that rested on what strangers
-    /// may have made up was no sentence, and takes no more with it than that.
-    fn release(&mut self, prefix: Prefix, by: Claimant, at: Timestamp, why: Why) {
-        let known = self.state.released.get(&prefix).copied().unwrap_or(0);
-        let ended = by == Claimant::Policy && why == Why::Expired;
-        let forged = ended && self.is_forgeable(prefix);
-        let served = ended && !forged;
-        let times = if served { known.saturating_add(1) } else { known };
-        let crowded = times > known && known == 0 && self.state.released.len() >= RELEASED_MAX;
-        if let Some((victim, _)) = self.state.released.first().filter(|_| crowded) {
-            self.change(Change::Remembered { prefix: *victim, times: 0 });
-        }
-        self.change(Change::Released { prefix, by, at, why, times });
-        let certain = self.state.tallies.get(&prefix).filter(|_| forged).map(Tally::certain);
-        match certain {
-            Some(tally) if tally.failures() > 0 => self.change(Change::Counted { prefix, tally: Some(tally) }),
-            _ if by == Claimant::Policy || why != Why::Expired => self.forget(prefix),
-            _ => {}
-        }
-    }
-
-    /// Whether the policy denies a prefix only because of what strangers may have made up: it did when it decided so, and
-    /// nothing certain has come up to it since.
-    fn is_forgeable(&self, prefix: Prefix) -> bool {
-        let claim = self.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Policy));
-        let Some(Reason::Policy { class, threshold, basis: Basis::Forgeable, .. }) = claim.map(|claim| &claim.reason)
-        else {
-            return false;
-        };
-        !self.state.tallies.get(&prefix).is_some_and(|tally| tally.is_sound(*class, *threshold))
-    }
-
-    /// Counts an attempt, and judges its prefix.
-    fn attempt(&mut self, attempt: &Attempt<'_>) {
-        let Attempt { prefix, host, classes, times, sound, at, .. } = *attempt;
-        if !attempt.is_probe() {
-            self.tried(attempt);
-        }
-        let allowed = self.policy.allow.contains(attempt.peer.into());
-        // What an allowed host does must not weigh against its neighbours.
-        if allowed && !prefix.is_host() {
-            return;
-        }
-        self.expire(prefix, at);
-        let slot = self.state.tallies.find(&prefix);
-        let mut tally = self.state.tallies.at(slot).copied().unwrap_or_default();
-        for class in classes.iter() {
-            tally.add(class, self.policy.age_reset[class as usize], times, sound, at);
-        }
-        if self.policy.reset_on_success {
-            self.share(prefix, host, classes, sound, tally.counts);
-        }
-        if slot.is_new()
-            && let Some(victim) = self.state.tallies.victim(&self.policy, self.state.untold(Bound::Tallies))
-        {
-            self.untold(Bound::Tallies, 1);
-            self.forget(victim);
-        }
-        self.state.count(slot, prefix, &tally);
-        self.changes.push(Change::Counted { prefix, tally: Some(tally) });
-        if !allowed {
-            self.judge(prefix, &tally, classes, at);
-        }
-    }
-
-    /// Counts whom an attempt tried.
-    fn tried(&mut self, attempt: &Attempt<'_>) {
-        let name = &attempt.user[..attempt.user.len().min(USER_MAX)];
-        let known = self.state.users.len();
-        let user = match self.state.user(name) {
-            Some(user) => user,
-            None if known >= USERS_MAX => return self.untold(Bound::Users, attempt.times.into()),
-            None => {
-                self.change(Change::User { name: name.into() });
-                known
-            }
-        };
-        let mut counts = self.state.users[user];
-        counts.attempts += u64::from(attempt.times);
-        if attempt.account != Account::Unsaid {
-            counts.account = attempt.account;
-        }
-        self.state.apply(&Change::Tried { user, counts });
-        if self.is_kept {
-            self.tried.push(user);
-        }
-    }
-
-    /// Remembers which origin host the attempts came from that are certain: only those may a good login there clear.
-    /// Others could name any host, and so clear what another host counted.
-    fn share(&mut self, prefix: Prefix, host: HostId, classes: Classes, attempts: u32, counts: [u32; 5]) {
-        let mut share = self.state.shares.get(&(prefix, host)).copied().unwrap_or_default();
-        for class in classes.iter() {
-            let class = class as usize;
-            // A count that was begun anew because of its age leaves nothing of older shares.
-            share[class] = share[class].saturating_add(attempts).min(counts[class]);
-        }
-        self.change(Change::Shared { prefix, host: Some(host), counts: share });
-    }
-
-    /// Denies a prefix whose count exceeds its threshold, at the moment of the record that made it so: for an hour at
-    /// most if it would not without what strangers may have made up, and in full once it would.
-    fn judge(&mut self, prefix: Prefix, tally: &Tally, classes: Classes, at: Timestamp) {
-        let over = classes.iter().filter_map(|class| {
-            let threshold = self.policy.thresholds[class as usize]?.0;
-            let is_over = tally.counts[class as usize] > threshold;
-            is_over.then(|| (class, threshold, tally.is_sound(class, threshold)))
-        });
-        let Some((class, threshold, sound)) = over.reduce(|a, b| if b.2 && !a.2 { b } else { a }) else { return };
-        let released = self.state.released.get(&prefix).copied().unwrap_or(0);
-        let for_ever = self.policy.permanent_after.is_some_and(|times| released >= times);
-        let until = if for_ever { None } else { self.policy.deny_for.map(|time| at.after(time)) };
-        let within_the_hour = at.after(FORGEABLE_FOR);
-        let until = if sound { until } else { Some(until.map_or(within_the_hour, |until| until.min(within_the_hour))) };
-        match self.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Policy)) {
-            // It was denied for an hour at most, and now it is certain.
-            Some(claim) if sound && until.is_none_or(|until| until > within_the_hour) && claim.gives_way() => {}
-            Some(_) => return,
-            None if self.state.denies.len() >= DENIES_MAX => return self.untold(Bound::Denies, 1),
-            None => {}
-        }
-        let enforceable = until.is_some() || at.after(self.policy.replay_max_age) > self.wall;
-        let basis = if sound { Basis::Sound } else { Basis::Forgeable };
-        let reason = Reason::Policy { class, count: tally.counts[class as usize], threshold, basis };
-        self.change(Change::Denied {
-            prefix,
-            by: Claimant::Policy,
-            claim: Claim { since: at, until, reason, enforceable },
-        });
-    }
-
-    /// A login that strangers cannot have made up: it may clear counts.
-    fn success(&mut self, peer: Address, user: &[u8], host: HostId, at: Timestamp) {
-        let prefix = self.policy.prefix(peer);
-        // A deny that was over by then has cleared the counts: nothing to suspect.
-        self.expire(prefix, at);
-        let Some(mut tally) = self.state.tallies.get(&prefix).copied() else { return };
-        if tally.exceeded(&self.policy, at).is_some() {
-            self.changes.push(Change::Suspicious { address: peer.into(), user: user.to_vec(), at });
-        }
-        tally.successes = tally.successes.saturating_add(1);
-        if self.policy.reset_on_success
-            && let Some(share) = self.state.shares.get(&(prefix, host)).copied()
-        {
-            for ((count, sound), share) in tally.counts.iter_mut().zip(&mut tally.sound).zip(share) {
-                *count = count.saturating_sub(share);
-                *sound = sound.saturating_sub(u8::try_from(share).unwrap_or(u8::MAX));
-            }
-            self.change(Change::Shared { prefix, host: Some(host), counts: [0; 5] });
-        }
-        self.change(Change::Counted { prefix, tally: Some(tally) });
-    }
-
-    /// Releases what a prefix has served by `at`: events know their own time, and need not wait for a tick.
-    fn expire(&mut self, prefix: Prefix, at: Timestamp) {
-        // Most often no deny at all is over by then, which is quickly seen.
-        if self.state.ends.first().is_none_or(|(until, ..)| *until > at) {
-            return;
-        }
-        let Some(deny) = self.state.denies.get(&prefix) else { return };
-        let over = deny.claims().filter_map(|(by, claim)| Some((by, claim.until.filter(|until| *until <= at)?)));
-        let over: Vec<_> = over.collect();
-        for (by, until) in over {
-            self.release(prefix, by, until, Why::Expired);
-        }
-    }
-
-    /// Clears all counts of a prefix.
-    fn forget(&mut self, prefix: Prefix) {
-        self.change(Change::Counted { prefix, tally: None });
-        if self.policy.reset_on_success || !self.state.shares.is_empty() {
-            self.change(Change::Shared { prefix, host: None, counts: [0; 5] });
         }
     }
 
