@@ -1,0 +1,159 @@
+//! What is known of users and addresses: the rows of `list`, and what `why` says.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{At, PerClass};
+use crate::decide::claim::Claimant;
+use crate::decide::policy::{self, Class};
+use crate::decide::prefix::Prefix;
+use crate::detect::event::Account;
+
+/// A row of `list hosts`: a denied prefix.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Host {
+    /// Which.
+    pub prefix: Prefix,
+    /// Since when it is denied.
+    pub since: Option<At>,
+    /// Until when; `None` = for ever.
+    pub until: Option<At>,
+    /// The class that decided it, if the policy did.
+    pub class: Option<Class>,
+    /// That class' count.
+    pub count: u32,
+    /// Who wants it.
+    pub claimants: Vec<Claimant>,
+    /// How often it was released before.
+    pub times: u32,
+    /// The hosts that saw it fail.
+    pub hosts: Vec<String>,
+    /// Whether it is enforced.
+    pub enforced: bool,
+}
+
+/// A row of `list users`: a user that was tried.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct User {
+    /// The name, for reading.
+    pub user: String,
+    /// Its bytes, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_b64: Option<String>,
+    /// What is known of the account.
+    pub account: Account,
+    /// How often.
+    pub attempts: u64,
+}
+
+/// A row of `list addresses`: a prefix that is counted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Address {
+    /// Which.
+    pub prefix: Prefix,
+    /// Its failures.
+    #[serde(flatten)]
+    pub counts: PerClass<u32>,
+    /// Good logins.
+    pub successes: u32,
+    /// The last failure.
+    pub last: At,
+    /// Whether it is denied.
+    pub denied: bool,
+}
+
+/// The verdict on an address, and what it rests on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Why {
+    /// Which.
+    pub address: IpAddr,
+    /// What.
+    pub verdict: Verdict,
+    /// The prefix that is denied, else the one that it is counted by.
+    pub prefix: Prefix,
+    /// Its failures, but those that are too old.
+    pub tallies: PerClass<u32>,
+    /// Above how many it is denied.
+    pub thresholds: PerClass<Threshold>,
+    /// When the deny ends; `None` = never.
+    pub until: Option<At>,
+    /// The entry of the allow list.
+    pub allowed_by: Option<String>,
+    /// Who wants the deny.
+    pub by: Option<Vec<Claimant>>,
+    /// The class that decided it, if the policy did.
+    pub class: Option<Class>,
+    /// When the policy decided it, if it did.
+    pub since: Option<At>,
+    /// How often it was released before.
+    pub times: u32,
+    /// Good logins.
+    pub successes: u32,
+    /// The last failures that were counted.
+    pub evidence: Vec<Evidence>,
+}
+
+/// What `why` comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It is never denied.
+    Allowed,
+    /// It is denied.
+    Denied,
+    /// It has failed.
+    Counted,
+    /// Nothing is known against it.
+    Unknown,
+}
+
+/// A threshold: a number, or `"off"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Threshold {
+    /// What is above it is denied.
+    Above(u32),
+    /// The class never denies.
+    Off(Off),
+}
+
+/// The word `"off"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Off {
+    /// It.
+    Off,
+}
+
+impl From<Option<policy::Threshold>> for Threshold {
+    fn from(threshold: Option<policy::Threshold>) -> Self {
+        threshold.map_or(Threshold::Off(Off::Off), |threshold| Threshold::Above(threshold.0))
+    }
+}
+
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Threshold::Above(count) => count.fmt(f),
+            Threshold::Off(Off::Off) => f.write_str("off"),
+        }
+    }
+}
+
+/// A failure that was counted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Evidence {
+    /// When.
+    pub at: At,
+    /// Which input delivered it.
+    pub source: String,
+    /// The host that saw it.
+    pub host: String,
+    /// The message, for reading.
+    pub message: String,
+    /// Its bytes, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_b64: Option<String>,
+}

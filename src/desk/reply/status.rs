@@ -1,0 +1,164 @@
+//! How the daemon and all around it are.
+
+use inputs::cursor::Cursor;
+use serde::{Deserialize, Serialize};
+
+use super::At;
+
+/// How the daemon and all around it are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// Of the program.
+    pub version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// When this was so.
+    pub at: At,
+    /// Whether nothing is enforced, and all is forgotten when it ends.
+    pub dry_run: bool,
+    /// Prefixes that are to be denied.
+    pub wanted: usize,
+    /// Of them, those that every back end denies.
+    pub enforced: usize,
+    /// Where denies are enforced.
+    pub backends: Vec<BackEnd>,
+    /// What is read.
+    pub inputs: Vec<Input>,
+    /// Who sends to the inputs that listen.
+    pub senders: Vec<Sender>,
+    /// What the records look like that no shape fits.
+    pub shapes: Vec<Shape>,
+    /// Prefixes that are counted.
+    pub tracked: usize,
+    /// Connections that are remembered.
+    pub sessions: usize,
+    /// Attempts without an address.
+    pub unresolved: u64,
+    /// Whether the database cannot be written, so that nothing is read.
+    pub held_back: bool,
+    /// Counters that were forgotten because there were too many.
+    pub evicted: u64,
+    /// Records of senders beyond those that are told apart.
+    pub senders_untold: u64,
+    /// Attempts of users beyond those that are told apart.
+    pub users_untold: u64,
+    /// Records of hosts beyond those with names.
+    pub hosts_untold: u64,
+    /// Denies that were refused because there were too many.
+    pub denies_refused: u64,
+    /// Failures that counted, of which no message was kept: there were too many at once.
+    pub evidence_untold: u64,
+}
+
+/// A place where denies are enforced.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BackEnd {
+    /// What it is called.
+    pub name: String,
+    /// Prefixes that it is to deny.
+    pub wanted: usize,
+    /// Prefixes that it denies.
+    pub enforced: usize,
+    /// Why it cannot do what it is told.
+    pub error: Option<String>,
+    /// Since when.
+    pub failing_since: Option<At>,
+    /// When it was last written as a whole.
+    pub replaced: Option<At>,
+}
+
+/// One input.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Input {
+    /// As the configuration calls it.
+    pub name: String,
+    /// `file`, `syslog` and so on.
+    pub kind: String,
+    /// Whether strangers may be able to make up its records.
+    pub forgeable: bool,
+    /// Records that were read.
+    pub records: u64,
+    /// Of them, those of a known service.
+    pub understood: u64,
+    /// Of these, those that no shape fits.
+    pub unknown: u64,
+    /// Records that were not believed.
+    pub forged: u64,
+    /// Records that came before.
+    pub duplicates: u64,
+    /// Records that were lost before they came.
+    pub lost: u64,
+    /// Why it cannot be read, or not all of it.
+    pub problem: Option<String>,
+    /// Records above a limit a second.
+    pub limited: u64,
+    /// Times that a sender was made to wait.
+    pub slowed: u64,
+    /// Connections that are open.
+    pub connections: u64,
+    /// Connections or messages that were refused.
+    pub refused: u64,
+    /// Connections that were closed because nothing came.
+    pub expired: u64,
+    /// TLS handshakes that failed.
+    pub handshakes_failed: u64,
+    /// Streams that were broken off.
+    pub broken: u64,
+    /// Lines that were cut.
+    pub truncated: u64,
+    /// The stamp of its last record.
+    pub last: Option<At>,
+    /// Records in the last minute.
+    pub per_minute: f64,
+    /// How long the last record took to come, in seconds.
+    pub lag_s: f64,
+    /// How far the clock of its senders is off that is most off, in seconds: more than 0 if it is ahead.
+    pub skew_s: Option<f64>,
+    /// How far it was read.
+    pub cursor: Option<Cursor>,
+}
+
+/// One that sends to an input.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sender {
+    /// The input.
+    pub source: String,
+    /// From where.
+    pub sender: String,
+    /// What it calls itself.
+    pub host: Option<String>,
+    /// Records that came from it.
+    pub records: u64,
+    /// Of them, those of a known service.
+    pub understood: u64,
+    /// Of these, those that no shape fits.
+    pub unknown: u64,
+    /// Records that were lost on the way.
+    pub lost: u64,
+    /// When the last one came.
+    pub last: Option<At>,
+    /// Records in the last minute.
+    pub per_minute: f64,
+    /// How long its records take to come, in seconds.
+    pub lag_s: f64,
+    /// How far its clock is off, in seconds: more than 0 if it is ahead.
+    pub skew_s: Option<f64>,
+    /// Whether it has fallen silent.
+    pub silent: bool,
+}
+
+/// What records look like that no shape fits.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Shape {
+    /// The input.
+    pub input: String,
+    /// What they look like.
+    pub shape: String,
+    /// How many.
+    pub records: u64,
+}
