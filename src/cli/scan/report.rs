@@ -1,0 +1,265 @@
+//! What a scan found, as JSON and for people.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::{Found, enforced};
+use crate::cli::output::{Screen, Style, when};
+use crate::decide::engine::Engine;
+use crate::decide::policy::Class;
+use crate::decide::prefix::Prefix;
+use crate::decide::state::Bound;
+use crate::desk::reply::{At, PerClass};
+use crate::detect::event::Account;
+use crate::text::{printable, shown};
+
+/// `scan --json`: typed, since as loose values a long list of denies would take most of the memory.
+#[derive(Serialize)]
+struct Report<'a> {
+    version: u32,
+    lines: u64,
+    records: u64,
+    failures: u64,
+    probes: u64,
+    successes: u64,
+    refused: u64,
+    ignored: u64,
+    unknown: u64,
+    unresolved: u64,
+    forged: u64,
+    duplicates: u64,
+    truncated: u64,
+    evicted: u64,
+    attempts: u64,
+    first: Option<At>,
+    last: Option<At>,
+    addresses: usize,
+    denied: Vec<DeniedRow>,
+    suspicious: Vec<Suspicious>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shapes: Vec<Shape<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tallies: Option<Vec<Tallied>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users: Option<Vec<User>>,
+}
+
+#[derive(Serialize)]
+struct DeniedRow {
+    prefix: Prefix,
+    at: At,
+    class: Option<Class>,
+    count: u32,
+    until: Option<At>,
+    enforced: bool,
+}
+
+#[derive(Serialize)]
+struct Suspicious {
+    address: IpAddr,
+    at: At,
+    user: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_b64: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Shape<'a> {
+    records: u64,
+    shape: &'a str,
+}
+
+#[derive(Serialize)]
+struct Tallied {
+    invalid: u32,
+    prefix: Prefix,
+    probe: u32,
+    restricted: u32,
+    root: u32,
+    successes: u32,
+    valid: u32,
+}
+
+#[derive(Serialize)]
+struct User {
+    account: Account,
+    addresses: u64,
+    attempts: u64,
+    user: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_b64: Option<String>,
+}
+
+/// As one JSON object.
+pub(super) fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
+    let denied = found.denied.iter().map(|(prefix, claim)| DeniedRow {
+        prefix: *prefix,
+        at: At(claim.since),
+        class: claim.reason.class(),
+        count: claim.reason.count(),
+        until: claim.until.map(At),
+        enforced: enforced(claim),
+    });
+    let suspicious = found.suspicious.iter().map(|(address, user, at)| {
+        let (user, user_b64) = shown(user);
+        Suspicious { address: *address, at: At(*at), user, user_b64 }
+    });
+    let counts = found.counts;
+    let report = Report {
+        version: 1,
+        lines: counts.lines,
+        records: counts.records,
+        failures: counts.failures,
+        probes: counts.probes,
+        successes: counts.successes,
+        refused: counts.refused,
+        ignored: counts.ignored,
+        unknown: counts.unknown,
+        unresolved: engine.state.sessions.unresolved(),
+        forged: counts.forged,
+        duplicates: counts.duplicates,
+        truncated: counts.truncated,
+        evicted: engine.state.untold(Bound::Tallies) + engine.state.sessions.evicted(),
+        attempts: counts.attempts,
+        first: found.first.map(At),
+        last: found.last.map(At),
+        addresses: found.addresses.len(),
+        denied: denied.collect(),
+        suspicious: suspicious.collect(),
+        shapes: found.shapes.iter().map(|(shape, records)| Shape { records: *records, shape }).collect(),
+        tallies: found.pairs.as_ref().map(|_| tallies(engine).into_iter().map(tally_json).collect()),
+        users: found.pairs.as_ref().map(|pairs| users(engine, pairs).collect()),
+    };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    serde_json::to_writer(&mut out, &report)?;
+    writeln!(out)?;
+    out.flush()?;
+    Ok(())
+}
+
+type TallyRow = (Prefix, crate::decide::tally::Tally);
+
+/// All counts, most failures first.
+fn tallies(engine: &Engine) -> Vec<TallyRow> {
+    let mut rows: Vec<_> = engine.state.tallies.iter().map(|(prefix, tally)| (prefix, *tally)).collect();
+    rows.sort_by_key(|(prefix, tally)| (std::cmp::Reverse(tally.failures()), *prefix));
+    rows
+}
+
+fn tally_json((prefix, tally): TallyRow) -> Tallied {
+    let PerClass { invalid, valid, root, restricted, probe } = PerClass::of(|class| tally.counts[class as usize]);
+    Tallied { invalid, prefix, probe, restricted, root, successes: tally.successes, valid }
+}
+
+fn users<'a>(
+    engine: &'a Engine,
+    pairs: &HashSet<(usize, IpAddr), foldhash::fast::RandomState>,
+) -> impl Iterator<Item = User> + 'a {
+    let mut addresses = vec![0u64; engine.state.users.len()];
+    for (user, _) in pairs {
+        addresses[*user] += 1;
+    }
+    let mut order: Vec<_> = (0..addresses.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(engine.state.users[*index].attempts));
+    order.into_iter().filter_map(move |index| {
+        let (name, counts) = engine.state.users.get_index(index)?;
+        let (user, user_b64) = shown(name);
+        Some(User { account: counts.account, addresses: addresses[index], attempts: counts.attempts, user, user_b64 })
+    })
+}
+
+/// For people.
+pub(super) fn print(engine: &Engine, found: &Found, all: bool) -> anyhow::Result<()> {
+    let mut screen = Screen::new();
+    print_counts(&mut screen, engine, found)?;
+    writeln!(screen)?;
+    print_denied(&mut screen, found)?;
+    for (address, user, at) in &found.suspicious {
+        let text =
+            format!("Suspicious login: {} from {address} at {}, after too many failures", printable(user), when(*at));
+        writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
+    }
+    if all {
+        writeln!(screen)?;
+        print_tallies(&mut screen, engine)?;
+    }
+    screen.flush()?;
+    Ok(())
+}
+
+/// What was read, and what was odd about it.
+fn print_counts(screen: &mut Screen, engine: &Engine, found: &Found) -> std::io::Result<()> {
+    let counts = &found.counts;
+    let span = match (found.first, found.last) {
+        (Some(first), Some(last)) => format!(", {} to {}", when(first), when(last)),
+        _ => String::new(),
+    };
+    writeln!(screen, "{} lines{span}", counts.lines)?;
+    let bound = if found.addresses.untold { "more than " } else { "" };
+    writeln!(
+        screen,
+        "{} attempts and {} probes from {bound}{} addresses; {} logins; {} connections refused by sshd",
+        counts.attempts,
+        counts.probes,
+        found.addresses.len(),
+        counts.successes,
+        counts.refused
+    )?;
+    let odd = [
+        (counts.unknown, "records of sshd not understood; please report what they look like:"),
+        (engine.state.sessions.unresolved(), "attempts without an address"),
+        (counts.forged, "forged records"),
+        (counts.truncated, "lines cut for their length"),
+        (
+            engine.state.untold(Bound::Tallies) + engine.state.sessions.evicted(),
+            "counters forgotten, there were too many",
+        ),
+    ];
+    for (count, what) in odd.into_iter().filter(|(count, _)| *count > 0) {
+        writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{count} {what}")))?;
+        if what.ends_with(':') {
+            for (shape, records) in &found.shapes {
+                writeln!(screen, "{records:>8}  {shape}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Who would be denied.
+fn print_denied(screen: &mut Screen, found: &Found) -> std::io::Result<()> {
+    if found.denied.is_empty() {
+        return writeln!(screen, "Nobody would be denied.");
+    }
+    let mut rows = vec![["DENIED", "SINCE", "BECAUSE", "COUNT", "UNTIL", "NOW"].map(str::to_owned).to_vec()];
+    for (prefix, claim) in &found.denied {
+        rows.push(vec![
+            prefix.to_string(),
+            when(claim.since),
+            claim.reason.class().map_or("operator", Class::name).to_owned(),
+            claim.reason.count().to_string(),
+            claim.until.map_or("for ever".to_owned(), when),
+            if enforced(claim) { "in force" } else { "over" }.to_owned(),
+        ]);
+    }
+    screen.table("<<<><<", &rows)?;
+    let now = found.denied.iter().filter(|(_, claim)| enforced(claim)).count();
+    writeln!(screen, "\n{} denied over this log, {now} of them in force if it were applied now.", found.denied.len())
+}
+
+/// The counts of every prefix.
+fn print_tallies(screen: &mut Screen, engine: &Engine) -> std::io::Result<()> {
+    let mut rows = vec![vec!["PREFIX".to_owned()]];
+    rows[0].extend(Class::ALL.map(|class| class.name().to_uppercase()));
+    rows[0].push("LOGINS".to_owned());
+    for (prefix, tally) in tallies(engine) {
+        let mut row = vec![prefix.to_string()];
+        row.extend(tally.counts.map(|count| count.to_string()));
+        row.push(tally.successes.to_string());
+        rows.push(row);
+    }
+    screen.table("<>>>>>>", &rows)
+}
