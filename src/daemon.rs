@@ -7,20 +7,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use inputs::input::Worker;
+use inputs::record::Batch;
 use inputs::syslog::listen;
+use tokio::runtime::Runtime;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::clock;
-use crate::config::{self, Config};
-use crate::deny::choose;
+use crate::config::{Config, Input};
+use crate::deny::choose::{self, Places};
 use crate::desk::Desk;
 use crate::desk::control::{self, Line};
+use crate::detect::rule::Rules;
 use crate::store::{Store, StoreError};
 
 mod connected;
 pub mod feeds;
 mod owner;
 mod pace;
+mod signals;
 mod wall;
 
 use connected::Connected;
@@ -32,6 +37,8 @@ const INBOX_MAX: usize = 16;
 const ASKS_MAX: usize = 16;
 /// How long the thread of an input may take to end, which has handed over everything, or hangs.
 const WORKER_END: Duration = Duration::from_secs(1);
+/// How long the back ends may take to carry out what they were told last.
+const BACK_ENDS_END: Duration = Duration::from_secs(10);
 /// Records that a slow `tap` may be behind.
 const TAP_MAX: usize = 4_096;
 
@@ -44,47 +51,24 @@ pub struct Options {
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
-    let mut inherited = listen::Inherited::of_process();
+    let inherited = listen::Inherited::of_process();
     let inputs = if config.inputs.is_empty() { vec![feeds::found()?] } else { config.inputs.clone() };
     let rules = Arc::new(config.rules()?.rules);
-    let _told = options.dry_run.then(|| tracing::error_span!("DRY RUN").entered());
-    let mut store = if options.dry_run { rehearse(&config.state_dir)? } else { open_store(&config.state_dir)? };
-    if let Some(aside) = &store.set_aside {
-        tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
-    }
+    let dry_run = options.dry_run;
+    let _told = dry_run.then(|| tracing::error_span!("DRY RUN").entered());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let places = runtime.block_on(choose::find(&config, options.dry_run, &mut store))?;
-    let lost = store.set_aside.is_some();
-    let mut desk = Desk::open(store, config.policy(), clock::now())?;
-    if lost {
-        let now = clock::now();
-        let until = config.decide.policy.deny_for.map(|time| now.after(time));
-        let kept = runtime.block_on(places.kept(now, until))?;
-        tracing::warn!(denied = kept.len(), "counts and cursors begin anew; what is denied now was taken over");
-        desk.take_over(kept, now);
-    }
+    let (mut desk, places) = open_desk(&config, dry_run, &runtime)?;
     let (batches_in, batches) = mpsc::channel(INBOX_MAX);
     let (asks_in, asks) = mpsc::channel(ASKS_MAX);
     let (snapshots_in, snapshots) = mpsc::channel(4);
     let (stop_in, stop) = watch::channel(false);
     let (taps, _) = broadcast::channel(TAP_MAX);
+    let (latest_in, latest) = watch::channel(None);
     let running = runtime.enter();
     let control = control::bind(&config.control_socket)?;
-    let mut sources = Vec::new();
-    let mut workers = Vec::new();
-    let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
-    anyhow::ensure!(names.len() <= usize::from(u16::MAX), "there are too many inputs");
-    for (id, input) in desk.number(&names)?.into_iter().zip(&inputs) {
-        let cursor = desk.cursor(&input.name);
-        let worker = feeds::feed(input, id, cursor, &mut inherited, batches_in.clone())
-            .with_context(|| format!("input {}", input.name))?;
-        sources.push(Connected::new(input, id, &rules, worker.health.clone()));
-        workers.push(worker);
-    }
+    let (sources, workers) = connect(&inputs, inherited, &rules, &mut desk, &batches_in)?;
+    // So that they end when the last input does.
     drop(batches_in);
-    for socket in inherited.names() {
-        tracing::warn!(socket, "no input listens where this socket of the service manager is, or has its name");
-    }
     let now = clock::now();
     let want = desk.publish_all(now);
     tracing::info!(
@@ -97,16 +81,15 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     );
     let mut tasks = tokio::task::JoinSet::new();
     let (feeds, statuses) = places.start(&mut tasks, snapshots_in);
-    let (latest, latest_out) = watch::channel(None);
-    let line = Line { asks: asks_in, latest: latest_out, dry_run: options.dry_run, taps: taps.clone() };
+    let line = Line { asks: asks_in, latest, dry_run, taps: taps.clone() };
     let server = tokio::spawn(control::serve(control, line));
-    let signals = tokio::spawn(wait_for_signal(stop_in));
+    let signals = tokio::spawn(signals::stop(stop_in));
     let reins = workers.iter().map(|worker| worker.reins.clone()).collect();
-    let hangups = tokio::spawn(feeds::reload_on_hangup(reins, inputs.iter().any(config::Input::has_certificates)));
-    let shown = Shown { taps, latest, dry_run: options.dry_run };
+    let hangups = tokio::spawn(feeds::reload_on_hangup(reins, inputs.iter().any(Input::has_certificates)));
+    let shown = Shown { taps, latest: latest_in, dry_run };
     let owner = Owner::new(desk, sources, Projections { feeds, statuses }, shown, now);
     drop(running);
-    // The engine has this thread; inputs, projections and clients have the runtime's.
+    // The desk has this thread; inputs, projections and clients have the runtime's.
     let owner = runtime.block_on(async {
         let (mut owner, batches) = owner.run(batches, asks, snapshots, stop).await;
         // First they are told, or the reader of a long file would hand over as fast as we take.
@@ -117,24 +100,67 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     for worker in workers {
         worker.wait(WORKER_END);
     }
-    server.abort();
-    signals.abort();
-    hangups.abort();
+    for task in [server, signals, hangups] {
+        task.abort();
+    }
     drop(owner);
     // The feeds are gone with it: each reconciler carries out what it was told last, and ends.
     runtime.block_on(async {
         let ended = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(Duration::from_secs(10), ended).await.is_err() {
+        if tokio::time::timeout(BACK_ENDS_END, ended).await.is_err() {
             tracing::warn!("a back end did not end in time; what is denied stays denied");
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     let _ = std::fs::remove_file(&config.control_socket);
-    match options.dry_run {
+    match dry_run {
         true => tracing::info!("stopped; nothing is kept"),
         false => tracing::info!("stopped; what is denied stays denied"),
     }
     Ok(())
+}
+
+/// Opens the desk and finds the back ends. Where the database was lost, what they deny is taken over.
+fn open_desk(config: &Config, dry_run: bool, runtime: &Runtime) -> anyhow::Result<(Desk, Places)> {
+    let mut store = if dry_run { rehearse(&config.state_dir)? } else { open_store(&config.state_dir)? };
+    if let Some(aside) = &store.set_aside {
+        tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
+    }
+    let lost = store.set_aside.is_some();
+    let places = runtime.block_on(choose::find(config, dry_run, &mut store))?;
+    let now = clock::now();
+    let mut desk = Desk::open(store, config.policy(), now)?;
+    if lost {
+        let until = config.decide.policy.deny_for.map(|time| now.after(time));
+        let kept = runtime.block_on(places.kept(now, until))?;
+        tracing::warn!(denied = kept.len(), "counts and cursors begin anew; what is denied now was taken over");
+        desk.take_over(kept, now);
+    }
+    Ok((desk, places))
+}
+
+/// Starts the inputs, each where its cursor is.
+fn connect(
+    inputs: &[Input],
+    mut inherited: listen::Inherited,
+    rules: &Arc<Rules>,
+    desk: &mut Desk,
+    sink: &mpsc::Sender<Batch>,
+) -> anyhow::Result<(Vec<Connected>, Vec<Worker>)> {
+    let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
+    anyhow::ensure!(names.len() <= usize::from(u16::MAX), "there are too many inputs");
+    let (mut sources, mut workers) = (Vec::new(), Vec::new());
+    for (id, input) in desk.number(&names)?.into_iter().zip(inputs) {
+        let cursor = desk.cursor(&input.name);
+        let worker = feeds::feed(input, id, cursor, &mut inherited, sink.clone())
+            .with_context(|| format!("input {}", input.name))?;
+        sources.push(Connected::new(input, id, rules, worker.health.clone()));
+        workers.push(worker);
+    }
+    for socket in inherited.names() {
+        tracing::warn!(socket, "no input listens where this socket of the service manager is, or has its name");
+    }
+    Ok((sources, workers))
 }
 
 /// What a dry run begins with: what is remembered, in memory only.
@@ -153,23 +179,4 @@ fn open_store(dir: &std::path::Path) -> Result<Store, StoreError> {
         }
     }
     Store::open(dir)
-}
-
-async fn wait_for_signal(stop: watch::Sender<bool>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        tracing::error!("cannot wait for signals");
-        return;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-    let _ = stop.send(true);
-    // A second signal ends us at once: the default action is gone once a handler was set.
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-    std::process::exit(1);
 }
