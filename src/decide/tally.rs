@@ -214,11 +214,10 @@ mod tests {
     #[test]
     fn finds_what_was_put_in_however_much_was_removed() {
         let (mut tallies, mut known) = (Tallies::default(), BTreeMap::new());
-        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = kit::Random::new();
         for step in 0..20_000_u32 {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let prefix = Prefix::host(Ipv4Addr::from_bits((random >> 33) as u32 % 500));
-            if random >> 63 == 0 {
+            let prefix = Prefix::host(Ipv4Addr::from_bits(random.below(500)));
+            if random.one_in(2) {
                 tallies.put(tallies.find(&prefix), prefix, &Tally { successes: step, ..Tally::default() });
                 known.insert(prefix, step);
             } else {

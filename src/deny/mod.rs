@@ -146,18 +146,6 @@ fn later(a: Until, b: Until) -> Until {
 mod tests {
     use super::*;
 
-    /// xorshift64*: small, seeded, the same everywhere.
-    pub(super) struct Random(pub u64);
-
-    impl Random {
-        pub(super) fn below(&mut self, bound: u64) -> u64 {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-        }
-    }
-
     #[test]
     fn life_rounds_up_and_ends() {
         let now = Timestamp::from_secs(100);

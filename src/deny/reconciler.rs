@@ -415,7 +415,7 @@ const SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
 mod tests {
     use super::*;
     use crate::deny::AllowRange;
-    use crate::deny::tests::Random;
+    use kit::Random;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -590,9 +590,9 @@ mod tests {
     async fn converges_whatever_fails() {
         for seed in 1..=40 {
             println!("seed {seed}");
-            let mut random = Random(seed);
+            let mut random = Random::seeded(seed);
             let (engine, fake) = (Engine::default(), Fake::default());
-            fake.0.lock().unwrap().faults = Some(Random(seed + 1000));
+            fake.0.lock().unwrap().faults = Some(Random::seeded(seed + 1000));
             let (reconciler, feed, status) = Reconciler::new(fake.clone(), || Timestamp(7), pace(), engine.serve());
             let task = tokio::spawn(reconciler.run());
             for _ in 0..200 {

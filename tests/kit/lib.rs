@@ -20,7 +20,7 @@ use serde_json::Value;
 
 pub use corpus::{Connection, Corpus, Row, VERSIONS, corpus, moved, stamped};
 pub use home::{Daemon, Home, config, denyd, explain, json, program_under_test, run, scan};
-pub use random::Random;
+pub use random::{Random, batches, property};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -440,20 +440,17 @@ mod tests {
     #[test]
     fn rubbish_ends() {
         let text = numbered(0..400);
-        let mut state = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
-        println!("seed {state}");
         let whole = FORMATS.map(|format| pack(format, &text));
-        for round in 0..200 * whole.len() {
-            let mut packed = whole[round % whole.len()].clone();
-            for _ in 0..=round % 4 {
-                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-                let at = (state >> 33) as usize % packed.len();
-                packed[at] = (state >> 24) as u8;
+        kit::property("archives-of-rubbish", 200 * whole.len() as u32, |random| {
+            let mut packed = random.of(&whole);
+            for _ in 0..=random.below(4) {
+                let at = random.below(packed.len());
+                packed[at] = random.number() as u8;
             }
             if let Ok(archive) = from_reader(io::Cursor::new(packed), "-".as_ref(), Timestamp(0)) {
                 unpack(archive);
             }
-        }
+        });
     }
 
     #[test]

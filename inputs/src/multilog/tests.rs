@@ -1,7 +1,7 @@
 //! Tests of the follower: each thing that multilog does to its directory, alone, then the real multilog and crashes.
 
+use kit::Random;
 use std::fs;
-use std::hash::{BuildHasher, Hasher};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -353,19 +353,6 @@ fn a_cursor_is_text() {
     }
 }
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
 /// Who writes the directory.
 #[derive(Clone, Copy, Debug)]
 enum Writer {
@@ -421,7 +408,7 @@ fn torture(seed: u64, lines: u64, by: Writer) {
     println!("seed {seed}, {by:?}");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let mut random = Random(seed);
+    let mut random = Random::seeded(seed);
     let mut writer = Multilog::new(by, &path);
     let bell = Bell::new().unwrap();
     let (mut written, mut next, mut kills, mut restarts) = (0, 0, 0, 0);
@@ -479,7 +466,7 @@ fn survives_the_real_multilog() {
         println!("skipped: no multilog (Debian: daemontools)");
         return;
     }
-    let seed = std::hash::RandomState::new().build_hasher().finish();
+    let seed = Random::new().number();
     torture(seed, 10_000, Writer::Multilog);
     torture(seed, 10_000, Writer::Processed);
     if is_there("svlogd") {
@@ -491,7 +478,7 @@ fn survives_the_real_multilog() {
 #[test]
 #[ignore = "minutes"]
 fn multilog_at_length() {
-    let seed = std::hash::RandomState::new().build_hasher().finish();
+    let seed = Random::new().number();
     for n in 0..100 {
         torture(seed.wrapping_add(n), 10_000, if n % 4 == 0 { Writer::Multilog } else { Writer::Processed });
     }

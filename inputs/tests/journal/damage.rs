@@ -72,12 +72,6 @@ fn check(what: &str, bytes: &[u8], most: usize) {
 
 #[test]
 fn damage_is_survived() {
-    let mut state = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0) | 1;
-    println!("seed {state}");
-    let mut random = move |end: usize| {
-        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        (state >> 33) as usize % end
-    };
     for (name, most) in [
         ("real-sshd-9.2", 81),
         ("sealed", 5),
@@ -90,21 +84,29 @@ fn damage_is_survived() {
         for part in [0, 7, 8, 100, 207, 208, 240, 272, 4096, whole.len() / 2, whole.len() - 4096, whole.len() - 1] {
             check(&format!("{name}: {part} bytes"), &whole[..part], most);
         }
-        for round in 0..40 {
+        kit::property(&format!("damaged-{name}"), 40, |random| {
             let mut bytes = whole.clone();
             // Few and many, in the header, in objects' heads, anywhere.
-            for _ in 0..[1, 4, 40, 2000][round % 4] {
-                let at = if random(4) == 0 { random(272) } else { random(bytes.len()) & !(random(2) * 7) };
-                bytes[at] = [0, 0xff, 1, random(256) as u8][random(4)];
+            for _ in 0..random.of(&[1, 4, 40, 2000]) {
+                let at = match random.below(8) {
+                    0 | 1 => random.below(272),
+                    2..5 => random.below(bytes.len()) & !7,
+                    _ => random.below(bytes.len()),
+                };
+                bytes[at] = match random.below(4) {
+                    0 => 0,
+                    1 => 0xff,
+                    2 => 1,
+                    _ => random.below(255),
+                };
             }
             // Mostly still a journal, so that what is behind the magic is tried.
             bytes[..8].copy_from_slice(b"LPKSHHRH");
-            if round % 2 == 0 {
+            if random.one_in(2) {
                 bytes[8..16].copy_from_slice(&whole[8..16]);
             }
-            // One that is damaged so that an entry is found twice may give more, but not without end.
-            check(&format!("{name}: round {round}"), &bytes, 100 * most);
-        }
+            check(name, &bytes, most);
+        });
     }
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -10,6 +10,7 @@ use inputs::cursor::{Cursor, JournalCursor};
 use inputs::input::{Counters, Input, Progress, Start};
 use inputs::journald::follow::{Follower, Options, Reader};
 use inputs::record::{Batch, Timestamp};
+use kit::Random;
 use kit::journald::{Journald, PATIENCE, Sender, in_box, journalctl, logger, run, until};
 
 use crate::rows::{self, Row, rows};
@@ -178,22 +179,6 @@ fn killed_and_resumed(reader: Reader, mut random: Random) {
     sender.join().unwrap();
     assert_each_once(&committed, "tbseq", 8001);
     println!("{reader:?}: {starts} starts");
-}
-
-/// Multiplies with carry; the seed is printed.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0) | 1;
-        println!("seed {seed}");
-        Random(seed)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        (self.0 >> 33) % end
-    }
 }
 
 #[test]

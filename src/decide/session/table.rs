@@ -91,14 +91,13 @@ mod tests {
     #[test]
     fn finds_what_was_put_in_and_takes_no_more_rows_than_it_must() {
         let (mut table, mut known) = (Table::default(), BTreeMap::new());
-        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = kit::Random::new();
         for step in 0..20_000 {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let pid = (random >> 33) as u32 % 500;
+            let pid = random.below(500);
             let key = Key::Pid(HostId(0), pid);
             let at = Timestamp(step);
             let line = Line { host: HostId(0), source: SourceId(0), pid: None, at, received: at };
-            if random >> 63 == 0 {
+            if random.one_in(2) {
                 let is_new = !known.contains_key(&key);
                 let connection = table.or_insert_with(key, || Connection::new(&line, at));
                 assert_eq!(is_new, connection.seen == at, "step {step}");

@@ -1,7 +1,7 @@
 //! Tests of the follower: each way a file can change under it, alone, then all at random with crashes.
 
+use kit::Random;
 use std::fs::{self, OpenOptions};
-use std::hash::{BuildHasher, Hasher};
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::sync::mpsc;
@@ -408,19 +408,6 @@ fn keeps_one_file_open() {
     assert_eq!(descriptors(&dir), 0);
 }
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
 /// How many lines are committed; the writer waits for it where a real one would lose lines.
 #[derive(Default)]
 struct Committed {
@@ -563,13 +550,13 @@ fn torture(seed: u64, rotations: u64) {
     let committed = Arc::new(Committed::default());
     let (file, shared) = (open_append(&path), committed.clone());
 
-    let mut random = Random(!seed);
+    let mut random = Random::seeded(!seed);
     let mut follower = Follower::new(path.clone(), Start::Beginning, Parser::default());
     let (mut batch, mut pending, mut next) = (Batch::default(), Vec::new(), 0);
     follower.refill(Timestamp(0).into(), &mut batch).unwrap();
     let Some(Cursor::File(cursor)) = &batch.cursor else { panic!("no cursor at the start") };
     let mut start = Start::Cursor(Cursor::File(cursor.clone()));
-    let writer = Writer { random: Random(seed), path: path.clone(), file, next: 0, committed: shared };
+    let writer = Writer { random: Random::seeded(seed), path: path.clone(), file, next: 0, committed: shared };
     let writer = std::thread::spawn(move || writer.run(rotations));
     let bell = Bell::new().unwrap();
     let (mut idle_after_end, mut kills) = (0, 0);
@@ -606,7 +593,7 @@ fn torture(seed: u64, rotations: u64) {
 
 #[test]
 fn survives_all_rotations_at_random() {
-    let seed = std::hash::RandomState::new().build_hasher().finish();
+    let seed = Random::new().number();
     for n in 0..4 {
         torture(seed.wrapping_add(n), 60);
     }
@@ -616,7 +603,7 @@ fn survives_all_rotations_at_random() {
 #[test]
 #[ignore = "minutes"]
 fn torture_at_length() {
-    let seed = std::hash::RandomState::new().build_hasher().finish();
+    let seed = Random::new().number();
     for n in 0..200 {
         torture(seed.wrapping_add(n), 200);
     }
