@@ -1,8 +1,9 @@
 //! Who guesses passwords is kept out, nobody else is, and `forgive` lets in again.
 
 use super::attack;
-use super::program::{ADMIN, Place, until};
-use super::world::{Route, World};
+use kit::until;
+use kit::world::{ADMIN, Place};
+use kit::world::{Route, World};
 
 pub const FILE: &str = "[[input]]\nkind = \"file\"\npath = \"/var/log/auth.log\"\n";
 
@@ -33,7 +34,7 @@ fn wrong_passwords_deny_until_forgiven() {
     // no moment without the deny while denyd ends and starts again
     other.hammer("198.51.100.1", "stop");
     denyd.signal(nix::sys::signal::Signal::SIGTERM);
-    assert_eq!(super::program::how(denyd.wait()), "exit 0", "{}", denyd.said());
+    assert_eq!(kit::world::how(denyd.wait()), "exit 0", "{}", denyd.said());
     assert_eq!(world.attacker.banner("198.51.100.1"), "silent", "with denyd stopped");
     let denyd = world.start_denyd(None);
     assert_eq!(world.denied(), ["198.51.100.1"]);
@@ -82,7 +83,7 @@ fn hosts_deny_makes_sshd_refuse() {
     let Some(mut world) = World::new(name) else { return };
     let sshd = std::fs::read("/usr/sbin/sshd").unwrap();
     if !sshd.windows(10).any(|bytes| bytes == b"libwrap.so") {
-        return super::world::skip(name, "this sshd is not linked with libwrap");
+        return kit::skip(name, "this sshd is not linked with libwrap");
     }
     const FOREIGN: &str =
         "# mine\nALL: 192.0.2.77\n\n# DenyHosts is no longer used \nin.telnetd: ALL EXCEPT 192.0.2.0/24\n";
@@ -160,7 +161,7 @@ fn a_dry_run_enforces_nothing() {
     let Some(mut world) = World::new("a_dry_run_enforces_nothing") else { return };
     world.start_sshd(Route::File);
     world.write("/etc/denyd/denyd.toml", FILE);
-    let denyd = world.spawn(&[env!("CARGO_BIN_EXE_denyd"), "run", "--dry-run"]);
+    let denyd = world.spawn(&[&world.program(), "run", "--dry-run"]);
     until("denyd to run", || world.status());
     for _ in 0..2 {
         world.attacker.fail("198.51.100.1", "root");

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::program::{ADMIN, Place, until};
-use super::world::{Route, World};
+use kit::until;
+use kit::world::{ADMIN, Place};
+use kit::world::{Route, World};
 
 const SOURCE: &str = "198.51.100.1";
 const VICTIM: &str = "192.0.2.66";

@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
-use super::program::{ADMIN, Place, program, until, until_or};
-use super::tap::{Tap, counted, numbered};
-use super::world::{World, skip};
+use kit::skip;
+use kit::world::World;
+use kit::world::tap::{Tap, counted, numbered};
+use kit::world::{ADMIN, Place};
+use kit::{program, until, until_or};
 
 /// A booted machine, on which denyd runs as a service without a configuration.
 fn booted(test: &str) -> Option<World> {
@@ -22,7 +24,7 @@ fn booted(test: &str) -> Option<World> {
 
 /// Starts denyd as a service.
 fn start(world: &World) {
-    world.run(&["systemd-run", "--quiet", "--collect", "--unit=denyd", world.program(), "run"]);
+    world.run(&["systemd-run", "--quiet", "--collect", "--unit=denyd", &world.program(), "run"]);
     until_or(
         "denyd to enforce",
         || world.run(&["journalctl", "-u", "denyd"]),
@@ -113,7 +115,7 @@ fn ten_thousand_records_through_the_journal_of_a_booted_machine() {
 #[test]
 fn what_was_vacuumed_unread_is_counted() {
     let Some(mut world) = World::new("what_was_vacuumed_unread_is_counted") else { return };
-    let journald = world.spawn(&["bash", "-c", include_str!("kit/journald.sh")]);
+    let journald = world.spawn(&["bash", "-c", kit::world::JOURNALD]);
     world.keep(journald);
     until("journald", || world.path("/run/journald.ready").exists().then_some(()));
     let send = |numbers: std::ops::Range<u32>| {

@@ -4,8 +4,9 @@ use nix::sys::signal::Signal;
 
 use super::attack;
 use super::denies::FILE;
-use super::program::{Place, how, until};
-use super::world::{Route, World};
+use kit::until;
+use kit::world::{Place, how};
+use kit::world::{Route, World};
 
 #[test]
 fn counts_go_on_after_a_kill() {

@@ -1,6 +1,6 @@
 //! denyd among real programs: sshd, PAM, rsyslogd, nftables and libwrap, and somebody who guesses passwords.
 //!
-//! Every test has a [world](world::World) of its own. They need root, and say so if they have not got it.
+//! Every test has a [world](kit::world::World) of its own. They need root, and say so if they have not got it.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
 
@@ -9,15 +9,13 @@ mod hostile;
 mod journal;
 mod lasts;
 mod multilog;
-mod program;
 mod recipes;
 mod routes;
 mod senders;
-mod tap;
-mod world;
 
-use program::{BOUND, until};
-use world::World;
+use kit::until;
+use kit::world::BOUND;
+use kit::world::{Route, World};
 
 /// Fails `failures` logins from `source`, the last of them the one too many: `users` are root alone, or unknown.
 ///
@@ -58,14 +56,14 @@ const VICTIM: &str = "DENYD_E2E_VICTIM";
 fn nothing_stays_behind() {
     if std::env::var(VICTIM).is_ok() {
         let mut world = World::new("nothing_stays_behind").unwrap();
-        world.start_sshd(world::Route::File);
+        world.start_sshd(Route::File);
         let _denyd = world.start_denyd(None);
         println!("\nPIDS {}", world.pids().iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
         std::thread::sleep(BOUND);
         return;
     }
     let Some(mut world) = World::new("nothing_stays_behind") else { return };
-    world.start_sshd(world::Route::File);
+    world.start_sshd(Route::File);
     let denyd = world.start_denyd(None);
     let pids = world.pids();
     assert!(pids.len() >= 6, "{pids:?}");

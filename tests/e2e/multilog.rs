@@ -3,8 +3,10 @@
 use serde_json::json;
 
 use super::hostile::{NAMES, hex};
-use super::program::{ADMIN, Place, program, until};
-use super::world::{Route, World, skip};
+use kit::skip;
+use kit::world::{ADMIN, Place};
+use kit::world::{Route, World};
+use kit::{program, until};
 
 const LOG: &str = "/var/log/sshd";
 const INPUT: &str = "[[input]]\nkind = \"multilog\"\npath = \"/var/log/sshd\"\nidentifier = \"sshd\"\n";

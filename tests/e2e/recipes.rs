@@ -2,8 +2,10 @@
 //!
 //! TLS has tests of its own, in [`routes`](super::routes) and [`senders`](super::senders), with the same blocks.
 
-use super::program::{Place, Process, program, until, until_or};
-use super::world::{World, recipe, skip};
+use kit::skip;
+use kit::world::{Place, Process};
+use kit::world::{World, recipe};
+use kit::{program, until, until_or};
 
 /// Debian's own rsyslogd with this beside its configuration, which `change` may have edited, and sshd.
 fn start(world: &mut World, stanza: &str, change: impl Fn(String) -> String) {
@@ -57,7 +59,7 @@ fn rsyslog_forwards_what_root_wrote() {
     for _ in 0..5 {
         forge(&world, "192.0.2.9");
     }
-    assert!(world.ssh(Place::Admin, super::program::ADMIN, "Tb-Right-1"));
+    assert!(world.ssh(Place::Admin, kit::world::ADMIN, "Tb-Right-1"));
     for _ in 0..2 {
         world.attacker.fail("198.51.100.2", "root");
     }

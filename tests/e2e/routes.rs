@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::attack;
 use super::denies::FILE;
-use super::program::{ADMIN, Place, Process, SERVER, program, python, until};
-use super::world::{Route, World, recipe, skip};
+use kit::skip;
+use kit::world::{ADMIN, Place, Process, SERVER, python};
+use kit::world::{Route, World, recipe};
+use kit::{program, until};
 
 fn denies_by(test: &str, route: Route, listen: &str, more: &str) -> Option<World> {
     let mut world = World::new(test)?;

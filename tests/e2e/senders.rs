@@ -11,10 +11,12 @@ use std::process::{Child, Stdio};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::program::{Place, program, until};
 use super::routes::certified;
-use super::tap::{Tap, address, counted, numbered};
-use super::world::{World, recipe, skip};
+use kit::skip;
+use kit::world::Place;
+use kit::world::tap::{Tap, address, counted, numbered};
+use kit::world::{World, recipe};
+use kit::{program, until};
 
 /// What is left of what a killed daemon had not committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -377,7 +379,7 @@ fn by_journald(test: &str, input: &str) {
     }
     let sender = Sender {
         input,
-        daemon: include_str!("kit/journald.sh").to_owned(),
+        daemon: kit::world::JOURNALD.to_owned(),
         ready: "/run/journald.ready",
         send: TO_JOURNALD,
         kept: Kept::ByCursor,

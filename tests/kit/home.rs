@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use serde_json::Value;
 
-use crate::wait_for;
+use crate::until;
 
 /// Runs the program to its end over `input`; returns its exit status and what it printed.
 pub fn run(arguments: &[&str], input: &[u8]) -> (ExitStatus, Vec<u8>, Vec<u8>) {
@@ -182,7 +182,7 @@ pub struct Daemon<'a> {
 
 impl Daemon<'_> {
     fn up(&mut self) {
-        wait_for("the daemon answers", || {
+        until("the daemon answers", || {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the daemon ended: {status}: {}", self.home.stderr());
             }
@@ -196,7 +196,7 @@ impl Daemon<'_> {
 
     /// Waits until it has folded `records` records of its first input since it started.
     pub fn folded(&self, records: u64) {
-        wait_for("all records are folded", || {
+        until("all records are folded", || {
             let status = self.home.ask(&["status"])?;
             (status["inputs"][0]["records"].as_u64()? >= records).then_some(())
         });
@@ -206,7 +206,7 @@ impl Daemon<'_> {
     pub fn caught_up(&self) {
         use std::os::unix::fs::MetadataExt as _;
         let log = fs::metadata(self.home.log()).unwrap();
-        wait_for("the log is read to its end", || {
+        until("the log is read to its end", || {
             let status = self.home.ask(&["status"])?;
             let cursor = &status["inputs"][0]["cursor"];
             (cursor["inode"].as_u64()? == log.ino() && cursor["offset"].as_u64()? == log.len()).then_some(())
@@ -223,7 +223,7 @@ impl Daemon<'_> {
     pub fn stop(mut self) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        let status = wait_for("the daemon ends", || self.child.try_wait().unwrap());
+        let status = until("the daemon ends", || self.child.try_wait().unwrap());
         assert!(status.success(), "{status}: {}", self.home.stderr());
     }
 }

@@ -2,47 +2,24 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 const JOURNALD: &str = "/lib/systemd/systemd-journald";
 const SOCKET: &str = "/run/systemd/journal/socket";
-const IN_BOX: &str = "INPUTS_TEST_IN_BOX";
 
-/// How long anything may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Whether the test runs in a box. If not, runs it in one, and fails as it does.
+/// Whether the test runs in a box of its own, with all that a journald needs; if not, runs it in one.
 pub fn in_box(test: &str) -> bool {
-    if std::env::var_os(IN_BOX).is_some() {
-        return true;
-    }
-    if !nix::unistd::geteuid().is_root() {
-        super::skip(test, "only root can make namespaces");
+    if let Some(missing) = ["journalctl", "logger"].iter().find(|name| crate::program(name).is_none()) {
+        crate::skip(test, &format!("no {missing}"));
         return false;
     }
-    if !Path::new(JOURNALD).exists() || super::program("journalctl").is_none() || super::program("logger").is_none() {
-        super::skip(test, "systemd and logger are not here");
+    if !Path::new(JOURNALD).exists() {
+        crate::skip(test, "no systemd-journald");
         return false;
     }
-    let state = tempfile::tempdir().unwrap();
-    let script = super::root().join("tests/kit/box.sh");
-    let output = Command::new("timeout")
-        .args(["-k", "5", "150"])
-        .arg(script)
-        .arg(state.path())
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(IN_BOX, "1")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    println!("{}", text(&output.stdout));
-    assert!(output.status.success(), "in the box: {}\n{}", output.status, text(&output.stderr));
-    false
+    crate::in_box(test)
 }
 
 /// A journald that runs in our box.
@@ -66,7 +43,7 @@ impl Journald {
         fs::create_dir_all("/var/log/journal").unwrap();
         let _ = fs::remove_file(SOCKET);
         let child = Command::new(JOURNALD).stderr(Stdio::null()).spawn().unwrap();
-        until("journald listens", || UnixDatagram::unbound().unwrap().connect(SOCKET).is_ok());
+        crate::until("journald listens", || UnixDatagram::unbound().unwrap().connect(SOCKET).ok());
         Journald(child)
     }
 
@@ -92,15 +69,6 @@ pub fn journalctl(arguments: &[&str]) -> Vec<u8> {
 /// Runs `logger` as a user.
 pub fn logger(uid: u32, arguments: &[&str]) {
     run(Command::new("logger").uid(uid).args(arguments));
-}
-
-/// Waits for a condition, not for ever.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
-        std::thread::yield_now();
-    }
 }
 
 /// Sends entries by journald's own protocol.

@@ -9,7 +9,9 @@ mod home;
 pub mod hostile;
 pub mod journald;
 mod random;
+mod sandbox;
 pub mod shapes;
+pub mod world;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -21,20 +23,30 @@ use serde_json::Value;
 pub use corpus::{Connection, Corpus, Row, VERSIONS, corpus, moved, stamped};
 pub use home::{Daemon, Home, config, denyd, explain, json, program_under_test, run, scan};
 pub use random::{Random, batches, property};
+pub use sandbox::{alone, in_box};
 
-/// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for what must come. Nothing takes so long on a machine that works, however busy it is.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at what is waited for.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Waits until `look` finds something.
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+#[track_caller]
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_or(what, String::new, look)
+}
+
+/// The same; `why` tells why it did not.
+#[track_caller]
+pub fn until_or<T>(what: &str, why: impl FnOnce() -> String, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < end, "waited too long: {what}");
+        if Instant::now() > end {
+            panic!("waited {PATIENCE:?} for {what} {}", why());
+        }
         std::thread::park_timeout(LOOK);
     }
 }
@@ -47,6 +59,24 @@ pub fn root() -> PathBuf {
 /// A file below `tests/data`.
 pub fn data(name: &str) -> PathBuf {
     root().join("tests/data").join(name)
+}
+
+/// Whether what is found becomes what is expected (`DENYD_BLESS=1`): transcripts and screens, which a person then reads
+/// in the difference. With `CI=true` nothing does.
+pub fn blesses() -> bool {
+    let blesses = std::env::var("DENYD_BLESS").as_deref() == Ok("1");
+    assert!(!blesses || std::env::var("CI").as_deref() != Ok("true"), "nothing is blessed with CI=true");
+    blesses
+}
+
+/// Compares what is shown with a file below `tests/data`, or blesses it.
+#[track_caller]
+pub fn assert_screen(name: &str, found: &str) {
+    let path = data(name);
+    if blesses() {
+        return std::fs::write(path, found).unwrap();
+    }
+    assert_eq!(found, std::fs::read_to_string(path).unwrap(), "{name}; DENYD_BLESS=1 writes what is found instead");
 }
 
 /// A journal of the corpus, unpacked.

@@ -41,7 +41,7 @@ fn what_a_pid_that_came_again_ended() {
         .as_bytes(),
     );
     let daemon = home.spawn();
-    kit::wait_for("the deny", || home.stdout().contains("deny 192.0.2.2").then_some(()));
+    kit::until("the deny", || home.stdout().contains("deny 192.0.2.2").then_some(()));
     daemon.kill();
     home.append(b"\n");
     let daemon = home.start();
@@ -59,7 +59,7 @@ fn where_a_first_start_began_is_kept_at_once() {
         |port| format!("{} web1 sshd[{port}]: Failed password for bob from 192.0.2.1 port {port} ssh2\n", kit::now());
     home.append(b"");
     let daemon = home.start();
-    kit::wait_for("it follows", || home.ask(&["status"])?["inputs"][0]["cursor"].is_object().then_some(()));
+    kit::until("it follows", || home.ask(&["status"])?["inputs"][0]["cursor"].is_object().then_some(()));
     daemon.kill();
     home.append(failure(1).as_bytes());
     let daemon = home.start();
@@ -80,7 +80,7 @@ fn an_input_is_the_same_one_in_another_order() {
     fs::write(home.path("a"), tries(3)).unwrap();
     fs::write(home.path("b"), tries(1)).unwrap();
     let records = |home: &Home, wanted: u64| {
-        kit::wait_for("all records are folded", || {
+        kit::until("all records are folded", || {
             let status = home.ask(&["status"])?;
             let records = status["inputs"].as_array()?.iter().filter_map(|one| one["records"].as_u64()).sum::<u64>();
             (records >= wanted).then_some(())

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::io::Write as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
-use kit::{Home, wait_for};
+use kit::{Home, until};
 use serde_json::Value;
 
 /// The daemon's first input, as it says.
@@ -14,8 +14,8 @@ fn input(home: &Home) -> Value {
 
 /// Waits until a counter has a value.
 #[track_caller]
-fn until(home: &Home, counter: &str, expected: u64) {
-    wait_for(counter, || (input(home)[counter] == expected).then_some(()));
+fn counted(home: &Home, counter: &str, expected: u64) {
+    until(counter, || (input(home)[counter] == expected).then_some(()));
 }
 
 const STREAM: &str = "[[input]]\nkind = \"syslog\"\nlisten = \"unix://DIR/log\"\n";
@@ -26,13 +26,13 @@ fn datagrams_beyond_the_rate_of_their_sender_are_lost_and_counted() {
     let daemon = home.start();
     let (client, mut sent) = (UnixDatagram::unbound().unwrap(), 0);
     // However long it takes: a hundred a second is less than it sends.
-    wait_for("the limit is reached", || {
+    until("the limit is reached", || {
         for _ in 0..500 {
             client.send_to(b"<86>Nov 22 00:00:00 b cron[9]: x", home.log()).unwrap();
             sent += 1;
         }
         let all = |one: &Value, key: &str| one[key].as_u64().unwrap();
-        wait_for("all are accounted for", || {
+        until("all are accounted for", || {
             let one = input(&home);
             (all(&one, "records") + all(&one, "lost") == sent).then_some(())
         });
@@ -49,8 +49,8 @@ fn a_stream_beyond_its_rate_waits_and_loses_nothing() {
     let daemon = home.start();
     let mut client = UnixStream::connect(home.log()).unwrap();
     client.write_all(&b"<86>Nov 22 00:00:00 b cron[9]: x\n".repeat(250)).unwrap();
-    until(&home, "records", 250);
-    wait_for("it had to wait", || (input(&home)["slowed"].as_u64().unwrap() > 0).then_some(()));
+    counted(&home, "records", 250);
+    until("it had to wait", || (input(&home)["slowed"].as_u64().unwrap() > 0).then_some(()));
     assert_eq!((&input(&home)["lost"], &input(&home)["limited"]), (&0.into(), &0.into()));
     drop(client);
     daemon.stop();
@@ -61,13 +61,13 @@ fn connections_and_lines_have_their_limits() {
     let home = Home::new(&format!("{STREAM}max_connections = 2\nmax_per_sender = 1\n"));
     let daemon = home.start();
     let mut first = UnixStream::connect(home.log()).unwrap();
-    until(&home, "connections", 1);
+    counted(&home, "connections", 1);
     let mut second = UnixStream::connect(home.log()).unwrap();
     assert_eq!(second.read(&mut [0; 1]).unwrap(), 0, "a second one of the same user is closed");
-    until(&home, "refused", 1);
+    counted(&home, "refused", 1);
     first.write_all(&[b"<86>".as_slice(), &[b'x'; 9_000], b"\n<86>y\n"].concat()).unwrap();
-    until(&home, "records", 2);
-    until(&home, "truncated", 1);
+    counted(&home, "records", 2);
+    counted(&home, "truncated", 1);
     daemon.stop();
 }
 
@@ -77,6 +77,6 @@ fn who_says_nothing_is_closed() {
     let daemon = home.start();
     let mut client = UnixStream::connect(home.log()).unwrap();
     assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
-    until(&home, "expired", 1);
+    counted(&home, "expired", 1);
     daemon.stop();
 }

@@ -233,7 +233,7 @@ fn the_daemon_and_check_read_the_rules() {
     let line = |n: i32| format!("{now} ftp vsftpd[{n}]: [bob] FAIL LOGIN: Client \"::ffff:198.51.100.7\"\n");
     home.append((0..11).map(line).collect::<String>().as_bytes());
     daemon.caught_up();
-    let denied = kit::wait_for("it is denied", || home.history().into_iter().next());
+    let denied = kit::until("it is denied", || home.history().into_iter().next());
     assert_eq!((kit::text(&denied["prefix"]), denied["count"].as_u64()), ("198.51.100.7".to_owned(), Some(11)));
     daemon.stop();
     // A rule that is not right: nothing starts, and all say the same.

@@ -10,8 +10,8 @@ use inputs::cursor::{Cursor, JournalCursor};
 use inputs::input::{Counters, Input, Progress, Start};
 use inputs::journald::follow::{Follower, Options, Reader};
 use inputs::record::{Batch, Timestamp};
-use kit::Random;
-use kit::journald::{Journald, PATIENCE, Sender, in_box, journalctl, logger, run, until};
+use kit::journald::{Journald, Sender, in_box, journalctl, logger, run};
+use kit::{PATIENCE, Random, until};
 
 use crate::rows::{self, Row, rows};
 
@@ -80,7 +80,7 @@ fn following(reader: Reader) -> (std::thread::JoinHandle<(Vec<Row>, Counters)>, 
         let mut batch = Batch::default();
         follower.refill(now().into(), &mut batch).unwrap();
         assert!(batch.is_empty(), "it begins at the end");
-        batch.cursor.is_some()
+        batch.cursor.is_some().then_some(())
     });
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
@@ -117,7 +117,8 @@ fn bursts_rotation_and_vacuum() {
             logger(1000, &["-t", "tbuser", &(number / 1000).to_string()]);
         }
         if number == 15_000 {
-            let sent = || native_seen.load(Ordering::Relaxed).min(child_seen.load(Ordering::Relaxed)) >= 15_000;
+            let seen = || native_seen.load(Ordering::Relaxed).min(child_seen.load(Ordering::Relaxed));
+            let sent = || (seen() >= 15_000).then_some(());
             until("both have read what is to be vacuumed", sent);
             journalctl(&["--rotate", "--vacuum-files=1"]);
         }
@@ -340,7 +341,7 @@ fn latency_and_forgery() {
         until("it has begun", || {
             let mut batch = Batch::default();
             follower.refill(now().into(), &mut batch).unwrap();
-            batch.cursor.is_some()
+            batch.cursor.is_some().then_some(())
         });
         let (arrived, arrivals) = mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -371,17 +372,14 @@ fn latency_and_forgery() {
         let mut batch = Batch::default();
         until("it has begun", || {
             follower.refill(now().into(), &mut batch).unwrap();
-            batch.cursor.is_some()
+            batch.cursor.is_some().then_some(())
         });
         logger(65534, &["-t", "sshd", "--id=4242", "-p", "authpriv.info", text]);
-        let mut row = None;
-        until("it arrives", || {
+        let row = until("it arrives", || {
             rows::wait(&mut follower, Duration::from_millis(250));
             follower.refill(now().into(), &mut batch).unwrap();
-            row = row.take().or_else(|| rows(&batch).into_iter().find(|row| row.identifier == b"sshd"));
-            row.is_some()
+            rows(&batch).into_iter().find(|row| row.identifier == b"sshd")
         });
-        let row = row.unwrap();
         assert_eq!((row.uid, row.message.as_slice(), row.stdout), (Some(65534), text.as_bytes(), false));
         assert!(row.pid != Some(4242) && row.host == b"tbhost", "{row:?}");
     }

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::program::{Place, until_or};
-use super::world::World;
+use super::{Place, World};
+use crate::until_or;
 
 /// What a daemon folded since its tap began.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +59,7 @@ pub struct Tap {
 
 impl Tap {
     pub fn start(world: &World) -> Tap {
-        let mut command = world.enter(Place::Server, &[world.program(), "tap", "--json"]);
+        let mut command = world.enter(Place::Server, &[&world.program(), "tap", "--json"]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let seen = Arc::new(Mutex::new(Seen::default()));

@@ -3,6 +3,9 @@
 //! Promises that all of it is gone with its value, in a panic too, and if the test is killed: it lives in
 //! namespaces without a name, whose first process ends when the pipe to it does. Changes nothing outside of them.
 
+mod program;
+pub mod tap;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
@@ -11,25 +14,19 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::program::{
-    CLIENT, Client, PORT, Place, Process, SERVER, SERVER6, child_of, enter, program, python, until, until_or,
-};
+use crate::{program, program_under_test, skip, until, until_or};
+use program::CLIENT;
+pub use program::{ADMIN, BOUND, Client, PORT, Place, Process, SERVER, SERVER6, how, python};
+use program::{child_of, enter};
 
-const WORLD: &str = include_str!("kit/world.sh");
-const SYSTEMD: &str = include_str!("kit/systemd.sh");
+const WORLD: &str = concat!(include_str!("../sandbox.sh"), include_str!("world.sh"));
+const SYSTEMD: &str = include_str!("systemd.sh");
+/// A journald of the world's own, without systemd.
+pub const JOURNALD: &str = include_str!("journald.sh");
 const NEEDED: [&str; 14] = [
     "unshare", "nsenter", "setpriv", "logger", "ss", "ip", "nft", "sysctl", "sshd", "ssh", "sshpass", "rsyslogd",
     "useradd", "python3",
 ];
-
-/// Says that a test was not run. As root or in continuous integration that is a failure, but for the names in
-/// `tests/skips.txt`.
-pub fn skip(name: &str, why: &str) {
-    let listed = include_str!("../skips.txt").lines().any(|line| line.split_once(':').is_some_and(|(n, _)| n == name));
-    let strict = nix::unistd::geteuid().is_root() || std::env::var("CI").as_deref() == Ok("true");
-    assert!(listed || !strict, "{name} was not run: {why}");
-    println!("skipped {name}: {why}");
-}
 
 /// What rsyslogd does with sshd's records, besides noting when each came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +102,7 @@ impl World {
 
     /// The server becomes a machine that systemd booted, with sshd and journald and no other log. Returns when it is up.
     pub fn boot(&mut self) {
-        let booting = self.spawn(&["bash", "-c", SYSTEMD, "systemd.sh", env!("CARGO_BIN_EXE_denyd")]);
+        let booting = self.spawn(&["bash", "-c", SYSTEMD, "systemd.sh", &self.program()]);
         let is_systemd =
             |pid: Pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "systemd\n");
         let why = || booting.said();
@@ -150,7 +147,7 @@ impl World {
         if let Some(config) = config {
             self.write("/etc/denyd/denyd.toml", config);
         }
-        let denyd = self.spawn(&[starter, &[self.program(), "run"]].concat());
+        let denyd = self.spawn(&[starter, &[&self.program(), "run"]].concat());
         until("denyd to enforce", || {
             assert!(denyd.is_running(), "denyd ended: {}", denyd.said());
             let status = self.status()?;
@@ -160,8 +157,12 @@ impl World {
     }
 
     /// denyd's file, as the server sees it.
-    pub fn program(&self) -> &'static str {
-        if self.server == self.init { env!("CARGO_BIN_EXE_denyd") } else { "/usr/local/sbin/denyd" }
+    pub fn program(&self) -> String {
+        if self.server == self.init {
+            program_under_test().display().to_string()
+        } else {
+            "/usr/local/sbin/denyd".to_owned()
+        }
     }
 
     /// What `denyd status` says, if one runs.
@@ -172,7 +173,7 @@ impl World {
 
     /// Runs a verb of denyd to its end.
     pub fn denyd(&self, arguments: &[&str]) -> Output {
-        self.enter(Place::Server, &[self.program()]).args(arguments).output().unwrap()
+        self.enter(Place::Server, &[&self.program()]).args(arguments).output().unwrap()
     }
 
     /// Runs a verb of denyd that must succeed and prints JSON.
@@ -300,7 +301,7 @@ impl Drop for World {
         drop(self.pipe.take());
         let end = Instant::now() + Duration::from_secs(5);
         while Instant::now() < end && !matches!(self.holder.try_wait(), Ok(Some(_))) {
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::park_timeout(crate::LOOK);
         }
         let _ = self.holder.kill();
         let _ = self.holder.wait();
@@ -309,7 +310,8 @@ impl Drop for World {
 
 /// The block of the README that has this text in it.
 pub fn recipe(text: &str) -> String {
-    let blocks = include_str!("../../README.md").split("\n\n");
+    let blocks = std::fs::read_to_string(crate::root().join("README.md")).unwrap();
+    let blocks = blocks.split("\n\n");
     let block = blocks.filter(|block| block.starts_with("    ")).find(|block| block.contains(text));
     let block = block.unwrap_or_else(|| panic!("the README has no block with {text}"));
     block.lines().map(|line| line.strip_prefix("    ").unwrap_or(line).to_owned() + "\n").collect()

@@ -8,26 +8,8 @@
 #   att     203.0.113.10   2001:db8::10   and every address of 198.51.100.0/24, 10.66.0.0/16 and 2001:db8:66::/48
 #   att2    203.0.113.200  2001:db8::200
 #
-# Private and to be changed freely: /etc and /var/lib (overlays), /run, /var/log and /dev (empty).
+# What is private stands in ../sandbox.sh, which comes before this.
 # Accounts: tbuser (password Tb-Right-1) and root (Tb-Root-1), both without PAM's 2 s after a failure.
-set -eu
-PATH=$PATH:/usr/sbin:/sbin
-
-mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/sshd /run/lock /run/world/{etc,etc.work,lib,lib.work,dev}
-mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/world/etc,workdir=/run/world/etc.work /etc
-mount -t overlay overlay -o lowerdir=/var/lib,upperdir=/run/world/lib,workdir=/run/world/lib.work /var/lib
-mount -t tmpfs -o mode=755 tmpfs /var/log
-dev=/run/world/dev
-mount -t tmpfs -o mode=755,nosuid tmpfs $dev
-for n in null zero full random urandom tty; do cp -a /dev/$n $dev/$n; done
-mkdir $dev/pts $dev/shm
-mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts $dev/pts
-mount -t tmpfs tmpfs $dev/shm
-ln -s pts/ptmx $dev/ptmx
-ln -s /proc/self/fd $dev/fd
-mount --move $dev /dev
-hostname tbhost
 rm -rf /etc/denyd /var/lib/denyd
 
 # Both ends of each pair of interfaces are born inside their namespaces. Without duplicate address detection IPv6 is

@@ -1,18 +1,19 @@
-//! The programs of a [world](super::world): daemons, and the clients that attack them.
+//! The programs of a [world](super): daemons, and the clients that attack them.
 //!
 //! All of them live in the world's namespaces, and end with their value or with the world.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+
+use crate::{until, until_or};
 
 /// The server's addresses.
 pub const SERVER: &str = "203.0.113.1";
@@ -24,7 +25,7 @@ pub const PORT: u16 = 7777;
 /// Nothing here takes so long on a machine that works, however busy it is.
 pub const BOUND: Duration = Duration::from_secs(30);
 
-pub const CLIENT: &str = include_str!("kit/client.py");
+pub const CLIENT: &str = include_str!("client.py");
 
 /// Where a program runs.
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +51,6 @@ pub fn python() -> &'static str {
     "/usr/bin/python3"
 }
 
-pub fn program(name: &str) -> Option<PathBuf> {
-    let directories = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
-    directories.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
-}
-
 /// The process that `parent` started inside; its number outside.
 pub fn child_of(parent: u32) -> Pid {
     until("a process to start", || first_child(parent))
@@ -63,24 +59,6 @@ pub fn child_of(parent: u32) -> Pid {
 fn first_child(parent: u32) -> Option<Pid> {
     let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
     children.split_whitespace().next().map(|pid| Pid::from_raw(pid.parse().unwrap()))
-}
-
-/// Waits for a condition, at most [`BOUND`].
-pub fn until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
-    until_or(what, String::new, condition)
-}
-
-pub fn until_or<T>(what: &str, why: impl FnOnce() -> String, mut condition: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + BOUND;
-    loop {
-        if let Some(value) = condition() {
-            return value;
-        }
-        if Instant::now() > end {
-            panic!("waited {} s for {what} {}", BOUND.as_secs(), why());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// A program of the world, with what it said; killed with this value.
@@ -156,7 +134,7 @@ impl Drop for Process {
     }
 }
 
-/// `kit/client.py`, on one machine.
+/// `client.py`, on one machine.
 pub struct Client {
     init: Pid,
     place: Place,
