@@ -1,6 +1,6 @@
 //! Who guesses passwords is kept out, nobody else is, and `forgive` lets in again.
 
-use super::attack;
+use super::{attack, median};
 use kit::until;
 use kit::world::{ADMIN, Place};
 use kit::world::{Route, World};
@@ -44,6 +44,18 @@ fn wrong_passwords_deny_until_forgiven() {
     assert!(seen["silent"].as_u64().unwrap() > 100, "{seen}");
     assert!(world.ssh(Place::Admin, ADMIN, "Tb-Right-1"));
     drop(denyd);
+}
+
+/// The README has the median of many; a deny that waited for a commit, a poll or a tick would take longer than this.
+#[test]
+fn denies_within_milliseconds() {
+    const BOUND_MS: f64 = 50.0;
+    let Some(mut world) = World::new("denies_within_milliseconds") else { return };
+    world.start_sshd(Route::File);
+    let _denyd = world.start_denyd(Some(FILE));
+    let all = (1..=9).map(|n| attack(&mut world, &format!("198.51.100.{n}"), &["root"], 2)).collect();
+    let median = median(all);
+    assert!(median < BOUND_MS, "{median} ms");
 }
 
 #[test]
@@ -96,9 +108,6 @@ fn hosts_deny_makes_sshd_refuse() {
     assert!(world.attacker.banner("198.51.100.1").starts_with("SSH-2.0"));
     world.attacker.fail("198.51.100.1", "root");
     until("the address in hosts.deny", || world.read("/etc/hosts.deny").contains("198.51.100.1\n").then_some(()));
-    let latency = world.changed_at("/etc/hosts.deny") - world.logged_at("Failed password for root", "198.51.100.1", 2);
-    println!("LATENCY of hosts.deny {:.1} ms", latency * 1000.0);
-    assert!(latency < 1.0, "{latency} s");
     let written = world.read("/etc/hosts.deny");
     assert!(written.starts_with(FOREIGN), "{written}");
     // libwrap takes some 5 s to close
@@ -114,6 +123,16 @@ fn hosts_deny_makes_sshd_refuse() {
     });
     assert!(world.ssh(Place::Attacker, "198.51.100.1", "Tb-Right-1"));
     assert_eq!(world.read("/etc/hosts.deny"), FOREIGN);
+    let latency = |n: u32| {
+        let source = format!("198.51.100.{n}");
+        (0..2).for_each(|_| world.attacker.fail(&source, "root"));
+        let written = || world.read("/etc/hosts.deny").contains(&format!("{source}\n")).then_some(());
+        until("the address in hosts.deny", written);
+        (world.changed_at("/etc/hosts.deny") - world.logged_at("Failed password for root", &source, 2)) * 1000.0
+    };
+    let median = median((11..=15).map(latency).collect());
+    println!("LATENCY of hosts.deny {median:.1} ms");
+    assert!(median < 50.0, "{median} ms");
 }
 
 #[test]
@@ -197,7 +216,8 @@ fn a_deny_ends_and_counting_begins_anew() {
     let seen = watcher.finish();
     assert_eq!(seen["ended"], "open", "{seen}");
     let lasted = seen["last_open"].as_f64().unwrap() - world.logged_at("Failed password for root", "198.51.100.1", 2);
-    assert!((2.0..8.0).contains(&lasted), "it lasted {lasted} s");
+    // The record's stamp is of whole seconds.
+    assert!((2.9..6.0).contains(&lasted), "it lasted {lasted} s");
     until("the deny to be over", || world.denied().is_empty().then_some(()));
     world.attacker.fail("198.51.100.1", "root");
     world.wait_count("198.51.100.1", "root", 1);

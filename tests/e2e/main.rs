@@ -14,14 +14,13 @@ mod routes;
 mod senders;
 
 use kit::until;
-use kit::world::BOUND;
-use kit::world::{Route, World};
+use kit::world::{BOUND, Route, World};
 
 /// Fails `failures` logins from `source`, the last of them the one too many: `users` are root alone, or unknown.
 ///
-/// Prints the milliseconds from when rsyslogd got the record that decides to the first connection, to a port that is
-/// not sshd's, that was dropped.
-fn attack(world: &mut World, source: &str, users: &[&str], failures: usize) {
+/// Prints and returns the milliseconds from when rsyslogd got the record that decides to the first connection, to a port
+/// that is not sshd's, that was dropped. One of them says little, since other tests have the machine: see [`median`].
+fn attack(world: &mut World, source: &str, users: &[&str], failures: usize) -> f64 {
     let text = if users == ["root"] { "Failed password for root" } else { "Invalid user" };
     for index in 0..failures - 1 {
         world.attacker.fail(source, users[index % users.len()]);
@@ -40,8 +39,13 @@ fn attack(world: &mut World, source: &str, users: &[&str], failures: usize) {
     assert!(seen["open"].as_u64().unwrap() > 0, "{source} was denied too early: {seen}");
     let latency = (seen["first_silent"].as_f64().unwrap() - world.logged_at(text, source, failures)) * 1000.0;
     println!("LATENCY {latency:.1} ms, {source}");
-    // The sender has its part in it, and other tests have the machine.
-    assert!(latency < 5000.0, "{source} was denied {latency} ms after the record that decides");
+    latency
+}
+
+/// The one in the middle.
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
 }
 
 /// Seconds since 1970.

@@ -1,7 +1,7 @@
 //! The journal export format.
 #![no_main]
 
-#[path = "../kit.rs"]
-mod kit;
+#[path = "../journals.rs"]
+mod journals;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| kit::drain_stream(inputs::journald::stored::Kind::Export, data.to_vec()));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| journals::drain_stream(inputs::journald::stored::Kind::Export, data.to_vec()));

@@ -4,10 +4,7 @@
 
 use denyd::detect::sshd;
 
-#[path = "../../kit/shapes.rs"]
-mod shapes;
-
-use shapes::{Chance, Said};
+use kit::shapes::{self, Chance, Said};
 
 /// Choices as the fuzzer's bytes have them; the texts are those bytes themselves.
 struct Bytes<'a>(&'a [u8]);

@@ -1,14 +1,14 @@
 //! Journal files that cannot seek (standard input, compressed ones), damaged or cut.
 #![no_main]
 
-#[path = "../kit.rs"]
-mod kit;
+#[path = "../journals.rs"]
+mod journals;
 
 use std::sync::LazyLock;
 
 use inputs::journald::stored::Kind;
 
-static JOURNALS: LazyLock<Vec<kit::Journal>> = LazyLock::new(kit::Journal::all);
+static JOURNALS: LazyLock<Vec<journals::Journal>> = LazyLock::new(journals::Journal::all);
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((which, data)) = data.split_first() else { return };
@@ -20,5 +20,5 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if *which >= 128 {
         bytes.truncate(journal.damage(data).last().map_or(0, |(at, _)| *at));
     }
-    kit::drain_stream(Kind::Journal, bytes);
+    journals::drain_stream(Kind::Journal, bytes);
 });

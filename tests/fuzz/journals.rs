@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // each uses a part of it
 
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::Path;
 
 use inputs::journald::stored::{Kind, Reader};
@@ -40,16 +40,10 @@ const BLOCK: usize = 256;
 impl Journal {
     /// The test data: compact with zstd, and neither compact nor compressed with keyed hashes.
     pub fn all() -> Vec<Journal> {
-        let packed: [&[u8]; 2] = [
-            include_bytes!("../../inputs/tests/data/journals/real-sshd-9.2.journal.gz"),
-            include_bytes!("../../inputs/tests/data/journals/sealed.journal.gz"),
-        ];
-        packed.map(Journal::unpack).into()
+        ["real-sshd-9.2", "sealed"].map(|name| Journal::of(kit::journal(name))).into()
     }
 
-    fn unpack(packed: &[u8]) -> Journal {
-        let mut bytes = Vec::new();
-        flate2::read::GzDecoder::new(packed).read_to_end(&mut bytes).expect("test data");
+    fn of(mut bytes: Vec<u8>) -> Journal {
         // By block, since each comparison of the fuzzer's own is traced.
         let is_used = |at: &usize| bytes[*at..(*at + BLOCK).min(bytes.len())] != [0; BLOCK][..];
         let blocks: Vec<_> = (0..bytes.len()).step_by(BLOCK).filter(is_used).collect();
