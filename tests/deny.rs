@@ -1,7 +1,7 @@
 //! The back ends against the real thing: a kernel, real connections, and libwrap.
 //!
-//! Tests that need a network run themselves once more inside a network namespace of their own, which a
-//! guard removes; nothing outside it is changed. They need root, `ip`, `nft` and `tcpdmatch`.
+//! Tests that need a network run themselves once more in a machine of their own, with a wire to a client; nothing
+//! outside it is changed. They need root, `ip`, `nft` and `tcpdmatch`.
 
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
 
@@ -21,10 +21,9 @@ use denyd::deny::nft::{Lengths, Nft};
 use denyd::deny::reconciler::{Command as Order, Pace, Reconciler, SnapshotRequest};
 use denyd::deny::{AllowRange, DenyBackend, DenySet, Diff};
 use inputs::record::Timestamp;
+use kit::{Random, program, skip};
 use tokio::time::Instant;
 
-const SERVER: &str = "DENYD_TEST_SERVER";
-const CLIENT: &str = "DENYD_TEST_CLIENT";
 const CONNECTOR: &str = "DENYD_TEST_CONNECTOR";
 const PORT: u16 = 7777;
 const NOW: Timestamp = Timestamp::from_secs(1_795_304_306);
@@ -221,9 +220,7 @@ fn takes_every_table_name_that_can_be_configured() {
 #[test]
 fn updates_lead_where_replace_does() {
     in_namespace("updates_lead_where_replace_does", async |world| {
-        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(81_723);
-        println!("SEED={seed}");
-        let mut random = Random(seed);
+        let mut random = Random::new();
         let (mut nft, mut fresh) = (world.nft(), Nft::new("denyd_fresh".parse().unwrap(), Lengths::default()));
         let mut want = DenySet::default();
         nft.replace(&want, NOW).await.unwrap();
@@ -237,7 +234,7 @@ fn updates_lead_where_replace_does() {
                         26 + random.below(7) as u8,
                     ),
                     _ => Prefix::of(
-                        IpAddr::V6((0x2001_0db8 << 96 | u128::from(random.below(8)) << 63).into()),
+                        IpAddr::V6((0x2001_0db8 << 96 | u128::from(random.below(8_u64)) << 63).into()),
                         60 + random.below(6) as u8,
                     ),
                 };
@@ -467,7 +464,7 @@ async fn starts_over_when_the_file_changes_meanwhile() {
 fn a_full_disk_leaves_the_old_file() {
     in_namespace("a_full_disk_leaves_the_old_file", async |world| {
         let dir = Dir::new();
-        // `ip netns exec` made a mount namespace of our own
+        // in a mount namespace of our own
         world.run("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs", dir.0.to_str().unwrap()]);
         let path = dir.0.join("hosts.deny");
         let old = "# mine\n".repeat(5000);
@@ -527,17 +524,6 @@ fn tcpdmatch(dir: &Path, address: &str) -> Option<String> {
     assert!(!text.contains("warning"), "{text}");
     let access = text.lines().find_map(|line| line.strip_prefix("access:")).unwrap_or_else(|| panic!("{text}"));
     Some(access.trim().to_owned())
-}
-
-/// Says that a test was not run; in continuous integration that is a failure.
-fn skip(name: &str, why: &str) {
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{name} was not run: {why}");
-    println!("skipped {name}: {why}");
-}
-
-fn program(name: &str) -> Option<PathBuf> {
-    let directories = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
-    directories.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
 }
 
 /// A server's namespace, seen from inside, with a client in another one.
@@ -610,33 +596,17 @@ impl World {
 
 static WORLD: std::sync::OnceLock<World> = std::sync::OnceLock::new();
 
-/// Runs `body` in a namespace of its own, by running this test once more inside it.
+/// Runs `body` in a machine of its own, by running this test once more inside it.
 fn in_namespace(test: &str, body: impl AsyncFnOnce(&'static World)) {
-    if let Ok(client) = std::env::var(CLIENT) {
-        assert!(std::env::var(SERVER).is_ok());
-        return inside(&client, body);
-    }
-    if !nix::unistd::geteuid().is_root() {
-        return skip(test, "not root");
-    }
     if let Some(missing) = ["ip", "nft", "mount"].iter().find(|name| program(name).is_none()) {
         return skip(test, &format!("no {missing}"));
     }
-    let namespaces = Namespaces::new();
-    let status = Command::new(program("ip").unwrap())
-        .args(["netns", "exec", &namespaces.server])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(SERVER, &namespaces.server)
-        .env(CLIENT, &namespaces.client)
-        .status()
-        .unwrap();
-    assert!(status.success(), "{test} failed inside {}", namespaces.server);
-}
-
-fn inside(client: &str, body: impl AsyncFnOnce(&'static World)) {
+    if !kit::in_box(test) {
+        return;
+    }
+    wire();
     let mut connector = Command::new(program("ip").unwrap())
-        .args(["netns", "exec", client])
+        .args(["netns", "exec", "client"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "connector", "--nocapture", "--test-threads=1"])
         .env(CONNECTOR, "1")
@@ -718,49 +688,28 @@ async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output>
     done
 }
 
-/// Two namespaces with a wire between them; gone with this value, also in a panic.
-struct Namespaces {
-    server: String,
-    client: String,
-}
-
-impl Namespaces {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("denyd-t-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let new = Namespaces { server: format!("{name}-s"), client: format!("{name}-c") };
-        let ip = |arguments: &str| {
-            let arguments = arguments.replace("SERVER", &new.server).replace("CLIENT", &new.client);
-            let output = Command::new(program("ip").unwrap()).args(arguments.split(' ')).output().unwrap();
-            assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-        };
-        ip("netns add SERVER");
-        ip("netns add CLIENT");
-        ip("link add eth0 netns SERVER type veth peer name eth0 netns CLIENT");
-        for end in ["SERVER", "CLIENT"] {
-            ip(&format!("-n {end} link set lo up"));
-            ip(&format!("-n {end} link set eth0 up"));
-        }
-        ip("-n SERVER addr add 192.0.2.1/24 dev eth0");
-        ip("-n SERVER addr add 2001:db8::1/64 dev eth0 nodad");
-        for host in 10..15 {
-            ip(&format!("-n CLIENT addr add 192.0.2.{host}/24 dev eth0"));
-            ip(&format!("-n CLIENT addr add 2001:db8::{host}/64 dev eth0 nodad"));
-        }
-        // every address of a whole prefix
-        for (prefix, via) in [("198.51.100.0/24", "192.0.2.10"), ("2001:db8:66::/48", "2001:db8::14")] {
-            ip(&format!("-n CLIENT route add local {prefix} dev lo"));
-            ip(&format!("-n SERVER route add {prefix} via {via}"));
-        }
-        new
+/// A wire to a client in a namespace inside of ours; all of it goes with the machine.
+fn wire() {
+    let ip = |arguments: &str| {
+        let output = Command::new(program("ip").unwrap()).args(arguments.split(' ')).output().unwrap();
+        assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    ip("netns add client");
+    ip("link add eth0 type veth peer name eth0 netns client");
+    for end in ["", "-n client "] {
+        ip(&format!("{end}link set lo up"));
+        ip(&format!("{end}link set eth0 up"));
     }
-}
-
-impl Drop for Namespaces {
-    fn drop(&mut self) {
-        for name in [&self.server, &self.client] {
-            _ = Command::new(program("ip").unwrap()).args(["netns", "del", name]).output();
-        }
+    ip("addr add 192.0.2.1/24 dev eth0");
+    ip("addr add 2001:db8::1/64 dev eth0 nodad");
+    for host in 10..15 {
+        ip(&format!("-n client addr add 192.0.2.{host}/24 dev eth0"));
+        ip(&format!("-n client addr add 2001:db8::{host}/64 dev eth0 nodad"));
+    }
+    // every address of a whole prefix
+    for (prefix, via) in [("198.51.100.0/24", "192.0.2.10"), ("2001:db8:66::/48", "2001:db8::14")] {
+        ip(&format!("-n client route add local {prefix} dev lo"));
+        ip(&format!("route add {prefix} via {via}"));
     }
 }
 
@@ -780,16 +729,5 @@ impl Dir {
 impl Drop for Dir {
     fn drop(&mut self) {
         _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
     }
 }

@@ -3,7 +3,7 @@
 # everything in it ends, and nothing is left. Root only. Packages: util-linux
 set -eu
 here=$(dirname "$(realpath "$0")")
-exec unshare --mount --uts --pid --fork --kill-child --mount-proc --propagation private bash -c '
+exec unshare --mount --uts --net --pid --fork --kill-child --mount-proc --propagation private bash -c '
 . "$0"
 mkdir -p /run/systemd/journal /run/log/journal
 ln -s /run/systemd/journal/dev-log /dev/log
