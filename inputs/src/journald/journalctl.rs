@@ -327,7 +327,7 @@ mod tests {
     fn program(directory: &Path, script: &str) -> PathBuf {
         fs::write(directory.join("script"), script).unwrap();
         let path = directory.join("program");
-        let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kit/fake-journalctl");
+        let fake = kit::root().join("tests/kit/fake-journalctl");
         std::os::unix::fs::symlink(fake, &path).unwrap();
         path
     }
