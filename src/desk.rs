@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use inputs::cursor::Cursor;
 use inputs::record::{Batch, SourceId, Timestamp};
+use tokio::sync::watch;
 
 use crate::decide::allow::AllowList;
 use crate::decide::claim::{Claim, Claimant, Reason, Until};
@@ -19,7 +20,7 @@ use crate::decide::prefix::Prefix;
 use crate::decide::state::{Bound, Change};
 use crate::deny::{AllowRange, DenySet, Diff};
 use crate::intake::{self, Counts, Seen, Source};
-use crate::store::{Commit, Decision, Evidence, Loaded, Store, StoreError, decision};
+use crate::store::{Commit, Decided, Decision, Evidence, Follower, Loaded, Store, StoreError, decision};
 use crate::text::printable;
 
 mod answer;
@@ -66,6 +67,10 @@ pub struct Desk {
     /// Where in the pending changes those begin that were not published early.
     unpublished: usize,
     allow_changed: bool,
+    /// The number of the newest decision, for who follows them.
+    decided: watch::Sender<i64>,
+    /// Whether anybody does.
+    followed: bool,
 }
 
 /// What follows from what the desk was told.
@@ -114,6 +119,7 @@ impl Desk {
     pub fn open(store: Store, policy: Policy, now: Timestamp) -> Result<Desk, StoreError> {
         let Loaded { state, cursors, allowed: added } = store.load()?;
         let configured = policy.allow.clone();
+        let decided = watch::Sender::new(store.newest_decision());
         let mut desk = Desk {
             engine: Engine::with(policy, state),
             store,
@@ -126,6 +132,8 @@ impl Desk {
             published: BTreeMap::new(),
             unpublished: 0,
             allow_changed: false,
+            decided,
+            followed: false,
         };
         desk.rebuild_allow_list();
         // The configuration may allow now what was denied before.
@@ -243,10 +251,31 @@ impl Desk {
         self.store.commit(&self.pending, &self.engine.state)?;
         self.cursors.append(&mut self.pending.cursors);
         self.pending.evidence.clear();
+        self.pending.acknowledged.clear();
         self.unpublished = 0;
+        let newest = self.store.newest_decision();
+        self.decided.send_if_modified(|known| std::mem::replace(known, newest) != newest);
         let changes = std::mem::take(&mut self.pending.changes);
         changes.iter().for_each(|change| log(change, now));
         Ok(self.late(&changes, now))
+    }
+
+    /// From now on those of these names are to see every decision: mail, a list that is shared. Each reads what is behind
+    /// what it has acknowledged; what it is given here changes when there is more.
+    pub fn follow(&mut self, names: &[&str]) -> Result<(Vec<Follower>, watch::Receiver<i64>), StoreError> {
+        self.followed = !names.is_empty();
+        Ok((self.store.follow(names)?, self.decided.subscribe()))
+    }
+
+    /// The first `limit` decisions behind the one of number `id`.
+    pub fn history_after(&self, id: i64, limit: usize) -> Result<Vec<Decided>, StoreError> {
+        self.store.history_after(id, limit.min(ROWS_MAX))
+    }
+
+    /// A follower is done with the decisions up to `id`. That is kept with the next commit.
+    pub fn acknowledge(&mut self, follower: &str, id: i64, now: Timestamp) -> Effects {
+        self.pending.acknowledged.insert(follower.to_owned(), id);
+        self.effects(now, Progress::More)
     }
 
     /// What the projections must be told when they begin: everything.
@@ -281,8 +310,16 @@ impl Desk {
             hosts_untold: state.untold(Bound::Hosts),
             denies_refused: state.untold(Bound::Denies),
             evidence_untold: self.budget.untold,
+            followers: self.behind(),
             ..reply::Status::default()
         }
+    }
+
+    /// Who has not seen all that was decided.
+    fn behind(&self) -> Vec<reply::Follower> {
+        let followers = if self.followed { self.store.followers().unwrap_or_default() } else { Vec::new() };
+        let behind = followers.into_iter().filter(|one| one.behind > 0 || one.missed > 0);
+        behind.map(|Follower { name, behind, missed, .. }| reply::Follower { name, behind, missed }).collect()
     }
 
     fn effects(&mut self, now: Timestamp, progress: Progress) -> Effects {
@@ -479,5 +516,60 @@ mod tests {
         assert!(effects.waiting.rows > 0, "or a box with logins only gathers them for ever");
         let _ = desk.commit(NOW).expect("it can be written");
         assert_eq!(desk.tick(NOW).waiting, Waiting::default());
+    }
+
+    /// An output that must tell each decision once: it is woken by a commit, reads, tells, and acknowledges.
+    struct Mail {
+        seen: i64,
+        woken: watch::Receiver<i64>,
+        told: Vec<String>,
+    }
+
+    impl Mail {
+        fn begin(desk: &mut Desk) -> Self {
+            let (followers, woken) = desk.follow(&["mail"]).expect("it is kept");
+            Mail { seen: followers[0].seen, woken, told: Vec::new() }
+        }
+
+        /// Tells what there is if it was woken; whether it was.
+        fn work(&mut self, desk: &mut Desk) -> bool {
+            let is_woken = self.woken.has_changed().expect("the desk is there");
+            self.woken.mark_unchanged();
+            while let Some(one) = desk.history_after(self.seen, 1).expect("it can be read").pop() {
+                self.told.push(one.prefix.map(|prefix| prefix.to_string()).unwrap_or_default());
+                self.seen = one.id;
+            }
+            let _ = desk.acknowledge("mail", self.seen, NOW);
+            is_woken
+        }
+    }
+
+    #[test]
+    fn who_follows_is_woken_by_a_commit_and_told_each_decision_once() {
+        let dir = Dir::new("follow");
+        let deny = |desk: &mut Desk, text: &str| {
+            let prefix = text.parse().expect("a prefix");
+            let asked = desk.ask(&Request::Deny { prefix, seconds: None, force: false, caller: None }, NOW);
+            asked.reply.expect("denied");
+        };
+        let mut desk = dir.open(Policy::default(), NOW);
+        deny(&mut desk, "192.0.2.1");
+        let mut mail = Mail::begin(&mut desk);
+        assert!(!mail.work(&mut desk), "what was decided before is not its affair");
+        assert_eq!(desk.status().followers.len(), 0, "nor is anybody behind");
+        deny(&mut desk, "192.0.2.2");
+        deny(&mut desk, "192.0.2.3");
+        assert_eq!(desk.status().followers[0].behind, 2);
+        assert!(mail.work(&mut desk));
+        assert_eq!(mail.told, ["192.0.2.2", "192.0.2.3"]);
+        let _ = desk.commit(NOW).expect("it can be written");
+        assert!(!mail.work(&mut desk), "a commit that decides nothing wakes nobody");
+        deny(&mut desk, "192.0.2.4");
+        drop(desk);
+        // It has not told of the last, nor is that lost.
+        let mut desk = dir.open(Policy::default(), NOW);
+        let mut mail = Mail::begin(&mut desk);
+        mail.work(&mut desk);
+        assert_eq!(mail.told, ["192.0.2.4"]);
     }
 }

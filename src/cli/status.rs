@@ -7,7 +7,7 @@ use super::office;
 use super::output::{Screen, Style, table, when_if};
 use crate::config::Config;
 use crate::desk::Request;
-use crate::desk::reply::{BackEnd, Input, Sender, Shape, Status, json};
+use crate::desk::reply::{BackEnd, Follower, Input, Sender, Shape, Status, json};
 use crate::text::printable;
 
 /// What `status` takes.
@@ -84,6 +84,10 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     if !status.shapes.is_empty() {
         writeln!(screen)?;
         screen.table("<<>", &table(SHAPES, &status.shapes, shape))?;
+    }
+    for Follower { name, behind, missed } in &status.followers {
+        let text = format!("{name} is {behind} decisions behind, and has missed {missed}");
+        writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
     }
     for (count, what) in reached(status) {
         writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{count} {what}")))?;

@@ -24,7 +24,7 @@ mod known;
 mod status;
 
 pub use known::{Address, Evidence, Host, Off, Threshold, User, Verdict, Why};
-pub use status::{BackEnd, Input, Sender, Shape, Status};
+pub use status::{BackEnd, Follower, Input, Sender, Shape, Status};
 
 /// The answer to one request, whichever it was.
 #[derive(Clone, Debug, Serialize)]

@@ -49,6 +49,21 @@ pub struct Status {
     pub denies_refused: u64,
     /// Failures that counted, of which no message was kept: there were too many at once.
     pub evidence_untold: u64,
+    /// Who follows the decisions and has not seen them all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub followers: Vec<Follower>,
+}
+
+/// One that follows the decisions, behind.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Follower {
+    /// Its name.
+    pub name: String,
+    /// How many decisions it has not seen.
+    pub behind: i64,
+    /// How many were forgotten before it saw them.
+    pub missed: i64,
 }
 
 /// A place where denies are enforced.
