@@ -14,8 +14,6 @@ use super::prefix::{Packed, Prefix};
 pub const TRACKED_MAX: usize = 1_000_000;
 /// Of how many the one to forget is chosen.
 const SAMPLE: usize = 32;
-/// How far apart these stand.
-const STRIDE: usize = 7919;
 
 /// The counts of one prefix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -181,25 +179,26 @@ impl Tallies {
         self.rows.is_empty()
     }
 
-    /// Whom to forget where there is no more room, the `nth`: of a sample, the one with the fewest failures, then the
-    /// oldest; never one past half a threshold, so that a flood of strangers cannot make us forget who is about to be
-    /// denied. `None` where there is room.
+    /// Whom to forget where there is no more room, the `nth`. `None` where there is room.
     pub fn victim(&self, policy: &Policy, nth: u64) -> Option<Prefix> {
-        let len = self.rows.len();
-        if len < TRACKED_MAX {
-            return None;
-        }
-        let half = |tally: &Tally| {
+        (self.rows.len() >= TRACKED_MAX).then(|| self.least(policy, nth))?
+    }
+
+    /// Of a sample the one of which nothing is certain, which is not past half a threshold, with the fewest failures, the
+    /// oldest: in that order, so that a flood of strangers cannot make us forget who is about to be denied, nor a forged
+    /// one what is certain. The samples are neighbours, since a million rows lie outside the caches.
+    fn least(&self, policy: &Policy, nth: u64) -> Option<Prefix> {
+        let is_half = |tally: &Tally| {
             Class::ALL.into_iter().any(|class| {
                 policy.thresholds[class as usize].is_some_and(|t| tally.counts[class as usize] > t.0.div_ceil(2))
             })
         };
-        // Any spreading of the samples will do, so that a run can be repeated.
-        let row = |nth: u64, step| &self.rows[(nth as usize * (SAMPLE * STRIDE + 1) + step * STRIDE) % len];
-        let least = (0..SAMPLE).map(|step| row(nth, step)).filter(|row| !half(&row.tally));
-        let least = least.min_by_key(|row| (row.tally.failures(), row.tally.last_failure()));
-        // A whole sample past half a threshold: then the first of the next one goes, since memory has an end.
-        Some(least.unwrap_or(row(nth + 1, 0)).prefix.prefix())
+        let rows = (0..SAMPLE).map(|step| &self.rows[(nth as usize * SAMPLE + step) % self.rows.len()]);
+        let least = rows.min_by_key(|row| {
+            let tally = &row.tally;
+            (tally.sound != [0; 5], is_half(tally), tally.failures(), tally.last_failure())
+        });
+        least.map(|row| row.prefix.prefix())
     }
 }
 
@@ -230,6 +229,25 @@ mod tests {
         assert_eq!(all, known);
         for (prefix, successes) in known {
             assert_eq!(tallies.get(&prefix).map(|tally| tally.successes), Some(successes));
+        }
+    }
+
+    #[test]
+    fn what_is_forged_is_forgotten_first_and_who_is_about_to_be_denied_last() {
+        let mut tallies = Tallies::default();
+        let policy = Policy::default();
+        let prefix = |last: u8| Prefix::host(Ipv4Addr::new(192, 0, 2, last));
+        // Of the class valid more than 10 are denied.
+        for (last, (times, sound)) in [(1, 1), (9, 9), (9, 0), (2, 0), (1, 0), (2, 2)].into_iter().enumerate() {
+            let mut tally = Tally::default();
+            tally.add(Class::Valid, None, times, sound, Timestamp::from_secs(1));
+            let prefix = prefix(last as u8);
+            tallies.put(tallies.find(&prefix), prefix, &tally);
+        }
+        for last in [4, 3, 2, 0, 5, 1] {
+            let least = tallies.least(&policy, 3).unwrap();
+            assert_eq!(least, prefix(last));
+            tallies.remove(&least);
         }
     }
 

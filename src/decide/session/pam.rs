@@ -21,6 +21,8 @@ use crate::detect::event::{Event, Peer};
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
 /// How long a PAM line waits for its own process: LoginGraceTime's default, and a window.
 const PATIENCE: Duration = Duration::from_secs(120 + WINDOW.as_secs());
+/// How long it is remembered at least that sshd wrote about an address.
+const REMEMBERED: Duration = Duration::from_secs(3 * WINDOW.as_secs());
 /// PAM lines that wait. At the bound the one of its host that is due next is decided early.
 const WAITING_MAX: usize = 4_096;
 /// How far apart, in lines that wait, the accounts that a stack's modules give of one try may be.
@@ -94,6 +96,8 @@ pub(super) struct Accounts {
     due: BTreeSet<(HostId, Timestamp, Address)>,
     /// Lines that wait.
     waiting: usize,
+    /// Where the watermark of which host was when the younger half began.
+    began: (HostId, Timestamp),
 }
 
 impl Accounts {
@@ -112,12 +116,11 @@ impl Accounts {
         let account = of.entry(about);
         account.own = Some(own);
         if !account.waiting.is_empty() {
-            let all = std::mem::take(&mut account.waiting);
-            for one in &all {
+            *waiting -= account.waiting.len();
+            account.waiting.retain(|one| {
                 due.remove(&one.place());
-            }
-            *waiting -= all.len();
-            account.waiting = all.into_iter().filter(|one| !near(own.at, one.at)).collect();
+                !near(own.at, one.at)
+            });
             due.extend(account.waiting.iter().map(Waiting::place));
             *waiting += account.waiting.len();
         }
@@ -170,8 +173,27 @@ impl Accounts {
 
     /// Forgets the older half where there are too many, but no line that waits.
     fn rotate(&mut self) {
-        for (about, account) in self.of.rotated().into_iter().flatten().filter(|(_, all)| !all.waiting.is_empty()) {
-            *self.of.entry(about) = account;
+        if self.of.is_full() {
+            self.forget(|_| true);
+        }
+    }
+
+    /// The watermark of a host moved: what it told of long ago is forgotten.
+    #[inline]
+    pub(super) fn tick(&mut self, host: HostId, now: Timestamp) {
+        if self.of.len() == 0 {
+            self.began = (host, now);
+        } else if self.began.0 == host && self.began.1.after(REMEMBERED) < now {
+            self.began.1 = now;
+            self.forget(|of| of == host);
+        }
+    }
+
+    fn forget(&mut self, is_old: impl Fn(HostId) -> bool) {
+        for (about, account) in self.of.rotate() {
+            if !account.waiting.is_empty() || !is_old(about.0) {
+                *self.of.entry(about) = account;
+            }
         }
     }
 

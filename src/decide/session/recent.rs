@@ -31,7 +31,7 @@ impl<K: Copy + Eq + Hash, V: Default, const MOST: usize> Recent<K, V, MOST> {
     pub(super) fn insert(&mut self, key: K, value: V) -> Option<Generation<K, V>> {
         self.old.remove(&key);
         self.young.insert(key, value);
-        self.rotated()
+        self.is_full().then(|| self.rotate())
     }
 
     /// Its value, a default one if it is new; it is among the youngest then.
@@ -40,9 +40,14 @@ impl<K: Copy + Eq + Hash, V: Default, const MOST: usize> Recent<K, V, MOST> {
         young.entry(key).or_insert_with(|| old.remove(&key).unwrap_or_default())
     }
 
-    /// If the younger generation is full, the older goes and is returned.
-    pub(super) fn rotated(&mut self) -> Option<Generation<K, V>> {
-        (self.young.len() > MOST / 2).then(|| std::mem::replace(&mut self.old, std::mem::take(&mut self.young)))
+    /// Whether the older generation is to go.
+    pub(super) fn is_full(&self) -> bool {
+        self.young.len() > MOST / 2
+    }
+
+    /// The older generation goes, and is returned.
+    pub(super) fn rotate(&mut self) -> Generation<K, V> {
+        std::mem::replace(&mut self.old, std::mem::take(&mut self.young))
     }
 
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {

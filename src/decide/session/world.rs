@@ -89,6 +89,7 @@ impl World {
     #[inline]
     pub(super) fn tell(&mut self, line: &Line) {
         if self.watermarks.tell(line) {
+            self.accounts.tick(line.host, self.watermarks.of(line.host));
             self.decide_pam(line.host);
             self.forget_idle();
         }
@@ -310,9 +311,10 @@ impl World {
 
     /// Whether what a line is about was copied, or came about, here.
     pub(super) fn knows(&self, line: &Line, event: &Event<'_>, peer: Option<Address>) -> bool {
-        let of_process = line.pid.map(|pid| Key::Pid(line.host, pid));
         let address = event.peer.address().or(peer);
-        of_process.is_some_and(|key| self.connections.contains(&key))
+        let of_process = line.pid.map(|pid| Key::Pid(line.host, pid));
+        let keys = [of_process, plain_key(line, event, address)];
+        keys.into_iter().flatten().any(|key| self.connections.contains(&key))
             || address.is_some_and(|address| self.accounts.contains((line.host, address)))
     }
 
