@@ -8,8 +8,9 @@ use inputs::syslog::losses::losses;
 use crate::decide::attempt::Folded;
 use crate::decide::engine::{Engine, Input};
 use crate::decide::session::{HostId, Outcome, Trust};
+use crate::detect::address::Peer;
 use crate::detect::detect;
-use crate::detect::event::{Event, Kind, Peer};
+use crate::detect::event::{Event, Kind};
 use crate::detect::rule::Rules;
 
 mod redelivered;
@@ -191,7 +192,7 @@ pub fn fold(
         last = None;
         let unwrapped = repeat::unwrapped(&record);
         let heard = unwrapped.as_ref().unwrap_or(&record);
-        let event = detect(heard, &rules).filter(|event| event.custom.is_none() || !source.is_ours(&record));
+        let event = detect(heard, &rules).filter(|event| !event.is_by_rule() || !source.is_ours(&record));
         let Some(event) = &event else {
             counts.ignored += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
             source.senders.tell(sender, |row| row.lost += losses(&record).unwrap_or(0));

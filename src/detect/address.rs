@@ -6,8 +6,6 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::event::Peer;
-
 /// An address in its canonical form: an IPv4-mapped IPv6 address is the IPv4 address, and there is no zone id.
 ///
 /// As two words, IPv4 as `::ffff:a.b.c.d`. An [`IpAddr`] is a tag and bytes; each record's is copied a dozen times on its
@@ -102,6 +100,28 @@ impl serde::Serialize for Address {
 impl<'de> serde::Deserialize<'de> for Address {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         IpAddr::deserialize(deserializer).map(Address::from)
+    }
+}
+
+/// Where the peer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Peer<'a> {
+    /// At this address.
+    Address(Address),
+    /// At a host of this name. Names in logs are the attacker's to choose: they are never resolved.
+    Name(&'a [u8]),
+    /// The line does not say.
+    #[default]
+    Unsaid,
+}
+
+impl Peer<'_> {
+    /// The address, if the line carries one.
+    pub fn address(&self) -> Option<Address> {
+        match self {
+            Peer::Address(address) => Some(*address),
+            _ => None,
+        }
     }
 }
 

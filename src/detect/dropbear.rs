@@ -4,8 +4,8 @@
 //! name stands in quotes that are not escaped, so what stands behind it is read from the right end. `Exit before
 //! auth from <A:PORT>: …` has its address before any stranger's text, and is read from the left.
 
-use super::address::{number, parse};
-use super::event::{Account, Event, Kind, Peer};
+use super::address::{Peer, number, parse};
+use super::event::{Account, Event, Kind};
 
 /// Whether an identifier is dropbear's.
 pub fn is_dropbear(identifier: &[u8]) -> bool {

@@ -1,7 +1,6 @@
 //! What a message says was tried, before anyone counts it.
 
-use super::address::Address;
-use super::rule::Rule;
+use super::address::Peer;
 
 /// What one line of a service says. Whether it adds an attempt depends on its connection's other lines:
 /// that is for [`decide::session`](crate::decide::session) to say.
@@ -47,28 +46,6 @@ pub enum Account {
     Unsaid,
 }
 
-/// Where the peer is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Peer<'a> {
-    /// At this address.
-    Address(Address),
-    /// At a host of this name. Names in logs are the attacker's to choose: they are never resolved.
-    Name(&'a [u8]),
-    /// The line does not say.
-    #[default]
-    Unsaid,
-}
-
-impl Peer<'_> {
-    /// The address, if the line carries one.
-    pub fn address(&self) -> Option<Address> {
-        match self {
-            Peer::Address(address) => Some(*address),
-            _ => None,
-        }
-    }
-}
-
 /// What one line says.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
@@ -88,11 +65,16 @@ pub struct Event<'a> {
     pub of_pid: Option<u32>,
     /// Which shape it was: `sshd.failed`, or the name of `custom`.
     pub rule: &'a str,
-    /// The administrator's rule that knew it, where no built-in shape did.
-    pub custom: Option<&'a Rule>,
+    /// Who may write so, where the kernel tells a uid, if an administrator's rule knew it and no built-in shape did.
+    pub rule_uids: Option<&'a [u32]>,
 }
 
 impl<'a> Event<'a> {
+    /// Whether an administrator's rule knew it.
+    pub fn is_by_rule(&self) -> bool {
+        self.rule_uids.is_some()
+    }
+
     /// An event of a shape, with nothing known about the peer.
     pub fn new(kind: Kind, rule: &'a str) -> Self {
         Event {
@@ -104,7 +86,7 @@ impl<'a> Event<'a> {
             times: 1,
             of_pid: None,
             rule,
-            custom: None,
+            rule_uids: None,
         }
     }
 
@@ -115,7 +97,7 @@ impl<'a> Event<'a> {
 
     /// Whether the writer's uid, which the kernel tells, is that of one who may write so.
     pub fn may_be_by(&self, uid: u32) -> bool {
-        self.custom.map_or(uid == 0, |rule| rule.uids.contains(&uid))
+        self.rule_uids.map_or(uid == 0, |uids| uids.contains(&uid))
     }
 
     /// The same, from an address and port.

@@ -14,8 +14,8 @@ use std::collections::HashMap;
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::hir::Look;
 
-use super::address::{self, Address};
-use super::event::{Account, Event, Kind, Peer};
+use super::address::{self, Address, Peer};
+use super::event::{Account, Event, Kind};
 use inputs::record::Record;
 
 /// Rules at a time.
@@ -252,7 +252,7 @@ impl Rule {
             user: group("user"),
             account: self.account,
             times,
-            custom: Some(self),
+            rule_uids: Some(&self.uids),
             ..Event::new(self.kind, &self.name)
         })
     }

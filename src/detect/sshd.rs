@@ -71,37 +71,41 @@ fn without_last_word(message: &[u8]) -> &[u8] {
 fn shape(message: &[u8], truncated: bool) -> Event<'_> {
     let message = message.strip_prefix(b"error: ").or_else(|| message.strip_prefix(b"fatal: ")).unwrap_or(message);
     let found = match message.first() {
-        Some(b'F') => match after(message, b"Failed ") {
+        Some(b'F') => match message.strip_prefix(b"Failed ") {
             Some(rest) => login::tried(rest, truncated, "sshd.failed", Kind::Tried),
             None => connection::rare(message, truncated),
         },
         Some(b'A') => login::accepted(message, truncated),
-        Some(b'P') => match after(message, b"Postponed ").or_else(|| after(message, b"Partial ")) {
+        Some(b'P') => match message.strip_prefix(b"Postponed ").or_else(|| message.strip_prefix(b"Partial ")) {
             Some(rest) => login::tried(rest, truncated, "sshd.postponed", Kind::Note),
             None => pam::error(message, truncated).or_else(|| connection::rare(message, truncated)),
         },
-        Some(b'I') => after(message, b"Invalid user ")
-            .or_else(|| after(message, b"Illegal user "))
+        Some(b'I') => message
+            .strip_prefix(b"Invalid user ")
+            .or_else(|| message.strip_prefix(b"Illegal user "))
             .and_then(|rest| login::invalid_user(rest, truncated)),
         Some(b'C') => connection::c_shapes(message, truncated),
         Some(b'D') => connection::d_shapes(message, truncated),
         Some(b'R') => connection::r_shapes(message),
         Some(b'T') => connection::timeout(message, truncated),
-        Some(b'U') => match after(message, b"User ") {
+        Some(b'U') => match message.strip_prefix(b"User ") {
             Some(rest) => login::not_allowed(rest, truncated),
             None => connection::rare(message, truncated),
         },
-        Some(b'm') => after(message, b"maximum authentication attempts exceeded for ")
+        Some(b'm') => message
+            .strip_prefix(b"maximum authentication attempts exceeded for ")
             .and_then(|rest| login::of_user(rest, truncated, "sshd.max_attempts", Kind::Begun)),
         Some(b'p') => pam::module(message, truncated).or_else(|| connection::rare(message, truncated)),
         Some(b'a') => {
-            after(message, b"authentication failure; ").and_then(|rest| pam::failure(b"unix", rest, truncated))
+            message.strip_prefix(b"authentication failure; ").and_then(|rest| pam::failure(b"unix", rest, truncated))
         }
         Some(b'(') => pam::module(message, truncated),
         Some(b'0'..=b'9') => pam::more(message),
         Some(b'B') => connection::bad_protocol(message, truncated),
         Some(b'S') => message.starts_with(b"Starting session: ").then(|| login::session(message)).flatten(),
-        Some(b'L') => after(message, b"Login restricted for ").and_then(|rest| login::restricted(rest, truncated)),
+        Some(b'L') => {
+            message.strip_prefix(b"Login restricted for ").and_then(|rest| login::restricted(rest, truncated))
+        }
         // `FILE:LINE: Authentication tried for …`
         Some(b'/') => memchr::memmem::find(message, b": Authentication tried for ")
             .and_then(|at| login::not_permitted(&message[at + 26..], truncated)),
@@ -257,7 +261,3 @@ const NOTES: &[&[u8]] = &[
     b"warning: ",
     b"xauth ",
 ];
-
-fn after<'a>(message: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
-    message.strip_prefix(prefix)
-}

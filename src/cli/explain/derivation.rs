@@ -15,7 +15,8 @@ use crate::config::Config;
 use crate::decide::engine::Engine;
 use crate::decide::policy::Class;
 use crate::decide::session::Outcome;
-use crate::detect::event::{Account, Peer};
+use crate::detect::address::Peer;
+use crate::detect::event::Account;
 use crate::intake::{Counts, Seen, Source, address, fold};
 use crate::text::printable;
 

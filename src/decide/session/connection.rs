@@ -148,7 +148,7 @@ impl Connection {
                 self.succeeded = true;
                 // Where a process or a port names the connection there is one; else there are as many as that source
                 // tells of which tells of most.
-                self.witness(line).logins += u32::from(event.custom.is_some());
+                self.witness(line).logins += u32::from(event.is_by_rule());
             }
             Kind::Probe | Kind::Timeout if self.offered && !self.succeeded => self.witness(line).begun = true,
             Kind::Probe | Kind::Timeout => self.probed |= !self.succeeded && self.worth() == 0,

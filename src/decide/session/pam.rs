@@ -14,8 +14,8 @@ use super::key::{FNV, fnv};
 use super::recent::Recent;
 use super::world::{Due, World};
 use super::{HostId, Key, Line, SESSIONS_MAX};
-use crate::detect::address::Address;
-use crate::detect::event::{Event, Peer};
+use crate::detect::address::{Address, Peer};
+use crate::detect::event::Event;
 
 /// How far apart, in event time, a PAM line and sshd's own line about the same try may be.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);

@@ -150,7 +150,7 @@ impl World {
         let outcome = outcome(event.kind, before, after);
         if let Some(peer) = peer
             && matches!(outcome, Outcome::Failure | Outcome::Success)
-            && event.custom.is_none()
+            && !event.is_by_rule()
         {
             self.spoke(line.host, peer, Own { at: line.at, key, user: fnv(FNV, event.user.unwrap_or_default()) });
         }
@@ -372,8 +372,8 @@ impl World {
 /// What joins a line to others by what it says itself.
 fn plain_key(line: &Line, event: &Event<'_>, address: Option<Address>) -> Option<Key> {
     let hash = |behind| fnv(behind, event.user.unwrap_or_default());
-    if let Some(rule) = event.custom {
-        return Some(Key::Rule(line.host, address?, hash(fnv(FNV, rule.name.as_bytes()))));
+    if event.is_by_rule() {
+        return Some(Key::Rule(line.host, address?, hash(fnv(FNV, event.rule.as_bytes()))));
     }
     if let Some(pid) = line.pid {
         return Some(Key::Pid(line.host, pid));

@@ -1,32 +1,28 @@
 //! What sshd says of connections: `packet.c`, `kex.c`, `sshd.c`, `canohost.c`, and libwrap.
 
-use super::{after, login};
-use crate::detect::address::{Found, leading, number, parse, peer, trailing};
-use crate::detect::event::{Account, Event, Kind, Peer};
-
-/// Cuts ` [preauth]`, which the unprivileged child's messages end in.
-pub(super) fn without_preauth(text: &[u8]) -> &[u8] {
-    text.strip_suffix(b" [preauth]").unwrap_or(text)
-}
+use super::login::{self, without_preauth};
+use crate::detect::address::{Found, Peer, leading, number, parse, peer, trailing};
+use crate::detect::event::{Account, Event, Kind};
 
 /// `[invalid user U |authenticating user U |user U ]A port N[ [preauth]]`: how a connection ended (`ssh_remote_id`).
 fn ended<'a>(rest: &'a [u8], truncated: bool, rule: &'static str) -> Option<Event<'a>> {
     let preauth = rest.ends_with(b" [preauth]");
     let rest = without_preauth(rest);
-    let (named, kind) =
-        if let Some(named) = after(rest, b"invalid user ").or_else(|| after(rest, b"authenticating user ")) {
-            (named, Kind::Begun)
-        } else if let Some(named) = after(rest, b"user ") {
-            (named, Kind::Note)
-        } else {
-            // No login begun. Before OpenSSH 7.4 the same words without a port also ended good sessions.
-            let (from, head) = trailing(rest)?;
-            if !head.is_empty() {
-                return None;
-            }
-            let kind = if preauth || from.1.is_some() { Kind::Probe } else { Kind::Note };
-            return Some(Event::new(kind, rule).from(from));
-        };
+    let (named, kind) = if let Some(named) =
+        rest.strip_prefix(b"invalid user ").or_else(|| rest.strip_prefix(b"authenticating user "))
+    {
+        (named, Kind::Begun)
+    } else if let Some(named) = rest.strip_prefix(b"user ") {
+        (named, Kind::Note)
+    } else {
+        // No login begun. Before OpenSSH 7.4 the same words without a port also ended good sessions.
+        let (from, head) = trailing(rest)?;
+        if !head.is_empty() {
+            return None;
+        }
+        let kind = if preauth || from.1.is_some() { Kind::Probe } else { Kind::Note };
+        return Some(Event::new(kind, rule).from(from));
+    };
     if truncated {
         return Some(Event::new(kind, rule));
     }
@@ -49,23 +45,23 @@ fn end_of_port(text: &[u8]) -> Option<usize> {
 
 /// `Connection …`, `Close session: …`, and `Could not …`.
 pub(super) fn c_shapes(message: &[u8], truncated: bool) -> Option<Event<'_>> {
-    let Some(rest) = after(message, b"Connection ") else {
+    let Some(rest) = message.strip_prefix(b"Connection ") else {
         if message.starts_with(b"Close session: ") {
             return login::session(message);
         }
         // `Could not write ident string to A port N`
-        let (from, _) = leading(after(message, b"Could not write ident string to ")?)?;
+        let (from, _) = leading(message.strip_prefix(b"Could not write ident string to ")?)?;
         return Some(Event::new(Kind::Note, "sshd.no_identification").from(from));
     };
-    if let Some(rest) = after(rest, b"closed by ").or_else(|| after(rest, b"reset by ")) {
+    if let Some(rest) = rest.strip_prefix(b"closed by ").or_else(|| rest.strip_prefix(b"reset by ")) {
         return ended(rest, truncated, "sshd.closed");
     }
-    if let Some(rest) = after(rest, b"to ") {
+    if let Some(rest) = rest.strip_prefix(b"to ") {
         // `Connection to A timed out while waiting to read` (before 7.4, by the server too)
         let (from, behind) = leading(rest)?;
         return behind.starts_with(b" timed out").then_some(Event::new(Kind::Note, "sshd.timed_out").from(from));
     }
-    let rest = after(rest, b"from ")?;
+    let rest = rest.strip_prefix(b"from ")?;
     // `Connection from [authenticating user U ]A port N timed out` (`packet.c`, `sshpkt_vfatal`)
     if let Some(rest) = without_preauth(rest).strip_suffix(b" timed out") {
         return ended(rest, truncated, "sshd.timed_out");
@@ -85,7 +81,7 @@ pub(super) fn c_shapes(message: &[u8], truncated: bool) -> Option<Event<'_>> {
 
 /// ` on B port M[ rdomain "R"]`.
 fn is_on(text: &[u8]) -> bool {
-    let found = after(text, b" on ").and_then(leading);
+    let found = text.strip_prefix(b" on ").and_then(leading);
     found.is_some_and(|(_, behind)| behind.is_empty() || behind.starts_with(b" rdomain \""))
 }
 
@@ -102,36 +98,38 @@ fn broken(rest: &[u8]) -> Option<Event<'_>> {
 
 /// `Disconnected from …`, `Disconnecting …`, `Did not receive identification string from A[ port N]`.
 pub(super) fn d_shapes(message: &[u8], truncated: bool) -> Option<Event<'_>> {
-    if let Some(rest) = after(message, b"Disconnected from ") {
+    if let Some(rest) = message.strip_prefix(b"Disconnected from ") {
         return ended(rest, truncated, "sshd.disconnected");
     }
-    if let Some(rest) = after(message, b"Disconnecting ") {
+    if let Some(rest) = message.strip_prefix(b"Disconnecting ") {
         // `[invalid user |authenticating user ]U A port N: reason`; the reason may quote a stranger.
         let end = end_of_port(rest)?;
         return ended(&rest[..end], false, "sshd.disconnecting");
     }
-    if let Some(rest) = after(message, b"Disconnecting: Too many authentication failures for ") {
+    if let Some(rest) = message.strip_prefix(b"Disconnecting: Too many authentication failures for ") {
         // Before 7.4 the only line about a connection that offered nothing but keys. Another line has the address.
         let event = Event::new(Kind::Begun, "sshd.disconnecting");
         return Some(if truncated { event } else { event.by(without_preauth(rest), Account::Unsaid) });
     }
-    let (from, _) = leading(after(message, b"Did not receive identification string from ")?)?;
+    let (from, _) = leading(message.strip_prefix(b"Did not receive identification string from ")?)?;
     Some(Event::new(Kind::Probe, "sshd.no_identification").from(from))
 }
 
 /// `Received disconnect …`, `ROOT LOGIN REFUSED …`, `Read …`.
 pub(super) fn r_shapes(message: &[u8]) -> Option<Event<'_>> {
-    if let Some(rest) = after(message, b"Received disconnect from ") {
+    if let Some(rest) = message.strip_prefix(b"Received disconnect from ") {
         let (from, rest) = leading(rest)?;
         // Before OpenSSH 7.2 there was no port, and no closing line followed.
         let kind = if from.1.is_none() && rest.ends_with(b" [preauth]") { Kind::Probe } else { Kind::Note };
         return Some(Event::new(kind, "sshd.received_disconnect").from(from));
     }
-    if let Some(rest) = after(message, b"ROOT LOGIN REFUSED FROM ") {
+    if let Some(rest) = message.strip_prefix(b"ROOT LOGIN REFUSED FROM ") {
         let (from, _) = leading(rest)?;
         return Some(Event::new(Kind::Begun, "sshd.root_refused").from(from).by(b"root", Account::Known));
     }
-    let rest = after(message, b"Read error from remote host ").or_else(|| after(message, b"Read from remote host "))?;
+    let rest = message
+        .strip_prefix(b"Read error from remote host ")
+        .or_else(|| message.strip_prefix(b"Read from remote host "))?;
     let (from, _) = leading(rest)?;
     Some(Event::new(Kind::Note, "sshd.read_error").from(from))
 }
@@ -147,12 +145,12 @@ pub(super) fn bad_protocol(message: &[u8], truncated: bool) -> Option<Event<'_>>
 
 /// `Timeout …`.
 pub(super) fn timeout(message: &[u8], truncated: bool) -> Option<Event<'_>> {
-    if let Some(rest) = after(message, b"Timeout, client not responding from ") {
+    if let Some(rest) = message.strip_prefix(b"Timeout, client not responding from ") {
         let event = ended(rest, truncated, "sshd.timed_out")?;
         return Some(Event { kind: Kind::Note, ..event });
     }
-    let rest = after(message, b"Timeout before authentication for ")?;
-    let (from, rest) = leading(after(rest, b"connection from ").unwrap_or(rest))?;
+    let rest = message.strip_prefix(b"Timeout before authentication for ")?;
+    let (from, rest) = leading(rest.strip_prefix(b"connection from ").unwrap_or(rest))?;
     // 9.9 and later: `… from A to B, pid = N`, written by the listening process
     let of_pid = memchr::memmem::rfind(rest, b", pid = ").filter(|_| !truncated);
     let of_pid = of_pid.and_then(|at| number(&rest[at + 8..]));
@@ -172,14 +170,14 @@ const LEADING: &[(&[u8], Kind, &str)] = &[
 /// Everything that is rare.
 pub(super) fn rare(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     for (prefix, kind, rule) in LEADING {
-        if let Some(rest) = after(message, prefix) {
+        if let Some(rest) = message.strip_prefix(*prefix) {
             let (from, _) = leading(rest)?;
             return Some(Event::new(*kind, rule).from(from));
         }
     }
     // `FUNCTION: Connection from [… user U ]A port N: E` (`sshpkt_vfatal`); a stranger's text is never the first word.
     let word = message.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
-    if let Some(rest) = after(&message[word..], b": Connection from ")
+    if let Some(rest) = message[word..].strip_prefix(b": Connection from ")
         && word > 0
     {
         return broken(rest);
@@ -188,7 +186,7 @@ pub(super) fn rare(message: &[u8], truncated: bool) -> Option<Event<'_>> {
 }
 
 fn refused(message: &[u8], truncated: bool) -> Option<Event<'_>> {
-    if let Some(rest) = after(message, b"drop connection #") {
+    if let Some(rest) = message.strip_prefix(b"drop connection #") {
         // `drop connection #N from [A]:P on [B]:22 past MaxStartups|penalty: R` (`sshd.c`)
         let at = memchr::memmem::find(rest, b" from [")?;
         let rest = &rest[at + 7..];
@@ -198,7 +196,7 @@ fn refused(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         return Some(Event::new(Kind::Refused, "sshd.drop").from((peer(&rest[..end]), port)));
     }
     // libwrap: `[U@]A`, `[U@]H (A)`; U is what the peer's own ident server says, H a name that its owner chose
-    let rest = after(message, b"refused connect from ")?;
+    let rest = message.strip_prefix(b"refused connect from ")?;
     if truncated {
         return Some(Event::new(Kind::Refused, "sshd.libwrap"));
     }
@@ -210,7 +208,7 @@ fn refused(message: &[u8], truncated: bool) -> Option<Event<'_>> {
 /// What sshd says of the peer's name (`canohost.c`). H is a name that its owner chose. The address comes first of all
 /// lines of a connection, so that those have it which know no more than the name.
 fn name(message: &[u8], truncated: bool) -> Option<Event<'_>> {
-    if let Some(rest) = after(message, b"reverse mapping checking ").map(without_preauth) {
+    if let Some(rest) = message.strip_prefix(b"reverse mapping checking ").map(without_preauth) {
         // `getaddrinfo for H [A] failed - POSSIBLE BREAK-IN ATTEMPT!`; before 5.1 without the address
         let Some(at) = memchr::memrchr(b'[', rest) else { return Some(Event::new(Kind::Note, "sshd.dns")) };
         let end = at + memchr::memchr(b']', &rest[at..])?;
@@ -218,8 +216,9 @@ fn name(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         return Some(Event::new(Kind::Opened, "sshd.dns").from((found, None)));
     }
     // `Nasty PTR record "H" is set up for A, ignoring`
-    let rest =
-        without_preauth(after(message, b"Nasty PTR record ")?).strip_suffix(b", ignoring").filter(|_| !truncated)?;
+    let rest = without_preauth(message.strip_prefix(b"Nasty PTR record ")?)
+        .strip_suffix(b", ignoring")
+        .filter(|_| !truncated)?;
     let (from, head): Found<'_> = trailing(rest)?;
     head.ends_with(b"\" is set up for").then_some(Event::new(Kind::Opened, "sshd.dns").from(from))
 }

@@ -1,12 +1,15 @@
 //! What sshd says of logins: `auth.c`, `auth1.c`, `auth2*.c`.
 
-use super::after;
-use super::connection::without_preauth;
-use crate::detect::address::{leading, parse, peer, trailing};
-use crate::detect::event::{Account, Event, Kind, Peer};
+use crate::detect::address::{Peer, leading, parse, peer, trailing};
+use crate::detect::event::{Account, Event, Kind};
 
 /// The longest that a refused try is, in bytes, but for a key's details: a name of 100 bytes, escaped.
 const REFUSED_MAX: usize = 800;
+
+/// Cuts ` [preauth]`, which the unprivileged child's messages end in.
+pub(super) fn without_preauth(text: &[u8]) -> &[u8] {
+    text.strip_suffix(b" [preauth]").unwrap_or(text)
+}
 
 /// `METHOD for [invalid user ]U from A port N ssh2[: KEY]` (`auth_log`).
 pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
@@ -39,8 +42,8 @@ pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kin
 
 /// What follows `invalid user `, or what the oldest versions and SunSSH have in its place.
 fn unknown_to_sshd(text: &[u8]) -> Option<&[u8]> {
-    after(text, b"invalid user ")
-        .or_else(|| after(text, b"illegal user "))
+    text.strip_prefix(b"invalid user ")
+        .or_else(|| text.strip_prefix(b"illegal user "))
         .or_else(|| text.starts_with(b"<invalid username> ").then_some(text))
 }
 
@@ -85,7 +88,7 @@ pub(super) fn invalid_user(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
 }
 
 pub(super) fn accepted(message: &[u8], truncated: bool) -> Option<Event<'_>> {
-    if let Some(rest) = after(message, b"Accepted ") {
+    if let Some(rest) = message.strip_prefix(b"Accepted ") {
         // `Accepted key …`, `Accepted certificate ID …`, `Accepted RSA public key …`: what follows tells of the login.
         let about_key = rest.starts_with(b"key ") || rest.starts_with(b"certificate ");
         let of_host = memchr::memchr(b' ', rest).is_some_and(|at| rest[at..].starts_with(b" public key "));
@@ -94,11 +97,11 @@ pub(super) fn accepted(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         }
         return tried(rest, truncated, "sshd.accepted", Kind::Accepted);
     }
-    if let Some(rest) = after(message, b"Authentication tried for ") {
+    if let Some(rest) = message.strip_prefix(b"Authentication tried for ") {
         return not_permitted(rest, truncated);
     }
     // `Address A maps to H, but this does not map back to the address[ - POSSIBLE BREAK-IN ATTEMPT!]`
-    let (from, _) = leading(after(message, b"Address ")?)?;
+    let (from, _) = leading(message.strip_prefix(b"Address ")?)?;
     Some(Event::new(Kind::Opened, "sshd.dns").from(from))
 }
 

@@ -1,8 +1,7 @@
 //! PAM, as sshd tells of it (`auth-pam.c`) and as its modules do from within sshd.
 
-use super::after;
-use crate::detect::address::{number, peer};
-use crate::detect::event::{Account, Event, Kind, Peer};
+use crate::detect::address::{Peer, number, peer};
+use crate::detect::event::{Account, Event, Kind};
 
 /// The longest `authentication failure; logname=U … rhost=H` that no syslog daemon cuts. sshd's own line tells of what
 /// is longer.
@@ -21,14 +20,14 @@ const MODULES: &[(&[u8], &str)] = &[
 
 /// `PAM: E for [illegal user ]U from H[ via L]`; FreeBSD and macOS say by which of their addresses.
 pub(super) fn error(message: &[u8], truncated: bool) -> Option<Event<'_>> {
-    if let Some(rest) = after(message, b"PAM: ") {
+    if let Some(rest) = message.strip_prefix(b"PAM: ") {
         let at = memchr::memmem::find(rest, b" for ")?;
         let rest = match rest[at + 5..].strip_prefix(b"service for ") {
             // PAM_MAXTRIES holds one itself: `Have exhausted maximum number of retries for service`
             Some(behind) if rest.starts_with(b"Have exhausted ") => behind,
             _ => &rest[at + 5..],
         };
-        let named = after(rest, b"illegal user ").or_else(|| after(rest, b"invalid user ")).unwrap_or(rest);
+        let named = rest.strip_prefix(b"illegal user ").or_else(|| rest.strip_prefix(b"invalid user ")).unwrap_or(rest);
         if truncated {
             return Some(Event::new(Kind::PamTried, "sshd.pam_error"));
         }
@@ -37,46 +36,47 @@ pub(super) fn error(message: &[u8], truncated: bool) -> Option<Event<'_>> {
             None => (&named[..0], named.strip_prefix(b"from ")?),
         };
         let (host, behind) = host.split_at(memchr::memchr(b' ', host).unwrap_or(host.len()));
-        let via = behind.is_empty() || after(behind, b" via ").is_some_and(|at| !at.contains(&b' '));
+        let via = behind.is_empty() || behind.strip_prefix(b" via ").is_some_and(|at| !at.contains(&b' '));
         let account = if named.len() == rest.len() { Account::Known } else { Account::Unsaid };
         let event = Event::new(Kind::PamTried, "sshd.pam_error").by(user, account);
         return Some(if via { event.from((peer(host), None)) } else { event });
     }
     // `PAM 2 more authentication failures; logname= uid=0 euid=0 tty=ssh ruser= rhost=H  user=U`
-    more(after(message, b"PAM ")?)
+    more(message.strip_prefix(b"PAM ")?)
 }
 
 /// `N more authentication failure[s]; …`.
 pub(super) fn more(text: &[u8]) -> Option<Event<'_>> {
     let at = memchr::memchr(b' ', text)?;
     number(&text[..at])?;
-    let rest = after(&text[at..], b" more authentication failure")?;
-    let (peer, user) = rhost(after(rest, b"s; ").or_else(|| after(rest, b"; "))?)?;
+    let rest = text[at..].strip_prefix(b" more authentication failure")?;
+    let (peer, user) = rhost(rest.strip_prefix(b"s; ").or_else(|| rest.strip_prefix(b"; "))?)?;
     let event = Event::new(Kind::Note, "sshd.pam_more").from((peer, None));
     Some(Event { user, ..event })
 }
 
 /// `pam_MODULE(SERVICE:auth): TEXT`, and older PAM's `(pam_unix) TEXT`.
 pub(super) fn module(message: &[u8], truncated: bool) -> Option<Event<'_>> {
-    let (module, text) = match after(message, b"pam_unix(sshd:auth): ").or_else(|| after(message, b"(pam_unix) ")) {
-        // Nothing but who it is not.
-        Some(b"check pass; user unknown") => return Some(Event::new(Kind::Note, "sshd.note")),
-        Some(text) => (&b"unix"[..], text),
-        None => {
-            let rest = after(message, b"pam_")?;
-            let at = rest.windows(2).position(|two| two == b": ")?;
-            let (name, text) = (&rest[..at], &rest[at + 2..]);
-            let service = memchr::memchr(b'(', name)?;
-            if !name.ends_with(b":auth)") && !name.ends_with(b":account)") {
-                return Some(Event::new(Kind::Note, "sshd.note"));
+    let (module, text) =
+        match message.strip_prefix(b"pam_unix(sshd:auth): ").or_else(|| message.strip_prefix(b"(pam_unix) ")) {
+            // Nothing but who it is not.
+            Some(b"check pass; user unknown") => return Some(Event::new(Kind::Note, "sshd.note")),
+            Some(text) => (&b"unix"[..], text),
+            None => {
+                let rest = message.strip_prefix(b"pam_")?;
+                let at = rest.windows(2).position(|two| two == b": ")?;
+                let (name, text) = (&rest[..at], &rest[at + 2..]);
+                let service = memchr::memchr(b'(', name)?;
+                if !name.ends_with(b":auth)") && !name.ends_with(b":account)") {
+                    return Some(Event::new(Kind::Note, "sshd.note"));
+                }
+                (&name[..service], text)
             }
-            (&name[..service], text)
-        }
-    };
-    if let Some(text) = after(text, b"authentication failure; ") {
+        };
+    if let Some(text) = text.strip_prefix(b"authentication failure; ") {
         return failure(module, text, truncated);
     }
-    if let Some(text) = after(text, b"access denied for user `")
+    if let Some(text) = text.strip_prefix(b"access denied for user `")
         && module == b"access"
         && !truncated
     {

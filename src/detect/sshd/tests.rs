@@ -1,7 +1,7 @@
 //! The grammar against OpenSSH's messages.
 
 use super::*;
-use crate::detect::event::Peer;
+use crate::detect::address::Peer;
 
 /// `Kind address port user`, as `message` says it.
 #[track_caller]
