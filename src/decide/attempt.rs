@@ -6,7 +6,7 @@ use inputs::record::{SourceId, Timestamp};
 
 use super::policy::{Class, Policy};
 use super::prefix::Prefix;
-use super::session::{HostId, Outcome};
+use super::session::line::{HostId, Outcome};
 use crate::detect::address::Address;
 use crate::detect::event::Account;
 

@@ -3,12 +3,10 @@
 use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Key, Line, Outcome};
+use super::key::Key;
+use super::line::{Line, Outcome, USER_MAX};
 use crate::detect::address::Address;
 use crate::detect::event::{Account, Event, Kind};
-
-/// Bytes of a user's name that a connection remembers.
-const USER_MAX: usize = 100;
 
 /// What one source told of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pam::{Own, Waiting};
-use super::{Connection, Key, Line, Sessions, Trust, World};
+use super::accounts::{Own, Waiting};
+use super::connection::Connection;
+use super::key::Key;
+use super::line::{Line, Trust};
+use super::world::World;
+use super::worlds::Sessions;
 
 /// By which name a connection is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,7 +61,7 @@ impl Sessions {
 
     /// Whether any PAM line waits.
     pub fn waits(&self) -> bool {
-        self.worlds().any(|world| world.accounts.waits())
+        self.worlds().any(|world| world.accounts.waits() > 0)
     }
 
     /// The PAM lines that still wait.

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-use super::HostId;
+use super::line::HostId;
 use crate::detect::address::Address;
 
 /// What the lines of a connection have in common.

@@ -9,7 +9,8 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::{Connection, Key};
+use super::connection::Connection;
+use super::key::Key;
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -84,7 +85,7 @@ mod tests {
 
     use inputs::record::{SourceId, Timestamp};
 
-    use super::super::{HostId, Line};
+    use super::super::line::{HostId, Line};
     use super::*;
 
     /// Against a map whose only merit is to be right.

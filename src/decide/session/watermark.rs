@@ -2,8 +2,7 @@
 
 use inputs::record::Timestamp;
 
-use super::pam::WINDOW;
-use super::{HostId, Line};
+use super::line::{HostId, Line, WINDOW};
 
 /// Up to when a host has told what happened.
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use inputs::record::{SourceId, Timestamp};
 
+use super::accounts::{Accounts, Own};
 use super::connection::{Connection, outcome};
-use super::key::{FNV, fnv};
-use super::pam::{Accounts, Own};
+use super::key::{FNV, Key, fnv};
+use super::line::{HostId, Line, Outcome, SESSIONS_MAX};
 use super::recent::Recent;
 use super::table::Table;
 use super::watermark::Watermarks;
-use super::{HostId, Key, Line, Outcome, SESSIONS_MAX};
 use crate::detect::address::Address;
 use crate::detect::event::{Account, Event, Kind};
 
@@ -98,14 +98,19 @@ impl World {
     /// The wall clock moved.
     pub(super) fn tick(&mut self, wall: Timestamp) {
         self.watermarks.tick(wall);
-        self.decide_all_pam();
-        self.forget_idle();
+        self.decide_all();
     }
 
     /// The end of the log: nothing more will come, so all that waits is decided.
     pub(super) fn finish(&mut self) {
         self.watermarks.move_by(IDLE + IDLE);
-        self.decide_all_pam();
+        self.decide_all();
+    }
+
+    fn decide_all(&mut self) {
+        for host in self.accounts.hosts() {
+            self.decide_pam(host);
+        }
         self.forget_idle();
     }
 

@@ -1,0 +1,213 @@
+//! What PAM's modules and sshd told of each address on each host, try by try, and what waits.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use inputs::record::{SourceId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::key::Key;
+use super::line::{HostId, SESSIONS_MAX, WINDOW, near};
+use super::recent::Recent;
+use crate::detect::address::Address;
+
+/// How long a PAM line waits for its own process: LoginGraceTime's default, and a window.
+const PATIENCE: Duration = Duration::from_secs(120 + WINDOW.as_secs());
+/// How long it is remembered at least that sshd wrote about an address.
+const REMEMBERED: Duration = Duration::from_secs(3 * WINDOW.as_secs());
+/// How far apart, in lines that wait, the accounts that a stack's modules give of one try may be.
+const TOGETHER: usize = 64;
+
+/// A failure of which only a module of PAM told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    pub(super) host: HostId,
+    pub(super) source: SourceId,
+    pub(super) peer: Address,
+    pub(super) at: Timestamp,
+    /// The host's watermark when it came.
+    pub(super) seen: Timestamp,
+    /// The user, cut; empty if the line named none.
+    pub(super) user: Box<[u8]>,
+    /// The process that wrote it.
+    #[serde(default)]
+    pub(super) pid: Option<u32>,
+    /// Which modules told of it: a bit for each, by a hash of its rule's name.
+    #[serde(default)]
+    pub(super) modules: u64,
+    /// The other world has a copy and decides for itself. Nothing in this world looks at it.
+    #[serde(default)]
+    pub(super) is_copied: bool,
+    /// It waits for its own process now.
+    #[serde(skip)]
+    pub(super) is_patient: bool,
+}
+
+impl Waiting {
+    /// When its time to wait is over.
+    fn due(&self) -> Timestamp {
+        self.seen.after(if self.is_patient { PATIENCE } else { WINDOW })
+    }
+
+    fn place(&self) -> (HostId, Timestamp, Address) {
+        (self.host, self.due(), self.peer)
+    }
+}
+
+/// sshd's last own line about an address: when it was written, and which connection and user it was of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    pub(super) at: Timestamp,
+    pub(super) key: Key,
+    /// A hash.
+    pub(super) user: u64,
+}
+
+/// What PAM and sshd told of an address on a host.
+#[derive(Clone, Debug, Default)]
+struct Account {
+    own: Option<Own>,
+    waiting: Vec<Waiting>,
+}
+
+/// An address on a host.
+pub(super) type About = (HostId, Address);
+
+/// The accounts of all addresses that were told of lately.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    of: Recent<About, Account, SESSIONS_MAX>,
+    /// When lines that wait are to be looked at: by host, since each has its own time.
+    due: BTreeSet<(HostId, Timestamp, Address)>,
+    /// Lines that wait.
+    waiting: usize,
+    /// Where the watermark of which host was when the younger half began.
+    began: (HostId, Timestamp),
+}
+
+impl Accounts {
+    pub(super) fn contains(&self, about: About) -> bool {
+        self.of.get(&about).is_some()
+    }
+
+    /// sshd's last own line, if it was written near that time.
+    pub(super) fn own(&self, about: About, at: Timestamp) -> Option<&Own> {
+        self.of.get(&about)?.own.as_ref().filter(|own| near(own.at, at))
+    }
+
+    /// sshd wrote of it itself: what PAM told of that try is no other.
+    pub(super) fn tell(&mut self, about: About, own: Own) {
+        let Accounts { of, due, waiting, .. } = self;
+        let account = of.entry(about);
+        account.own = Some(own);
+        if !account.waiting.is_empty() {
+            *waiting -= account.waiting.len();
+            account.waiting.retain(|one| {
+                due.remove(&one.place());
+                !near(own.at, one.at)
+            });
+            due.extend(account.waiting.iter().map(Waiting::place));
+            *waiting += account.waiting.len();
+        }
+        self.rotate();
+    }
+
+    /// A module tells of a failure.
+    pub(super) fn wait(&mut self, one: Waiting) {
+        let about = (one.host, one.peer);
+        let account = self.of.entry(about);
+        let behind = account.waiting.len().saturating_sub(TOGETHER);
+        let is_same =
+            |other: &&mut Waiting| other.pid == one.pid && other.modules & one.modules == 0 && near(other.at, one.at);
+        if let Some(told) = account.waiting[behind..].iter_mut().find(is_same) {
+            told.modules |= one.modules;
+            return;
+        }
+        self.put(one);
+    }
+
+    /// Lets a line wait.
+    pub(super) fn put(&mut self, one: Waiting) {
+        self.due.insert(one.place());
+        self.of.entry((one.host, one.peer)).waiting.push(one);
+        self.waiting += 1;
+        self.rotate();
+    }
+
+    /// Takes the lines about an address that were due before `now`.
+    pub(super) fn take(&mut self, about: About, now: Timestamp) -> Vec<Waiting> {
+        let Some(account) = self.of.get_mut(&about) else { return Vec::new() };
+        let taken: Vec<_> = account.waiting.extract_if(.., |one| one.due() < now).collect();
+        self.waiting -= taken.len();
+        for one in &taken {
+            self.due.remove(&one.place());
+        }
+        taken
+    }
+
+    /// The first address of a host of which a line is due, and when that was.
+    pub(super) fn first(&self, host: HostId) -> Option<(Timestamp, About)> {
+        let (of, due, address) = *self.due.range((host, Timestamp(i64::MIN), Address::from_bits(0))..).next()?;
+        (of == host).then_some((due, (host, address)))
+    }
+
+    /// The hosts of which lines wait.
+    pub(super) fn hosts(&self) -> Vec<HostId> {
+        let mut hosts: Vec<_> = self.due.iter().map(|(host, ..)| *host).collect();
+        hosts.dedup();
+        hosts
+    }
+
+    /// Takes over what another world knows of an address.
+    pub(super) fn copy(&mut self, about: About, other: &mut Accounts) {
+        if self.of.get(&about).is_none()
+            && let Some(known) = other.of.get_mut(&about)
+        {
+            let mut account = known.clone();
+            known.waiting.iter_mut().for_each(|one| one.is_copied = true);
+            account.waiting.iter_mut().for_each(|one| one.is_copied = false);
+            self.due.extend(account.waiting.iter().map(Waiting::place));
+            self.waiting += account.waiting.len();
+            *self.of.entry(about) = account;
+        }
+        self.of.entry(about);
+        self.rotate();
+    }
+
+    /// All lines that wait.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        let about: BTreeSet<About> = self.due.iter().map(|(host, _, address)| (*host, *address)).collect();
+        about.into_iter().filter_map(|about| self.of.get(&about)).flat_map(|account| &account.waiting)
+    }
+
+    /// How many lines wait.
+    pub(super) fn waits(&self) -> usize {
+        self.waiting
+    }
+
+    /// Forgets the older half where there are too many, but no line that waits.
+    fn rotate(&mut self) {
+        if self.of.is_full() {
+            self.forget(|_| true);
+        }
+    }
+
+    /// The watermark of a host moved: what it told of long ago is forgotten.
+    #[inline]
+    pub(super) fn tick(&mut self, host: HostId, now: Timestamp) {
+        if self.of.len() == 0 {
+            self.began = (host, now);
+        } else if self.began.0 == host && self.began.1.after(REMEMBERED) < now {
+            self.began.1 = now;
+            self.forget(|of| of == host);
+        }
+    }
+
+    fn forget(&mut self, is_old: impl Fn(HostId) -> bool) {
+        for (about, account) in self.of.rotate() {
+            if !account.waiting.is_empty() || !is_old(about.0) {
+                *self.of.entry(about) = account;
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The two worlds, and which line is told to which.
+
+use std::borrow::Cow;
+
+use inputs::record::Timestamp;
+
+use super::key::Key;
+use super::line::{Line, Outcome, Trust};
+use super::world::{Due, Judged, World};
+use crate::decide::attempt::{Attempt, Classes, Folded};
+use crate::decide::policy::Policy;
+use crate::detect::event::{Account, Event};
+
+/// What a line amounts to.
+#[derive(Debug)]
+pub struct Judgement<'a> {
+    /// For who believes every line; with what of that is certain, where it is of the same user and class.
+    pub folded: Folded<'a>,
+    /// What is certain beside it.
+    pub certain: Option<Attempt<'a>>,
+    /// Somebody logged in, for certain.
+    pub logged_in: bool,
+}
+
+/// All connections that are not forgotten yet.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    pub(super) sound: World,
+    /// What forgeable lines are about, once there was one.
+    pub(super) all: Option<Box<World>>,
+}
+
+impl Sessions {
+    /// A line came: what waits is decided if it shows the wait to be over. Then [`Sessions::next_due`], then
+    /// [`Sessions::fold`].
+    #[inline]
+    pub fn tell(&mut self, line: &Line, trust: Trust) {
+        if trust == Trust::Forgeable {
+            self.all().tell(line);
+            return;
+        }
+        self.sound.tell(line);
+        if let Some(all) = &mut self.all {
+            all.tell(line);
+        }
+    }
+
+    /// Folds one event of a known service in.
+    pub fn fold<'a>(&mut self, mut line: Line, trust: Trust, event: &Event<'a>, policy: &Policy) -> Judgement<'a> {
+        line.pid = event.of_pid.or(line.pid);
+        // In `all` first: it copies what `sound` knew before.
+        let in_all = self.fold_in_all(&line, trust, event);
+        if trust == Trust::Forgeable {
+            let judged = in_all.unwrap_or(Judged::nothing(Outcome::Ignored, event));
+            let folded = folded(self.all(), judged, &line, event, policy);
+            return Judgement { folded, certain: None, logged_in: false };
+        }
+        let judged = self.sound.fold(&line, event);
+        let logged_in = judged.outcome == Outcome::Success;
+        let mut sound = folded(&self.sound, judged, &line, event, policy);
+        let certain = sound.attempt.take().map(|attempt| Attempt { sound: attempt.times, ..attempt });
+        let Some(all) = in_all else {
+            return Judgement { folded: Folded { attempt: certain, ..sound }, certain: None, logged_in };
+        };
+        let all = self.raise(all, judged);
+        let mut all = folded(self.all(), all, &line, event, policy);
+        let mut certain = certain.map(|attempt| Attempt { times: 0, ..attempt });
+        if let (Some(all), Some(sound)) = (&mut all.attempt, &certain)
+            && (all.prefix, all.classes, &all.user) == (sound.prefix, sound.classes, &sound.user)
+        {
+            all.sound = sound.sound;
+            certain = None;
+        }
+        let shown = if all.outcome == Outcome::Ignored { Folded { attempt: all.attempt, ..sound } } else { all };
+        Judgement { folded: shown, certain, logged_in }
+    }
+
+    /// Judges a line in `all`, unless that would be what `sound` says.
+    fn fold_in_all(&mut self, line: &Line, trust: Trust, event: &Event<'_>) -> Option<Judged> {
+        let Sessions { sound, all } = self;
+        let all = all.as_mut()?;
+        let mut line = *line;
+        match trust {
+            Trust::Sound => {
+                let peer = line.pid.and_then(|pid| sound.connections.get(&Key::Pid(line.host, pid))?.peer);
+                if !all.knows(&line, event, peer) {
+                    return None;
+                }
+            }
+            // Strangers may know the pid of a connection that a sound source tells of: if their line is about another one,
+            // that stands beside it, as without a pid, and not in its place.
+            Trust::Forgeable if sound.holds_another(&line, event) => line.pid = None,
+            Trust::Forgeable => {}
+        }
+        all.copy(sound, &line, event);
+        Some(all.fold(&line, event))
+    }
+
+    /// A connection is worth no less by all lines than by those that are certain.
+    fn raise(&mut self, all: Judged, sound: Judged) -> Judged {
+        let Some(key) = sound.key else { return all };
+        let certain = self.sound.connections.get(&key).map_or(0, |known| known.counted);
+        let Some(known) = self.all().connections.get_mut(&key) else { return all };
+        let more = certain.saturating_sub(known.counted);
+        known.counted += more;
+        if more > 0 { Judged { due: all.due + more, peer: sound.peer, key: Some(key), ..all } } else { all }
+    }
+
+    pub(super) fn all(&mut self) -> &mut World {
+        let Sessions { sound, all } = self;
+        all.get_or_insert_with(|| {
+            let mut all = World::default();
+            (all.watermarks, all.tracks_changes) = (sound.watermarks.clone(), sound.tracks_changes);
+            Box::new(all)
+        })
+    }
+
+    pub(super) fn worlds(&self) -> impl Iterator<Item = &World> {
+        std::iter::once(&self.sound).chain(self.all.as_deref())
+    }
+
+    pub(super) fn worlds_mut(&mut self) -> impl Iterator<Item = &mut World> {
+        std::iter::once(&mut self.sound).chain(self.all.as_deref_mut())
+    }
+
+    /// Takes the next attempt that is due though no line says so now.
+    #[inline]
+    pub fn next_due(&mut self, policy: &Policy) -> Option<Attempt<'static>> {
+        if let Some(due) = self.sound.due.pop_front() {
+            let times = u32::from(!due.is_copied);
+            return Some(due.attempt(times, 1, policy));
+        }
+        let due = self.all.as_mut()?.due.pop_front()?;
+        Some(due.attempt(1, 0, policy))
+    }
+
+    /// The wall clock moved.
+    pub fn tick(&mut self, wall: Timestamp) {
+        self.worlds_mut().for_each(|world| world.tick(wall));
+    }
+
+    /// The end of the log: nothing more will come, so all that waits is decided.
+    pub fn finish(&mut self) {
+        self.worlds_mut().for_each(World::finish);
+    }
+
+    /// Up to when all hosts have told what happened, as far as we can know.
+    pub fn told(&self, wall: Timestamp) -> Timestamp {
+        self.worlds().map(|world| world.watermarks.least(wall)).fold(wall, Timestamp::min)
+    }
+
+    /// How many connections and logins are remembered.
+    pub fn len(&self) -> usize {
+        self.worlds().map(|world| world.connections.len() + world.logins.len()).sum()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Connections forgotten because there were too many.
+    pub fn evicted(&self) -> u64 {
+        self.worlds().map(|world| world.evicted).sum()
+    }
+
+    /// Attempts whose connection never showed an address.
+    pub fn unresolved(&self) -> u64 {
+        self.worlds().map(|world| world.unresolved).sum()
+    }
+}
+
+/// What a line amounts to in a world, for those who count and show it.
+fn folded<'a>(world: &World, judged: Judged, line: &Line, event: &Event<'a>, policy: &Policy) -> Folded<'a> {
+    let Judged { outcome, due, peer, account, key } = judged;
+    let is_probe = due == 0 && outcome == Outcome::Probe;
+    let attempt = peer.filter(|_| due > 0 || is_probe).map(|peer| {
+        // A line that names nobody is of whom an earlier line of its connection named.
+        let named = || Some(world.connections.get(&key?)?.user.as_deref()?.to_vec());
+        let user = event.user.map_or_else(|| named().unwrap_or_default().into(), Cow::from);
+        let classes = if is_probe { Classes::probe() } else { Classes::of(&user, account, policy) };
+        let (prefix, times) = (policy.prefix(peer), due.max(u32::from(is_probe)));
+        let Line { host, source, at, .. } = *line;
+        Attempt { peer, prefix, host, source, at, user, account, classes, times, sound: 0 }
+    });
+    Folded { outcome, peer, account, attempt }
+}
+
+impl Due {
+    fn attempt(self, times: u32, sound: u32, policy: &Policy) -> Attempt<'static> {
+        let Due { host, source, peer, at, user, .. } = self;
+        let classes = Classes::of(&user, Account::Unsaid, policy);
+        let prefix = policy.prefix(peer);
+        let user = Cow::from(Vec::from(user));
+        Attempt { peer, prefix, host, source, at, user, account: Account::Unsaid, classes, times, sound }
+    }
+}
