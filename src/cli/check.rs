@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use inputs::syslog::listen;
+use inputs::syslog::listen::{self, Listener};
 
 use super::output::{Screen, Style};
 use super::{CONFIG, office};
@@ -51,9 +51,11 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Open till the end, as in `run`: two may be in each other's way.
+    let mut opened = Vec::new();
     for input in &config.inputs {
         let tried = match &input.source {
-            Source::Syslog(syslog) => try_listener(&config, input, syslog),
+            Source::Syslog(syslog) => try_listener(&config, input, syslog, &mut opened),
             _ => feeds::try_log(input),
         };
         say(&feeds::describe(input), tried);
@@ -77,10 +79,13 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// Opens a listener's socket, and closes it again.
-fn try_listener(config: &Config, input: &Input, syslog: &Syslog) -> Result<String, String> {
+/// Opens a listener's socket.
+fn try_listener(config: &Config, input: &Input, syslog: &Syslog, opened: &mut Vec<Listener>) -> Result<String, String> {
     let problem = match listen::bind(&syslog.listen, syslog.options.clone()) {
-        Ok(_) => return Ok("can be opened".to_owned()),
+        Ok(listener) => {
+            opened.push(listener);
+            return Ok("can be opened".to_owned());
+        }
         Err(problem) => problem,
     };
     let status: Status = office::ask_daemon(config, &Request::Status).unwrap_or_default();

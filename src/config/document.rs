@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Problem, What, place};
+use super::error::{Problem, place, prefix};
 use super::key::{Key, Listed, NotSet, Section};
 use super::kind::Node;
 
@@ -57,7 +57,7 @@ pub(super) fn read<T>(
     for error in errors.into_iter().take(PROBLEMS_MAX) {
         let at = error.span().map_or(0, |span| span.start);
         let line = text.lines().nth(reader.line(at) - 1).unwrap_or_default();
-        reader.problem(at, What::Syntax(syntax(line, error.message())));
+        reader.problem(at, syntax(line, error.message()));
     }
     let mut problems = reader.problems();
     problems.dedup_by_key(|problem| problem.line);
@@ -146,8 +146,8 @@ impl<'a> Reader<'a> {
                 Err(NotSet::Bad(bad)) => bad,
                 Err(NotSet::Meaningless(bad)) => match meaningless(settings, key) {
                     Some(reason) => {
-                        let (table, name) = (table.name.to_owned(), key.name.to_owned());
-                        self.problem(span.start, What::Unsuited { table, key: name, reason });
+                        let named = prefix(table.name) + key.name;
+                        self.problem(span.start, format!("{named} has no meaning {reason}; remove it"));
                         continue;
                     }
                     None => bad,
@@ -155,14 +155,8 @@ impl<'a> Reader<'a> {
             };
             whole &= key.needed.is_none();
             for bad in bad {
-                let (table, key) = (table.name.to_owned(), key.name.to_owned());
-                let (span, expected) = (bad.item.clone().unwrap_or(span.clone()), bad.expected);
-                let found = self.found(span.clone());
-                let what = match bad.item {
-                    Some(_) => What::Item { table, key, found, expected },
-                    None => What::Value { table, key, found, expected },
-                };
-                self.problem(span.start, what);
+                let is = if bad.item.is_some() { "," } else { " =" };
+                self.wrong_value(table, key.name, is, bad.item.unwrap_or(span.clone()), &bad.expected);
             }
         }
         whole
@@ -176,14 +170,17 @@ impl<'a> Reader<'a> {
     /// Reports that the value of `key` is wrong in the light of other keys.
     pub(super) fn wrong(&mut self, table: &Table<'a>, key: &str, expected: String) {
         if let Some((span, _)) = table.find(key) {
-            let (table, key) = (table.name.to_owned(), key.to_owned());
-            let found = self.found(span.clone());
-            self.problem(span.start, What::Value { table, key, found, expected });
+            self.wrong_value(table, key, " =", span, &expected);
         }
     }
 
+    fn wrong_value(&mut self, table: &Table<'a>, key: &str, is: &str, span: Range<usize>, expected: &str) {
+        let found = self.found(span.clone());
+        self.problem(span.start, format!("{}{key}{is} {found}: {expected}", prefix(table.name)));
+    }
+
     /// Reports a problem at the value of `key`, or at one of its list.
-    pub(super) fn problem_at(&mut self, table: &Table<'a>, key: &str, item: Option<usize>, what: What) {
+    pub(super) fn problem_at(&mut self, table: &Table<'a>, key: &str, item: Option<usize>, what: String) {
         let at = table.find(key).map_or(table.at, |(span, value)| match (item, value.get_ref()) {
             (Some(index), DeValue::Array(items)) => items.get(index).map_or(span.start, |item| item.span().start),
             _ => span.start,
@@ -193,12 +190,11 @@ impl<'a> Reader<'a> {
 
     /// Reports that `key` is missing.
     pub(super) fn missing(&mut self, table: &Table<'a>, key: &str, expected: &str) {
-        let what = What::Missing { table: table.name.to_owned(), key: key.to_owned(), expected: expected.to_owned() };
-        self.problem(table.at, what);
+        self.problem(table.at, format!("{}without `{key}`; {expected}", prefix(table.name)));
     }
 
     /// Reports a problem at a byte of the file.
-    fn problem(&mut self, at: usize, what: What) {
+    fn problem(&mut self, at: usize, what: String) {
         if self.problems.len() < PROBLEMS_MAX {
             let line = self.line(at);
             self.problems.push(Problem { file: self.file.to_owned(), line, what });
@@ -207,7 +203,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports a problem in a file that the configuration names.
-    pub(super) fn problem_elsewhere(&mut self, file: &Path, line: usize, what: What) {
+    pub(super) fn problem_elsewhere(&mut self, file: &Path, line: usize, what: String) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(Problem { file: PathBuf::from(file), line, what });
         }
@@ -222,12 +218,11 @@ impl<'a> Reader<'a> {
     /// Reports a value that should be a table. A header such as `[input]` is quoted as it stands.
     fn no_table(&mut self, parent: &Table<'a>, key: &str, span: Range<usize>, expected: String) {
         let found = self.found(span.clone());
-        let (table, key) = (parent.name.to_owned(), key.to_owned());
-        let what = match found.starts_with('[') && found.contains(&key) {
-            true => What::Syntax(format!("{found}: {expected}")),
-            false => What::Value { table, key, found, expected },
-        };
-        self.problem(span.start, what);
+        if found.starts_with('[') && found.contains(key) {
+            self.problem(span.start, format!("{found}: {expected}"));
+        } else {
+            self.wrong_value(parent, key, " =", span, &expected);
+        }
     }
 
     fn found(&self, span: Range<usize>) -> String {
@@ -239,8 +234,8 @@ impl<'a> Reader<'a> {
         let unknown = table.entries.into_iter().flatten().filter(|(key, _)| !known.contains(&key.get_ref().as_ref()));
         let unknown: Vec<(usize, &str)> = unknown.map(|(key, _)| (key.span().start, key.get_ref().as_ref())).collect();
         for (at, key) in unknown {
-            let (table, remedy) = (table.name.to_owned(), meant(key, table.name, &self.tables));
-            self.problem(at, What::UnknownKey { table, key: shorten(key), remedy });
+            let remedy = meant(key, table.name, &self.tables);
+            self.problem(at, format!("unknown key `{}` {}; {remedy}", shorten(key), place(table.name)));
         }
     }
 }

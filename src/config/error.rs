@@ -4,9 +4,6 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::decide::allow::BadEntry;
-use crate::detect::rule::Refusal;
-
 /// How many problems are shown.
 const SHOWN_MAX: usize = 50;
 
@@ -49,8 +46,8 @@ pub struct Problem {
     pub file: PathBuf,
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong there.
-    pub what: What,
+    /// What is wrong there, and what to do.
+    pub what: String,
 }
 
 impl fmt::Display for Problem {
@@ -59,83 +56,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What is wrong. `table` is as it is written in the file, `[decide]`; empty for the keys before the first table.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum What {
-    /// Not TOML.
-    #[error("{0}")]
-    Syntax(String),
-    /// A key that there is not.
-    #[error("unknown key `{key}` {}; {remedy}", place(table))]
-    UnknownKey {
-        /// The table.
-        table: String,
-        /// The key, escaped.
-        key: String,
-        /// What was meant, as far as we can guess.
-        remedy: String,
-    },
-    /// A key whose value is not what it may be.
-    #[error("{}{key} = {found}: {expected}", prefix(table))]
-    Value {
-        /// The table.
-        table: String,
-        /// The key.
-        key: String,
-        /// The value as it is written, shortened.
-        found: String,
-        /// What may stand there, or what to do.
-        expected: String,
-    },
-    /// One value of a list.
-    #[error("{}{key}, {found}: {expected}", prefix(table))]
-    Item {
-        /// The table.
-        table: String,
-        /// The key.
-        key: String,
-        /// The value as it is written, shortened.
-        found: String,
-        /// What may stand there, or what to do.
-        expected: String,
-    },
-    /// A key that must be there and is not.
-    #[error("{}without `{key}`; {expected}", prefix(table))]
-    Missing {
-        /// The table.
-        table: String,
-        /// The key.
-        key: String,
-        /// What to write.
-        expected: String,
-    },
-    /// A known key that means nothing beside the others.
-    #[error("{}{key} has no meaning {reason}; remove it", prefix(table))]
-    Unsuited {
-        /// The table.
-        table: String,
-        /// The key.
-        key: String,
-        /// Beside what.
-        reason: String,
-    },
-    /// A rule that is refused.
-    #[error("rule \"{name}\": {refusal}")]
-    Rule {
-        /// The rule's name, escaped and shortened.
-        name: String,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// A line of the allow file.
-    #[error(transparent)]
-    Allow(#[from] BadEntry),
-    /// A line of the file of restricted users.
-    #[error("user name {0}: expected one name of at most 255 bytes a line, without control characters")]
-    UserName(String),
-}
-
-fn prefix(table: &str) -> String {
+/// What stands before a key of a table, which is as it is written in the file; empty for the keys before the first table.
+pub(super) fn prefix(table: &str) -> String {
     if table.is_empty() { String::new() } else { format!("{table} ") }
 }
 

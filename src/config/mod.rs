@@ -26,7 +26,7 @@ mod sources;
 mod tests;
 mod values;
 
-pub use error::{ConfigError, Problem, What};
+pub use error::{ConfigError, Problem};
 pub use input::{File, Input, Journald, Multilog, Source, Syslog};
 pub use reference::{manual, packaged};
 pub use rules::Loaded;
@@ -138,7 +138,7 @@ fn text(file: &Path) -> Result<String, ConfigError> {
     String::from_utf8(bytes).map_err(|bad| {
         let (right, bytes) = (bad.utf8_error().valid_up_to(), bad.as_bytes());
         let line = 1 + bytes[..right].iter().filter(|&&byte| byte == b'\n').count();
-        let what = What::Syntax("not UTF-8 text; save the file as UTF-8".to_owned());
+        let what = "not UTF-8 text; save the file as UTF-8".to_owned();
         ConfigError::Wrong(vec![Problem { file: file.to_owned(), line, what }])
     })
 }

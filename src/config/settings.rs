@@ -4,7 +4,6 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::document::{Reader, Table, shorten};
-use super::error::What;
 use super::key::{Key, Section};
 use super::kind::{Bad, Kind, Node, duration, typed, unless, whole, words, yes};
 use super::values::{is_user, path, socket_path, user};
@@ -228,7 +227,7 @@ pub(super) fn take_names<'a>(reader: &mut Reader<'a>, table: &Table<'a>, config:
     {
         let (more, bad) = AllowList::read(&bytes);
         for line in bad {
-            reader.problem_elsewhere(file, line.line, line.bad.into());
+            reader.problem_elsewhere(file, line.line, line.bad.to_string());
         }
         if let Err(full) = decide.policy.allow.extend(&more) {
             reader.wrong(table, "allow_file", full.problem.to_string());
@@ -248,8 +247,9 @@ fn users_of<'a>(reader: &mut Reader<'a>, table: &Table<'a>, file: &Path) -> Vec<
         if is_user(name) {
             names.push(name.to_owned());
         } else {
-            let shown = format!("`{}`", shorten(&String::from_utf8_lossy(name)));
-            reader.problem_elsewhere(file, index + 1, What::UserName(shown));
+            let shown = shorten(&String::from_utf8_lossy(name));
+            let expected = "expected one name of at most 255 bytes a line, without control characters";
+            reader.problem_elsewhere(file, index + 1, format!("user name `{shown}`: {expected}"));
         }
     }
     names

@@ -12,7 +12,10 @@ use super::kind::{Kind, quote};
 /// The longest path of a unix socket, in bytes: `sun_path` is 108 with its end.
 const SOCKET_PATH_MAX: usize = 107;
 
-/// The longest name of an input, host or user, in bytes.
+/// The longest path, in bytes: the system's 4096, less what files in it are called.
+const PATH_MAX: usize = 4000;
+
+/// The longest name of an input, host, user or file, in bytes.
 const NAME_MAX: usize = 255;
 
 /// Any text.
@@ -23,6 +26,9 @@ pub(super) fn any() -> Kind<String> {
 /// An absolute path: what it is relative to would depend on who starts the daemon.
 pub(super) fn path() -> Kind<PathBuf> {
     let parse = |text: &str| match text.starts_with('/') && !text.contains('\0') {
+        true if text.len() > PATH_MAX || text.split('/').any(|name| name.len() > NAME_MAX) => {
+            Err(format!("a path has at most {PATH_MAX} bytes, and {NAME_MAX} between slashes"))
+        }
         true => Ok(PathBuf::from(text)),
         false => Err("expected an absolute path, one that begins with /".to_owned()),
     };

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use crate::config::document::{self, Reader, Table, shorten};
-use crate::config::error::{Problem, What};
+use crate::config::error::Problem;
 use crate::config::key::{Key, Section};
 use crate::config::kind::{Kind, whole, words};
 use crate::config::values::any;
@@ -76,7 +76,7 @@ fn add_all<'a>(reader: &mut Reader<'a>, top: &Table<'a>, rules: &mut Rules) {
             continue;
         }
         let name = shorten(&draft.name);
-        let mut refuse = |part, refusal| {
+        let mut refuse = |part, refusal: Refusal| {
             let (key, item) = match part {
                 Part::Name => ("name", None),
                 Part::Identifier(index) => ("identifiers", Some(index)),
@@ -84,7 +84,7 @@ fn add_all<'a>(reader: &mut Reader<'a>, top: &Table<'a>, rules: &mut Rules) {
                 Part::Hit(index) => ("hit", Some(index)),
                 Part::Miss(index) => ("miss", Some(index)),
             };
-            reader.problem_at(&table, key, item, What::Rule { name: name.clone(), refusal });
+            reader.problem_at(&table, key, item, format!("rule \"{name}\": {refusal}"));
         };
         if rules.iter().len() >= RULES_MAX {
             refuse(Part::Name, Refusal::TooMany);
