@@ -124,7 +124,7 @@ impl Counters {
 
 /// Something that gives records. One thread drives it: it reads until there is no [`More`](Progress::More), sleeps
 /// until it is woken, and reads again.
-pub trait Input: Send {
+pub trait Input {
     /// Adds the next records to `batch`, which is empty, and says where to go on behind them, if there is a cursor.
     ///
     /// The cursor of an empty batch is worth something, too: it says where reading began. After an error the batch may
@@ -270,7 +270,7 @@ impl Worker {
     pub fn start(
         name: &str,
         source: SourceId,
-        input: Box<dyn Input>,
+        input: Box<dyn Input + Send>,
         clock: impl Fn() -> Now + Send + 'static,
         sink: impl FnMut(Batch) -> bool + Send + 'static,
     ) -> io::Result<Self> {
@@ -309,7 +309,7 @@ impl Worker {
 struct Driver {
     name: Arc<str>,
     source: SourceId,
-    input: Box<dyn Input>,
+    input: Box<dyn Input + Send>,
     bell: Bell,
     health: Health,
     told: Arc<Told>,

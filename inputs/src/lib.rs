@@ -7,6 +7,7 @@ pub mod cursor;
 pub mod file;
 pub mod input;
 pub mod journald;
+pub mod log;
 pub mod multilog;
 pub mod record;
 pub mod syslog;

@@ -77,9 +77,9 @@ fn findings(status: &Status) -> Vec<Finding> {
         }
         for (count, what) in [
             (input.lost, "records were lost before they came; the sender's rate limit, or too small a buffer"),
-            (input.refused, "connections or messages were refused by `from` or a limit"),
-            (input.handshakes_failed, "TLS handshakes failed; the log says why"),
-            (input.broken, "streams were broken off; the log says why"),
+            (input.counters.refused, "connections or messages were refused by `from` or a limit"),
+            (input.counters.handshakes_failed, "TLS handshakes failed; the log says why"),
+            (input.counters.broken, "streams were broken off; the log says why"),
             (input.truncated, "lines were longer than 8 KiB and were cut"),
             (input.forged, "records were not believed: who wrote them may not write for that program"),
         ] {

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use inputs::input::{Input as _, Progress};
+use inputs::log::Log;
 use inputs::record::{Batch, SourceId};
 use inputs::syslog::parse::{Format, Parser};
 use serde::Serialize;
@@ -14,7 +16,6 @@ use serde::Serialize;
 mod derivation;
 mod parts;
 
-use super::log::Log;
 use super::output::{Screen, Style};
 use crate::clock;
 use crate::config::Config;
@@ -52,7 +53,7 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
         return derivation::print(line, arguments.format.0.unwrap_or_default(), zone, config);
     }
     let format = arguments.format.0;
-    let mut log = Log::open(&arguments.file, format.map(|format| Parser::new(format, zone)))?;
+    let mut log = Log::open(&arguments.file, format.map(|format| Parser::new(format, zone)), clock::now)?;
     let mut engine = Engine::new(config.policy());
     let mut source = Source::new(SourceId(0), None, &clock::host_name());
     source.bare = format == Some(Format::Message) && !log.is_journal();
@@ -61,7 +62,7 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let mut counts = Counts::default();
     let mut screen = Screen::new();
     let mut number = 0u64;
-    while log.fill(&mut batch)? {
+    while log.refill(clock::now().into(), &mut batch).map_err(anyhow::Error::from_boxed)? == Progress::More {
         let mut failed = Ok(());
         fold(&mut engine, &mut source, &batch, &mut counts, |seen, _| {
             number += 1;

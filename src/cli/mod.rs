@@ -18,7 +18,6 @@ mod explain;
 mod forgive;
 mod history;
 mod list;
-mod log;
 mod office;
 pub mod output;
 mod run;

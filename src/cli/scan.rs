@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use inputs::input::{Input as _, Progress};
+use inputs::log::Log;
 use inputs::record::{Batch, SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
 
 mod report;
 
-use super::log::Log;
 use super::office;
 use crate::clock;
 use crate::config::Config;
@@ -58,6 +59,8 @@ pub struct Arguments {
 #[derive(Default)]
 struct Found {
     counts: Counts,
+    /// What could not be read of journals.
+    damaged: u64,
     first: Option<Timestamp>,
     last: Option<Timestamp>,
     addresses: Addresses,
@@ -120,8 +123,8 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
             let source = if file.log.is_journal() { &mut journal } else { &mut source };
             scan_batch(&mut engine, source, &file.batch, &mut found);
             bar.set_position(done + file.log.consumed());
-            more = match file.log.fill(&mut file.batch) {
-                Ok(more) => more,
+            more = match file.log.refill(clock::now().into(), &mut file.batch) {
+                Ok(progress) => progress == Progress::More,
                 Err(error) => {
                     // What was read of it counts; the others are read all the same.
                     eprintln!("denyd: {error}");
@@ -131,6 +134,7 @@ pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
             };
         }
         done += file.log.size();
+        found.damaged += file.log.counters().lost();
     }
     // Nothing more will come: what waits for another line of its connection is decided now.
     engine.step(clock::now(), Input::End);
@@ -174,8 +178,8 @@ struct Opened {
 
 impl Opened {
     fn new(path: &Path, parser: Option<Parser>) -> anyhow::Result<Self> {
-        let (mut log, mut batch) = (Log::open(path, parser)?, Batch::default());
-        log.fill(&mut batch)?;
+        let (mut log, mut batch) = (Log::open(path, parser, clock::now)?, Batch::default());
+        log.refill(clock::now().into(), &mut batch).map_err(anyhow::Error::from_boxed)?;
         let first = batch.records().take(100).find_map(|record| record.event);
         Ok(Opened { log, batch, first })
     }

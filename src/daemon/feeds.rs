@@ -59,7 +59,7 @@ fn start(input: &Input, cursor: Option<Cursor>) -> Start {
 }
 
 /// Opens a log; `None` if the input is a listener.
-fn open_log(input: &Input, start: Start) -> anyhow::Result<Option<Box<dyn input::Input>>> {
+fn open_log(input: &Input, start: Start) -> anyhow::Result<Option<Box<dyn input::Input + Send>>> {
     Ok(Some(match &input.source {
         Source::File(file) => Box::new(file::follow::Follower::new(file.path.clone(), start, input.parser())),
         Source::Multilog(multilog) => Box::new(multilog::Follower::new(multilog.path.clone(), start, input.parser())),
@@ -72,7 +72,11 @@ fn open_log(input: &Input, start: Start) -> anyhow::Result<Option<Box<dyn input:
 }
 
 /// Opens an input, at its cursor or by a socket of the service manager's if it has one.
-fn open(input: &Input, cursor: Option<Cursor>, inherited: &mut Inherited) -> anyhow::Result<Box<dyn input::Input>> {
+fn open(
+    input: &Input,
+    cursor: Option<Cursor>,
+    inherited: &mut Inherited,
+) -> anyhow::Result<Box<dyn input::Input + Send>> {
     let Source::Syslog(syslog) = &input.source else {
         return open_log(input, start(input, cursor))?.context("is no log");
     };

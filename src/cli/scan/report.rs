@@ -16,6 +16,11 @@ use crate::desk::reply::{At, PerClass};
 use crate::detect::event::Account;
 use crate::text::{printable, shown};
 
+/// Whether nothing is to be told.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// `scan --json`: typed, since as loose values a long list of denies would take most of the memory.
 #[derive(Serialize)]
 struct Report<'a> {
@@ -32,6 +37,9 @@ struct Report<'a> {
     forged: u64,
     duplicates: u64,
     truncated: u64,
+    /// What could not be read of journals.
+    #[serde(skip_serializing_if = "is_zero")]
+    damaged: u64,
     evicted: u64,
     attempts: u64,
     first: Option<At>,
@@ -122,6 +130,7 @@ pub(super) fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
         forged: counts.forged,
         duplicates: counts.duplicates,
         truncated: counts.truncated,
+        damaged: found.damaged,
         evicted: engine.state.untold(Bound::Tallies) + engine.state.sessions.evicted(),
         attempts: counts.attempts,
         first: found.first.map(At),
@@ -213,6 +222,7 @@ fn print_counts(screen: &mut Screen, engine: &Engine, found: &Found) -> std::io:
         (engine.state.sessions.unresolved(), "attempts without an address"),
         (counts.forged, "forged records"),
         (counts.truncated, "lines cut for their length"),
+        (found.damaged, "entries or fields of journals passed over, they were damaged or too great"),
         (
             engine.state.untold(Bound::Tallies) + engine.state.sessions.evicted(),
             "counters forgotten, there were too many",

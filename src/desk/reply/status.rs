@@ -1,6 +1,7 @@
 //! How the daemon and all around it are.
 
 use inputs::cursor::Cursor;
+use inputs::input::Counters;
 use serde::{Deserialize, Serialize};
 
 use super::At;
@@ -108,20 +109,9 @@ pub struct Input {
     pub lost: u64,
     /// Why it cannot be read, or not all of it.
     pub problem: Option<String>,
-    /// Records above a limit a second.
-    pub limited: u64,
-    /// Times that a sender was made to wait.
-    pub slowed: u64,
-    /// Connections that are open.
-    pub connections: u64,
-    /// Connections or messages that were refused.
-    pub refused: u64,
-    /// Connections that were closed because nothing came.
-    pub expired: u64,
-    /// TLS handshakes that failed.
-    pub handshakes_failed: u64,
-    /// Streams that were broken off.
-    pub broken: u64,
+    /// What has befallen it since the start.
+    #[serde(flatten)]
+    pub counters: Counters,
     /// Lines that were cut.
     pub truncated: u64,
     /// The stamp of its last record.
