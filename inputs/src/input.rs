@@ -82,22 +82,29 @@ pub struct Wake<'a> {
     pub within: Duration,
 }
 
-/// What has befallen an input since it was opened. What cannot happen to it stays 0.
+/// What has befallen an input since it was opened. What cannot happen to it stays 0; what happens seldom is told only if
+/// it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Counters {
     /// Records that were gone before they were read: entries of a journal; of lines nobody knows how many, so each time
     /// counts one.
+    #[serde(skip_serializing_if = "is_zero")]
     pub gaps: u64,
     /// Records and fields that were damaged, or too great to be read.
+    #[serde(skip_serializing_if = "is_zero")]
     pub damaged: u64,
     /// Files that are there now and cannot be read, while others can.
+    #[serde(skip_serializing_if = "is_zero")]
     pub unreadable: u64,
     /// A file was replaced by another one.
+    #[serde(skip_serializing_if = "is_zero")]
     pub rotations: u64,
     /// A file was truncated, or written anew, and read from its beginning again.
+    #[serde(skip_serializing_if = "is_zero")]
     pub truncations: u64,
     /// Copies of entries that were not delivered again.
+    #[serde(skip_serializing_if = "is_zero")]
     pub copies: u64,
     /// Connections that were taken.
     pub connections: u64,
@@ -113,6 +120,10 @@ pub struct Counters {
     pub limited: u64,
     /// How often a connection had to wait because its sender had sent so much.
     pub slowed: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Counters {
