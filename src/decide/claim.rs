@@ -13,7 +13,8 @@ use super::policy::Class;
 pub const FORGEABLE_FOR: Duration = Duration::from_secs(3_600);
 
 /// Who wants a deny. Stored and shown as its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Claimant {
     /// The policy: a count exceeded its threshold.
     Policy,
@@ -46,16 +47,17 @@ impl FromStr for Claimant {
     }
 }
 
-impl Serialize for Claimant {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+impl From<Claimant> for String {
+    fn from(by: Claimant) -> Self {
+        by.to_string()
     }
 }
 
-impl<'de> Deserialize<'de> for Claimant {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+impl TryFrom<String> for Claimant {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 

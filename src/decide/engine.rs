@@ -153,7 +153,7 @@ impl Engine {
         let users = &self.state.users;
         self.changes.extend(tried.into_iter().map(|user| Change::Tried { user, counts: users[user] }));
         let connections = self.state.sessions.take_changes().into_iter();
-        self.changes.extend(connections.map(|(key, session)| Change::Connection(key, session.map(Box::new))));
+        self.changes.extend(connections.map(|(key, connection)| Change::Connection(key, connection.map(Box::new))));
     }
 
     /// The number of an origin host: of the lower-cased first label of what it calls itself.
