@@ -352,16 +352,16 @@ fn multilog_rotates() {
 
 #[test]
 fn rsyslogd_by_a_file_that_is_rotated() {
-    // as logrotate does, with each thing that is sent
+    // as logrotate does, with each thing that is sent; not before rsyslogd has made the file that it was told to make
     let sender = Sender {
         input: FILE,
         daemon: rsyslogd(
             "action(type=\"omfile\" file=\"/var/log/auth.log\" template=\"RSYSLOG_TraditionalFileFormat\")",
         ),
         ready: "/run/sender",
-        send: "cd /var/log; n=$(ls auth.log* | wc -l)\n\
+        send: "cd /var/log; if [ -e auth.log ]; then n=$(ls auth.log* | wc -l)\n\
                while [ $n -gt 1 ]; do mv auth.log.$((n - 1)) auth.log.$n; n=$((n - 1)); done\n\
-               [ ! -e auth.log ] || mv auth.log auth.log.1; kill -HUP $(cat /run/sender.pid)\n\
+               mv auth.log auth.log.1; kill -HUP $(cat /run/sender.pid); fi\n\
                logger -u /run/sender -t sshd -p auth.info -f \"$1\"",
         kept: Kept::ByCursor,
         drops: false,
