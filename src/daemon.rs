@@ -10,14 +10,14 @@ use anyhow::Context;
 use inputs::input::Worker;
 use inputs::record::Batch;
 use inputs::syslog::listen;
-use tokio::runtime::Runtime;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::clock;
-use crate::config::{Config, Input};
-use crate::deny::choose::{self, Places};
-use crate::desk::Desk;
+use crate::config::{Backends, Config, Input};
+use crate::deny::reconciler::{self, Reconcilers};
+use crate::deny::{DenyBackend, choose};
 use crate::desk::control::{self, Line};
+use crate::desk::{self, Desk};
 use crate::detect::rule::Rules;
 use crate::store::{Store, StoreError};
 
@@ -29,7 +29,7 @@ mod signals;
 mod wall;
 
 use connected::Connected;
-use owner::{Owner, Projections, Shown};
+use owner::{Owner, Shown};
 
 /// Batches that wait for the engine; a full inbox makes inputs wait.
 const INBOX_MAX: usize = 16;
@@ -57,10 +57,9 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let dry_run = options.dry_run;
     let _told = dry_run.then(|| tracing::error_span!("DRY RUN").entered());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (mut desk, places) = open_desk(&config, dry_run, &runtime)?;
+    let (mut desk, back_ends) = open_desk(&config, dry_run)?;
     let (batches_in, batches) = mpsc::channel(INBOX_MAX);
     let (asks_in, asks) = mpsc::channel(ASKS_MAX);
-    let (snapshots_in, snapshots) = mpsc::channel(4);
     let (stop_in, stop) = watch::channel(false);
     let (taps, _) = broadcast::channel(TAP_MAX);
     let (latest_in, latest) = watch::channel(None);
@@ -73,25 +72,25 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let want = desk.publish_all(now);
     tracing::info!(
         inputs = inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", "),
-        enforced_by = places.names().join(", "),
+        enforced_by = back_ends.iter().map(|back_end| back_end.name()).collect::<Vec<_>>().join(", "),
         rules = rules.iter().len(),
         denied = want.denied.len(),
         allowed = want.allowed.len(),
         "running"
     );
-    let mut tasks = tokio::task::JoinSet::new();
-    let (feeds, statuses) = places.start(&mut tasks, snapshots_in);
+    let time = || (clock::now(), clock::monotonic());
+    let reconcilers = Reconcilers::start(back_ends, &want, time, reconciler::Pace::default())?;
     let line = Line { asks: asks_in, latest, dry_run, taps: taps.clone() };
     let server = tokio::spawn(control::serve(control, line));
     let signals = tokio::spawn(signals::stop(stop_in));
     let reins = workers.iter().map(|worker| worker.reins.clone()).collect();
     let hangups = tokio::spawn(feeds::reload_on_hangup(reins, inputs.iter().any(Input::has_certificates)));
     let shown = Shown { taps, latest: latest_in, dry_run };
-    let owner = Owner::new(desk, sources, Projections { feeds, statuses }, shown, now);
+    let owner = Owner::new(desk, sources, reconcilers, shown, now);
     drop(running);
     // The desk has this thread; inputs, projections and clients have the runtime's.
     let owner = runtime.block_on(async {
-        let (mut owner, batches) = owner.run(batches, asks, snapshots, stop).await;
+        let (mut owner, batches) = owner.run(batches, asks, stop).await;
         // First they are told, or the reader of a long file would hand over as fast as we take.
         workers.iter().for_each(|worker| worker.reins.stop());
         owner.finish(batches).await;
@@ -103,14 +102,9 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     for task in [server, signals, hangups] {
         task.abort();
     }
-    drop(owner);
-    // The feeds are gone with it: each reconciler carries out what it was told last, and ends.
-    runtime.block_on(async {
-        let ended = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(BACK_ENDS_END, ended).await.is_err() {
-            tracing::warn!("a back end did not end in time; what is denied stays denied");
-        }
-    });
+    if !owner.reconcilers.stop(BACK_ENDS_END) {
+        tracing::warn!("a back end did not end in time; what is denied stays denied");
+    }
     runtime.shutdown_timeout(Duration::from_secs(1));
     let _ = std::fs::remove_file(&config.control_socket);
     match dry_run {
@@ -120,23 +114,27 @@ pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the desk and finds the back ends. Where the database was lost, what they deny is taken over.
-fn open_desk(config: &Config, dry_run: bool, runtime: &Runtime) -> anyhow::Result<(Desk, Places)> {
-    let mut store = if dry_run { rehearse(&config.state_dir)? } else { open_store(&config.state_dir)? };
+/// Opens the desk and makes the back ends. Where the database was lost, what they deny is taken over.
+fn open_desk(config: &Config, dry_run: bool) -> anyhow::Result<(Desk, Vec<Box<dyn DenyBackend>>)> {
+    let store = if dry_run { rehearse(&config.state_dir)? } else { open_store(&config.state_dir)? };
     if let Some(aside) = &store.set_aside {
         tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
     }
     let lost = store.set_aside.is_some();
-    let places = runtime.block_on(choose::find(config, dry_run, &mut store))?;
+    let mut deny = config.deny.clone();
+    if dry_run {
+        deny.backends = Backends::printing();
+    }
+    let mut back_ends = desk::back_ends(config, &deny, &store)?;
     let now = clock::now();
     let mut desk = Desk::open(store, config.policy(), now)?;
     if lost {
         let until = config.decide.policy.deny_for.map(|time| now.after(time));
-        let kept = runtime.block_on(places.kept(now, until))?;
+        let kept = choose::kept(&mut back_ends, now, until)?;
         tracing::warn!(denied = kept.len(), "counts and cursors begin anew; what is denied now was taken over");
         desk.take_over(kept, now);
     }
-    Ok((desk, places))
+    Ok((desk, back_ends))
 }
 
 /// Starts the inputs, each where its cursor is.

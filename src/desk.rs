@@ -17,18 +17,21 @@ use crate::decide::claim::{Claim, Claimant, Reason, Until};
 use crate::decide::engine::{Command, Engine, Input};
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
+use crate::decide::range::Range;
 use crate::decide::state::{Bound, Change};
-use crate::deny::{AllowRange, DenySet, Diff};
+use crate::deny::{DenySet, Diff};
 use crate::intake::{self, Counts, Seen, Source};
 use crate::store::{Commit, Decided, Decision, Evidence, Follower, Loaded, Store, StoreError, decision};
 use crate::text::printable;
 
 mod answer;
+mod back_ends;
 mod budget;
 pub mod control;
 pub mod reply;
 mod request;
 
+pub use back_ends::back_ends;
 use budget::Budget;
 use reply::Reply;
 pub use request::{Request, What};
@@ -293,7 +296,7 @@ impl Desk {
         DenySet { denied, allowed: self.allowed() }
     }
 
-    fn allowed(&self) -> Vec<AllowRange> {
+    fn allowed(&self) -> Vec<Range> {
         self.engine.policy.allow.ranges().collect()
     }
 
@@ -326,7 +329,7 @@ impl Desk {
         self.gather();
         let publish = self.early(now);
         let rows = self.pending.changes.len() + self.pending.evidence.len() + self.engine.state.sessions.changes();
-        let waiting = Waiting { rows, denies: !publish.denied.is_empty(), progress };
+        let waiting = Waiting { rows, denies: !publish.denies.is_empty(), progress };
         Effects { publish, waiting }
     }
 
@@ -352,7 +355,7 @@ impl Desk {
             if let Some(until) = enforced
                 && self.published.insert(*prefix, until) != Some(until)
             {
-                diff.denied.push((*prefix, until));
+                diff.denies.insert(*prefix, Some(until));
             }
         }
         self.unpublished = self.pending.changes.len();
@@ -368,12 +371,12 @@ impl Desk {
             match enforced {
                 Some(until) => {
                     if self.published.insert(*prefix, until) != Some(until) {
-                        diff.denied.push((*prefix, until));
+                        diff.denies.insert(*prefix, Some(until));
                     }
                 }
                 None => {
                     if self.published.remove(prefix).is_some() {
-                        diff.released.push(*prefix);
+                        diff.denies.insert(*prefix, None);
                     }
                 }
             }
@@ -443,7 +446,10 @@ mod tests {
         let mut desk = dir.open(Policy::default(), NOW);
         let prefix: Prefix = "192.0.2.7".parse().expect("an address");
         let asked = desk.ask(&Request::Deny { prefix, seconds: None, force: false, caller: None }, NOW);
-        assert_eq!(asked.committed.expect("it was tried").expect("it can be written").denied, [(prefix, None)]);
+        assert_eq!(
+            asked.committed.expect("it was tried").expect("it can be written").denies,
+            [(prefix, Some(None))].into()
+        );
         drop(desk);
         let allow = AllowList::of(["192.0.2.0/24"].into_iter()).expect("an entry");
         let later = NOW.after(Duration::from_secs(60));

@@ -5,7 +5,7 @@
 
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -16,10 +16,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use denyd::decide::prefix::Prefix;
-use denyd::deny::hosts_deny::{Form, HostsDeny, Service};
+use denyd::decide::range::Range;
+use denyd::deny::choose::{self, Backends, Kind, Means, Settings};
+use denyd::deny::hosts_deny::{self, Form, HostsDeny, Service};
+use denyd::deny::ledger::{Lines, Notes};
 use denyd::deny::nft::{Lengths, Nft};
-use denyd::deny::reconciler::{Command as Order, Pace, Reconciler, SnapshotRequest};
-use denyd::deny::{AllowRange, DenyBackend, DenySet, Diff};
+use denyd::deny::reconciler::{Pace, Reconcilers, Status};
+use denyd::deny::{DenyBackend, DenyError, DenySet, Diff};
 use inputs::record::Timestamp;
 use kit::{Random, program, skip};
 use tokio::time::Instant;
@@ -35,18 +38,18 @@ fn denies_hosts() {
     in_namespace("denies_hosts", async |world| {
         let mut nft = world.nft();
         world.is("192.0.2.10 open, 192.0.2.11 open, 2001:db8:66::1 open, 2001:db8:66:1::1 open").await;
-        nft.replace(&set("192.0.2.10 2001:db8:66::/64", "2001:db8:66::7"), NOW).await.unwrap();
+        nft.replace(&set("192.0.2.10 2001:db8:66::/64", "2001:db8:66::7"), NOW).unwrap();
         world.is("192.0.2.10 silent, 192.0.2.11 open, 2001:db8:66::1 silent, 2001:db8:66:1::1 open").await;
         world.is("2001:db8:66::7 open, 2001:db8:66::8 silent").await;
         // release and a new one in one update
         let want = set("192.0.2.11 2001:db8:66::/64", "2001:db8:66::8");
         let mut diff = diff(&want, "192.0.2.11", "192.0.2.10 203.0.113.1");
         diff.allowed = Some(want.allowed.clone());
-        nft.update(&diff, &want, NOW).await.unwrap();
+        nft.update(&diff, &want, NOW).unwrap();
         world.is("192.0.2.10 open, 192.0.2.11 silent, 2001:db8:66::7 silent, 2001:db8:66::8 open").await;
-        nft.remove().await.unwrap();
+        nft.remove().unwrap();
         world.is("192.0.2.11 open, 2001:db8:66::7 open").await;
-        nft.remove().await.unwrap();
+        nft.remove().unwrap();
     });
 }
 
@@ -60,10 +63,10 @@ fn denies_end_by_themselves_and_are_extended() {
         }
         want.denied.insert("192.0.2.12".parse().unwrap(), Some(NOW)); // has ended
         want.denied.insert("192.0.2.13".parse().unwrap(), Some(NOW.after(Duration::from_secs(100 * 365 * 86400))));
-        nft.replace(&want, NOW).await.unwrap();
+        nft.replace(&want, NOW).unwrap();
         world.is("192.0.2.10 silent, 192.0.2.12 open, 192.0.2.13 silent, 198.51.100.1 silent").await;
         want.denied.insert("192.0.2.11".parse().unwrap(), Some(NOW.after(Duration::from_secs(60))));
-        nft.update(&diff(&want, "192.0.2.11", ""), &want, NOW).await.unwrap();
+        nft.update(&diff(&want, "192.0.2.11", ""), &want, NOW).unwrap();
         let end = Instant::now() + Duration::from_secs(8);
         while world.connect("192.0.2.10").await != "open" {
             assert!(Instant::now() < end, "the timeout did not let it in");
@@ -78,28 +81,28 @@ fn denies_wide_prefixes() {
         let mut nft = world.nft();
         let mut want = set("198.51.100.0/24 2001:db8:66::/48 2001:db8::10", "198.51.100.9 2001:db8:66:5::/64");
         want.denied.insert("198.51.100.128/25".parse().unwrap(), Some(NOW.after(Duration::from_secs(3600))));
-        nft.replace(&want, NOW).await.unwrap();
+        nft.replace(&want, NOW).unwrap();
         world.is("198.51.100.1 silent, 198.51.100.9 open, 198.51.100.200 silent, 192.0.2.10 open").await;
         world.is("2001:db8:66:4::1 silent, 2001:db8:66:5::1 open, 2001:db8::10 silent, 2001:db8::11 open").await;
         // the wider one ends: the narrower one is still there
         want.denied.remove(&"198.51.100.0/24".parse().unwrap());
-        nft.update(&diff(&want, "", "198.51.100.0/24"), &want, NOW).await.unwrap();
+        nft.update(&diff(&want, "", "198.51.100.0/24"), &want, NOW).unwrap();
         world.is("198.51.100.1 open, 198.51.100.200 silent, 2001:db8:66:4::1 silent").await;
         // other lengths in the hash sets; neighbour discovery goes on when all of IPv6's neighbours are denied
         let mut nft = Nft::new("denyd_t".parse().unwrap(), Lengths { v4: 24, v6: 128 });
-        nft.replace(&set("198.51.100.0/24 2001:db8::10 fe80::/10 192.0.2.10", ""), NOW).await.unwrap();
+        nft.replace(&set("198.51.100.0/24 2001:db8::10 fe80::/10 192.0.2.10", ""), NOW).unwrap();
         world.run("ip", &["neigh", "flush", "all"]);
         world
             .is("198.51.100.200 silent, 2001:db8::10 silent, 2001:db8::11 open, 192.0.2.10 silent, 192.0.2.11 open")
             .await;
         // everything but what is allowed, loopback among it
-        nft.replace(&set("0.0.0.0/0 ::/0", "192.0.2.11 2001:db8::11"), NOW).await.unwrap();
+        nft.replace(&set("0.0.0.0/0 ::/0", "192.0.2.11 2001:db8::11"), NOW).unwrap();
         world.is("192.0.2.10 silent, 192.0.2.11 open, 2001:db8::10 silent, 2001:db8::11 open").await;
         for loopback in ["127.0.0.1", "::1", "192.0.2.1"] {
             let to = SocketAddr::new(loopback.parse().unwrap(), PORT);
             tokio::time::timeout(Duration::from_secs(2), tokio::net::TcpStream::connect(to)).await.unwrap().unwrap();
         }
-        nft.replace(&set("192.0.2.10", "0.0.0.0/0 ::/0"), NOW).await.unwrap();
+        nft.replace(&set("192.0.2.10", "0.0.0.0/0 ::/0"), NOW).unwrap();
         world.is("192.0.2.10 open").await;
     });
 }
@@ -119,29 +122,31 @@ fn replaces_a_large_set_without_a_gap() {
             assert!(took < Duration::from_secs(most), "{what}");
         };
         let started = Instant::now();
-        nft.replace(&want, NOW).await.unwrap();
+        nft.replace(&want, NOW).unwrap();
         time("replace 100 001", 10, started).await;
         world.is("192.0.2.10 silent, 192.0.2.11 open").await;
         let started = Instant::now();
-        nft.probe().await.unwrap();
+        nft.probe().unwrap();
         time("probe, nothing changed", 1, started).await;
         let started = Instant::now();
         want.denied.insert("192.0.2.12".parse().unwrap(), None);
-        nft.update(&diff(&want, "192.0.2.12", ""), &want, NOW).await.unwrap();
+        nft.update(&diff(&want, "192.0.2.12", ""), &want, NOW).unwrap();
         time("update by one", 2, started).await;
         world.run("nft", &["add", "table", "inet", "other"]);
         let started = Instant::now();
-        nft.probe().await.unwrap();
+        nft.probe().unwrap();
         time("probe after a change of others", 2, started).await;
         // While the set is replaced again and again nobody denied gets through, and no rule drops the
         // allowed. (Some of their packets are lost all the same on a busy machine, also while a
         // table without any rule is replaced; so it is the rules' counters that are asked.)
         for _ in 0..6 {
-            let (replaced, (open, _)) = tokio::join!(nft.replace(&want, NOW), world.hammer("192.0.2.10"));
-            replaced.unwrap();
+            let hammer = tokio::spawn(world.hammer("192.0.2.10"));
+            nft.replace(&want, NOW).unwrap();
+            let (open, _) = hammer.await.unwrap();
             assert_eq!(open, 0, "a denied one got through");
-            let (replaced, (open, _)) = tokio::join!(nft.replace(&want, NOW), world.hammer("192.0.2.11"));
-            replaced.unwrap();
+            let hammer = tokio::spawn(world.hammer("192.0.2.11"));
+            nft.replace(&want, NOW).unwrap();
+            let (open, _) = hammer.await.unwrap();
             assert!(open > 0);
             let listing = world.run("nft", &["-t", "list", "ruleset", "inet"]);
             let counters = listing.lines().filter(|line| line.ends_with(" drop"));
@@ -162,9 +167,9 @@ fn notices_what_others_do() {
             "table inet other { set s { type ipv4_addr; elements = { 192.0.2.99 }; }; chain c { ip saddr @s drop; }; }";
         world.run("nft", &[other]);
         let listed = world.run("nft", &["list", "table", "inet", "other"]);
-        nft.probe().await.unwrap_err();
-        nft.replace(&want, NOW).await.unwrap();
-        nft.probe().await.unwrap();
+        nft.probe().unwrap_err();
+        nft.replace(&want, NOW).unwrap();
+        nft.probe().unwrap();
         let spoil = [
             ("delete table inet denyd_t", "the table is gone"),
             ("flush table inet denyd_t", "0 rules where there were 8"),
@@ -174,26 +179,26 @@ fn notices_what_others_do() {
         ];
         for (command, cause) in spoil {
             world.run("nft", &[command]);
-            let Err(error) = nft.probe().await else { panic!("not noticed: {command}") };
+            let Err(error) = nft.probe() else { panic!("not noticed: {command}") };
             assert_eq!(error.cause, cause, "{command}");
             // an update on top of it fails, or mends nothing: the probe goes on to see it
-            _ = nft.update(&diff(&want, "192.0.2.10", ""), &want, NOW).await;
-            assert!(nft.probe().await.is_err(), "{command}");
-            nft.replace(&want, NOW).await.unwrap();
-            nft.probe().await.unwrap();
+            _ = nft.update(&diff(&want, "192.0.2.10", ""), &want, NOW);
+            assert!(nft.probe().is_err(), "{command}");
+            nft.replace(&want, NOW).unwrap();
+            nft.probe().unwrap();
             world.is("192.0.2.10 silent").await;
         }
         assert_eq!(world.run("nft", &["list", "table", "inet", "other"]), listed, "a table of someone else");
         world.run("nft", &["flush", "ruleset"]);
-        assert_eq!(nft.probe().await.unwrap_err().cause, "the table is gone");
+        assert_eq!(nft.probe().unwrap_err().cause, "the table is gone");
         world.is("192.0.2.10 open").await;
-        nft.replace(&want, NOW).await.unwrap();
+        nft.replace(&want, NOW).unwrap();
         world.is("192.0.2.10 silent, 198.51.100.3 silent, 192.0.2.11 open").await;
         // changes of others are looked at, and are none of ours
         world.run("nft", &[other]);
-        nft.probe().await.unwrap();
-        nft.remove().await.unwrap();
-        let error = nft.update(&diff(&want, "192.0.2.10", ""), &want, NOW).await.unwrap_err();
+        nft.probe().unwrap();
+        nft.remove().unwrap();
+        let error = nft.update(&diff(&want, "192.0.2.10", ""), &want, NOW).unwrap_err();
         assert_eq!(error.to_string(), "nftables: cannot update table inet denyd_t: No such file or directory");
     });
 }
@@ -204,14 +209,14 @@ fn takes_every_table_name_that_can_be_configured() {
     in_namespace("takes_every_table_name_that_can_be_configured", async |world| {
         for name in ["My-Table", "_x", "x-1", "a--", "Z", &"a".repeat(64)] {
             let mut nft = Nft::new(name.parse().unwrap(), Lengths::default());
-            nft.usable().await.unwrap();
-            nft.replace(&set("192.0.2.10 2001:db8::10", ""), NOW).await.unwrap();
+            nft.usable().unwrap();
+            nft.replace(&set("192.0.2.10 2001:db8::10", ""), NOW).unwrap();
             world.is("192.0.2.10 silent, 192.0.2.11 open").await;
-            nft.update(&diff(&set("", ""), "", "192.0.2.10"), &set("2001:db8::10", ""), NOW).await.unwrap();
+            nft.update(&diff(&set("", ""), "", "192.0.2.10"), &set("2001:db8::10", ""), NOW).unwrap();
             world.is("192.0.2.10 open").await;
-            nft.remove().await.unwrap();
+            nft.remove().unwrap();
         }
-        let error = Nft::new("set".parse().unwrap(), Lengths::default()).usable().await.unwrap_err();
+        let error = Nft::new("set".parse().unwrap(), Lengths::default()).usable().unwrap_err();
         assert!(error.to_string().starts_with("nftables: cannot make table inet set: "), "{error}");
     });
 }
@@ -223,7 +228,7 @@ fn updates_lead_where_replace_does() {
         let mut random = Random::new();
         let (mut nft, mut fresh) = (world.nft(), Nft::new("denyd_fresh".parse().unwrap(), Lengths::default()));
         let mut want = DenySet::default();
-        nft.replace(&want, NOW).await.unwrap();
+        nft.replace(&want, NOW).unwrap();
         let mut compared = 0;
         for step in 0..60 {
             let mut diff = Diff::default();
@@ -239,22 +244,20 @@ fn updates_lead_where_replace_does() {
                     ),
                 };
                 let until = NOW.after(Duration::from_secs(random.below(4) * 100_000));
-                match random.below(3) {
-                    0 => diff.released.push(prefix),
-                    _ => diff.denied.push((prefix, (random.below(5) > 0).then_some(until))),
-                }
+                let until = (random.below(5) > 0).then_some(until);
+                diff.denies.insert(prefix, (random.below(3) > 0).then_some(until));
             }
             if random.below(4) == 0 {
                 diff.allowed =
                     Some(set("", ["192.0.2.4", "192.0.2.0/29 2001:db8::1"][random.below(2) as usize]).allowed);
             }
-            want.apply(diff.clone());
-            nft.update(&diff, &want, NOW).await.unwrap();
-            nft.probe().await.unwrap();
+            want.apply(&diff);
+            nft.update(&diff, &want, NOW).unwrap();
+            nft.probe().unwrap();
             if step % 5 > 0 {
                 continue;
             }
-            fresh.replace(&want, NOW).await.unwrap();
+            fresh.replace(&want, NOW).unwrap();
             for name in ["allow4", "allow6", "deny4", "deny6", "wide4", "wide6"] {
                 let elements = world.elements("denyd_t", name);
                 compared += elements.len();
@@ -269,23 +272,27 @@ fn updates_lead_where_replace_does() {
 fn the_reconciler_mends_the_kernel() {
     in_namespace("the_reconciler_mends_the_kernel", async |world| {
         let pace = Pace { probe_every: Duration::from_millis(50), ..Pace::default() };
-        let (snapshots, mut asked) = tokio::sync::mpsc::channel::<SnapshotRequest>(1);
-        let (reconciler, feed, mut status) = Reconciler::new(world.nft(), || NOW, pace, snapshots);
-        let task = tokio::spawn(reconciler.run());
-        _ = asked.recv().await.unwrap().reply.send((7, set("192.0.2.10", "")));
-        status.wait_for(|status| status.enforced == 1).await.unwrap();
+        let clock = || (NOW, std::time::Instant::now());
+        let reconcilers = Reconcilers::start(vec![Box::new(world.nft())], &set("192.0.2.10", ""), clock, pace).unwrap();
+        let until = async |what: &str, met: fn(&Status) -> bool| {
+            let end = Instant::now() + Duration::from_secs(10);
+            while !met(&reconcilers.statuses()[0]) {
+                assert!(Instant::now() < end, "{what}");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        until("one", |status| status.enforced == 1).await;
         world.is("192.0.2.10 silent, 192.0.2.11 open").await;
-        let want = set("192.0.2.11", "");
-        feed.send(Order::Update { seq: 8, diff: diff(&want, "192.0.2.11", "192.0.2.10") });
-        feed.send(Order::Update { seq: 9, diff: diff(&set("192.0.2.12", ""), "192.0.2.12", "") });
-        status.wait_for(|status| status.enforced == 2).await.unwrap();
+        let whole = || panic!("two changes are not too many");
+        reconcilers.send(&diff(&set("192.0.2.11", ""), "192.0.2.11", "192.0.2.10"), whole);
+        reconcilers.send(&diff(&set("192.0.2.12", ""), "192.0.2.12", ""), whole);
+        until("two", |status| status.enforced == 2).await;
         world.is("192.0.2.10 open, 192.0.2.11 silent, 192.0.2.12 silent").await;
         world.run("nft", &["flush", "ruleset"]);
-        status.wait_for(|status| status.failing.is_some()).await.unwrap();
-        status.wait_for(|status| status.failing.is_none() && status.enforced == 2).await.unwrap();
+        until("failing", |status| status.failing.is_some()).await;
+        until("two again", |status| status.failing.is_none() && status.enforced == 2).await;
         world.is("192.0.2.11 silent, 192.0.2.12 silent").await;
-        drop(feed);
-        task.await.unwrap();
+        assert!(reconcilers.stop(Duration::from_secs(10)));
         world.is("192.0.2.11 silent").await; // denies outlive us
     });
 }
@@ -305,18 +312,18 @@ fn says_that_it_may_not() {
         std::fs::write(&script, text).unwrap();
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut nft = Nft::new("denyd_t".parse().unwrap(), Lengths::default()).with_binary(script);
-        for error in [nft.replace(&set("192.0.2.10", ""), NOW).await.unwrap_err(), nft.probe().await.unwrap_err()] {
+        for error in [nft.replace(&set("192.0.2.10", ""), NOW).unwrap_err(), nft.probe().unwrap_err()] {
             println!("{error}");
             assert_eq!(error.remedy, Some("run denyd with CAP_NET_ADMIN"), "{error}");
         }
     });
 }
 
-#[tokio::test]
-async fn says_what_is_wrong_with_nft() {
-    let check = async |binary: &str, want: &str| {
+#[test]
+fn says_what_is_wrong_with_nft() {
+    let check = |binary: &str, want: &str| {
         let mut nft = Nft::new("denyd_t".parse().unwrap(), Lengths::default()).with_binary(PathBuf::from(binary));
-        assert_eq!(nft.replace(&set("192.0.2.10", ""), NOW).await.unwrap_err().to_string(), want);
+        assert_eq!(nft.replace(&set("192.0.2.10", ""), NOW).unwrap_err().to_string(), want);
     };
     let install = "(remedy: install the package nftables, or choose another back end)";
     check(
@@ -324,15 +331,47 @@ async fn says_what_is_wrong_with_nft() {
         &format!(
             "nftables: cannot replace table inet denyd_t: /nonexistent/nft: No such file or directory (os error 2) {install}"
         ),
-    )
-    .await;
-    check("/bin/false", "nftables: cannot replace table inet denyd_t: nft ended with exit status: 1").await;
+    );
+    check("/bin/false", "nftables: cannot replace table inet denyd_t: nft ended with exit status: 1");
+}
+
+// ---- a back end of one's own
+
+/// All that a back end needs: it is plugged in by one line.
+struct Marks(Arc<Mutex<BTreeSet<String>>>);
+
+impl DenyBackend for Marks {
+    fn name(&self) -> &'static str {
+        "marks"
+    }
+
+    fn replace(&mut self, want: &DenySet, _now: Timestamp) -> Result<(), DenyError> {
+        *self.0.lock().unwrap() = want.denied.keys().map(Prefix::to_string).collect();
+        Ok(())
+    }
+}
+
+static MARKED: std::sync::LazyLock<Arc<Mutex<BTreeSet<String>>>> = std::sync::LazyLock::new(Arc::default);
+static MARKS: Kind = Kind::plain("marks", |_| Ok(Box::new(Marks(Arc::clone(&MARKED)))));
+
+#[test]
+fn a_back_end_is_a_file_and_a_line() {
+    let settings = Settings { backends: Backends::These(vec![&MARKS]), ..Settings::default() };
+    let notes = || Ok(Memory::default().notes());
+    let means = Means { settings: &settings, lengths: Lengths::default(), notes: &notes, lost: false };
+    let back_ends = choose::make(&means).unwrap();
+    let clock = || (NOW, std::time::Instant::now());
+    let reconcilers = Reconcilers::start(back_ends, &set("192.0.2.1 192.0.2.2", ""), clock, Pace::default()).unwrap();
+    let diff = Diff { denies: [("192.0.2.1".parse().unwrap(), None)].into(), allowed: None };
+    reconcilers.send(&diff, DenySet::default);
+    assert!(reconcilers.stop(Duration::from_secs(10)));
+    assert_eq!(*MARKED.lock().unwrap(), ["192.0.2.2".to_owned()].into());
 }
 
 // ---- hosts.deny
 
-#[tokio::test]
-async fn libwrap_understands_us() {
+#[test]
+fn libwrap_understands_us() {
     for service in [Some("sshd"), None] {
         let dir = Dir::new();
         let path = dir.0.join(if service.is_some() { "hosts.deny" } else { "list" });
@@ -342,7 +381,7 @@ async fn libwrap_understands_us() {
         let mut backend = hosts_deny(&path, service);
         let allowed = "192.0.2.7 2001:db8:1::5 203.0.113.64/27 10.9.8.7";
         let denied = "192.0.2.0/24 198.51.100.7 203.0.113.0/25 10.0.0.0/8 2001:db8::/64 2001:db8:1::/64 2001:db8:2::9";
-        backend.replace(&set(denied, allowed), NOW).await.unwrap();
+        backend.replace(&set(denied, allowed), NOW).unwrap();
         let truth = "192.0.2.6 denied, 192.0.2.7 granted, 192.0.2.8 denied, 192.0.3.1 granted, 198.51.100.7 denied, \
             198.51.100.8 granted, 203.0.113.63 denied, 203.0.113.64 granted, 203.0.113.95 granted, 203.0.113.96 denied, \
             203.0.113.128 granted, 10.1.1.1 denied, 10.9.8.7 granted, 10.9.8.6 denied, 11.0.0.1 granted, \
@@ -352,112 +391,120 @@ async fn libwrap_understands_us() {
             let Some(got) = tcpdmatch(&dir.0, address) else { return };
             assert_eq!(got, want, "{address}, service {service:?}");
         }
-        backend.update(&Diff::default(), &DenySet::default(), NOW).await.unwrap();
+        backend.update(&Diff::default(), &DenySet::default(), NOW).unwrap();
         assert_eq!(tcpdmatch(&dir.0, "192.0.2.6").as_deref(), Some("granted"));
     }
 }
 
-#[tokio::test]
-async fn writes_denyhosts_format() {
+#[test]
+fn writes_denyhosts_format() {
     let dir = Dir::new();
     let path = dir.0.join("hosts.deny");
     let mut backend = hosts_deny(&path, Some("sshd"));
-    backend.replace(&DenySet::default(), NOW).await.unwrap();
+    backend.replace(&DenySet::default(), NOW).unwrap();
     assert!(!path.exists(), "nothing to say, nothing written");
-    backend.replace(&set("192.0.2.1", ""), Timestamp::from_secs(1_795_304_306)).await.unwrap();
+    backend.replace(&set("192.0.2.1", ""), Timestamp::from_secs(1_795_304_306)).unwrap();
     let text = "# DenyHosts: Sat Nov 21 23:38:26 2026 | sshd: 192.0.2.1\nsshd: 192.0.2.1\n";
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o644);
-    backend.replace(&set("192.0.2.1 192.0.2.2", ""), Timestamp::from_secs(1_793_512_800)).await.unwrap();
+    backend.replace(&set("192.0.2.1 192.0.2.2", ""), Timestamp::from_secs(1_793_512_800)).unwrap();
     let text = format!("{text}# DenyHosts: Sun Nov  1 06:00:00 2026 | sshd: 192.0.2.2\nsshd: 192.0.2.2\n");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-    assert_eq!(backend.ledger(), ["sshd: 192.0.2.1", "sshd: 192.0.2.2"].map(str::to_owned).into());
+    assert_eq!(lines(backend.ours()), ["sshd: 192.0.2.1", "sshd: 192.0.2.2"]);
     assert!("a: b\n".parse::<Service>().is_err());
 }
 
-#[tokio::test]
-async fn keeps_owner_mode_link_and_foreign_lines() {
+#[test]
+fn keeps_owner_mode_link_and_foreign_lines() {
     let dir = Dir::new();
     std::fs::create_dir(dir.0.join("real")).unwrap();
     let (real, path) = (dir.0.join("real/deny"), dir.0.join("hosts.deny"));
     symlink("real/deny", &path).unwrap();
     let mut backend = hosts_deny(&path, Some("sshd"));
-    let error = backend.replace(&set("192.0.2.1", ""), NOW).await.unwrap_err();
+    let error = backend.replace(&set("192.0.2.1", ""), NOW).unwrap_err();
     assert!(error.to_string().contains("cannot follow"), "a dangling link: {error}");
     std::fs::write(&real, b"# mine\xff\nsshd: 192.0.2.9").unwrap();
     std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
     let chowned = std::os::unix::fs::chown(&real, Some(7), Some(8)).is_ok();
     std::fs::write(dir.0.join("real/.deny.denyd-new"), "of a crash").unwrap();
-    backend.replace(&set("192.0.2.1 192.0.2.9", ""), NOW).await.unwrap();
+    backend.replace(&set("192.0.2.1 192.0.2.9", ""), NOW).unwrap();
     assert!(path.symlink_metadata().unwrap().is_symlink());
     let metadata = real.metadata().unwrap();
     assert_eq!(metadata.mode() & 0o7777, 0o640);
     assert!(!chowned || (metadata.uid(), metadata.gid()) == (7, 8));
-    backend.replace(&DenySet::default(), NOW).await.unwrap();
+    backend.replace(&DenySet::default(), NOW).unwrap();
     assert_eq!(std::fs::read(&real).unwrap(), b"# mine\xff\nsshd: 192.0.2.9\n");
     assert_eq!(std::fs::read_dir(dir.0.join("real")).unwrap().count(), 1, "no temporary file is left");
 }
 
-#[tokio::test]
-async fn notices_edits_and_knows_its_lines_after_a_restart() {
+#[test]
+fn notices_edits_and_knows_its_lines_after_a_restart() {
     let dir = Dir::new();
     let path = dir.0.join("hosts.deny");
-    let kept = Arc::new(Mutex::new(BTreeSet::new()));
-    let make = |kept: &Arc<Mutex<BTreeSet<String>>>| {
-        let (ledger, keep) = (kept.lock().unwrap().clone(), Arc::clone(kept));
-        let form = Form { service: "sshd".parse().unwrap(), stamped: None, adopt: true };
-        let keep = Box::new(move |ledger: &BTreeSet<String>| {
-            *keep.lock().unwrap() = ledger.clone();
-            Ok(())
-        });
-        HostsDeny::new(path.clone(), form, ledger, keep)
-    };
-    let mut backend = make(&kept);
+    let memory = Memory::default();
+    let make = || HostsDeny::new(path.clone(), bare("sshd"), hosts_deny::ledger(&path, memory.notes()).unwrap());
+    let mut backend = make();
     let want = set("192.0.2.1 192.0.2.2", "");
     std::fs::write(&path, "sshd: 192.0.2.3\n").unwrap();
-    backend.replace(&want, NOW).await.unwrap();
-    backend.probe().await.unwrap();
+    backend.replace(&want, NOW).unwrap();
+    backend.probe().unwrap();
     // an edit that is none of our business
     std::fs::write(&path, "# hello\nsshd: 192.0.2.1\nsshd: 192.0.2.2\nsshd: 192.0.2.3\n").unwrap();
-    backend.probe().await.unwrap();
+    backend.probe().unwrap();
     std::fs::write(&path, "# hello\nsshd: 192.0.2.2\nsshd: 192.0.2.3\n").unwrap();
-    assert!(backend.probe().await.unwrap_err().to_string().contains("denyd forgive"));
-    backend.replace(&want, NOW).await.unwrap();
+    assert!(backend.probe().unwrap_err().to_string().contains("denyd forgive"));
+    backend.replace(&want, NOW).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "# hello\nsshd: 192.0.2.2\nsshd: 192.0.2.3\nsshd: 192.0.2.1\n");
     std::fs::write(&path, "sshd: 192.0.2.2\nsshd: 192.0.2.3\n").unwrap();
-    backend.probe().await.unwrap();
+    backend.probe().unwrap();
     std::fs::remove_file(&path).unwrap();
-    assert!(backend.probe().await.is_err());
-    backend.replace(&want, NOW).await.unwrap();
+    assert!(backend.probe().is_err());
+    backend.replace(&want, NOW).unwrap();
     // another process, which knows only the ledger
-    let mut backend = make(&kept);
+    let mut backend = make();
     std::fs::write(&path, "sshd: 192.0.2.3\nsshd: 192.0.2.1\nsshd: 192.0.2.2\n").unwrap();
-    backend.replace(&set("192.0.2.2", ""), NOW).await.unwrap();
+    backend.replace(&set("192.0.2.2", ""), NOW).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "sshd: 192.0.2.3\nsshd: 192.0.2.2\n");
-    assert_eq!(*kept.lock().unwrap(), ["sshd: 192.0.2.2".to_owned()].into());
+    assert_eq!(lines(make().ours()), ["sshd: 192.0.2.2"]);
 }
 
 /// Somebody else appends to the file all the time; nothing of theirs is lost but in the last microseconds.
-#[tokio::test]
-async fn starts_over_when_the_file_changes_meanwhile() {
+#[test]
+fn starts_over_when_the_file_changes_meanwhile() {
     let dir = Dir::new();
     let path = dir.0.join("hosts.deny");
     std::fs::write(&path, "a\n").unwrap();
-    let edited = Arc::new(Mutex::new(0));
-    let (file, count) = (path.clone(), Arc::clone(&edited));
     // the ledger is kept between reading and renaming: the moment for an edit
-    let keep = Box::new(move |_: &BTreeSet<String>| {
-        let mut count = count.lock().unwrap();
-        *count += 1;
-        if *count == 1 {
-            std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(b"b\n").unwrap();
-        }
-        Ok(())
-    });
-    let form = Form { service: "sshd".parse().unwrap(), stamped: None, adopt: true };
-    let mut backend = HostsDeny::new(path.clone(), form, BTreeSet::new(), keep);
-    backend.replace(&set("192.0.2.1", ""), NOW).await.unwrap();
+    let memory = Memory::default();
+    let mut backend = HostsDeny::new(path.clone(), bare("sshd"), hosts_deny::ledger(&path, memory.notes()).unwrap());
+    let file = path.clone();
+    memory.lock().edit = Some(Box::new(move || {
+        std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(b"b\n").unwrap();
+    }));
+    backend.replace(&set("192.0.2.1", ""), NOW).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\nb\nsshd: 192.0.2.1\n");
+}
+
+/// Each deny is remembered with the file that it was written to, so that it can be taken back when that is no longer used.
+#[test]
+fn what_was_written_can_be_taken_back_later() {
+    let dir = Dir::new();
+    let (first, second) = (dir.0.join("first"), dir.0.join("second"));
+    let memory = Memory::default();
+    let open = |path: &PathBuf| {
+        let form = Form { adopt: false, ..bare("sshd") };
+        HostsDeny::new(path.clone(), form, hosts_deny::ledger(path, memory.notes()).unwrap())
+    };
+    std::fs::write(&first, "sshd: 192.0.2.9\n").unwrap();
+    open(&first).replace(&set("192.0.2.0/30 192.0.2.9", "192.0.2.1"), NOW).unwrap();
+    open(&second).replace(&set("192.0.2.8", ""), NOW).unwrap();
+    let wide = "192.0.2.0/30".parse().unwrap();
+    let pieces = ["sshd: 192.0.2.0", "sshd: 192.0.2.2/255.255.255.254"].map(|line| (line.to_owned(), wide));
+    assert_eq!(*open(&first).ours(), pieces.into(), "the entry that was there before us is not ours");
+    assert_eq!(lines(open(&second).ours()), ["sshd: 192.0.2.8"]);
+    open(&first).replace(&DenySet::default(), NOW).unwrap();
+    assert_eq!(std::fs::read_to_string(&first).unwrap(), "sshd: 192.0.2.9\n");
+    assert_eq!(std::fs::read_to_string(&second).unwrap(), "sshd: 192.0.2.8\n");
 }
 
 #[test]
@@ -471,15 +518,15 @@ fn a_full_disk_leaves_the_old_file() {
         std::fs::write(&path, &old).unwrap();
         let mut backend = hosts_deny(&path, Some("sshd"));
         let want = set("192.0.2.1", "");
-        let error = backend.replace(&want, NOW).await.unwrap_err();
+        let error = backend.replace(&want, NOW).unwrap_err();
         assert!(error.to_string().contains("No space left on device"), "{error}");
         assert!(error.remedy.unwrap().contains("free some space"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), old);
         assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 1, "no temporary file is left");
         std::fs::write(&path, "# mine\n").unwrap();
-        backend.replace(&want, NOW).await.unwrap();
+        backend.replace(&want, NOW).unwrap();
         world.run("mount", &["-o", "remount,ro", dir.0.to_str().unwrap()]);
-        let error = backend.replace(&DenySet::default(), NOW).await.unwrap_err();
+        let error = backend.replace(&DenySet::default(), NOW).unwrap_err();
         assert!(error.to_string().contains("Read-only file system") && error.remedy.is_some(), "{error}");
         world.run("umount", &[dir.0.to_str().unwrap()]);
     });
@@ -492,23 +539,62 @@ fn set(denied: &str, allowed: &str) -> DenySet {
     let prefixes = |text: &str| text.split_whitespace().map(|p| p.parse().unwrap()).collect::<Vec<Prefix>>();
     DenySet {
         denied: prefixes(denied).into_iter().map(|prefix| (prefix, None)).collect(),
-        allowed: prefixes(allowed).iter().map(|p| AllowRange { first: p.address(), last: p.last() }).collect(),
+        allowed: prefixes(allowed).into_iter().map(Range::from).collect(),
     }
 }
 
 fn diff(want: &DenySet, denied: &str, released: &str) -> Diff {
     let prefixes = |text: &str| text.split_whitespace().map(|p| p.parse().unwrap()).collect::<Vec<Prefix>>();
-    Diff {
-        denied: prefixes(denied).into_iter().map(|prefix| (prefix, want.denied[&prefix])).collect(),
-        released: prefixes(released),
-        allowed: None,
+    let denied = prefixes(denied).into_iter().map(|prefix| (prefix, Some(want.denied[&prefix])));
+    Diff { denies: prefixes(released).into_iter().map(|prefix| (prefix, None)).chain(denied).collect(), allowed: None }
+}
+
+/// What outlasts a back end, as long as this value does.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    texts: BTreeMap<String, String>,
+    /// Done at the next write.
+    edit: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Memory {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.0.lock().unwrap()
+    }
+
+    fn notes(&self) -> Box<dyn Notes> {
+        Box::new(self.clone())
     }
 }
 
+impl Notes for Memory {
+    fn read(&mut self, name: &str) -> Result<Option<String>, String> {
+        Ok(self.lock().texts.get(name).cloned())
+    }
+
+    fn write(&mut self, name: &str, text: &str) -> Result<(), String> {
+        self.lock().texts.insert(name.to_owned(), text.to_owned());
+        if let Some(edit) = self.lock().edit.take() {
+            edit();
+        }
+        Ok(())
+    }
+}
+
+fn bare(service: &str) -> Form {
+    Form { service: service.parse().unwrap(), stamped: None, adopt: true }
+}
+
+fn lines(ours: &Lines) -> Vec<&str> {
+    ours.keys().map(String::as_str).collect()
+}
+
 fn hosts_deny(path: &Path, service: Option<&str>) -> HostsDeny {
-    let form =
-        Form { service: service.unwrap_or("").parse().unwrap(), stamped: Some(jiff::tz::TimeZone::UTC), adopt: true };
-    HostsDeny::new(path.to_owned(), form, BTreeSet::new(), Box::new(|_| Ok(())))
+    let form = Form { stamped: Some(jiff::tz::TimeZone::UTC), ..bare(service.unwrap_or("")) };
+    HostsDeny::new(path.to_owned(), form, hosts_deny::ledger(path, Memory::default().notes()).unwrap())
 }
 
 /// What libwrap says of an address, by the hosts.deny of `dir`; `None` if it is not installed.

@@ -50,7 +50,6 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
             Err(error) => say("input", Err(error.to_string())),
         }
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Open till the end, as in `run`: two may be in each other's way.
     let mut opened = Vec::new();
     for input in &config.inputs {
@@ -62,17 +61,15 @@ pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode
     }
     match &config.deny.backends {
         Backends::Auto => {
-            let found = runtime.block_on(choose::choose(&config));
-            let show = |(found, why): (crate::config::Backend, Option<String>)| match why {
-                Some(why) => format!("{}, since nftables cannot be used: {why}", found.name()),
-                None => found.name().to_owned(),
+            let show = |found: choose::Found| {
+                let not = found.not.iter().map(|(other, why)| format!(", since {} cannot be used: {why}", other.name));
+                std::iter::once(found.kind.name.to_owned()).chain(not).collect()
             };
-            say("deny by", found.map(show).map_err(|error| error.to_string()));
+            say("deny by", choose::find(&config.deny).map(show).map_err(|error| error.to_string()));
         }
         Backends::These(these) => {
-            for backend in these {
-                let tried = runtime.block_on(choose::try_backend(&config, *backend));
-                say("deny by", tried.map(|()| backend.name().to_owned()).map_err(|error| format!("{error:#}")));
+            for kind in these {
+                say("deny by", kind.usable(&config.deny).map(|()| kind.name.to_owned()));
             }
         }
     }

@@ -5,9 +5,8 @@ use serde::de::DeserializeOwned;
 
 use crate::clock;
 use crate::config::Config;
-use crate::deny::choose;
 use crate::desk::control::Client;
-use crate::desk::{Asked, Desk, Request};
+use crate::desk::{self, Asked, Desk, Request};
 use crate::store::Store;
 
 /// Asks the daemon; with none running, does it here, and enforces what that changed.
@@ -26,23 +25,23 @@ pub fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::R
             config.state_dir.display()
         );
     }
-    let mut store = Store::open_intact(&config.state_dir).map_err(|error| match error.is_corrupt() {
+    let store = Store::open_intact(&config.state_dir).map_err(|error| match error.is_corrupt() {
         true => anyhow::Error::from(error).context("the database is corrupt; denyd run sets it aside and goes on"),
         false => error.into(),
     })?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let places = match request.only_reads() {
+    let back_ends = match request.only_reads() {
         true => None,
-        false => Some(runtime.block_on(choose::find(config, false, &mut store))?),
+        false => Some(desk::back_ends(config, &config.deny, &store)?),
     };
     let now = clock::now();
     let mut desk = Desk::open(store, config.policy(), now)?;
     // Whatever it tells is in the whole that is written below.
     let _ = desk.tick(now);
     let Asked { reply, committed } = desk.ask(request, now);
-    if let (Some(done), Some(mut places)) = (committed, places) {
+    if let (Some(done), Some(mut back_ends)) = (committed, back_ends) {
         done?;
-        runtime.block_on(places.replace(&desk.wanted(now), now))?;
+        let want = desk.wanted(now);
+        back_ends.iter_mut().try_for_each(|back_end| back_end.replace(&want, now))?;
     }
     // As it would have come from the daemon.
     Ok(serde_json::from_value(serde_json::to_value(reply.map_err(anyhow::Error::msg)?)?)?)

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::decide::policy::Policy;
-pub use crate::deny::choose::{Backend, Backends, Settings as Deny};
+pub use crate::deny::choose::{Backends, Settings as Deny};
 
 use document::{Reader, Table};
 use key::{Listed, Section};

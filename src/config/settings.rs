@@ -7,9 +7,10 @@ use super::document::{Reader, Table, shorten};
 use super::key::{Key, Section};
 use super::kind::{Bad, Kind, Node, duration, typed, unless, whole, words, yes};
 use super::values::{is_user, path, socket_path, user};
-use super::{Backend, Backends, Config};
+use super::{Backends, Config};
 use crate::decide::allow::AllowList;
 use crate::decide::policy::{Class, Threshold};
+use crate::deny::choose::{self, KINDS};
 
 /// The largest file that is read, in bytes.
 const FILE_MAX: u64 = 4 * 1024 * 1024;
@@ -171,10 +172,9 @@ fn deny() -> Vec<Key<Config>> {
 }
 
 fn backends() -> Kind<Backends> {
-    let all = [Backend::Nftables, Backend::HostsDeny, Backend::Stdout];
-    let choices: Vec<_> = all.iter().map(|backend| (backend.name(), Some(*backend))).collect();
-    let chosen = |given: Vec<Option<Backend>>| {
-        let these: Vec<Backend> = given.iter().copied().flatten().collect();
+    let choices: Vec<_> = KINDS.iter().map(|kind| (kind.name, Some(kind))).collect();
+    let chosen = |given: Vec<Option<&'static choose::Kind>>| {
+        let these: Vec<_> = given.iter().copied().flatten().collect();
         let twice = (1..these.len()).any(|index| these[..index].contains(&these[index]));
         match (given.len(), these.is_empty()) {
             (0, _) => Err("expected at least one; to enforce nothing, start the daemon with --dry-run".to_owned()),

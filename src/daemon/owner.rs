@@ -11,7 +11,7 @@ use super::pace::Pace;
 use super::wall::{Wall, WallGuard};
 use crate::clock;
 use crate::deny::Diff;
-use crate::deny::reconciler::{Command as DenyCommand, Feed, SnapshotRequest, Status};
+use crate::deny::reconciler::{self, Reconcilers, Status};
 use crate::desk::control::Ask;
 use crate::desk::reply::{self, At, BackEnd, Reply};
 use crate::desk::{Asked, Desk, Effects, Request};
@@ -21,12 +21,6 @@ use crate::store::StoreError;
 const INPUTS_END: Duration = Duration::from_secs(5);
 /// The status is made anew before a commit if it is older.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
-
-/// What the projections are reached by, and how they are.
-pub(super) struct Projections {
-    pub(super) feeds: Vec<Feed>,
-    pub(super) statuses: Vec<watch::Receiver<Status>>,
-}
 
 /// What people see.
 pub(super) struct Shown {
@@ -40,9 +34,7 @@ pub(super) struct Shown {
 pub(super) struct Owner {
     desk: Desk,
     sources: Vec<Connected>,
-    projections: Projections,
-    /// The number of the last command to the projections.
-    seq: u64,
+    pub(super) reconcilers: Reconcilers,
     shown: Shown,
     /// When the latest status was made.
     shown_at: Instant,
@@ -54,20 +46,19 @@ impl Owner {
     pub(super) fn new(
         desk: Desk,
         sources: Vec<Connected>,
-        projections: Projections,
+        reconcilers: Reconcilers,
         shown: Shown,
         now: Timestamp,
     ) -> Self {
         let time = clock::monotonic();
         let (wall, pace) = (WallGuard::new(now, time), Pace::new(time));
-        Owner { desk, sources, projections, seq: 0, shown, shown_at: time, wall, pace }
+        Owner { desk, sources, reconcilers, shown, shown_at: time, wall, pace }
     }
 
     pub(super) async fn run(
         mut self,
         mut batches: mpsc::Receiver<Batch>,
         mut asks: mpsc::Receiver<Ask>,
-        mut snapshots: mpsc::Receiver<SnapshotRequest>,
         mut stop: watch::Receiver<bool>,
     ) -> (Self, mpsc::Receiver<Batch>) {
         loop {
@@ -77,7 +68,6 @@ impl Owner {
                 _ = stop.changed() => break,
                 () = tokio::time::sleep_until(wake.into()) => self.tick(!batches.is_empty()),
                 Some(ask) = asks.recv() => self.ask(ask),
-                Some(request) = snapshots.recv() => self.snapshot(request),
                 Some(batch) = batches.recv(), if !self.pace.is_blocked() => {
                     self.batch(&batch);
                     // Chance may keep a person waiting; more than one batch and its commit it is not to be.
@@ -144,7 +134,7 @@ impl Owner {
             }
             Wall::SteadyAgain => {
                 // Kernel timeouts do not follow the clock.
-                self.send(|seq| DenyCommand::Replace { seq });
+                self.reconcilers.rewrite();
                 self.desk.tick(wall)
             }
         };
@@ -152,7 +142,7 @@ impl Owner {
     }
 
     fn carry_out(&mut self, effects: Effects) {
-        self.publish(effects.publish);
+        self.publish(&effects.publish);
         if self.pace.hear(effects.waiting, clock::monotonic()) {
             self.commit();
         }
@@ -180,7 +170,7 @@ impl Owner {
                 if self.pace.committed(time) {
                     tracing::info!("the database can be written again");
                 }
-                self.publish(diff);
+                self.publish(&diff);
             }
             Err(error) => {
                 if self.pace.failed(time) {
@@ -190,22 +180,10 @@ impl Owner {
         }
     }
 
-    fn publish(&mut self, diff: Diff) {
+    fn publish(&self, diff: &Diff) {
         if !diff.is_empty() {
-            self.send(|seq| DenyCommand::Update { seq, diff: diff.clone() });
+            self.reconcilers.send(diff, || self.desk.wanted(clock::now()));
         }
-    }
-
-    fn send(&mut self, command: impl Fn(u64) -> DenyCommand) {
-        self.seq += 1;
-        for feed in &self.projections.feeds {
-            feed.send(command(self.seq));
-        }
-    }
-
-    fn snapshot(&mut self, request: SnapshotRequest) {
-        let want = self.desk.wanted(clock::now());
-        let _ = request.reply.send((self.seq, want));
     }
 
     fn ask(&mut self, ask: Ask) {
@@ -225,14 +203,14 @@ impl Owner {
 
     fn status(&self) -> reply::Status {
         let now = clock::now();
-        let backends: Vec<_> = self.projections.statuses.iter().map(|status| back_end(&status.borrow())).collect();
+        let statuses = self.reconcilers.statuses();
         reply::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             at: At(now),
             dry_run: self.shown.dry_run,
-            enforced: backends.iter().map(|place| place.enforced).min().unwrap_or(0),
-            backends,
+            enforced: reconciler::enforced(&statuses),
+            backends: statuses.into_iter().map(back_end).collect(),
             inputs: self.sources.iter().map(|source| source.status(now)).collect(),
             senders: self.sources.iter().flat_map(|source| source.senders(now)).collect(),
             senders_untold: self.sources.iter().map(|source| source.fold.senders.untold).sum(),
@@ -243,14 +221,14 @@ impl Owner {
     }
 }
 
-fn back_end(status: &Status) -> BackEnd {
-    let failing = status.failing.as_ref();
+fn back_end(status: Status) -> BackEnd {
+    let (error, since) = status.failing.unzip();
     BackEnd {
-        name: status.name.clone(),
+        name: status.name,
         wanted: status.wanted,
         enforced: status.enforced,
-        error: failing.map(|(error, _)| error.clone()),
-        failing_since: failing.map(|(_, at)| At(*at)),
+        error,
+        failing_since: since.map(At),
         replaced: status.replaced.map(At),
     }
 }

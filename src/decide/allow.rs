@@ -7,21 +7,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::prefix::Prefix;
+use super::range::{self, Range};
 
 /// The most ranges that one entry may stand for: `10.*.*.1` is 65 536 of them.
 pub const ENTRY_RANGES_MAX: u64 = 65_536;
 
 /// The most ranges that all entries of a list may stand for: about 10 MB of them.
 pub const LIST_RANGES_MAX: usize = 262_144;
-
-/// Allowed addresses, never dropped also inside a wider deny: from first to last, both included, of one family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Range {
-    /// The first address.
-    pub first: IpAddr,
-    /// The last address.
-    pub last: IpAddr,
-}
 
 /// The allowed addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -195,7 +187,7 @@ impl AllowList {
     /// The first entry that allows `address`, as it was written.
     pub fn allowed_by(&self, address: IpAddr) -> Option<&str> {
         let address = address.to_canonical();
-        let allows = |entry: &&Entry| entry.ranges.iter().any(|range| range.first <= address && address <= range.last);
+        let allows = |entry: &&Entry| entry.ranges.iter().any(|range| range.contains(address));
         self.entries.iter().find(allows).map(|entry| entry.text.as_str())
     }
 
@@ -226,27 +218,8 @@ impl AllowList {
     }
 
     fn merge(&mut self) {
-        let mut ranges: Vec<Range> = self.entries.iter().flat_map(|entry| entry.ranges.iter().copied()).collect();
-        ranges.sort_unstable();
-        self.merged.clear();
-        for range in ranges {
-            match self.merged.last_mut() {
-                Some(last) if range.first <= last.last || follows(last.last, range.first) => {
-                    last.last = last.last.max(range.last);
-                }
-                _ => self.merged.push(range),
-            }
-        }
+        self.merged = range::merge(self.entries.iter().flat_map(|entry| entry.ranges.iter().copied()).collect());
         self.merged.shrink_to_fit();
-    }
-}
-
-/// Whether `next` is the address behind `address`.
-fn follows(address: IpAddr, next: IpAddr) -> bool {
-    match (address, next) {
-        (IpAddr::V4(address), IpAddr::V4(next)) => u32::from(address).checked_add(1) == Some(u32::from(next)),
-        (IpAddr::V6(address), IpAddr::V6(next)) => u128::from(address).checked_add(1) == Some(u128::from(next)),
-        _ => false,
     }
 }
 
@@ -281,7 +254,7 @@ fn address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
 
 fn prefix(text: &str, address: &str, length: &str) -> Result<Vec<Range>, Problem> {
     match (text.parse::<Prefix>(), address.parse::<IpAddr>()) {
-        (Ok(prefix), _) => Ok(vec![Range { first: prefix.address(), last: prefix.last() }]),
+        (Ok(prefix), _) => Ok(vec![prefix.into()]),
         (Err(_), Ok(address)) => {
             let most = if address.is_ipv4() { 32 } else { 128 };
             Err(Problem::Length { length: length.chars().take(20).collect(), most })
@@ -548,7 +521,10 @@ mod tests {
                 }
             }
             let ranges: Vec<Range> = list.ranges().collect();
-            assert!(ranges.windows(2).all(|w| w[0].last < w[1].first && !follows(w[0].last, w[1].first)), "{ranges:?}");
+            assert!(
+                ranges.windows(2).all(|w| w[0].last < w[1].first && range::next(w[0].last) != Some(w[1].first)),
+                "{ranges:?}"
+            );
         });
     }
 }

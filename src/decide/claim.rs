@@ -230,7 +230,8 @@ impl Deny {
     }
 }
 
-fn latest(a: Until, b: Until) -> Until {
+/// The later of two ends; never is the latest.
+pub(crate) fn latest(a: Until, b: Until) -> Until {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.max(b)),
         _ => None,

@@ -7,6 +7,7 @@ pub mod claim;
 pub mod engine;
 pub mod policy;
 pub mod prefix;
+pub mod range;
 pub mod session;
 pub mod state;
 pub mod tally;

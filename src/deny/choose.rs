@@ -1,33 +1,96 @@
-//! Which back ends enforce, found or configured, and their start.
+//! Which back ends there are, which of them enforce, and how each is made.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
 
-use anyhow::{Context, bail};
 use inputs::record::Timestamp;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 
-use crate::clock;
-use crate::config::Config;
 use crate::decide::prefix::Prefix;
-use crate::store::Store;
 
 use super::hosts_deny::{self, Form, HostsDeny};
+use super::ledger::{Ledger, Notes};
 use super::nft::{self, Lengths, Nft};
-use super::reconciler::{Feed, Pace, Reconciler, SnapshotRequest, Status};
-use super::stdout::Stdout;
-use super::{DenyBackend, DenySet, Until};
+use super::stdout::{self, Stdout};
+use super::{DenyBackend, DenyError, Until};
+
+/// All back ends, in the order in which `auto` tries them.
+pub static KINDS: &[Kind] = &[
+    Kind {
+        usable: |settings| nft(settings, Lengths::default()).usable().map_err(|error| error.to_string()),
+        auto: Some(|settings| match nft(settings, Lengths::default()).usable() {
+            Ok(()) => Ok("the kernel has it"),
+            Err(error) => Err(error.to_string()),
+        }),
+        ..Kind::plain(nft::NAME, |means| {
+            Ledger::open(&format!("{} inet {}", nft::NAME, means.settings.nftables.table), (means.notes)()?, None)?;
+            Ok(Box::new(nft(means.settings, means.lengths)))
+        })
+    },
+    Kind {
+        usable: |settings| writable(&settings.hosts_deny.path),
+        auto: Some(|settings| match sshd_reads_hosts_deny() {
+            true => writable(&settings.hosts_deny.path).map(|()| "sshd reads hosts.deny"),
+            false => Err("sshd is not linked with libwrap, so hosts.deny would do nothing".to_owned()),
+        }),
+        ..Kind::plain(hosts_deny::NAME, |means| {
+            let settings = &means.settings.hosts_deny;
+            let form = Form {
+                service: settings.service.clone(),
+                stamped: settings.comment.then(jiff::tz::TimeZone::system),
+                adopt: means.lost,
+            };
+            let ledger = hosts_deny::ledger(&settings.path, (means.notes)()?)?;
+            Ok(Box::new(HostsDeny::new(settings.path.clone(), form, ledger)))
+        })
+    },
+    Kind::plain(stdout::NAME, |_| Ok(Box::new(Stdout::new(std::io::stdout())))),
+];
+
+/// A kind of back end.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// Its name in the configuration and in output.
+    pub name: &'static str,
+    make: Make,
+    /// Says why it cannot be used.
+    usable: fn(&Settings) -> Result<(), String>,
+    /// Says why it would deny on this machine, or why not; `None` for one that is used only where it is named.
+    auto: Option<Fits>,
+}
+
+type Make = fn(&Means<'_>) -> Result<Box<dyn DenyBackend>, String>;
+type Fits = fn(&Settings) -> Result<&'static str, String>;
+
+impl Kind {
+    /// One that can always be used, and is used where it is named.
+    pub const fn plain(name: &'static str, make: Make) -> Kind {
+        Kind { name, make, usable: |_| Ok(()), auto: None }
+    }
+
+    /// Says why it cannot be used; changes nothing.
+    pub fn usable(&self, settings: &Settings) -> Result<(), String> {
+        (self.usable)(settings)
+    }
+}
+
+/// The names are told apart in the configuration, so a name is one kind.
+impl PartialEq for Kind {
+    fn eq(&self, other: &Kind) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Kind {}
 
 /// Where denies are enforced, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// By what.
     pub backends: Backends,
-    /// Settings of [`Backend::Nftables`].
+    /// Settings of nftables.
     pub nftables: nft::Settings,
-    /// Settings of [`Backend::HostsDeny`].
+    /// Settings of hosts.deny.
     pub hosts_deny: hosts_deny::Settings,
 }
 
@@ -38,121 +101,119 @@ pub enum Backends {
     #[default]
     Auto,
     /// All of these: at least one, none twice.
-    These(Vec<Backend>),
+    These(Vec<&'static Kind>),
 }
 
-/// Something that enforces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
-    /// The kernel's packet filter.
-    Nftables,
-    /// libwrap's file.
-    HostsDeny,
-    /// Enforces nothing; prints what was denied and released.
-    Stdout,
+impl Backends {
+    /// The one that only prints.
+    pub fn printing() -> Backends {
+        Backends::These(KINDS.iter().filter(|kind| kind.name == stdout::NAME).collect())
+    }
 }
 
-impl Backend {
-    /// Its name in the configuration and in output.
-    pub fn name(self) -> &'static str {
-        match self {
-            Backend::Nftables => "nftables",
-            Backend::HostsDeny => "hosts.deny",
-            Backend::Stdout => "stdout",
+/// What back ends are made of.
+pub struct Means<'a> {
+    /// What an administrator decides of them.
+    pub settings: &'a Settings,
+    /// The lengths of the prefixes that are denied by default.
+    pub lengths: Lengths,
+    /// Opens what outlasts us.
+    pub notes: &'a dyn Fn() -> Result<Box<dyn Notes>, String>,
+    /// What outlasts us was lost.
+    pub lost: bool,
+}
+
+/// Why there is no back end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoBackend {
+    /// `auto` found none; each reason.
+    #[error(
+        "there is no way to deny on this machine: {}. Install nftables and run as root, or look without denying: denyd run \
+         --dry-run",
+        .0.join("; and ")
+    )]
+    Found(Vec<String>),
+    /// One cannot be made.
+    #[error("{name} cannot be begun: the ledger in the database cannot be read: {cause}")]
+    Made {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        cause: String,
+    },
+}
+
+/// What `auto` means on a machine.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The back end.
+    pub kind: &'static Kind,
+    /// Why it denies here.
+    pub because: &'static str,
+    /// Those that come before it, and why each cannot be used.
+    pub not: Vec<(&'static Kind, String)>,
+}
+
+/// What `auto` means on this machine.
+pub fn find(settings: &Settings) -> Result<Found, NoBackend> {
+    let mut not = Vec::new();
+    for kind in KINDS {
+        match kind.auto.map(|auto| auto(settings)) {
+            Some(Ok(because)) => return Ok(Found { kind, because, not }),
+            Some(Err(why)) => not.push((kind, why)),
+            None => {}
         }
     }
+    Err(NoBackend::Found(not.into_iter().map(|(_, why)| why).collect()))
 }
 
-/// One back end.
-enum Place {
-    Nft(Nft),
-    HostsDeny(HostsDeny),
-    Stdout(Stdout<std::io::Stdout>),
-}
-
-/// All back ends that enforce.
-pub struct Places(Vec<Place>);
-
-/// The back ends of the configuration; `auto` tries nftables, then hosts.deny.
-pub async fn find(config: &Config, dry_run: bool, store: &mut Store) -> anyhow::Result<Places> {
-    if dry_run {
-        return Ok(Places(vec![Place::Stdout(Stdout::new(std::io::stdout()))]));
-    }
-    let chosen = match &config.deny.backends {
-        Backends::These(chosen) => chosen.clone(),
+/// Makes the back ends of the settings.
+pub fn make(means: &Means<'_>) -> Result<Vec<Box<dyn DenyBackend>>, NoBackend> {
+    let kinds = match &means.settings.backends {
+        Backends::These(kinds) => kinds.clone(),
         Backends::Auto => {
-            let (found, why) = choose(config).await?;
-            if let Some(why) = why {
-                tracing::warn!(why, "nftables cannot be used; sshd reads hosts.deny, so that is used");
+            let Found { kind, because, not } = find(means.settings)?;
+            for (other, why) in not {
+                tracing::warn!(why, "{} cannot be used; {because}, so that is used", other.name);
             }
-            vec![found]
+            vec![kind]
         }
     };
-    let mut places = Vec::new();
-    for backend in chosen {
-        places.push(match backend {
-            Backend::Nftables => Place::Nft(nft(config)),
-            Backend::HostsDeny => Place::HostsDeny(hosts_deny(config, store)?),
-            Backend::Stdout => Place::Stdout(Stdout::new(std::io::stdout())),
-        });
+    let made = kinds.iter().map(|kind| (kind.make)(means).map_err(|cause| NoBackend::Made { name: kind.name, cause }));
+    made.collect()
+}
+
+/// What back ends deny now: what is left when the database was lost. Where no end can be told, `else_until` it is.
+pub fn kept(
+    backends: &mut [Box<dyn DenyBackend>],
+    now: Timestamp,
+    else_until: Until,
+) -> Result<BTreeMap<Prefix, Until>, DenyError> {
+    let mut kept = BTreeMap::new();
+    let mut timeless = Vec::new();
+    for backend in backends {
+        for (prefix, until) in backend.kept(now)? {
+            match until {
+                Some(until) => _ = kept.insert(prefix, until),
+                None => timeless.push(prefix),
+            }
+        }
     }
-    Ok(Places(places))
-}
-
-/// What `auto` means on this machine, and why it is not nftables.
-pub async fn choose(config: &Config) -> anyhow::Result<(Backend, Option<String>)> {
-    let Err(why_not) = nft(config).usable().await else { return Ok((Backend::Nftables, None)) };
-    let file = &config.deny.hosts_deny.path;
-    let why_not_either = if !sshd_reads_hosts_deny() {
-        "and sshd is not linked with libwrap, so hosts.deny would do nothing".to_owned()
-    } else if let Err(error) = writable(file) {
-        format!("and {} cannot be written: {error}", file.display())
-    } else {
-        return Ok((Backend::HostsDeny, Some(why_not.to_string())));
-    };
-    bail!(
-        "there is no way to deny on this machine: {why_not}; {why_not_either}. Install nftables and run as root, or \
-         look without denying: denyd run --dry-run"
-    )
-}
-
-/// Why a back end that the configuration names cannot be used, for `check`.
-pub async fn try_backend(config: &Config, backend: Backend) -> anyhow::Result<()> {
-    let file = &config.deny.hosts_deny.path;
-    match backend {
-        Backend::Nftables => Ok(nft(config).usable().await?),
-        Backend::HostsDeny => writable(file).with_context(|| format!("{} cannot be written", file.display())),
-        Backend::Stdout => Ok(()),
+    for prefix in timeless {
+        kept.entry(prefix).or_insert(else_until);
     }
+    Ok(kept)
 }
 
-/// Whether a file can be written, or made.
-fn writable(file: &Path) -> nix::Result<()> {
+fn nft(settings: &Settings, lengths: Lengths) -> Nft {
+    Nft::new(settings.nftables.table.clone(), lengths)
+}
+
+/// Says why a file can neither be written nor made.
+fn writable(file: &Path) -> Result<(), String> {
     let probe = if file.exists() { Some(file) } else { file.parent() };
-    nix::unistd::access(probe.unwrap_or(file), nix::unistd::AccessFlags::W_OK)
-}
-
-fn nft(config: &Config) -> Nft {
-    let lengths = Lengths { v4: config.decide.policy.ipv4_bits, v6: config.decide.policy.ipv6_bits };
-    Nft::new(config.deny.nftables.table.clone(), lengths)
-}
-
-fn hosts_deny(config: &Config, store: &mut Store) -> anyhow::Result<HostsDeny> {
-    const LEDGER: &str = "hosts_deny_ledger";
-    let settings = &config.deny.hosts_deny;
-    let form = Form {
-        service: settings.service.clone(),
-        stamped: settings.comment.then(jiff::tz::TimeZone::system),
-        adopt: store.set_aside.is_some(),
-    };
-    let kept = store.note(LEDGER)?.map(|json| serde_json::from_str::<BTreeSet<String>>(&json));
-    let ledger = kept.transpose().context("the ledger of hosts.deny in the database cannot be read")?;
-    let mut keeper = store.keeper()?;
-    let keep = move |ledger: &BTreeSet<String>| {
-        let json = serde_json::to_string(ledger).map_err(|error| error.to_string())?;
-        keeper.set_note(LEDGER, &json).map_err(|error| error.to_string())
-    };
-    Ok(HostsDeny::new(settings.path.clone(), form, ledger.unwrap_or_default(), Box::new(keep)))
+    let may = nix::unistd::access(probe.unwrap_or(file), nix::unistd::AccessFlags::W_OK);
+    may.map_err(|error| format!("{} cannot be written: {error}", file.display()))
 }
 
 /// Whether this machine's sshd asks libwrap: Debian's does up to 12 in `sshd`, in 13 in `sshd-session`.
@@ -163,7 +224,7 @@ fn sshd_reads_hosts_deny() -> bool {
         "/usr/lib/openssh/sshd-session",
         "/usr/libexec/openssh/sshd-session",
     ];
-    PROGRAMS.iter().map(PathBuf::from).any(|program| mentions(&program, b"libwrap.so"))
+    PROGRAMS.iter().any(|program| mentions(Path::new(program), b"libwrap.so"))
 }
 
 fn mentions(program: &Path, name: &[u8]) -> bool {
@@ -171,77 +232,4 @@ fn mentions(program: &Path, name: &[u8]) -> bool {
     let mut bytes = Vec::new();
     let read = std::fs::File::open(program).and_then(|file| file.take(PROGRAM_MAX).read_to_end(&mut bytes));
     read.is_ok() && memchr::memmem::find(&bytes, name).is_some()
-}
-
-impl Places {
-    /// What they are called.
-    pub fn names(&self) -> Vec<String> {
-        let name = |place: &Place| match place {
-            Place::Nft(nft) => nft.name().to_owned(),
-            Place::HostsDeny(hosts_deny) => hosts_deny.name().to_owned(),
-            Place::Stdout(stdout) => stdout.name().to_owned(),
-        };
-        self.0.iter().map(name).collect()
-    }
-
-    /// What they deny now: what is left when the database was lost. hosts.deny tells no end: `else_until` it is.
-    pub async fn kept(&self, now: Timestamp, else_until: Until) -> anyhow::Result<BTreeMap<Prefix, Until>> {
-        let mut kept = BTreeMap::new();
-        let mut timeless = Vec::new();
-        for place in &self.0 {
-            match place {
-                Place::Nft(backend) => kept.extend(backend.kept(now).await?),
-                Place::HostsDeny(backend) => timeless.extend(backend.kept().await?),
-                Place::Stdout(_) => {}
-            }
-        }
-        for prefix in timeless {
-            kept.entry(prefix).or_insert(else_until);
-        }
-        Ok(kept)
-    }
-
-    /// Starts a reconciler for each; they end when the feeds are dropped.
-    pub fn start(
-        self,
-        tasks: &mut JoinSet<()>,
-        snapshots: mpsc::Sender<SnapshotRequest>,
-    ) -> (Vec<Feed>, Vec<watch::Receiver<Status>>) {
-        let mut feeds = Vec::new();
-        let mut statuses = Vec::new();
-        for place in self.0 {
-            let (feed, status) = match place {
-                Place::Nft(backend) => start(backend, tasks, snapshots.clone()),
-                Place::HostsDeny(backend) => start(backend, tasks, snapshots.clone()),
-                Place::Stdout(backend) => start(backend, tasks, snapshots.clone()),
-            };
-            feeds.push(feed);
-            statuses.push(status);
-        }
-        (feeds, statuses)
-    }
-
-    /// Makes each exactly so, once: for the command line while no daemon runs.
-    pub async fn replace(&mut self, want: &DenySet, now: Timestamp) -> anyhow::Result<()> {
-        for place in &mut self.0 {
-            match place {
-                Place::Nft(backend) => backend.replace(want, now).await?,
-                Place::HostsDeny(backend) => backend.replace(want, now).await?,
-                Place::Stdout(backend) => backend.replace(want, now).await?,
-            }
-        }
-        Ok(())
-    }
-}
-
-fn start<B: DenyBackend + Sync + 'static>(
-    backend: B,
-    tasks: &mut JoinSet<()>,
-    snapshots: mpsc::Sender<SnapshotRequest>,
-) -> (Feed, watch::Receiver<Status>) {
-    let (reconciler, feed, status) = Reconciler::new(backend, clock::now, Pace::default(), snapshots);
-    tasks.spawn(async move {
-        reconciler.run().await;
-    });
-    (feed, status)
 }

@@ -9,29 +9,41 @@
 //! between our last look and the rename, some microseconds, is lost.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use inputs::record::Timestamp;
 use jiff::tz::TimeZone;
 use tracing::warn;
 
 use crate::decide::prefix::Prefix;
+use crate::decide::range::merge;
 
-use super::span::{join, without};
-use super::{DenyBackend, DenyError, DenySet, Diff, Life, Probe};
+use super::ledger::{Ledger, Lines, Notes};
+use super::overlap::without;
+use super::{DenyBackend, DenyError, DenySet, Kept, Life, Probe};
+pub(super) use file::NAME;
+use file::{Seen, Temporary, read, stat, sync_directory};
 use lines::{Known, pattern, render};
 
+mod file;
 mod lines;
 
 /// The hosts.deny back end. Does nothing for an sshd without libwrap.
 #[derive(Debug)]
 pub struct HostsDeny {
-    state: Arc<Mutex<State>>,
+    path: PathBuf,
     form: Form,
+    /// What was noted as ours: more than what is in the file if a write failed.
+    ledger: Ledger,
+    /// The entries in the file that are ours.
+    ours: Lines,
+    put_back: BTreeSet<String>,
+    left_out: BTreeSet<String>,
+    /// What was written last; `None` before the first write.
+    want: Option<Lines>,
+    /// The file as we left it.
+    seen: Option<Seen>,
+    warned_label: bool,
     /// Prefixes that cannot be written, so that each is named once.
     refused: BTreeSet<Prefix>,
 }
@@ -87,83 +99,40 @@ pub struct Form {
     pub adopt: bool,
 }
 
-/// Keeps the ledger: the entries in the file that are ours, without comments.
+/// The ledger of the file `path`.
 ///
-/// Called before the file is written with all that will be ours whether or not the write succeeds, and after
-/// it with what is. A failure stops the write. Runs on a blocking thread.
-pub type KeepLedger = Box<dyn FnMut(&BTreeSet<String>) -> Result<(), String> + Send>;
-
-struct State {
-    path: PathBuf,
-    /// The entries in the file that are ours.
-    ledger: BTreeSet<String>,
-    adopt: bool,
-    /// The ledger as it was given to `keep` last: more than `ledger` if a write failed.
-    kept: BTreeSet<String>,
-    keep: KeepLedger,
-    put_back: BTreeSet<String>,
-    left_out: BTreeSet<String>,
-    /// What was written last; `None` before the first write.
-    want: Option<Arc<BTreeSet<String>>>,
-    /// The file as we left it.
-    seen: Option<Seen>,
-    warned_label: bool,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("path", &self.path).field("ours", &self.ledger.len()).finish_non_exhaustive()
-    }
-}
-
-/// What tells two states of a file apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
+/// It is kept before the file is written, with all that will be ours whether or not the write succeeds, and after it with
+/// what is. A failure stops the write.
+pub fn ledger(path: &Path, notes: Box<dyn Notes>) -> Result<Ledger, String> {
+    Ledger::open(&format!("{NAME} {}", path.display()), notes, Some((OLD_LEDGER, lines::denied)))
 }
 
 impl HostsDeny {
-    /// A back end for the file `path`, in which the entries of `ledger` are ours.
-    pub fn new(path: PathBuf, form: Form, ledger: BTreeSet<String>, keep: KeepLedger) -> Self {
-        let state = State {
+    /// A back end for the file `path`, in which the lines of `ledger` are ours.
+    pub fn new(path: PathBuf, form: Form, ledger: Ledger) -> Self {
+        HostsDeny {
             path,
-            kept: ledger.clone(),
-            adopt: form.adopt,
+            form,
+            ours: ledger.lines().clone(),
             ledger,
-            keep,
             put_back: BTreeSet::new(),
             left_out: BTreeSet::new(),
             want: None,
             seen: None,
             warned_label: false,
-        };
-        HostsDeny { state: Arc::new(Mutex::new(state)), form, refused: BTreeSet::new() }
+            refused: BTreeSet::new(),
+        }
     }
 
-    /// The entries in the file that are ours; as given to [`KeepLedger`] last.
-    pub fn ledger(&self) -> BTreeSet<String> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).ledger.clone()
-    }
-
-    /// What is denied in the file now under `# DenyHosts:` comments, whoever wrote them.
-    pub async fn kept(&self) -> Result<Vec<Prefix>, DenyError> {
-        let state = Arc::clone(&self.state);
-        let read = tokio::task::spawn_blocking(move || {
-            let path = state.lock().unwrap_or_else(PoisonError::into_inner).path.clone();
-            read(&path).map_err(|error| failed("read", &path, &error))
-        });
-        let failed = |cause: String| DenyError { backend: NAME, tried: "read".to_owned(), cause, remedy: None };
-        let (text, ..) = read.await.map_err(|error| failed(error.to_string()))??;
-        Ok(lines::stamped_entries(&text).filter_map(super::kept::entry).collect())
+    /// The entries in the file that are ours, and which deny each is for.
+    pub fn ours(&self) -> &Lines {
+        &self.ours
     }
 
     /// The entries for `want`.
-    fn entries(&mut self, want: &DenySet, now: Timestamp) -> BTreeSet<String> {
-        let allowed = join(&want.allowed);
-        let mut entries = BTreeSet::new();
+    fn entries(&mut self, want: &DenySet, now: Timestamp) -> Lines {
+        let allowed = merge(want.allowed.clone());
+        let mut entries = Lines::new();
         for (prefix, until) in &want.denied {
             if Life::left(*until, now) == Life::Over {
                 continue;
@@ -175,131 +144,25 @@ impl HostsDeny {
                 continue;
             };
             entries.extend(pieces.iter().map(|piece| match self.form.service.0.as_str() {
-                "" => pattern(piece),
-                service => format!("{service}: {}", pattern(piece)),
+                "" => (pattern(piece), *prefix),
+                service => (format!("{service}: {}", pattern(piece)), *prefix),
             }));
         }
         self.refused.retain(|prefix| want.denied.contains_key(prefix));
         entries
     }
 
-    /// Runs file work where it may block.
-    async fn work(
-        &self,
-        work: impl FnOnce(&mut State) -> Result<(), DenyError> + Send + 'static,
-    ) -> Result<(), DenyError> {
-        let state = Arc::clone(&self.state);
-        let done = tokio::task::spawn_blocking(move || work(&mut state.lock().unwrap_or_else(PoisonError::into_inner)));
-        done.await.unwrap_or_else(|error| {
-            Err(DenyError { backend: NAME, tried: "write".to_owned(), cause: error.to_string(), remedy: None })
-        })
-    }
-}
-
-impl DenyBackend for HostsDeny {
-    fn name(&self) -> &str {
-        NAME
+    fn known<'a>(&'a self, want: &'a Lines, stamp: Option<&'a str>) -> Known<'a> {
+        Known { want, ledger: &self.ours, put_back: &self.put_back, adopt: self.form.adopt, stamp }
     }
 
-    async fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
-        let entries = Arc::new(self.entries(want, now));
-        let stamp = self.form.stamped.as_ref().map(|zone| asctime(now, zone));
-        self.work(move |state| state.write(entries, stamp.as_deref())).await
-    }
-
-    /// The same as `replace`: the file has to be read and written as a whole anyway.
-    async fn update(&mut self, _diff: &Diff, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
-        self.replace(want, now).await
-    }
-
-    /// Costs a `stat`; the file is read only if it changed.
-    async fn probe(&mut self) -> Result<Probe, DenyError> {
-        self.work(State::probe).await.map(|()| Probe::Ours)
-    }
-}
-
-impl State {
-    fn write(&mut self, want: Arc<BTreeSet<String>>, stamp: Option<&str>) -> Result<(), DenyError> {
-        self.put_back.retain(|entry| want.contains(entry));
-        self.left_out.retain(|entry| want.contains(entry));
-        for _ in 0..TRIES_MAX {
-            let target = self.target()?;
-            let (old, seen, metadata) = read(&target).map_err(|error| failed("read", &target, &error))?;
-            let known = Known { want: &want, ledger: &self.ledger, put_back: &self.put_back, adopt: self.adopt, stamp };
-            let new = render(&old, known);
-            if new.bytes != old {
-                let both: BTreeSet<String> = self.ledger.union(&new.ledger).cloned().collect();
-                self.keep(both)?;
-                let temporary = Temporary::write(&target, &new.bytes, metadata.as_ref())?;
-                if stat(&target).map_err(|error| failed("look at", &target, &error))? != seen {
-                    continue; // somebody else wrote it: once more, with what they wrote
-                }
-                let written = temporary.seen;
-                temporary.rename(&target)?;
-                (self.seen, self.ledger) = (Some(written), new.ledger);
-                sync_directory(&target)?;
-                self.warn_label(&target);
-            } else {
-                (self.seen, self.ledger) = (seen, new.ledger);
-            }
-            self.keep(self.ledger.clone())?;
-            self.tell(&target, new.put_back, new.left_out);
-            self.want = Some(want);
-            return Ok(());
-        }
-        Err(DenyError {
+    fn keep(&mut self, lines: Lines) -> Result<(), DenyError> {
+        self.ledger.keep(lines).map_err(|cause| DenyError {
             backend: NAME,
-            tried: format!("write {}", self.path.display()),
-            cause: format!("somebody else changed it {TRIES_MAX} times meanwhile"),
+            tried: "note which lines are ours".to_owned(),
+            cause,
             remedy: None,
         })
-    }
-
-    fn probe(&mut self) -> Result<(), DenyError> {
-        let Some(want) = self.want.clone() else { return Ok(()) };
-        let target = self.target()?;
-        if stat(&target).map_err(|error| failed("look at", &target, &error))? == self.seen {
-            return Ok(());
-        }
-        let (old, seen, _) = read(&target).map_err(|error| failed("read", &target, &error))?;
-        // the stamp does not matter: what is compared is whether anything is to do
-        let known =
-            Known { want: &want, ledger: &self.ledger, put_back: &self.put_back, adopt: self.adopt, stamp: None };
-        let new = render(&old, known);
-        if new.bytes == old {
-            self.seen = seen;
-            self.tell(&target, Vec::new(), new.left_out);
-            return Ok(());
-        }
-        Err(DenyError {
-            backend: NAME,
-            tried: format!("find our lines in {}", target.display()),
-            cause: "somebody else changed them".to_owned(),
-            remedy: Some("to release an address use: denyd forgive ADDRESS"),
-        })
-    }
-
-    /// The file itself, where the path is a symbolic link: that stays a link.
-    fn target(&self) -> Result<PathBuf, DenyError> {
-        match fs::canonicalize(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(&self.path).is_err() => {
-                Ok(self.path.clone())
-            }
-            found => found.map_err(|error| failed("follow", &self.path, &error)),
-        }
-    }
-
-    fn keep(&mut self, ledger: BTreeSet<String>) -> Result<(), DenyError> {
-        if ledger != self.kept {
-            (self.keep)(&ledger).map_err(|cause| DenyError {
-                backend: NAME,
-                tried: "note which lines are ours".to_owned(),
-                cause,
-                remedy: None,
-            })?;
-            self.kept = ledger;
-        }
-        Ok(())
     }
 
     /// Warns of lines that somebody deleted, each once a way.
@@ -326,99 +189,77 @@ impl State {
     }
 }
 
-/// A new file beside the old one; removed again if it is not renamed.
-struct Temporary {
-    path: PathBuf,
-    seen: Seen,
-    renamed: bool,
-}
+impl DenyBackend for HostsDeny {
+    fn name(&self) -> &'static str {
+        NAME
+    }
 
-impl Temporary {
-    /// Writes and syncs it, with owner and mode of the old file, or 0644.
-    fn write(target: &Path, bytes: &[u8], like: Option<&fs::Metadata>) -> Result<Self, DenyError> {
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let path = target.with_file_name(format!(".{name}.denyd-new"));
-        let fail = |error: io::Error| failed("write", &path, &error);
-        let open = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let mut file = match open() {
-            // of a crash of ours: there is one denyd, and the name is ours
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                fs::remove_file(&path).and_then(|()| open()).map_err(fail)?
+    fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        let want = self.entries(want, now);
+        let stamp = self.form.stamped.as_ref().map(|zone| asctime(now, zone));
+        self.put_back.retain(|entry| want.contains_key(entry));
+        self.left_out.retain(|entry| want.contains_key(entry));
+        for _ in 0..TRIES_MAX {
+            let target = file::target(&self.path)?;
+            let (old, metadata) = read(&target)?;
+            let seen = metadata.as_ref().map(Seen::of);
+            let new = render(&old, self.known(&want, stamp.as_deref()));
+            if new.bytes != old {
+                let mut both = self.ours.clone();
+                both.extend(new.ledger.clone());
+                self.keep(both)?;
+                let temporary = Temporary::write(&target, &new.bytes, metadata.as_ref())?;
+                if stat(&target)? != seen {
+                    continue; // somebody else wrote it: once more, with what they wrote
+                }
+                let written = temporary.seen;
+                temporary.rename(&target)?;
+                (self.seen, self.ours) = (Some(written), new.ledger);
+                sync_directory(&target)?;
+                self.warn_label(&target);
+            } else {
+                (self.seen, self.ours) = (seen, new.ledger);
             }
-            opened => opened.map_err(fail)?,
-        };
-        let none = Seen { device: 0, inode: 0, size: 0, modified: (0, 0) };
-        let mut temporary = Temporary { path: path.clone(), seen: none, renamed: false };
-        let mut write = || {
-            file.write_all(bytes)?;
-            let own = file.metadata()?;
-            if let Some(like) = like.filter(|like| (like.uid(), like.gid()) != (own.uid(), own.gid())) {
-                std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))?;
-            }
-            let mode = like.map_or(0o644, |like| like.mode() & 0o7777);
-            file.set_permissions(fs::Permissions::from_mode(mode))?;
-            file.sync_all()?;
-            file.metadata()
-        };
-        temporary.seen = Seen::of(&write().map_err(fail)?);
-        Ok(temporary)
-    }
-
-    fn rename(mut self, target: &Path) -> Result<(), DenyError> {
-        fs::rename(&self.path, target).map_err(|error| failed("replace", target, &error))?;
-        self.renamed = true;
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.renamed {
-            _ = fs::remove_file(&self.path); // the error that matters is on its way already
+            self.keep(self.ours.clone())?;
+            self.tell(&target, new.put_back, new.left_out);
+            self.want = Some(want);
+            return Ok(());
         }
+        Err(DenyError {
+            backend: NAME,
+            tried: format!("write {}", self.path.display()),
+            cause: format!("somebody else changed it {TRIES_MAX} times meanwhile"),
+            remedy: None,
+        })
     }
-}
 
-fn sync_directory(target: &Path) -> Result<(), DenyError> {
-    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let synced = OpenOptions::new().read(true).open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| failed("sync", directory, &error))
-}
-
-impl Seen {
-    fn of(metadata: &fs::Metadata) -> Seen {
-        Seen {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
+    /// Costs a `stat`; the file is read only if it changed.
+    fn probe(&mut self) -> Result<Probe, DenyError> {
+        let Some(want) = &self.want else { return Ok(Probe::Ours) };
+        let target = file::target(&self.path)?;
+        if stat(&target)? == self.seen {
+            return Ok(Probe::Ours);
         }
+        let (old, metadata) = read(&target)?;
+        // the stamp does not matter: what is compared is whether anything is to do
+        let new = render(&old, self.known(want, None));
+        if new.bytes == old {
+            self.seen = metadata.as_ref().map(Seen::of);
+            self.tell(&target, Vec::new(), new.left_out);
+            return Ok(Probe::Ours);
+        }
+        Err(DenyError {
+            backend: NAME,
+            tried: format!("find our lines in {}", target.display()),
+            cause: "somebody else changed them".to_owned(),
+            remedy: Some("to release an address use: denyd forgive ADDRESS"),
+        })
     }
-}
 
-/// The bytes of a file and what it looked like when they were read; nothing for a missing one.
-fn read(path: &Path) -> io::Result<(Vec<u8>, Option<Seen>, Option<fs::Metadata>)> {
-    let mut file = match OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Vec::new(), None, None)),
-        opened => opened?,
-    };
-    // before the bytes: a change while we read shows as a difference afterwards
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    (&mut file).take(FILE_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(io::Error::other(format!("larger than {} MB", FILE_MAX >> 20)));
-    }
-    Ok((bytes, Some(Seen::of(&metadata)), Some(metadata)))
-}
-
-fn stat(path: &Path) -> io::Result<Option<Seen>> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        found => found.map(|metadata| Some(Seen::of(&metadata))),
+    /// What stands under `# DenyHosts:` comments; no end is known of it.
+    fn kept(&mut self, _now: Timestamp) -> Result<Kept, DenyError> {
+        let (text, ..) = read(&self.path)?;
+        Ok(lines::stamped_entries(&text).filter_map(lines::denied).map(|prefix| (prefix, None)).collect())
     }
 }
 
@@ -428,20 +269,8 @@ fn asctime(time: Timestamp, zone: &TimeZone) -> String {
     time.strftime("%a %b %e %H:%M:%S %Y").to_string()
 }
 
-fn failed(verb: &str, path: &Path, error: &io::Error) -> DenyError {
-    let remedy = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some("free some space; the old file is still in force"),
-        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Some(
-            "let denyd write its directory (ReadWritePaths= in the unit), or use a list file in its state directory",
-        ),
-        ErrorKind::ResourceBusy => Some("it is mounted by itself and cannot be replaced: mount its directory instead"),
-        ErrorKind::NotFound => Some("make its directory, or correct the path"),
-        _ => None,
-    };
-    DenyError { backend: NAME, tried: format!("{verb} {}", path.display()), cause: error.to_string(), remedy }
-}
-
-const NAME: &str = "hosts.deny";
+/// The note of the ledger of earlier versions: lines without the file that they are in.
+const OLD_LEDGER: &str = "hosts_deny_ledger";
 /// The longest name of a service, in bytes.
 const SERVICE_MAX: usize = 255;
 /// Lines that one denied prefix may take because of allowed addresses inside it. One address in an IPv6
@@ -449,5 +278,3 @@ const SERVICE_MAX: usize = 255;
 const PIECES_MAX: usize = 4096;
 /// Rounds against somebody who writes the file at the same time.
 const TRIES_MAX: usize = 5;
-/// libwrap reads the whole file for every connection; one as large as this is a mistake. 1 000 000 entries fit.
-const FILE_MAX: u64 = 128 << 20;

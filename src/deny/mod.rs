@@ -1,96 +1,101 @@
 //! Deny: makes the world's deny sets equal to the one that was decided.
 //!
-//! A [`DenyBackend`] knows one kind of set: [`nft`], [`hosts_deny`], or [`stdout`] for dry runs. One
-//! [`reconciler::Reconciler`] drives each. A back end is told the whole set that is wanted and makes it so;
-//! nothing here decides who is denied, asks the time, or lists a set in order to patch it.
+//! A [`DenyBackend`] knows one kind of set: [`nft`], [`hosts_deny`], or [`stdout`] for dry runs; [`choose`] has the table
+//! of them. A [`reconciler`] drives each, in a thread of its own. A back end is told the whole set that is wanted and
+//! makes it so; nothing here decides who is denied, asks the time, or lists a set in order to patch it.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 
 use inputs::record::Timestamp;
 
-pub use crate::decide::allow::Range as AllowRange;
+pub use crate::decide::claim::Until;
 use crate::decide::prefix::Prefix;
+use crate::decide::range::Range;
 
 pub mod choose;
 pub mod hosts_deny;
-mod kept;
-mod netlink;
+pub mod ledger;
 pub mod nft;
+mod overlap;
+mod program;
 pub mod reconciler;
-mod span;
 pub mod stdout;
-
-/// When a deny ends; `None` = never.
-pub type Until = Option<Timestamp>;
 
 /// All that is to be denied, and what is allowed inside it.
 #[derive(Clone, Debug, Default)]
 pub struct DenySet {
     /// Denied prefixes and when each ends.
     pub denied: BTreeMap<Prefix, Until>,
-    /// Allowed ranges; sorted, may overlap.
-    pub allowed: Vec<AllowRange>,
+    /// Allowed ranges; may overlap.
+    pub allowed: Vec<Range>,
 }
 
 /// What changed in a [`DenySet`].
 #[derive(Clone, Debug, Default)]
 pub struct Diff {
-    /// New denies, and known ones whose end changed.
-    pub denied: Vec<(Prefix, Until)>,
-    /// Denies that are no more.
-    pub released: Vec<Prefix>,
+    /// New denies, and known ones whose end changed; `None` for those that are no more.
+    pub denies: BTreeMap<Prefix, Option<Until>>,
     /// The allowed ranges, where they changed.
-    pub allowed: Option<Vec<AllowRange>>,
+    pub allowed: Option<Vec<Range>>,
 }
 
 impl Diff {
-    /// Every prefix that is named in it, once, in order.
-    pub(crate) fn touched(&self) -> impl Iterator<Item = Prefix> + use<> {
-        let denied = self.denied.iter().map(|(prefix, _)| *prefix);
-        denied.chain(self.released.iter().copied()).collect::<std::collections::BTreeSet<_>>().into_iter()
-    }
-
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
-        self.denied.is_empty() && self.released.is_empty() && self.allowed.is_none()
+        self.denies.is_empty() && self.allowed.is_none()
+    }
+
+    /// Adds what changed after it.
+    fn extend(&mut self, later: &Diff) {
+        self.denies.extend(&later.denies);
+        if let Some(allowed) = &later.allowed {
+            self.allowed = Some(allowed.clone());
+        }
     }
 }
 
 impl DenySet {
-    /// Carries out a change: releases first, then denies, so that a prefix in both is denied.
-    pub fn apply(&mut self, diff: Diff) {
-        for prefix in &diff.released {
-            self.denied.remove(prefix);
+    /// Carries out a change.
+    pub fn apply(&mut self, diff: &Diff) {
+        for (prefix, until) in &diff.denies {
+            match until {
+                Some(until) => self.denied.insert(*prefix, *until),
+                None => self.denied.remove(prefix),
+            };
         }
-        self.denied.extend(diff.denied);
-        if let Some(allowed) = diff.allowed {
-            self.allowed = allowed;
+        if let Some(allowed) = &diff.allowed {
+            self.allowed.clone_from(allowed);
         }
     }
 }
 
-/// A place where denies are enforced.
+/// What a back end found denied, with the end where it can tell.
+pub type Kept = Vec<(Prefix, Option<Until>)>;
+
+/// A way to enforce denies. Each has a thread, and may take its time.
 ///
-/// Whatever fails, the set that was in force stays in force; the [`reconciler::Reconciler`] then calls
-/// [`DenyBackend::replace`] until that succeeds.
+/// Whatever fails, the set that was in force stays in force; [`DenyBackend::replace`] is then called until it succeeds.
 pub trait DenyBackend: Send {
-    /// Its name, for people: `nft`, `hosts.deny`.
-    fn name(&self) -> &str;
+    /// Its name, for people.
+    fn name(&self) -> &'static str;
 
     /// Makes the set exactly so, in one step: no moment without it, whatever was there before.
-    fn replace(&mut self, want: &DenySet, now: Timestamp) -> impl Future<Output = Result<(), DenyError>> + Send;
+    fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError>;
 
     /// Carries out a change. `want` is the whole set after it, and wins where the two differ.
-    fn update(
-        &mut self,
-        diff: &Diff,
-        want: &DenySet,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<(), DenyError>> + Send;
+    fn update(&mut self, _diff: &Diff, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        self.replace(want, now)
+    }
 
     /// Asks whether our set is still as we left it; an error means that it has to be replaced. Cheap.
-    fn probe(&mut self) -> impl Future<Output = Result<Probe, DenyError>> + Send;
+    fn probe(&mut self) -> Result<Probe, DenyError> {
+        Ok(Probe::Ours)
+    }
+
+    /// What is denied there now, whoever wrote it: asked once, where the database was lost.
+    fn kept(&mut self, _now: Timestamp) -> Result<Kept, DenyError> {
+        Ok(Kept::new())
+    }
 }
 
 /// What a back end can tell of its set without reading all of it.
@@ -135,11 +140,6 @@ impl Life {
             Ok(micros) => Life::Seconds(micros.div_ceil(1_000_000)),
         }
     }
-}
-
-/// The later of two ends; never is the latest.
-fn later(a: Until, b: Until) -> Until {
-    Some(a?.max(b?))
 }
 
 #[cfg(test)]

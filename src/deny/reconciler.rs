@@ -1,47 +1,19 @@
 //! Keeps one back end's set equal to the one that was decided, whatever fails.
 //!
-//! The engine sends numbered changes and never waits: what does not fit into the inbox is dropped, the gap
-//! in the numbers is noticed, and a snapshot is asked for. A batch of waiting changes is one `update`. The
-//! whole set is replaced at the start, after any error or clock step, and once a day; a probe every few
-//! seconds notices when somebody else changed it. The reconciler knows nothing of firewalls and decides
-//! nothing. When it ends, the denies stay in force.
+//! The engine leaves its changes in an inbox and never waits: what lies there already is joined with them, and if too
+//! much does, the whole set takes its place. What the inbox holds is one `update`. The whole set is replaced at the
+//! start, after any error or clock step, and once a day; a probe every few seconds notices when somebody else changed
+//! it. The reconciler knows nothing of firewalls and decides nothing. It has a thread; when that ends, the denies
+//! stay in force.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::convert::Infallible;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use inputs::record::Timestamp;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::decide::prefix::Prefix;
-
-use super::{DenyBackend, DenyError, DenySet, Diff, Probe, Until};
-
-/// What a reconciler is told. Numbers go up by one from each to the next, starting anywhere.
-#[derive(Debug)]
-pub enum Command {
-    /// The set changed.
-    Update {
-        /// The number of this command.
-        seq: u64,
-        /// What changed.
-        diff: Diff,
-    },
-    /// The set did not change, but must be written anew: after a clock step (kernel timeouts are monotonic).
-    Replace {
-        /// The number of this command.
-        seq: u64,
-    },
-}
-
-/// A question for the whole set, answered with the number of the last command that is in it.
-#[derive(Debug)]
-pub struct SnapshotRequest {
-    /// Where the answer goes. Dropping it unanswered makes the reconciler ask again later.
-    pub reply: oneshot::Sender<(u64, DenySet)>,
-}
+use super::{DenyBackend, DenyError, DenySet, Diff, Probe};
 
 /// How often a reconciler does what. Tests shorten it.
 #[derive(Clone, Copy, Debug)]
@@ -85,41 +57,139 @@ pub struct Status {
     pub replaced: Option<Timestamp>,
 }
 
-/// The engine's end of a reconciler.
-#[derive(Clone, Debug)]
-pub struct Feed {
-    inbox: mpsc::Sender<Command>,
-    missed: Arc<Notify>,
+/// All back ends at work: the engine's end of them.
+#[derive(Debug)]
+pub struct Reconcilers {
+    feeds: Vec<Feed>,
+    /// Closed once the last thread has ended.
+    ended: mpsc::Receiver<Infallible>,
+}
+
+impl Reconcilers {
+    /// Starts a thread for each back end, which makes its set equal to `want`.
+    pub fn start<C>(backends: Vec<Box<dyn DenyBackend>>, want: &DenySet, clock: C, pace: Pace) -> std::io::Result<Self>
+    where
+        C: Fn() -> (Timestamp, Instant) + Clone + Send + 'static,
+    {
+        let (ends, ended) = mpsc::channel();
+        let mut feeds = Vec::new();
+        for backend in backends {
+            let thread = std::thread::Builder::new().name(format!("deny {}", backend.name()));
+            let (reconciler, feed) = Reconciler::new(backend, want.clone(), clock.clone(), pace);
+            let end = ends.clone();
+            thread.spawn(move || {
+                reconciler.run();
+                drop(end);
+            })?;
+            feeds.push(feed);
+        }
+        Ok(Reconcilers { feeds, ended })
+    }
+
+    /// Tells all of them of a change; never waits for a back end. `whole` is the set after it.
+    pub fn send(&self, diff: &Diff, whole: impl Fn() -> DenySet) {
+        self.feeds.iter().for_each(|feed| feed.send(diff, &whole));
+    }
+
+    /// Has all of them write their whole set anew: after a clock step (kernel timeouts are monotonic).
+    pub fn rewrite(&self) {
+        self.feeds.iter().for_each(Feed::rewrite);
+    }
+
+    /// How each is doing.
+    pub fn statuses(&self) -> Vec<Status> {
+        self.feeds.iter().map(Feed::status).collect()
+    }
+
+    /// Lets each carry out what it was told last, and end; whether all ended in time.
+    pub fn stop(self, most: Duration) -> bool {
+        drop(self.feeds);
+        !matches!(self.ended.recv_timeout(most), Err(mpsc::RecvTimeoutError::Timeout))
+    }
+}
+
+/// How many denies are enforced everywhere: what the back end that has fewest says. None enforces none.
+pub fn enforced(statuses: &[Status]) -> usize {
+    statuses.iter().map(|status| status.enforced).min().unwrap_or(0)
+}
+
+/// The engine's end of a reconciler, which ends when this is dropped.
+#[derive(Debug)]
+struct Feed(Arc<Shared>);
+
+/// What lies between the engine and a reconciler. The locks are held for moments, never while a back end works.
+#[derive(Debug, Default)]
+struct Shared {
+    inbox: Mutex<Inbox>,
+    news: Condvar,
+    status: Mutex<Status>,
+}
+
+/// What a reconciler was told and has not taken yet.
+#[derive(Debug, Default)]
+struct Inbox {
+    /// Changes of what was told before, or of `whole`.
+    changes: Diff,
+    /// The set, where there were too many changes.
+    whole: Option<DenySet>,
+    /// The set must be written anew although it is the same.
+    rewrite: bool,
+    closed: bool,
+}
+
+impl Inbox {
+    fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.whole.is_none() && !self.rewrite
+    }
 }
 
 impl Feed {
-    /// Hands over a command; never waits. If the inbox is full the reconciler is told to ask for a snapshot.
-    pub fn send(&self, command: Command) {
-        // a closed inbox is a reconciler that has ended, at shutdown: nobody to tell
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.inbox.try_send(command) {
-            self.missed.notify_one();
-        }
+    fn send(&self, diff: &Diff, whole: impl Fn() -> DenySet) {
+        self.tell(|inbox| match &mut inbox.whole {
+            Some(set) => set.apply(diff),
+            None if inbox.changes.denies.len() + diff.denies.len() <= CHANGES_MAX => inbox.changes.extend(diff),
+            None => {
+                inbox.changes = Diff::default();
+                inbox.whole = Some(whole());
+            }
+        });
+    }
+
+    fn rewrite(&self) {
+        self.tell(|inbox| inbox.rewrite = true);
+    }
+
+    fn status(&self) -> Status {
+        lock(&self.0.status).clone()
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Inbox)) {
+        change(&mut lock(&self.0.inbox));
+        self.0.news.notify_one();
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.tell(|inbox| inbox.closed = true);
     }
 }
 
 /// Drives one back end; see the module.
-pub struct Reconciler<B, C> {
-    backend: B,
+struct Reconciler<C> {
+    backend: Box<dyn DenyBackend>,
+    /// The wall clock, and one that never steps.
     clock: C,
     pace: Pace,
-    inbox: mpsc::Receiver<Command>,
-    missed: Arc<Notify>,
-    snapshots: mpsc::Sender<SnapshotRequest>,
-    status: watch::Sender<Status>,
+    shared: Arc<Shared>,
     want: DenySet,
-    /// The last command that is in `want`.
-    seq: u64,
-    todo: Todo,
-    /// Not before this; `None` = at once.
-    retry_at: Option<Instant>,
+    /// The back end's set may differ from ours: it has to be replaced.
+    stale: bool,
+    /// No further try to replace before this.
+    retry_at: Instant,
     retry_pause: Duration,
-    probe_pause: Duration,
     probe_at: Instant,
+    probe_pause: Duration,
     replace_at: Instant,
     replaced_at: Instant,
     replace_took: Duration,
@@ -127,16 +197,6 @@ pub struct Reconciler<B, C> {
     probe_failed: bool,
     /// The error that was logged last, while it lasts.
     logged: Option<String>,
-}
-
-/// What has to be done to make the back end's set equal to ours; each contains those before it.
-#[derive(Debug)]
-enum Todo {
-    Nothing,
-    Update(Pending),
-    Replace,
-    /// Commands were lost: ask for the set, then replace.
-    Snapshot,
 }
 
 /// What failed.
@@ -147,127 +207,120 @@ enum Failed {
     Order,
 }
 
-/// Changes that wait for one `update`. No larger than the sets before and after it.
-#[derive(Debug, Default)]
-struct Pending {
-    /// The prefix's end, or `None` for a release.
-    denied: BTreeMap<Prefix, Option<Until>>,
-    allowed: bool,
-}
-
-impl<B: DenyBackend, C: Fn() -> Timestamp + Send> Reconciler<B, C> {
-    /// A reconciler that starts with a snapshot, the engine's end of it, and its status.
-    ///
-    /// `snapshots` may be shared by several. It is small and served by the engine: a full one only means a wait.
-    pub fn new(
-        backend: B,
-        clock: C,
-        pace: Pace,
-        snapshots: mpsc::Sender<SnapshotRequest>,
-    ) -> (Self, Feed, watch::Receiver<Status>) {
-        let (sender, inbox) = mpsc::channel(INBOX_MAX);
-        let missed = Arc::new(Notify::new());
-        let feed = Feed { inbox: sender, missed: Arc::clone(&missed) };
-        let (status, watched) = watch::channel(Status { name: backend.name().to_owned(), ..Status::default() });
+impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
+    fn new(backend: Box<dyn DenyBackend>, want: DenySet, clock: C, pace: Pace) -> (Self, Feed) {
+        let shared = Arc::new(Shared::default());
+        let name = backend.name().to_owned();
+        *lock(&shared.status) = Status { name, wanted: want.denied.len(), ..Status::default() };
+        let feed = Feed(Arc::clone(&shared));
+        let (_, begun) = clock();
         let reconciler = Reconciler {
             backend,
             clock,
             pace,
-            inbox,
-            missed,
-            snapshots,
-            status,
-            want: DenySet::default(),
-            seq: 0,
-            todo: Todo::Snapshot,
-            retry_at: None,
+            shared,
+            want,
+            stale: true,
+            retry_at: begun,
             retry_pause: pace.retry_first,
+            probe_at: begun + pace.probe_every,
             probe_pause: pace.probe_every,
-            probe_at: Instant::now(),
-            replace_at: Instant::now(),
-            replaced_at: Instant::now(),
+            replace_at: begun + pace.replace_every,
+            replaced_at: begun,
             replace_took: Duration::ZERO,
             probe_failed: false,
             logged: None,
         };
-        (reconciler, feed, watched)
+        (reconciler, feed)
     }
 
-    /// Works until every [`Feed`] is gone, then carries out what it was told last, once, and returns the back end.
-    pub async fn run(mut self) -> B {
-        self.probe_at = Instant::now() + self.pace.probe_every;
-        self.replace_at = Instant::now() + self.pace.replace_every;
+    /// Works until its [`Feed`] is gone, then carries out what it was told last, once.
+    fn run(mut self) {
         loop {
-            self.act().await;
-            let wake = match (&self.todo, self.retry_at) {
-                (Todo::Nothing, _) | (_, None) => self.probe_at.min(self.replace_at),
-                (_, Some(at)) => at,
-            };
-            tokio::select! {
-                command = self.inbox.recv() => match command {
-                    Some(command) => self.take(command),
-                    None => break,
-                },
-                () = self.missed.notified() => self.todo = Todo::Snapshot,
-                () = tokio::time::sleep_until(wake) => self.tick().await,
+            let wake = self.step();
+            if !self.wait(wake) {
+                break;
             }
-            // what else waits goes into the same update; bounded, so that a flood cannot hold up the work
-            for _ in 0..INBOX_MAX {
-                let Ok(command) = self.inbox.try_recv() else { break };
-                self.take(command);
-            }
-            self.status.send_if_modified(|status| {
-                let changed = status.wanted != self.want.denied.len();
-                status.wanted = self.want.denied.len();
-                changed
-            });
         }
-        self.retry_at = None;
-        self.act().await;
-        self.backend
+        (_, self.retry_at) = (self.clock)();
+        self.carry_out();
     }
 
-    /// Takes a command into `want`.
-    fn take(&mut self, command: Command) {
-        let (Command::Update { seq, .. } | Command::Replace { seq }) = command;
-        if matches!(self.todo, Todo::Snapshot) || seq <= self.seq {
-            return; // it is, or will be, in the snapshot
+    /// Sleeps until there is news, or `wake`; false once nobody can tell us anything any more.
+    fn wait(&self, wake: Instant) -> bool {
+        let (_, now) = (self.clock)();
+        let idle = |inbox: &mut Inbox| inbox.is_empty() && !inbox.closed;
+        let left = wake.saturating_duration_since(now);
+        let waited = self.shared.news.wait_timeout_while(lock(&self.shared.inbox), left, idle);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+
+    /// Does what there is to do now, and says when to come again at the latest.
+    fn step(&mut self) -> Instant {
+        self.carry_out();
+        self.look();
+        self.replace();
+        if self.stale { self.retry_at } else { self.probe_at.min(self.replace_at) }
+    }
+
+    /// Makes the set what the inbox says.
+    fn carry_out(&mut self) {
+        let Inbox { changes, whole, rewrite, .. } = {
+            let mut inbox = lock(&self.shared.inbox);
+            let closed = inbox.closed;
+            std::mem::replace(&mut *inbox, Inbox { closed, ..Inbox::default() })
+        };
+        self.stale |= rewrite || whole.is_some();
+        if let Some(whole) = whole {
+            self.want = whole;
         }
-        if seq != self.seq + 1 {
-            self.todo = Todo::Snapshot;
+        self.want.apply(&changes);
+        lock(&self.shared.status).wanted = self.want.denied.len();
+        if !self.stale && !changes.is_empty() {
+            match self.backend.update(&changes, &self.want, (self.clock)().0) {
+                Ok(()) => self.done(None),
+                Err(error) => {
+                    self.failed(&error, Failed::Order);
+                    self.stale = true; // at once: it mends whatever made the update fail
+                }
+            }
+        }
+        self.replace();
+    }
+
+    /// Writes the whole set if that has to be, unless it is too early for another try.
+    fn replace(&mut self) {
+        let (wall, begun) = (self.clock)();
+        if !self.stale || begun < self.retry_at {
             return;
         }
-        self.seq = seq;
-        match command {
-            Command::Replace { .. } => self.todo = Todo::Replace,
-            Command::Update { diff, .. } if diff.is_empty() => {}
-            Command::Update { diff, .. } => {
-                if matches!(self.todo, Todo::Nothing) {
-                    self.todo = Todo::Update(Pending::default());
-                }
-                if let Todo::Update(pending) = &mut self.todo {
-                    pending.allowed |= diff.allowed.is_some();
-                    pending.denied.extend(diff.released.iter().map(|prefix| (*prefix, None)));
-                    pending.denied.extend(diff.denied.iter().map(|(prefix, until)| (*prefix, Some(*until))));
-                }
-                self.want.apply(diff);
+        match self.backend.replace(&self.want, wall) {
+            Ok(()) => {
+                self.stale = false;
+                (_, self.replaced_at) = (self.clock)();
+                self.replace_took = self.replaced_at.saturating_duration_since(begun);
+                self.retry_pause = self.pace.retry_first;
+                self.done(Some(wall));
+            }
+            Err(error) => {
+                self.failed(&error, Failed::Order);
+                self.retry_at = (self.clock)().1 + self.retry_pause;
+                self.retry_pause = (self.retry_pause * 2).min(self.pace.retry_max);
             }
         }
     }
 
     /// What is due by time alone.
-    async fn tick(&mut self) {
-        let now = Instant::now();
+    fn look(&mut self) {
+        let (_, now) = (self.clock)();
         if now >= self.replace_at {
             self.replace_at = now + self.pace.replace_every;
-            if !matches!(self.todo, Todo::Snapshot) {
-                self.todo = Todo::Replace;
-            }
+            self.stale = true;
         }
-        if now < self.probe_at || !matches!(self.todo, Todo::Nothing) {
+        if now < self.probe_at || self.stale {
             return;
         }
-        match self.backend.probe().await {
+        match self.backend.probe() {
             Ok(probe) => {
                 self.probe_pause = self.pace.probe_every;
                 self.probe_failed = false;
@@ -280,82 +333,19 @@ impl<B: DenyBackend, C: Fn() -> Timestamp + Send> Reconciler<B, C> {
             Err(error) => {
                 self.probe_pause = (self.probe_pause * 2).min(self.pace.probe_max);
                 self.probe_failed = true;
-                self.status.send_modify(|status| status.enforced = 0);
+                lock(&self.shared.status).enforced = 0;
                 self.failed(&error, Failed::Probe);
-                self.todo = Todo::Replace;
+                self.stale = true;
             }
         }
-        self.probe_at = Instant::now() + self.probe_pause;
-    }
-
-    /// Does what is to be done, unless it is too early for another try.
-    async fn act(&mut self) {
-        if self.retry_at.is_some_and(|at| Instant::now() < at) {
-            return;
-        }
-        if matches!(self.todo, Todo::Snapshot) {
-            match self.snapshot().await {
-                Some((seq, set)) => {
-                    (self.seq, self.want) = (seq, set);
-                    self.todo = Todo::Replace;
-                }
-                // a shutdown, or an engine that is too busy to answer; what is in force stays
-                None => return self.pause(),
-            }
-        }
-        if let Todo::Update(pending) = &mut self.todo {
-            let diff = std::mem::take(pending).into_diff(&self.want);
-            match self.backend.update(&diff, &self.want, (self.clock)()).await {
-                Ok(()) => {
-                    self.todo = Todo::Nothing;
-                    self.done(None);
-                }
-                Err(error) => {
-                    self.failed(&error, Failed::Order);
-                    self.todo = Todo::Replace; // at once: it mends whatever made the update fail
-                }
-            }
-        }
-        if matches!(self.todo, Todo::Replace) {
-            let now = (self.clock)();
-            let begun = Instant::now();
-            match self.backend.replace(&self.want, now).await {
-                Ok(()) => {
-                    self.todo = Todo::Nothing;
-                    self.replaced_at = Instant::now();
-                    self.replace_took = self.replaced_at - begun;
-                    self.done(Some(now));
-                }
-                Err(error) => {
-                    self.failed(&error, Failed::Order);
-                    self.pause();
-                }
-            }
-        }
-    }
-
-    async fn snapshot(&self) -> Option<(u64, DenySet)> {
-        let (reply, answer) = oneshot::channel();
-        let asked = async {
-            self.snapshots.send(SnapshotRequest { reply }).await.ok()?;
-            answer.await.ok()
-        };
-        tokio::time::timeout(SNAPSHOT_WAIT, asked).await.ok()?
-    }
-
-    fn pause(&mut self) {
-        self.retry_at = Some(Instant::now() + self.retry_pause);
-        self.retry_pause = (self.retry_pause * 2).min(self.pace.retry_max);
+        self.probe_at = (self.clock)().1 + self.probe_pause;
     }
 
     fn done(&mut self, replaced: Option<Timestamp>) {
-        self.retry_at = None;
-        self.retry_pause = self.pace.retry_first;
-        let count = self.want.denied.len();
-        self.status.send_modify(|status| {
-            (status.wanted, status.enforced) = (count, count);
-            status.replaced = replaced.or(status.replaced);
-        });
+        let mut status = lock(&self.shared.status);
+        status.enforced = self.want.denied.len();
+        status.replaced = replaced.or(status.replaced);
+        drop(status);
         // whether a failed probe is mended only the next one can say
         if !self.probe_failed {
             self.well();
@@ -366,17 +356,17 @@ impl<B: DenyBackend, C: Fn() -> Timestamp + Send> Reconciler<B, C> {
         if self.logged.take().is_some() {
             info!(backend = self.backend.name(), denied = self.want.denied.len(), "denies are enforced again");
         }
-        self.status.send_if_modified(|status| status.failing.take().is_some());
+        lock(&self.shared.status).failing = None;
     }
 
     /// Shows an error, and logs it if it is not the one that was logged last.
     fn failed(&mut self, error: &DenyError, what: Failed) {
         let text = error.to_string();
-        let now = (self.clock)();
-        self.status.send_modify(|status| match &mut status.failing {
-            Some((same, _)) if *same == text => {}
-            failing => *failing = Some((text.clone(), now)),
-        });
+        let mut status = lock(&self.shared.status);
+        if status.failing.as_ref().is_none_or(|(same, _)| *same != text) {
+            status.failing = Some((text.clone(), (self.clock)().0));
+        }
+        drop(status);
         if self.logged.as_ref() == Some(&text) {
             return;
         }
@@ -391,33 +381,23 @@ impl<B: DenyBackend, C: Fn() -> Timestamp + Send> Reconciler<B, C> {
     }
 }
 
-impl Pending {
-    fn into_diff(self, want: &DenySet) -> Diff {
-        let mut diff = Diff { allowed: self.allowed.then(|| want.allowed.clone()), ..Diff::default() };
-        for (prefix, until) in self.denied {
-            match until {
-                Some(until) => diff.denied.push((prefix, until)),
-                None => diff.released.push(prefix),
-            }
-        }
-        diff
-    }
+/// Nothing is left half done under these locks, so a panic elsewhere is no reason to stop.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Commands that may wait. At 1 000 denies a second this is a quarter of a second of a busy back end.
-pub const INBOX_MAX: usize = 256;
+/// Changes that may wait, about 2 MB: at 1 000 denies a second, a quarter of a minute of a back end that hangs. More are the
+/// whole set.
+const CHANGES_MAX: usize = 16_384;
 /// Replacing because somebody touched something takes one part in so many of the time, whoever commits how often.
 const REPLACE_SHARE: u32 = 100;
-/// How long the engine may take to answer.
-const SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deny::AllowRange;
+    use crate::decide::prefix::Prefix;
+    use crate::decide::range::Range;
     use kit::Random;
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// A firewall that fails as it is told.
     #[derive(Default)]
@@ -445,9 +425,13 @@ mod tests {
         std::net::IpAddr::V4(std::net::Ipv4Addr::from(0xc000_0200 + n as u32))
     }
 
+    fn only(n: u64) -> Range {
+        Range::from(Prefix::host(address(n)))
+    }
+
     fn dropped(set: &DenySet, n: u64) -> bool {
         let host = Prefix::host(address(n));
-        let allowed = set.allowed.iter().any(|a| (a.first..=a.last).contains(&address(n)));
+        let allowed = set.allowed.iter().any(|range| range.contains(address(n)));
         !allowed && set.denied.keys().any(|prefix| prefix.contains(&host))
     }
 
@@ -472,34 +456,32 @@ mod tests {
     }
 
     impl DenyBackend for Fake {
-        fn name(&self) -> &str {
+        fn name(&self) -> &'static str {
             "fake"
         }
 
-        async fn replace(&mut self, want: &DenySet, _now: Timestamp) -> Result<(), DenyError> {
-            tokio::task::yield_now().await;
-            let mut world = self.0.lock().unwrap();
+        fn replace(&mut self, want: &DenySet, _now: Timestamp) -> Result<(), DenyError> {
+            let mut world = lock(&self.0);
             world.replaces += 1;
             world.tampered = false;
             world.order(|set| *set = want.clone())
         }
 
-        async fn update(&mut self, diff: &Diff, want: &DenySet, _now: Timestamp) -> Result<(), DenyError> {
-            tokio::task::yield_now().await;
-            let mut world = self.0.lock().unwrap();
+        fn update(&mut self, diff: &Diff, want: &DenySet, _now: Timestamp) -> Result<(), DenyError> {
+            let mut world = lock(&self.0);
             world.updates += 1;
             if world.tampered {
                 return Err(fault("no such set"));
             }
             world.order(|set| {
-                set.apply(diff.clone());
+                set.apply(diff);
                 assert_eq!(set.denied, want.denied, "the diff leads to what is wanted");
                 assert_eq!(set.allowed, want.allowed);
             })
         }
 
-        async fn probe(&mut self) -> Result<Probe, DenyError> {
-            let mut world = self.0.lock().unwrap();
+        fn probe(&mut self) -> Result<Probe, DenyError> {
+            let mut world = lock(&self.0);
             world.probes += 1;
             if world.tampered || world.probe_broken { Err(fault("changed")) } else { Ok(Probe::Ours) }
         }
@@ -507,199 +489,213 @@ mod tests {
 
     const ALWAYS_ALLOWED: u64 = 5;
 
-    /// An engine with its set, that answers for snapshots.
-    #[derive(Clone)]
-    struct Engine {
-        state: Arc<Mutex<(u64, DenySet)>>,
-        snapshots: Arc<AtomicUsize>,
+    fn begin() -> DenySet {
+        DenySet { allowed: vec![only(ALWAYS_ALLOWED)], ..DenySet::default() }
     }
 
-    impl Default for Engine {
-        fn default() -> Self {
-            let always = AllowRange { first: address(ALWAYS_ALLOWED), last: address(ALWAYS_ALLOWED) };
-            let set = DenySet { allowed: vec![always], ..DenySet::default() };
-            Engine { state: Arc::new(Mutex::new((0, set))), snapshots: Arc::default() }
+    type Clock = Box<dyn Fn() -> (Timestamp, Instant)>;
+
+    /// A reconciler whose clock moves when it waits, and the engine that tells it.
+    struct Story {
+        reconciler: Reconciler<Clock>,
+        feed: Option<Feed>,
+        time: Arc<Mutex<Instant>>,
+        fake: Fake,
+        wanted: DenySet,
+        /// How often the whole set was asked for.
+        wholes: usize,
+    }
+
+    impl Story {
+        fn new(world: World) -> Self {
+            let fake = Fake(Arc::new(Mutex::new(world)));
+            let time = Arc::new(Mutex::new(crate::clock::monotonic()));
+            let seen = Arc::clone(&time);
+            let clock: Clock = Box::new(move || (Timestamp(7), *lock(&seen)));
+            let pace = Pace {
+                retry_first: Duration::from_millis(1),
+                retry_max: Duration::from_millis(4),
+                probe_every: Duration::from_millis(2),
+                probe_max: Duration::from_millis(4),
+                replace_every: Duration::from_secs(3600),
+            };
+            let (reconciler, feed) = Reconciler::new(Box::new(fake.clone()), begin(), clock, pace);
+            Story { reconciler, feed: Some(feed), time, fake, wanted: begin(), wholes: 0 }
         }
-    }
 
-    impl Engine {
-        fn serve(&self) -> mpsc::Sender<SnapshotRequest> {
-            let (sender, mut asked) = mpsc::channel::<SnapshotRequest>(4);
-            let engine = self.clone();
-            tokio::spawn(async move {
-                while let Some(request) = asked.recv().await {
-                    engine.snapshots.fetch_add(1, Ordering::Relaxed);
-                    let state = engine.state.lock().unwrap().clone();
-                    _ = request.reply.send(state);
+        fn change(&mut self, diff: &Diff) {
+            self.wanted.apply(diff);
+            let wholes = std::cell::Cell::new(0);
+            if let Some(feed) = &self.feed {
+                feed.send(diff, || {
+                    wholes.set(1);
+                    self.wanted.clone()
+                });
+            }
+            self.wholes += wholes.get();
+        }
+
+        /// Lets it work, and the time pass that it then waits.
+        fn step(&mut self) {
+            let wake = self.reconciler.step();
+            let mut time = lock(&self.time);
+            *time = (*time).max(wake);
+        }
+
+        fn until(&mut self, what: &str, met: impl Fn(&Self) -> bool) {
+            for _ in 0..1_000 {
+                if met(self) {
+                    return;
                 }
-            });
-            sender
+                self.step();
+            }
+            panic!("never: {what}");
         }
 
-        fn change(&self, diff: Diff, feed: &Feed) {
-            let mut state = self.state.lock().unwrap();
-            state.0 += 1;
-            state.1.apply(diff.clone());
-            feed.send(Command::Update { seq: state.0, diff });
+        fn world(&self) -> MutexGuard<'_, World> {
+            lock(&self.fake.0)
         }
-    }
 
-    fn pace() -> Pace {
-        Pace {
-            retry_first: Duration::from_millis(1),
-            retry_max: Duration::from_millis(4),
-            probe_max: Duration::from_millis(4),
-            probe_every: Duration::from_millis(2),
-            replace_every: Duration::from_secs(3600),
+        /// How often it was told to update, and to replace.
+        fn orders(&self) -> (usize, usize) {
+            let world = self.world();
+            (world.updates, world.replaces)
+        }
+
+        fn status(&self) -> Status {
+            lock(&self.reconciler.shared.status).clone()
+        }
+
+        fn is_equal(&self) -> bool {
+            let world = self.world();
+            world.set.denied == self.wanted.denied && world.set.allowed == self.wanted.allowed && !world.tampered
+        }
+
+        fn stop(mut self) -> (Fake, DenySet) {
+            drop(self.feed.take());
+            self.reconciler.run();
+            (self.fake, self.wanted)
         }
     }
 
     fn deny(n: u64) -> Diff {
-        Diff { denied: vec![(Prefix::host(address(n)), None)], ..Diff::default() }
-    }
-
-    /// Waits, at most 10 s, until `met`.
-    async fn until(what: &str, mut met: impl FnMut() -> bool) {
-        for _ in 0..10_000 {
-            if met() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        panic!("never: {what}");
+        Diff { denies: [(Prefix::host(address(n)), Some(None))].into(), ..Diff::default() }
     }
 
     fn some_diff(random: &mut Random) -> Diff {
         let mut diff = Diff::default();
         for _ in 0..random.below(4) {
             let prefix = Prefix::of(address(random.below(16)), 28 + random.below(5) as u8);
-            match random.below(3) {
-                0 => diff.released.push(prefix),
-                _ => diff.denied.push((prefix, Some(Timestamp(random.below(9) as i64)))),
-            }
+            let until = Some(Timestamp(random.below(9) as i64));
+            diff.denies.insert(prefix, (random.below(3) > 0).then_some(until));
         }
         if random.below(5) == 0 {
-            let other = address(random.below(16));
-            let always = AllowRange { first: address(ALWAYS_ALLOWED), last: address(ALWAYS_ALLOWED) };
-            diff.allowed = Some(vec![always, AllowRange { first: other, last: other }]);
+            diff.allowed = Some(vec![only(ALWAYS_ALLOWED), only(random.below(16))]);
         }
         diff
     }
 
-    #[tokio::test]
-    async fn converges_whatever_fails() {
+    #[test]
+    fn converges_whatever_fails() {
+        let mut wholes = 0;
         for seed in 1..=40 {
             println!("seed {seed}");
             let mut random = Random::seeded(seed);
-            let (engine, fake) = (Engine::default(), Fake::default());
-            fake.0.lock().unwrap().faults = Some(Random::seeded(seed + 1000));
-            let (reconciler, feed, status) = Reconciler::new(fake.clone(), || Timestamp(7), pace(), engine.serve());
-            let task = tokio::spawn(reconciler.run());
+            let mut story = Story::new(World { faults: Some(Random::seeded(seed + 1000)), ..World::default() });
             for _ in 0..200 {
-                // now and then more than the inbox holds
-                for _ in 0..if random.below(50) == 0 { INBOX_MAX + 9 } else { 1 } {
-                    engine.change(some_diff(&mut random), &feed);
+                story.change(&some_diff(&mut random));
+                if random.below(100) == 0 {
+                    // more than the inbox holds, and gone again
+                    let many = 256..256 + CHANGES_MAX as u64 + 1;
+                    let denies = many.map(|n| (Prefix::host(address(n)), None)).collect();
+                    story.change(&Diff { denies, allowed: None });
                 }
                 if random.below(20) == 0 {
-                    let mut state = engine.state.lock().unwrap();
-                    state.0 += 1;
-                    feed.send(Command::Replace { seq: state.0 });
+                    story.feed.as_ref().unwrap().rewrite();
                 }
-                tokio::task::yield_now().await;
+                if random.below(2) == 0 {
+                    story.step();
+                }
             }
-            fake.0.lock().unwrap().faults = None;
-            let same = || {
-                let (world, state) = (fake.0.lock().unwrap(), engine.state.lock().unwrap());
-                world.set.denied == state.1.denied && world.set.allowed == state.1.allowed && !world.tampered
-            };
-            until("equal", || same() && status.borrow().failing.is_none()).await;
-            let wanted = engine.state.lock().unwrap().1.denied.len();
-            until("status", || status.borrow().wanted == wanted && status.borrow().enforced == wanted).await;
-            drop(feed);
-            task.await.unwrap();
-            assert!(same(), "stopping leaves the denies");
+            story.world().faults = None;
+            story.until("equal", |story| story.is_equal() && story.status().failing.is_none());
+            let wanted = story.wanted.denied.len();
+            story.until("status", |story| story.status().wanted == wanted && story.status().enforced == wanted);
+            wholes += story.wholes;
+            let (fake, wanted) = story.stop();
+            assert_eq!(lock(&fake.0).set.denied, wanted.denied, "stopping leaves the denies");
         }
+        assert!(wholes > 20, "{wholes}");
     }
 
-    #[tokio::test]
-    async fn waiting_changes_are_one_update() {
-        let (engine, fake) = (Engine::default(), Fake::default());
-        let (reconciler, feed, status) = Reconciler::new(fake.clone(), || Timestamp(7), pace(), engine.serve());
-        let task = tokio::spawn(reconciler.run());
-        until("first replace", || status.borrow().replaced == Some(Timestamp(7))).await;
-        for n in 0..100 {
-            engine.change(deny(n), &feed);
-        }
-        until("enforced", || status.borrow().enforced == 100).await;
-        drop(feed);
-        task.await.unwrap();
-        let world = fake.0.lock().unwrap();
-        assert!(world.updates <= 2, "{} updates", world.updates);
-        assert_eq!((world.replaces, engine.snapshots.load(Ordering::Relaxed)), (1, 1));
+    #[test]
+    fn waiting_changes_are_one_update() {
+        let mut story = Story::new(World::default());
+        story.step();
+        assert_eq!(story.status().replaced, Some(Timestamp(7)));
+        (0..100).for_each(|n| story.change(&deny(n)));
+        story.step();
+        assert_eq!(story.status().enforced, 100);
+        assert_eq!((story.orders(), story.wholes), ((1, 1), 0));
     }
 
-    #[tokio::test]
-    async fn a_full_inbox_is_healed_without_a_further_command() {
-        let (engine, fake) = (Engine::default(), Fake::default());
-        let (reconciler, feed, status) = Reconciler::new(fake.clone(), || Timestamp(7), pace(), engine.serve());
-        for n in 0..=INBOX_MAX as u64 {
-            engine.change(deny(n), &feed); // nobody reads yet
-        }
-        let task = tokio::spawn(reconciler.run());
-        until("enforced", || status.borrow().enforced == INBOX_MAX + 1).await;
-        drop(feed);
-        task.await.unwrap();
+    #[test]
+    fn a_full_inbox_becomes_the_whole_set_once() {
+        let mut story = Story::new(World::default());
+        story.step();
+        (0..=CHANGES_MAX as u64 + 9).for_each(|n| story.change(&deny(n)));
+        story.step();
+        assert_eq!(story.status().enforced, CHANGES_MAX + 10);
+        assert_eq!((story.orders(), story.wholes), ((0, 2), 1));
     }
 
-    #[tokio::test]
-    async fn retries_while_broken_and_says_so() {
-        let (engine, fake) = (Engine::default(), Fake::default());
-        fake.0.lock().unwrap().broken = true;
-        let (reconciler, feed, status) = Reconciler::new(fake.clone(), || Timestamp(7), pace(), engine.serve());
-        let task = tokio::spawn(reconciler.run());
-        engine.change(deny(1), &feed);
-        until("five tries", || fake.0.lock().unwrap().replaces >= 5).await;
-        let failing = status.borrow().failing.clone();
-        assert_eq!(failing, Some(("fake: cannot try: refused".to_owned(), Timestamp(7))));
-        assert_eq!((status.borrow().enforced, status.borrow().replaced), (0, None));
-        fake.0.lock().unwrap().broken = false;
-        until("enforced", || status.borrow().enforced == 1 && status.borrow().failing.is_none()).await;
+    #[test]
+    fn retries_while_broken_and_says_so() {
+        let mut story = Story::new(World { broken: true, ..World::default() });
+        story.change(&deny(1));
+        story.until("five tries", |story| story.world().replaces >= 5);
+        assert_eq!(story.status().failing, Some(("fake: cannot try: refused".to_owned(), Timestamp(7))));
+        assert_eq!((story.status().enforced, story.status().replaced), (0, None));
+        story.world().broken = false;
+        story.until("enforced", |story| story.status().enforced == 1 && story.status().failing.is_none());
         // what waits while broken is not lost at the end
-        fake.0.lock().unwrap().broken = true;
-        engine.change(deny(2), &feed);
-        until("failing", || status.borrow().failing.is_some()).await;
-        fake.0.lock().unwrap().broken = false;
-        drop(feed);
-        task.await.unwrap();
-        assert!(dropped(&fake.0.lock().unwrap().set, 2));
+        story.world().broken = true;
+        story.change(&deny(2));
+        story.until("failing", |story| story.status().failing.is_some());
+        story.world().broken = false;
+        let (fake, _) = story.stop();
+        assert!(dropped(&lock(&fake.0).set, 2));
     }
 
-    #[tokio::test]
-    async fn a_probe_that_always_fails_slows_down() {
-        let (engine, fake) = (Engine::default(), Fake::default());
-        fake.0.lock().unwrap().probe_broken = true;
-        let slow = Pace { retry_max: Duration::from_secs(60), ..pace() };
-        let (reconciler, feed, status) = Reconciler::new(fake.clone(), || Timestamp(7), slow, engine.serve());
-        let task = tokio::spawn(reconciler.run());
-        until("three probes", || fake.0.lock().unwrap().probes >= 3).await;
-        assert_eq!(status.borrow().failing.as_ref().unwrap().0, "fake: cannot try: changed");
-        drop(feed);
-        task.await.unwrap();
-        let world = fake.0.lock().unwrap();
+    #[test]
+    fn pauses_double_up_to_their_bound() {
+        let mut story = Story::new(World { broken: true, ..World::default() });
+        let mut at = *lock(&story.time);
+        let mut pauses = Vec::new();
+        for _ in 0..4 {
+            story.step();
+            let now = *lock(&story.time);
+            pauses.push((now - at).as_millis());
+            at = now;
+        }
+        assert_eq!(pauses, [1, 2, 4, 4]);
+    }
+
+    #[test]
+    fn a_probe_that_always_fails_slows_down() {
+        let mut story = Story::new(World { probe_broken: true, ..World::default() });
+        story.until("three probes", |story| story.world().probes >= 3);
+        assert_eq!(story.status().failing.as_ref().unwrap().0, "fake: cannot try: changed");
+        assert_eq!(story.reconciler.probe_pause, story.reconciler.pace.probe_max);
+        let (fake, _) = story.stop();
+        let world = lock(&fake.0);
         assert!(world.replaces >= world.probes && world.replaces <= world.probes + 1, "each is followed by a replace");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_engine_that_does_not_answer_costs_nothing_but_time() {
-        let fake = Fake::default();
-        let (snapshots, asked) = mpsc::channel(1);
-        drop(asked);
-        let (reconciler, feed, _status) = Reconciler::new(fake.clone(), || Timestamp(7), pace(), snapshots);
-        let task = tokio::spawn(reconciler.run());
-        // The clock jumps on whenever all wait: ten seconds of tries in no time.
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        drop(feed);
-        task.await.unwrap();
-        assert_eq!(fake.0.lock().unwrap().replaces, 0, "an empty set would have released everybody");
+    #[test]
+    fn what_is_enforced_is_what_all_enforce() {
+        let status = |enforced| Status { enforced, ..Status::default() };
+        assert_eq!(enforced(&[status(3), status(2)]), 2);
+        assert_eq!(enforced(&[]), 0);
     }
 }

@@ -10,7 +10,7 @@ use inputs::record::Timestamp;
 
 use crate::decide::prefix::Prefix;
 
-use super::{DenyBackend, DenyError, DenySet, Diff, Life, Probe, Until};
+use super::{DenyBackend, DenyError, DenySet, Diff, Life, Until};
 
 /// The back end that only prints, to standard output or any other writer.
 #[derive(Debug)]
@@ -59,33 +59,29 @@ impl<W: Write + Send> Stdout<W> {
 }
 
 impl<W: Write + Send> DenyBackend for Stdout<W> {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         NAME
     }
 
-    async fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+    fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
         let gone = self.shown.keys().filter(|prefix| !want.denied.contains_key(prefix)).copied();
         let prefixes = gone.chain(want.denied.keys().copied()).collect();
         self.show_all(prefixes, want, now)
     }
 
-    async fn update(&mut self, diff: &Diff, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
-        self.show_all(diff.touched().collect(), want, now)
-    }
-
-    async fn probe(&mut self) -> Result<Probe, DenyError> {
-        Ok(Probe::Ours)
+    fn update(&mut self, diff: &Diff, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        self.show_all(diff.denies.keys().copied().collect(), want, now)
     }
 }
 
-const NAME: &str = "stdout";
+pub(super) const NAME: &str = "stdout";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn prints_changes_only() {
+    #[test]
+    fn prints_changes_only() {
         let mut backend = Stdout::new(Vec::new());
         let p = |text: &str| text.parse::<Prefix>().unwrap();
         let now = Timestamp::from_secs(1_000_000_000);
@@ -94,21 +90,21 @@ mod tests {
         want.denied.insert(p("192.0.2.1"), end);
         want.denied.insert(p("192.0.2.2"), Some(now)); // has ended
         want.denied.insert(p("2001:db8::/64"), None);
-        backend.replace(&want, now).await.unwrap();
-        backend.replace(&want, now).await.unwrap();
+        backend.replace(&want, now).unwrap();
+        backend.replace(&want, now).unwrap();
         want.denied.remove(&p("192.0.2.1"));
-        let diff = Diff { released: vec![p("192.0.2.1"), p("192.0.2.9")], ..Diff::default() };
-        backend.update(&diff, &want, now).await.unwrap();
-        backend.replace(&DenySet::default(), now).await.unwrap();
+        let diff = Diff { denies: [(p("192.0.2.1"), None), (p("192.0.2.9"), None)].into(), allowed: None };
+        backend.update(&diff, &want, now).unwrap();
+        backend.replace(&DenySet::default(), now).unwrap();
         let want = "deny 192.0.2.1 until 2001-09-09T01:47:40Z\ndeny 2001:db8::/64 forever\nrelease 192.0.2.1\nrelease 2001:db8::/64\n";
         assert_eq!(String::from_utf8(backend.out).unwrap(), want);
     }
 
-    #[tokio::test]
-    async fn a_full_disk_is_an_error() {
+    #[test]
+    fn a_full_disk_is_an_error() {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let want = DenySet { denied: [("192.0.2.1".parse().unwrap(), None)].into(), ..DenySet::default() };
-        let error = Stdout::new(full).replace(&want, Timestamp(1)).await.unwrap_err();
+        let error = Stdout::new(full).replace(&want, Timestamp(1)).unwrap_err();
         assert_eq!(error.to_string(), "stdout: cannot print: No space left on device (os error 28)");
     }
 }

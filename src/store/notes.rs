@@ -42,6 +42,12 @@ pub struct Keeper {
 }
 
 impl Keeper {
+    /// The small value of this name.
+    pub fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let read = self.db.query_row("SELECT value FROM notes WHERE name = ?1", [name], |row| row.get(0)).optional();
+        read.map_err(|error| StoreError::Sqlite { file: self.file.clone(), tried: "cannot read", error })
+    }
+
     /// Keeps a small value.
     pub fn set_note(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
         let result = self.db.execute("INSERT OR REPLACE INTO notes VALUES(?1, ?2)", [name, value]);

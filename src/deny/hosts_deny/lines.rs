@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::decide::prefix::Prefix;
+use crate::deny::ledger::Lines;
 
 /// What a file has to become.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub(super) struct Rendered {
     /// The whole file.
     pub(super) bytes: Vec<u8>,
     /// The entries in it that are ours, and those that we leave deleted.
-    pub(super) ledger: BTreeSet<String>,
+    pub(super) ledger: Lines,
     /// Ours that somebody deleted and that are back.
     pub(super) put_back: Vec<String>,
     /// Ours that somebody deleted again and that stay away.
@@ -24,9 +25,9 @@ pub(super) struct Rendered {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known<'a> {
     /// The entries that the file is to hold.
-    pub(super) want: &'a BTreeSet<String>,
+    pub(super) want: &'a Lines,
     /// The entries that we wrote.
-    pub(super) ledger: &'a BTreeSet<String>,
+    pub(super) ledger: &'a Lines,
     /// The entries that were put back once already.
     pub(super) put_back: &'a BTreeSet<String>,
     /// Whether entries under a `# DenyHosts:` comment are ours although the ledger does not have them.
@@ -44,7 +45,7 @@ pub(super) fn render(old: &[u8], known: Known<'_>) -> Rendered {
     let lines: Vec<Line<'_>> = classify(old, known);
     let mut bytes = Vec::with_capacity(old.len());
     let mut present: BTreeSet<&[u8]> = BTreeSet::new();
-    let mut ledger = BTreeSet::new();
+    let mut ledger = Lines::new();
     for line in &lines {
         match *line {
             Line::Foreign(raw) | Line::Bare(raw) => {
@@ -52,12 +53,12 @@ pub(super) fn render(old: &[u8], known: Known<'_>) -> Rendered {
                 present.insert(trim(raw));
             }
             Line::Ours { raw, entry } => {
-                let text = std::str::from_utf8(entry).ok().filter(|text| known.want.contains(*text));
-                if let Some(text) = text
+                let wanted = std::str::from_utf8(entry).ok().and_then(|text| known.want.get_key_value(text));
+                if let Some((text, deny)) = wanted
                     && present.insert(entry)
                 {
                     bytes.extend(raw);
-                    ledger.insert(text.to_owned());
+                    ledger.insert(text.clone(), *deny);
                 }
             }
             Line::Orphan => {}
@@ -67,17 +68,17 @@ pub(super) fn render(old: &[u8], known: Known<'_>) -> Rendered {
     let survivors = lines.iter().any(|line| matches!(line, Line::Ours { .. }));
     let by_hand = survivors || known.ledger.len() == 1;
     let mut rendered = Rendered { bytes, ledger, put_back: Vec::new(), left_out: Vec::new() };
-    for entry in known.want.iter().filter(|entry| !present.contains(entry.as_bytes())) {
-        if known.ledger.contains(entry) {
+    for (entry, deny) in known.want.iter().filter(|(entry, _)| !present.contains(entry.as_bytes())) {
+        if known.ledger.contains_key(entry) {
             if by_hand && known.put_back.contains(entry) {
                 rendered.left_out.push(entry.clone());
-                rendered.ledger.insert(entry.clone());
+                rendered.ledger.insert(entry.clone(), *deny);
                 continue;
             }
             rendered.put_back.push(entry.clone());
         }
         append(&mut rendered.bytes, entry, known.stamp);
-        rendered.ledger.insert(entry.clone());
+        rendered.ledger.insert(entry.clone(), *deny);
     }
     rendered
 }
@@ -92,6 +93,19 @@ pub(super) fn pattern(prefix: &Prefix) -> String {
         }
         IpAddr::V6(v6) if prefix.is_host() => format!("[{v6}]"),
         IpAddr::V6(v6) => format!("[{v6}]/{}", prefix.bits()),
+    }
+}
+
+/// The prefix that an entry denies: `sshd: 192.0.2.1`, `[2001:db8::]/64`, `192.0.2.0/255.255.255.0`.
+pub(super) fn denied(entry: &str) -> Option<Prefix> {
+    let pattern = entry.rsplit_once(": ").map_or(entry, |(_, pattern)| pattern).trim();
+    let pattern = pattern.replace(['[', ']'], "");
+    let Some((address, mask)) = pattern.split_once('/') else { return pattern.parse().ok() };
+    match mask.parse::<std::net::Ipv4Addr>() {
+        Ok(mask) => {
+            Some(Prefix::of(address.parse::<IpAddr>().ok()?, u8::try_from(u32::from(mask).leading_ones()).ok()?))
+        }
+        Err(_) => pattern.parse().ok(),
     }
 }
 
@@ -118,7 +132,7 @@ enum Line<'a> {
 }
 
 fn classify<'a>(old: &'a [u8], known: Known<'_>) -> Vec<Line<'a>> {
-    let written = |entry: &[u8]| std::str::from_utf8(entry).is_ok_and(|entry| known.ledger.contains(entry));
+    let written = |entry: &[u8]| std::str::from_utf8(entry).is_ok_and(|entry| known.ledger.contains_key(entry));
     let mut lines = Vec::new();
     let mut paired: BTreeSet<&[u8]> = BTreeSet::new();
     let mut rest = old;
@@ -214,14 +228,14 @@ mod tests {
     #[test]
     fn what_denyhosts_wrote_before_us_is_never_removed() {
         let old = b"# DenyHosts: Sat Nov 21 23:38:26 2026 | sshd: 192.0.2.1\nsshd: 192.0.2.1\n";
-        let none = BTreeSet::new();
-        let known = Known { want: &none, ledger: &none, put_back: &none, adopt: false, stamp: None };
+        let none = Lines::new();
+        let known = Known { want: &none, ledger: &none, put_back: &BTreeSet::new(), adopt: false, stamp: None };
         assert_eq!(render(old, known).bytes, old);
         assert_eq!(render(old, Known { adopt: true, ..known }).bytes, b"");
     }
 
-    fn entries(text: &str) -> BTreeSet<String> {
-        text.split_whitespace().map(|host| format!("sshd: {host}")).collect()
+    fn entries(text: &str) -> Lines {
+        text.split_whitespace().map(|host| (format!("sshd: {host}"), host.parse().unwrap())).collect()
     }
 
     /// `;` stands for a line end, `#H` for the comment of H, in `old` and `new`.
@@ -246,7 +260,8 @@ mod tests {
 
     #[track_caller]
     fn check_again(old: &str, want: &str, ledger: &str, put_back: &str, new: &str, new_ledger: &str) -> Rendered {
-        let (want, ledger, put_back) = (entries(want), entries(ledger), entries(put_back));
+        let (want, ledger) = (entries(want), entries(ledger));
+        let put_back: BTreeSet<String> = entries(put_back).into_keys().collect();
         let known = Known { want: &want, ledger: &ledger, put_back: &put_back, adopt: true, stamp: Some("T") };
         let got = render(&expand(old), known);
         assert_eq!(String::from_utf8_lossy(&got.bytes), String::from_utf8_lossy(&expand(new)), "{old:?}");
@@ -349,6 +364,19 @@ mod tests {
         assert_eq!(got.put_back.len(), 2);
         // only the entry was deleted: its comment does not stay twice
         check("#1.1.1.1;x;", "1.1.1.1", "1.1.1.1", "x;#1.1.1.1;sshd: 1.1.1.1;", "1.1.1.1");
+    }
+
+    #[test]
+    fn reads_entries_of_hosts_deny() {
+        let check = |text: &str, want: &str| {
+            assert_eq!(denied(text).map_or("-".to_owned(), |prefix| prefix.to_string()), want, "{text}");
+        };
+        check("sshd: 192.0.2.1", "192.0.2.1");
+        check("192.0.2.1", "192.0.2.1");
+        check("sshd: 192.0.2.0/255.255.255.0", "192.0.2.0/24");
+        check("sshd: [2001:db8::]/64", "2001:db8::/64");
+        check("ALL: [2001:db8::5]", "2001:db8::5");
+        check("ALL: PARANOID", "-");
     }
 
     #[test]

@@ -1,0 +1,143 @@
+//! Reading and replacing a file as a whole, so that nobody sees half of it.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::deny::DenyError;
+
+/// What tells two states of a file apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+/// The file itself, where the path is a symbolic link: that stays a link.
+pub(super) fn target(path: &Path) -> Result<PathBuf, DenyError> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => Ok(path.to_owned()),
+        found => found.map_err(|error| failed("follow", path, &error)),
+    }
+}
+
+/// A new file beside the old one; removed again if it is not renamed.
+pub(super) struct Temporary {
+    path: PathBuf,
+    pub(super) seen: Seen,
+    renamed: bool,
+}
+
+impl Temporary {
+    /// Writes and syncs it, with owner and mode of the old file, or 0644.
+    pub(super) fn write(target: &Path, bytes: &[u8], like: Option<&fs::Metadata>) -> Result<Self, DenyError> {
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let path = target.with_file_name(format!(".{name}.denyd-new"));
+        let fail = |error: io::Error| failed("write", &path, &error);
+        let open = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let mut file = match open() {
+            // of a crash of ours: there is one denyd, and the name is ours
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                fs::remove_file(&path).and_then(|()| open()).map_err(fail)?
+            }
+            opened => opened.map_err(fail)?,
+        };
+        let none = Seen { device: 0, inode: 0, size: 0, modified: (0, 0) };
+        let mut temporary = Temporary { path: path.clone(), seen: none, renamed: false };
+        let mut write = || {
+            file.write_all(bytes)?;
+            let own = file.metadata()?;
+            if let Some(like) = like.filter(|like| (like.uid(), like.gid()) != (own.uid(), own.gid())) {
+                std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))?;
+            }
+            let mode = like.map_or(0o644, |like| like.mode() & 0o7777);
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+            file.sync_all()?;
+            file.metadata()
+        };
+        temporary.seen = Seen::of(&write().map_err(fail)?);
+        Ok(temporary)
+    }
+
+    pub(super) fn rename(mut self, target: &Path) -> Result<(), DenyError> {
+        fs::rename(&self.path, target).map_err(|error| failed("replace", target, &error))?;
+        self.renamed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.renamed {
+            _ = fs::remove_file(&self.path); // the error that matters is on its way already
+        }
+    }
+}
+
+pub(super) fn sync_directory(target: &Path) -> Result<(), DenyError> {
+    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let synced = OpenOptions::new().read(true).open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| failed("sync", directory, &error))
+}
+
+impl Seen {
+    pub(super) fn of(metadata: &fs::Metadata) -> Seen {
+        Seen {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// The bytes of a file and what it looked like when they were read; nothing for a missing one.
+pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<fs::Metadata>), DenyError> {
+    bytes(path).map_err(|error| failed("read", path, &error))
+}
+
+fn bytes(path: &Path) -> io::Result<(Vec<u8>, Option<fs::Metadata>)> {
+    let mut file = match OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Vec::new(), None)),
+        opened => opened?,
+    };
+    // before the bytes: a change while we read shows as a difference afterwards
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    (&mut file).take(FILE_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(io::Error::other(format!("larger than {} MB", FILE_MAX >> 20)));
+    }
+    Ok((bytes, Some(metadata)))
+}
+
+/// What a file looks like now; `None` for a missing one.
+pub(super) fn stat(path: &Path) -> Result<Option<Seen>, DenyError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        found => found.map(|metadata| Some(Seen::of(&metadata))).map_err(|error| failed("look at", path, &error)),
+    }
+}
+
+fn failed(verb: &str, path: &Path, error: &io::Error) -> DenyError {
+    let remedy = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some("free some space; the old file is still in force"),
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Some(
+            "let denyd write its directory (ReadWritePaths= in the unit), or use a list file in its state directory",
+        ),
+        ErrorKind::ResourceBusy => Some("it is mounted by itself and cannot be replaced: mount its directory instead"),
+        ErrorKind::NotFound => Some("make its directory, or correct the path"),
+        _ => None,
+    };
+    DenyError { backend: NAME, tried: format!("{verb} {}", path.display()), cause: error.to_string(), remedy }
+}
+
+pub(in crate::deny) const NAME: &str = "hosts.deny";
+/// libwrap reads the whole file for every connection; one as large as this is a mistake. 1 000 000 entries fit.
+const FILE_MAX: u64 = 128 << 20;

@@ -1,0 +1,33 @@
+//! The back ends of a configuration, with the database as what outlasts them.
+
+use crate::config::{Config, Deny};
+use crate::deny::DenyBackend;
+use crate::deny::choose::{self, Means, NoBackend};
+use crate::deny::ledger::Notes;
+use crate::deny::nft::Lengths;
+use crate::store::{Keeper, Store};
+
+impl Notes for Keeper {
+    fn read(&mut self, name: &str) -> Result<Option<String>, String> {
+        self.note(name).map_err(|error| error.to_string())
+    }
+
+    fn write(&mut self, name: &str, text: &str) -> Result<(), String> {
+        self.set_note(name, text).map_err(|error| error.to_string())
+    }
+}
+
+/// Makes the back ends of a configuration, or of other `settings`.
+pub fn back_ends(config: &Config, settings: &Deny, store: &Store) -> Result<Vec<Box<dyn DenyBackend>>, NoBackend> {
+    let policy = &config.decide.policy;
+    let notes = || match store.keeper() {
+        Ok(keeper) => Ok(Box::new(keeper) as Box<dyn Notes>),
+        Err(error) => Err(error.to_string()),
+    };
+    choose::make(&Means {
+        settings,
+        lengths: Lengths { v4: policy.ipv4_bits, v6: policy.ipv6_bits },
+        notes: &notes,
+        lost: store.set_aside.is_some(),
+    })
+}
