@@ -160,7 +160,7 @@ pub(crate) struct Parts<'a> {
 
 /// Where in its batch's buffer the parts of a record lie. An entry of a journal has no line.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct Spans {
     /// [`NO_EVENT`] where there is none.
     event: Timestamp,
     pid: Option<u32>,
@@ -183,9 +183,9 @@ struct Entry {
 const NO_EVENT: Timestamp = Timestamp(i64::MIN);
 
 /// A batch has thousands of them, which are written and read once.
-const _: () = assert!(size_of::<Entry>() <= 48 && LINE_MAX <= u16::MAX as usize);
+const _: () = assert!(size_of::<Spans>() <= 48 && LINE_MAX <= u16::MAX as usize);
 
-impl Entry {
+impl Spans {
     /// Says that its parts, each empty or within `bytes`, lie where these lie in a buffer that has `bytes` at `start`.
     #[inline(always)]
     fn set(&mut self, start: u32, bytes: &[u8], parts: &Parts<'_>) {
@@ -221,7 +221,7 @@ pub struct Batch {
     pub(crate) identifier: &'static [u8],
     /// The bytes.
     pub(crate) buf: Vec<u8>,
-    entries: Vec<Entry>,
+    spans: Vec<Spans>,
 }
 
 impl Batch {
@@ -233,19 +233,19 @@ impl Batch {
     /// Forgets the contents, keeps the memory.
     pub fn clear(&mut self) {
         self.buf.clear();
-        self.entries.clear();
+        self.spans.clear();
         self.senders.clear();
         (self.cursor, self.lost, self.identifier) = (None, 0, b"");
     }
 
     /// How many records it has.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.spans.len()
     }
 
     /// Whether it has no record; it may still have a cursor.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.spans.is_empty()
     }
 
     /// Adds a line or frame, of the sender of that number. What is too long is cut. Until a parser has read its header it
@@ -261,7 +261,7 @@ impl Batch {
         let len = line.len().min(LINE_MAX) as u16;
         let truncated = truncated || line.len() > LINE_MAX;
         let start = start as u32; // a batch's buffer holds a few reads, and they are small
-        self.entries.push(Entry {
+        self.spans.push(Spans {
             event: NO_EVENT,
             pid: None,
             line: start,
@@ -289,32 +289,32 @@ impl Batch {
         let bytes = &self.buf[start..];
         let (host, rest) = bytes.split_at(parts.host.len());
         let (identifier, message) = rest.split_at(parts.identifier.len());
-        if let Some(entry) = self.entries.last_mut() {
-            entry.set(start as u32, bytes, &Parts { host, identifier, message, ..*parts });
+        if let Some(spans) = self.spans.last_mut() {
+            spans.set(start as u32, bytes, &Parts { host, identifier, message, ..*parts });
         }
     }
 
     /// Lets `parts` say of each line what is in it.
     #[inline]
     pub(crate) fn read(&mut self, mut parts: impl for<'l> FnMut(&'l [u8]) -> Parts<'l>) {
-        for entry in &mut self.entries {
-            let line = &self.buf[entry.line as usize..][..entry.line_len.into()];
-            entry.set(entry.line, line, &parts(line));
+        for spans in &mut self.spans {
+            let line = &self.buf[spans.line as usize..][..spans.line_len.into()];
+            spans.set(spans.line, line, &parts(line));
         }
     }
 
     /// Leaves only the lines that `keep` wants.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
         let buf = &self.buf;
-        self.entries.retain(|entry| keep(&buf[entry.line as usize..][..entry.line_len.into()]));
-        if self.entries.is_empty() {
+        self.spans.retain(|spans| keep(&buf[spans.line as usize..][..spans.line_len.into()]));
+        if self.spans.is_empty() {
             self.buf.clear();
         }
     }
 
     /// Says of all its lines that their ends are missing.
     pub(crate) fn cut_all(&mut self) {
-        self.entries.iter_mut().for_each(|entry| entry.truncated = true);
+        self.spans.iter_mut().for_each(|spans| spans.truncated = true);
     }
 
     /// The number of a sender. Bursts come from one sender, so only the last is looked at; a batch has fewer records
@@ -328,7 +328,7 @@ impl Batch {
 
     /// How many of its records were cut.
     pub fn truncated(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.truncated).count()
+        self.spans.iter().filter(|spans| spans.truncated).count()
     }
 
     /// How many bytes it holds.
@@ -338,38 +338,38 @@ impl Batch {
 
     /// The lines or frames as they came, in their order; that of a journal's entry is empty.
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
-        self.entries.iter().map(|entry| self.part(entry.line, entry.line_len.into()))
+        self.spans.iter().map(|spans| self.part(spans.line, spans.line_len.into()))
     }
 
     /// The records, in their order.
     #[inline]
     pub fn records(&self) -> impl DoubleEndedIterator<Item = Record<'_>> + ExactSizeIterator {
-        self.entries.iter().map(|entry| self.view(entry))
+        self.spans.iter().map(|spans| self.view(spans))
     }
 
     /// One of its records, which must be there.
     pub fn record(&self, index: usize) -> Record<'_> {
-        self.view(&self.entries[index])
+        self.view(&self.spans[index])
     }
 
     #[inline(always)]
-    fn view(&self, entry: &Entry) -> Record<'_> {
+    fn view(&self, spans: &Spans) -> Record<'_> {
         Record {
             source: self.source,
-            sender: self.senders.get(usize::from(entry.sender)).unwrap_or(&Sender::Unknown),
-            host: self.part(entry.host, entry.host_len.into()),
+            sender: self.senders.get(usize::from(spans.sender)).unwrap_or(&Sender::Unknown),
+            host: self.part(spans.host, spans.host_len.into()),
             received: self.received,
-            event: (entry.event != NO_EVENT).then_some(entry.event),
-            labelled: entry.labelled,
-            identifier: match entry.identifier_len {
+            event: (spans.event != NO_EVENT).then_some(spans.event),
+            labelled: spans.labelled,
+            identifier: match spans.identifier_len {
                 0 => self.identifier,
-                len => self.part(entry.identifier, len.into()),
+                len => self.part(spans.identifier, len.into()),
             },
-            pid: entry.pid,
-            message: self.part(entry.message, entry.message_len.into()),
+            pid: spans.pid,
+            message: self.part(spans.message, spans.message_len.into()),
             times: 1,
-            truncated: entry.truncated,
-            stdout: entry.stdout,
+            truncated: spans.truncated,
+            stdout: spans.stdout,
         }
     }
 

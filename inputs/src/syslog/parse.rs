@@ -3,29 +3,16 @@
 //! Promises never to fail, to allocate nothing on the two layouts that files have (RFC 3164's and the same with
 //! an RFC 3339 stamp), and to leave the message's bytes as they are: what has no known header is all message.
 //!
-//! RFC 5424 is read here too: its grammar is forty lines, and `syslog_loose` wants text (hostile user names
-//! are raw bytes), trims the message and collects structured data that nobody reads. `syslog_loose` is asked
-//! only about the stamps of odd dialects (`parse/dialect.rs`).
-//!
-//! It does not multiply `message repeated N times: […]`, and believes nothing: any program can write any tag.
+//! It believes nothing: any program can write any tag.
 
 mod dialect;
+mod rfc5424;
 mod stamp;
+mod tag;
 
 use crate::record::{Batch, Parts, SourceId, Timestamp};
 use stamp::Stamps;
-
-/// The longest program name that is taken for one, in bytes.
-const TAG_MAX: usize = 64;
-
-/// The longest text in the brackets behind a program's name, in bytes.
-const PID_MAX: usize = 32;
-
-/// The longest host name, in bytes (RFC 5424, section 6).
-const HOST_MAX: usize = 255;
-
-/// The longest process id of RFC 5424, in bytes.
-const PROCID_MAX: usize = 128;
+use tag::{host_and_tag, name_len, tagged, with_pid};
 
 /// The greatest priority: facility 23, severity 7.
 const PRI_MAX: u16 = 191;
@@ -57,13 +44,13 @@ pub struct Parser {
     beginning: Option<Beginning>,
 }
 
-/// How the last line of RFC 3164's layout began: `Mon dd hh:mm:ss host `. Most lines are of the same second and host
-/// as the one before, so that one comparison stands for the look at both.
+/// How the last line of RFC 3164's layout began: `Mon dd hh:mm:ss host sshd[`. Most lines are of the same second, host
+/// and program as the one before, so that one comparison stands for the look at all three.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Beginning {
-    stamp: [u8; STAMP_LEN],
-    /// With its blank.
-    host: Vec<u8>,
+    text: Vec<u8>,
+    /// How much of it is stamp and host, each with its blank.
+    untagged: usize,
     event: Timestamp,
     /// What the year was judged by.
     reference: Timestamp,
@@ -187,7 +174,7 @@ impl Parser {
         let Some((b'<', _)) = line.split_first() else { return self.stamped(line, reference) };
         let rest = after_priority(line)?;
         match rest.strip_prefix(b"1 ") {
-            Some(rest) => self.rfc5424(rest),
+            Some(rest) => rfc5424::header(rest, &mut self.stamps),
             // A sender without a clock: RFC 3164, section 4.3.3.
             None => self.stamped(rest, reference).or_else(|| tagged(rest)),
         }
@@ -197,12 +184,11 @@ impl Parser {
     #[inline(always)]
     fn like_the_last<'a>(&self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         let last = self.beginning.as_ref().filter(|last| last.reference == reference)?;
-        let (stamp, rest) = line.split_first_chunk::<STAMP_LEN>()?;
-        if *stamp != last.stamp {
-            return None;
-        }
-        let header = tagged(rest.strip_prefix(&last.host[..])?)?;
-        Some(Parts { event: Some(last.event), host: &rest[..last.host.len() - 1], ..header })
+        let header = match line.strip_prefix(&last.text[..]) {
+            Some(rest) if last.text.len() > last.untagged => with_pid(&line[last.untagged..last.text.len() - 1], rest),
+            _ => tagged(line.strip_prefix(&last.text[..last.untagged])?),
+        };
+        Some(Parts { event: Some(last.event), host: &line[STAMP_LEN..last.untagged - 1], ..header? })
     }
 
     /// A stamp, then a host or none, then a tag or none.
@@ -221,35 +207,19 @@ impl Parser {
             return Some(Parts { event: Some(event), ..host_and_tag(rest) });
         };
         let header = host_and_tag(rest);
-        if let Some((stamp, behind)) = line.split_first_chunk::<STAMP_LEN>()
-            && rest.len() == behind.len()
+        let is_usual = line.len() - rest.len() == STAMP_LEN
             && !(header.host.is_empty() || header.identifier.is_empty() || self.unwrap)
             // Without a priority before it that would be metalog's program.
-            && !rest.starts_with(b"[")
-        {
-            let mut host = self.beginning.take().map_or_else(Vec::new, |last| last.host);
-            host.clear();
-            host.extend_from_slice(&rest[..header.host.len() + 1]);
-            self.beginning = Some(Beginning { stamp: *stamp, host, event, reference });
+            && !rest.starts_with(b"[");
+        if is_usual {
+            let mut text = self.beginning.take().map_or_else(Vec::new, |last| last.text);
+            text.clear();
+            let untagged = STAMP_LEN + header.host.len() + 1;
+            let tagged = if header.pid.is_some() { untagged + header.identifier.len() + 1 } else { untagged };
+            text.extend_from_slice(&line[..tagged]);
+            self.beginning = Some(Beginning { text, untagged, event, reference });
         }
         Some(Parts { event: Some(event), ..header })
-    }
-
-    /// What follows `<PRI>1 `: six fields that may be `-`, and the message.
-    fn rfc5424<'a>(&mut self, line: &'a [u8]) -> Option<Parts<'a>> {
-        let (stamp, rest) = field(line, HOST_MAX)?;
-        let event = match stamp {
-            b"" => None,
-            _ => Some(self.stamps.rfc3339(stamp).filter(|&(_, len)| len == stamp.len())?.0),
-        };
-        let (host, rest) = field(rest, HOST_MAX)?;
-        let (identifier, rest) = field(rest, TAG_MAX)?;
-        let (pid, rest) = field(rest, PROCID_MAX)?;
-        let (_, rest) = field(rest, TAG_MAX)?;
-        let rest = after_structured_data(rest)?;
-        // rsyslog's template puts a blank before a message that begins with one already.
-        let message = rest.strip_prefix(b" ").map_or(rest, |rest| rest.strip_prefix(b" ").unwrap_or(rest));
-        Some(Parts { event, host, identifier, pid: number(pid), message, ..Parts::default() })
     }
 }
 
@@ -280,152 +250,6 @@ fn after_priority(line: &[u8]) -> Option<&[u8]> {
     }
     let priority = rest[..digits].iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
     (priority <= PRI_MAX).then_some(&rest[digits + 1..])
-}
-
-/// What syslog daemons say for themselves, where they name no host.
-const UNHOSTED: [&[u8]; 3] = [b"last message repeated ", b"--- last message repeated ", b"-- MARK --"];
-
-/// Splits what follows a stamp. A first word that is a tag means that there is no host (busybox, glibc's /dev/log).
-#[inline]
-fn host_and_tag(rest: &[u8]) -> Parts<'_> {
-    let bare = Parts { message: rest, ..Parts::default() };
-    let name = name_len(rest);
-    let end = match rest.get(name) {
-        // Nearly always: a word without colon and bracket.
-        Some(b' ') => name,
-        _ => match (tagged(rest), memchr::memchr(b' ', &rest[..rest.len().min(HOST_MAX + 1)])) {
-            (Some(header), _) => return header,
-            (None, Some(end)) => end,
-            (None, None) => return bare,
-        },
-    };
-    if end == 0 {
-        return bare;
-    }
-    let (host, after) = (nil(&rest[..end]), &rest[end + 1..]);
-    match tagged(after) {
-        Some(header) => Parts { host, ..header },
-        // BSD, macOS and busybox speak of the line before without a host or with one.
-        None if UNHOSTED.iter().any(|beginning| rest.starts_with(beginning)) => bare,
-        None => Parts { host, message: after, ..Parts::default() },
-    }
-}
-
-/// `tag:`, `tag[pid]:`, `tag[pid]` at the beginning, and the message behind one blank.
-///
-/// A word without colon and brackets is not a tag: no rule tells it from a host or from the message's first word.
-#[inline(always)]
-fn tagged(rest: &[u8]) -> Option<Parts<'_>> {
-    let end = name_len(rest);
-    let (identifier, after) = rest.split_at(end);
-    if identifier.is_empty() {
-        return None;
-    }
-    let (pid, after) = match after.split_first()? {
-        (b':', after) => (None, after),
-        (b'[', after) => {
-            let (pid, after) = bracketed(after)?;
-            match after.first() {
-                Some(b':') => (pid, &after[1..]),
-                Some(b' ') | None if pid.is_some() => (pid, after),
-                _ => return None,
-            }
-        }
-        _ => return None,
-    };
-    let message = match after.split_first() {
-        None => after,
-        Some((b' ', message)) => message,
-        // `tag[12]:text` is a tag; `2001:db8::1` is a host, `http://` is text.
-        Some(_) if pid.is_some() => after,
-        Some(_) => return None,
-    };
-    Some(Parts { identifier, pid, message, ..Parts::default() })
-}
-
-/// What stands before `]`, as a number if it is one, and what follows.
-#[inline(always)]
-fn bracketed(text: &[u8]) -> Option<(Option<u32>, &[u8])> {
-    // Nearly always nine digits at most, which cannot be too much for 32 bits.
-    let mut pid = 0;
-    for (end, byte) in text.iter().take(10).enumerate() {
-        match byte {
-            b'0'..=b'9' if end < 9 => pid = pid * 10 + u32::from(byte - b'0'),
-            b']' if end > 0 => return Some((Some(pid), &text[end + 1..])),
-            _ => break,
-        }
-    }
-    let end = text.iter().take(PID_MAX + 1).position(|&byte| byte == b']' || byte == b' ')?;
-    (text[end] == b']' && end > 0).then(|| (number(&text[..end]), &text[end + 1..]))
-}
-
-/// How many bytes at the beginning can be a program's name; 0 where they are too many.
-#[inline(always)]
-fn name_len(text: &[u8]) -> usize {
-    text[..text.len().min(TAG_MAX + 1)].iter().position(|&byte| !NAME[usize::from(byte)]).unwrap_or(0)
-}
-
-/// Bytes that a program's name can have: no blanks, no controls, none of `:[]`. Five comparisons a byte were a fifth of the line's time.
-const NAME: [bool; 256] = {
-    let mut name = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        name[byte] =
-            byte > 0x20 && byte != 0x7f && byte != b':' as usize && byte != b'[' as usize && byte != b']' as usize;
-        byte += 1;
-    }
-    name
-};
-
-/// A field of an RFC 5424 header, empty where it is `-`, and what follows its blank.
-fn field(text: &[u8], max: usize) -> Option<(&[u8], &[u8])> {
-    let end = memchr::memchr(b' ', &text[..text.len().min(max + 1)]).filter(|&end| end > 0)?;
-    Some((nil(&text[..end]), &text[end + 1..]))
-}
-
-/// A value, empty where it is `-`.
-fn nil(value: &[u8]) -> &[u8] {
-    if value == b"-" { b"" } else { value }
-}
-
-/// A process id: decimal digits, all of them.
-fn number(text: &[u8]) -> Option<u32> {
-    if text.is_empty() || text.len() > 10 {
-        return None;
-    }
-    text.iter().try_fold(0u32, |sum, byte| match byte {
-        b'0'..=b'9' => sum.checked_mul(10)?.checked_add(u32::from(byte - b'0')),
-        _ => None,
-    })
-}
-
-/// What follows `-` or `[id name="value"]…`, with its blank. In a value a backslash keeps the next `"`, `\` or `]` from its meaning.
-fn after_structured_data(text: &[u8]) -> Option<&[u8]> {
-    let mut rest = match text.strip_prefix(b"-") {
-        Some(rest) => rest,
-        None => after_element(text)?,
-    };
-    while text[0] == b'[' && rest.first() == Some(&b'[') {
-        rest = after_element(rest)?;
-    }
-    matches!(rest.first(), None | Some(b' ')).then_some(rest)
-}
-
-/// What follows one `[id name="value"]`.
-fn after_element(text: &[u8]) -> Option<&[u8]> {
-    let mut bytes = text.strip_prefix(b"[")?.iter();
-    let mut quoted = false;
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'\\' if quoted => {
-                bytes.next()?;
-            }
-            b']' if !quoted => return Some(bytes.as_slice()),
-            _ => {}
-        }
-    }
-    None
 }
 
 #[cfg(test)]

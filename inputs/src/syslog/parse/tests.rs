@@ -1,5 +1,6 @@
 //! Tables: a line, and what it says, as `host identifier pid time | message`; `-` is nothing.
 
+use super::tag::{PID_MAX, TAG_MAX};
 use super::*;
 use jiff::tz::TimeZone;
 
