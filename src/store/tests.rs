@@ -106,6 +106,28 @@ fn a_database_of_the_first_schema_is_taken_on() {
 }
 
 #[test]
+fn connections_of_the_second_schema_are_taken_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Connection::open(dir.path().join(FILE)).unwrap();
+    MIGRATIONS[..2].iter().for_each(|sql| db.execute_batch(sql).unwrap());
+    db.pragma_update(None, "user_version", 2).unwrap();
+    // Keys were refused, and nothing came of it; told by a sound line, by one that may be forged, and in PAM's words.
+    for (key, peer, trust) in [(9, "192.0.2.7", "Sound"), (10, "192.0.2.8", "Forgeable")] {
+        let session = format!(
+            r#"{{"peer":"{peer}","peer_trust":"{trust}","port":22,"last":1,"seen":1,"offered":"{trust}","side":{{"source":0}}}}"#
+        );
+        db.execute("INSERT INTO sessions VALUES(?1, ?2)", [format!(r#"{{"Pid":[0,{key}]}}"#), session]).unwrap();
+    }
+    let waiting = r#"[{"host":0,"source":0,"trust":"Sound","peer":"192.0.2.9","at":1,"seen":1,"user":[97],"pid":11,"modules":1}]"#;
+    db.execute("INSERT INTO notes VALUES('waiting', ?1)", [waiting]).unwrap();
+    drop(db);
+    let mut engine = Engine::with(Policy::default(), open(dir.path()).load().unwrap().state);
+    engine.step(Timestamp(2), Input::End);
+    let counted = |address| engine.state.tallies.get(&prefix(address)).map(|tally| (tally.counts[1], tally.sound[1]));
+    assert_eq!(["192.0.2.7", "192.0.2.8", "192.0.2.9"].map(counted), [Some((1, 1)), Some((1, 0)), Some((1, 1))]);
+}
+
+#[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
