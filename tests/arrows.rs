@@ -1,5 +1,7 @@
 //! The layers of `src/ARCHITECTURE.md` are what the code does: who may import whom, and that no circle is among the files.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its sources has failed")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -22,10 +24,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// The same for the crate `inputs`.
 const INPUTS: &[(&str, &[&str])] = &[
+    ("log", &["file", "journald", "syslog", "input", "record", "cursor"]),
+    ("multilog", &["file", "syslog", "input", "record", "cursor"]),
+    ("journald", &["file", "input", "record", "cursor"]),
+    ("file", &["syslog", "input", "record", "cursor"]),
     ("syslog", &["input", "record", "cursor"]),
-    ("multilog", &["file", "input", "record", "cursor"]),
-    ("file", &["journald", "input", "record", "cursor"]),
-    ("journald", &["input", "record", "cursor"]),
     ("input", &["record", "cursor"]),
     ("record", &["cursor"]),
     ("cursor", &[]),

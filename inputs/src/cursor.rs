@@ -3,6 +3,10 @@
 //! A cursor is committed in the same transaction as the effect of the records before it, so a record counts
 //! exactly once over any crash. It is stored as JSON: readers can be added without a migration.
 
+mod place;
+
+pub use place::{Id128, Place};
+
 /// A position in an input that can be read again.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -14,8 +18,6 @@ pub enum Cursor {
     /// The directory of a multilog.
     Multilog(MultilogCursor),
 }
-
-pub use crate::journald::place::{Id128, Place};
 
 /// A position in the systemd journal, which is many files.
 ///

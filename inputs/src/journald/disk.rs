@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::entry::{Entry, Field};
 use super::head::{self, Head, OBJECT_MAX, flag, id_at, u32_at, u64_at};
-use super::place::Place;
 use super::unpack::{self, Compression};
 use super::window::Window;
+use crate::cursor::Place;
 use crate::record::LINE_MAX;
 
 /// journald writes no entry with more fields.

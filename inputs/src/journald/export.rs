@@ -5,7 +5,7 @@
 //! too long is cut, and what is of no interest passed over, however long.
 
 use super::entry::{Entry, Field, number};
-use super::place::Place;
+use crate::cursor::Place;
 use crate::record::LINE_MAX;
 
 /// How much of a field is kept: name, `=`, the beginning of a message, and one byte that proves it too long.

@@ -131,7 +131,7 @@ pub fn is_here() -> bool {
 fn local() -> Result<Vec<Root>, Error> {
     let path = Path::new("/etc/machine-id");
     let id = fs::read_to_string(path).map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
-    let id: super::place::Id128 = id.trim_end().parse().map_err(|_| Error::Damaged {
+    let id: crate::cursor::Id128 = id.trim_end().parse().map_err(|_| Error::Damaged {
         path: path.to_owned(),
         offset: 0,
         what: "it is no machine id",

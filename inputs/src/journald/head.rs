@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::Error;
-use super::place::{Id128, Place};
+use crate::cursor::{Id128, Place};
 
 /// Greater objects are skipped. journald's own limit of a field is 768 MiB, of which we keep 8 KiB.
 pub(super) const OBJECT_MAX: u64 = 16 << 20;

@@ -17,7 +17,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::Error;
 use super::export::Export;
-use super::place::Place;
+use crate::cursor::Place;
 use crate::cursor::{Cursor, JournalCursor};
 use crate::input::{self, Counters, FRAMES_MAX, Input, Now, Progress, Start, Wake};
 use crate::record::Batch;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::entry::{Entry, Field, number};
 use super::export::Broken;
-use super::place::Place;
+use crate::cursor::Place;
 
 /// The longest line that is read, in bytes. `journalctl` itself shows no value longer than 4096 bytes without `--all`.
 pub(super) const LINE_MAX: usize = 1 << 20;

@@ -18,7 +18,6 @@ mod head;
 mod journalctl;
 mod json;
 mod native;
-pub(crate) mod place;
 pub mod stored;
 mod stream;
 mod unpack;

@@ -23,8 +23,8 @@ use std::time::Duration;
 use super::Error;
 use super::disk::{Found, Journal};
 use super::entry::Entry;
-use super::place::{Id128, Place};
 use crate::cursor::{Cursor, JournalCursor};
+use crate::cursor::{Id128, Place};
 use crate::input::{self, Counters, FRAMES_MAX, Input, Now, Progress, Start, Wake};
 use crate::record::{Batch, Timestamp};
 
