@@ -22,7 +22,7 @@
 //!
 //! # How it is made so
 //!
-//! [`plan`] says what is to be done, as data; [`text`] writes that for `nft`, and reads what `nft` says.
+//! `plan` says what is to be done, as data; `text` writes that for `nft`, and reads what `nft` says.
 //!
 //! # What it does not do
 //!
