@@ -165,7 +165,7 @@ fn connect(
 fn rehearse(dir: &std::path::Path) -> anyhow::Result<Store> {
     tracing::warn!("nothing is enforced and nothing is kept: the database is only read");
     Store::rehearse(dir)
-        .context("a dry run begins with what the database holds; give another state_dir, or move it away")
+        .context("a dry run begins with what the database holds; give another state_dir if that cannot be read")
 }
 
 /// Opens the store. A verb on the command line may have it for a moment, so one try is not enough.

@@ -218,6 +218,7 @@ fn takes_every_table_name_that_can_be_configured() {
         }
         let error = Nft::new("set".parse().unwrap(), Lengths::default()).usable().unwrap_err();
         assert!(error.to_string().starts_with("nftables: cannot make table inet set: "), "{error}");
+        assert!(error.to_string().ends_with("choose another `table` in [deny.nftables])"), "{error}");
     });
 }
 

@@ -11,9 +11,15 @@ use super::{Config, settings, sources};
 /// The longest line that is written, in characters.
 const WIDTH: usize = 118;
 
-const HEAD: &str = r#"Nothing here has to be set. Each key is shown with its default, behind a `#`: remove the `#` and change
-the value. A line that begins with `#` and three spaces is an example. Texts, durations and addresses stand in quotes;
-numbers, true and false do not. Durations have units: s, m, h, d, w, as in "7d" or "1h30m".
+const FILE: &str =
+    "Nothing here has to be set. Each key is shown with its default, behind a `#`: remove the `#` and change
+the value. A line that begins with `#` and three spaces is an example.";
+
+const PAGE: &str =
+    "denyd reads /etc/denyd/denyd.toml, or what `denyd --config FILE` names. Nothing has to be set. Each key is
+shown with its default; an example may stand below what it means.";
+
+const HEAD: &str = r#"Texts, durations and addresses stand in quotes; numbers, true and false do not. Durations have units: s, m, h, d, w, as in "7d" or "1h30m".
 
 `denyd check` says everything that is wrong with this file, by line. `denyd check --print` shows every key as it is in
 effect.
@@ -21,7 +27,8 @@ effect.
 The daemon reads it when it starts."#;
 
 const INPUTS: &str = "What is read. With no [[input]] at all denyd finds the logs of this machine itself, and says what
-it found. With one or more it reads those and nothing else. Every [[input]] may have these keys:";
+it found. With one or more it reads those and nothing else. The examples show the defaults, too. Every [[input]] may
+have these keys:";
 
 /// What is said of each sort of input, and one of them.
 const SAMPLES: [(&str, &str); 8] = [
@@ -64,6 +71,8 @@ const SAMPLES: [(&str, &str); 8] = [
 /// One thing that is told.
 pub(super) enum Piece {
     Text(&'static str),
+    /// What is told from here on is of tables that the file may have several of.
+    Tables(&'static str),
     Table(&'static str),
     /// A key: its name, what it means, an example, and its default.
     Key(&'static str, String, Option<&'static str>, Option<String>),
@@ -81,11 +90,11 @@ pub(super) fn table<S>(section: &Section<S>, defaults: &mut S) -> Vec<Piece> {
     Some(Piece::Table(section.name)).filter(|_| !section.name.is_empty()).into_iter().chain(keys).collect()
 }
 
-/// All that is told.
-fn pieces() -> Vec<Piece> {
-    let mut pieces = vec![Piece::Text(HEAD)];
+/// All that is told, behind how to read it.
+fn pieces(head: &'static str) -> Vec<Piece> {
+    let mut pieces = vec![Piece::Text(head), Piece::Text(HEAD)];
     pieces.extend(settings::sections().iter().flat_map(|section| table(section, &mut Config::default())));
-    pieces.push(Piece::Text(INPUTS));
+    pieces.extend([Piece::Tables("[[input]]"), Piece::Text(INPUTS)]);
     pieces.extend(sources::common().iter().map(|key| Piece::InputKey(key.name, doc(key))));
     let mut told: BTreeSet<&str> = sources::common().iter().map(|key| key.name).collect();
     let section = sources::section();
@@ -108,7 +117,7 @@ fn doc<S>(key: &Key<S>) -> String {
 
 /// The text of `packaging/denyd.toml`.
 pub fn packaged() -> String {
-    "# The configuration of denyd: /etc/denyd/denyd.toml\n".to_owned() + &toml(pieces())
+    "# The configuration of denyd: /etc/denyd/denyd.toml\n".to_owned() + &toml(pieces(FILE))
 }
 
 /// The pieces as comments of a TOML file.
@@ -116,7 +125,8 @@ pub(super) fn toml(pieces: Vec<Piece>) -> String {
     let mut out = String::new();
     for piece in pieces {
         match piece {
-            Piece::Text("") => {}
+            // A header would be such a table.
+            Piece::Text("") | Piece::Tables(_) => {}
             Piece::Text(text) => {
                 // What follows a key is of something else; all others are parts of one comment.
                 out += if out.lines().last().is_some_and(|line| !line.starts_with("# ")) { "\n" } else { "#\n" };
@@ -146,7 +156,7 @@ pub fn manual() -> String {
     ".TH DENYD.TOML 5 \"\" denyd \"File formats\"\n.SH NAME\ndenyd.toml \\- the configuration of denyd\n\
      .SH DESCRIPTION\n"
         .to_owned()
-        + &roff(pieces())
+        + &roff(pieces(PAGE))
 }
 
 /// The pieces as parts of a manual page.
@@ -155,7 +165,7 @@ pub(super) fn roff(pieces: Vec<Piece>) -> String {
     for piece in pieces {
         match piece {
             Piece::Text(text) => out.extend(paragraphs(text).iter().map(|text| format!(".PP\n{}", plain(text)))),
-            Piece::Table(name) => out += &format!(".SH {name}\n"),
+            Piece::Table(name) | Piece::Tables(name) => out += &format!(".SH {name}\n"),
             Piece::Key(name, doc, example, default) => {
                 let default = default.map(|value| format!(" = {value}")).unwrap_or_default();
                 out += &format!(".TP\n\\fB{}\\fR\n", plain(&(name.to_owned() + &default)).trim_end());

@@ -60,11 +60,11 @@ fn decide() -> Vec<Key<Config>> {
     let bits = |range| whole(range, " (a prefix length, in bits)");
     vec![
         threshold("threshold_invalid", Class::Invalid).denyhosts("DENY_THRESHOLD_INVALID").says(
-            r#"How many failed logins are tolerated from an address. It is denied when its count *exceeds* the number,
-            so 5 denies at the 6th failure and 0 at the first. "off" never denies. One attempt counts once, however
-            many lines sshd writes of it. There are five classes.
+            r#"How many failed logins are tolerated from an address; each of five classes has its own number. It is denied
+            when its count *exceeds* the number, so 5 denies at the 6th failure and 0 at the first. "off" never denies.
+            One attempt counts once, however many lines sshd writes of it.
 
-            Users that do not exist."#,
+            The first class: users that do not exist."#,
         ),
         threshold("threshold_valid", Class::Valid)
             .denyhosts("DENY_THRESHOLD_VALID")
@@ -102,7 +102,8 @@ fn decide() -> Vec<Key<Config>> {
             ),
         key("ipv4_prefix", bits(8..=32), |c| &mut c.decide.policy.ipv4_bits).says(
             "How many bits of an address are counted and denied together: 8 to 32 for IPv4, where 32 is each address
-            alone, and 32 to 128 for IPv6, where one household usually has all addresses of a /64.",
+            alone, and 32 to 128 for IPv6, where one household usually has all addresses of a /64. Addresses whose neighbours
+            are other people's are each alone: link-local ones (fe80::, 169.254.), loopback, and 64:ff9b::/96.",
         ),
         key("ipv6_prefix", bits(32..=128), |c| &mut c.decide.policy.ipv6_bits),
         key("replay_max_age", duration(""), |c| &mut c.decide.policy.replay_max_age).says(

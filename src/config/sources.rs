@@ -47,7 +47,7 @@ pub(super) fn common() -> Vec<InputKey> {
             .says(r#"The zone of times that name none, such as "Europe/Berlin" or "UTC". Default: the machine's."#),
         key("kind", kind(), |i| Some(&mut i.source))
             .needs(|_| KINDS)
-            .says(r#""file", "multilog", "journald" or "syslog". It alone has to be there."#),
+            .says(r#""file", "multilog", "journald" or "syslog". It has to be there."#),
     ]
 }
 

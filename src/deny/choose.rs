@@ -213,7 +213,7 @@ fn nft(settings: &Settings, lengths: Lengths) -> Nft {
 fn writable(file: &Path) -> Result<(), String> {
     let probe = if file.exists() { Some(file) } else { file.parent() };
     let may = nix::unistd::access(probe.unwrap_or(file), nix::unistd::AccessFlags::W_OK);
-    may.map_err(|error| format!("{} cannot be written: {error}", file.display()))
+    may.map_err(|error| format!("{} cannot be written: {}", file.display(), error.desc()))
 }
 
 /// Whether this machine's sshd asks libwrap: Debian's does up to 12 in `sshd`, in 13 in `sshd-session`.

@@ -63,7 +63,9 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     }
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => bail!("{} exists and is no socket", path.display()),
-        Ok(_) if StdUnixStream::connect(path).is_ok() => bail!("another denyd answers at {}", path.display()),
+        Ok(_) if StdUnixStream::connect(path).is_ok() => {
+            bail!("another denyd answers at {}; stop it first, or give another control_socket", path.display())
+        }
         Ok(_) => std::fs::remove_file(path).with_context(|| format!("cannot remove the stale {}", path.display()))?,
         Err(_) => {}
     }

@@ -105,6 +105,8 @@ pub(super) fn remedy(cause: &str) -> Option<&'static str> {
         Some("run denyd with CAP_NET_ADMIN")
     } else if cause.contains("not supported") {
         Some("the kernel has no nf_tables for family inet: load it, or choose another back end")
+    } else if cause.contains("expecting string") {
+        Some("the table's name is a word of nft's own: choose another `table` in [deny.nftables]")
     } else {
         None
     }
