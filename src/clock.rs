@@ -3,16 +3,16 @@
 use inputs::record::Timestamp;
 
 /// The wall clock, now.
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
 /// Microseconds of a clock that never steps, for measuring how the wall clock moves.
-pub fn monotonic() -> std::time::Instant {
+pub(crate) fn monotonic() -> std::time::Instant {
     std::time::Instant::now()
 }
 
 /// What this machine calls itself; `localhost` where it does not say.
-pub fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".to_owned())
 }

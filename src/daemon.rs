@@ -22,7 +22,7 @@ use crate::detect::rule::Rules;
 use crate::store::{Store, StoreError};
 
 mod connected;
-pub mod feeds;
+pub(crate) mod feeds;
 mod owner;
 mod pace;
 mod signals;
@@ -44,13 +44,13 @@ const TAP_MAX: usize = 4_096;
 
 /// How to run.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// Enforce nothing; print what would be.
     pub dry_run: bool,
 }
 
 /// Runs until SIGTERM or SIGINT.
-pub fn run(config: Config, options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let inherited = listen::Inherited::of_process();
     let inputs = if config.inputs.is_empty() { vec![feeds::found()?] } else { config.inputs.clone() };
     let rules = Arc::new(config.rules()?.rules);

@@ -1,13 +1,15 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
-pub mod cli;
-pub mod clock;
+mod cli;
+mod clock;
 pub mod config;
-pub mod daemon;
+mod daemon;
 pub mod decide;
 pub mod deny;
 pub mod desk;
 pub mod detect;
 pub mod intake;
 pub mod store;
-pub mod text;
+mod text;
+
+pub use cli::main;

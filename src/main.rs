@@ -1,5 +1,5 @@
 //! The `denyd` program: everything is in the library.
 
 fn main() -> std::process::ExitCode {
-    denyd::cli::main()
+    denyd::main()
 }

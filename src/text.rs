@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// Log text as a person may safely see it: printable ASCII as it is, all else escaped (`\n`, `\x1b`, `\xff`).
-pub fn printable(bytes: &[u8]) -> String {
+pub(crate) fn printable(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for &byte in bytes {
         match byte {
@@ -20,7 +20,7 @@ pub fn printable(bytes: &[u8]) -> String {
 }
 
 /// Bytes in base64 (RFC 4648, section 4).
-pub fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
@@ -34,7 +34,7 @@ pub fn base64(bytes: &[u8]) -> String {
 }
 
 /// Log bytes for reading, and in base64 where that changed them: what a row of JSON has under `KEY` and `KEY_b64`.
-pub fn shown(bytes: &[u8]) -> (String, Option<String>) {
+pub(crate) fn shown(bytes: &[u8]) -> (String, Option<String>) {
     let text = printable(bytes);
     let exact = (text.as_bytes() != bytes).then(|| base64(bytes));
     (text, exact)

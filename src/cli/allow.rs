@@ -11,7 +11,7 @@ use crate::desk::reply::{AllowList, Allowed, Removed, json};
 
 /// What `allow` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// An address, a prefix, a range such as 192.0.2.[6-23], or a wildcard such as 192.0.2.*; without it the list is shown
     entry: Option<String>,
     /// Take it off the list
@@ -23,7 +23,7 @@ pub struct Arguments {
 }
 
 /// Runs the verb.
-pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let request = Request::Allow { entry: arguments.entry.clone(), remove: arguments.remove };
     match arguments.entry {
         None => {

@@ -15,14 +15,14 @@ use crate::desk::reply::Status;
 
 /// What `check` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Print the effective configuration, every key written out
     #[arg(long)]
     print: bool,
 }
 
 /// Runs the verb: exit status 0 if all is well, 1 if something would not work, 2 if the file or a rule is wrong.
-pub fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let file = path.or_else(|| Some(Path::new(CONFIG)).filter(|usual| usual.exists()));
     let mut config = file.map_or_else(|| Ok(Config::default()), Config::read)?;
     if arguments.print {

@@ -15,7 +15,7 @@ const PARENTS_MAX: usize = 32;
 
 /// What `deny` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// An address, or a prefix such as 192.0.2.0/24
     prefix: Prefix,
     /// For how long, such as 2h or 7d [default: for ever]
@@ -30,7 +30,7 @@ pub struct Arguments {
 }
 
 /// Runs the verb.
-pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let time = arguments.duration.as_deref().map(duration::parse).transpose().map_err(anyhow::Error::msg)?;
     let request = Request::Deny {
         prefix: arguments.prefix,

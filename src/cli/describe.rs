@@ -8,7 +8,7 @@ use crate::config;
 
 /// What `describe` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// What is printed
     file: File,
 }
@@ -24,7 +24,7 @@ enum File {
 }
 
 /// Runs the verb.
-pub fn run(arguments: Arguments) -> ExitCode {
+pub(super) fn run(arguments: Arguments) -> ExitCode {
     let text = match arguments.file {
         File::Packaged => config::packaged(),
         File::Manual => config::manual(),

@@ -14,7 +14,7 @@ use crate::text::printable;
 
 /// What `doctor` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Print one JSON object a finding
     #[arg(long)]
     json: bool,
@@ -31,7 +31,7 @@ struct Finding {
 }
 
 /// Runs the verb: exit status 0 if there is nothing to say, 1 if there is, 2 if no daemon answers.
-pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let found = findings(&office::ask_daemon(config, &Request::Status)?);
     let mut screen = Screen::new();
     for finding in &found {

@@ -29,7 +29,7 @@ use crate::text::{printable, shown};
 
 /// What `explain` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// A log file, also .gz .bz2 .zst .xz; `-` is standard input; or one line of a log, of which everything is said
     #[arg(default_value = "-", value_name = "FILE|LINE")]
     file: PathBuf,
@@ -45,7 +45,7 @@ pub struct Arguments {
 }
 
 /// Runs the verb.
-pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let zone = super::zone(arguments.timezone.as_deref())?;
     // No log has a blank in its name and is not there.
     let line = arguments.file.as_os_str().as_bytes();

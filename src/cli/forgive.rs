@@ -12,7 +12,7 @@ use crate::desk::reply::{Forgiven, json};
 
 /// What `forgive` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// An address, or a prefix such as 192.0.2.0/24
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     prefix: Option<Prefix>,
@@ -25,7 +25,7 @@ pub struct Arguments {
 }
 
 /// Runs the verb: exit status 0 if something was forgiven, 1 if there was nothing.
-pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let answer: Forgiven = office::ask(config, &Request::Forgive { prefix: arguments.prefix })?;
     let (released, counts) = (&answer.released, answer.counts_cleared);
     if arguments.json {

@@ -13,7 +13,7 @@ use crate::desk::reply::{Decided, Decision, json};
 
 /// What `history` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Only decisions about this address or prefix, as `denyd list` names it
     prefix: Option<Prefix>,
     /// The newest so many decisions
@@ -25,7 +25,7 @@ pub struct Arguments {
 }
 
 /// Runs the verb: exit status 0 if there are decisions, 1 if there are none.
-pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let request = Request::History { prefix: arguments.prefix, limit: arguments.count };
     let rows: Vec<Decided> = office::ask(config, &request)?;
     let mut screen = Screen::new();

@@ -12,7 +12,7 @@ use crate::desk::{Request, What};
 
 /// What `list` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// hosts: who is denied; users, addresses: who was tried from where
     #[arg(value_enum, default_value = "hosts")]
     what: What,
@@ -22,7 +22,7 @@ pub struct Arguments {
 }
 
 /// Runs the verb.
-pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let request = Request::List { what: arguments.what };
     let mut screen = Screen::new();
     match arguments.what {

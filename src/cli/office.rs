@@ -10,7 +10,7 @@ use crate::desk::{self, Asked, Desk, Request};
 use crate::store::Store;
 
 /// Asks the daemon; with none running, does it here, and enforces what that changed.
-pub fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::Result<T> {
+pub(super) fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::Result<T> {
     if let Some(mut client) = Client::connect(&config.control_socket)? {
         let answer = client.ask(request)?;
         if client.dry_run {
@@ -48,7 +48,7 @@ pub fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::R
 }
 
 /// Asks what only a running daemon knows.
-pub fn ask_daemon<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::Result<T> {
+pub(super) fn ask_daemon<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::Result<T> {
     match Client::connect(&config.control_socket)? {
         Some(mut client) => client.ask(request),
         None => bail!("no daemon answers at {}; start it: denyd run", config.control_socket.display()),

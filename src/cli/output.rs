@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use crate::desk::reply::At;
 
 /// A time as people read it: this machine's zone, to the second.
-pub fn when(at: inputs::record::Timestamp) -> String {
+pub(crate) fn when(at: inputs::record::Timestamp) -> String {
     match jiff::Timestamp::from_second(at.secs()) {
         Ok(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
         Err(_) => "never".to_owned(),
@@ -13,30 +13,30 @@ pub fn when(at: inputs::record::Timestamp) -> String {
 }
 
 /// The same for a time that may be missing.
-pub fn when_if(at: Option<At>) -> String {
+pub(crate) fn when_if(at: Option<At>) -> String {
     at.map_or("-".to_owned(), |at| when(at.0))
 }
 
 /// The word for a value that has one, as JSON has it: `unknown`, `expired`.
-pub fn word(value: &impl serde::Serialize) -> String {
+pub(crate) fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or("-".to_owned())
 }
 
 /// The rows of a table, with its head before them.
-pub fn table<T>(head: &[&str], rows: &[T], cells: impl Fn(&T) -> Vec<String>) -> Vec<Vec<String>> {
+pub(crate) fn table<T>(head: &[&str], rows: &[T], cells: impl Fn(&T) -> Vec<String>) -> Vec<Vec<String>> {
     let mut table = vec![head.iter().map(|text| (*text).to_owned()).collect()];
     table.extend(rows.iter().map(cells));
     table
 }
 
 /// Whether an error is only that nobody reads our output any more.
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
 }
 
 /// A style for a part of a line.
 #[derive(Clone, Copy, Debug)]
-pub enum Style {
+pub(crate) enum Style {
     /// As it is.
     Plain,
     /// Stands out.
@@ -56,7 +56,7 @@ pub enum Style {
 }
 
 /// Standard output, and whether it may be coloured.
-pub struct Screen {
+pub(crate) struct Screen {
     out: io::BufWriter<io::Stdout>,
     colour: bool,
 }
@@ -69,14 +69,14 @@ impl Default for Screen {
 
 impl Screen {
     /// Colours only on a terminal, and not if `NO_COLOR` is set (no-color.org).
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let stdout = io::stdout();
         let colour = stdout.is_terminal() && std::env::var("NO_COLOR").map_or(true, |value| value.is_empty());
         Screen { out: io::BufWriter::with_capacity(64 * 1024, stdout), colour }
     }
 
     /// `text` in a style.
-    pub fn paint(&self, style: Style, text: &str) -> String {
+    pub(crate) fn paint(&self, style: Style, text: &str) -> String {
         let code = match style {
             _ if !self.colour => return text.to_owned(),
             Style::Plain => return text.to_owned(),
@@ -92,7 +92,7 @@ impl Screen {
     }
 
     /// Prints a table: the first row is its head; columns marked `>` are flushed right.
-    pub fn table(&mut self, align: &str, rows: &[Vec<String>]) -> io::Result<()> {
+    pub(crate) fn table(&mut self, align: &str, rows: &[Vec<String>]) -> io::Result<()> {
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<_> = (0..columns)
             .map(|c| rows.iter().filter_map(|row| row.get(c)).map(|t| t.chars().count()).max().unwrap_or(0))

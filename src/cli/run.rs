@@ -9,14 +9,14 @@ use crate::daemon::{self, Options, feeds};
 
 /// What `run` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Decide, but enforce nothing and keep nothing: print what would be denied and released
     #[arg(long)]
     dry_run: bool,
 }
 
 /// Runs the verb.
-pub fn run(arguments: Arguments, mut config: Config, path: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, mut config: Config, path: Option<&Path>) -> anyhow::Result<ExitCode> {
     log_to_stderr(config.log_level);
     if path.is_none() && config == Config::default() {
         config.inputs = vec![feeds::found()?];

@@ -34,7 +34,7 @@ const PROGRESS_FROM: u64 = 50_000_000;
 
 /// What `scan` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Log files and journals, also .gz .bz2 .zst .xz; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -98,7 +98,7 @@ impl Addresses {
 }
 
 /// Runs the verb.
-pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let zone = super::zone(arguments.timezone.as_deref())?;
     let format = arguments.format.0;
     let mut files = Vec::new();

@@ -12,14 +12,14 @@ use crate::text::printable;
 
 /// What `status` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 /// Counters of limits that were reached.
-pub fn reached(status: &Status) -> impl Iterator<Item = (u64, &'static str)> {
+pub(super) fn reached(status: &Status) -> impl Iterator<Item = (u64, &'static str)> {
     let all = [
         (status.evidence_untold, "failures counted, but of too many at once to keep their messages"),
         (status.evicted, "counters were forgotten because there were too many"),
@@ -33,7 +33,7 @@ pub fn reached(status: &Status) -> impl Iterator<Item = (u64, &'static str)> {
 }
 
 /// Runs the verb: exit status 0 if all is well, 1 if something is not enforced or held back.
-pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let status: Status = office::ask_daemon(config, &Request::Status)?;
     let well = !status.held_back && status.backends.iter().all(|one| one.error.is_none());
     let mut screen = Screen::new();
@@ -154,6 +154,6 @@ fn seconds(seconds: f64) -> String {
 }
 
 /// How far a clock is off, in words.
-pub fn skew(by: f64) -> String {
+pub(super) fn skew(by: f64) -> String {
     format!("{:.0} s {}", by.abs(), if by > 0.0 { "ahead" } else { "behind" })
 }

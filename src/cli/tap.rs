@@ -13,7 +13,7 @@ use crate::desk::reply::{Tapped, json};
 
 /// What `tap` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Print one JSON object a record
     #[arg(long)]
     json: bool,
@@ -23,7 +23,7 @@ pub struct Arguments {
 }
 
 /// Runs the verb.
-pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let Some(mut client) = Client::connect(&config.control_socket)? else {
         bail!("no daemon answers at {}; start it: denyd run", config.control_socket.display());
     };

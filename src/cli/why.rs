@@ -14,7 +14,7 @@ use crate::desk::reply::{Verdict, Why, json};
 
 /// What `why` takes.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The address
     address: IpAddr,
     /// Print one JSON object
@@ -23,7 +23,7 @@ pub struct Arguments {
 }
 
 /// Runs the verb: exit status 0 if the address is denied, 1 if not.
-pub fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let why: Why = office::ask(config, &Request::Why { address: arguments.address })?;
     let mut screen = Screen::new();
     if arguments.json {

@@ -17,7 +17,7 @@ use crate::config::{self, Input, Source};
 use crate::text::printable;
 
 /// The log that a machine without configuration has: the journal, which tells who wrote what, else a file.
-pub fn found() -> anyhow::Result<Input> {
+pub(crate) fn found() -> anyhow::Result<Input> {
     if journald::is_here() {
         return Ok(Input::journald());
     }
@@ -33,7 +33,7 @@ pub fn found() -> anyhow::Result<Input> {
 }
 
 /// What is done with an input, for messages about it.
-pub fn describe(input: &Input) -> String {
+pub(crate) fn describe(input: &Input) -> String {
     match &input.source {
         Source::File(file) => format!("follow {}", file.path.display()),
         Source::Multilog(multilog) => format!("follow the multilog {}", multilog.path.display()),
@@ -117,7 +117,7 @@ pub(super) async fn reload_on_hangup(inputs: Vec<Reins>, any_certificates: bool)
 }
 
 /// Whether a log can be followed: reads its first record, and says what was found.
-pub fn try_log(input: &Input) -> Result<String, String> {
+pub(crate) fn try_log(input: &Input) -> Result<String, String> {
     /// Reads until a record must have come.
     const READS_MAX: usize = 1_000;
     /// Waits, of [`WAIT`] each at most, for a program that reads for us.

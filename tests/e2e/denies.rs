@@ -5,7 +5,7 @@ use kit::until;
 use kit::world::{ADMIN, Place};
 use kit::world::{Route, World};
 
-pub const FILE: &str = "[[input]]\nkind = \"file\"\npath = \"/var/log/auth.log\"\n";
+pub(crate) const FILE: &str = "[[input]]\nkind = \"file\"\npath = \"/var/log/auth.log\"\n";
 
 #[test]
 fn wrong_passwords_deny_until_forgiven() {

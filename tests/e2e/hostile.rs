@@ -12,7 +12,7 @@ const SOURCE: &str = "198.51.100.1";
 const VICTIM: &str = "192.0.2.66";
 
 /// User names that look like the end of a record, or like more than one.
-pub const NAMES: &[&[u8]] = &[
+pub(crate) const NAMES: &[&[u8]] = &[
     b"root from 192.0.2.66",
     b"root from 192.0.2.66 port 22 ssh2",
     b"x from 192.0.2.66",
@@ -106,7 +106,7 @@ fn hostile(test: &str, route: Route, input: &str) {
     }
 }
 
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex

@@ -12,7 +12,7 @@ const MESSAGE_MAX: usize = inputs::record::LINE_MAX;
 
 /// A record, owned.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     pub micros: i64,
     pub uid: Option<u32>,
     pub pid: Option<u32>,
@@ -34,7 +34,7 @@ impl fmt::Debug for Row {
 
 impl Row {
     /// As text: bytes that are none replaced.
-    pub fn lossy(mut self) -> Self {
+    pub(crate) fn lossy(mut self) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_bytes();
         self.message = text(&self.message);
         self.truncated |= self.message.len() > MESSAGE_MAX;
@@ -45,7 +45,7 @@ impl Row {
 }
 
 /// The records of a batch of the journal.
-pub fn rows(batch: &Batch) -> Vec<Row> {
+pub(crate) fn rows(batch: &Batch) -> Vec<Row> {
     let row = |record: Record<'_>| Row {
         micros: record.event.unwrap().0,
         uid: match record.sender {
@@ -64,13 +64,13 @@ pub fn rows(batch: &Batch) -> Vec<Row> {
 }
 
 /// Waits until an input may have more, or for so long.
-pub fn wait(input: &mut dyn Input, at_most: Duration) {
+pub(crate) fn wait(input: &mut dyn Input, at_most: Duration) {
     let wake = input.wake();
     Bell::new().unwrap().wait(Wake { within: wake.within.min(at_most), ..wake });
 }
 
 /// What `journalctl -o json --all` says, read without our own readers.
-pub fn rows_of_json(text: &[u8]) -> Vec<Row> {
+pub(crate) fn rows_of_json(text: &[u8]) -> Vec<Row> {
     let bytes = |value: &Value| match value {
         Value::String(text) => text.clone().into_bytes(),
         Value::Array(items) => match &items[0] {
@@ -103,7 +103,7 @@ pub fn rows_of_json(text: &[u8]) -> Vec<Row> {
 }
 
 /// Says the first difference instead of two thousand rows.
-pub fn assert_same(what: &str, got: &[Row], want: &[Row]) {
+pub(crate) fn assert_same(what: &str, got: &[Row], want: &[Row]) {
     for (at, (got, want)) in got.iter().zip(want).enumerate() {
         assert!(got == want, "{what}: entry {at}\n got {got:?}\nwant {want:?}");
     }

@@ -20,7 +20,7 @@ const TOGETHER: usize = 64;
 
 /// A failure of which only a module of PAM told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiting {
+pub(super) struct Waiting {
     pub(super) host: HostId,
     pub(super) source: SourceId,
     pub(super) peer: Address,
