@@ -20,6 +20,8 @@ pub(super) const TIME_MAX: Duration = Duration::from_secs(60);
 /// What is kept of standard output: nft's listing of all tables of a family, without elements, is smaller.
 const STDOUT_MAX: usize = 16 * 1024 * 1024;
 const STDERR_MAX: usize = 4 * 1024;
+/// How often at least it is looked whether a program has ended that says nothing any more.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// What a program said, the beginning of it, and how it ended.
 pub(super) struct Output {
@@ -49,13 +51,31 @@ pub(super) fn start(program: &Path, arguments: &[&str]) -> io::Result<Child> {
 /// Gives a program its input and waits until it ends; one that takes more than [`TIME_MAX`] is killed, which is an error of
 /// kind `TimedOut`.
 pub(super) fn finish(mut child: Child, input: &[u8]) -> io::Result<Output> {
-    let said = talk(&mut child, input, clock::monotonic() + TIME_MAX);
-    if said.is_err() {
+    let end = clock::monotonic() + TIME_MAX;
+    let output = talk(&mut child, input, end).and_then(|[stdout, stderr]| {
+        let status = wait(&mut child, end)?;
+        Ok(Output { status, stdout, stderr })
+    });
+    if output.is_err() {
         _ = child.kill(); // the error that matters is on its way already
+        child.wait()?;
     }
-    let status = child.wait()?;
-    let [stdout, stderr] = said?;
-    Ok(Output { status, stdout, stderr })
+    output
+}
+
+/// Waits for a program that has said all: it may go on for long, but hardly one does.
+fn wait(child: &mut Child, end: Instant) -> io::Result<ExitStatus> {
+    let mut pause = Duration::from_micros(100);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if clock::monotonic() >= end {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
 }
 
 /// Writes all of `input` while reading both outputs to their end, so that no pipe fills up.
@@ -73,6 +93,9 @@ fn talk(child: &mut Child, mut input: &[u8], end: Instant) -> io::Result<[Vec<u8
         let writes = stdin.iter().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT));
         let reads = outputs.iter().flatten().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN));
         let left = end.saturating_duration_since(clock::monotonic());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
         match poll(
             &mut writes.chain(reads).collect::<Vec<_>>(),
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
@@ -127,6 +150,25 @@ mod tests {
     fn one_that_hangs_is_given_up() {
         let mut child = start(Path::new("/bin/sleep"), &["100"]).unwrap();
         assert_eq!(talk(&mut child, b"", clock::monotonic()).unwrap_err().kind(), ErrorKind::TimedOut);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn one_that_says_no_more_and_does_not_end_is_given_up() {
+        let mut child = start(Path::new("/bin/sh"), &["-c", "exec >&- 2>&-; exec /bin/sleep 100"]).unwrap();
+        let soon = clock::monotonic() + Duration::from_secs(30);
+        assert_eq!(talk(&mut child, b"", soon).unwrap(), [b"", b""]);
+        assert_eq!(wait(&mut child, clock::monotonic()).unwrap_err().kind(), ErrorKind::TimedOut);
+        child.kill().unwrap();
+        assert!(!wait(&mut child, soon).unwrap().success());
+    }
+
+    #[test]
+    fn one_that_never_stops_talking_is_given_up() {
+        let mut child = start(Path::new("/bin/sh"), &["-c", "while :; do echo; done"]).unwrap();
+        let soon = clock::monotonic() + Duration::from_millis(1);
+        assert_eq!(talk(&mut child, b"", soon).unwrap_err().kind(), ErrorKind::TimedOut);
         child.kill().unwrap();
         child.wait().unwrap();
     }
