@@ -21,6 +21,10 @@ use std::time::Duration;
 /// How much is read at once, in bytes. A batch can be so much greater than a full one.
 const READ_SIZE: usize = 32 * 1024;
 
+/// How often one connection is read before it is the others' turn, however little comes of it: an empty line is no frame,
+/// and of a frame that is too long the end is skipped. Lines of usual length fill a batch before.
+const READS_MAX: usize = 8;
+
 /// How many connections are found ready at once, at most.
 const EVENTS_MAX: usize = 256;
 
@@ -315,7 +319,10 @@ impl Connection {
         batch.senders.push(sender.clone());
         let number = senders as u16; // each but the last has a frame, and there are fewer of those
         let mut turn = Turn::More;
-        while matches!(turn, Turn::More) && !frame::full(batch) {
+        for _ in 0..READS_MAX {
+            if !matches!(turn, Turn::More) || frame::full(batch) {
+                break;
+            }
             match self.stream.read(chunk) {
                 Ok(0) => {
                     self.decoder.end(number, batch);
@@ -426,6 +433,7 @@ mod tests {
     use super::super::Options;
     use super::*;
     use crate::input::Counters;
+    use nix::sys::socket::setsockopt;
     use std::io::Write;
 
     /// A connection whose far end the test has, read at times that the test says.
@@ -530,6 +538,23 @@ mod tests {
             assert_eq!(read, want, "at {:?}", open.now);
         }
         assert_eq!(open.counters().slowed, 1);
+    }
+
+    #[test]
+    fn a_sender_of_nothing_but_empty_lines_takes_its_turn_only() {
+        let mut open = Open::new(Options::default());
+        setsockopt(&open.far, sockopt::SndBuf, &(4 * READS_MAX * READ_SIZE)).unwrap();
+        open.far.set_nonblocking(true).unwrap();
+        let mut written = 0;
+        while let Ok(len) = open.far.write(&[b'\n'; READ_SIZE]) {
+            written += len;
+        }
+        assert!(written > READS_MAX * READ_SIZE, "{written}");
+        let mut batch = Batch::default();
+        assert_eq!(open.streams.read(&mut open.gate, open.now, &mut batch).unwrap(), Progress::More);
+        assert_eq!((batch.len(), open.read(), open.is_over()), (0, 0, false));
+        open.far.write_all(b"<86>x\n").unwrap();
+        assert_eq!(open.read(), 1, "all was read");
     }
 
     #[test]
