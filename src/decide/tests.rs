@@ -8,6 +8,7 @@ use inputs::record::{SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
+mod bounds;
 mod policies;
 mod rules;
 

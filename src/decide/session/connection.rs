@@ -138,8 +138,12 @@ impl Connection {
             self.user = Some(user[..user.len().min(USER_MAX)].into());
         }
         match event.kind {
-            Kind::Tried => self.witness(line).tries += event.times,
-            Kind::PamTried => self.witness(line).pam_tries += event.times,
+            Kind::Tried | Kind::PamTried => {
+                let Witness { tries, pam_tries, .. } = self.witness(line);
+                let tries = if event.kind == Kind::Tried { tries } else { pam_tries };
+                // Whoever forges lines can keep a connection for long.
+                *tries = tries.saturating_add(event.times);
+            }
             Kind::Begun => self.witness(line).begun = true,
             Kind::Offered => self.offered = true,
             Kind::Accepted => {
@@ -202,5 +206,25 @@ impl Connection {
         let source = SourceId::default();
         let line = Line { host: key.host(), source, pid: None, at: seen, received: seen };
         Connection { succeeded: true, ..Connection::new(&line, seen) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::line::HostId;
+    use super::*;
+
+    #[test]
+    fn tries_without_end_stay_as_many_as_there_can_be() {
+        let (source, at) = (SourceId(0), Timestamp(0));
+        let line = Line { host: HostId(0), source, pid: None, at, received: at };
+        for kind in [Kind::Tried, Kind::PamTried] {
+            let mut connection = Connection::new(&line, at);
+            let event = Event { times: u32::MAX - 1, ..Event::new(kind, "x") };
+            for want in [u32::MAX - 1, u32::MAX, u32::MAX] {
+                connection.tell(&line, &event);
+                assert_eq!(connection.worth(), want);
+            }
+        }
     }
 }

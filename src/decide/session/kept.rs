@@ -120,6 +120,9 @@ impl World {
             && connection.succeeded
         {
             self.insert_login((host, address, port), seen);
+            if connection.peer.is_none() {
+                return; // it is what is kept of a login, and no connection
+            }
         }
         self.insert(key, connection);
     }

@@ -281,6 +281,9 @@ impl World {
 
     /// Puts a connection in that was known elsewhere.
     pub(super) fn insert(&mut self, key: Key, connection: Connection) {
+        if self.connections.len() >= SESSIONS_MAX && !self.connections.contains(&key) {
+            self.evict();
+        }
         self.order.push_back((connection.seen, key));
         self.connections.insert(key, connection);
         self.mark(key);
