@@ -15,6 +15,8 @@ use crate::detect::address::Address;
 const PATIENCE: Duration = Duration::from_secs(120 + WINDOW.as_secs());
 /// How long it is remembered at least that sshd wrote about an address.
 const REMEMBERED: Duration = Duration::from_secs(3 * WINDOW.as_secs());
+/// What is known is walked over once one part in so many of it was told anew.
+const TOLD_SHARE: usize = 4;
 /// How far apart, in lines that wait, the accounts that a stack's modules give of one try may be.
 const TOGETHER: usize = 64;
 
@@ -83,6 +85,8 @@ pub(super) struct Accounts {
     waiting: usize,
     /// Where the watermark of which host was when the younger half began.
     began: (HostId, Timestamp),
+    /// What was told since then.
+    told: usize,
 }
 
 impl Accounts {
@@ -187,27 +191,65 @@ impl Accounts {
 
     /// Forgets the older half where there are too many, but no line that waits.
     fn rotate(&mut self) {
+        self.told += 1;
         if self.of.is_full() {
             self.forget(|_| true);
         }
     }
 
-    /// The watermark of a host moved: what it told of long ago is forgotten.
+    /// The watermark of a host moved: what it told of long ago is forgotten. That is a walk over what others told, so it
+    /// is made only where much was told since the last: a stranger's host may move by leaps, a year in an hour.
     #[inline]
     pub(super) fn tick(&mut self, host: HostId, now: Timestamp) {
         if self.of.len() == 0 {
             self.began = (host, now);
-        } else if self.began.0 == host && self.began.1.after(REMEMBERED) < now {
+        } else if self.began.0 == host
+            && self.began.1.after(REMEMBERED) < now
+            && self.told >= self.of.len() / TOLD_SHARE
+        {
             self.began.1 = now;
             self.forget(|of| of == host);
         }
     }
 
     fn forget(&mut self, is_old: impl Fn(HostId) -> bool) {
+        self.told = 0;
         for (about, account) in self.of.rotate() {
             if !account.waiting.is_empty() || !is_old(about.0) {
                 *self.of.entry(about) = account;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_whose_clock_leaps_has_no_walk_made_for_each() {
+        const HOSTS: [HostId; 2] = [HostId(0), HostId(1)];
+        let about = |host: usize, address: u128| (HOSTS[host], Address::from_bits(address));
+        let own = Own { at: Timestamp(0), key: Key::Pid(HOSTS[0], 1), user: 0 };
+        let (mut accounts, mut now) = (Accounts::default(), Timestamp(0));
+        let mut leaps = |accounts: &mut Accounts| {
+            for _ in 0..3 {
+                now = now.after(2 * REMEMBERED);
+                accounts.tick(HOSTS[0], now);
+            }
+        };
+        leaps(&mut accounts);
+        accounts.tell(about(0, 1), own);
+        (0..1_000).for_each(|address| accounts.tell(about(1, address), own));
+        leaps(&mut accounts);
+        accounts.tell(about(0, 2), own);
+        leaps(&mut accounts);
+        assert!(accounts.contains(about(0, 2)), "too little was told for a walk");
+        for address in 0..1_000 {
+            accounts.tell(about(1, address), own);
+            leaps(&mut accounts);
+        }
+        assert!(!accounts.contains(about(0, 1)) && !accounts.contains(about(0, 2)), "of the host that leaps");
+        assert!((0..1_000).all(|address| accounts.contains(about(1, address))), "another host's");
     }
 }
