@@ -278,8 +278,7 @@ fn a_database_of_the_second_schema_is_taken_on() {
     let evidence = store.evidence(&[prefix("192.0.2.4"), prefix("192.0.2.1")]).unwrap();
     assert_eq!(evidence.iter().filter(|one| (one.source.as_str(), one.host) == ("net", HostId(2))).count(), 11);
     assert_eq!(evidence[0].message, b"Failed password for root from 192.0.2.1 port 101 ssh2");
-    // Fourteen connections are open, and two of them are remembered as logins besides; what they await is decided at the end
-    // of all logs.
+    // Twelve connections are open, and two logins are remembered; what they await is decided at the end of all logs.
     assert_eq!((state.sessions.len(), state.sessions.waiting().len()), (14, 1));
     let mut engine = Engine::with(Policy::default(), std::mem::take(&mut state));
     engine.step(Timestamp(1_795_899_990_000_000), Input::End);

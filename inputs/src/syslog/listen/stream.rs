@@ -173,9 +173,8 @@ impl Streams {
         if accept {
             self.accept(gate);
         }
-        // Whoever has sent something in time is known only when all were asked.
-        if self.due <= now && found < EVENTS_MAX {
-            self.expire(gate);
+        if self.due <= now {
+            self.expire(gate, found < self.events.len());
         }
         Ok(if self.ready.is_empty() { Progress::Idle } else { Progress::More })
     }
@@ -256,8 +255,9 @@ impl Streams {
         Ok(())
     }
 
-    /// Closes connections whose time is over, and goes on with what had to wait.
-    fn expire(&mut self, gate: &mut Gate) {
+    /// Closes connections whose time is over, if all were asked: whoever has sent something in time is known only then. Goes
+    /// on with what had to wait.
+    fn expire(&mut self, gate: &mut Gate, all_asked: bool) {
         let (epoll, now) = (&self.epoll, self.now);
         if self.rests_until.is_some_and(|until| until <= now) && watch(epoll, self.socket.as_fd(), SOCKET).is_ok() {
             self.rests_until = None;
@@ -270,7 +270,8 @@ impl Streams {
                     return false;
                 }
             }
-            if connection.deadline <= now && connection.waits_until.is_none() && !connection.is_ready {
+            let is_over = all_asked && connection.deadline <= now;
+            if is_over && connection.waits_until.is_none() && !connection.is_ready {
                 match connection.sender {
                     Some(_) => gate.counters.expired += 1,
                     None => {
@@ -538,6 +539,23 @@ mod tests {
             assert_eq!(read, want, "at {:?}", open.now);
         }
         assert_eq!(open.counters().slowed, 1);
+    }
+
+    #[test]
+    fn who_waits_goes_on_however_many_others_send() {
+        let mut open = Open::new(Options { max_rate: 2, ..Options::default() });
+        let (mut other, near) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        open.streams.open(Stream::Unix(near), Sender::Uid(1), &open.gate).unwrap();
+        open.streams.events.truncate(1); // as many as send are found at once
+        let waits = |open: &Open| open.streams.connections.values().any(|one| one.waits_until.is_some());
+        open.far.write_all(&b"<86>x\n".repeat(3)).unwrap();
+        assert_eq!((open.read(), waits(&open)), (3, true));
+        open.now += Duration::from_secs(2);
+        other.write_all(b"<86>x\n").unwrap();
+        let mut batch = Batch::default();
+        let _ = open.streams.read(&mut open.gate, open.now, &mut batch).unwrap();
+        assert_eq!((batch.len(), waits(&open)), (1, false));
     }
 
     #[test]
