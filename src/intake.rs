@@ -192,8 +192,8 @@ pub fn fold(
         last = None;
         let unwrapped = repeat::unwrapped(&record);
         let heard = unwrapped.as_ref().unwrap_or(&record);
-        let event = detect(heard, &rules).filter(|event| !event.is_by_rule() || !source.is_ours(&record));
-        let Some(event) = &event else {
+        let event = detect(heard, &rules);
+        let Some(event) = event.as_ref().filter(|event| !event.is_by_rule() || !source.is_ours(&record)) else {
             counts.ignored += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
             source.senders.tell(sender, |row| row.lost += losses(&record).unwrap_or(0));
             each(&Seen { record: &record, event: None, folded: None }, engine);

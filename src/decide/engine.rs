@@ -122,7 +122,9 @@ impl Engine {
         let line = Line { host, source: record.source, pid: record.pid, at, received: record.received };
         // What waits is decided before the line that shows its time to be over, however the lines are batched.
         self.state.sessions.tell(&line, trust);
-        self.overdue();
+        if self.state.sessions.is_due() {
+            self.overdue();
+        }
         let Judgement { folded, certain, logged_in } = self.state.sessions.fold(line, trust, event, &self.policy);
         for attempt in folded.attempt.iter().chain(&certain) {
             self.attempt(attempt);
@@ -131,12 +133,13 @@ impl Engine {
             self.success(peer, event.user.unwrap_or_default(), host, at);
         }
         // A connection whose pid came again has just been forgotten: what it was worth is counted before a commit.
-        self.overdue();
+        if self.state.sessions.is_due() {
+            self.overdue();
+        }
         folded
     }
 
     /// Counts what was waiting for another line and is due now, by the watermarks of the hosts.
-    #[inline]
     fn overdue(&mut self) {
         while let Some(attempt) = self.state.sessions.next_due(&self.policy) {
             self.attempt(&attempt);

@@ -15,13 +15,16 @@ use rule::{Rules, TIMES_MAX};
 ///
 /// The first thing that looks at a record: other programs' records leave after a comparison of a few bytes.
 pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
-    let event = told(record, rules)?;
-    Some(match record.times {
-        1 => event,
-        times => Event { times: times.saturating_mul(event.times).min(TIMES_MAX), ..event },
-    })
+    let mut event = told(record, rules);
+    if record.times != 1
+        && let Some(event) = &mut event
+    {
+        event.times = record.times.saturating_mul(event.times).min(TIMES_MAX);
+    }
+    event
 }
 
+#[inline(always)]
 fn told<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
     let event = if sshd::is_sshd(record.identifier) {
         sshd::parse(record.message, record.truncated)

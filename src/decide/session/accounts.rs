@@ -214,11 +214,7 @@ impl Accounts {
 
     fn forget(&mut self, is_old: impl Fn(HostId) -> bool) {
         self.told = 0;
-        for (about, account) in self.of.rotate() {
-            if !account.waiting.is_empty() || !is_old(about.0) {
-                *self.of.entry(about) = account;
-            }
-        }
+        self.of.rotate(|about, account| !account.waiting.is_empty() || !is_old(about.0));
     }
 }
 

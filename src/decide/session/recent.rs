@@ -27,11 +27,10 @@ impl<K: Copy + Eq + Hash, V: Default, const MOST: usize> Recent<K, V, MOST> {
         self.young.get_mut(key).or_else(|| self.old.get_mut(key))
     }
 
-    /// Puts it in, among the youngest; returns what is forgotten for it.
-    pub(super) fn insert(&mut self, key: K, value: V) -> Option<Generation<K, V>> {
+    /// Puts it in, among the youngest.
+    pub(super) fn insert(&mut self, key: K, value: V) {
         self.old.remove(&key);
         self.young.insert(key, value);
-        self.is_full().then(|| self.rotate())
     }
 
     /// Its value, a default one if it is new; it is among the youngest then.
@@ -45,9 +44,12 @@ impl<K: Copy + Eq + Hash, V: Default, const MOST: usize> Recent<K, V, MOST> {
         self.young.len() > MOST / 2
     }
 
-    /// The older generation goes, and is returned.
-    pub(super) fn rotate(&mut self) -> Generation<K, V> {
-        std::mem::replace(&mut self.old, std::mem::take(&mut self.young))
+    /// The older generation goes; what of it `keep` wants is among the youngest then.
+    pub(super) fn rotate(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+        std::mem::swap(&mut self.young, &mut self.old);
+        // Emptied, it keeps its memory.
+        let kept: Vec<_> = self.young.drain().filter(|(key, value)| keep(key, value)).collect();
+        self.young.extend(kept);
     }
 
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
@@ -69,11 +71,17 @@ mod tests {
         let mut forgotten = 0;
         for key in 0..1_000 {
             *recent.entry(7) = 7;
-            forgotten += recent.insert(key, key).map_or(0, |gone| gone.len());
+            recent.insert(key, key);
+            if recent.is_full() {
+                recent.rotate(|gone, _| {
+                    forgotten += usize::from(*gone != 8);
+                    *gone == 8
+                });
+            }
             assert!(recent.len() <= 102, "{}", recent.len());
             assert!((key.saturating_sub(40)..=key).all(|key| recent.get(&key) == Some(&key)), "{key}");
         }
         assert_eq!(forgotten + recent.len(), 1_000);
-        assert_eq!((recent.remove(&7), recent.get(&7)), (Some(7), None));
+        assert_eq!((recent.remove(&7), recent.get(&7), recent.get(&8)), (Some(7), None, Some(&8)));
     }
 }

@@ -185,8 +185,14 @@ impl World {
     }
 
     pub(super) fn insert_login(&mut self, login: LoginKey, seen: Timestamp) {
-        for (host, address, port) in self.logins.insert(login, seen).into_iter().flat_map(|gone| gone.into_keys()) {
-            self.mark(Key::Port(host, address, port));
+        self.logins.insert(login, seen);
+        if self.logins.is_full() {
+            let mut gone = Vec::new();
+            self.logins.rotate(|login, _| {
+                gone.push(*login);
+                false
+            });
+            gone.into_iter().for_each(|(host, address, port)| self.mark(Key::Port(host, address, port)));
         }
     }
 

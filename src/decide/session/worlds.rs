@@ -52,19 +52,16 @@ impl Sessions {
         let in_all = self.fold_in_all(&line, trust, event);
         if trust == Trust::Forgeable {
             let judged = in_all.unwrap_or(Judged::nothing(Outcome::Ignored, event));
-            let folded = folded(self.all(), judged, &line, event, policy);
+            let folded = folded(self.all(), judged, trust, &line, event, policy);
             return Judgement { folded, certain: None, logged_in: false };
         }
         let judged = self.sound.fold(&line, event);
         let logged_in = judged.outcome == Outcome::Success;
-        let mut sound = folded(&self.sound, judged, &line, event, policy);
-        let certain = sound.attempt.take().map(|attempt| Attempt { sound: attempt.times, ..attempt });
-        let Some(all) = in_all else {
-            return Judgement { folded: Folded { attempt: certain, ..sound }, certain: None, logged_in };
-        };
+        let sound = folded(&self.sound, judged, trust, &line, event, policy);
+        let Some(all) = in_all else { return Judgement { folded: sound, certain: None, logged_in } };
         let all = self.raise(all, judged);
-        let mut all = folded(self.all(), all, &line, event, policy);
-        let mut certain = certain.map(|attempt| Attempt { times: 0, ..attempt });
+        let mut all = folded(self.all(), all, Trust::Forgeable, &line, event, policy);
+        let mut certain = sound.attempt.map(|attempt| Attempt { times: 0, ..attempt });
         if let (Some(all), Some(sound)) = (&mut all.attempt, &certain)
             && (all.prefix, all.classes, &all.user) == (sound.prefix, sound.classes, &sound.user)
         {
@@ -123,8 +120,13 @@ impl Sessions {
         std::iter::once(&mut self.sound).chain(self.all.as_deref_mut())
     }
 
-    /// Takes the next attempt that is due though no line says so now.
+    /// Whether an attempt is due though no line says so now.
     #[inline]
+    pub fn is_due(&self) -> bool {
+        !self.sound.due.is_empty() || self.all.as_ref().is_some_and(|all| !all.due.is_empty())
+    }
+
+    /// Takes the next of them.
     pub fn next_due(&mut self, policy: &Policy) -> Option<Attempt<'static>> {
         if let Some(due) = self.sound.due.pop_front() {
             let times = u32::from(!due.is_copied);
@@ -171,7 +173,15 @@ impl Sessions {
 }
 
 /// What a line amounts to in a world, for those who count and show it.
-fn folded<'a>(world: &World, judged: Judged, line: &Line, event: &Event<'a>, policy: &Policy) -> Folded<'a> {
+#[inline(always)]
+fn folded<'a>(
+    world: &World,
+    judged: Judged,
+    trust: Trust,
+    line: &Line,
+    event: &Event<'a>,
+    policy: &Policy,
+) -> Folded<'a> {
     let Judged { outcome, due, peer, account, key } = judged;
     let is_probe = due == 0 && outcome == Outcome::Probe;
     let attempt = peer.filter(|_| due > 0 || is_probe).map(|peer| {
@@ -180,8 +190,9 @@ fn folded<'a>(world: &World, judged: Judged, line: &Line, event: &Event<'a>, pol
         let user = event.user.map_or_else(|| named().unwrap_or_default().into(), Cow::from);
         let classes = if is_probe { Classes::probe() } else { Classes::of(&user, account, policy) };
         let (prefix, times) = (policy.prefix(peer), due.max(u32::from(is_probe)));
+        let sound = if trust == Trust::Sound { times } else { 0 };
         let Line { host, source, at, .. } = *line;
-        Attempt { peer, prefix, host, source, at, user, account, classes, times, sound: 0 }
+        Attempt { peer, prefix, host, source, at, user, account, classes, times, sound }
     });
     Folded { outcome, peer, account, attempt }
 }
