@@ -88,8 +88,9 @@ pub(crate) fn run(config: Config, options: &Options) -> anyhow::Result<()> {
     let shown = Shown { taps, latest: latest_in, dry_run };
     let owner = Owner::new(desk, sources, reconcilers, shown, now);
     drop(running);
-    // The desk has this thread; inputs, projections and clients have the runtime's.
-    let owner = runtime.block_on(async {
+    // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks. Clients
+    // and signals have the runtime's; inputs and projections have threads.
+    let owner = tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
         let (mut owner, batches) = owner.run(batches, asks, stop).await;
         // First they are told, or the reader of a long file would hand over as fast as we take.
         workers.iter().for_each(|worker| worker.reins.stop());
