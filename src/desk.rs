@@ -306,7 +306,7 @@ impl Desk {
         reply::Status {
             wanted: self.published.len(),
             tracked: state.tallies.len(),
-            sessions: state.sessions.len(),
+            sessions: state.sessions.distinct(),
             unresolved: state.sessions.unresolved(),
             evicted: state.untold(Bound::Tallies) + state.sessions.evicted(),
             users_untold: state.untold(Bound::Users),

@@ -272,6 +272,20 @@ fn a_sound_source_vouches_for_what_another_said_before() {
     assert_eq!(world.failures("192.0.2.7"), 11);
 }
 
+/// `status` shows how many are remembered: one that all sorts of lines tell of is one.
+#[test]
+fn a_connection_that_forgeable_lines_tell_of_too_is_one() {
+    let mut world = World::new(Policy::default());
+    let accepted =
+        |pid| format!("Nov  1 02:00:00 web sshd[{pid}]: Accepted password for al from 192.0.2.{pid} port {pid} ssh2\n");
+    world.lines(0, &(failures_of_al(1..=3) + &accepted(8)));
+    let alone = world.engine.state.sessions.distinct();
+    world.lines(1, &(failures_of_al(2..=3) + &accepted(8)));
+    assert_eq!((alone, world.engine.state.sessions.distinct()), (5, 5));
+    world.lines(1, &accepted(9));
+    assert_eq!(world.engine.state.sessions.distinct(), 7);
+}
+
 #[test]
 fn the_end_of_a_deny_that_was_forged_forgets_nothing_certain() {
     let mut world = World::new(Policy::default());

@@ -59,6 +59,12 @@ impl<K: Copy + Eq + Hash, V: Default, const MOST: usize> Recent<K, V, MOST> {
     pub(super) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
+
+    /// How many keys another map has, too.
+    pub(super) fn in_both(&self, other: &Self) -> usize {
+        let (few, many) = if self.len() < other.len() { (self, other) } else { (other, self) };
+        few.young.keys().chain(few.old.keys()).filter(|key| many.get(key).is_some()).count()
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,12 @@ impl Table {
         self.places.len()
     }
 
+    /// How many keys another table has, too.
+    pub(super) fn in_both(&self, other: &Table) -> usize {
+        let (few, many) = if self.len() < other.len() { (self, other) } else { (other, self) };
+        few.rows.iter().flatten().filter(|(key, _)| many.contains(key)).count()
+    }
+
     pub(super) fn get(&self, key: &Key) -> Option<&Connection> {
         let place = self.places.find(self.hasher.hash_one(key), |place| is_at(&self.rows, *place, key))?;
         self.rows[*place as usize].as_ref().map(|(_, connection)| connection)

@@ -151,9 +151,16 @@ impl Sessions {
         self.worlds().map(|world| world.watermarks.least(wall)).fold(wall, Timestamp::min)
     }
 
-    /// How many connections and logins are remembered.
+    /// How many connections and logins are remembered, in either world.
     pub fn len(&self) -> usize {
         self.worlds().map(|world| world.connections.len() + world.logins.len()).sum()
+    }
+
+    /// How many there are: what both worlds know is one.
+    pub fn distinct(&self) -> usize {
+        let World { connections, logins, .. } = &self.sound;
+        let in_both = |all: &World| connections.in_both(&all.connections) + logins.in_both(&all.logins);
+        self.len() - self.all.as_deref().map_or(0, in_both)
     }
 
     /// Whether none is.
