@@ -1,6 +1,6 @@
 //! One world: all connections as they follow from the lines that are told to it, and from nothing else.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use inputs::record::{SourceId, Timestamp};
@@ -19,6 +19,9 @@ use crate::detect::event::{Account, Event, Kind};
 const IDLE: Duration = Duration::from_secs(15 * 60);
 /// Whether one is idle is looked at so much later, so that most are looked at once: LoginGraceTime again.
 const LINGER: Duration = Duration::from_secs(2 * 60);
+/// A connection that is renamed leaves its old key in the order. So many of these are kept, beside one for each connection:
+/// whoever is told of without a port and with one in turn would leave ever more.
+const ORDER_SPARE: usize = 1_000;
 /// Lines without pid and port belong together for this long.
 const IDLE_BY_USER: Duration = Duration::from_secs(60);
 /// A login is remembered for this long, so that the line that ends it is not taken for a probe.
@@ -293,6 +296,10 @@ impl World {
         self.order.push_back((connection.seen, key));
         self.connections.insert(key, connection);
         self.mark(key);
+        if self.order.len() > 2 * self.connections.len() + ORDER_SPARE {
+            let mut known = HashSet::with_hasher(foldhash::fast::RandomState::default());
+            self.order.retain(|(_, key)| self.connections.contains(key) && known.insert(*key));
+        }
     }
 
     /// Copies from another world what a line is about, unless it is known here.
@@ -401,4 +408,30 @@ fn overdue(key: Key, ended: Connection) -> Option<Due> {
     let peer = ended.peer.filter(|_| ended.is_overdue())?;
     let Connection { last: at, user, is_copied, witness, .. } = ended;
     Some(Due { host: key.host(), source: witness.source, peer, at, user: user.unwrap_or_default(), is_copied })
+}
+
+#[cfg(test)]
+mod tests {
+    use inputs::record::Record;
+
+    use super::*;
+    use crate::detect::detect;
+    use crate::detect::rule::Rules;
+
+    #[test]
+    fn what_connections_were_called_is_forgotten() {
+        let (mut world, rules) = (World::default(), Rules::default());
+        for second in 0..4_000 {
+            let tried = format!("Failed password for x from 192.0.2.7 port {} ssh2", 1_000 + second);
+            for (message, at) in [("Invalid user x from 192.0.2.7", 12 * second), (&tried, 12 * second + 1)] {
+                let (host, source, at) = (HostId(0), SourceId(0), Timestamp::from_secs(1_000_000 + at));
+                let line = Line { host, source, pid: None, at, received: at };
+                world.tell(&line);
+                let event = detect(&Record::of(b"sshd", message.as_bytes()), &rules).unwrap();
+                world.fold(&line, &event);
+            }
+        }
+        let (order, connections) = (world.order.len(), world.connections.len());
+        assert!(connections < 200 && order <= 2 * connections + ORDER_SPARE, "{order} {connections}");
+    }
 }
