@@ -7,7 +7,7 @@ pub(crate) fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
-/// Microseconds of a clock that never steps, for measuring how the wall clock moves.
+/// A clock that never steps, for how long something took, and for how the wall clock moves.
 pub(crate) fn monotonic() -> std::time::Instant {
     std::time::Instant::now()
 }

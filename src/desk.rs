@@ -352,10 +352,8 @@ impl Desk {
         for change in &self.pending.changes[self.unpublished..] {
             let Change::Denied { prefix, .. } = change else { continue };
             let enforced = self.engine.state.denies.get(prefix).and_then(|deny| deny.enforced(now));
-            if let Some(until) = enforced
-                && self.published.insert(*prefix, until) != Some(until)
-            {
-                diff.denies.insert(*prefix, Some(until));
+            if enforced.is_some() {
+                diff.denies.extend(news(&mut self.published, *prefix, enforced));
             }
         }
         self.unpublished = self.pending.changes.len();
@@ -368,24 +366,26 @@ impl Desk {
         for change in changes {
             let (Change::Denied { prefix, .. } | Change::Released { prefix, .. }) = change else { continue };
             let enforced = self.engine.state.denies.get(prefix).and_then(|deny| deny.enforced(now));
-            match enforced {
-                Some(until) => {
-                    if self.published.insert(*prefix, until) != Some(until) {
-                        diff.denies.insert(*prefix, Some(until));
-                    }
-                }
-                None => {
-                    if self.published.remove(prefix).is_some() {
-                        diff.denies.insert(*prefix, None);
-                    }
-                }
-            }
+            diff.denies.extend(news(&mut self.published, *prefix, enforced));
         }
         if std::mem::take(&mut self.allow_changed) {
             diff.allowed = Some(self.allowed());
         }
         diff
     }
+}
+
+/// Publishes until when a prefix is denied, if at all; what that changes.
+fn news(
+    published: &mut BTreeMap<Prefix, Until>,
+    prefix: Prefix,
+    denied: Option<Until>,
+) -> Option<(Prefix, Option<Until>)> {
+    let before = match denied {
+        Some(until) => published.insert(prefix, until),
+        None => published.remove(&prefix),
+    };
+    (before != denied).then_some((prefix, denied))
 }
 
 /// What is logged of a change; counts alone are not.

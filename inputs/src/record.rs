@@ -326,11 +326,6 @@ impl Batch {
         (self.senders.len() - 1) as u16
     }
 
-    /// How many of its records were cut.
-    pub fn truncated(&self) -> usize {
-        self.spans.iter().filter(|spans| spans.truncated).count()
-    }
-
     /// How many bytes it holds.
     pub fn bytes(&self) -> usize {
         self.buf.len()

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::{Screen, when, word};
+use super::output::{Screen, table, when, word};
 use crate::config::Config;
 use crate::decide::claim::Claimant;
 use crate::decide::prefix::Prefix;
@@ -36,9 +36,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     } else if rows.is_empty() {
         writeln!(screen, "Nothing was decided.")?;
     } else {
-        let mut table = vec![["WHEN", "WHAT", "WHO", "WHY"].map(str::to_owned).to_vec()];
-        table.extend(rows.iter().map(cells));
-        screen.table("<<<<", &table)?;
+        screen.table("<<<<", &table(&["WHEN", "WHAT", "WHO", "WHY"], &rows, cells))?;
     }
     screen.flush()?;
     Ok(if rows.is_empty() { ExitCode::from(1) } else { ExitCode::SUCCESS })

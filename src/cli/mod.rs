@@ -19,7 +19,7 @@ mod forgive;
 mod history;
 mod list;
 mod office;
-pub(crate) mod output;
+mod output;
 mod run;
 mod scan;
 mod status;

@@ -1,6 +1,6 @@
 //! Whom a verb asks: the daemon where one runs, else engine and store directly.
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use serde::de::DeserializeOwned;
 
 use crate::clock;
@@ -49,8 +49,11 @@ pub(super) fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> an
 
 /// Asks what only a running daemon knows.
 pub(super) fn ask_daemon<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::Result<T> {
-    match Client::connect(&config.control_socket)? {
-        Some(mut client) => client.ask(request),
-        None => bail!("no daemon answers at {}; start it: denyd run", config.control_socket.display()),
-    }
+    daemon(config)?.ask(request)
+}
+
+/// The daemon, which must run.
+pub(super) fn daemon(config: &Config) -> anyhow::Result<Client> {
+    let daemon = Client::connect(&config.control_socket)?;
+    daemon.with_context(|| format!("no daemon answers at {}; start it: denyd run", config.control_socket.display()))
 }

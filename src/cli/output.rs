@@ -61,12 +61,6 @@ pub(crate) struct Screen {
     colour: bool,
 }
 
-impl Default for Screen {
-    fn default() -> Self {
-        Screen::new()
-    }
-}
-
 impl Screen {
     /// Colours only on a terminal, and not if `NO_COLOR` is set (no-color.org).
     pub(crate) fn new() -> Self {

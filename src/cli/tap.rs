@@ -3,12 +3,10 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::bail;
-
+use super::office;
 use super::output::{Screen, Style, word};
 use crate::config::Config;
 use crate::desk::Request;
-use crate::desk::control::Client;
 use crate::desk::reply::{Tapped, json};
 
 /// What `tap` takes.
@@ -24,9 +22,7 @@ pub(super) struct Arguments {
 
 /// Runs the verb.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let Some(mut client) = Client::connect(&config.control_socket)? else {
-        bail!("no daemon answers at {}; start it: denyd run", config.control_socket.display());
-    };
+    let mut client = office::daemon(config)?;
     client.ask::<()>(&Request::Tap)?;
     let mut screen = Screen::new();
     let mut left = arguments.count.unwrap_or(u64::MAX);

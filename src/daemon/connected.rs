@@ -151,49 +151,29 @@ impl Connected {
                 "records of a new shape are not understood: please report it; `denyd status` shows all"
             );
         }
-        let mut told = 0;
         let notices = self.fold.senders.notices(now);
-        let all = notices.len();
+        let more = notices.len().saturating_sub(NOTICES_MAX);
         for (row, notice) in notices.into_iter().take(NOTICES_MAX) {
-            told += 1;
-            let (input, sender, host) = (&self.name, row.sender.to_string(), printable(&row.host));
-            match notice {
+            let (seconds, what) = match notice {
                 senders::Notice::Silent(silence) => {
-                    let seconds = silence.as_secs();
-                    tracing::warn!(
-                        input,
-                        sender,
-                        host,
-                        seconds,
-                        "a sender has fallen silent; what happens there is not seen"
-                    );
+                    (silence.as_secs(), "a sender has fallen silent; what happens there is not seen")
                 }
-                senders::Notice::Skewed(skew) if skew > 0 => {
-                    let seconds = skew / 1_000_000;
-                    tracing::warn!(
-                        input,
-                        sender,
-                        host,
-                        seconds,
+                senders::Notice::Skewed(skew) => (
+                    skew.unsigned_abs() / 1_000_000,
+                    if skew > 0 {
                         "a sender's clock is ahead; its records are judged by when they came"
-                    );
-                }
-                senders::Notice::Skewed(skew) => {
-                    let seconds = -skew / 1_000_000;
-                    tracing::warn!(
-                        input,
-                        sender,
-                        host,
-                        seconds,
+                    } else {
                         "a sender's clock is behind, or its time zone is not the input's; its stamps are set right"
-                    );
-                }
-            }
+                    },
+                ),
+            };
+            let (sender, host) = (row.sender.to_string(), printable(&row.host));
+            tracing::warn!(input = self.name, sender, host, seconds, "{what}");
         }
-        if all > told {
+        if more > 0 {
             tracing::warn!(
                 input = self.name,
-                senders = all - told,
+                senders = more,
                 "more senders are silent or have wrong clocks: see `denyd status`"
             );
         }

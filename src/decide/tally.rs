@@ -170,13 +170,8 @@ impl Tallies {
     }
 
     /// How many prefixes are counted.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
     }
 
     /// Whom to forget where there is no more room, the `nth`. `None` where there is room.

@@ -23,7 +23,7 @@ use crate::text::shown;
 mod known;
 mod status;
 
-pub use known::{Address, Evidence, Host, Off, Threshold, User, Verdict, Why};
+pub use known::{Address, Evidence, Host, User, Verdict, Why};
 pub use status::{BackEnd, Follower, Input, Sender, Shape, Status};
 
 /// The answer to one request, whichever it was.

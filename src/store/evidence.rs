@@ -13,11 +13,11 @@ use crate::decide::session::HostId;
 use crate::decide::state::State;
 
 /// Evidence that is kept for one prefix.
-pub const EVIDENCE_PER_PREFIX: usize = 20;
+const EVIDENCE_PER_PREFIX: usize = 20;
 /// Evidence that is kept in all.
-pub const EVIDENCE_MAX: i64 = 200_000;
+const EVIDENCE_MAX: i64 = 200_000;
 /// Bytes of a message that are kept as evidence.
-pub const EVIDENCE_BYTES: usize = 512;
+pub(super) const EVIDENCE_BYTES: usize = 512;
 
 /// One counted failure, as `why` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ mod tests;
 mod write;
 
 pub use error::StoreError;
-pub use evidence::{EVIDENCE_BYTES, EVIDENCE_MAX, EVIDENCE_PER_PREFIX, Evidence};
+pub use evidence::Evidence;
 pub use history::{Decided, Decision, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision};
 pub use notes::Keeper;
 use open::{connect, copy, lock, set_aside};

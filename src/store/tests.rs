@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use super::evidence::EVIDENCE_BYTES;
 use super::open::MIGRATIONS;
 use super::*;
 use crate::decide::claim::{Basis, Claim, Claimant, Reason};

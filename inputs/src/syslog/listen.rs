@@ -14,7 +14,7 @@ mod stream;
 mod tls;
 
 pub use inherited::{Inherited, Passed};
-pub use tls::{BadName, Clients, HANDSHAKE_MAX, Identity, LOOK_EVERY, Permitted, TlsError};
+pub use tls::{Clients, HANDSHAKE_MAX, Identity, LOOK_EVERY, Permitted, TlsError};
 
 use crate::input::{self, Counters, Input, Now, Progress, Wake};
 use crate::record::{Batch, Sender};

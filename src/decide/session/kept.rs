@@ -40,12 +40,7 @@ impl Sessions {
         self.worlds_mut().for_each(|world| world.tracks_changes = true);
     }
 
-    /// Whether any changed since they were last taken.
-    pub fn changed(&self) -> bool {
-        self.changes() > 0
-    }
-
-    /// How many changed since then, or a few more: some twice.
+    /// How many changed since they were last taken, or a few more: some twice.
     pub fn changes(&self) -> usize {
         self.worlds().map(|world| world.changed.len()).sum()
     }

@@ -6,7 +6,7 @@ use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Connections that each world remembers at once. At the bound the oldest is forgotten, and counted.
-pub const SESSIONS_MAX: usize = 100_000;
+pub(crate) const SESSIONS_MAX: usize = 100_000;
 /// Bytes of a user's name that are remembered.
 pub(super) const USER_MAX: usize = 100;
 

@@ -24,7 +24,6 @@ mod worlds;
 
 pub use connection::Connection;
 pub use kept::{Kept, KeptKey, KeptWaiting};
-pub use key::Key;
 pub(crate) use key::{FNV, fnv};
-pub use line::{HostId, Line, Outcome, SESSIONS_MAX, Trust};
+pub use line::{HostId, Line, Outcome, Trust};
 pub use worlds::{Judgement, Sessions};

@@ -152,7 +152,7 @@ impl Sessions {
     }
 
     /// How many connections and logins are remembered, in either world.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.worlds().map(|world| world.connections.len() + world.logins.len()).sum()
     }
 
@@ -161,11 +161,6 @@ impl Sessions {
         let World { connections, logins, .. } = &self.sound;
         let in_both = |all: &World| connections.in_both(&all.connections) + logins.in_both(&all.logins);
         self.len() - self.all.as_deref().map_or(0, in_both)
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Connections forgotten because there were too many.

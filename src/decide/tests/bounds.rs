@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::decide::session::SESSIONS_MAX;
+use crate::decide::session::line::SESSIONS_MAX;
 
 /// So many processes of the host, each with a line about an address of its own.
 fn processes(world: &mut World, source: usize, pids: std::ops::Range<usize>, says: impl Fn(Ipv4Addr) -> String) {

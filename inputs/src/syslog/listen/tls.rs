@@ -7,7 +7,7 @@
 
 mod name;
 
-pub use name::{BadName, Permitted};
+pub use name::Permitted;
 
 use crate::record::Sender;
 use rustls::client::danger::HandshakeSignatureValid;
