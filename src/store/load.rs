@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use inputs::record::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde::Deserialize;
 
-use super::{Loaded, Store};
+use super::{Loaded, Store, WAITING};
 use crate::decide::claim::Claim;
 use crate::decide::prefix::Prefix;
 use crate::decide::session::{HostId, Kept, KeptKey, KeptWaiting};
@@ -21,54 +21,8 @@ impl Store {
             state.apply(&Change::Host { name: row.get::<_, Vec<u8>>(0)?.into() });
             Ok(())
         })?;
-        each(
-            db,
-            "SELECT prefix, invalid, valid, root, restricted, probe, invalid_at, valid_at, root_at, restricted_at,
-                    probe_at, successes, sound FROM tallies",
-            |row| {
-                let mut tally = Tally { successes: row.get(11)?, ..Tally::default() };
-                for class in 0..5 {
-                    tally.counts[class] = row.get(1 + class)?;
-                    tally.last[class] = row.get(6 + class)?;
-                }
-                // Before the column came, nothing was known to be otherwise.
-                let sound: Option<[u8; 5]> = row.get(12)?;
-                tally.sound = sound.unwrap_or_else(|| tally.counts.map(|count| u8::try_from(count).unwrap_or(u8::MAX)));
-                if let Some(prefix) = prefix_of(row, 0)? {
-                    state.apply(&Change::Counted { prefix, tally: Some(tally) });
-                }
-                Ok(())
-            },
-        )?;
-        each(db, "SELECT prefix, host, invalid, valid, root, restricted, probe FROM shares", |row| {
-            if let Some(prefix) = prefix_of(row, 0)? {
-                let mut counts = [0; 5];
-                for (class, count) in counts.iter_mut().enumerate() {
-                    *count = row.get(2 + class)?;
-                }
-                state.apply(&Change::Shared { prefix, host: Some(HostId(row.get(1)?)), counts });
-            }
-            Ok(())
-        })?;
-        each(db, "SELECT prefix, claimant, since, until, enforceable, reason FROM denies", |row| {
-            let until: Option<i64> = row.get(3)?;
-            let claim = Claim {
-                since: Timestamp(row.get(2)?),
-                until: until.map(Timestamp),
-                enforceable: row.get(4)?,
-                reason: parsed(5, serde_json::from_str(row.get_ref(5)?.as_str()?))?,
-            };
-            if let Some(prefix) = prefix_of(row, 0)? {
-                state.apply(&Change::Denied { prefix, by: text_as(row, 1)?, claim });
-            }
-            Ok(())
-        })?;
-        each(db, "SELECT prefix, times FROM released", |row| {
-            if let Some(prefix) = prefix_of(row, 0)? {
-                state.apply(&Change::Remembered { prefix, times: row.get(1)? });
-            }
-            Ok(())
-        })?;
+        counts(db, &mut state)?;
+        denies(db, &mut state)?;
         each(db, "SELECT name, account, attempts FROM users", |row| {
             let attempts: i64 = row.get(2)?;
             let counts = UserCounts { attempts: attempts.unsigned_abs(), account: text_as(row, 1)? };
@@ -84,9 +38,7 @@ impl Store {
             }
             Ok(())
         })?;
-        let waiting = db
-            .query_row("SELECT value FROM notes WHERE name = 'waiting'", [], |row| row.get::<_, String>(0))
-            .optional()?;
+        let waiting = super::notes::read(db, WAITING)?;
         let waiting: Vec<KeptWaiting> = waiting.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
         state.sessions.restore(sessions, waiting);
         let mut cursors = BTreeMap::new();
@@ -104,6 +56,62 @@ impl Store {
         })?;
         Ok(Loaded { state, cursors, allowed })
     }
+}
+
+/// What is counted, by prefix and by host.
+fn counts(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
+    each(
+        db,
+        "SELECT prefix, invalid, valid, root, restricted, probe, invalid_at, valid_at, root_at, restricted_at,
+                probe_at, successes, sound FROM tallies",
+        |row| {
+            let mut tally = Tally { successes: row.get(11)?, ..Tally::default() };
+            for class in 0..5 {
+                tally.counts[class] = row.get(1 + class)?;
+                tally.last[class] = row.get(6 + class)?;
+            }
+            // Before the column came, nothing was known to be otherwise.
+            let sound: Option<[u8; 5]> = row.get(12)?;
+            tally.sound = sound.unwrap_or_else(|| tally.counts.map(|count| u8::try_from(count).unwrap_or(u8::MAX)));
+            if let Some(prefix) = prefix_of(row, 0)? {
+                state.apply(&Change::Counted { prefix, tally: Some(tally) });
+            }
+            Ok(())
+        },
+    )?;
+    each(db, "SELECT prefix, host, invalid, valid, root, restricted, probe FROM shares", |row| {
+        if let Some(prefix) = prefix_of(row, 0)? {
+            let mut counts = [0; 5];
+            for (class, count) in counts.iter_mut().enumerate() {
+                *count = row.get(2 + class)?;
+            }
+            state.apply(&Change::Shared { prefix, host: Some(HostId(row.get(1)?)), counts });
+        }
+        Ok(())
+    })
+}
+
+/// Who is denied, and who was released how often.
+fn denies(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
+    each(db, "SELECT prefix, claimant, since, until, enforceable, reason FROM denies", |row| {
+        let until: Option<i64> = row.get(3)?;
+        let claim = Claim {
+            since: Timestamp(row.get(2)?),
+            until: until.map(Timestamp),
+            enforceable: row.get(4)?,
+            reason: parsed(5, serde_json::from_str(row.get_ref(5)?.as_str()?))?,
+        };
+        if let Some(prefix) = prefix_of(row, 0)? {
+            state.apply(&Change::Denied { prefix, by: text_as(row, 1)?, claim });
+        }
+        Ok(())
+    })?;
+    each(db, "SELECT prefix, times FROM released", |row| {
+        if let Some(prefix) = prefix_of(row, 0)? {
+            state.apply(&Change::Remembered { prefix, times: row.get(1)? });
+        }
+        Ok(())
+    })
 }
 
 pub(super) fn each(

@@ -32,6 +32,8 @@ use open::{connect, copy, lock, set_aside};
 
 /// The database's name in the state directory.
 pub const FILE: &str = "denyd.db";
+/// The note that has the PAM lines that wait.
+const WAITING: &str = "waiting";
 
 /// What one commit writes.
 #[derive(Debug, Default)]
@@ -121,7 +123,7 @@ impl Store {
             let history = number("SELECT count(*) FROM history")?;
             Ok((evidence, history, number("SELECT coalesce(max(id), 0) FROM history")?))
         };
-        let failed = |error| StoreError::Sqlite { file: file.clone(), tried: "cannot count", error };
+        let failed = |error| open::failed(&file, "cannot count", error);
         let (evidence, history, newest) = counted().map_err(failed)?;
         Ok(Store { file, db, _lock: lock, evidence, history, newest, waiting: String::new(), set_aside })
     }
@@ -139,7 +141,7 @@ impl Store {
             let tx = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             write::changes(&tx, &commit.changes, state)?;
             if waiting != self.waiting {
-                tx.execute("INSERT OR REPLACE INTO notes VALUES('waiting', ?1)", [&waiting])?;
+                notes::write(&tx, WAITING, &waiting)?;
             }
             for (input, cursor) in &commit.cursors {
                 let json = serde_json::to_string(cursor).unwrap_or_default();
@@ -160,6 +162,6 @@ impl Store {
     }
 
     fn error(&self, tried: &'static str, error: rusqlite::Error) -> StoreError {
-        StoreError::Sqlite { file: self.file.clone(), tried, error }
+        open::failed(&self.file, tried, error)
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::open::failed;
 use super::{Store, StoreError};
 
 impl Store {
@@ -16,16 +17,12 @@ impl Store {
 
     /// A small value that a part of the program keeps for itself.
     pub fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
-        self.db
-            .query_row("SELECT value FROM notes WHERE name = ?1", [name], |row| row.get(0))
-            .optional()
-            .map_err(|error| self.error("cannot read", error))
+        read(&self.db, name).map_err(|error| self.error("cannot read", error))
     }
 
     /// Keeps a small value.
     pub fn set_note(&self, name: &str, value: &str) -> Result<(), StoreError> {
-        let result = self.db.execute("INSERT OR REPLACE INTO notes VALUES(?1, ?2)", [name, value]);
-        result.map(|_| ()).map_err(|error| self.error("cannot write", error))
+        write(&self.db, name, value).map_err(|error| self.error("cannot write", error))
     }
 
     /// A second way to the database, for notes only, that another thread may have.
@@ -44,13 +41,19 @@ pub struct Keeper {
 impl Keeper {
     /// The small value of this name.
     pub fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let read = self.db.query_row("SELECT value FROM notes WHERE name = ?1", [name], |row| row.get(0)).optional();
-        read.map_err(|error| StoreError::Sqlite { file: self.file.clone(), tried: "cannot read", error })
+        read(&self.db, name).map_err(|error| failed(&self.file, "cannot read", error))
     }
 
     /// Keeps a small value.
     pub fn set_note(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
-        let result = self.db.execute("INSERT OR REPLACE INTO notes VALUES(?1, ?2)", [name, value]);
-        result.map(|_| ()).map_err(|error| StoreError::Sqlite { file: self.file.clone(), tried: "cannot write", error })
+        write(&self.db, name, value).map_err(|error| failed(&self.file, "cannot write", error))
     }
+}
+
+pub(super) fn read(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    db.query_row("SELECT value FROM notes WHERE name = ?1", [name], |row| row.get(0)).optional()
+}
+
+pub(super) fn write(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
+    db.execute("INSERT OR REPLACE INTO notes VALUES(?1, ?2)", [name, value]).map(|_| ())
 }

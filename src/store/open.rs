@@ -118,7 +118,7 @@ pub(super) fn copy(file: &Path) -> Result<Connection, StoreError> {
     set_up(copy, file)
 }
 
-fn failed(file: &Path, tried: &'static str, error: rusqlite::Error) -> StoreError {
+pub(super) fn failed(file: &Path, tried: &'static str, error: rusqlite::Error) -> StoreError {
     StoreError::Sqlite { file: file.to_owned(), tried, error }
 }
 
