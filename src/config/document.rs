@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use super::codec::Node;
 use super::error::{Problem, place, prefix};
 use super::key::{Key, Listed, NotSet, Section};
-use super::kind::Node;
 
 /// The longest value that a message quotes, in characters.
 const FOUND_MAX: usize = 60;

@@ -3,7 +3,7 @@
 //! What reads a file, prints what is in effect, knows a misspelt key, and writes the documentation are all told by
 //! these descriptions, so that a new key is one description. Its default is what the settings' own `Default` has.
 
-use super::kind::{Bad, Kind, Node};
+use super::codec::{Bad, Codec, Node};
 
 /// The keys of one table.
 pub(super) struct Section<S> {
@@ -93,10 +93,10 @@ impl<S> Key<S> {
     /// A key that has a meaning where `place` finds something: its value.
     pub(super) fn new<T: 'static>(
         name: &'static str,
-        kind: Kind<T>,
+        codec: Codec<T>,
         place: impl Fn(&mut S) -> Option<&mut T> + 'static,
     ) -> Self {
-        let Kind { read, show } = kind;
+        let Codec { read, show } = codec;
         let place = std::rc::Rc::new(place);
         let found = place.clone();
         let set = move |settings: &mut S, node: &Node<'_>| match (place(settings), read(node)) {

@@ -12,12 +12,12 @@ pub use crate::deny::choose::{Backends, Settings as Deny};
 use document::{Reader, Table};
 use key::{Listed, Section};
 
+mod codec;
 mod document;
 pub mod duration;
 mod error;
 mod input;
 mod key;
-mod kind;
 mod reference;
 pub mod rules;
 mod settings;

@@ -3,9 +3,9 @@
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::codec::{Bad, Codec, Node, duration, typed, unless, whole, words, yes};
 use super::document::{Reader, Table, shorten};
 use super::key::{Key, Section};
-use super::kind::{Bad, Kind, Node, duration, typed, unless, whole, words, yes};
 use super::values::{is_user, path, socket_path, user};
 use super::{Backends, Config};
 use crate::decide::allow::AllowList;
@@ -27,8 +27,12 @@ pub(super) fn sections() -> [Section<Config>; 5] {
 }
 
 /// A key, and where its value is.
-fn key<T: 'static>(name: &'static str, kind: Kind<T>, place: impl Fn(&mut Config) -> &mut T + 'static) -> Key<Config> {
-    Key::new(name, kind, move |config| Some(place(config)))
+fn key<T: 'static>(
+    name: &'static str,
+    codec: Codec<T>,
+    place: impl Fn(&mut Config) -> &mut T + 'static,
+) -> Key<Config> {
+    Key::new(name, codec, move |config| Some(place(config)))
 }
 
 fn top() -> Vec<Key<Config>> {
@@ -145,24 +149,24 @@ fn age(name: &'static str, class: Class) -> Key<Config> {
 }
 
 /// How many releases; 0 is what DenyHosts had for never.
-fn releases(or: String) -> Kind<u32> {
+fn releases(or: String) -> Codec<u32> {
     let zero = "expected 1 or more releases, or \"never\" (DenyHosts' 0); \
                 to deny for ever at once, write deny_for = \"forever\"";
-    let Kind { read, show } = whole(1..=u32::MAX, or);
+    let Codec { read, show } = whole(1..=u32::MAX, or);
     let read = move |node: &Node<'_>| match node.get_ref().as_integer() {
         Some(integer) if integer.as_str() == "0" => Err(vec![Bad { item: None, expected: zero.to_owned() }]),
         _ => read(node),
     };
-    Kind { read: Box::new(read), show }
+    Codec { read: Box::new(read), show }
 }
 
 /// An entry of the allow list.
-fn allowed() -> Kind<String> {
+fn allowed() -> Codec<String> {
     let parse = |text: &str| match AllowList::of([text].into_iter()) {
         Ok(_) => Ok(text.to_owned()),
         Err(bad) => Err(bad.problem.to_string()),
     };
-    Kind::text(parse, String::clone)
+    Codec::text(parse, String::clone)
 }
 
 fn deny() -> Vec<Key<Config>> {
@@ -172,7 +176,7 @@ fn deny() -> Vec<Key<Config>> {
     )]
 }
 
-fn backends() -> Kind<Backends> {
+fn backends() -> Codec<Backends> {
     let choices: Vec<_> = KINDS.iter().map(|kind| (kind.name, Some(kind))).collect();
     let chosen = |given: Vec<Option<&'static choose::Kind>>| {
         let these: Vec<_> = given.iter().copied().flatten().collect();

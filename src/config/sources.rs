@@ -8,11 +8,11 @@ use inputs::syslog::frame::Framing;
 use inputs::syslog::listen::{Clients, Identity, Listen, Options, Permitted};
 use inputs::syslog::parse::Format;
 
+use super::codec::{Codec, duration, parsed, whole, words, yes};
 use super::document::{Reader, Table};
 use super::duration;
 use super::input::{File, Input, Journald, Multilog, Source, Syslog};
 use super::key::{Key, Section};
-use super::kind::{Kind, duration, parsed, whole, words, yes};
 use super::values::{host, listen, mode, name, path, timezone};
 use crate::decide::prefix::Prefix;
 
@@ -24,10 +24,10 @@ type InputKey = Key<Input>;
 /// A key, and where its value is in an input in which it means something.
 fn key<T: 'static>(
     name: &'static str,
-    kind: Kind<T>,
+    codec: Codec<T>,
     place: impl Fn(&mut Input) -> Option<&mut T> + 'static,
 ) -> InputKey {
-    Key::new(name, kind, place)
+    Key::new(name, codec, place)
 }
 
 /// The keys of an input, in an order in which each has those before it that decide what it means.
@@ -51,7 +51,7 @@ pub(super) fn common() -> Vec<InputKey> {
     ]
 }
 
-fn kind() -> Kind<Source> {
+fn kind() -> Codec<Source> {
     let read = |text: &str| match text {
         "file" => Ok(Input::file(PathBuf::new()).source),
         "multilog" => Ok(Source::Multilog(Multilog::default())),
@@ -62,7 +62,7 @@ fn kind() -> Kind<Source> {
             .to_owned()),
         _ => Err(format!("no such kind of input; {KINDS}")),
     };
-    Kind::text(read, |source| source.kind().to_owned())
+    Codec::text(read, |source| source.kind().to_owned())
 }
 
 /// What a listener has before its `listen` is read, or where that is wrong.
@@ -141,7 +141,7 @@ fn logs() -> Vec<InputKey> {
     ]
 }
 
-fn first_read() -> Kind<Start> {
+fn first_read() -> Codec<Start> {
     let read = |text: &str| match (text, duration::parse(text)) {
         ("now", _) => Ok(Start::Now),
         ("beginning", _) => Ok(Start::Beginning),
@@ -154,7 +154,7 @@ fn first_read() -> Kind<Start> {
         Start::Beginning | Start::Cursor(_) => "beginning".to_owned(),
         Start::Back(time) => duration::show(*time),
     };
-    Kind::text(read, show)
+    Codec::text(read, show)
 }
 
 /// The listener of an input.

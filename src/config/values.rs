@@ -7,7 +7,7 @@ use inputs::syslog::listen::Listen;
 use jiff::tz::TimeZone;
 use toml::de::DeValue;
 
-use super::kind::{Kind, quote};
+use super::codec::{Codec, quote};
 
 /// The longest path of a unix socket, in bytes: `sun_path` is 108 with its end.
 const SOCKET_PATH_MAX: usize = 107;
@@ -19,12 +19,12 @@ const PATH_MAX: usize = 4000;
 const NAME_MAX: usize = 255;
 
 /// Any text.
-pub(super) fn any() -> Kind<String> {
-    Kind::text(|text| Ok(text.to_owned()), String::clone)
+pub(super) fn any() -> Codec<String> {
+    Codec::text(|text| Ok(text.to_owned()), String::clone)
 }
 
 /// An absolute path: what it is relative to would depend on who starts the daemon.
-pub(super) fn path() -> Kind<PathBuf> {
+pub(super) fn path() -> Codec<PathBuf> {
     let parse = |text: &str| match text.starts_with('/') && !text.contains('\0') {
         true if text.len() > PATH_MAX || text.split('/').any(|name| name.len() > NAME_MAX) => {
             Err(format!("a path has at most {PATH_MAX} bytes, and {NAME_MAX} between slashes"))
@@ -32,11 +32,11 @@ pub(super) fn path() -> Kind<PathBuf> {
         true => Ok(PathBuf::from(text)),
         false => Err("expected an absolute path, one that begins with /".to_owned()),
     };
-    Kind::text(parse, |path| path.to_string_lossy().into_owned())
+    Codec::text(parse, |path| path.to_string_lossy().into_owned())
 }
 
 /// An absolute path that a unix socket can have.
-pub(super) fn socket_path() -> Kind<PathBuf> {
+pub(super) fn socket_path() -> Codec<PathBuf> {
     path().then(|path| fits_a_socket(&path).map(|()| path), PathBuf::clone)
 }
 
@@ -48,26 +48,26 @@ fn fits_a_socket(path: &Path) -> Result<(), String> {
 }
 
 /// A unix socket's permissions: an octal number in quotes, since TOML has no leading zeros.
-pub(super) fn mode() -> Kind<u32> {
+pub(super) fn mode() -> Codec<u32> {
     let read = |value: &DeValue<'_>| {
         let text = value.as_str().filter(|text| (3..=4).contains(&text.len()) && !text.starts_with('+'));
         let mode = text.and_then(|text| u32::from_str_radix(text, 8).ok()).filter(|mode| *mode <= 0o777);
         mode.ok_or_else(|| "expected permissions as an octal number in quotes, such as \"0660\"".to_owned())
     };
-    Kind::new(read, |mode| quote(&format!("{mode:04o}")))
+    Codec::new(read, |mode| quote(&format!("{mode:04o}")))
 }
 
 /// What an input is called.
-pub(super) fn name() -> Kind<String> {
+pub(super) fn name() -> Codec<String> {
     let parse = |text: &str| match text.trim().is_empty() || text.len() > NAME_MAX || text.contains(char::is_control) {
         true => Err(format!("expected a name of 1 to {NAME_MAX} bytes, without control characters")),
         false => Ok(text.to_owned()),
     };
-    Kind::text(parse, String::clone)
+    Codec::text(parse, String::clone)
 }
 
 /// A host as records name it: lower case, the first label; an address is kept whole.
-pub(super) fn host() -> Kind<String> {
+pub(super) fn host() -> Codec<String> {
     let parse = |text: &str| {
         let of_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
         if text.is_empty() || text.starts_with('.') || text.len() > NAME_MAX || !text.chars().all(of_host) {
@@ -77,18 +77,18 @@ pub(super) fn host() -> Kind<String> {
         let is_address = host.parse::<std::net::IpAddr>().is_ok();
         Ok(if is_address { host } else { host.split('.').next().unwrap_or_default().to_owned() })
     };
-    Kind::text(parse, String::clone)
+    Codec::text(parse, String::clone)
 }
 
 /// A time zone that has a name.
-pub(super) fn timezone() -> Kind<TimeZone> {
+pub(super) fn timezone() -> Codec<TimeZone> {
     let expected =
         "expected the name of a time zone, such as \"Europe/Berlin\" or \"UTC\", that /usr/share/zoneinfo has";
     let parse = |text: &str| {
         let zone = TimeZone::get(text).ok().filter(|zone| zone.iana_name().is_some());
         zone.ok_or_else(|| expected.to_owned())
     };
-    Kind::text(parse, |zone| zone.iana_name().unwrap_or_default().to_owned())
+    Codec::text(parse, |zone| zone.iana_name().unwrap_or_default().to_owned())
 }
 
 /// Whether this is the name of a user, byte for byte as the log prints it.
@@ -97,16 +97,16 @@ pub(super) fn is_user(name: &[u8]) -> bool {
 }
 
 /// A user.
-pub(super) fn user() -> Kind<String> {
+pub(super) fn user() -> Codec<String> {
     let parse = |text: &str| match is_user(text.as_bytes()) {
         true => Ok(text.to_owned()),
         false => Err(format!("expected a user name of 1 to {NAME_MAX} bytes, without control characters")),
     };
-    Kind::text(parse, String::clone)
+    Codec::text(parse, String::clone)
 }
 
 /// Where to listen. Whose certificates TLS has, other keys say.
-pub(super) fn listen() -> Kind<Listen> {
+pub(super) fn listen() -> Codec<Listen> {
     let expected = "expected \"udp://ADDRESS:PORT\", \"tcp://ADDRESS:PORT\", \"tls://ADDRESS:PORT\", \
                     \"unix:///PATH\" or \"unix-datagram:///PATH\"";
     let parse = move |text: &str| {
@@ -120,7 +120,7 @@ pub(super) fn listen() -> Kind<Listen> {
             _ => Err(expected.to_owned()),
         }
     };
-    Kind::text(parse, url)
+    Codec::text(parse, url)
 }
 
 /// Where is listened, as in the configuration.

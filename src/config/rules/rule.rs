@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use crate::config::codec::{Codec, whole, words};
 use crate::config::document::{self, Reader, Table, shorten};
 use crate::config::error::Problem;
 use crate::config::key::{Key, Section};
-use crate::config::kind::{Kind, whole, words};
 use crate::config::values::any;
 use crate::detect::address::{self, Address};
 use crate::detect::event::Account;
@@ -42,7 +42,7 @@ fn rule() -> Section<Draft> {
 fn hit() -> Section<Hit> {
     let expected = "expected the address that is found in the message, such as \"192.0.2.1\"";
     let address =
-        Kind::text(move |text| address::parse(text.as_bytes()).ok_or_else(|| expected.to_owned()), Address::to_string);
+        Codec::text(move |text| address::parse(text.as_bytes()).ok_or_else(|| expected.to_owned()), Address::to_string);
     let needed = |_: &Hit| "write { message = \"…\", addr = \"192.0.2.1\", user = \"bob\" }";
     let keys = vec![
         Key::new("message", any(), |hit: &mut Hit| Some(&mut hit.message)).needs(needed),
@@ -54,8 +54,8 @@ fn hit() -> Section<Hit> {
 }
 
 /// From one of these to as many as a rule may have.
-fn some<T: Clone + 'static>(kind: Kind<T>) -> Kind<Vec<T>> {
-    kind.list().of(1..=usize::MAX, "expected at least one").of(0..=ITEMS_MAX, format!("expected at most {ITEMS_MAX}"))
+fn some<T: Clone + 'static>(codec: Codec<T>) -> Codec<Vec<T>> {
+    codec.list().of(1..=usize::MAX, "expected at least one").of(0..=ITEMS_MAX, format!("expected at most {ITEMS_MAX}"))
 }
 
 /// Adds the rules of a file's text; returns what is wrong with it.

@@ -1,4 +1,4 @@
-//! How a value is read and written: a [`Kind`] makes a final type of it, or says what it expected.
+//! How a value is read and written: a [`Codec`] makes a final type of it, or says what it expected.
 
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
@@ -28,19 +28,19 @@ type Read<T> = Box<dyn Fn(&Node<'_>) -> Result<T, Vec<Bad>>>;
 type Show<T> = Box<dyn Fn(&T) -> Option<String>>;
 
 /// The values that a key may have.
-pub(super) struct Kind<T> {
+pub(super) struct Codec<T> {
     pub(super) read: Read<T>,
     pub(super) show: Show<T>,
 }
 
-impl<T: 'static> Kind<T> {
+impl<T: 'static> Codec<T> {
     /// Values of any form.
     pub(super) fn new(
         read: impl Fn(&DeValue<'_>) -> Result<T, String> + 'static,
         show: impl Fn(&T) -> String + 'static,
     ) -> Self {
         let read = move |node: &Node<'_>| read(node.get_ref()).map_err(whole_is_bad);
-        Kind { read: Box::new(read), show: Box::new(move |value| Some(show(value))) }
+        Codec { read: Box::new(read), show: Box::new(move |value| Some(show(value))) }
     }
 
     /// Texts in quotes.
@@ -49,7 +49,7 @@ impl<T: 'static> Kind<T> {
         show: impl Fn(&T) -> String + 'static,
     ) -> Self {
         let read = move |value: &DeValue<'_>| parse(value.as_str().ok_or("expected a text in quotes")?);
-        Kind::new(read, move |value| quote(&show(value)))
+        Codec::new(read, move |value| quote(&show(value)))
     }
 
     /// The same in another type; `into` may refuse it.
@@ -57,27 +57,27 @@ impl<T: 'static> Kind<T> {
         self,
         into: impl Fn(T) -> Result<U, String> + 'static,
         back: impl Fn(&U) -> T + 'static,
-    ) -> Kind<U> {
-        let Kind { read, show } = self;
+    ) -> Codec<U> {
+        let Codec { read, show } = self;
         let read = move |node: &Node<'_>| into(read(node)?).map_err(whole_is_bad);
-        Kind { read: Box::new(read), show: Box::new(move |value| show(&back(value))) }
+        Codec { read: Box::new(read), show: Box::new(move |value| show(&back(value))) }
     }
 
     /// A key that may be left out.
-    pub(super) fn optional(self) -> Kind<Option<T>> {
-        let Kind { read, show } = self;
-        Kind { read: Box::new(move |node| read(node).map(Some)), show: Box::new(move |value| show(value.as_ref()?)) }
+    pub(super) fn optional(self) -> Codec<Option<T>> {
+        let Codec { read, show } = self;
+        Codec { read: Box::new(move |node| read(node).map(Some)), show: Box::new(move |value| show(value.as_ref()?)) }
     }
 
     /// Not written where `test` says so.
     pub(super) fn left_out_if(self, test: fn(&T) -> bool) -> Self {
-        let Kind { read, show } = self;
-        Kind { read, show: Box::new(move |value| show(value).filter(|_| !test(value))) }
+        let Codec { read, show } = self;
+        Codec { read, show: Box::new(move |value| show(value).filter(|_| !test(value))) }
     }
 
     /// Any number of these.
-    pub(super) fn list(self) -> Kind<Vec<T>> {
-        let Kind { read, show } = self;
+    pub(super) fn list(self) -> Codec<Vec<T>> {
+        let Codec { read, show } = self;
         let read = move |node: &Node<'_>| {
             let expected = "expected a list in brackets, such as [\"a\", \"b\"]";
             let DeValue::Array(items) = node.get_ref() else { return Err(whole_is_bad(expected.to_owned())) };
@@ -94,11 +94,11 @@ impl<T: 'static> Kind<T> {
             let shown: Vec<String> = values.iter().filter_map(&show).collect();
             Some(format!("[{}]", shown.join(", ")))
         };
-        Kind { read: Box::new(read), show: Box::new(show) }
+        Codec { read: Box::new(read), show: Box::new(show) }
     }
 }
 
-impl<T: Clone + 'static> Kind<Vec<T>> {
+impl<T: Clone + 'static> Codec<Vec<T>> {
     /// As many as `range` says, or what was expected.
     pub(super) fn of(self, range: RangeInclusive<usize>, expected: impl Into<String>) -> Self {
         let expected = expected.into();
@@ -119,23 +119,23 @@ fn or(word: &str) -> String {
     format!(", or \"{word}\"")
 }
 
-/// `None` is written as `word`, such as `"never"`; `kind` is told so for its messages.
-pub(super) fn unless<T: 'static>(word: &'static str, kind: impl FnOnce(String) -> Kind<T>) -> Kind<Option<T>> {
-    let Kind { read, show } = kind(or(word));
-    Kind {
+/// `None` is written as `word`, such as `"never"`; `codec` is told so for its messages.
+pub(super) fn unless<T: 'static>(word: &'static str, codec: impl FnOnce(String) -> Codec<T>) -> Codec<Option<T>> {
+    let Codec { read, show } = codec(or(word));
+    Codec {
         read: Box::new(move |node| if node.get_ref().as_str() == Some(word) { Ok(None) } else { read(node).map(Some) }),
         show: Box::new(move |value| value.as_ref().map_or(Some(quote(word)), &show)),
     }
 }
 
 /// True or false.
-pub(super) fn yes() -> Kind<bool> {
+pub(super) fn yes() -> Codec<bool> {
     let expected = || "expected true or false, without quotes".to_owned();
-    Kind::new(move |value| value.as_bool().ok_or_else(expected), bool::to_string)
+    Codec::new(move |value| value.as_bool().ok_or_else(expected), bool::to_string)
 }
 
 /// A whole number; `or` says what else could stand there, or what it counts.
-pub(super) fn whole<N>(range: RangeInclusive<u32>, or: impl Into<String>) -> Kind<N>
+pub(super) fn whole<N>(range: RangeInclusive<u32>, or: impl Into<String>) -> Codec<N>
 where
     N: TryFrom<u32> + Display + 'static,
 {
@@ -148,11 +148,11 @@ where
         let number = number.filter(|number| range.contains(number));
         number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| expected.clone())
     };
-    Kind::new(read, N::to_string)
+    Codec::new(read, N::to_string)
 }
 
 /// At least a second; `or` says what else could stand there.
-pub(super) fn duration(or: impl Into<String>) -> Kind<Duration> {
+pub(super) fn duration(or: impl Into<String>) -> Codec<Duration> {
     let or = or.into();
     let read = move |value: &DeValue<'_>| {
         let found = match (value.as_integer(), value.as_str()) {
@@ -165,11 +165,11 @@ pub(super) fn duration(or: impl Into<String>) -> Kind<Duration> {
             Err(bad) => Err(format!("{bad}{or}")),
         }
     };
-    Kind::new(read, |duration| quote(&duration::show(*duration)))
+    Codec::new(read, |duration| quote(&duration::show(*duration)))
 }
 
 /// One of these words, and what each stands for.
-pub(super) fn words<T: Clone + PartialEq + 'static>(choices: &[(&'static str, T)]) -> Kind<T> {
+pub(super) fn words<T: Clone + PartialEq + 'static>(choices: &[(&'static str, T)]) -> Codec<T> {
     let choices = choices.to_vec();
     let names: Vec<String> = choices.iter().map(|(name, _)| quote(name)).collect();
     let expected = match names.split_last() {
@@ -186,20 +186,20 @@ pub(super) fn words<T: Clone + PartialEq + 'static>(choices: &[(&'static str, T)
         let choice = choices.iter().find(|(_, choice)| choice == value);
         quote(choice.map_or("", |(name, _)| name))
     };
-    Kind::new(read, show)
+    Codec::new(read, show)
 }
 
 /// A text that its type reads and writes itself.
-pub(super) fn parsed<T: FromStr + Display + 'static>(expected: &'static str) -> Kind<T> {
-    Kind::text(move |text| text.parse().map_err(|_| expected.to_owned()), T::to_string)
+pub(super) fn parsed<T: FromStr + Display + 'static>(expected: &'static str) -> Codec<T> {
+    Codec::text(move |text| text.parse().map_err(|_| expected.to_owned()), T::to_string)
 }
 
 /// The same, where the type says what it expected.
-pub(super) fn typed<T>() -> Kind<T>
+pub(super) fn typed<T>() -> Codec<T>
 where
     T: FromStr<Err: Display> + Display + 'static,
 {
-    Kind::text(|text| text.parse().map_err(|problem| format!("expected {problem}")), T::to_string)
+    Codec::text(|text| text.parse().map_err(|problem| format!("expected {problem}")), T::to_string)
 }
 
 /// A TOML string.
