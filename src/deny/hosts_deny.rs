@@ -241,7 +241,7 @@ impl DenyBackend for HostsDeny {
             return Ok(Probe::Ours);
         }
         let (old, metadata) = read(&target)?;
-        // the stamp does not matter: what is compared is whether anything is to do
+        // The stamp does not matter: what is compared is whether anything is to do.
         let new = render(&old, self.known(want, None));
         if new.bytes == old {
             self.seen = metadata.as_ref().map(Seen::of);

@@ -58,7 +58,7 @@ impl Ledger {
         let mut ledger = Ledger { note, lines, notes };
         ledger.write()?;
         if let (Some(_), Some((name, _))) = (old_note, old) {
-            // or another place would take these lines for its own
+            // Or another place would take these lines for its own.
             ledger.notes.write(name, "[]")?;
         }
         Ok(ledger)

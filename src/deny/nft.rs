@@ -121,7 +121,7 @@ impl Nft {
         self.run(verb, &["-f", "-"], &text::script(&self.table.0, plan))?;
         let after = netlink::generation();
         let alone = before.is_some_and(|before| after == Some(before.wrapping_add(1)));
-        // an update also leans on what was there before it
+        // An update also leans on what was there before it.
         let well = alone && (verb == REPLACE || known == before);
         self.generation = after.filter(|_| well);
         Ok(())
@@ -166,7 +166,7 @@ impl DenyBackend for Nft {
 
     /// Costs one netlink message while nobody else changes rules, else one `nft` process (12 ms).
     fn probe(&mut self) -> Result<Probe, DenyError> {
-        // asked before the listing: a change in between is looked at next time
+        // Asked before the listing: a change in between is looked at next time.
         let generation = netlink::generation();
         if generation.is_some() && generation == self.generation {
             return Ok(Probe::Ours);

@@ -19,7 +19,7 @@ use super::Until;
 pub(super) fn flatten(prefixes: impl Iterator<Item = (Prefix, Until)>) -> Vec<(Range, Until)> {
     let mut out = Vec::new();
     let mut open: Vec<(Range, Until)> = Vec::new();
-    // the first address in an open range that was not written yet; None behind the last address there is
+    // The first address in an open range that was not written yet; none behind the last address there is.
     let mut free = None;
     for (prefix, until) in prefixes {
         let range = Range::from(prefix);
@@ -75,7 +75,7 @@ pub(super) fn without(prefix: Prefix, allowed: &[Range], most: usize) -> Option<
                 if a.first <= range.first && range.last <= a.last {
                     continue;
                 }
-                // a single address is either in an allowed range or not, so there is a bit to split at
+                // A single address is either in an allowed range or not, so there is a bit to split at.
                 let bits = piece.bits() + 1;
                 todo.push(Prefix::of(piece.last(), bits));
                 todo.push(Prefix::of(piece.address(), bits));

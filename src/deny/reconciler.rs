@@ -346,7 +346,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         status.enforced = self.want.denied.len();
         status.replaced = replaced.or(status.replaced);
         drop(status);
-        // whether a failed probe is mended only the next one can say
+        // Whether a failed probe is mended only the next one can say.
         if !self.probe_failed {
             self.well();
         }

@@ -39,7 +39,7 @@ impl Temporary {
         let fail = |error: io::Error| failed("write", &path, &error);
         let open = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let mut file = match open() {
-            // of a crash of ours: there is one denyd, and the name is ours
+            // It is left of a crash of ours: there is one denyd, and the name is ours.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 fs::remove_file(&path).and_then(|()| open()).map_err(fail)?
             }
@@ -104,7 +104,7 @@ fn bytes(path: &Path) -> io::Result<(Vec<u8>, Option<fs::Metadata>)> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Vec::new(), None)),
         opened => opened?,
     };
-    // before the bytes: a change while we read shows as a difference afterwards
+    // Before the bytes: a change while we read shows as a difference afterwards.
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));

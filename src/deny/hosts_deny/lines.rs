@@ -136,7 +136,7 @@ fn classify<'a>(old: &'a [u8], known: Known<'_>) -> Vec<Line<'a>> {
     let mut lines = Vec::new();
     let mut paired: BTreeSet<&[u8]> = BTreeSet::new();
     let mut rest = old;
-    // libwrap joins a line that ends in a backslash with the next one, which then is no line of ours
+    // libwrap joins a line that ends in a backslash with the next one, which then is no line of ours.
     let mut continued = false;
     while !rest.is_empty() {
         let (raw, after) = rest.split_at(line_len(rest));
@@ -156,7 +156,7 @@ fn classify<'a>(old: &'a [u8], known: Known<'_>) -> Vec<Line<'a>> {
             _ => Line::Bare(raw),
         });
     }
-    // only one of equal lines is ours, and rather the one under its comment
+    // Only one of equal lines is ours, and rather the one under its comment.
     for line in &mut lines {
         if let Line::Bare(raw) = *line {
             let entry = trim(raw);

@@ -30,7 +30,7 @@ pub(super) fn generation() -> Option<u32> {
     question.extend([0; 8]); // sequence number and port: one question a socket
     question.extend([0; 4]); // nfgenmsg: no family, version 0
     send(socket.as_raw_fd(), &question, MsgFlags::empty()).ok()?;
-    // the kernel answers inside send(), so there is nothing to wait for
+    // The kernel answers inside send(), so there is nothing to wait for.
     let mut answer = [0; 1024];
     let len = recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty()).ok()?;
     parse(answer.get(..len)?)
@@ -43,7 +43,7 @@ fn parse(answer: &[u8]) -> Option<u32> {
         return None;
     }
     let mut rest = answer.get(HEADERS..)?;
-    // each step takes at least an attribute's four bytes, so this ends
+    // Each step takes at least an attribute's four bytes, so this ends.
     loop {
         let len = usize::from(u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?));
         let kind = u16::from_ne_bytes(rest.get(2..4)?.try_into().ok()?) & 0x3fff;
