@@ -471,7 +471,12 @@ mod tests {
         let wide: Prefix = "fe80::/10".parse().expect("a prefix");
         desk.ask(&Request::Deny { prefix: wide, seconds: None, force: true, caller: None }, NOW).reply.expect("denied");
         drop(desk);
-        let desk = dir.open(Policy::default(), NOW);
+        let mut desk = dir.open(Policy::default(), NOW);
+        desk.commit(NOW).expect("it can be written");
+        let Ok(Reply::History(told)) = desk.ask(&Request::History { prefix: Some(link), limit: 1 }, NOW).reply else {
+            panic!("what was decided is told")
+        };
+        assert!(reply::json(&told[0]).contains(r#""why":"narrowed""#), "nobody forgave it: {}", reply::json(&told[0]));
         let left: BTreeSet<_> = desk.engine.state.denies.keys().copied().collect();
         assert_eq!(left, BTreeSet::from([host, other, wide]), "what a person denied stays");
     }

@@ -228,7 +228,7 @@ impl Engine {
                 let is_ours = |prefix: &Prefix| self.state.denies[prefix].claim(Claimant::Policy).is_some();
                 let denied = self.state.denies.keys().filter(|prefix| is_wide(prefix) && is_ours(prefix));
                 for prefix in denied.copied().collect::<Vec<_>>() {
-                    self.release(prefix, Claimant::Policy, self.wall, Why::Forgiven);
+                    self.release(prefix, Claimant::Policy, self.wall, Why::Narrowed);
                 }
             }
         }

@@ -36,6 +36,8 @@ pub enum Why {
     Forgiven,
     /// It is on the allow list now.
     Allowed,
+    /// Only one address of it was meant: see [`Address::stands_alone`](crate::detect::address::Address::stands_alone).
+    Narrowed,
 }
 
 /// What changed, in absolute values: applying one twice changes nothing.
