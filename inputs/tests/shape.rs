@@ -112,9 +112,10 @@ fn what_befalls_it_is_told_and_ends() {
 
 #[test]
 fn a_stop_waits_for_nobody_who_hangs() {
-    struct Hangs(UnixStream);
+    struct Hangs(UnixStream, mpsc::Sender<()>);
     impl Input for Hangs {
         fn read(&mut self, _: Now, _: &mut Batch) -> Result<Progress, Error> {
+            self.1.send(())?;
             Ok(self.0.read(&mut [0]).map(|_| Progress::End)?)
         }
         fn wake(&mut self) -> Wake<'_> {
@@ -125,8 +126,11 @@ fn a_stop_waits_for_nobody_who_hangs() {
         }
     }
     let (far, source) = UnixStream::pair().unwrap();
+    let (reads, read) = mpsc::channel();
     let clock = || Now::from(Timestamp(7));
-    let worker = Worker::start("hangs", SourceId(0), Box::new(Hangs(source)), clock, |_| true).unwrap();
+    let worker = Worker::start("hangs", SourceId(0), Box::new(Hangs(source, reads)), clock, |_| true).unwrap();
+    // Told before it reads, it would end at once.
+    read.recv_timeout(WAIT).unwrap();
     worker.reins.stop();
     assert!(!worker.wait(Duration::from_millis(1)));
     drop(far);
