@@ -7,12 +7,13 @@
 use std::fmt;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
-use zstd::Decoder as ZstdDecoder;
 
 use super::OpenError;
 use super::lines::READ_SIZE;
@@ -23,6 +24,9 @@ const XZ_MEMORY_MAX: u64 = 256 << 20;
 
 /// The logarithm of the greatest window of a zstandard frame: what `zstd` itself accepts unless told otherwise.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// How many bytes of a file's beginning tell its format.
+const MAGIC_MAX: u64 = 6;
 
 /// How many bytes are read ahead at once.
 const LOOK_SIZE: usize = 16 << 10;
@@ -93,17 +97,16 @@ pub struct Archive {
     decoder: Decoder,
     modified: Timestamp,
     size: Option<u64>,
+    consumed: Arc<AtomicU64>,
     /// What was read ahead to tell what it holds, and the error that ended that.
     ahead: io::Cursor<Vec<u8>>,
     problem: Option<io::Error>,
 }
 
 enum Decoder {
-    Plain(BufReader<Source>),
+    /// Its members have stamps.
     Gzip(Box<MultiGzDecoder<BufReader<Source>>>),
-    Bzip2(MultiBzDecoder<BufReader<Source>>),
-    Zstd(ZstdDecoder<'static, BufReader<Source>>),
-    Xz(XzDecoder<BufReader<Source>>),
+    Other(Box<dyn Read + Send>),
 }
 
 /// Opens a regular file. `scan` opens one after the other, so that few are open at once.
@@ -116,35 +119,45 @@ pub fn open(path: &Path) -> Result<Archive, Error> {
 
 /// Reads what can only be read once: standard input. `name` is for errors; `reference` judges stamps without a
 /// year, as [`Archive::reference`] says. Waits for the first bytes.
-pub fn from_reader(reader: impl Read + Send + 'static, name: &Path, reference: Timestamp) -> Result<Archive, Error> {
-    let mut source = Source { head: [0; 6], head_len: 0, head_given: 0, inner: Box::new(reader), consumed: 0 };
+pub fn from_reader(
+    mut reader: impl Read + Send + 'static,
+    name: &Path,
+    reference: Timestamp,
+) -> Result<Archive, Error> {
     let fail = |format| move |cause| Error::Read { path: name.to_owned(), format, cause };
-    source.read_head().map_err(fail(Format::Plain))?;
-    let format = Format::of(&source.head[..source.head_len]);
-    let source = BufReader::with_capacity(READ_SIZE, source);
-    let decoder = match format {
-        Format::Plain => Decoder::Plain(source),
-        Format::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(source))),
-        Format::Bzip2 => Decoder::Bzip2(MultiBzDecoder::new(source)),
-        Format::Zstd => {
-            let mut decoder = ZstdDecoder::with_buffer(source).map_err(fail(format))?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(fail(format))?;
-            Decoder::Zstd(decoder)
-        }
-        Format::Xz => {
-            let stream = Stream::new_stream_decoder(XZ_MEMORY_MAX, CONCATENATED);
-            Decoder::Xz(XzDecoder::new_stream(source, stream.map_err(io::Error::from).map_err(fail(format))?))
-        }
-    };
+    let mut head = Vec::new();
+    reader.by_ref().take(MAGIC_MAX).read_to_end(&mut head).map_err(fail(Format::Plain))?;
+    let (format, consumed) = (Format::of(&head), Arc::default());
+    let inner = Box::new(io::Cursor::new(head).chain(reader));
+    let source = BufReader::with_capacity(READ_SIZE, Source { inner, consumed: Arc::clone(&consumed) });
     Ok(Archive {
         path: name.to_owned(),
         format,
-        decoder,
+        decoder: Decoder::new(format, source).map_err(fail(format))?,
         modified: reference,
         size: None,
+        consumed,
         ahead: io::Cursor::default(),
         problem: None,
     })
+}
+
+impl Decoder {
+    fn new(format: Format, source: BufReader<Source>) -> io::Result<Self> {
+        Ok(Decoder::Other(match format {
+            Format::Gzip => return Ok(Decoder::Gzip(Box::new(MultiGzDecoder::new(source)))),
+            Format::Plain => Box::new(source),
+            Format::Bzip2 => Box::new(MultiBzDecoder::new(source)),
+            Format::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(source)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                Box::new(decoder)
+            }
+            Format::Xz => {
+                Box::new(XzDecoder::new_stream(source, Stream::new_stream_decoder(XZ_MEMORY_MAX, CONCATENATED)?))
+            }
+        }))
+    }
 }
 
 impl Archive {
@@ -196,14 +209,7 @@ impl Archive {
 
     /// Bytes of the file that were read so far, compressed as they are.
     pub fn consumed(&self) -> u64 {
-        let source = match &self.decoder {
-            Decoder::Plain(reader) => reader,
-            Decoder::Gzip(decoder) => decoder.get_ref(),
-            Decoder::Bzip2(decoder) => decoder.get_ref(),
-            Decoder::Zstd(decoder) => decoder.get_ref(),
-            Decoder::Xz(decoder) => decoder.get_ref(),
-        };
-        source.get_ref().consumed
+        self.consumed.load(Ordering::Relaxed)
     }
 }
 
@@ -217,11 +223,8 @@ impl Read for Archive {
             return Err(problem);
         }
         let result = match &mut self.decoder {
-            Decoder::Plain(reader) => reader.read(buf),
             Decoder::Gzip(decoder) => decoder.read(buf),
-            Decoder::Bzip2(decoder) => decoder.read(buf),
-            Decoder::Zstd(decoder) => decoder.read(buf),
-            Decoder::Xz(decoder) => decoder.read(buf),
+            Decoder::Other(decoder) => decoder.read(buf),
         };
         match result {
             Err(cause) if cause.kind() != ErrorKind::Interrupted => {
@@ -233,35 +236,16 @@ impl Read for Archive {
     }
 }
 
-/// The bytes as they lie in the file, counted; the first ones were looked at before.
+/// The bytes as they lie in the file, counted.
 struct Source {
-    head: [u8; 6],
-    head_len: usize,
-    head_given: usize,
     inner: Box<dyn Read + Send>,
-    consumed: u64,
-}
-
-impl Source {
-    fn read_head(&mut self) -> io::Result<()> {
-        while self.head_len < self.head.len() {
-            match self.inner.read(&mut self.head[self.head_len..]) {
-                Ok(0) => break,
-                Ok(count) => self.head_len += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
+    consumed: Arc<AtomicU64>,
 }
 
 impl Read for Source {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut head = &self.head[self.head_given..self.head_len];
-        let count = if head.is_empty() { self.inner.read(buf)? } else { head.read(buf)? };
-        self.head_given = (self.head_given + count).min(self.head_len);
-        self.consumed += count as u64;
+        let count = self.inner.read(buf)?;
+        self.consumed.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }
