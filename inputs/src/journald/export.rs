@@ -4,6 +4,8 @@
 //! `NAME=value` and LF, or `NAME`, LF, its length as 8 bytes, the bytes and LF; an empty line ends an entry. What is
 //! too long is cut, and what is of no interest passed over, however long.
 
+use std::io::{self, BufRead, ErrorKind};
+
 use super::entry::{Entry, Field, number};
 use crate::cursor::Place;
 use crate::record::LINE_MAX;
@@ -14,22 +16,24 @@ const KEPT_MAX: usize = Field::NAME_MAX + 1 + LINE_MAX + 1;
 /// A binary field that claims to be longer ends the stream: its length is not one. journald's own limit of a field.
 const FIELD_MAX: u64 = 768 << 20;
 
-/// The stream is no journal export, or went out of step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Broken {
-    #[error("a field claims to be longer than any can be")]
-    Length,
-    #[error("a binary field does not end in a newline")]
-    End,
-    #[error("a field has no name")]
-    Name,
-    #[error("this line is no JSON object of journalctl's")]
-    Json,
+/// Why there is no more.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The source could not be read.
+    Read(io::Error),
+    /// It is no journal export, or went out of step.
+    Broken(&'static str),
 }
 
+const TOO_LONG: &str = "a field claims to be longer than any can be";
+const NO_END: &str = "a binary field does not end in a newline";
+const NO_NAME: &str = "a field has no name";
+
 /// Where the parser is.
+#[derive(Default)]
 enum State {
     /// In a line: a field, the name of a binary one, or the empty line.
+    #[default]
     Line,
     /// In the 8 bytes that say how long a binary field is.
     Length { bytes: [u8; 8], got: usize },
@@ -40,7 +44,10 @@ enum State {
 }
 
 /// The parser. What is complete is in [`entry`](Self::entry).
+#[derive(Default)]
 pub(super) struct Export {
+    /// How many bytes it was given.
+    pub(super) taken: u64,
     state: State,
     /// The line or value so far, cut at [`KEPT_MAX`].
     kept: Vec<u8>,
@@ -55,20 +62,25 @@ pub(super) struct Export {
 }
 
 impl Export {
-    pub(super) fn new() -> Self {
-        Export {
-            state: State::Line,
-            kept: Vec::new(),
-            field: None,
-            begun: false,
-            entry: Entry::default(),
-            place: None,
-            complete: false,
-        }
+    /// Takes what `source` has now, which is one read at most, until an entry is complete, and says whether one is;
+    /// `None` at the source's end.
+    pub(super) fn read_from(&mut self, source: &mut impl BufRead) -> Result<Option<bool>, Stop> {
+        let bytes = match source.fill_buf() {
+            Ok([]) => return Ok(None),
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Some(false)),
+            Err(error) => return Err(Stop::Read(error)),
+        };
+        let mut rest = bytes;
+        let complete = self.advance(&mut rest);
+        let taken = bytes.len() - rest.len();
+        source.consume(taken);
+        self.taken += taken as u64;
+        complete.map(Some).map_err(Stop::Broken)
     }
 
     /// Takes bytes from `input` until an entry is complete, and says whether one is.
-    pub(super) fn advance(&mut self, input: &mut &[u8]) -> Result<bool, Broken> {
+    fn advance(&mut self, input: &mut &[u8]) -> Result<bool, &'static str> {
         while !input.is_empty() {
             match &mut self.state {
                 State::Line => {
@@ -91,7 +103,7 @@ impl Export {
                     if *got == 8 {
                         let left = u64::from_le_bytes(*bytes);
                         if left > FIELD_MAX {
-                            return Err(Broken::Length);
+                            return Err(TOO_LONG);
                         }
                         self.state = State::Value { left };
                     }
@@ -109,7 +121,7 @@ impl Export {
                 }
                 State::ValueEnd => {
                     if input[0] != b'\n' {
-                        return Err(Broken::End);
+                        return Err(NO_END);
                     }
                     *input = &input[1..];
                     if let Some(field) = self.field.take() {
@@ -124,7 +136,7 @@ impl Export {
     }
 
     /// Whether the stream may end here: between entries. An entry at its very end needs no empty line.
-    pub(super) fn end(&mut self) -> Result<bool, Broken> {
+    pub(super) fn end(&mut self) -> Result<bool, &'static str> {
         match self.state {
             State::Line if self.kept.is_empty() => Ok(std::mem::take(&mut self.begun)),
             State::Line => {
@@ -132,10 +144,10 @@ impl Export {
                 self.take_line(&line)?;
                 match self.state {
                     State::Line => Ok(std::mem::take(&mut self.begun)),
-                    _ => Err(Broken::End),
+                    _ => Err(NO_END),
                 }
             }
-            _ => Err(Broken::End),
+            _ => Err(NO_END),
         }
     }
 
@@ -155,7 +167,7 @@ impl Export {
         self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    fn take_line(&mut self, line: &[u8]) -> Result<(), Broken> {
+    fn take_line(&mut self, line: &[u8]) -> Result<(), &'static str> {
         if line.is_empty() {
             return Ok(()); // one more between two entries
         }
@@ -165,7 +177,7 @@ impl Export {
         }
         self.begun = true;
         match memchr::memchr(b'=', line) {
-            Some(0) => return Err(Broken::Name),
+            Some(0) => return Err(NO_NAME),
             Some(end) => self.take_field(&line[..end], &line[end + 1..]),
             None => {
                 self.field = Field::of(line);
@@ -196,8 +208,8 @@ mod tests {
     use crate::record::Batch;
 
     /// The entries of a text that comes in pieces of `size` bytes, and how it ended.
-    fn read(text: &[u8], size: usize) -> (String, Result<bool, Broken>) {
-        let mut export = Export::new();
+    fn read(text: &[u8], size: usize) -> (String, Result<bool, &'static str>) {
+        let mut export = Export::default();
         let mut out = String::new();
         let mut show = |export: &Export| {
             let mut batch = Batch::default();
@@ -223,7 +235,7 @@ mod tests {
         (out, end)
     }
 
-    fn check(text: &[u8], want: &str, end: Result<bool, Broken>) {
+    fn check(text: &[u8], want: &str, end: Result<bool, &'static str>) {
         for size in [1, 2, 3, 7, text.len().max(1)] {
             assert_eq!(read(text, size), (want.to_owned(), end), "{} by {size}", text.escape_ascii());
         }
@@ -258,19 +270,19 @@ mod tests {
 
     #[test]
     fn refuses_what_is_out_of_step() {
-        check(b"MESSAGE\n\x01\0\0\0\0\0\0\0ab\n", "", Err(Broken::End));
-        check(b"MESSAGE\n\x05\0\0\0\0\0\0\0ab", "", Err(Broken::End));
-        check(b"MESSAGE\n\x05\0", "", Err(Broken::End));
-        check(b"MESSAGE", "", Err(Broken::End));
-        check(b"MESSAGE\n\0\0\0\0\0\0\0\x80", "", Err(Broken::Length));
-        check(b"=a\n", "", Err(Broken::Name));
-        check(b"MESSAGE=a\n\n=a\n", "0 : a|", Err(Broken::Name));
+        check(b"MESSAGE\n\x01\0\0\0\0\0\0\0ab\n", "", Err(NO_END));
+        check(b"MESSAGE\n\x05\0\0\0\0\0\0\0ab", "", Err(NO_END));
+        check(b"MESSAGE\n\x05\0", "", Err(NO_END));
+        check(b"MESSAGE", "", Err(NO_END));
+        check(b"MESSAGE\n\0\0\0\0\0\0\0\x80", "", Err(TOO_LONG));
+        check(b"=a\n", "", Err(NO_NAME));
+        check(b"MESSAGE=a\n\n=a\n", "0 : a|", Err(NO_NAME));
     }
 
     #[test]
     fn keeps_little() {
         let long = [b"MESSAGE=".as_slice(), &vec![b'x'; 5 << 20], b"\n\n"].concat();
-        let mut export = Export::new();
+        let mut export = Export::default();
         for mut piece in long.chunks(1 << 16) {
             while export.advance(&mut piece).unwrap() {}
         }

@@ -7,7 +7,7 @@
 //! running is lost. A child that ends is started again, after a pause that doubles. One that hangs holds up nobody:
 //! whatever it says is read when it comes.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, BufReader, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::Error;
-use super::export::Export;
+use super::export::{Export, Stop};
 use crate::cursor::Place;
 use crate::cursor::{Cursor, JournalCursor};
 use crate::input::{self, Counters, FRAMES_MAX, Input, Now, Progress, Start, Wake};
@@ -25,7 +25,7 @@ use crate::record::Batch;
 /// What is read from the child at once.
 const READ_SIZE: usize = 64 << 10;
 
-/// How many reads a poll does at most before it returns without an entry.
+/// How many reads of what the child says on standard error a poll does at most.
 const READS_MAX: usize = 256;
 
 /// How much of what the child says on standard error is kept.
@@ -72,7 +72,7 @@ impl Input for Journalctl {
     fn wake(&mut self) -> Wake<'_> {
         match &self.child {
             Some(running) if running.ended => Wake { fd: None, within: ENDS_WITHIN },
-            running => Wake { fd: running.as_ref().map(|running| running.out.as_fd()), within: LISTEN_EVERY },
+            running => Wake { fd: running.as_ref().map(|running| running.out.get_ref().as_fd()), within: LISTEN_EVERY },
         }
     }
 
@@ -199,12 +199,9 @@ enum Asks {
 struct Running {
     asks: Asks,
     child: Child,
-    out: ChildStdout,
+    out: BufReader<ChildStdout>,
     err: ChildStderr,
     export: Export,
-    bytes: Box<[u8]>,
-    begin: usize,
-    end: usize,
     /// The beginning of what it said on standard error.
     said: Vec<u8>,
     /// It has closed its standard output, and has not ended yet.
@@ -217,21 +214,10 @@ impl Running {
         let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(ErrorKind::BrokenPipe.into());
         };
-        let bytes = vec![0; READ_SIZE].into_boxed_slice();
+        let out = BufReader::with_capacity(READ_SIZE, out);
         // From here on a failure ends the child, too.
-        let running = Running {
-            asks,
-            child,
-            out,
-            err,
-            export: Export::new(),
-            bytes,
-            begin: 0,
-            end: 0,
-            said: Vec::new(),
-            ended: false,
-        };
-        for fd in [running.out.as_fd(), running.err.as_fd()] {
+        let running = Running { asks, child, out, err, export: Export::default(), said: Vec::new(), ended: false };
+        for fd in [running.out.get_ref().as_fd(), running.err.as_fd()] {
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
         Ok(running)
@@ -240,34 +226,25 @@ impl Running {
     /// Takes what there is, as much as fits; says why there will be no more.
     fn fill(&mut self, batch: &mut Batch, last: &mut Option<Place>) -> Result<(), String> {
         self.listen();
-        for _ in 0..READS_MAX {
-            let mut input = &self.bytes[self.begin..self.end];
-            while batch.len() < FRAMES_MAX {
-                if !self.export.advance(&mut input).map_err(|broken| format!("cannot read what it prints: {broken}"))? {
-                    break;
+        // Each time one entry, or one read.
+        for _ in 0..FRAMES_MAX {
+            match self.export.read_from(&mut self.out) {
+                Ok(Some(true)) => {}
+                Ok(Some(false)) => continue,
+                Ok(None) => return Err(ENDED.to_owned()),
+                Err(Stop::Read(error)) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(Stop::Read(error)) => return Err(error.to_string()),
+                Err(Stop::Broken(what)) => return Err(format!("cannot read what it prints: {what}")),
+            }
+            // Without a cursor of its own an entry could be neither counted nor come back to.
+            let place = self.export.place.ok_or("it prints an entry without a cursor")?;
+            if let Asks::Entries { own } = &mut self.asks {
+                let is_own = |own: Place| (own.seqnum_id, own.seqnum) == (place.seqnum_id, place.seqnum);
+                if !own.take().is_some_and(is_own) {
+                    self.export.entry.push(batch);
                 }
-                self.begin = self.end - input.len();
-                // Without a cursor of its own an entry could be neither counted nor come back to.
-                let place = self.export.place.ok_or("it prints an entry without a cursor")?;
-                if let Asks::Entries { own } = &mut self.asks {
-                    let is_own = |own: Place| (own.seqnum_id, own.seqnum) == (place.seqnum_id, place.seqnum);
-                    if !own.take().is_some_and(is_own) {
-                        self.export.entry.push(batch);
-                    }
-                }
-                *last = Some(place);
             }
-            self.begin = self.end - input.len();
-            if batch.len() >= FRAMES_MAX {
-                return Ok(());
-            }
-            match self.out.read(&mut self.bytes) {
-                Ok(0) => return Err(ENDED.to_owned()),
-                Ok(count) => (self.begin, self.end) = (0, count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.to_string()),
-            }
+            *last = Some(place);
         }
         Ok(())
     }

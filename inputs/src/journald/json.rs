@@ -6,25 +6,21 @@
 use serde_json::{Map, Value};
 
 use super::entry::{Entry, Field, number};
-use super::export::Broken;
-use crate::cursor::Place;
 
 /// The longest line that is read, in bytes. `journalctl` itself shows no value longer than 4096 bytes without `--all`.
 pub(super) const LINE_MAX: usize = 1 << 20;
 
-/// Reads a line into `entry`, which is cleared before, and returns its cursor.
-pub(super) fn line(line: &[u8], entry: &mut Entry) -> Result<Option<Place>, Broken> {
+/// Reads a line into `entry`, which is cleared before; `None` of one that is no entry.
+pub(super) fn line(line: &[u8], entry: &mut Entry) -> Option<()> {
     entry.clear();
-    let fields: Map<String, Value> = serde_json::from_slice(line).map_err(|_| Broken::Json)?;
-    let text = |name| fields.get(name).and_then(Value::as_str);
-    let realtime = text("__REALTIME_TIMESTAMP").ok_or(Broken::Json)?;
-    entry.realtime = number(realtime.as_bytes()).ok_or(Broken::Json)?;
+    let fields: Map<String, Value> = serde_json::from_slice(line).ok()?;
+    entry.realtime = number(fields.get("__REALTIME_TIMESTAMP")?.as_str()?.as_bytes())?;
     for (name, value) in &fields {
         if let Some(field) = Field::of(name.as_bytes()) {
             take(field, value, entry);
         }
     }
-    Ok(text("__CURSOR").and_then(|cursor| cursor.parse().ok()))
+    Some(())
 }
 
 fn take(field: Field, value: &Value, entry: &mut Entry) {
@@ -56,12 +52,11 @@ mod tests {
 
     fn check(text: &str, want: Option<&str>) {
         let mut entry = Entry::default();
-        let got = line(text.as_bytes(), &mut entry).ok().map(|place| {
+        let got = line(text.as_bytes(), &mut entry).map(|()| {
             let mut batch = Batch::default();
             entry.push(&mut batch);
             let record = batch.record(0);
-            let cursor = if place.is_some() { " +" } else { "" };
-            format!("{}{cursor} {:?} {}", entry.realtime, record.sender, record.message.escape_ascii())
+            format!("{} {:?} {}", entry.realtime, record.sender, record.message.escape_ascii())
         });
         assert_eq!(got.as_deref(), want, "{text}");
     }
@@ -77,8 +72,6 @@ mod tests {
         check(&format!(r#"{{"MESSAGE":[256],{time}}}"#), Some("7 Uid(4294967295) "));
         check(&format!(r#"{{"MESSAGE":[[[97]]],{time}}}"#), Some("7 Uid(4294967295) "));
         check(&format!(r#"{{"MESSAGE":{{"a":1}},{time}}}"#), Some("7 Uid(4294967295) "));
-        let cursor = "s=00000000000000000000000000000001;i=1;b=00000000000000000000000000000002;m=1;t=1;x=1";
-        check(&format!(r#"{{{time},"__CURSOR":"{cursor}"}}"#), Some("7 + Uid(4294967295) "));
         for text in ["", "{}", "[]", "null", "{\"__REALTIME_TIMESTAMP\":7}", "{\"__REALTIME_TIMESTAMP\":\"x\"}", "{"] {
             check(text, None);
         }

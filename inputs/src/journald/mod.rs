@@ -53,7 +53,7 @@ pub enum Error {
     /// Something in it cannot be.
     #[error("cannot read {} at byte {offset}: {what}", path.display())]
     Damaged {
-        /// The file, or what standard input was called.
+        /// The file, or what the stream was called.
         path: PathBuf,
         /// Where.
         offset: u64,
@@ -80,16 +80,6 @@ pub enum Error {
         path: PathBuf,
         /// LZ4 or XZ.
         compression: &'static str,
-    },
-    /// Export text that goes out of step.
-    #[error("cannot read {} at byte {offset}: {broken}", path.display())]
-    Text {
-        /// What the stream was called.
-        path: PathBuf,
-        /// Where.
-        offset: u64,
-        /// What is wrong there.
-        broken: String,
     },
     /// `journalctl` did not start, or ended.
     #[error("journalctl: {what}")]

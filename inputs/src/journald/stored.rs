@@ -4,12 +4,12 @@
 //! give the same entries. A damaged entry is counted and passed over; where nothing more can be made out, what came
 //! before is given first, and then an error. Follows nothing and keeps no cursor.
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::disk::Journal;
 use super::entry::Entry;
-use super::export::Export;
+use super::export::{Export, Stop};
 use super::head::MAGIC;
 use super::stream::Stream;
 use super::{Error, json};
@@ -93,7 +93,14 @@ enum Source {
         passed: u64,
     },
     Stream(Box<Stream>),
-    Text(Box<Text>),
+    Export(Text, Box<Export>),
+    Json(Text),
+}
+
+/// What entries as text come from.
+struct Text {
+    source: BufReader<Box<dyn Read>>,
+    name: PathBuf,
 }
 
 impl Reader {
@@ -105,9 +112,12 @@ impl Reader {
 
     /// Reads what cannot seek. `name` is for errors.
     pub fn stream(kind: Kind, source: impl Read + 'static, name: &Path) -> Result<Self, Error> {
+        let text =
+            |source| Text { source: BufReader::with_capacity(READ_SIZE, Box::new(source)), name: name.to_owned() };
         Ok(Reader::new(match kind {
             Kind::Journal => Source::Stream(Box::new(Stream::new(source, name)?)),
-            Kind::Export | Kind::Json => Source::Text(Box::new(Text::new(kind, source, name))),
+            Kind::Export => Source::Export(text(source), Box::default()),
+            Kind::Json => Source::Json(text(source)),
         }))
     }
 
@@ -141,7 +151,10 @@ impl Reader {
     fn next(&mut self) -> Result<bool, Error> {
         match &mut self.source {
             Source::Stream(stream) => stream.next(&mut self.entry),
-            Source::Text(text) => text.next(&mut self.entry, &mut self.counters),
+            Source::Export(text, export) => text.export(export, &mut self.entry),
+            Source::Json(text) => text
+                .json(&mut self.entry, &mut self.counters)
+                .map_err(|cause| Error::Read { path: text.name.clone(), cause }),
             Source::File { journal, next, passed } => {
                 while *next < journal.head.entries {
                     let index = *next;
@@ -194,92 +207,47 @@ fn read_one(journal: &mut Journal, index: u64, entry: &mut Entry, counters: &mut
     read.map(|()| true)
 }
 
-/// Entries as text: the export format, or JSON lines.
-struct Text {
-    kind: Kind,
-    source: Box<dyn Read>,
-    name: PathBuf,
-    export: Export,
-    bytes: Box<[u8]>,
-    begin: usize,
-    end: usize,
-    /// How much was read before what is in `bytes`.
-    offset: u64,
-    /// The beginning of a line that goes on.
-    line: Vec<u8>,
-    ended: bool,
-}
-
 impl Text {
-    fn new(kind: Kind, source: impl Read + 'static, name: &Path) -> Self {
-        Text {
-            kind,
-            source: Box::new(source),
-            name: name.to_owned(),
-            export: Export::new(),
-            bytes: vec![0; READ_SIZE].into_boxed_slice(),
-            begin: 0,
-            end: 0,
-            offset: 0,
-            line: Vec::new(),
-            ended: false,
-        }
-    }
-
-    fn next(&mut self, entry: &mut Entry, counters: &mut Counters) -> Result<bool, Error> {
-        loop {
-            let found = match self.kind {
-                Kind::Json => self.json(entry, counters),
-                _ => self.export(entry)?,
-            };
-            if found || self.ended {
-                return Ok(found);
+    /// The next entry of the export format.
+    fn export(&mut self, export: &mut Export, entry: &mut Entry) -> Result<bool, Error> {
+        let found = loop {
+            match export.read_from(&mut self.source) {
+                Ok(Some(false)) => {}
+                Ok(Some(true)) => break Ok(true),
+                Ok(None) => break export.end().map_err(Stop::Broken),
+                Err(stop) => break Err(stop),
             }
-            self.offset += self.end as u64;
-            (self.begin, self.end) = (0, 0);
-            match self.source.read(&mut self.bytes) {
-                Ok(count) => (self.end, self.ended) = (count, count == 0),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(cause) => return Err(Error::Read { path: self.name.clone(), cause }),
-            }
-        }
-    }
-
-    fn export(&mut self, entry: &mut Entry) -> Result<bool, Error> {
-        let mut input = &self.bytes[self.begin..self.end];
-        let found = if self.ended { self.export.end() } else { self.export.advance(&mut input) };
-        self.begin = self.end - input.len();
-        let offset = self.offset + self.begin as u64;
-        let found =
-            found.map_err(|broken| Error::Text { path: self.name.clone(), offset, broken: broken.to_string() })?;
+        };
+        let path = || self.name.clone();
+        let found = found.map_err(|stop| match stop {
+            Stop::Read(cause) => Error::Read { path: path(), cause },
+            Stop::Broken(what) => Error::Damaged { path: path(), offset: export.taken, what },
+        })?;
         if found {
-            std::mem::swap(entry, &mut self.export.entry);
+            std::mem::swap(entry, &mut export.entry);
         }
         Ok(found)
     }
 
     /// The next line that is an entry; what is none is counted.
-    fn json(&mut self, entry: &mut Entry, counters: &mut Counters) -> bool {
-        while self.begin < self.end || (self.ended && !self.line.is_empty()) {
-            let rest = &self.bytes[self.begin..self.end];
-            let lf = memchr::memchr(b'\n', rest);
-            let part = &rest[..lf.unwrap_or(rest.len())];
-            self.begin += part.len() + usize::from(lf.is_some());
+    fn json(&mut self, entry: &mut Entry, counters: &mut Counters) -> io::Result<bool> {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
             // One byte more than may be shows that it is too long.
-            let room = (json::LINE_MAX + 1).saturating_sub(self.line.len());
-            self.line.extend_from_slice(&part[..part.len().min(room)]);
-            if lf.is_none() && !self.ended {
-                return false;
-            }
-            let line = std::mem::take(&mut self.line);
+            self.source.by_ref().take(json::LINE_MAX as u64 + 1).read_until(b'\n', &mut line)?;
             if line.is_empty() {
-                continue;
+                return Ok(false);
             }
-            if line.len() <= json::LINE_MAX && json::line(&line, entry).is_ok() {
-                return true;
+            let is_whole = line.pop_if(|byte| *byte == b'\n').is_some() || line.len() <= json::LINE_MAX;
+            if !is_whole {
+                self.source.skip_until(b'\n')?;
+            } else if line.is_empty() {
+                continue;
+            } else if json::line(&line, entry).is_some() {
+                return Ok(true);
             }
             counters.damaged += 1;
         }
-        false
     }
 }
