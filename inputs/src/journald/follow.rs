@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::journalctl::Journalctl;
 use super::native::{Native, Root};
-use crate::cursor::Cursor;
 use crate::input::{self, Counters, Input, Now, Progress, Start, Wake};
 use crate::record::Batch;
 
@@ -40,57 +39,44 @@ pub struct Options {
 /// Follows the journal. See the module.
 pub struct Follower {
     options: Options,
-    inner: Inner,
+    /// Which program reads now: never [`Reader::Auto`].
+    reader: Reader,
+    inner: Box<dyn Input + Send>,
     errors: u32,
     /// What the native reader counted before `journalctl` took over.
     before: Counters,
 }
 
-enum Inner {
-    Native(Box<Native>),
-    Journalctl(Box<Journalctl>),
-}
-
-impl Inner {
-    fn input(&mut self) -> &mut dyn Input {
-        match self {
-            Inner::Native(native) => &mut **native,
-            Inner::Journalctl(child) => &mut **child,
-        }
-    }
-}
-
 impl Input for Follower {
     fn read(&mut self, now: Now, batch: &mut Batch) -> Result<Progress, input::Error> {
-        let result = self.inner.input().read(now, batch);
+        let result = self.inner.read(now, batch);
         let Err(error) = result else {
             self.errors = 0;
             return result;
         };
         self.errors += 1;
-        if let (Reader::Auto, Inner::Native(native)) = (self.options.reader, &self.inner)
+        if (self.options.reader, self.reader) == (Reader::Auto, Reader::Native)
             && (self.errors >= ERRORS_MAX || matches!(error.downcast_ref(), Some(Error::Unsupported { .. })))
         {
             tracing::warn!(%error, "cannot read the journal's files; going on with journalctl");
-            let start =
-                native.cursor().map_or(self.options.start.clone(), |cursor| Start::Cursor(Cursor::Journal(cursor)));
+            let start = batch.cursor.clone().map_or_else(|| self.options.start.clone(), Start::Cursor);
             // What cannot be read now is journalctl's affair from here on.
-            self.before = Counters { unreadable: 0, ..native.counters() };
-            self.inner = Inner::Journalctl(Box::new(Journalctl::new(self.options.directory.clone(), start)));
-            self.errors = 0;
+            self.before = Counters { unreadable: 0, ..self.inner.counters() };
+            self.inner = Box::new(Journalctl::new(self.options.directory.clone(), start));
+            (self.reader, self.errors) = (Reader::Journalctl, 0);
             return Ok(Progress::More);
         }
         Err(error)
     }
 
     fn wake(&mut self) -> Wake<'_> {
-        self.inner.input().wake()
+        self.inner.wake()
     }
 
     fn counters(&self) -> Counters {
-        match &self.inner {
-            Inner::Native(native) => native.counters(),
-            Inner::Journalctl(_) => self.before,
+        match self.reader {
+            Reader::Journalctl => self.before,
+            Reader::Auto | Reader::Native => self.inner.counters(),
         }
     }
 }
@@ -99,25 +85,22 @@ impl Follower {
     /// A follower that has opened nothing yet.
     pub fn new(options: Options) -> Result<Self, Error> {
         let (directory, start) = (options.directory.clone(), options.start.clone());
-        let inner = match options.reader {
-            Reader::Journalctl => Inner::Journalctl(Box::new(Journalctl::new(directory, start))),
+        let (reader, inner): (_, Box<dyn Input + Send>) = match options.reader {
+            Reader::Journalctl => (Reader::Journalctl, Box::new(Journalctl::new(directory, start))),
             Reader::Auto | Reader::Native => {
                 let roots = match directory {
                     Some(path) => vec![Root { path, volatile: false }],
                     None => local()?,
                 };
-                Inner::Native(Box::new(Native::new(roots, start)))
+                (Reader::Native, Box::new(Native::new(roots, start)))
             }
         };
-        Ok(Follower { options, inner, errors: 0, before: Counters::default() })
+        Ok(Follower { options, reader, inner, errors: 0, before: Counters::default() })
     }
 
     /// Which program reads now: never [`Reader::Auto`].
     pub fn reader(&self) -> Reader {
-        match self.inner {
-            Inner::Native(_) => Reader::Native,
-            Inner::Journalctl(_) => Reader::Journalctl,
-        }
+        self.reader
     }
 }
 

@@ -64,6 +64,7 @@ pub(super) struct Root {
 }
 
 /// Follows directories. See the module.
+#[derive(Default)]
 pub(super) struct Native {
     roots: Vec<Root>,
     /// The directories, and when they had last been changed when they were listed.
@@ -136,29 +137,11 @@ impl Native {
             places.insert(cursor.last.seqnum_id, cursor.last);
             (last, volatile) = (Some(cursor.last), cursor.volatile);
         }
-        Native {
-            roots,
-            listed: Vec::new(),
-            settled: false,
-            start,
-            begun: false,
-            files: Vec::new(),
-            done: HashSet::new(),
-            seen: HashMap::new(),
-            places,
-            last,
-            volatile,
-            idle: 0,
-            asked: Duration::ZERO,
-            brought: Duration::ZERO,
-            problem: None,
-            entry: Entry::default(),
-            counters: Counters::default(),
-        }
+        Native { roots, start, places, last, volatile, ..Native::default() }
     }
 
     /// Where it is; `None` before the first entry ever.
-    pub(super) fn cursor(&self) -> Option<JournalCursor> {
+    fn cursor(&self) -> Option<JournalCursor> {
         let mut places: Vec<_> = self.places.values().copied().collect();
         places.sort_unstable_by_key(|place| place.seqnum_id);
         Some(JournalCursor { last: self.last?, volatile: self.volatile, places: Some(places) })
