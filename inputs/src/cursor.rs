@@ -5,6 +5,9 @@
 
 mod place;
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
 pub use place::{Id128, Place};
 
 /// A position in an input that can be read again.
@@ -41,17 +44,41 @@ pub struct JournalCursor {
 /// A position in a plain file, with what is needed to know the file again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FileCursor {
-    /// Device of the file.
-    pub device: u64,
-    /// Inode of the file. Inodes are reused: see `fingerprint`.
-    pub inode: u64,
+    /// The file.
+    #[serde(flatten)]
+    pub id: FileId,
     /// Bytes consumed: the start of the first line that was not yet delivered.
     pub offset: u64,
-    /// The file's first bytes (its first line, at most [`FINGERPRINT_MAX`] bytes), hashed with FNV-1a (64 bit),
-    /// and how many bytes that was. An inode that was reused, or a file that was truncated and written anew, begins otherwise.
-    pub fingerprint: u64,
-    /// How many bytes `fingerprint` covers; 0 = the file was empty.
-    pub fingerprint_len: u32,
+    /// How it begins.
+    #[serde(flatten)]
+    pub fingerprint: Fingerprint,
+}
+
+/// A device and an inode: one file for as long as it is open. Inodes are reused: see [`Fingerprint`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FileId {
+    /// Device of the file.
+    pub device: u64,
+    /// Inode of the file.
+    pub inode: u64,
+}
+
+impl FileId {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        FileId { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// A file's first line, or its first [`FINGERPRINT_MAX`] bytes, or as much as there was: hashed. An inode that was
+/// reused, or a file that was truncated and written anew, begins otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Fingerprint {
+    /// By FNV-1a (64 bit).
+    #[serde(rename = "fingerprint")]
+    pub hash: u64,
+    /// How many bytes the hash covers; 0 = the file was empty, and the hash says nothing.
+    #[serde(rename = "fingerprint_len")]
+    pub len: usize,
 }
 
 /// How many bytes of a file's beginning identify it at most.

@@ -12,29 +12,37 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use crate::cursor::{Cursor, Label, MultilogCursor};
-use crate::file::follow::FollowError;
+use crate::cursor::{Cursor, FileId, Label, MultilogCursor};
+use crate::file;
+use crate::file::follow::{ABSENT, FILES_MAX, Fill, fill};
 use crate::file::lines::Lines;
-use crate::file::rotation::FileId;
 use crate::file::watch::Watch;
-use crate::input::{Counters, Error, FRAMES_MAX, Input, Now, Progress, Start, Wake};
+use crate::input::{self, Counters, Input, Now, Progress, Start, Wake};
 use crate::record::Batch;
 use crate::syslog::parse::Parser;
-use directory::{Entry, Found, Next, Place, read_error};
+use directory::{Entry, Found, Next, Place};
 
 mod directory;
-
-/// How many reads, of 256 KiB, or cuts without a line to deliver, a poll does at most.
-const READS_MAX: usize = 64;
-
-/// How many old files a poll passes at most.
-const FILES_MAX: usize = 16;
 
 /// How often the files are listed anew if they are renamed while a place in them is looked for.
 const LISTS_MAX: usize = 100;
 
-/// What is told while there is no file.
-const ABSENT: &str = "the file is not there; it will be read from its beginning when it comes";
+/// Why a directory cannot be followed. Nothing is lost by it: the next poll tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of it was not read.
+    #[error(transparent)]
+    File(#[from] file::Error),
+    /// Its lines have no labels, so there is no telling where reading stopped.
+    #[error(
+        "{} has lines without time; make `t` the first action of multilog, as in `multilog t {}`, and start it again",
+        .0.join("current").display(), .0.display()
+    )]
+    Unlabelled(PathBuf),
+    /// There is a file where a directory should be.
+    #[error("{} is no directory; name the directory that multilog writes, the one that holds `current`", .0.display())]
+    NoDirectory(PathBuf),
+}
 
 /// Follows one directory. See the module.
 #[derive(Debug)]
@@ -78,15 +86,8 @@ struct Successor {
     is_gap: bool,
 }
 
-enum Fill {
-    Lines,
-    Unfinished,
-    Truncated,
-    End,
-}
-
 impl Input for Follower {
-    fn read(&mut self, _: Now, batch: &mut Batch) -> Result<Progress, Error> {
+    fn read(&mut self, _: Now, batch: &mut Batch) -> Result<Progress, input::Error> {
         self.watch.take();
         let progress = self.advance(batch);
         self.parser.parse(batch);
@@ -120,23 +121,24 @@ impl Follower {
         }
     }
 
-    fn advance(&mut self, batch: &mut Batch) -> Result<Progress, FollowError> {
+    fn advance(&mut self, batch: &mut Batch) -> Result<Progress, Error> {
         for _ in 0..FILES_MAX {
-            let Some(id) = self.open.as_ref().map(|open| open.id) else {
+            let Some(open) = &self.open else {
                 if !self.begin()? {
                     return Ok(Progress::Missing(ABSENT));
                 }
                 continue;
             };
             // Asked before the file is read to its end: multilog has done with it when it makes the next one.
-            let next = directory::next(&self.directory, id).map_err(read_error(&self.directory))?;
-            match self.fill(batch).map_err(read_error(&self.directory))? {
-                Fill::Lines | Fill::Unfinished => return Ok(Progress::More),
-                Fill::Truncated => self.counters.truncations += 1,
+            let (id, unlabelled) = (open.id, open.unlabelled);
+            let next = directory::next(&self.directory, id).map_err(file::Error::read(&self.directory))?;
+            let is_same = |position| Ok(open.file.metadata()?.len() >= position);
+            match fill(&open.file, &mut self.lines, batch, is_same).map_err(file::Error::read(&self.directory))? {
+                Fill::Lines => self.keep_new(batch),
+                Fill::Unfinished => return Ok(Progress::More),
+                Fill::Rewritten => self.counters.truncations += 1,
                 Fill::End => match next {
-                    Next::Itself if self.open.as_ref().is_some_and(|open| open.unlabelled) => {
-                        return Err(FollowError::Unlabelled { directory: self.directory.clone() });
-                    }
+                    Next::Itself if unlabelled => return Err(Error::Unlabelled(self.directory.clone())),
                     next => match self.successor(next)? {
                         Some(successor) => self.change_to(id, successor, batch)?,
                         None => return Ok(Progress::Idle),
@@ -151,14 +153,14 @@ impl Follower {
     }
 
     /// Opens the first file, and says whether there was one.
-    fn begin(&mut self) -> Result<bool, FollowError> {
+    fn begin(&mut self) -> Result<bool, Error> {
         for _ in 0..LISTS_MAX {
             let listed = directory::list(&self.directory);
             let files = match listed {
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                    return Err(FollowError::NoDirectory { path: self.directory.clone() });
+                    return Err(Error::NoDirectory(self.directory.clone()));
                 }
-                files => files.map_err(read_error(&self.directory))?,
+                files => files.map_err(file::Error::read(&self.directory))?,
             };
             if files.is_empty() {
                 // What comes is new; but who was here before may only be waiting for a file system.
@@ -179,20 +181,19 @@ impl Follower {
         Ok(false)
     }
 
-    fn begin_at_end(&mut self, files: &[Entry]) -> Result<bool, FollowError> {
+    fn begin_at_end(&mut self, files: &[Entry]) -> Result<bool, Error> {
         let Some(end) = directory::end(files)? else { return Ok(false) };
         let Some(place) = end.place else { return Ok(false) };
         if !self.is_settled(files)? {
             return Ok(false);
         }
-        self.read_from(place, None);
+        self.read_from(place, None).unlabelled = end.unlabelled;
         self.place = end.cursor;
-        self.open.iter_mut().for_each(|open| open.unlabelled = end.unlabelled);
         Ok(true)
     }
 
     /// Goes on behind the line of `cursor`; if it is not there any more, at the first line that is later.
-    fn resume(&mut self, files: &[Entry], cursor: MultilogCursor) -> Result<bool, FollowError> {
+    fn resume(&mut self, files: &[Entry], cursor: MultilogCursor) -> Result<bool, Error> {
         let first = directory::from(files, cursor);
         let begun = match cursor.lines {
             0 => self.read_from_first(first, None)?,
@@ -217,11 +218,11 @@ impl Follower {
     }
 
     /// Whether the files are what they were: a name and an inode alone may be another file's by now.
-    fn is_settled(&self, files: &[Entry]) -> Result<bool, FollowError> {
-        Ok(directory::list(&self.directory).map_err(read_error(&self.directory))? == files)
+    fn is_settled(&self, files: &[Entry]) -> Result<bool, Error> {
+        Ok(directory::list(&self.directory).map_err(file::Error::read(&self.directory))? == files)
     }
 
-    fn read_from_first(&mut self, files: &[Entry], known: Option<Label>) -> Result<bool, FollowError> {
+    fn read_from_first(&mut self, files: &[Entry], known: Option<Label>) -> Result<bool, Error> {
         for entry in files {
             match entry.open() {
                 Ok(Some(file)) => {
@@ -237,16 +238,16 @@ impl Follower {
         Ok(false)
     }
 
-    fn read_from(&mut self, place: Place, known: Option<Label>) {
+    fn read_from(&mut self, place: Place, known: Option<Label>) -> &mut Open {
         let Place { file, id, offset } = place;
         self.watch.forget_file();
         self.lines.restart(offset);
-        self.open = Some(Open { file, id, unlabelled: false, foreign: false, begins_within: false, known });
+        self.open.insert(Open { file, id, unlabelled: false, foreign: false, begins_within: false, known })
     }
 
     /// Goes on with the `successor` of the file `id`. Half a line that ends the old file is cut for good: the rest of
     /// it, if there is any, has no label.
-    fn change_to(&mut self, id: FileId, successor: Successor, batch: &mut Batch) -> Result<(), FollowError> {
+    fn change_to(&mut self, id: FileId, successor: Successor, batch: &mut Batch) -> Result<(), Error> {
         let Successor { entry, offset, known, is_gap } = &successor;
         let place = match entry.open() {
             Ok(Some(file)) => Place { file, id: entry.id, offset: *offset },
@@ -257,18 +258,18 @@ impl Follower {
         };
         // What a processor is done with is deleted, and a file that came meanwhile may have its inode. Now that ours is
         // open no other can have it.
-        let again = directory::next(&self.directory, id).map_err(read_error(&self.directory))?;
+        let again = directory::next(&self.directory, id).map_err(file::Error::read(&self.directory))?;
         if self.successor(again)?.as_ref() != Some(&successor) {
             return Ok(());
         }
-        (&place.file).seek(SeekFrom::Start(*offset)).map_err(read_error(&entry.path))?;
+        (&place.file).seek(SeekFrom::Start(*offset)).map_err(file::Error::read(&entry.path))?;
         self.counters.gaps += u64::from(*is_gap);
         self.leave_for(place, *known, batch);
         Ok(())
     }
 
-    fn change_to_current(&mut self, id: FileId, error: FollowError, batch: &mut Batch) -> Result<(), FollowError> {
-        let files = directory::list(&self.directory).map_err(read_error(&self.directory))?;
+    fn change_to_current(&mut self, id: FileId, error: Error, batch: &mut Batch) -> Result<(), Error> {
+        let files = directory::list(&self.directory).map_err(file::Error::read(&self.directory))?;
         let Some(current) = files.last().filter(|it| it.is_raw() && it.id != id) else { return Err(error) };
         let Some(file) = current.open()? else { return Ok(()) };
         self.counters.gaps += 1;
@@ -284,12 +285,11 @@ impl Follower {
         }
         self.counters.gaps += u64::from(self.open.as_ref().is_some_and(|open| open.foreign));
         self.counters.rotations += 1;
-        self.read_from(place, known);
-        self.open.iter_mut().for_each(|open| open.begins_within = begins_within);
+        self.read_from(place, known).begins_within = begins_within;
     }
 
     /// The file to go on with where `next` follows ours, which was read to its end.
-    fn successor(&self, next: Next) -> Result<Option<Successor>, FollowError> {
+    fn successor(&self, next: Next) -> Result<Option<Successor>, Error> {
         let is = |entry: &Entry| Successor { entry: entry.clone(), offset: 0, known: None, is_gap: false };
         let files = match next {
             Next::Itself | Next::Nothing => return Ok(None),
@@ -308,37 +308,13 @@ impl Follower {
             return Ok(entry.map(|entry| Successor { offset, ..is(entry) }));
         }
         let Ok(Some(file)) = first.open() else { return Ok(Some(is(first))) };
-        Ok(match directory::first_label(&file).map_err(read_error(&first.path))? {
+        Ok(match directory::first_label(&file).map_err(file::Error::read(&first.path))? {
             // Made of ours, and nothing that could be read.
             None => later.get(1).map(is),
             Some(label) if label <= self.place.label => Some(Successor { known: Some(self.place.label), ..is(first) }),
             // Files between the two may be deleted, too.
             Some(_) => Some(Successor { is_gap: true, ..is(first) }),
         })
-    }
-
-    /// Moves the next lines of the file into `batch`.
-    fn fill(&mut self, batch: &mut Batch) -> io::Result<Fill> {
-        for _ in 0..READS_MAX {
-            if self.lines.cut(batch, FRAMES_MAX) > 0 {
-                self.keep_new(batch);
-                match batch.is_empty() {
-                    true => continue,
-                    false => return Ok(Fill::Lines),
-                }
-            }
-            let Some(open) = &mut self.open else { return Ok(Fill::End) };
-            let count = self.lines.read_from(&mut &open.file)?;
-            if open.file.metadata()?.len() < self.lines.position() {
-                open.file.rewind()?;
-                self.lines.restart(0);
-                return Ok(Fill::Truncated);
-            }
-            if count == 0 {
-                return Ok(Fill::End);
-            }
-        }
-        Ok(Fill::Unfinished)
     }
 
     /// Leaves in `batch` what has a label and was not delivered before, and notes how far that is.

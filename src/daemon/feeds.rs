@@ -162,7 +162,7 @@ pub(crate) fn try_log(input: &Input) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use inputs::cursor::FileCursor;
+    use inputs::cursor::{FileCursor, FileId, Fingerprint};
     use inputs::input::{Counters, State};
 
     use super::*;
@@ -204,7 +204,8 @@ mod tests {
         check(log.clone(), FileCursor::default(), &|state| state.problem.is_some());
         std::fs::remove_dir(&log).unwrap();
         std::fs::write(&log, "another file\n").unwrap();
-        let gone = FileCursor { inode: 1, offset: 9, fingerprint: 7, fingerprint_len: 9, ..FileCursor::default() };
+        let (id, fingerprint) = (FileId { device: 0, inode: 1 }, Fingerprint { hash: 7, len: 9 });
+        let gone = FileCursor { id, offset: 9, fingerprint };
         let want = State { problem: None, counters: Counters { gaps: 1, ..Counters::default() } };
         check(log, gone, &|state| *state == want);
     }

@@ -269,7 +269,7 @@ fn a_database_of_the_second_schema_is_taken_on() {
         ["web1", "web2", "web3"]
     );
     let Cursor::File(cursor) = &cursors["auth"] else { panic!("{cursors:?}") };
-    assert_eq!((cursors.len(), cursor.offset, cursor.inode), (1, 3124, 10_461_272));
+    assert_eq!((cursors.len(), cursor.offset, cursor.id.inode), (1, 3124, 10_461_272));
     assert_eq!(allowed.into_iter().collect::<Vec<_>>(), ["198.51.100.0/28"]);
     assert_eq!(store.note("inputs").unwrap().as_deref(), Some(r#"["auth","net"]"#));
     let history = store.history(None, 99).unwrap();

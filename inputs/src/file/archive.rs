@@ -15,7 +15,6 @@ use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
 
-use super::OpenError;
 use super::lines::READ_SIZE;
 use crate::record::Timestamp;
 
@@ -36,7 +35,7 @@ const LOOK_SIZE: usize = 16 << 10;
 pub enum Error {
     /// It was not opened.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] super::Error),
     /// It could not be read, or not unpacked.
     #[error("cannot read {} as {format}: {cause}", path.display())]
     Read {

@@ -12,12 +12,12 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::OpenError;
+use super::Error;
 use super::lines::Lines;
-use super::rotation::{self, FileId, Next};
+use super::rotation::{self, Next};
 use super::watch::Watch;
-use crate::cursor::{Cursor, FINGERPRINT_MAX, FileCursor};
-use crate::input::{Counters, Error, FRAMES_MAX, Input, Now, Progress, Start, Wake};
+use crate::cursor::{Cursor, FINGERPRINT_MAX, FileCursor, FileId, Fingerprint};
+use crate::input::{self, Counters, FRAMES_MAX, Input, Now, Progress, Start, Wake};
 use crate::record::Batch;
 use crate::syslog::parse::Parser;
 
@@ -25,7 +25,7 @@ use crate::syslog::parse::Parser;
 const READS_MAX: usize = 64;
 
 /// How many rotated files a poll passes at most.
-const FILES_MAX: usize = 16;
+pub(crate) const FILES_MAX: usize = 16;
 
 /// How often a file that is renamed while it is opened is looked for again.
 const OPENS_MAX: usize = 100;
@@ -34,38 +34,7 @@ const OPENS_MAX: usize = 100;
 const HALF_LINE_MAX: u64 = 1 << 20;
 
 /// What is told while there is no file.
-const ABSENT: &str = "the file is not there; it will be read from its beginning when it comes";
-
-/// Why a file cannot be followed. Nothing is lost by it: the next poll tries again.
-#[derive(Debug, thiserror::Error)]
-pub enum FollowError {
-    /// The file, or its successor, was not opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// It was not read.
-    #[error("cannot read {}: {cause}", path.display())]
-    Read {
-        /// The file as configured.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// The lines of a multilog have no labels, so there is no telling where reading stopped.
-    #[error(
-        "{} has lines without time; make `t` the first action of multilog, as in `multilog t {}`, and start it again",
-        directory.join("current").display(), directory.display()
-    )]
-    Unlabelled {
-        /// The directory as configured.
-        directory: PathBuf,
-    },
-    /// There is a file where a directory should be.
-    #[error("{} is no directory; name the directory that multilog writes, the one that holds `current`", path.display())]
-    NoDirectory {
-        /// What was to be the directory.
-        path: PathBuf,
-    },
-}
+pub(crate) const ABSENT: &str = "the file is not there; it will be read from its beginning when it comes";
 
 /// Follows one file. See the module.
 #[derive(Debug)]
@@ -80,7 +49,7 @@ pub struct Follower {
 }
 
 impl Input for Follower {
-    fn read(&mut self, _: Now, batch: &mut Batch) -> Result<Progress, Error> {
+    fn read(&mut self, _: Now, batch: &mut Batch) -> Result<Progress, input::Error> {
         self.watch.take();
         let progress = self.advance(batch);
         self.parser.parse(batch);
@@ -105,7 +74,7 @@ impl Follower {
         Follower { path, parser, start, open: None, lines, watch, counters }
     }
 
-    fn advance(&mut self, batch: &mut Batch) -> Result<Progress, FollowError> {
+    fn advance(&mut self, batch: &mut Batch) -> Result<Progress, Error> {
         for _ in 0..FILES_MAX {
             let Some(open) = &mut self.open else {
                 if !self.begin()? {
@@ -114,11 +83,15 @@ impl Follower {
                 continue;
             };
             // Asked before the file is read to its end: whoever writes to the next file has done with this one.
-            let read_error = |cause| FollowError::Read { path: self.path.clone(), cause };
-            let next = rotation::next(&self.path, open.id).map_err(read_error)?;
-            match open.fill(&mut self.lines, batch).map_err(read_error)? {
+            let next = rotation::next(&self.path, open.id).map_err(Error::read(&self.path))?;
+            let Open { file, fingerprint, .. } = open;
+            let filled = fill(file, &mut self.lines, batch, |position| fingerprint.is_of(file, position));
+            match filled.map_err(Error::read(&self.path))? {
                 Fill::Lines | Fill::Unfinished => return Ok(Progress::More),
-                Fill::Rewritten => self.counters.truncations += 1,
+                Fill::Rewritten => {
+                    *fingerprint = Fingerprint::default();
+                    self.counters.truncations += 1;
+                }
                 Fill::End => match next {
                     Next::Itself | Next::Empty => return Ok(Progress::Idle),
                     Next::Missing => return Ok(Progress::Missing(ABSENT)),
@@ -133,7 +106,7 @@ impl Follower {
     }
 
     /// Goes on with the file `id` at `path`; a half line that ends the old one is a line now.
-    fn change_to(&mut self, path: &Path, id: FileId, batch: &mut Batch) -> Result<(), FollowError> {
+    fn change_to(&mut self, path: &Path, id: FileId, batch: &mut Batch) -> Result<(), Error> {
         let next = match Open::new(path) {
             Ok(next) if next.id == id => next,
             Ok(_) => return Ok(()), // renamed since we asked
@@ -159,7 +132,7 @@ impl Follower {
     }
 
     /// Opens the first file, and says whether there was one.
-    fn begin(&mut self) -> Result<bool, FollowError> {
+    fn begin(&mut self) -> Result<bool, Error> {
         let resumed = match &self.start {
             Start::Cursor(Cursor::File(cursor)) => self.resume(cursor)?,
             _ => None,
@@ -169,7 +142,7 @@ impl Follower {
             None => self.open_current()?,
         };
         if let Start::Cursor(Cursor::File(cursor)) = &self.start {
-            let is_there = |(open, offset): &(Open, u64)| open.id == cursor_id(cursor) && *offset == cursor.offset;
+            let is_there = |(open, offset): &(Open, u64)| open.id == cursor.id && *offset == cursor.offset;
             self.counters.gaps += u64::from(!begun.as_ref().is_some_and(is_there));
         }
         // Whatever comes to be here later is new, and read from its beginning.
@@ -180,29 +153,27 @@ impl Follower {
     }
 
     /// Opens the file that has the name now, and says where to begin in it; `None` if there is none.
-    fn open_current(&self) -> Result<Option<(Open, u64)>, FollowError> {
+    fn open_current(&self) -> Result<Option<(Open, u64)>, Error> {
         let mut open = match Open::new(&self.path) {
             Ok(open) => open,
             Err(error) if error.is_missing() => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let read_error = |cause| self.read_error(cause);
-        let offset = if self.start == Start::Now { open.last_line_end().map_err(read_error)? } else { 0 };
-        open.fingerprint.matches(&open.file).map_err(read_error)?;
-        open.file.seek(SeekFrom::Start(offset)).map_err(read_error)?;
+        let offset = if self.start == Start::Now { open.last_line_end().map_err(Error::read(&self.path))? } else { 0 };
+        open.fingerprint.matches(&open.file).map_err(Error::read(&self.path))?;
+        open.file.seek(SeekFrom::Start(offset)).map_err(Error::read(&self.path))?;
         Ok(Some((open, offset)))
     }
 
     /// Opens the file of `cursor`, whatever it is called by now, and says where to go on in it: at its beginning if
     /// it was written anew. `None` if it is not there any more, or not to be read.
-    fn resume(&self, cursor: &FileCursor) -> Result<Option<(Open, u64)>, FollowError> {
-        let read_error = |cause| self.read_error(cause);
-        let id = cursor_id(cursor);
+    fn resume(&self, cursor: &FileCursor) -> Result<Option<(Open, u64)>, Error> {
+        let id = cursor.id;
         for _ in 0..OPENS_MAX {
             let is_current = std::fs::metadata(&self.path).is_ok_and(|metadata| FileId::of(&metadata) == id);
             let name = match is_current {
                 true => Some(self.path.clone()),
-                false => rotation::find(&self.path, id).map_err(read_error)?,
+                false => rotation::find(&self.path, id).map_err(Error::read(&self.path))?,
             };
             let Some(name) = name else { return Ok(None) };
             let mut open = match Open::new(&name) {
@@ -212,9 +183,10 @@ impl Follower {
                 Err(_) if name != self.path => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
-            open.fingerprint = Fingerprint { hash: cursor.fingerprint, len: cursor.fingerprint_len as usize };
-            if open.is_same(cursor.offset).map_err(read_error)? && cursor.fingerprint_len > 0 {
-                open.file.seek(SeekFrom::Start(cursor.offset)).map_err(read_error)?;
+            open.fingerprint = cursor.fingerprint;
+            let is_same = open.fingerprint.is_of(&open.file, cursor.offset).map_err(Error::read(&self.path))?;
+            if is_same && cursor.fingerprint.len > 0 {
+                open.file.seek(SeekFrom::Start(cursor.offset)).map_err(Error::read(&self.path))?;
                 return Ok(Some((open, cursor.offset)));
             }
             // Nothing but its name tells a file that was written anew from a stranger on a reused inode.
@@ -222,19 +194,11 @@ impl Follower {
                 return Ok(None);
             }
             open.fingerprint = Fingerprint::default();
-            open.fingerprint.matches(&open.file).map_err(read_error)?;
+            open.fingerprint.matches(&open.file).map_err(Error::read(&self.path))?;
             return Ok(Some((open, 0)));
         }
         Ok(None)
     }
-
-    fn read_error(&self, cause: io::Error) -> FollowError {
-        FollowError::Read { path: self.path.clone(), cause }
-    }
-}
-
-fn cursor_id(cursor: &FileCursor) -> FileId {
-    FileId { device: cursor.device, inode: cursor.inode }
 }
 
 /// A file that is open, and what it is known by.
@@ -245,7 +209,8 @@ struct Open {
     fingerprint: Fingerprint,
 }
 
-enum Fill {
+/// What came of reading a file on.
+pub(crate) enum Fill {
     /// There are lines in the batch.
     Lines,
     /// A line goes on and on.
@@ -256,45 +221,13 @@ enum Fill {
 }
 
 impl Open {
-    fn new(path: &Path) -> Result<Self, OpenError> {
+    fn new(path: &Path) -> Result<Self, Error> {
         let (file, metadata) = super::open_regular(path)?;
         Ok(Open { file, id: FileId::of(&metadata), fingerprint: Fingerprint::default() })
     }
 
     fn cursor(&self, offset: u64) -> FileCursor {
-        FileCursor {
-            device: self.id.device,
-            inode: self.id.inode,
-            offset,
-            fingerprint: self.fingerprint.hash,
-            fingerprint_len: self.fingerprint.len as u32,
-        }
-    }
-
-    /// Moves the next lines of the file into `batch`.
-    fn fill(&mut self, lines: &mut Lines, batch: &mut Batch) -> io::Result<Fill> {
-        for _ in 0..READS_MAX {
-            if lines.cut(batch, FRAMES_MAX) > 0 {
-                return Ok(Fill::Lines);
-            }
-            let count = lines.read_from(&mut &self.file)?;
-            // Only after the read is it certain that what was read is of the file that we know.
-            if !self.is_same(lines.position())? {
-                self.fingerprint = Fingerprint::default();
-                self.file.rewind()?;
-                lines.restart(0);
-                return Ok(Fill::Rewritten);
-            }
-            if count == 0 {
-                return Ok(Fill::End);
-            }
-        }
-        Ok(Fill::Unfinished)
-    }
-
-    /// Whether this is still the file that was read up to `position`.
-    fn is_same(&mut self, position: u64) -> io::Result<bool> {
-        Ok(self.file.metadata()?.len() >= position && self.fingerprint.matches(&self.file)?)
+        FileCursor { id: self.id, offset, fingerprint: self.fingerprint }
     }
 
     /// Where the last LF of the file ends; what is behind it is half a line.
@@ -318,20 +251,37 @@ impl Open {
     }
 }
 
-/// The file's first line, or its first [`FINGERPRINT_MAX`] bytes, or as much as there was: hashed.
-#[derive(Clone, Copy, Debug)]
-struct Fingerprint {
-    hash: u64,
-    len: usize,
-}
-
-impl Default for Fingerprint {
-    fn default() -> Self {
-        Fingerprint { hash: fnv1a(b""), len: 0 }
+/// Moves the next lines of `file` into `batch`. `is_same` says whether it is still the file that was read up to there.
+pub(crate) fn fill(
+    mut file: &File,
+    lines: &mut Lines,
+    batch: &mut Batch,
+    mut is_same: impl FnMut(u64) -> io::Result<bool>,
+) -> io::Result<Fill> {
+    for _ in 0..READS_MAX {
+        if lines.cut(batch, FRAMES_MAX) > 0 {
+            return Ok(Fill::Lines);
+        }
+        let count = lines.read_from(&mut file)?;
+        // Only after the read is it certain that what was read is of the file that we know.
+        if !is_same(lines.position())? {
+            file.rewind()?;
+            lines.restart(0);
+            return Ok(Fill::Rewritten);
+        }
+        if count == 0 {
+            return Ok(Fill::End);
+        }
     }
+    Ok(Fill::Unfinished)
 }
 
 impl Fingerprint {
+    /// Whether `file` is still the one that was read up to `position`.
+    fn is_of(&mut self, file: &File, position: u64) -> io::Result<bool> {
+        Ok(file.metadata()?.len() >= position && self.matches(file)?)
+    }
+
     /// Whether `file` begins so. If it does, and its first line has grown, covers what there is now.
     fn matches(&mut self, file: &File) -> io::Result<bool> {
         let mut head = [0; FINGERPRINT_MAX];

@@ -15,10 +15,10 @@ use nix::fcntl::OFlag;
 
 use crate::record::Timestamp;
 
-/// Why a file was not opened.
+/// Why a file was not read.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The system refused.
+pub enum Error {
+    /// The system refused to open it.
     #[error("cannot open {}: {cause}", path.display())]
     Refused {
         /// What was to be opened.
@@ -34,12 +34,25 @@ pub enum OpenError {
         /// What it is.
         kind: &'static str,
     },
+    /// It was opened, and not read.
+    #[error("cannot read {}: {cause}", path.display())]
+    Read {
+        /// What was to be read.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
 }
 
-impl OpenError {
+impl Error {
+    pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        |cause| Error::Read { path, cause }
+    }
+
     /// Whether there is nothing of that name.
     pub fn is_missing(&self) -> bool {
-        matches!(self, OpenError::Refused { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
+        matches!(self, Error::Refused { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
     }
 }
 
@@ -55,11 +68,11 @@ fn remedy(kind: &str) -> &'static str {
 ///
 /// Asks what it is before it opens it, and again afterwards: the name may be another file by then. `O_NONBLOCK`
 /// so that a FIFO that came in between cannot hang us.
-pub(crate) fn open_regular(path: &Path) -> Result<(File, Metadata), OpenError> {
-    let refused = |cause| OpenError::Refused { path: path.to_owned(), cause };
+pub(crate) fn open_regular(path: &Path) -> Result<(File, Metadata), Error> {
+    let refused = |cause| Error::Refused { path: path.to_owned(), cause };
     let regular = |metadata: Metadata| match metadata.is_file() {
         true => Ok(metadata),
-        false => Err(OpenError::NotRegular { path: path.to_owned(), kind: kind(metadata.file_type()) }),
+        false => Err(Error::NotRegular { path: path.to_owned(), kind: kind(metadata.file_type()) }),
     };
     regular(fs::metadata(path).map_err(refused)?)?;
     let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits(); // std adds O_CLOEXEC

@@ -5,12 +5,13 @@
 //! The order comes from the names, for modification times tie; they may only object. What was compressed or moved
 //! to another directory is not found.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
+use crate::cursor::FileId;
 use crate::record::Timestamp;
 
 /// A file shifted to its next name while the directory is read can be missed, so what is missed is looked for again.
@@ -19,19 +20,6 @@ const SCANS_MAX: usize = 4;
 /// The same for a file that is searched by its inode: a rotation renames a file for each generation that is kept,
 /// and who gives up too early skips all that is left to read.
 const FINDS_MAX: usize = 100;
-
-/// A device and an inode: one file for as long as it is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileId {
-    pub(crate) device: u64,
-    pub(crate) inode: u64,
-}
-
-impl FileId {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        FileId { device: metadata.dev(), inode: metadata.ino() }
-    }
-}
 
 /// What follows a file that is being read.
 #[derive(Debug, PartialEq, Eq)]

@@ -26,14 +26,12 @@ mod window;
 use std::io;
 use std::path::PathBuf;
 
-use crate::file::OpenError;
-
 /// Why a journal was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file was not opened.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] crate::file::Error),
     /// The system did not read it.
     #[error("cannot read {}: {cause}", path.display())]
     Read {

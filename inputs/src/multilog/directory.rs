@@ -11,11 +11,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::cursor::{Label, MultilogCursor};
-use crate::file::OpenError;
-use crate::file::follow::FollowError;
+use crate::cursor::{FileId, Label, MultilogCursor};
+use crate::file::Error;
 use crate::file::lines::Lines;
-use crate::file::rotation::FileId;
 use crate::record::Batch;
 
 /// How many lines are looked at together when a cursor is looked for.
@@ -47,7 +45,7 @@ impl Entry {
     }
 
     /// Opens it, unless it has another name by now.
-    pub(super) fn open(&self) -> Result<Option<File>, OpenError> {
+    pub(super) fn open(&self) -> Result<Option<File>, Error> {
         match crate::file::open_regular(&self.path) {
             Ok((file, metadata)) => Ok((FileId::of(&metadata) == self.id).then_some(file)),
             Err(error) if error.is_missing() => Ok(None),
@@ -178,7 +176,7 @@ pub(super) enum Found {
 ///
 /// By its place and not by comparing labels: once the clock was set back, later lines have earlier labels. The file
 /// that holds it may then have an earlier name, too, so those come last.
-pub(super) fn find(files: &[Entry], cursor: MultilogCursor) -> Result<Found, FollowError> {
+pub(super) fn find(files: &[Entry], cursor: MultilogCursor) -> Result<Found, Error> {
     let (earlier, later): (Vec<&Entry>, Vec<&Entry>) = files.iter().partition(|it| !it.may_hold(cursor.label));
     for group in [later, earlier].iter().filter(|_| cursor.lines > 0) {
         let mut seen = 0;
@@ -188,7 +186,7 @@ pub(super) fn find(files: &[Entry], cursor: MultilogCursor) -> Result<Found, Fol
                 Ok(None) => return Ok(Found::Renamed),
                 // One that we may not read must not keep us from the others.
                 Err(_) if entry.finished.is_some() => continue,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             };
             let mut at = None;
             let scanned = scan(&file, entry.is_current(), |label, offset| {
@@ -196,9 +194,9 @@ pub(super) fn find(files: &[Entry], cursor: MultilogCursor) -> Result<Found, Fol
                 at = (seen == cursor.lines).then_some(offset);
                 at.is_none()
             });
-            scanned.map_err(read_error(&entry.path))?;
+            scanned.map_err(Error::read(&entry.path))?;
             let Some(offset) = at else { continue };
-            (&file).seek(SeekFrom::Start(offset)).map_err(read_error(&entry.path))?;
+            (&file).seek(SeekFrom::Start(offset)).map_err(Error::read(&entry.path))?;
             return Ok(Found::Here(Place { file, id: entry.id, offset }));
         }
     }
@@ -272,18 +270,18 @@ pub(super) struct End {
 }
 
 /// Finds the end of the log; `None` if files were renamed meanwhile.
-pub(super) fn end(files: &[Entry]) -> Result<Option<End>, FollowError> {
+pub(super) fn end(files: &[Entry]) -> Result<Option<End>, Error> {
     let mut end = End { place: None, cursor: MultilogCursor::default(), unlabelled: false };
     for entry in files.iter().rev() {
         let file = match entry.open() {
             Ok(Some(file)) => file,
             Ok(None) => return Ok(None),
             Err(_) if end.place.is_some() => break,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
-        let run = last_run(&file, entry.is_current()).map_err(read_error(&entry.path))?;
+        let run = last_run(&file, entry.is_current()).map_err(Error::read(&entry.path))?;
         if end.place.is_none() {
-            (&file).seek(SeekFrom::Start(run.end)).map_err(read_error(&entry.path))?;
+            (&file).seek(SeekFrom::Start(run.end)).map_err(Error::read(&entry.path))?;
             end.place = Some(Place { file, id: entry.id, offset: run.end });
             end.unlabelled = run.unlabelled;
         }
@@ -316,9 +314,4 @@ pub(super) fn first_label(file: &File) -> io::Result<Option<Label>> {
     let mut file = file;
     file.rewind()?;
     Ok(first)
-}
-
-pub(super) fn read_error(path: &Path) -> impl FnOnce(io::Error) -> FollowError + use<> {
-    let path = path.to_owned();
-    move |cause| FollowError::Read { path, cause }
 }

@@ -11,6 +11,7 @@ use Step::*;
 
 use super::*;
 use crate::input::Bell;
+use crate::input::FRAMES_MAX;
 use crate::record::Timestamp;
 
 /// What happens to the directory, or to the follower. Labels and names are numbers here.
@@ -104,7 +105,7 @@ impl Log {
 }
 
 /// Polls until nothing more comes; the last cursor is left in `batch`.
-fn poll_all(follower: &mut Follower, batch: &mut Batch, lines: &mut Vec<String>) -> Result<Progress, Error> {
+fn poll_all(follower: &mut Follower, batch: &mut Batch, lines: &mut Vec<String>) -> Result<Progress, input::Error> {
     for _ in 0..100_000 {
         let progress = follower.refill(Timestamp(1).into(), batch)?;
         assert!(batch.len() <= FRAMES_MAX);

@@ -242,7 +242,7 @@ fn an_inode_that_was_reused_is_another_file() {
     let check = |text: &str, change: fn(&mut FileCursor), want: &str, gaps| {
         fs::write(&path, text).unwrap();
         let mut open = Open::new(&path).unwrap();
-        open.is_same(0).unwrap();
+        open.fingerprint.matches(&open.file).unwrap();
         let mut cursor = open.cursor(2);
         change(&mut cursor);
         let mut follower = Follower::new(path.clone(), Start::Cursor(Cursor::File(cursor)), Parser::default());
@@ -251,11 +251,11 @@ fn an_inode_that_was_reused_is_another_file() {
         assert_eq!((lines.join(" ").as_str(), follower.counters().gaps), (want, gaps));
     };
     check("a\nb\n", |_| {}, "b", 0);
-    check("a\nb\n", |cursor| cursor.fingerprint ^= 1, "a b", 1);
-    check("a\nb\n", |cursor| cursor.fingerprint_len = 300, "a b", 1);
+    check("a\nb\n", |cursor| cursor.fingerprint.hash ^= 1, "a b", 1);
+    check("a\nb\n", |cursor| cursor.fingerprint.len = 300, "a b", 1);
     check("a\nb\n", |cursor| cursor.offset = 5, "a b", 1);
-    check("a\nb\n", |cursor| cursor.device += 1, "a b", 1);
-    check("a\nb\n", |cursor| (cursor.fingerprint, cursor.fingerprint_len) = (0, 0), "a b", 1);
+    check("a\nb\n", |cursor| cursor.id.device += 1, "a b", 1);
+    check("a\nb\n", |cursor| cursor.fingerprint = Fingerprint::default(), "a b", 1);
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn a_stranger_on_a_reused_inode_is_not_read() {
     let check = |name: &str, want: &str| {
         let name = dir.path().join(name);
         fs::write(&name, "secret\n").unwrap();
-        let cursor = FileCursor { fingerprint: 0, fingerprint_len: 0, ..Open::new(&name).unwrap().cursor(0) };
+        let cursor = FileCursor { fingerprint: Fingerprint::default(), ..Open::new(&name).unwrap().cursor(0) };
         fs::write(&path, "a\n").unwrap();
         let mut follower = Follower::new(path.clone(), Start::Cursor(Cursor::File(cursor)), Parser::default());
         let mut lines = Vec::new();
@@ -295,7 +295,7 @@ fn a_batch_is_bounded_and_its_cursor_exact() {
     for (frames, offset) in [(FRAMES_MAX, 5000), (FRAMES_MAX, 10_000), (1, 10_005), (0, 10_005)] {
         follower.refill(Timestamp(0).into(), &mut batch).unwrap();
         let Some(Cursor::File(cursor)) = &batch.cursor else { panic!() };
-        assert_eq!((batch.len(), cursor.offset, cursor.fingerprint_len), (frames, offset, 5));
+        assert_eq!((batch.len(), cursor.offset, cursor.fingerprint.len), (frames, offset, 5));
     }
 }
 
