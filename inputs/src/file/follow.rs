@@ -117,7 +117,7 @@ impl Follower {
                 self.counters.gaps += 1;
                 current
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         self.lines.finish(batch);
         self.counters.rotations += 1;
@@ -157,7 +157,7 @@ impl Follower {
         let mut open = match Open::new(&self.path) {
             Ok(open) => open,
             Err(error) if error.is_missing() => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         let offset = if self.start == Start::Now { open.last_line_end().map_err(Error::read(&self.path))? } else { 0 };
         open.fingerprint.matches(&open.file).map_err(Error::read(&self.path))?;
@@ -181,7 +181,7 @@ impl Follower {
                 Ok(_) => continue, // renamed since we asked
                 Err(error) if error.is_missing() => continue,
                 Err(_) if name != self.path => return Ok(None),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             };
             open.fingerprint = cursor.fingerprint;
             let is_same = open.fingerprint.is_of(&open.file, cursor.offset).map_err(Error::read(&self.path))?;

@@ -93,14 +93,16 @@ enum Source {
         passed: u64,
     },
     Stream(Box<Stream>),
-    Export(Text, Box<Export>),
-    Json(Text),
+    Export(Box<Text>),
+    Json(Box<Text>),
 }
 
 /// What entries as text come from.
 struct Text {
     source: BufReader<Box<dyn Read>>,
     name: PathBuf,
+    /// Where it is in the export format, if it is that.
+    export: Export,
 }
 
 impl Reader {
@@ -112,12 +114,10 @@ impl Reader {
 
     /// Reads what cannot seek. `name` is for errors.
     pub fn stream(kind: Kind, source: impl Read + 'static, name: &Path) -> Result<Self, Error> {
-        let text =
-            |source| Text { source: BufReader::with_capacity(READ_SIZE, Box::new(source)), name: name.to_owned() };
         Ok(Reader::new(match kind {
             Kind::Journal => Source::Stream(Box::new(Stream::new(source, name)?)),
-            Kind::Export => Source::Export(text(source), Box::default()),
-            Kind::Json => Source::Json(text(source)),
+            Kind::Export => Source::Export(Text::new(source, name)),
+            Kind::Json => Source::Json(Text::new(source, name)),
         }))
     }
 
@@ -131,19 +131,14 @@ impl Reader {
         batch.clear();
         while batch.len() < FRAMES_MAX && !self.ended {
             match self.next() {
-                Ok(true) => {
-                    self.entry.push(batch);
-                }
+                Ok(true) => self.entry.push(batch),
                 Ok(false) => self.ended = true,
                 Err(error) => (self.ended, self.held) = (true, Some(error)),
             }
         }
-        match (batch.is_empty(), self.held.take()) {
-            (true, Some(error)) => Err(error),
-            (is_empty, held) => {
-                self.held = held;
-                Ok(!is_empty)
-            }
+        match self.held.take_if(|_| batch.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(!batch.is_empty()),
         }
     }
 
@@ -151,7 +146,7 @@ impl Reader {
     fn next(&mut self) -> Result<bool, Error> {
         match &mut self.source {
             Source::Stream(stream) => stream.next(&mut self.entry),
-            Source::Export(text, export) => text.export(export, &mut self.entry),
+            Source::Export(text) => text.export(&mut self.entry),
             Source::Json(text) => text
                 .json(&mut self.entry, &mut self.counters)
                 .map_err(|cause| Error::Read { path: text.name.clone(), cause }),
@@ -208,17 +203,23 @@ fn read_one(journal: &mut Journal, index: u64, entry: &mut Entry, counters: &mut
 }
 
 impl Text {
+    fn new(source: impl Read + 'static, name: &Path) -> Box<Self> {
+        let source = BufReader::with_capacity(READ_SIZE, Box::new(source) as Box<dyn Read>);
+        Box::new(Text { source, name: name.to_owned(), export: Export::default() })
+    }
+
     /// The next entry of the export format.
-    fn export(&mut self, export: &mut Export, entry: &mut Entry) -> Result<bool, Error> {
+    fn export(&mut self, entry: &mut Entry) -> Result<bool, Error> {
+        let Text { source, name, export } = self;
         let found = loop {
-            match export.read_from(&mut self.source) {
+            match export.read_from(source) {
                 Ok(Some(false)) => {}
                 Ok(Some(true)) => break Ok(true),
                 Ok(None) => break export.end().map_err(Stop::Broken),
                 Err(stop) => break Err(stop),
             }
         };
-        let path = || self.name.clone();
+        let path = || name.clone();
         let found = found.map_err(|stop| match stop {
             Stop::Read(cause) => Error::Read { path: path(), cause },
             Stop::Broken(what) => Error::Damaged { path: path(), offset: export.taken, what },

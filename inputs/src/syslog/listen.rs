@@ -6,6 +6,7 @@
 //! sender in a second. What the kernel dropped of UDP is in [`Batch::lost`]. Whether a listener that anybody can reach may
 //! start without [`Options::from`] is the configuration's question, not asked here.
 
+mod bound;
 mod datagram;
 mod inherited;
 mod rates;
@@ -20,12 +21,14 @@ use crate::input::{self, Counters, Input, Now, Progress, Wake};
 use crate::record::{Batch, Sender};
 use crate::syslog::frame::Framing;
 use crate::syslog::parse::Parser;
+use bound::Bound;
 use datagram::Datagrams;
+use nix::sys::socket::SockType;
 use rates::Rates;
 use socket_file::SocketFile;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 use stream::Streams;
@@ -147,6 +150,7 @@ impl ListenError {
 
 /// A listener that has its socket. A unix socket's file goes with it.
 pub struct Listener {
+    address: Option<SocketAddr>,
     socket: Socket,
     /// Dropped after the socket.
     _file: Option<SocketFile>,
@@ -154,7 +158,7 @@ pub struct Listener {
 }
 
 enum Socket {
-    Datagrams(Box<Datagrams>),
+    Datagrams(Datagrams),
     Streams(Box<Streams>),
 }
 
@@ -193,67 +197,65 @@ impl Seldom {
 
 /// Opens the socket.
 pub fn bind(listen: &Listen, options: Options) -> Result<Listener, ListenError> {
-    let failed = |error: io::Error| ListenError::Bind { listen: listen.clone(), error };
+    let certificates = listen.certificates()?;
     let (socket, file) = match listen {
-        Listen::Udp(address) => (Datagrams::udp(*address, options.rcvbuf).map(Socket::datagrams), None),
-        Listen::Tcp(address) => {
-            (TcpListener::bind(address).and_then(|socket| Streams::tcp(socket, None)).map(Socket::streams), None)
-        }
-        Listen::Tls(address, identity) => {
-            let certificates = Some(Certificates::load((**identity).clone())?);
-            (
-                TcpListener::bind(address).and_then(|socket| Streams::tcp(socket, certificates)).map(Socket::streams),
-                None,
-            )
-        }
+        Listen::Udp(address) => (UdpSocket::bind(address).map(Bound::Udp), None),
+        Listen::Tcp(address) | Listen::Tls(address, _) => (TcpListener::bind(address).map(Bound::Tcp), None),
         Listen::UnixDatagram(path) => {
-            let (socket, file) = socket_file::datagram(path, options.mode)?;
-            (Datagrams::unix(socket, options.rcvbuf).map(Socket::datagrams), Some(file))
+            let (socket, file) = socket_file::bind(listen, path, SockType::Datagram, options.mode)?;
+            (Ok(Bound::UnixDatagram(socket.into())), Some(file))
         }
         Listen::UnixStream(path) => {
-            let (socket, file) = socket_file::stream(path, options.mode)?;
-            (Streams::unix(socket).map(Socket::streams), Some(file))
+            let (socket, file) = socket_file::bind(listen, path, SockType::Stream, options.mode)?;
+            (Ok(Bound::UnixStream(socket.into())), Some(file))
         }
     };
-    Listener::new(listen, socket.map_err(failed)?, file, options)
+    Listener::new(listen, certificates, socket.map_err(listen.failed())?, file, options)
 }
 
 /// Takes a socket that the service manager opened for `listen`. Its file and its permissions are the manager's.
 pub fn adopt(passed: Passed, listen: &Listen, options: Options) -> Result<Listener, ListenError> {
-    let failed = |error: io::Error| ListenError::Bind { listen: listen.clone(), error };
-    let socket = passed.open(listen, options.rcvbuf, failed)?;
-    Listener::new(listen, socket, None, options)
+    Listener::new(listen, listen.certificates()?, passed.socket, None, options)
 }
 
-impl Socket {
-    fn datagrams(socket: Datagrams) -> Self {
-        Socket::Datagrams(Box::new(socket))
+impl Listen {
+    fn certificates(&self) -> Result<Option<Certificates>, TlsError> {
+        match self {
+            Listen::Tls(_, identity) => Certificates::load((**identity).clone()).map(Some),
+            _ => Ok(None),
+        }
     }
 
-    fn streams(socket: Streams) -> Self {
-        Socket::Streams(Box::new(socket))
+    fn failed(&self) -> impl Fn(io::Error) -> ListenError {
+        |error| ListenError::Bind { listen: self.clone(), error }
     }
 }
 
 impl Listener {
     fn new(
         listen: &Listen,
-        socket: Socket,
+        certificates: Option<Certificates>,
+        bound: Bound,
         file: Option<SocketFile>,
         mut options: Options,
     ) -> Result<Self, ListenError> {
+        let address = bound.address();
+        let socket = match bound {
+            Bound::Tcp(socket) => Streams::tcp(socket, certificates).map(Box::new).map(Socket::Streams),
+            Bound::Udp(socket) => Datagrams::udp(socket, options.rcvbuf).map(Socket::Datagrams),
+            Bound::UnixStream(socket) => Streams::unix(socket).map(Box::new).map(Socket::Streams),
+            Bound::UnixDatagram(socket) => Datagrams::unix(socket, options.rcvbuf).map(Socket::Datagrams),
+        };
+        let socket = socket.map_err(listen.failed())?;
         for network in &mut options.from {
             *network = canonical(*network).ok_or(ListenError::Network(network.0, network.1))?;
         }
-        Ok(Listener { socket, _file: file, gate: Gate::new(listen.to_string(), options) })
+        Ok(Listener { address, socket, _file: file, gate: Gate::new(listen.to_string(), options) })
     }
 
     /// The address that was given to us, for those who asked for port 0; `None` for unix sockets.
     pub fn address(&self) -> Option<SocketAddr> {
-        match &self.socket {
-            Socket::Datagrams(socket) => socket.address(),
-            Socket::Streams(socket) => socket.address(),
-        }
+        self.address
     }
 }
 
@@ -297,6 +299,19 @@ impl Gate {
             handshakes: Seldom::default(),
             broken: Seldom::default(),
             untaken: Seldom::default(),
+        }
+    }
+
+    /// Adds a datagram to the batch, if its sender may send it.
+    fn take(&mut self, bytes: &[u8], truncated: bool, sender: &Sender, batch: &mut Batch) {
+        if !self.allows(sender) {
+            self.counters.refused += 1;
+        } else if !self.rates.take(sender, 1) {
+            self.counters.limited += 1;
+            batch.lost += 1;
+        } else if !bytes.is_empty() {
+            let sender = batch.number(sender);
+            batch.add(bytes, sender, truncated);
         }
     }
 

@@ -14,8 +14,8 @@ use nix::sys::socket::{
 };
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::net::{IpAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
@@ -28,7 +28,9 @@ const STRIDE: usize = LINE_MAX + 192;
 
 /// A datagram socket.
 pub(super) struct Datagrams {
-    socket: Socket,
+    socket: OwnedFd,
+    /// It passes credentials; else it is of UDP.
+    is_unix: bool,
     /// The kernel's count of dropped datagrams, as of the last one that told it.
     dropped: u32,
     buf: Box<[u8]>,
@@ -40,67 +42,38 @@ thread_local! {
     static HEADERS: RefCell<MultiHeaders<SockaddrStorage>> = RefCell::new(MultiHeaders::preallocate(CALL_MAX, None));
 }
 
-enum Socket {
-    Udp(UdpSocket),
-    /// It passes credentials.
-    Unix(UnixDatagram),
-}
-
 impl Datagrams {
-    /// A UDP socket on `address`.
-    pub(super) fn udp(address: SocketAddr, rcvbuf: usize) -> io::Result<Self> {
-        Self::of_udp(UdpSocket::bind(address)?, rcvbuf)
-    }
-
     /// Reads a bound UDP socket.
-    pub(super) fn of_udp(socket: UdpSocket, rcvbuf: usize) -> io::Result<Self> {
+    pub(super) fn udp(socket: UdpSocket, rcvbuf: usize) -> io::Result<Self> {
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-        ask_for_room(&socket, rcvbuf)?;
-        Ok(Self::new(Socket::Udp(socket)))
+        Self::new(socket.into(), false, rcvbuf)
     }
 
-    /// Reads a bound unix socket that passes credentials.
+    /// Reads a bound unix socket. What was sent before it passed credentials has none, and so is of [`Sender::NOBODY`].
     pub(super) fn unix(socket: UnixDatagram, rcvbuf: usize) -> io::Result<Self> {
-        ask_for_room(&socket, rcvbuf)?;
-        Ok(Self::new(Socket::Unix(socket)))
+        setsockopt(&socket, sockopt::PassCred, &true)?;
+        Self::new(socket.into(), true, rcvbuf)
     }
 
-    fn new(socket: Socket) -> Self {
+    /// Asks for a receive buffer of so many bytes and takes what is given: beyond `net.core.rmem_max` only the privileged
+    /// get it.
+    fn new(socket: OwnedFd, is_unix: bool, rcvbuf: usize) -> io::Result<Self> {
+        if setsockopt(&socket, sockopt::RcvBufForce, &rcvbuf).is_err() {
+            setsockopt(&socket, sockopt::RcvBuf, &rcvbuf)?;
+        }
         let buf = vec![0; STRIDE * CALL_MAX].into_boxed_slice();
         // Room for either: a UDP socket sends only the number, which is smaller.
         let control = nix::cmsg_space!(UnixCredentials);
-        Datagrams { socket, dropped: 0, buf, control }
-    }
-
-    /// The bound address of a UDP socket.
-    pub(super) fn address(&self) -> Option<SocketAddr> {
-        match &self.socket {
-            Socket::Udp(socket) => socket.local_addr().ok(),
-            Socket::Unix(_) => None,
-        }
+        Ok(Datagrams { socket, is_unix, dropped: 0, buf, control })
     }
 
     pub(super) fn wake(&self) -> Wake<'_> {
-        let fd = match &self.socket {
-            Socket::Udp(socket) => socket.as_fd(),
-            Socket::Unix(socket) => socket.as_fd(),
-        };
-        Wake { fd: Some(fd), within: Duration::MAX }
+        Wake { fd: Some(self.socket.as_fd()), within: Duration::MAX }
     }
 
     /// Takes what is there now.
     pub(super) fn read(&mut self, gate: &mut Gate, batch: &mut Batch) -> io::Result<Progress> {
-        let mut taker = Taker { gate, batch: &mut *batch };
-        let read = match &self.socket {
-            Socket::Udp(socket) => {
-                let fd = socket.as_raw_fd();
-                self.read_udp(fd, &mut taker)
-            }
-            Socket::Unix(socket) => {
-                let fd = socket.as_raw_fd();
-                self.read_unix(fd, &mut taker)
-            }
-        };
+        let read = if self.is_unix { self.read_unix(gate, batch) } else { self.read_udp(gate, batch) };
         match read {
             Ok(()) if frame::full(batch) => Ok(Progress::More),
             Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(Progress::Idle),
@@ -110,8 +83,9 @@ impl Datagrams {
 
     /// The first datagram by itself, with what the kernel dropped before it; nix' headers for many cannot be used again
     /// for control messages. What it drops from here on, the next batch tells.
-    fn read_udp(&mut self, fd: RawFd, taker: &mut Taker<'_>) -> nix::Result<()> {
-        let Datagrams { dropped, buf, control, .. } = self;
+    fn read_udp(&mut self, gate: &mut Gate, batch: &mut Batch) -> nix::Result<()> {
+        let Datagrams { socket, dropped, buf, control, .. } = self;
+        let fd = socket.as_raw_fd();
         let mut parts = [IoSliceMut::new(&mut buf[..LINE_MAX])];
         let first = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
         let total = first.cmsgs()?.find_map(|cmsg| match cmsg {
@@ -120,17 +94,18 @@ impl Datagrams {
         });
         // The kernel's count wraps; it is not sent while it is 0.
         let lost = total.map_or(0, |total| total.wrapping_sub(std::mem::replace(dropped, total)));
-        taker.batch.lost += u64::from(lost);
+        batch.lost += u64::from(lost);
         let (len, truncated, sender) = (first.bytes, is_cut(first.flags), peer(first.address));
-        taker.take(&buf[..len], truncated, &sender);
-        HEADERS.with_borrow_mut(|headers| Self::read_many(fd, headers, buf, taker))
+        gate.take(&buf[..len], truncated, &sender, batch);
+        HEADERS.with_borrow_mut(|headers| Self::read_many(fd, headers, buf, gate, batch))
     }
 
     fn read_many(
         fd: RawFd,
         headers: &mut MultiHeaders<SockaddrStorage>,
         buf: &mut [u8],
-        taker: &mut Taker<'_>,
+        gate: &mut Gate,
+        batch: &mut Batch,
     ) -> nix::Result<()> {
         // Bounded also where all are refused and none fills the batch.
         for _ in 0..BATCH_MAX / CALL_MAX {
@@ -138,14 +113,14 @@ impl Datagrams {
             let mut parts: [_; CALL_MAX] = std::array::from_fn(|_| {
                 [IoSliceMut::new(&mut buffers.next().expect("there are as many buffers")[..LINE_MAX])]
             });
-            let room = CALL_MAX.min(BATCH_MAX - taker.batch.len());
+            let room = CALL_MAX.min(BATCH_MAX - batch.len());
             let mut received = 0;
             for datagram in recvmmsg(fd, headers, parts[..room].iter_mut(), MsgFlags::MSG_DONTWAIT, None)? {
                 received += 1;
                 let (bytes, truncated) = (datagram.iovs().next().unwrap_or_default(), is_cut(datagram.flags));
-                taker.take(bytes, truncated, &peer(datagram.address));
+                gate.take(bytes, truncated, &peer(datagram.address), batch);
             }
-            if received < room || frame::full(taker.batch) {
+            if received < room || frame::full(batch) {
                 break;
             }
         }
@@ -153,7 +128,8 @@ impl Datagrams {
     }
 
     /// One call for each: it alone tells who sent it. Senders wait, so that none is lost.
-    fn read_unix(&mut self, fd: RawFd, taker: &mut Taker<'_>) -> nix::Result<()> {
+    fn read_unix(&mut self, gate: &mut Gate, batch: &mut Batch) -> nix::Result<()> {
+        let fd = self.socket.as_raw_fd();
         for _ in 0..BATCH_MAX {
             let mut parts = [IoSliceMut::new(&mut self.buf[..LINE_MAX])];
             let message = recvmsg::<()>(fd, &mut parts, Some(&mut self.control), MsgFlags::MSG_DONTWAIT)?;
@@ -166,41 +142,12 @@ impl Datagrams {
             });
             let (len, truncated) = (message.bytes, is_cut(message.flags));
             let sender = uid.map_or(Sender::NOBODY, Sender::Uid);
-            taker.take(&self.buf[..len], truncated, &sender);
-            if frame::full(taker.batch) {
+            gate.take(&self.buf[..len], truncated, &sender, batch);
+            if frame::full(batch) {
                 break;
             }
         }
         Ok(())
-    }
-}
-
-/// Asks for a receive buffer of so many bytes and takes what is given: beyond `net.core.rmem_max` only the privileged get it.
-fn ask_for_room(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
-    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
-        setsockopt(socket, sockopt::RcvBuf, &bytes)?;
-    }
-    Ok(())
-}
-
-/// Where datagrams go.
-struct Taker<'a> {
-    gate: &'a mut Gate,
-    batch: &'a mut Batch,
-}
-
-impl Taker<'_> {
-    /// Adds a datagram to the batch, if its sender may send it.
-    fn take(&mut self, bytes: &[u8], truncated: bool, sender: &Sender) {
-        if !self.gate.allows(sender) {
-            self.gate.counters.refused += 1;
-        } else if !self.gate.rates.take(sender, 1) {
-            self.gate.counters.limited += 1;
-            self.batch.lost += 1;
-        } else if !bytes.is_empty() {
-            let sender = self.batch.number(sender);
-            self.batch.add(bytes, sender, truncated);
-        }
     }
 }
 

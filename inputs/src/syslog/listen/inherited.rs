@@ -4,16 +4,12 @@
 //! else the one that listens on its address. To make a socket of a number needs `unsafe`, so the crate `listenfd` does
 //! it, which looks first whether the number is a socket's.
 
-use super::datagram::Datagrams;
-use super::stream::Streams;
-use super::{Certificates, Listen, ListenError, Socket};
+use super::Listen;
+use super::bound::Bound;
 use listenfd::ListenFd;
-use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{getsockopt, sockopt};
 use std::env;
-use std::io;
-use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsFd;
-use std::os::unix::net::{UnixDatagram, UnixListener};
 
 /// The sockets that nobody has taken yet.
 #[derive(Default)]
@@ -23,14 +19,7 @@ pub struct Inherited(Vec<Passed>);
 pub struct Passed {
     /// What the service manager calls it; by default the name of its socket unit.
     pub name: String,
-    socket: Kind,
-}
-
-enum Kind {
-    Tcp(TcpListener),
-    Udp(UdpSocket),
-    UnixStream(UnixListener),
-    UnixDatagram(UnixDatagram),
+    pub(super) socket: Bound,
 }
 
 impl Inherited {
@@ -46,7 +35,7 @@ impl Inherited {
         let mut passed = Vec::new();
         for index in 0..descriptors.len() {
             let name = names.next().unwrap_or_default().to_owned();
-            match kind(&mut descriptors, index) {
+            match bound(&mut descriptors, index) {
                 Some(socket) => passed.push(Passed { name, socket }),
                 None => tracing::warn!(index, name, "the service manager handed over what is no socket to listen on"),
             }
@@ -56,8 +45,9 @@ impl Inherited {
 
     /// Takes the socket that is meant for an input.
     pub fn take(&mut self, name: &str, listen: &Listen) -> Option<Passed> {
-        let named = |passed: &Passed| passed.name == name && passed.fits(listen);
-        let index = self.0.iter().position(named).or_else(|| self.0.iter().position(|passed| passed.is_at(listen)))?;
+        let named = |passed: &Passed| passed.name == name && passed.socket.fits(listen);
+        let index = self.0.iter().position(named);
+        let index = index.or_else(|| self.0.iter().position(|passed| passed.socket.is_at(listen)))?;
         Some(self.0.remove(index))
     }
 
@@ -68,77 +58,20 @@ impl Inherited {
 }
 
 /// The descriptor number `index` as a socket that can be listened on.
-fn kind(descriptors: &mut ListenFd, index: usize) -> Option<Kind> {
+fn bound(descriptors: &mut ListenFd, index: usize) -> Option<Bound> {
     if let Ok(Some(socket)) = descriptors.take_tcp_listener(index) {
-        return listens(&socket).then_some(Kind::Tcp(socket));
+        return listens(&socket).then_some(Bound::Tcp(socket));
     }
     if let Ok(Some(socket)) = descriptors.take_unix_listener(index) {
-        return listens(&socket).then_some(Kind::UnixStream(socket));
+        return listens(&socket).then_some(Bound::UnixStream(socket));
     }
     if let Ok(Some(socket)) = descriptors.take_udp_socket(index) {
-        return Some(Kind::Udp(socket));
+        return Some(Bound::Udp(socket));
     }
-    descriptors.take_unix_datagram(index).ok().flatten().map(Kind::UnixDatagram)
+    descriptors.take_unix_datagram(index).ok().flatten().map(Bound::UnixDatagram)
 }
 
 /// Whether it takes connections; with `Accept=yes` the manager hands over one that is a connection.
 fn listens(socket: &impl AsFd) -> bool {
     getsockopt(socket, sockopt::AcceptConn).unwrap_or(false)
-}
-
-impl Passed {
-    /// Whether it is of the kind of `listen`.
-    fn fits(&self, listen: &Listen) -> bool {
-        matches!(
-            (&self.socket, listen),
-            (Kind::Tcp(_), Listen::Tcp(_) | Listen::Tls(..))
-                | (Kind::Udp(_), Listen::Udp(_))
-                | (Kind::UnixStream(_), Listen::UnixStream(_))
-                | (Kind::UnixDatagram(_), Listen::UnixDatagram(_))
-        )
-    }
-
-    /// Whether it is bound where `listen` says.
-    fn is_at(&self, listen: &Listen) -> bool {
-        match (&self.socket, listen) {
-            (Kind::Tcp(socket), Listen::Tcp(address) | Listen::Tls(address, _)) => {
-                socket.local_addr().is_ok_and(|bound| bound == *address)
-            }
-            (Kind::Udp(socket), Listen::Udp(address)) => socket.local_addr().is_ok_and(|bound| bound == *address),
-            (Kind::UnixStream(socket), Listen::UnixStream(path)) => {
-                socket.local_addr().is_ok_and(|bound| bound.as_pathname() == Some(path))
-            }
-            (Kind::UnixDatagram(socket), Listen::UnixDatagram(path)) => {
-                socket.local_addr().is_ok_and(|bound| bound.as_pathname() == Some(path))
-            }
-            _ => false,
-        }
-    }
-
-    /// Makes a listener's socket of it, as [`Inherited::take`] found it for `listen`.
-    pub(super) fn open(
-        self,
-        listen: &Listen,
-        rcvbuf: usize,
-        failed: impl Fn(io::Error) -> ListenError,
-    ) -> Result<Socket, ListenError> {
-        let certificates = match listen {
-            Listen::Tls(_, identity) => Some(Certificates::load((**identity).clone())?),
-            _ => None,
-        };
-        let socket = match self.socket {
-            Kind::Tcp(socket) => Streams::tcp(socket, certificates).map(Socket::streams),
-            Kind::Udp(socket) => Datagrams::of_udp(socket, rcvbuf).map(Socket::datagrams),
-            Kind::UnixStream(socket) => Streams::unix(socket).map(Socket::streams),
-            Kind::UnixDatagram(socket) => unix_datagrams(socket, rcvbuf).map(Socket::datagrams),
-        };
-        socket.map_err(failed)
-    }
-}
-
-/// What was sent before credentials were asked for has none, and so is of
-/// [`Sender::NOBODY`](crate::record::Sender::NOBODY).
-fn unix_datagrams(socket: UnixDatagram, rcvbuf: usize) -> io::Result<Datagrams> {
-    setsockopt(&socket, sockopt::PassCred, &true)?;
-    Datagrams::unix(socket, rcvbuf)
 }

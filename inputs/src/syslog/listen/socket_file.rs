@@ -5,55 +5,51 @@
 //! it gets its name (Linux takes the file's mode from the socket's own), and gets its mode after.
 
 use super::{Listen, ListenError};
+use crate::cursor::FileId;
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr, connect, setsockopt, sockopt};
 use nix::sys::stat::{Mode, fchmod};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A socket's file; removed when dropped, if it is still the same one.
 pub(super) struct SocketFile {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    id: FileId,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == (self.device, self.inode)) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|file| FileId::of(&file) == self.id) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// A datagram socket that passes credentials, from its first datagram on.
-pub(super) fn datagram(path: &Path, mode: u32) -> Result<(UnixDatagram, SocketFile), ListenError> {
-    let failed = |error: io::Error| ListenError::Bind { listen: Listen::UnixDatagram(path.into()), error };
-    let socket = open(SockType::Datagram).map_err(failed)?;
-    setsockopt(&socket, sockopt::PassCred, &true).map_err(io::Error::from).map_err(failed)?;
-    clear(path, SockType::Datagram, failed)?;
-    let file = name(&socket, path, mode).map_err(failed)?;
-    Ok((socket.into(), file))
-}
-
-/// A listening stream socket.
-pub(super) fn stream(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), ListenError> {
-    let failed = |error: io::Error| ListenError::Bind { listen: Listen::UnixStream(path.into()), error };
-    let socket = open(SockType::Stream).map_err(failed)?;
-    clear(path, SockType::Stream, failed)?;
-    let file = name(&socket, path, mode).map_err(failed)?;
-    listen(&socket, Backlog::MAXCONN).map_err(io::Error::from).map_err(failed)?;
-    Ok((socket.into(), file))
+/// Makes a socket of that kind for `listen`, and its file. One for datagrams passes credentials, from the first on.
+pub(super) fn bind(
+    listen: &Listen,
+    path: &Path,
+    kind: SockType,
+    mode: u32,
+) -> Result<(OwnedFd, SocketFile), ListenError> {
+    let socket = open(kind).map_err(listen.failed())?;
+    if kind == SockType::Datagram {
+        setsockopt(&socket, sockopt::PassCred, &true).map_err(io::Error::from).map_err(listen.failed())?;
+    }
+    clear(path, kind, listen.failed())?;
+    let file = name(&socket, path, mode).map_err(listen.failed())?;
+    if kind == SockType::Stream {
+        socket::listen(&socket, Backlog::MAXCONN).map_err(io::Error::from).map_err(listen.failed())?;
+    }
+    Ok((socket, file))
 }
 
 fn open(kind: SockType) -> io::Result<OwnedFd> {
-    Ok(socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?)
+    Ok(socket::socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?)
 }
 
 /// Removes a socket file that nobody listens on.
@@ -78,9 +74,8 @@ fn clear(path: &Path, kind: SockType, failed: impl Fn(io::Error) -> ListenError)
 /// Gives a socket its file.
 fn name(socket: &OwnedFd, path: &Path, mode: u32) -> io::Result<SocketFile> {
     fchmod(socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
-    bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
-    let made = fs::symlink_metadata(path)?;
-    let file = SocketFile { path: path.into(), device: made.dev(), inode: made.ino() };
+    socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let file = SocketFile { path: path.into(), id: FileId::of(&fs::symlink_metadata(path)?) };
     fs::set_permissions(path, Permissions::from_mode(mode & 0o777))?;
     Ok(file)
 }

@@ -13,7 +13,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{getsockopt, sockopt};
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, Read};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
@@ -37,6 +37,8 @@ const SOCKET: u64 = 0;
 /// A socket that takes connections, and the connections.
 pub(super) struct Streams {
     socket: Socket,
+    /// What comes by TCP is TLS.
+    certificates: Option<Certificates>,
     epoll: Epoll,
     events: Vec<EpollEvent>,
     connections: HashMap<u64, Connection>,
@@ -54,7 +56,6 @@ pub(super) struct Streams {
 
 enum Socket {
     Tcp(TcpListener),
-    Tls(TcpListener, Box<Certificates>),
     Unix(UnixListener),
 }
 
@@ -95,21 +96,19 @@ impl Streams {
     /// Takes TCP connections; with certificates, what is in them is TLS.
     pub(super) fn tcp(socket: TcpListener, certificates: Option<Certificates>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Self::new(match certificates {
-            Some(certificates) => Socket::Tls(socket, Box::new(certificates)),
-            None => Socket::Tcp(socket),
-        })
+        Self::new(Socket::Tcp(socket), certificates)
     }
 
     /// Takes connections of local processes.
     pub(super) fn unix(socket: UnixListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Self::new(Socket::Unix(socket))
+        Self::new(Socket::Unix(socket), None)
     }
 
-    fn new(socket: Socket) -> io::Result<Self> {
+    fn new(socket: Socket, certificates: Option<Certificates>) -> io::Result<Self> {
         let streams = Streams {
             socket,
+            certificates,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             events: vec![EpollEvent::empty(); EVENTS_MAX],
             connections: HashMap::new(),
@@ -124,24 +123,13 @@ impl Streams {
         Ok(streams)
     }
 
-    /// The address that was given to us; `None` for unix sockets.
-    pub(super) fn address(&self) -> Option<SocketAddr> {
-        match &self.socket {
-            Socket::Tcp(socket) | Socket::Tls(socket, _) => socket.local_addr().ok(),
-            Socket::Unix(_) => None,
-        }
-    }
-
     pub(super) fn wake(&self) -> Wake<'_> {
         Wake { fd: Some(self.epoll.0.as_fd()), within: self.due.saturating_sub(self.now) }
     }
 
     /// Reads the certificates again, and says whether there are any.
     pub(super) fn reload(&mut self) -> Result<bool, TlsError> {
-        match &mut self.socket {
-            Socket::Tls(_, certificates) => certificates.reload().map(|()| true),
-            Socket::Tcp(_) | Socket::Unix(_) => Ok(false),
-        }
+        self.certificates.as_mut().map_or(Ok(false), |certificates| certificates.reload().map(|()| true))
     }
 
     /// Takes what there is, as much as fits.
@@ -183,7 +171,7 @@ impl Streams {
     fn turn(&mut self, number: u64, gate: &mut Gate, batch: &mut Batch) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         connection.is_ready = false;
-        if !connection.is_open(&self.socket, gate, self.now) {
+        if !connection.is_open(self.certificates.as_ref(), gate, self.now) {
             self.connections.remove(&number);
             return;
         }
@@ -239,8 +227,8 @@ impl Streams {
 
     /// Begins a connection.
     fn open(&mut self, stream: Stream, peer: Sender, gate: &Gate) -> io::Result<()> {
-        let (stream, sender, time) = match (&mut self.socket, stream) {
-            (Socket::Tls(_, certificates), Stream::Tcp(stream)) => {
+        let (stream, sender, time) = match (&mut self.certificates, stream) {
+            (Some(certificates), Stream::Tcp(stream)) => {
                 let stream = certificates.greet(stream, self.now, &gate.listen).map_err(io::Error::other)?;
                 (Stream::Tls(stream), None, HANDSHAKE_MAX)
             }
@@ -298,8 +286,8 @@ impl Gate {
 
 impl Connection {
     /// Whether it may be read, or will be once hands are shaken.
-    fn is_open(&mut self, socket: &Socket, gate: &mut Gate, now: Duration) -> bool {
-        let (Socket::Tls(_, certificates), Stream::Tls(stream), None) = (socket, &mut self.stream, &self.sender) else {
+    fn is_open(&mut self, certificates: Option<&Certificates>, gate: &mut Gate, now: Duration) -> bool {
+        let (Some(certificates), Stream::Tls(stream), None) = (certificates, &mut self.stream, &self.sender) else {
             return true;
         };
         match certificates.shake(stream, &self.peer) {
@@ -373,7 +361,7 @@ impl Connection {
 impl Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Socket::Tcp(socket) | Socket::Tls(socket, _) => socket.as_fd(),
+            Socket::Tcp(socket) => socket.as_fd(),
             Socket::Unix(socket) => socket.as_fd(),
         }
     }
@@ -381,7 +369,7 @@ impl Socket {
     /// The next connection, and who made it.
     fn accept(&self) -> io::Result<(Stream, Sender)> {
         match self {
-            Socket::Tcp(socket) | Socket::Tls(socket, _) => {
+            Socket::Tcp(socket) => {
                 let (stream, peer) = socket.accept()?;
                 stream.set_nonblocking(true)?;
                 Ok((Stream::Tcp(stream), Sender::Peer(peer.ip().to_canonical())))
