@@ -22,7 +22,7 @@
 //!
 //! # How it is made so
 //!
-//! `plan` says what is to be done, as data; `text` writes that for `nft`, and reads what `nft` says.
+//! `script` says what is to be done, in the language of `nft`; `answer` reads what `nft` says.
 //!
 //! # What it does not do
 //!
@@ -36,13 +36,13 @@ use inputs::record::Timestamp;
 
 use super::program::{self, DIRECTORIES, TIME_MAX};
 use super::{DenyBackend, DenyError, DenySet, Diff, Kept, Probe};
-pub use plan::Lengths;
-use plan::{Op, Set};
+pub use script::Lengths;
+use script::{Holds, Script, Set};
 
+mod answer;
 mod kept;
 mod netlink;
-mod plan;
-mod text;
+mod script;
 
 /// The nftables back end. Needs CAP_NET_ADMIN and the program `nft`.
 #[derive(Debug)]
@@ -111,14 +111,20 @@ impl Nft {
     /// Takes our table out of the kernel, and with it every deny. Not an error if there is none.
     pub fn remove(&mut self) -> Result<(), DenyError> {
         self.generation = None;
-        self.run("remove", &["-f", "-"], &text::script(&self.table.0, &[Op::Remove])).map(|_| ())
+        let mut script = self.script(Timestamp::default());
+        script.remove();
+        self.run("remove", &["-f", "-"], &script.text).map(|_| ())
     }
 
-    /// Commits a plan; the generation is known only if ours was the one commit meanwhile.
-    fn commit(&mut self, verb: &str, plan: &[Op]) -> Result<(), DenyError> {
+    fn script(&self, now: Timestamp) -> Script<'_> {
+        Script::new(&self.table, self.hashed, now)
+    }
+
+    /// Commits a script; the generation is known only if ours was the one commit meanwhile.
+    fn commit(&mut self, verb: &str, script: &str) -> Result<(), DenyError> {
         let known = self.generation.take();
         let before = netlink::generation();
-        self.run(verb, &["-f", "-"], &text::script(&self.table.0, plan))?;
+        self.run(verb, &["-f", "-"], script)?;
         let after = netlink::generation();
         let alone = before.is_some_and(|before| after == Some(before.wrapping_add(1)));
         // An update also leans on what was there before it.
@@ -140,8 +146,8 @@ impl Nft {
         if output.status.success() {
             return Ok(output.stdout);
         }
-        let cause = text::complaint(&output.stderr).unwrap_or_else(|| format!("nft ended with {}", output.status));
-        let remedy = text::remedy(&cause);
+        let cause = answer::complaint(&output.stderr).unwrap_or_else(|| format!("nft ended with {}", output.status));
+        let remedy = answer::remedy(&cause);
         Err(fail(cause, remedy))
     }
 
@@ -156,12 +162,13 @@ impl DenyBackend for Nft {
     }
 
     fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
-        self.commit(REPLACE, &self.hashed.replace(want, now))
+        let script = self.script(now).replace(want).text;
+        self.commit(REPLACE, &script)
     }
 
     fn update(&mut self, diff: &Diff, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
-        let plan = self.hashed.update(diff, want, now);
-        if plan.is_empty() { Ok(()) } else { self.commit("update", &plan) }
+        let script = self.script(now).update(diff, want).text;
+        if script.is_empty() { Ok(()) } else { self.commit("update", &script) }
     }
 
     /// Costs one netlink message while nobody else changes rules, else one `nft` process (12 ms).
@@ -174,7 +181,7 @@ impl DenyBackend for Nft {
         self.generation = None;
         // `list chain` reads all elements of our sets (1.1 s for 100 000); this one, terse, none (12 ms)
         let listing = self.run("look at", &["-t", "list", "ruleset", "inet"], "")?;
-        if let Some(cause) = text::fault(&self.table.0, &String::from_utf8_lossy(&listing)) {
+        if let Some(cause) = answer::fault(&self.table, &String::from_utf8_lossy(&listing)) {
             let remedy = "look for what changes it: a firewall's reload should not do \"flush ruleset\"";
             return Err(self.failed(format!("find table inet {} as we left it", self.table), cause, Some(remedy)));
         }
@@ -191,7 +198,7 @@ impl DenyBackend for Nft {
             return Ok(Kept::new());
         }
         let mut kept = Kept::new();
-        for set in Set::DENIED {
+        for set in [Holds::Usual, Holds::Wide].into_iter().flat_map(Set::of) {
             let (set, table) = (set.to_string(), self.table.to_string());
             let listing = self.run("list", &["-j", "list", "set", "inet", &table, &set], "")?;
             let elements = kept::elements(&listing, self.hashed, now);

@@ -1,0 +1,67 @@
+//! What `nft` says.
+
+use super::Table;
+use super::script::{RULES, Set};
+
+/// What is wrong with our table in a listing of all of family inet, if anything.
+pub(super) fn fault(table: &Table, listing: &str) -> Option<String> {
+    let head = format!("table inet {table} {{");
+    let mut lines = listing.lines().skip_while(|line| *line != head);
+    if lines.next().is_none() {
+        return Some("the table is gone".to_owned());
+    }
+    let ours: Vec<&str> = lines.take_while(|line| *line != "}").map(str::trim).collect();
+    if let Some(set) = Set::all().find(|set| !ours.contains(&format!("set {set} {{").as_str())) {
+        return Some(format!("set {set} is gone"));
+    }
+    let mut chain = ours.iter().skip_while(|line| !line.starts_with("type filter hook prerouting"));
+    if chain.next().is_none() {
+        return Some("the chain is gone".to_owned());
+    }
+    let rules = chain.take_while(|line| **line != "}").count();
+    (rules != RULES).then(|| format!("{rules} rules where there were {RULES}"))
+}
+
+/// nft's first complaint, without the place in our script: that changes from try to try.
+pub(super) fn complaint(stderr: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(stderr);
+    let line = text.lines().find(|line| !line.trim().is_empty())?;
+    let line = line.split_once("Error: ").map_or(line, |(_, rest)| rest).trim();
+    Some(line.chars().filter(|c| !c.is_control()).take(COMPLAINT_MAX).collect())
+}
+
+pub(super) fn remedy(cause: &str) -> Option<&'static str> {
+    if cause.contains("Operation not permitted") {
+        Some("run denyd with CAP_NET_ADMIN")
+    } else if cause.contains("not supported") {
+        Some("the kernel has no nf_tables for family inet: load it, or choose another back end")
+    } else if cause.contains("expecting string") {
+        Some("the table's name is a word of nft's own: choose another `table` in [deny.nftables]")
+    } else {
+        None
+    }
+}
+
+/// Characters of nft's complaint that go into an error.
+const COMPLAINT_MAX: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complains_in_one_line() {
+        let check = |stderr: &str, want: Option<&str>| assert_eq!(complaint(stderr.as_bytes()).as_deref(), want);
+        check("", None);
+        check(
+            "/dev/stdin:3:1-9: Error: No such file or directory\nadd element\n^^^\n",
+            Some("No such file or directory"),
+        );
+        check(
+            "netlink: Error: cache initialization failed: Operation not permitted\n",
+            Some("cache initialization failed: Operation not permitted"),
+        );
+        check("\n\x1b[1mhm\n", Some("[1mhm"));
+        check(&"x".repeat(4000), Some(&"x".repeat(300)));
+    }
+}
