@@ -319,10 +319,10 @@ impl Desk {
     }
 
     /// Who has not seen all that was decided.
-    fn behind(&self) -> Vec<reply::Follower> {
-        let followers = if self.followed { self.store.followers().unwrap_or_default() } else { Vec::new() };
-        let behind = followers.into_iter().filter(|one| one.behind > 0 || one.missed > 0);
-        behind.map(|Follower { name, behind, missed, .. }| reply::Follower { name, behind, missed }).collect()
+    fn behind(&self) -> Vec<Follower> {
+        let mut followers = if self.followed { self.store.followers().unwrap_or_default() } else { Vec::new() };
+        followers.retain(|one| one.behind > 0 || one.missed > 0);
+        followers
     }
 
     fn effects(&mut self, now: Timestamp, progress: Progress) -> Effects {

@@ -1,6 +1,9 @@
-//! Log bytes for people: escaped, never raw. Knows nothing of what the bytes mean.
+//! Log bytes for people: escaped, never raw. Knows nothing of what the bytes mean. And times, as JSON has them.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+
+use inputs::record::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Log text as a person may safely see it: printable ASCII as it is, all else escaped (`\n`, `\x1b`, `\xff`).
 pub(crate) fn printable(bytes: &[u8]) -> String {
@@ -38,4 +41,42 @@ pub(crate) fn shown(bytes: &[u8]) -> (String, Option<String>) {
     let text = printable(bytes);
     let exact = (text.as_bytes() != bytes).then(|| base64(bytes));
     (text, exact)
+}
+
+/// A time, as text: RFC 3339.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct At(pub Timestamp);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for At {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for At {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // What lies behind the calendar's end is written as a count of microseconds.
+        let micros = text.strip_suffix("us").and_then(|micros| micros.parse().ok());
+        let time = || text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_microsecond);
+        micros.map_or_else(time, Ok).map(|micros| At(Timestamp(micros))).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_beyond_the_calendar_is_read_back() {
+        for at in [At(Timestamp(i64::MAX)), At(Timestamp(i64::MIN)), At(Timestamp(1))] {
+            assert_eq!(serde_json::from_str::<At>(&serde_json::to_string(&at).expect("a text")).expect("a time"), at);
+        }
+    }
 }

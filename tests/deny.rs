@@ -290,8 +290,8 @@ fn the_reconciler_mends_the_kernel() {
         until("two", |status| status.enforced == 2).await;
         world.is("192.0.2.10 open, 192.0.2.11 silent, 192.0.2.12 silent").await;
         world.run("nft", &["flush", "ruleset"]);
-        until("failing", |status| status.failing.is_some()).await;
-        until("two again", |status| status.failing.is_none() && status.enforced == 2).await;
+        until("failing", |status| status.error.is_some()).await;
+        until("two again", |status| status.error.is_none() && status.enforced == 2).await;
         world.is("192.0.2.11 silent, 192.0.2.12 silent").await;
         assert!(reconcilers.stop(Duration::from_secs(10)));
         world.is("192.0.2.11 silent").await; // denies outlive us

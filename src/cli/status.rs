@@ -85,7 +85,7 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
         writeln!(screen)?;
         screen.table("<<>", &table(SHAPES, &status.shapes, shape))?;
     }
-    for Follower { name, behind, missed } in &status.followers {
+    for Follower { name, behind, missed, .. } in &status.followers {
         let text = format!("{name} is {behind} decisions behind, and has missed {missed}");
         writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
     }

@@ -11,9 +11,9 @@ use super::pace::Pace;
 use super::wall::{Wall, WallGuard};
 use crate::clock;
 use crate::deny::Diff;
-use crate::deny::reconciler::{self, Reconcilers, Status};
+use crate::deny::reconciler::{self, Reconcilers};
 use crate::desk::control::Ask;
-use crate::desk::reply::{self, At, BackEnd, Reply};
+use crate::desk::reply::{self, At, Reply};
 use crate::desk::{Asked, Desk, Effects, Request};
 use crate::store::StoreError;
 
@@ -210,7 +210,7 @@ impl Owner {
             at: At(now),
             dry_run: self.shown.dry_run,
             enforced: reconciler::enforced(&statuses),
-            backends: statuses.into_iter().map(back_end).collect(),
+            backends: statuses,
             inputs: self.sources.iter().map(|source| source.status(now)).collect(),
             senders: self.sources.iter().flat_map(|source| source.senders(now)).collect(),
             senders_untold: self.sources.iter().map(|source| source.fold.senders.untold).sum(),
@@ -218,17 +218,5 @@ impl Owner {
             held_back: self.pace.is_blocked(),
             ..self.desk.status()
         }
-    }
-}
-
-fn back_end(status: Status) -> BackEnd {
-    let (error, since) = status.failing.unzip();
-    BackEnd {
-        name: status.name,
-        wanted: status.wanted,
-        enforced: status.enforced,
-        error,
-        failing_since: since.map(At),
-        replaced: status.replaced.map(At),
     }
 }

@@ -18,10 +18,7 @@ use super::{DenyBackend, DenyError, Until};
 pub static KINDS: &[Kind] = &[
     Kind {
         usable: |settings| nft(settings, Lengths::default()).usable().map_err(|error| error.to_string()),
-        auto: Some(|settings| match nft(settings, Lengths::default()).usable() {
-            Ok(()) => Ok("the kernel has it"),
-            Err(error) => Err(error.to_string()),
-        }),
+        auto: Some(|| Ok("the kernel has it")),
         ..Kind::plain(nft::NAME, |means| {
             Ledger::open(&format!("{} inet {}", nft::NAME, means.settings.nftables.table), (means.notes)()?, None)?;
             Ok(Box::new(nft(means.settings, means.lengths)))
@@ -29,8 +26,8 @@ pub static KINDS: &[Kind] = &[
     },
     Kind {
         usable: |settings| writable(&settings.hosts_deny.path),
-        auto: Some(|settings| match sshd_reads_hosts_deny() {
-            true => writable(&settings.hosts_deny.path).map(|()| "sshd reads hosts.deny"),
+        auto: Some(|| match sshd_reads_hosts_deny() {
+            true => Ok("sshd reads hosts.deny"),
             false => Err("sshd is not linked with libwrap, so hosts.deny would do nothing".to_owned()),
         }),
         ..Kind::plain(hosts_deny::NAME, |means| {
@@ -55,12 +52,11 @@ pub struct Kind {
     make: Make,
     /// Says why it cannot be used.
     usable: fn(&Settings) -> Result<(), String>,
-    /// Says why it would deny on this machine, or why not; `None` for one that is used only where it is named.
-    auto: Option<Fits>,
+    /// Says why it denies on this machine if it can be used, or why not; `None` for one that is used only where it is named.
+    auto: Option<fn() -> Result<&'static str, String>>,
 }
 
 type Make = fn(&Means<'_>) -> Result<Box<dyn DenyBackend>, String>;
-type Fits = fn(&Settings) -> Result<&'static str, String>;
 
 impl Kind {
     /// One that can always be used, and is used where it is named.
@@ -158,10 +154,10 @@ pub struct Found {
 pub fn find(settings: &Settings) -> Result<Found, NoBackend> {
     let mut not = Vec::new();
     for kind in KINDS {
-        match kind.auto.map(|auto| auto(settings)) {
-            Some(Ok(because)) => return Ok(Found { kind, because, not }),
-            Some(Err(why)) => not.push((kind, why)),
-            None => {}
+        let Some(auto) = kind.auto else { continue };
+        match auto().and_then(|because| kind.usable(settings).map(|()| because)) {
+            Ok(because) => return Ok(Found { kind, because, not }),
+            Err(why) => not.push((kind, why)),
         }
     }
     Err(NoBackend::Found(not.into_iter().map(|(_, why)| why).collect()))

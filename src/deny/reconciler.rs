@@ -11,9 +11,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use inputs::record::Timestamp;
+use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use super::{DenyBackend, DenyError, DenySet, Diff, Probe};
+use crate::text::At;
 
 /// How often a reconciler does what. Tests shorten it.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +44,9 @@ impl Default for Pace {
     }
 }
 
-/// How a back end is doing; for `denyd status`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How a back end is doing, as `denyd status` shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// The back end's name.
     pub name: String,
@@ -51,10 +54,12 @@ pub struct Status {
     pub wanted: usize,
     /// How many of them were denied when the back end last did what it was told; 0 once a probe failed.
     pub enforced: usize,
-    /// What is wrong, and since when; `None` while all is well.
-    pub failing: Option<(String, Timestamp)>,
+    /// What is wrong; `None` while all is well.
+    pub error: Option<String>,
+    /// Since when that is wrong.
+    pub failing_since: Option<At>,
     /// When the whole set was last written.
-    pub replaced: Option<Timestamp>,
+    pub replaced: Option<At>,
 }
 
 /// All back ends at work: the engine's end of them.
@@ -344,7 +349,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
     fn done(&mut self, replaced: Option<Timestamp>) {
         let mut status = lock(&self.shared.status);
         status.enforced = self.want.denied.len();
-        status.replaced = replaced.or(status.replaced);
+        status.replaced = replaced.map(At).or(status.replaced);
         drop(status);
         // Whether a failed probe is mended only the next one can say.
         if !self.probe_failed {
@@ -356,15 +361,16 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         if self.logged.take().is_some() {
             info!(backend = self.backend.name(), denied = self.want.denied.len(), "denies are enforced again");
         }
-        lock(&self.shared.status).failing = None;
+        let mut status = lock(&self.shared.status);
+        (status.error, status.failing_since) = (None, None);
     }
 
     /// Shows an error, and logs it if it is not the one that was logged last.
     fn failed(&mut self, error: &DenyError, what: Failed) {
         let text = error.to_string();
         let mut status = lock(&self.shared.status);
-        if status.failing.as_ref().is_none_or(|(same, _)| *same != text) {
-            status.failing = Some((text.clone(), (self.clock)().0));
+        if status.error.as_ref() != Some(&text) {
+            (status.error, status.failing_since) = (Some(text.clone()), Some(At((self.clock)().0)));
         }
         drop(status);
         if self.logged.as_ref() == Some(&text) {
@@ -618,7 +624,7 @@ mod tests {
                 }
             }
             story.world().faults = None;
-            story.until("equal", |story| story.is_equal() && story.status().failing.is_none());
+            story.until("equal", |story| story.is_equal() && story.status().error.is_none());
             let wanted = story.wanted.denied.len();
             story.until("status", |story| story.status().wanted == wanted && story.status().enforced == wanted);
             wholes += story.wholes;
@@ -632,7 +638,7 @@ mod tests {
     fn waiting_changes_are_one_update() {
         let mut story = Story::new(World::default());
         story.step();
-        assert_eq!(story.status().replaced, Some(Timestamp(7)));
+        assert_eq!(story.status().replaced, Some(At(Timestamp(7))));
         (0..100).for_each(|n| story.change(&deny(n)));
         story.step();
         assert_eq!(story.status().enforced, 100);
@@ -654,14 +660,15 @@ mod tests {
         let mut story = Story::new(World { broken: true, ..World::default() });
         story.change(&deny(1));
         story.until("five tries", |story| story.world().replaces >= 5);
-        assert_eq!(story.status().failing, Some(("fake: cannot try: refused".to_owned(), Timestamp(7))));
+        let (error, since) = (story.status().error, story.status().failing_since);
+        assert_eq!((error.as_deref(), since), (Some("fake: cannot try: refused"), Some(At(Timestamp(7)))));
         assert_eq!((story.status().enforced, story.status().replaced), (0, None));
         story.world().broken = false;
-        story.until("enforced", |story| story.status().enforced == 1 && story.status().failing.is_none());
+        story.until("enforced", |story| story.status().enforced == 1 && story.status().error.is_none());
         // what waits while broken is not lost at the end
         story.world().broken = true;
         story.change(&deny(2));
-        story.until("failing", |story| story.status().failing.is_some());
+        story.until("failing", |story| story.status().error.is_some());
         story.world().broken = false;
         let (fake, _) = story.stop();
         assert!(dropped(&lock(&fake.0).set, 2));
@@ -685,7 +692,7 @@ mod tests {
     fn a_probe_that_always_fails_slows_down() {
         let mut story = Story::new(World { probe_broken: true, ..World::default() });
         story.until("three probes", |story| story.world().probes >= 3);
-        assert_eq!(story.status().failing.as_ref().unwrap().0, "fake: cannot try: changed");
+        assert_eq!(story.status().error.unwrap(), "fake: cannot try: changed");
         assert_eq!(story.reconciler.probe_pause, story.reconciler.pace.probe_max);
         let (fake, _) = story.stop();
         let world = lock(&fake.0);

@@ -5,26 +5,27 @@
 //! its default: the other side may be a version that does not know it yet. What is text of a log is shown by
 //! [`crate::text::shown`], which puts its bytes beside it where they differ.
 
-use std::fmt;
 use std::net::IpAddr;
 
-use inputs::record::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::decide::claim::Claimant;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::session::Outcome;
 use crate::decide::state;
+pub use crate::deny::reconciler::Status as BackEnd;
 use crate::intake::{self, Seen};
 use crate::store;
+pub use crate::store::Follower;
+pub use crate::text::At;
 use crate::text::shown;
 
 mod known;
 mod status;
 
 pub use known::{Address, Evidence, Host, User, Verdict, Why};
-pub use status::{BackEnd, Follower, Input, Sender, Shape, Status};
+pub use status::{Input, Sender, Shape, Status};
 
 /// The answer to one request, whichever it was.
 #[derive(Clone, Debug, Serialize)]
@@ -80,32 +81,6 @@ pub enum Answer<T> {
 /// Any of them as one line of JSON, its keys in the order of the alphabet.
 pub fn json(reply: &impl Serialize) -> String {
     serde_json::to_value(reply).unwrap_or_default().to_string()
-}
-
-/// A time, as text: RFC 3339.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct At(pub Timestamp);
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Serialize for At {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for At {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        // What lies behind the calendar's end is written as a count of microseconds.
-        let micros = text.strip_suffix("us").and_then(|micros| micros.parse().ok());
-        let time = || text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_microsecond);
-        micros.map_or_else(time, Ok).map(|micros| At(Timestamp(micros))).map_err(serde::de::Error::custom)
-    }
 }
 
 /// Something of each class.
@@ -370,13 +345,6 @@ mod tests {
             // What came since.
             let got = got.replace(r#""dry_run":false,"#, "");
             assert_eq!(got, reply, "{asked}");
-        }
-    }
-
-    #[test]
-    fn a_time_beyond_the_calendar_is_read_back() {
-        for at in [At(Timestamp(i64::MAX)), At(Timestamp(i64::MIN)), At(Timestamp(1))] {
-            assert_eq!(serde_json::from_str::<At>(&json(&at)).expect("a time"), at);
         }
     }
 }

@@ -66,11 +66,13 @@ pub struct Decided {
 }
 
 /// Somebody who is to see every decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Follower {
     /// Its name.
     pub name: String,
     /// The last decision that it acknowledged.
+    #[serde(skip)]
     pub seen: i64,
     /// How many it has not.
     pub behind: i64,

@@ -96,17 +96,21 @@ pub(super) fn pattern(prefix: &Prefix) -> String {
     }
 }
 
-/// The prefix that an entry denies: `sshd: 192.0.2.1`, `[2001:db8::]/64`, `192.0.2.0/255.255.255.0`.
+/// The prefix that an entry denies, as we or DenyHosts write it: `sshd: 192.0.2.1`, `[2001:db8::]/64`,
+/// `192.0.2.0/255.255.255.0`; `None` for any other entry.
 pub(super) fn denied(entry: &str) -> Option<Prefix> {
-    let pattern = entry.rsplit_once(": ").map_or(entry, |(_, pattern)| pattern).trim();
-    let pattern = pattern.replace(['[', ']'], "");
-    let Some((address, mask)) = pattern.split_once('/') else { return pattern.parse().ok() };
-    match mask.parse::<std::net::Ipv4Addr>() {
-        Ok(mask) => {
-            Some(Prefix::of(address.parse::<IpAddr>().ok()?, u8::try_from(u32::from(mask).leading_ones()).ok()?))
-        }
-        Err(_) => pattern.parse().ok(),
+    let pattern = entry.rsplit_once(": ").map_or(entry, |(_, pattern)| pattern);
+    let (address, length) = match pattern.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').filter(|(address, _)| address.contains(':'))?,
+        None => pattern.split_at(pattern.find('/').unwrap_or(pattern.len())),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    if length.is_empty() {
+        return Some(Prefix::host(address));
     }
+    let length = length.strip_prefix('/')?;
+    let mask = || Some(length.parse::<Ipv4Addr>().ok()?.to_bits().leading_ones() as u8);
+    Some(Prefix::of(address, length.parse().ok().or_else(mask)?))
 }
 
 /// The entries that stand under a `# DenyHosts:` comment of their own.
@@ -174,21 +178,7 @@ fn stamped(line: &[u8]) -> Option<&[u8]> {
     let rest = line.strip_prefix(COMMENT)?;
     let at = rest.windows(SEPARATOR.len()).position(|window| window == SEPARATOR)?;
     let entry = &rest[at + SEPARATOR.len()..];
-    let text = std::str::from_utf8(entry).ok()?;
-    let pattern = text.rsplit_once(": ").map_or(text, |(_, pattern)| pattern);
-    is_address(pattern).then_some(entry)
-}
-
-/// Whether a pattern is an address or a network, as we or DenyHosts write it.
-fn is_address(pattern: &str) -> bool {
-    let (address, rest) = match pattern.strip_prefix('[').and_then(|text| text.split_once(']')) {
-        Some((address, rest)) if address.contains(':') => (address, rest),
-        Some(_) => return false,
-        None => pattern.split_at(pattern.find('/').unwrap_or(pattern.len())),
-    };
-    let length = rest.strip_prefix('/');
-    address.parse::<IpAddr>().is_ok()
-        && (rest.is_empty() || length.is_some_and(|l| l.parse::<u8>().is_ok() || l.parse::<Ipv4Addr>().is_ok()))
+    denied(std::str::from_utf8(entry).ok()?).map(|_| entry)
 }
 
 fn append(bytes: &mut Vec<u8>, entry: &str, stamp: Option<&str>) {
@@ -384,7 +374,7 @@ mod tests {
         let check = |prefix: &str, want: &str| {
             let got = pattern(&prefix.parse().unwrap());
             assert_eq!(got, want);
-            assert!(is_address(&got));
+            assert_eq!(denied(&got), prefix.parse().ok());
         };
         check("192.0.2.1", "192.0.2.1");
         check("192.0.2.0/24", "192.0.2.0/255.255.255.0");
@@ -395,8 +385,8 @@ mod tests {
         for bad in
             ["ALL", "[192.0.2.1]", "192.0.2.", ".example.org", "192.0.2.1/x", "[2001:db8::1", "[2001:db8::]x", ""]
         {
-            assert!(!is_address(bad), "{bad}");
+            assert_eq!(denied(bad), None, "{bad}");
         }
-        assert!(is_address("2001:db8::1"), "DenyHosts wrote it without brackets");
+        assert!(denied("2001:db8::1").is_some(), "DenyHosts wrote it without brackets");
     }
 }

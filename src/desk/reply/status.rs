@@ -4,7 +4,7 @@ use inputs::cursor::Cursor;
 use inputs::input::Counters;
 use serde::{Deserialize, Serialize};
 
-use super::At;
+use super::{At, BackEnd, Follower};
 
 /// How the daemon and all around it are.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -53,36 +53,6 @@ pub struct Status {
     /// Who follows the decisions and has not seen them all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub followers: Vec<Follower>,
-}
-
-/// One that follows the decisions, behind.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Follower {
-    /// Its name.
-    pub name: String,
-    /// How many decisions it has not seen.
-    pub behind: i64,
-    /// How many were forgotten before it saw them.
-    pub missed: i64,
-}
-
-/// A place where denies are enforced.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct BackEnd {
-    /// What it is called.
-    pub name: String,
-    /// Prefixes that it is to deny.
-    pub wanted: usize,
-    /// Prefixes that it denies.
-    pub enforced: usize,
-    /// Why it cannot do what it is told.
-    pub error: Option<String>,
-    /// Since when.
-    pub failing_since: Option<At>,
-    /// When it was last written as a whole.
-    pub replaced: Option<At>,
 }
 
 /// One input.
