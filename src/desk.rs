@@ -157,7 +157,7 @@ impl Desk {
     /// are still open know by it what each input said of them. One that is new takes the first that
     /// none of these has.
     pub fn number(&mut self, names: &[&str]) -> Result<Vec<SourceId>, StoreError> {
-        let known = self.store.note(INPUTS)?.and_then(|note| serde_json::from_str::<Vec<String>>(&note).ok());
+        let known = self.store.database.note(INPUTS)?.and_then(|note| serde_json::from_str::<Vec<String>>(&note).ok());
         let mut all = known.clone().unwrap_or_default();
         all.truncate(usize::from(u16::MAX));
         let ids = names.iter().map(|name| {
@@ -169,7 +169,7 @@ impl Desk {
         });
         let ids = ids.collect();
         if known.as_ref() != Some(&all) {
-            self.store.set_note(INPUTS, &serde_json::to_string(&all).unwrap_or_default())?;
+            self.store.database.set_note(INPUTS, &serde_json::to_string(&all).unwrap_or_default())?;
         }
         self.inputs = all;
         Ok(ids)
@@ -456,7 +456,10 @@ mod tests {
         let mut desk = dir.open(Policy { allow, ..Policy::default() }, later);
         let _ = desk.commit(later).expect("it can be written");
         let history = desk.store.history(Some(prefix), 10).expect("it can be read");
-        assert!(matches!(&history[1], (at, _, Decision::Released { .. }) if *at == later), "{history:?}");
+        assert!(
+            matches!(&history[1], Decided { at, decision: Decision::Released { .. }, .. } if *at == later),
+            "{history:?}"
+        );
     }
 
     #[test]

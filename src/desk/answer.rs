@@ -236,8 +236,7 @@ impl Desk {
 
     fn history(&self, prefix: Option<Prefix>, limit: usize) -> Result<Reply, StoreError> {
         let rows = self.store.history(prefix, limit.min(ROWS_MAX))?.into_iter();
-        let row =
-            |(at, prefix, decision): (_, _, store::Decision)| Decided { at: At(at), prefix, what: decision.into() };
+        let row = |one: store::Decided| Decided { at: At(one.at), prefix: one.prefix, what: one.decision.into() };
         Ok(Reply::History(rows.map(row).collect()))
     }
 }

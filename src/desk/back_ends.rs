@@ -5,9 +5,9 @@ use crate::deny::DenyBackend;
 use crate::deny::choose::{self, Means, NoBackend};
 use crate::deny::ledger::Notes;
 use crate::deny::nft::Lengths;
-use crate::store::{Keeper, Store};
+use crate::store::{Database, Store};
 
-impl Notes for Keeper {
+impl Notes for Database {
     fn read(&mut self, name: &str) -> Result<Option<String>, String> {
         self.note(name).map_err(|error| error.to_string())
     }
@@ -20,9 +20,9 @@ impl Notes for Keeper {
 /// Makes the back ends of a configuration, or of other `settings`.
 pub fn back_ends(config: &Config, settings: &Deny, store: &Store) -> Result<Vec<Box<dyn DenyBackend>>, NoBackend> {
     let policy = &config.decide.policy;
-    let notes = || match store.keeper() {
-        Ok(keeper) => Ok(Box::new(keeper) as Box<dyn Notes>),
-        Err(error) => Err(error.to_string()),
+    let notes = || {
+        let database = store.database.again().map_err(|error| error.to_string())?;
+        Ok(Box::new(database) as Box<dyn Notes>)
     };
     choose::make(&Means {
         settings,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use inputs::record::Timestamp;
-use rusqlite::{Transaction, params};
+use rusqlite::{Row, Transaction, params};
 
 use super::load::{each, prefix_of};
 use super::{Store, StoreError};
@@ -48,19 +48,16 @@ impl Store {
     pub fn evidence(&self, prefixes: &[Prefix]) -> Result<Vec<Evidence>, StoreError> {
         let read = || -> rusqlite::Result<Vec<Evidence>> {
             let mut found = Vec::new();
-            let mut query = self.db.prepare_cached(
-                "SELECT prefix, at, host, source, message FROM evidence WHERE prefix = ?1 ORDER BY id DESC LIMIT ?2",
+            let mut query = self.database.db.prepare_cached(
+                "SELECT at, host, source, message FROM evidence WHERE prefix = ?1 ORDER BY id DESC LIMIT ?2",
             )?;
             for prefix in prefixes {
-                let mut rows = query.query(params![prefix.to_bytes(), EVIDENCE_PER_PREFIX as i64])?;
-                while let Some(row) = rows.next()? {
-                    found.push(Evidence {
-                        prefix: *prefix,
-                        at: Timestamp(row.get(1)?),
-                        host: HostId(row.get(2)?),
-                        source: row.get(3)?,
-                        message: row.get(4)?,
-                    });
+                let one = |row: &Row<'_>| {
+                    let (at, host) = (Timestamp(row.get(0)?), HostId(row.get(1)?));
+                    Ok(Evidence { prefix: *prefix, at, host, source: row.get(2)?, message: row.get(3)? })
+                };
+                for one in query.query_map(params![prefix.to_bytes(), EVIDENCE_PER_PREFIX as i64], one)? {
+                    found.push(one?);
                 }
             }
             found.sort_by_key(|evidence| evidence.at);
@@ -72,7 +69,7 @@ impl Store {
     /// The origin hosts that saw each prefix fail, as far as evidence of it is kept.
     pub fn hosts_by_prefix(&self) -> Result<BTreeMap<Prefix, BTreeSet<HostId>>, StoreError> {
         let mut found: BTreeMap<Prefix, BTreeSet<HostId>> = BTreeMap::new();
-        let read = each(&self.db, "SELECT prefix, host FROM evidence", |row| {
+        let read = each(&self.database.db, "SELECT prefix, host FROM evidence", |row| {
             if let Some(prefix) = prefix_of(row, 0)? {
                 found.entry(prefix).or_default().insert(HostId(row.get(1)?));
             }

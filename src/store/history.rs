@@ -5,9 +5,11 @@
 //! do again after a crash: a decision's number is how it knows. Decisions wait for the slowest follower, up to a bound.
 
 use inputs::record::Timestamp;
-use rusqlite::{Transaction, params};
+use rusqlite::types::ToSql;
+use rusqlite::{Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
+use super::write::{json, run};
 use super::{Commit, Store, StoreError};
 use crate::decide::claim::Claimant;
 use crate::decide::policy::Class;
@@ -82,53 +84,35 @@ pub struct Follower {
 
 impl Store {
     /// The newest `limit` decisions, oldest first; of one prefix or of all.
-    pub fn history(
-        &self,
-        prefix: Option<Prefix>,
-        limit: usize,
-    ) -> Result<Vec<(Timestamp, Option<Prefix>, Decision)>, StoreError> {
-        let read = || -> rusqlite::Result<_> {
-            let mut query = self.db.prepare_cached(
-                // Two ways, since an OR would keep SQLite from its index.
-                match prefix {
-                    Some(_) => "SELECT at, prefix, decision FROM history WHERE prefix = ?1 ORDER BY id DESC LIMIT ?2",
-                    None => "SELECT at, prefix, decision FROM history WHERE ?1 IS NULL ORDER BY id DESC LIMIT ?2",
-                },
-            )?;
-            let key = prefix.map(|prefix| prefix.to_bytes().to_vec());
-            let mut rows = query.query(params![key, i64::try_from(limit).unwrap_or(i64::MAX)])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                let json: String = row.get(2)?;
-                let key: Option<Vec<u8>> = row.get(1)?;
-                if let Ok(decision) = serde_json::from_str(&json) {
-                    found.push((Timestamp(row.get(0)?), key.and_then(|key| Prefix::from_bytes(&key)), decision));
-                }
-            }
-            found.reverse();
-            Ok(found)
+    pub fn history(&self, prefix: Option<Prefix>, limit: usize) -> Result<Vec<Decided>, StoreError> {
+        // Two ways, since an OR would keep SQLite from its index.
+        let sql = match prefix {
+            Some(_) => "SELECT id, at, prefix, decision FROM history WHERE prefix = ?1 ORDER BY id DESC LIMIT ?2",
+            None => "SELECT id, at, prefix, decision FROM history WHERE ?1 IS NULL ORDER BY id DESC LIMIT ?2",
         };
-        read().map_err(|error| self.error("cannot read history", error))
+        let key = prefix.map(|prefix| prefix.to_bytes().to_vec());
+        let mut found = self.decided(sql, params![key, i64::try_from(limit).unwrap_or(i64::MAX)], limit)?;
+        found.reverse();
+        Ok(found)
     }
 
     /// The first `limit` decisions behind the one of number `after`.
     pub fn history_after(&self, after: i64, limit: usize) -> Result<Vec<Decided>, StoreError> {
+        let sql = "SELECT id, at, prefix, decision FROM history WHERE id > ?1 ORDER BY id";
+        self.decided(sql, params![after], limit)
+    }
+
+    /// The first `limit` rows that this version knows: what a later one decided is no reason to stop there for ever.
+    fn decided(&self, sql: &str, values: &[&dyn ToSql], limit: usize) -> Result<Vec<Decided>, StoreError> {
+        let row = |row: &Row<'_>| {
+            let (id, at, prefix, json): (_, _, Option<Vec<u8>>, String) = row.try_into()?;
+            let prefix = prefix.and_then(|key| Prefix::from_bytes(&key));
+            let decision = serde_json::from_str(&json).ok();
+            Ok(decision.map(|decision| Decided { id, at: Timestamp(at), prefix, decision }))
+        };
         let read = || -> rusqlite::Result<_> {
-            let sql = "SELECT id, at, prefix, decision FROM history WHERE id > ?1 ORDER BY id";
-            let mut query = self.db.prepare_cached(sql)?;
-            let mut rows = query.query([after])?;
-            let mut found = Vec::new();
-            while found.len() < limit
-                && let Some(row) = rows.next()?
-            {
-                let (id, at, json): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(3)?);
-                let prefix = row.get::<_, Option<Vec<u8>>>(2)?.and_then(|key| Prefix::from_bytes(&key));
-                // What a later version decided and this one does not know is no reason to stop here for ever.
-                if let Ok(decision) = serde_json::from_str(&json) {
-                    found.push(Decided { id, at: Timestamp(at), prefix, decision });
-                }
-            }
-            Ok(found)
+            let mut query = self.database.db.prepare_cached(sql)?;
+            query.query_map(values, row)?.filter_map(Result::transpose).take(limit).collect()
         };
         read().map_err(|error| self.error("cannot read history", error))
     }
@@ -143,7 +127,7 @@ impl Store {
     pub fn follow(&mut self, names: &[&str]) -> Result<Vec<Follower>, StoreError> {
         let newest = self.newest;
         let result = (|| {
-            let tx = self.db.transaction()?;
+            let tx = self.database.db.transaction()?;
             let known = followers(&tx, newest)?;
             for gone in known.iter().filter(|known| !names.contains(&known.name.as_str())) {
                 tx.execute("DELETE FROM followers WHERE name = ?1", [&gone.name])?;
@@ -160,7 +144,7 @@ impl Store {
 
     /// Who follows what is decided, and how far behind each is.
     pub fn followers(&self) -> Result<Vec<Follower>, StoreError> {
-        followers(&self.db, self.newest).map_err(|error| self.error("cannot read the followers", error))
+        followers(&self.database.db, self.newest).map_err(|error| self.error("cannot read the followers", error))
     }
 }
 
@@ -178,12 +162,8 @@ pub(super) fn write(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<i
     let mut written = 0;
     for change in &commit.changes {
         let Some((at, prefix, decision)) = decision(change, commit.wall) else { continue };
-        let json = serde_json::to_string(&decision).unwrap_or_default();
-        tx.prepare_cached("INSERT INTO history(at, prefix, decision) VALUES(?1, ?2, ?3)")?.execute(params![
-            at.0,
-            prefix.to_bytes(),
-            json
-        ])?;
+        let row = params![at.0, prefix.to_bytes(), json(&decision)];
+        run(tx, "INSERT INTO history(at, prefix, decision) VALUES(?1, ?2, ?3)", row)?;
         written += 1;
     }
     Ok(written)
@@ -209,7 +189,7 @@ pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Prefix, 
 /// Writes how far each follower has come.
 pub(super) fn acknowledge(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
     for (name, seen) in &commit.acknowledged {
-        tx.prepare_cached("UPDATE followers SET seen = max(seen, ?2) WHERE name = ?1")?.execute(params![name, seen])?;
+        run(tx, "UPDATE followers SET seen = max(seen, ?2) WHERE name = ?1", params![name, seen])?;
     }
     Ok(())
 }
@@ -223,6 +203,6 @@ pub(super) fn trim(tx: &Transaction<'_>, newest: i64, rows: i64, most: i64, at_w
     let slowest: Option<i64> = tx.query_row("SELECT min(seen) FROM followers", [], |row| row.get(0))?;
     let last = (newest - most).min(slowest.unwrap_or(newest).max(newest - at_worst));
     let missed = "UPDATE followers SET missed = missed + ?1 - seen, seen = ?1 WHERE seen < ?1";
-    tx.prepare_cached(missed)?.execute([last])?;
+    run(tx, missed, [last])?;
     Ok(tx.prepare_cached("DELETE FROM history WHERE id <= ?1")?.execute([last])? as i64)
 }

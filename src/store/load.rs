@@ -16,7 +16,7 @@ use crate::decide::tally::Tally;
 impl Store {
     pub(super) fn try_load(&self) -> rusqlite::Result<Loaded> {
         let mut state = State::default();
-        let db = &self.db;
+        let db = &self.database.db;
         each(db, "SELECT name FROM hosts ORDER BY id", |row| {
             state.apply(&Change::Host { name: row.get::<_, Vec<u8>>(0)?.into() });
             Ok(())

@@ -27,8 +27,8 @@ mod write;
 pub use error::StoreError;
 pub use evidence::Evidence;
 pub use history::{Decided, Decision, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision};
-pub use notes::Keeper;
 use open::{connect, copy, lock, set_aside};
+use write::{json, run};
 
 /// The database's name in the state directory.
 pub const FILE: &str = "denyd.db";
@@ -61,10 +61,16 @@ pub struct Loaded {
     pub allowed: BTreeSet<String>,
 }
 
-/// The open database.
-pub struct Store {
+/// A connection to the database.
+pub struct Database {
     file: PathBuf,
     db: Connection,
+}
+
+/// The open database, and what is known of it.
+pub struct Store {
+    /// Its connection, which keeps notes.
+    pub database: Database,
     /// None of what is in memory only.
     _lock: Option<Flock<File>>,
     /// How many rows the bounded tables have, about: trimmed when they are well above their bounds.
@@ -84,11 +90,11 @@ impl Store {
         let lock = lock(dir)?;
         let file = dir.join(FILE);
         match connect(&file) {
-            Ok(db) => Store::with(file, db, Some(lock), None),
+            Ok(db) => Store::with(file, db, Some(lock)),
             Err(error) if error.is_corrupt() => {
                 let aside = set_aside(&file).map_err(|error| StoreError::Directory { dir: dir.to_owned(), error })?;
                 let db = connect(&file)?;
-                Store::with(file, db, Some(lock), Some(aside))
+                Ok(Store { set_aside: Some(aside), ..Store::with(file, db, Some(lock))? })
             }
             Err(error) => Err(error),
         }
@@ -100,7 +106,7 @@ impl Store {
         let lock = lock(dir)?;
         let file = dir.join(FILE);
         let db = connect(&file)?;
-        Store::with(file, db, Some(lock), None)
+        Store::with(file, db, Some(lock))
     }
 
     /// A store in memory, gone when it is dropped, that begins with what the one in `dir` holds. That one is only read,
@@ -108,15 +114,10 @@ impl Store {
     pub fn rehearse(dir: &Path) -> Result<Store, StoreError> {
         let file = dir.join(FILE);
         let db = copy(&file)?;
-        Store::with(file, db, None, None)
+        Store::with(file, db, None)
     }
 
-    fn with(
-        file: PathBuf,
-        db: Connection,
-        lock: Option<Flock<File>>,
-        set_aside: Option<PathBuf>,
-    ) -> Result<Store, StoreError> {
+    fn with(file: PathBuf, db: Connection, lock: Option<Flock<File>>) -> Result<Store, StoreError> {
         let number = |sql| db.query_row(sql, [], |row| row.get(0));
         let counted = || -> rusqlite::Result<(i64, i64, i64)> {
             let evidence = number("SELECT count(*) FROM evidence")?;
@@ -125,7 +126,8 @@ impl Store {
         };
         let failed = |error| open::failed(&file, "cannot count", error);
         let (evidence, history, newest) = counted().map_err(failed)?;
-        Ok(Store { file, db, _lock: lock, evidence, history, newest, waiting: String::new(), set_aside })
+        let database = Database { file, db };
+        Ok(Store { database, _lock: lock, evidence, history, newest, waiting: String::new(), set_aside: None })
     }
 
     /// Takes back all that is remembered: the state, the cursors by input, and the entries that `allow` added.
@@ -136,16 +138,15 @@ impl Store {
     /// Writes everything that changed, in one transaction. On an error nothing was written, and all is still to be.
     /// `state` is what the changes led to.
     pub fn commit(&mut self, commit: &Commit, state: &State) -> Result<(), StoreError> {
-        let waiting = serde_json::to_string(&state.sessions.waiting()).unwrap_or_default();
+        let waiting = json(&state.sessions.waiting());
         let result = (|| {
-            let tx = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let tx = self.database.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             write::changes(&tx, &commit.changes, state)?;
             if waiting != self.waiting {
                 notes::write(&tx, WAITING, &waiting)?;
             }
             for (input, cursor) in &commit.cursors {
-                let json = serde_json::to_string(cursor).unwrap_or_default();
-                tx.prepare_cached("INSERT OR REPLACE INTO cursors VALUES(?1, ?2)")?.execute([input, &json])?;
+                run(&tx, "INSERT OR REPLACE INTO cursors VALUES(?1, ?2)", [input, &json(cursor)])?;
             }
             let mut kept = self.evidence + evidence::write(&tx, &commit.evidence, state)?;
             evidence::trim(&tx, &mut kept)?;
@@ -161,6 +162,12 @@ impl Store {
         Ok(())
     }
 
+    fn error(&self, tried: &'static str, error: rusqlite::Error) -> StoreError {
+        self.database.error(tried, error)
+    }
+}
+
+impl Database {
     fn error(&self, tried: &'static str, error: rusqlite::Error) -> StoreError {
         open::failed(&self.file, tried, error)
     }

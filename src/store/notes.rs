@@ -1,20 +1,20 @@
 //! What parts of the program keep for themselves: small values by name, and what `allow` added.
 
-use std::path::PathBuf;
-
 use rusqlite::{Connection, OptionalExtension};
 
-use super::open::failed;
-use super::{Store, StoreError};
+use super::write::run;
+use super::{Database, Store, StoreError};
 
 impl Store {
     /// Keeps an entry that `allow` added, or removes one.
     pub fn set_allowed(&mut self, entry: &str, allowed: bool) -> Result<(), StoreError> {
         let sql =
             if allowed { "INSERT OR IGNORE INTO allowed VALUES(?1)" } else { "DELETE FROM allowed WHERE entry = ?1" };
-        self.db.execute(sql, [entry]).map(|_| ()).map_err(|error| self.error("cannot write the allow list", error))
+        run(&self.database.db, sql, [entry]).map_err(|error| self.error("cannot write the allow list", error))
     }
+}
 
+impl Database {
     /// A small value that a part of the program keeps for itself.
     pub fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
         read(&self.db, name).map_err(|error| self.error("cannot read", error))
@@ -26,27 +26,9 @@ impl Store {
     }
 
     /// A second way to the database, for notes only, that another thread may have.
-    pub fn keeper(&self) -> Result<Keeper, StoreError> {
+    pub fn again(&self) -> Result<Database, StoreError> {
         let db = Connection::open(&self.file).map_err(|error| self.error("cannot open the database", error))?;
-        Ok(Keeper { file: self.file.clone(), db })
-    }
-}
-
-/// Keeps small values; see [`Store::keeper`].
-pub struct Keeper {
-    file: PathBuf,
-    db: Connection,
-}
-
-impl Keeper {
-    /// The small value of this name.
-    pub fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
-        read(&self.db, name).map_err(|error| failed(&self.file, "cannot read", error))
-    }
-
-    /// Keeps a small value.
-    pub fn set_note(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
-        write(&self.db, name, value).map_err(|error| failed(&self.file, "cannot write", error))
+        Ok(Database { file: self.file.clone(), db })
     }
 }
 
@@ -55,5 +37,5 @@ pub(super) fn read(db: &Connection, name: &str) -> rusqlite::Result<Option<Strin
 }
 
 pub(super) fn write(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
-    db.execute("INSERT OR REPLACE INTO notes VALUES(?1, ?2)", [name, value]).map(|_| ())
+    run(db, "INSERT OR REPLACE INTO notes VALUES(?1, ?2)", [name, value])
 }

@@ -201,7 +201,7 @@ fn history_waits_for_the_slowest_follower_up_to_a_bound() {
     let mut commit = Commit { changes: (1..=50).map(denied).collect(), ..Commit::default() };
     store.commit(&commit, &State::default()).unwrap();
     let trim = |store: &mut Store, most, at_worst| {
-        let tx = store.db.transaction().unwrap();
+        let tx = store.database.db.transaction().unwrap();
         history::trim(&tx, 50, 50, most, at_worst).unwrap();
         tx.commit().unwrap();
         let follower = store.followers().unwrap().remove(0);
@@ -214,7 +214,7 @@ fn history_waits_for_the_slowest_follower_up_to_a_bound() {
     store.commit(&commit, &State::default()).unwrap();
     assert_eq!(trim(&mut store, 10, 45), (31, 30, 5));
     store.follow(&[]).unwrap();
-    let tx = store.db.transaction().unwrap();
+    let tx = store.database.db.transaction().unwrap();
     assert_eq!(history::trim(&tx, 50, 20, 10, 45).unwrap(), 10, "nobody is waited for");
 }
 
@@ -271,9 +271,9 @@ fn a_database_of_the_second_schema_is_taken_on() {
     let Cursor::File(cursor) = &cursors["auth"] else { panic!("{cursors:?}") };
     assert_eq!((cursors.len(), cursor.offset, cursor.id.inode), (1, 3124, 10_461_272));
     assert_eq!(allowed.into_iter().collect::<Vec<_>>(), ["198.51.100.0/28"]);
-    assert_eq!(store.note("inputs").unwrap().as_deref(), Some(r#"["auth","net"]"#));
+    assert_eq!(store.database.note("inputs").unwrap().as_deref(), Some(r#"["auth","net"]"#));
     let history = store.history(None, 99).unwrap();
-    let of = |decision: fn(&Decision) -> bool| history.iter().filter(|(.., one)| decision(one)).count();
+    let of = |decision: fn(&Decision) -> bool| history.iter().filter(|one| decision(&one.decision)).count();
     assert_eq!((history.len(), of(|one| matches!(one, Decision::Denied { .. }))), (9, 7));
     assert_eq!(of(|one| matches!(one, Decision::Suspicious { user, .. } if user == b"bob")), 1);
     let evidence = store.evidence(&[prefix("192.0.2.4"), prefix("192.0.2.1")]).unwrap();
