@@ -42,19 +42,11 @@ const BACK_ENDS_END: Duration = Duration::from_secs(10);
 /// Records that a slow `tap` may be behind.
 const TAP_MAX: usize = 4_096;
 
-/// How to run.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Options {
-    /// Enforce nothing; print what would be.
-    pub dry_run: bool,
-}
-
-/// Runs until SIGTERM or SIGINT.
-pub(crate) fn run(config: Config, options: &Options) -> anyhow::Result<()> {
+/// Runs until SIGTERM or SIGINT. A dry run enforces nothing, and prints what would be.
+pub(crate) fn run(config: Config, dry_run: bool) -> anyhow::Result<()> {
     let inherited = listen::Inherited::of_process();
     let inputs = if config.inputs.is_empty() { vec![feeds::found()?] } else { config.inputs.clone() };
     let rules = Arc::new(config.rules()?.rules);
-    let dry_run = options.dry_run;
     let _told = dry_run.then(|| tracing::error_span!("DRY RUN").entered());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (mut desk, back_ends) = open_desk(&config, dry_run)?;

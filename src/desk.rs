@@ -28,11 +28,13 @@ mod answer;
 mod back_ends;
 mod budget;
 pub mod control;
+mod published;
 pub mod reply;
 mod request;
 
 pub use back_ends::back_ends;
 use budget::Budget;
+use published::Published;
 use reply::Reply;
 pub use request::{Request, What};
 
@@ -66,9 +68,7 @@ pub struct Desk {
     /// The entries that `allow` added.
     added: BTreeSet<String>,
     /// What the projections were told.
-    published: BTreeMap<Prefix, Until>,
-    /// Where in the pending changes those begin that were not published early.
-    unpublished: usize,
+    published: Published,
     allow_changed: bool,
     /// The number of the newest decision, for who follows them.
     decided: watch::Sender<i64>,
@@ -132,8 +132,7 @@ impl Desk {
             budget: Budget::default(),
             configured,
             added,
-            published: BTreeMap::new(),
-            unpublished: 0,
+            published: Published::default(),
             allow_changed: false,
             decided,
             followed: false,
@@ -255,12 +254,16 @@ impl Desk {
         self.cursors.append(&mut self.pending.cursors);
         self.pending.evidence.clear();
         self.pending.acknowledged.clear();
-        self.unpublished = 0;
         let newest = self.store.newest_decision();
         self.decided.send_if_modified(|known| std::mem::replace(known, newest) != newest);
         let changes = std::mem::take(&mut self.pending.changes);
-        changes.iter().for_each(|change| log(change, now));
-        Ok(self.late(&changes, now))
+        let is_rehearsal = self.store.is_rehearsal();
+        changes.iter().for_each(|change| log(change, now, is_rehearsal));
+        let mut diff = self.published.late(&changes, &self.engine.state, now);
+        if std::mem::take(&mut self.allow_changed) {
+            diff.allowed = Some(self.allowed());
+        }
+        Ok(diff)
     }
 
     /// From now on those of these names are to see every decision: mail, a list that is shared. Each reads what is behind
@@ -285,7 +288,7 @@ impl Desk {
     pub fn publish_all(&mut self, now: Timestamp) -> DenySet {
         self.gather();
         let want = self.wanted(now);
-        self.published = want.denied.clone();
+        self.published.denied.clone_from(&want.denied);
         want
     }
 
@@ -304,7 +307,7 @@ impl Desk {
     pub fn status(&self) -> reply::Status {
         let state = &self.engine.state;
         reply::Status {
-            wanted: self.published.len(),
+            wanted: self.published.denied.len(),
             tracked: state.tallies.len(),
             sessions: state.sessions.distinct(),
             unresolved: state.sessions.unresolved(),
@@ -327,7 +330,7 @@ impl Desk {
 
     fn effects(&mut self, now: Timestamp, progress: Progress) -> Effects {
         self.gather();
-        let publish = self.early(now);
+        let publish = self.published.early(&self.pending.changes, &self.engine.state, now);
         let rows = self.pending.changes.len() + self.pending.evidence.len() + self.engine.state.sessions.changes();
         let waiting = Waiting { rows, denies: !publish.denies.is_empty(), progress };
         Effects { publish, waiting }
@@ -345,56 +348,16 @@ impl Desk {
             }
         }
     }
-
-    /// What the projections must be told of the pending changes before the commit: new denies only.
-    fn early(&mut self, now: Timestamp) -> Diff {
-        let mut diff = Diff::default();
-        for change in &self.pending.changes[self.unpublished..] {
-            let Change::Denied { prefix, .. } = change else { continue };
-            let enforced = self.engine.state.denies.get(prefix).and_then(|deny| deny.enforced(now));
-            if enforced.is_some() {
-                diff.denies.extend(news(&mut self.published, *prefix, enforced));
-            }
-        }
-        self.unpublished = self.pending.changes.len();
-        diff
-    }
-
-    /// What they must be told once `changes` are committed.
-    fn late(&mut self, changes: &[Change], now: Timestamp) -> Diff {
-        let mut diff = Diff::default();
-        for change in changes {
-            let (Change::Denied { prefix, .. } | Change::Released { prefix, .. }) = change else { continue };
-            let enforced = self.engine.state.denies.get(prefix).and_then(|deny| deny.enforced(now));
-            diff.denies.extend(news(&mut self.published, *prefix, enforced));
-        }
-        if std::mem::take(&mut self.allow_changed) {
-            diff.allowed = Some(self.allowed());
-        }
-        diff
-    }
-}
-
-/// Publishes until when a prefix is denied, if at all; what that changes.
-fn news(
-    published: &mut BTreeMap<Prefix, Until>,
-    prefix: Prefix,
-    denied: Option<Until>,
-) -> Option<(Prefix, Option<Until>)> {
-    let before = match denied {
-        Some(until) => published.insert(prefix, until),
-        None => published.remove(&prefix),
-    };
-    (before != denied).then_some((prefix, denied))
 }
 
 /// What is logged of a change; counts alone are not.
-fn log(change: &Change, wall: Timestamp) {
+fn log(change: &Change, wall: Timestamp, is_rehearsal: bool) {
     let Some((at, prefix, decision)) = decision(change, wall) else { return };
     match decision {
         Decision::Denied { by, class, count, until, enforced } => {
             let until = until.map_or("for ever".to_owned(), |until| until.to_string());
             let class = class.map_or("-", Class::name);
+            let enforced = enforced && !is_rehearsal;
             tracing::info!(%prefix, class, count, %at, until, by = by.to_string(), enforced, "denied");
         }
         Decision::Released { by, why } => tracing::info!(%prefix, %at, by = by.to_string(), ?why, "released"),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::Config;
-use crate::daemon::{self, Options, feeds};
+use crate::daemon::{self, feeds};
 
 /// What `run` takes.
 #[derive(clap::Args, Debug)]
@@ -24,7 +24,7 @@ pub(super) fn run(arguments: Arguments, mut config: Config, path: Option<&Path>)
         tracing::info!("no configuration: the defaults hold; denyd check --print shows them");
         tracing::info!("found: {}", what.join(", "));
     }
-    daemon::run(config, &Options { dry_run: arguments.dry_run })?;
+    daemon::run(config, arguments.dry_run)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -82,20 +82,13 @@ impl Owner {
 
     /// Takes what the inputs, which were told to stop, still hand over: what came by a socket is nowhere else.
     pub(super) async fn finish(&mut self, mut batches: mpsc::Receiver<Batch>) {
-        let end = tokio::time::sleep(INPUTS_END);
-        tokio::pin!(end);
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut end => {
-                    tracing::warn!("an input did not end in time; what it had read may be lost");
-                    break;
-                }
-                batch = batches.recv() => match batch {
-                    Some(batch) => self.batch(&batch),
-                    None => break,
-                },
+        let all = async {
+            while let Some(batch) = batches.recv().await {
+                self.batch(&batch);
             }
+        };
+        if tokio::time::timeout(INPUTS_END, all).await.is_err() {
+            tracing::warn!("an input did not end in time; what it had read may be lost");
         }
         self.commit();
         if self.pace.is_blocked() {

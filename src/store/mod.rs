@@ -71,8 +71,8 @@ pub struct Database {
 pub struct Store {
     /// Its connection, which keeps notes.
     pub database: Database,
-    /// None of what is in memory only.
-    _lock: Option<Flock<File>>,
+    /// None of a rehearsal.
+    lock: Option<Flock<File>>,
     /// How many rows the bounded tables have, about: trimmed when they are well above their bounds.
     evidence: i64,
     history: i64,
@@ -127,7 +127,12 @@ impl Store {
         let failed = |error| open::failed(&file, "cannot count", error);
         let (evidence, history, newest) = counted().map_err(failed)?;
         let database = Database { file, db };
-        Ok(Store { database, _lock: lock, evidence, history, newest, waiting: String::new(), set_aside: None })
+        Ok(Store { database, lock, evidence, history, newest, waiting: String::new(), set_aside: None })
+    }
+
+    /// Whether it is in memory only: see [`Store::rehearse`].
+    pub fn is_rehearsal(&self) -> bool {
+        self.lock.is_none()
     }
 
     /// Takes back all that is remembered: the state, the cursors by input, and the entries that `allow` added.

@@ -1,0 +1,51 @@
+//! What the projections were told, so that they are told what is news.
+
+use std::collections::BTreeMap;
+
+use inputs::record::Timestamp;
+
+use crate::decide::claim::Until;
+use crate::decide::prefix::Prefix;
+use crate::decide::state::{Change, State};
+use crate::deny::Diff;
+
+/// What the projections were told.
+#[derive(Default)]
+pub(super) struct Published {
+    pub(super) denied: BTreeMap<Prefix, Until>,
+    /// How many of the changes that wait for a commit were looked at.
+    early: usize,
+}
+
+impl Published {
+    /// What they must be told of the changes that wait, to which `state` is led, before the commit: new denies only.
+    pub(super) fn early(&mut self, waiting: &[Change], state: &State, now: Timestamp) -> Diff {
+        let before = std::mem::replace(&mut self.early, waiting.len());
+        self.news(&waiting[before..], state, now, true)
+    }
+
+    /// What they must be told once all that waited is committed.
+    pub(super) fn late(&mut self, committed: &[Change], state: &State, now: Timestamp) -> Diff {
+        self.early = 0;
+        self.news(committed, state, now, false)
+    }
+
+    fn news(&mut self, changes: &[Change], state: &State, now: Timestamp, only_denies: bool) -> Diff {
+        let mut diff = Diff::default();
+        for change in changes {
+            let (Change::Denied { prefix, .. } | Change::Released { prefix, .. }) = change else { continue };
+            let denied = state.denies.get(prefix).and_then(|deny| deny.enforced(now));
+            if only_denies && (denied.is_none() || matches!(change, Change::Released { .. })) {
+                continue;
+            }
+            let before = match denied {
+                Some(until) => self.denied.insert(*prefix, until),
+                None => self.denied.remove(prefix),
+            };
+            if before != denied {
+                diff.denies.insert(*prefix, denied);
+            }
+        }
+        diff
+    }
+}
