@@ -20,6 +20,8 @@ pub struct Input {
     pub host: Option<String>,
     /// The zone of stamps that name none; `None` = the machine's.
     pub timezone: Option<TimeZone>,
+    /// Where the first start begins, of a log; later ones go on at the cursor.
+    pub first_read: Start,
     /// Where its records come from.
     pub source: Source,
 }
@@ -31,32 +33,19 @@ pub enum Source {
     File(File),
     /// The systemd journal, followed.
     Journald(Journald),
-    /// The directory of a multilog, followed.
-    Multilog(Multilog),
+    /// The directory of a multilog, or of a svlogd with `-t`, followed; the one that holds `current`.
+    Multilog(File),
     /// A socket that we listen on.
     Syslog(Syslog),
 }
 
-/// A plain file, followed through rotation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A log of lines, followed through rotation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct File {
     /// Its absolute path.
     pub path: PathBuf,
     /// How its lines are written.
     pub format: Format,
-    /// Where the first start begins; later ones go on at the cursor.
-    pub first_read: Start,
-    /// The program whose own output it is; `None` = its lines name their programs.
-    pub identifier: Option<&'static str>,
-}
-
-/// The directory of a multilog, or of a svlogd with `-t`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Multilog {
-    /// Its absolute path; the one that holds `current`.
-    pub path: PathBuf,
-    /// Where the first start begins; later ones go on at the cursor.
-    pub first_read: Start,
     /// The program whose own output it is; `None` = its lines name their programs.
     pub identifier: Option<&'static str>,
 }
@@ -68,8 +57,6 @@ pub struct Journald {
     pub directory: Option<PathBuf>,
     /// Which program reads.
     pub reader: Reader,
-    /// Where the first start begins; later ones go on at the cursor.
-    pub first_read: Start,
 }
 
 /// A syslog listener.
@@ -86,21 +73,9 @@ pub struct Syslog {
 }
 
 impl Input {
-    /// A file, with the defaults.
-    pub fn file(path: PathBuf) -> Self {
-        let file = File { path, format: Format::Auto, first_read: Start::Now, identifier: None };
-        Input { name: file.path.display().to_string(), host: None, timezone: None, source: Source::File(file) }
-    }
-
-    /// This machine's journal, with the defaults.
-    pub fn journald() -> Self {
-        let source = Source::Journald(Journald::default());
-        Input { name: source.name(), host: None, timezone: None, source }
-    }
-
-    /// Its kind, as in the configuration.
-    pub fn kind(&self) -> &'static str {
-        self.source.kind()
+    /// One that is given nothing else.
+    pub fn of(source: Source) -> Self {
+        Input { name: source.name(), host: None, timezone: None, first_read: Start::Now, source }
     }
 
     /// Whether it has certificates, which can be read again.
@@ -111,9 +86,8 @@ impl Input {
     /// How its lines are written.
     pub fn format(&self) -> Format {
         match &self.source {
-            Source::File(file) => file.format,
+            Source::File(file) | Source::Multilog(file) => file.format,
             Source::Journald(_) => Format::Auto, // its entries have no lines
-            Source::Multilog(_) => Format::Multilog,
             Source::Syslog(_) => Format::Syslog,
         }
     }
@@ -135,7 +109,7 @@ impl Input {
     pub fn bare(&self) -> Option<&'static str> {
         match &self.source {
             Source::File(File { format: Format::Message, identifier: None, .. }) => Some("sshd"),
-            Source::File(File { identifier, .. }) | Source::Multilog(Multilog { identifier, .. }) => *identifier,
+            Source::File(file) | Source::Multilog(file) => file.identifier,
             Source::Journald(_) | Source::Syslog(_) => None,
         }
     }
@@ -220,12 +194,10 @@ impl Source {
     /// The name of an input that was given none.
     pub fn name(&self) -> String {
         match self {
-            Source::File(file) => file.path.display().to_string(),
-            Source::Journald(journald) => match &journald.directory {
-                Some(directory) => directory.display().to_string(),
-                None => "journald".to_owned(),
-            },
-            Source::Multilog(multilog) => multilog.path.display().to_string(),
+            Source::File(File { path, .. })
+            | Source::Multilog(File { path, .. })
+            | Source::Journald(Journald { directory: Some(path), .. }) => path.display().to_string(),
+            Source::Journald(_) => "journald".to_owned(),
             Source::Syslog(syslog) => url(&syslog.listen),
         }
     }

@@ -27,7 +27,7 @@ mod tests;
 mod values;
 
 pub use error::{ConfigError, Problem};
-pub use input::{File, Input, Journald, Multilog, Source, Syslog};
+pub use input::{File, Input, Journald, Source, Syslog};
 pub use reference::{manual, packaged};
 pub use rules::Loaded;
 

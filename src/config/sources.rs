@@ -11,7 +11,7 @@ use inputs::syslog::parse::Format;
 use super::codec::{Codec, duration, parsed, whole, words, yes};
 use super::document::{Reader, Table};
 use super::duration;
-use super::input::{File, Input, Journald, Multilog, Source, Syslog};
+use super::input::{File, Input, Journald, Source, Syslog};
 use super::key::{Key, Section};
 use super::values::{host, listen, mode, name, path, timezone};
 use crate::decide::prefix::Prefix;
@@ -53,8 +53,8 @@ pub(super) fn common() -> Vec<InputKey> {
 
 fn kind() -> Codec<Source> {
     let read = |text: &str| match text {
-        "file" => Ok(Input::file(PathBuf::new()).source),
-        "multilog" => Ok(Source::Multilog(Multilog::default())),
+        "file" => Ok(Source::File(File::default())),
+        "multilog" => Ok(Source::Multilog(File { format: Format::Multilog, ..File::default() })),
         "journald" => Ok(Source::Journald(Journald::default())),
         "syslog" => Ok(Source::Syslog(Syslog::new(nowhere()))),
         "metalog" => Err("metalog writes files; write kind = \"file\" and format = \"metalog\", \
@@ -82,8 +82,7 @@ fn logs() -> Vec<InputKey> {
         [("auto", JournalReader::Auto), ("native", JournalReader::Native), ("journalctl", JournalReader::Journalctl)];
     vec![
         key("path", path(), |i| match &mut i.source {
-            Source::File(file) => Some(&mut file.path),
-            Source::Multilog(multilog) => Some(&mut multilog.path),
+            Source::File(file) | Source::Multilog(file) => Some(&mut file.path),
             _ => None,
         })
         .denyhosts("SECURE_LOG")
@@ -114,20 +113,14 @@ fn logs() -> Vec<InputKey> {
             _ => None,
         })
         .says(r#""native" is denyd's own, "journalctl" asks that program, "auto" takes the first while it can."#),
-        key("first_read", first_read(), |i| match &mut i.source {
-            Source::File(file) => Some(&mut file.first_read),
-            Source::Multilog(multilog) => Some(&mut multilog.first_read),
-            Source::Journald(journald) => Some(&mut journald.first_read),
-            Source::Syslog(_) => None,
-        })
-        .says(
-            r#"Where the very first start begins, "now" or "beginning", or for a journal so long ago, as "1d"; later
+        key("first_read", first_read(), |i| Some(&mut i.first_read).filter(|_| !matches!(i.source, Source::Syslog(_))))
+            .says(
+                r#"Where the very first start begins, "now" or "beginning", or for a journal so long ago, as "1d"; later
             starts go on where the last one ended. A multilog's "beginning" is the oldest file of its directory."#,
-        ),
+            ),
         key("identifier", words(&[("sshd", "sshd")]).optional(), |i| match &mut i.source {
             Source::File(File { format: Format::Syslog | Format::Metalog, .. }) => None,
-            Source::File(file) => Some(&mut file.identifier),
-            Source::Multilog(multilog) => Some(&mut multilog.identifier),
+            Source::File(file) | Source::Multilog(file) => Some(&mut file.identifier),
             _ => None,
         })
         .says(
@@ -318,11 +311,10 @@ fn clash(other: &Input, input: &Input) -> Option<(&'static str, String)> {
         (Source::Multilog(other), Source::Multilog(multilog)) if other.path == multilog.path => {
             return Some(("path", twice("this directory")));
         }
-        (Source::Multilog(Multilog { path, .. }), Source::File(file))
-        | (Source::File(file), Source::Multilog(Multilog { path, .. }))
-            if file.path.parent() == Some(path) =>
+        (Source::Multilog(multilog), Source::File(file)) | (Source::File(file), Source::Multilog(multilog))
+            if file.path.parent() == Some(&multilog.path) =>
         {
-            return Some(("path", twice(&format!("files in {}", path.display()))));
+            return Some(("path", twice(&format!("files in {}", multilog.path.display()))));
         }
         (Source::Syslog(other), Source::Syslog(syslog)) if other.collides(syslog) => {
             return Some(("listen", "another input listens there".to_owned()));
@@ -334,7 +326,7 @@ fn clash(other: &Input, input: &Input) -> Option<(&'static str, String)> {
 }
 
 fn read_one<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Input> {
-    let mut input = Input { name: String::new(), ..Input::journald() };
+    let mut input = Input { name: String::new(), ..Input::of(Source::Journald(Journald::default())) };
     let (common, Section { keys, .. }) = (common(), section());
     if !reader.fill(table, &common, &mut input, |_, _| None) {
         return None;
@@ -368,16 +360,12 @@ fn meaningless(input: &Input, key: &InputKey) -> Option<String> {
 
 /// Reports what of an input does not go together.
 fn check<'a>(reader: &mut Reader<'a>, table: &Table<'a>, input: &Input) {
-    match &input.source {
-        Source::File(File { first_read: Start::Back(_), .. })
-        | Source::Multilog(Multilog { first_read: Start::Back(_), .. }) => {
-            let expected = "a file cannot be entered at a time, only a journal can; write \"now\" or \"beginning\"";
-            reader.wrong(table, "first_read", expected.to_owned());
-        }
-        Source::Syslog(syslog) => check_listener(reader, table, syslog),
-        _ => {}
+    if matches!((&input.source, &input.first_read), (Source::File(_) | Source::Multilog(_), Start::Back(_))) {
+        let expected = "a file cannot be entered at a time, only a journal can; write \"now\" or \"beginning\"";
+        reader.wrong(table, "first_read", expected.to_owned());
     }
     match &input.source {
+        Source::Syslog(syslog) => check_listener(reader, table, syslog),
         Source::File(File { path, format: Format::Multilog, .. }) if path.ends_with("current") => {
             let directory = path.parent().unwrap_or(path).display();
             let expected = format!(
@@ -385,7 +373,7 @@ fn check<'a>(reader: &mut Reader<'a>, table: &Table<'a>, input: &Input) {
             );
             reader.wrong(table, "path", expected);
         }
-        Source::Multilog(Multilog { path, .. }) if path.ends_with("current") => {
+        Source::Multilog(File { path, .. }) if path.ends_with("current") => {
             let directory = path.parent().unwrap_or(path).display();
             let expected =
                 format!("expected the directory that multilog writes, not a file in it: path = \"{directory}\"");

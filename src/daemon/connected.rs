@@ -48,7 +48,7 @@ impl Connected {
         fold.our_pid = Some(std::process::id());
         Connected {
             name: input.name.clone(),
-            kind: input.kind(),
+            kind: input.source.kind(),
             fold,
             counts: Counts::default(),
             health,

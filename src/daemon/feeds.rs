@@ -13,13 +13,13 @@ use inputs::{file, multilog};
 use tokio::sync::mpsc;
 
 use crate::clock;
-use crate::config::{self, Input, Source};
+use crate::config::{File, Input, Journald, Source};
 use crate::text::printable;
 
 /// The log that a machine without configuration has: the journal, which tells who wrote what, else a file.
 pub(crate) fn found() -> anyhow::Result<Input> {
     if journald::is_here() {
-        return Ok(Input::journald());
+        return Ok(Input::of(Source::Journald(Journald::default())));
     }
     const KNOWN: &[&str] = &["/var/log/auth.log", "/var/log/secure", "/var/log/authlog", "/var/log/messages"];
     let path = KNOWN.iter().map(PathBuf::from).find(|path| path.is_file()).with_context(|| {
@@ -29,7 +29,7 @@ pub(crate) fn found() -> anyhow::Result<Input> {
             KNOWN.join(", ")
         )
     })?;
-    Ok(Input::file(path))
+    Ok(Input::of(Source::File(File { path, ..File::default() })))
 }
 
 /// What is done with an input, for messages about it.
@@ -51,10 +51,7 @@ fn start(input: &Input, cursor: Option<Cursor>) -> Start {
         (Source::File(_), Some(cursor @ Cursor::File(_)))
         | (Source::Multilog(_), Some(cursor @ Cursor::Multilog(_)))
         | (Source::Journald(_), Some(cursor @ Cursor::Journal(_))) => Start::Cursor(cursor),
-        (Source::File(config::File { first_read, .. }), _)
-        | (Source::Multilog(config::Multilog { first_read, .. }), _)
-        | (Source::Journald(config::Journald { first_read, .. }), _) => first_read.clone(),
-        (Source::Syslog(_), _) => Start::Now,
+        _ => input.first_read.clone(),
     }
 }
 
@@ -170,7 +167,7 @@ mod tests {
     /// Follows a file until its health is as wanted.
     fn check(path: PathBuf, cursor: FileCursor, want: &dyn Fn(&State) -> bool) {
         let (sink, mut batches) = mpsc::channel(16);
-        let input = Input::file(path);
+        let input = Input::of(Source::File(File { path, ..File::default() }));
         let worker = feed(&input, SourceId(0), Some(Cursor::File(cursor)), &mut Inherited::default(), sink).unwrap();
         let end = clock::monotonic() + Duration::from_secs(30);
         while !want(&worker.health.now()) {
@@ -186,9 +183,8 @@ mod tests {
     #[test]
     fn a_journal_is_not_called_empty_while_journalctl_starts() {
         let directory = tempfile::tempdir().unwrap();
-        let mut input = Input::journald();
-        let Source::Journald(journald) = &mut input.source else { unreachable!() };
-        (journald.reader, journald.directory) = (journald::Reader::Journalctl, Some(directory.path().join("none")));
+        let (reader, directory) = (journald::Reader::Journalctl, Some(directory.path().join("none")));
+        let input = Input::of(Source::Journald(Journald { directory, reader }));
         // With no journalctl it cannot be started; with one, there is no such directory.
         assert!(try_log(&input).unwrap_err().starts_with("journalctl: "));
     }
