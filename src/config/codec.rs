@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::duration::{self, BadDuration};
+use super::duration;
 
 /// A value and where it stands.
 pub(super) type Node<'a> = Spanned<DeValue<'a>>;
@@ -151,12 +151,19 @@ where
     Codec::new(read, N::to_string)
 }
 
+/// A text that `fits`.
+pub(super) fn text_that(fits: impl Fn(&str) -> bool + 'static, expected: impl Into<String>) -> Codec<String> {
+    let expected = expected.into();
+    let parse = move |text: &str| if fits(text) { Ok(text.to_owned()) } else { Err(expected.clone()) };
+    Codec::text(parse, String::clone)
+}
+
 /// At least a second; `or` says what else could stand there.
 pub(super) fn duration(or: impl Into<String>) -> Codec<Duration> {
     let or = or.into();
     let read = move |value: &DeValue<'_>| {
         let found = match (value.as_integer(), value.as_str()) {
-            (Some(integer), _) => Err(BadDuration::NoUnit(integer.to_string())),
+            (Some(integer), _) => Err(duration::no_unit(&integer.to_string())),
             (None, text) => duration::parse(text.unwrap_or_default()),
         };
         match found {
@@ -189,17 +196,9 @@ pub(super) fn words<T: Clone + PartialEq + 'static>(choices: &[(&'static str, T)
     Codec::new(read, show)
 }
 
-/// A text that its type reads and writes itself.
-pub(super) fn parsed<T: FromStr + Display + 'static>(expected: &'static str) -> Codec<T> {
-    Codec::text(move |text| text.parse().map_err(|_| expected.to_owned()), T::to_string)
-}
-
-/// The same, where the type says what it expected.
-pub(super) fn typed<T>() -> Codec<T>
-where
-    T: FromStr<Err: Display> + Display + 'static,
-{
-    Codec::text(|text| text.parse().map_err(|problem| format!("expected {problem}")), T::to_string)
+/// A text that its type reads and writes itself; `expected` says of the type's problem what may stand there.
+pub(super) fn parsed<T: FromStr + Display + 'static>(expected: fn(T::Err) -> String) -> Codec<T> {
+    Codec::text(move |text| text.parse().map_err(expected), T::to_string)
 }
 
 /// A TOML string.

@@ -10,55 +10,45 @@ pub const LONGEST_S: u64 = 100 * 365 * 86_400;
 
 const UNITS: [(char, u64); 5] = [('w', 7 * 86_400), ('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
-/// Why a text is not a duration; says what to write.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadDuration {
-    /// It is a bare number.
-    #[error("a duration needs a unit; write \"{0}d\" for days (units are s, m, h, d, w)")]
-    NoUnit(String),
-    /// A letter that is no unit.
-    #[error("`{0}` is not a unit of time; units are s, m, h, d, w, and a year is \"365d\"")]
-    Unit(char),
-    /// The units do not go down, or one comes twice.
-    #[error("expected the greatest unit first and each once, such as \"1h30m\"")]
-    Order,
-    /// Nothing like a duration.
-    #[error("expected a duration such as \"7d\" or \"1h30m\" (units are s, m, h, d, w)")]
-    Shape,
-    /// Beyond [`LONGEST_S`].
-    #[error("longer than 100 years")]
-    TooLong,
-}
-
-/// Reads a duration: numbers, each with its unit, the greatest unit first.
-pub fn parse(text: &str) -> Result<Duration, BadDuration> {
+/// Reads a duration: numbers, each with its unit, the greatest unit first; or says what to write.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    const SHAPE: &str = "expected a duration such as \"7d\" or \"1h30m\" (units are s, m, h, d, w)";
+    const TOO_LONG: &str = "longer than 100 years";
     let mut seconds: u64 = 0;
     let mut units = UNITS.iter();
     let mut rest = text;
     if rest.is_empty() {
-        return Err(BadDuration::Shape);
+        return Err(SHAPE.to_owned());
     }
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (number, behind) = rest.split_at(digits);
         if number.is_empty() {
-            return Err(BadDuration::Shape);
+            return Err(SHAPE.to_owned());
         }
         let Some(unit) = behind.chars().next() else {
-            return Err(if number == text { BadDuration::NoUnit(number.to_owned()) } else { BadDuration::Shape });
+            return Err(if number == text { no_unit(number) } else { SHAPE.to_owned() });
         };
         if !UNITS.iter().any(|&(known, _)| known == unit) {
-            return Err(if unit.is_alphabetic() { BadDuration::Unit(unit) } else { BadDuration::Shape });
+            let unknown = || format!("`{unit}` is not a unit of time; units are s, m, h, d, w, and a year is \"365d\"");
+            return Err(if unit.is_alphabetic() { unknown() } else { SHAPE.to_owned() });
         }
-        let (_, worth) = units.find(|&&(known, _)| known == unit).ok_or(BadDuration::Order)?;
+        let (_, worth) = units
+            .find(|&&(known, _)| known == unit)
+            .ok_or("expected the greatest unit first and each once, such as \"1h30m\"")?;
         let part = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*worth));
-        seconds = part.and_then(|part| seconds.checked_add(part)).ok_or(BadDuration::TooLong)?;
+        seconds = part.and_then(|part| seconds.checked_add(part)).ok_or(TOO_LONG)?;
         rest = &behind[unit.len_utf8()..];
     }
     if seconds > LONGEST_S {
-        return Err(BadDuration::TooLong);
+        return Err(TOO_LONG.to_owned());
     }
     Ok(Duration::from_secs(seconds))
+}
+
+/// What to write for a bare number.
+pub(super) fn no_unit(number: &str) -> String {
+    format!("a duration needs a unit; write \"{number}d\" for days (units are s, m, h, d, w)")
 }
 
 /// Writes whole seconds so that [`parse`] reads them again: `7d`, `1h30m`, `0s`. Weeks are written as days.
@@ -79,7 +69,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, shown: &str) {
-        let got = parse(text).map_or_else(|bad| bad.to_string(), show);
+        let got = parse(text).map_or_else(|bad| bad, show);
         assert_eq!(got, shown, "{text}");
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How many problems are shown.
 const SHOWN_MAX: usize = 50;
@@ -10,25 +10,18 @@ const SHOWN_MAX: usize = 50;
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read {}: {cause}", file.display())]
-    Unreadable {
-        /// The file.
-        file: PathBuf,
-        /// What the system says.
-        cause: io::Error,
-    },
-    /// A directory of rules, or what is in it, cannot be used.
-    #[error("{}: {problem}", path.display())]
-    Unsuited {
-        /// The directory or the file.
-        path: PathBuf,
-        /// Why, and what to do.
-        problem: String,
-    },
+    /// A file cannot be read, or a directory of rules not be used; says why, and what to do.
+    #[error("{0}")]
+    Unusable(String),
     /// The file was read, and these are its problems, in its order. There is at least one.
     #[error("{}", shown(.0))]
     Wrong(Vec<Problem>),
+}
+
+impl ConfigError {
+    pub(super) fn unreadable(file: &Path, cause: io::Error) -> Self {
+        ConfigError::Unusable(format!("cannot read {}: {cause}", file.display()))
+    }
 }
 
 fn shown(problems: &[Problem]) -> String {

@@ -134,7 +134,7 @@ fn config<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Config {
 
 /// The text of a file.
 fn text(file: &Path) -> Result<String, ConfigError> {
-    let bytes = settings::contents(file).map_err(|cause| ConfigError::Unreadable { file: file.to_owned(), cause })?;
+    let bytes = settings::contents(file).map_err(|cause| ConfigError::unreadable(file, cause))?;
     String::from_utf8(bytes).map_err(|bad| {
         let (right, bytes) = (bad.utf8_error().valid_up_to(), bad.as_bytes());
         let line = 1 + bytes[..right].iter().filter(|&&byte| byte == b'\n').count();

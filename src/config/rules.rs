@@ -53,7 +53,6 @@ pub(super) fn read(dir: &Path) -> Result<Loaded, ConfigError> {
 
 /// The files of a directory, in the order of their names. Hidden ones are editors' and no rules.
 fn files(dir: &Path) -> Result<Vec<PathBuf>, ConfigError> {
-    let unsuited = |path: &Path, problem: String| ConfigError::Unsuited { path: path.to_owned(), problem };
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && dir == Path::new(USUAL) => return Ok(Vec::new()),
         Err(error) => return Err(unsuited(dir, format!("cannot read this directory of rules (`rules_dir`): {error}"))),
@@ -69,10 +68,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, ConfigError> {
             continue;
         }
         if !std::fs::metadata(&path).is_ok_and(|found| found.is_file()) {
-            return Err(unsuited(
-                &path,
-                "no regular file; remove it, or rename it so that it does not end in .toml".to_owned(),
-            ));
+            return Err(unsuited(&path, "no regular file; remove it, or rename it so that it does not end in .toml"));
         }
         refuse_open(&path)?;
         files.push(path);
@@ -84,14 +80,18 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     Ok(files)
 }
 
+fn unsuited(path: &Path, problem: impl std::fmt::Display) -> ConfigError {
+    ConfigError::Unusable(format!("{}: {problem}", path.display()))
+}
+
 /// Refuses what everybody may write.
 fn refuse_open(path: &Path) -> Result<(), ConfigError> {
-    let found = std::fs::metadata(path).map_err(|cause| ConfigError::Unreadable { file: path.to_owned(), cause })?;
+    let found = std::fs::metadata(path).map_err(|cause| ConfigError::unreadable(path, cause))?;
     if found.permissions().mode() & WRITABLE_BY_ALL == 0 {
         return Ok(());
     }
     let problem = format!("everybody may write it, and so decide who is denied; chmod o-w {}", path.display());
-    Err(ConfigError::Unsuited { path: path.to_owned(), problem })
+    Err(unsuited(path, problem))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::codec::{Bad, Codec, Node, duration, typed, unless, whole, words, yes};
+use super::codec::{Bad, Codec, Node, duration, parsed, unless, whole, words, yes};
 use super::document::{Reader, Table, shorten};
 use super::key::{Key, Section};
 use super::values::{is_user, path, socket_path, user};
@@ -198,7 +198,7 @@ fn backends() -> Codec<Backends> {
 
 fn nftables() -> Vec<Key<Config>> {
     vec![
-        key("table", typed(), |c| &mut c.deny.nftables.table).says(
+        key("table", parsed(String::from), |c| &mut c.deny.nftables.table).says(
             "The name of denyd's own table, of family inet. Nobody else may write to it. Letters, digits, _ and -.",
         ),
     ]
@@ -208,7 +208,7 @@ fn hosts_deny() -> Vec<Key<Config>> {
     vec![
         key("path", path(), |c| &mut c.deny.hosts_deny.path)
             .says("The file. Lines that are not denyd's stay as they are."),
-        key("service", typed(), |c| &mut c.deny.hosts_deny.service)
+        key("service", parsed(String::from), |c| &mut c.deny.hosts_deny.service)
             .denyhosts("BLOCK_SERVICE")
             .says(r#"What is denied there: one service, "ALL", or "" for lines of addresses alone."#),
         key("comment", yes(), |c| &mut c.deny.hosts_deny.comment)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use inputs::input::Start;
 use inputs::journald::follow::Reader as JournalReader;
 use inputs::syslog::frame::Framing;
-use inputs::syslog::listen::{Clients, Identity, Listen, Options, Permitted};
+use inputs::syslog::listen::{Clients, Identity, Listen, Permitted};
 use inputs::syslog::parse::Format;
 
 use super::codec::{Codec, duration, parsed, whole, words, yes};
@@ -21,31 +21,39 @@ const KINDS: &str = "write kind = \"file\", kind = \"multilog\", kind = \"journa
 /// A key of an input.
 type InputKey = Key<Input>;
 
-/// A key, and where its value is in an input in which it means something.
-fn key<T: 'static>(
+/// A key of a part of an input, which has a meaning where there is that part.
+fn key<P: 'static, T: 'static>(
+    part: fn(&mut Input) -> Option<&mut P>,
     name: &'static str,
     codec: Codec<T>,
-    place: impl Fn(&mut Input) -> Option<&mut T> + 'static,
+    place: fn(&mut P) -> &mut T,
 ) -> InputKey {
-    Key::new(name, codec, place)
+    Key::new(name, codec, move |input| part(input).map(place))
 }
 
 /// The keys of an input, in an order in which each has those before it that decide what it means.
 pub(super) fn section() -> Section<Input> {
-    let keys = common().into_iter().chain(logs()).chain(listeners()).chain(certificates()).chain(limits()).collect();
+    let of_tls = |key: InputKey| key.except("except for TLS, listen = \"tls://ADDRESS:PORT\"");
+    let of_streams = |key: InputKey| key.except("without connections");
+    let mut keys = common();
+    keys.extend(logs());
+    keys.extend(listeners());
+    keys.extend(certificates().into_iter().map(of_tls));
+    keys.extend(streams().into_iter().map(of_streams));
+    keys.extend(limits());
     Section { name: "[[input]]", keys, tables: &[] }
 }
 
 /// The keys that every input may have.
 pub(super) fn common() -> Vec<InputKey> {
     vec![
-        key("name", name().left_out_if(String::is_empty), |i| Some(&mut i.name))
+        Key::new("name", name().left_out_if(String::is_empty), |i: &mut Input| Some(&mut i.name))
             .says("Names it in output. Default: its path, its directory, \"journald\", or its listen."),
-        key("host", host().optional(), |i| Some(&mut i.host))
+        Key::new("host", host().optional(), |i: &mut Input| Some(&mut i.host))
             .says("The host that all its records are of, instead of the one that they claim. No default."),
-        key("timezone", timezone().optional(), |i| Some(&mut i.timezone))
+        Key::new("timezone", timezone().optional(), |i: &mut Input| Some(&mut i.timezone))
             .says(r#"The zone of times that name none, such as "Europe/Berlin" or "UTC". Default: the machine's."#),
-        key("kind", kind(), |i| Some(&mut i.source))
+        Key::new("kind", kind(), |i: &mut Input| Some(&mut i.source))
             .needs(|_| KINDS)
             .says(r#""file", "multilog", "journald" or "syslog". It has to be there."#),
     ]
@@ -81,17 +89,14 @@ fn logs() -> Vec<InputKey> {
     let readers =
         [("auto", JournalReader::Auto), ("native", JournalReader::Native), ("journalctl", JournalReader::Journalctl)];
     vec![
-        key("path", path(), |i| match &mut i.source {
-            Source::File(file) | Source::Multilog(file) => Some(&mut file.path),
-            _ => None,
-        })
-        .denyhosts("SECURE_LOG")
-        .needs(|i| match i.source {
-            Source::Multilog(_) => "write the directory that multilog writes, such as path = \"/var/log/sshd\"",
-            _ => "write the file's path, such as path = \"/var/log/auth.log\"",
-        })
-        .says("The file, or the directory that multilog writes."),
-        key("format", words(&formats), |i| match &mut i.source {
+        key(lines, "path", path(), |file| &mut file.path)
+            .denyhosts("SECURE_LOG")
+            .needs(|i| match i.source {
+                Source::Multilog(_) => "write the directory that multilog writes, such as path = \"/var/log/sshd\"",
+                _ => "write the file's path, such as path = \"/var/log/auth.log\"",
+            })
+            .says("The file, or the directory that multilog writes."),
+        Key::new("format", words(&formats), |i: &mut Input| match &mut i.source {
             Source::File(file) => Some(&mut file.format),
             _ => None,
         })
@@ -100,30 +105,20 @@ fn logs() -> Vec<InputKey> {
             time; the others are "syslog", "multilog" and "metalog". metalog's `current`, with format = "metalog", is
             followed into log-2026-11-22-06:25:01 and so on."#,
         ),
-        key("directory", path().optional(), |i| match &mut i.source {
-            Source::Journald(journald) => Some(&mut journald.directory),
-            _ => None,
-        })
-        .says(
+        key(journald, "directory", path().optional(), |journald| &mut journald.directory).says(
             "Journals in another place, such as those that systemd-journal-remote received. Default: those of this
             machine.",
         ),
-        key("reader", words(&readers), |i| match &mut i.source {
-            Source::Journald(journald) => Some(&mut journald.reader),
-            _ => None,
-        })
-        .says(r#""native" is denyd's own, "journalctl" asks that program, "auto" takes the first while it can."#),
-        key("first_read", first_read(), |i| Some(&mut i.first_read).filter(|_| !matches!(i.source, Source::Syslog(_))))
-            .says(
-                r#"Where the very first start begins, "now" or "beginning", or for a journal so long ago, as "1d"; later
-            starts go on where the last one ended. A multilog's "beginning" is the oldest file of its directory."#,
-            ),
-        key("identifier", words(&[("sshd", "sshd")]).optional(), |i| match &mut i.source {
-            Source::File(File { format: Format::Syslog | Format::Metalog, .. }) => None,
-            Source::File(file) | Source::Multilog(file) => Some(&mut file.identifier),
-            _ => None,
+        key(journald, "reader", words(&readers), |journald| &mut journald.reader)
+            .says(r#""native" is denyd's own, "journalctl" asks that program, "auto" takes the first while it can."#),
+        Key::new("first_read", first_read(), |i: &mut Input| {
+            Some(&mut i.first_read).filter(|_| !matches!(i.source, Source::Syslog(_)))
         })
         .says(
+            r#"Where the very first start begins, "now" or "beginning", or for a journal so long ago, as "1d"; later
+            starts go on where the last one ended. A multilog's "beginning" is the oldest file of its directory."#,
+        ),
+        key(headless, "identifier", words(&[("sshd", "sshd")]).optional(), |file| &mut file.identifier).says(
             r#""sshd", for files and multilogs of what sshd writes to its standard error (`sshd -e`, `sshd -E FILE`):
             lines without any header. sshd does not escape line ends in them, so that a stranger can write whole lines
             of his own by a user name with a line end in it, and nothing tells them from sshd's. Therefore such records,
@@ -150,17 +145,37 @@ fn first_read() -> Codec<Start> {
     Codec::text(read, show)
 }
 
-/// The listener of an input.
-fn syslog(input: &mut Input) -> Option<&mut Syslog> {
-    match &mut input.source {
-        Source::Syslog(syslog) => Some(syslog),
-        _ => None,
-    }
+/// The file or the multilog of an input.
+fn lines(input: &mut Input) -> Option<&mut File> {
+    let (Source::File(file) | Source::Multilog(file)) = &mut input.source else { return None };
+    Some(file)
 }
 
-/// The limits of a listener that has connections.
-fn stream(input: &mut Input) -> Option<&mut Options> {
-    syslog(input).filter(|syslog| syslog.is_stream()).map(|syslog| &mut syslog.options)
+/// The same, where its lines may have no header.
+fn headless(input: &mut Input) -> Option<&mut File> {
+    lines(input).filter(|file| !matches!(file.format, Format::Syslog | Format::Metalog))
+}
+
+/// The journal of an input.
+fn journald(input: &mut Input) -> Option<&mut Journald> {
+    let Source::Journald(journald) = &mut input.source else { return None };
+    Some(journald)
+}
+
+/// The listener of an input.
+fn syslog(input: &mut Input) -> Option<&mut Syslog> {
+    let Source::Syslog(syslog) = &mut input.source else { return None };
+    Some(syslog)
+}
+
+/// The same, where it listens on a unix socket.
+fn unix(input: &mut Input) -> Option<&mut Syslog> {
+    syslog(input).filter(|syslog| syslog.path().is_some())
+}
+
+/// The same, where it has connections.
+fn stream(input: &mut Input) -> Option<&mut Syslog> {
+    syslog(input).filter(|syslog| syslog.is_stream())
 }
 
 /// The certificates of a listener that has them.
@@ -169,10 +184,13 @@ fn tls(input: &mut Input) -> Option<&mut Identity> {
 }
 
 fn listeners() -> Vec<InputKey> {
-    let network = parsed("expected an address or a prefix, such as \"192.0.2.0/24\" or \"2001:db8::/64\"")
-        .then(|prefix: Prefix| Ok((prefix.address(), prefix.bits())), |(address, bits)| Prefix::of(*address, *bits));
+    let network =
+        parsed(|_| "expected an address or a prefix, such as \"192.0.2.0/24\" or \"2001:db8::/64\"".to_owned()).then(
+            |prefix: Prefix| Ok((prefix.address(), prefix.bits())),
+            |(address, bits)| Prefix::of(*address, *bits),
+        );
     vec![
-        key("listen", listen(), |i| syslog(i).map(|syslog| &mut syslog.listen))
+        key(syslog, "listen", listen(), |syslog| &mut syslog.listen)
             .needs(|_| "write where to listen, such as listen = \"udp://127.0.0.1:514\"")
             .says(
                 r#""udp://ADDRESS:PORT", "tcp://ADDRESS:PORT", "tls://ADDRESS:PORT", "unix-datagram:///PATH", or
@@ -180,7 +198,7 @@ fn listeners() -> Vec<InputKey> {
                 bound to the same address or path, or has the input's name as its FileDescriptorName=, is taken. Its
                 file and permissions are then systemd's."#,
             ),
-        key("from", network.list(), |i| {
+        Key::new("from", network.list(), |i: &mut Input| {
             syslog(i).filter(|syslog| syslog.address().is_some()).map(|syslog| &mut syslog.options.from)
         })
         .except("for a unix socket: its permissions (socket_mode) say who may send")
@@ -188,39 +206,34 @@ fn listeners() -> Vec<InputKey> {
             "Who may send. Without it only loopback addresses can be listened on, since whoever can send could have
             anybody denied.",
         ),
-        key("socket_mode", mode(), |i| {
-            syslog(i).filter(|syslog| syslog.address().is_none()).map(|syslog| &mut syslog.options.mode)
-        })
-        .except("except for a unix socket")
-        .says("The permissions of a unix socket, in octal, which say who may send."),
+        key(unix, "socket_mode", mode(), |syslog| &mut syslog.options.mode)
+            .except("except for a unix socket")
+            .says("The permissions of a unix socket, in octal, which say who may send."),
     ]
 }
 
 fn certificates() -> Vec<InputKey> {
-    const EXCEPT: &str = "except for TLS, listen = \"tls://ADDRESS:PORT\"";
     let authority = path().then(|ca| Ok(Clients { ca, permitted: Vec::new() }), |clients| clients.ca.clone());
-    let name = "expected a name in certificates, such as \"web1.example.org\", or \"*.example.org\" for all with one more label";
-    let names = parsed::<Permitted>(name)
+    const NAME: &str = "expected a name in certificates, such as \"web1.example.org\", or \"*.example.org\" for all with one more label";
+    let names = parsed::<Permitted>(|_| NAME.to_owned())
         .list()
         .of(1..=usize::MAX, "expected at least one name; without this key every certificate of client_ca is taken")
         .left_out_if(Vec::is_empty);
     vec![
-        key("certificate", path(), |i| tls(i).map(|identity| &mut identity.certificate))
+        key(tls, "certificate", path(), |identity| &mut identity.certificate)
             .needs(
                 |_| "write the PEM file of this machine's certificate, such as certificate = \"/etc/denyd/server.pem\"",
             )
-            .except(EXCEPT)
             .says("This machine's certificate, in PEM, and behind it in the same file those of intermediate CAs."),
-        key("key", path(), |i| tls(i).map(|identity| &mut identity.key))
+        key(tls, "key", path(), |identity| &mut identity.key)
             .needs(|_| "write the PEM file of the certificate's private key, such as key = \"/etc/denyd/server.key\"")
-            .except(EXCEPT)
             .says("The certificate's private key, in PEM, not encrypted."),
-        key("client_ca", authority.optional(), |i| tls(i).map(|identity| &mut identity.clients)).except(EXCEPT).says(
+        key(tls, "client_ca", authority.optional(), |identity| &mut identity.clients).says(
             "The CA (or several in one file) of which a sender must have a certificate. Use one of your own, since of a
                 public one everybody can have it. With it `from` may be left out; where strangers can reach the port,
                 write both.",
         ),
-        key("permitted", names, |i| Some(&mut tls(i)?.clients.as_mut()?.permitted)).except(EXCEPT).says(
+        Key::new("permitted", names, |i: &mut Input| Some(&mut tls(i)?.clients.as_mut()?.permitted)).says(
             "The names of which the certificate must have one, exact or with `*.` for one label; without this key all
             certificates of client_ca will do. Names are the certificate's DNS names (subjectAltName), or its common
             name if it has none.",
@@ -228,33 +241,28 @@ fn certificates() -> Vec<InputKey> {
     ]
 }
 
-fn limits() -> Vec<InputKey> {
-    const EXCEPT: &str = "without connections";
+fn streams() -> Vec<InputKey> {
     let framings = [("auto", Framing::Auto), ("newline", Framing::Newline), ("octet-counted", Framing::OctetCounted)];
     vec![
-        key("framing", words(&framings), |i| stream(i).map(|options| &mut options.framing))
-            .except(EXCEPT)
-            .says(
-                r#"How the messages of a stream are told apart. "auto" sees it by each message's beginning. A sender
+        key(stream, "framing", words(&framings), |syslog| &mut syslog.options.framing).says(
+            r#"How the messages of a stream are told apart. "auto" sees it by each message's beginning. A sender
                 that ends messages with a newline but also leaves newlines inside of them (rsyslog with
                 parser.escapeControlCharactersOnReceive="off") needs "newline": with "auto" whoever gets a line that
                 begins with a number into its log could hide what comes next. "octet-counted" closes connections of
                 senders that do not count."#,
-            ),
-        key("max_connections", whole(1..=65_536, ""), |i| {
-            stream(i).map(|options| &mut options.max_connections)
-        })
-        .except(EXCEPT)
-        .says("How many connections there may be in all, 1 to 65536."),
-        key("max_per_sender", whole(1..=65_536, ""), |i| {
-            stream(i).map(|options| &mut options.max_per_sender)
-        })
-        .except(EXCEPT)
-        .says("How many there may be of one sender (of IPv6, of one /64)."),
-        key("idle_timeout", duration(""), |i| stream(i).map(|options| &mut options.idle))
-            .except(EXCEPT)
+        ),
+        key(stream, "max_connections", whole(1..=65_536, ""), |syslog| &mut syslog.options.max_connections)
+            .says("How many connections there may be in all, 1 to 65536."),
+        key(stream, "max_per_sender", whole(1..=65_536, ""), |syslog| &mut syslog.options.max_per_sender)
+            .says("How many there may be of one sender (of IPv6, of one /64)."),
+        key(stream, "idle_timeout", duration(""), |syslog| &mut syslog.options.idle)
             .says("How long a connection may be silent before it is closed."),
-        key("trust_network", yes(), |i| {
+    ]
+}
+
+fn limits() -> Vec<InputKey> {
+    vec![
+        Key::new("trust_network", yes(), |i: &mut Input| {
             syslog(i).filter(|syslog| matches!(syslog.listen, Listen::Udp(_))).map(|syslog| &mut syslog.trust_network)
         })
         .except("except for UDP, where a sender's address can be made up")
@@ -263,15 +271,13 @@ fn limits() -> Vec<InputKey> {
             that rests on them alone lasts an hour at most; true says that your network lets no made-up addresses in.",
         ),
         // One a second would still be one too few for some logins.
-        key("max_rate", whole(100..=u32::MAX, " (messages a second)"), |i| {
-            syslog(i).map(|syslog| &mut syslog.options.max_rate)
-        })
+        key(syslog, "max_rate", whole(100..=u32::MAX, " (messages a second)"), |syslog| &mut syslog.options.max_rate)
         .says(
             "Messages of one sender in a second, 100 or more; what is more is lost over UDP, and counted as lost and as
             limited, and waits elsewhere, so that one sender leaves room for the others. A sender is an address, a user
             id or a certificate's name.",
         ),
-        key("unwrap_imfile", yes(), |i| syslog(i).map(|syslog| &mut syslog.unwrap_imfile)).says(
+        key(syslog, "unwrap_imfile", yes(), |syslog| &mut syslog.unwrap_imfile).says(
             "true is for senders whose rsyslog reads files (imfile) and puts a header before lines that have their own.",
         ),
     ]

@@ -7,7 +7,7 @@ use inputs::syslog::listen::Listen;
 use jiff::tz::TimeZone;
 use toml::de::DeValue;
 
-use super::codec::{Codec, quote};
+use super::codec::{Codec, quote, text_that};
 
 /// The longest path of a unix socket, in bytes: `sun_path` is 108 with its end.
 const SOCKET_PATH_MAX: usize = 107;
@@ -20,7 +20,7 @@ const NAME_MAX: usize = 255;
 
 /// Any text.
 pub(super) fn any() -> Codec<String> {
-    Codec::text(|text| Ok(text.to_owned()), String::clone)
+    text_that(|_| true, "")
 }
 
 /// An absolute path: what it is relative to would depend on who starts the daemon.
@@ -59,11 +59,8 @@ pub(super) fn mode() -> Codec<u32> {
 
 /// What an input is called.
 pub(super) fn name() -> Codec<String> {
-    let parse = |text: &str| match text.trim().is_empty() || text.len() > NAME_MAX || text.contains(char::is_control) {
-        true => Err(format!("expected a name of 1 to {NAME_MAX} bytes, without control characters")),
-        false => Ok(text.to_owned()),
-    };
-    Codec::text(parse, String::clone)
+    let fits = |text: &str| !text.trim().is_empty() && text.len() <= NAME_MAX && !text.contains(char::is_control);
+    text_that(fits, format!("expected a name of 1 to {NAME_MAX} bytes, without control characters"))
 }
 
 /// A host as records name it: lower case, the first label; an address is kept whole.
@@ -98,11 +95,8 @@ pub(super) fn is_user(name: &[u8]) -> bool {
 
 /// A user.
 pub(super) fn user() -> Codec<String> {
-    let parse = |text: &str| match is_user(text.as_bytes()) {
-        true => Ok(text.to_owned()),
-        false => Err(format!("expected a user name of 1 to {NAME_MAX} bytes, without control characters")),
-    };
-    Codec::text(parse, String::clone)
+    let expected = format!("expected a user name of 1 to {NAME_MAX} bytes, without control characters");
+    text_that(|text| is_user(text.as_bytes()), expected)
 }
 
 /// Where to listen. Whose certificates TLS has, other keys say.

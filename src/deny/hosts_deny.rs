@@ -83,7 +83,8 @@ impl std::str::FromStr for Service {
         if letters && text.len() <= SERVICE_MAX {
             return Ok(Service(text.to_owned()));
         }
-        Err("the name of one service, such as \"sshd\", or \"ALL\", or \"\" for lines of addresses alone".to_owned())
+        Err("expected the name of one service, such as \"sshd\", or \"ALL\", or \"\" for lines of addresses alone"
+            .to_owned())
     }
 }
 

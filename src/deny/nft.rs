@@ -88,7 +88,7 @@ impl std::str::FromStr for Table {
         if letters && text.len() <= TABLE_MAX {
             return Ok(Table(text.to_owned()));
         }
-        Err(format!("a table's name: letters, digits, _ and -, a letter first, at most {TABLE_MAX}"))
+        Err(format!("expected a table's name: letters, digits, _ and -, a letter first, at most {TABLE_MAX}"))
     }
 }
 
