@@ -3,13 +3,13 @@
 //! A value that is wrong is reported and its default kept, so that one run finds all problems of a file.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
 use super::codec::Node;
 use super::error::{Problem, place, prefix};
-use super::key::{Key, Listed, NotSet, Section};
+use super::key::{Key, Listed, Section};
 
 /// The longest value that a message quotes, in characters.
 const FOUND_MAX: usize = 60;
@@ -24,8 +24,6 @@ pub(super) struct Reader<'a> {
     text: &'a str,
     tables: Vec<Listed>,
     problems: Vec<Problem>,
-    /// How many problems there are, also those that are not kept.
-    count: usize,
 }
 
 /// One table of the file; without entries if the file does not have it.
@@ -46,7 +44,7 @@ pub(super) fn read<T>(
     take: impl for<'b> FnOnce(&mut Reader<'b>, &Table<'b>) -> T,
 ) -> (Option<T>, Vec<Problem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { file, text, tables, problems: Vec::new(), count: 0 };
+    let mut reader = Reader { file, text, tables, problems: Vec::new() };
     if errors.is_empty() {
         let top = Table { name: "", entries: Some(document.get_ref()), at: 0 };
         reader.refuse_unknown(&top);
@@ -84,9 +82,9 @@ impl<'a> Reader<'a> {
         self.problems
     }
 
-    /// How many problems there are so far.
+    /// How many problems there are so far, of those that are kept.
     pub(super) fn count(&self) -> usize {
-        self.count
+        self.problems.len()
     }
 
     /// The table `name`, written `[…]`, that is the value of `key`.
@@ -134,27 +132,21 @@ impl<'a> Reader<'a> {
     ) -> bool {
         let mut whole = true;
         for key in keys {
+            let has_meaning = (key.has_meaning)(settings);
             let Some((span, value)) = table.find(key.name) else {
-                if let Some(expected) = key.needed.filter(|_| key.has_meaning(settings)) {
+                if let Some(expected) = key.needed.filter(|_| has_meaning) {
                     self.missing(table, key.name, expected(settings));
                     whole = false;
                 }
                 continue;
             };
-            let bad = match (key.set)(settings, value) {
-                Ok(()) => continue,
-                Err(NotSet::Bad(bad)) => bad,
-                Err(NotSet::Meaningless(bad)) => match meaningless(settings, key) {
-                    Some(reason) => {
-                        let named = prefix(table.name) + key.name;
-                        self.problem(span.start, format!("{named} has no meaning {reason}; remove it"));
-                        continue;
-                    }
-                    None => bad,
-                },
-            };
-            whole &= key.needed.is_none();
-            for bad in bad {
+            if !has_meaning && let Some(reason) = meaningless(settings, key) {
+                let named = prefix(table.name) + key.name;
+                self.problem(span.start, format!("{named} has no meaning {reason}; remove it"));
+                continue;
+            }
+            for bad in (key.set)(settings, value).err().unwrap_or_default() {
+                whole &= key.needed.is_none();
                 let is = if bad.item.is_some() { "," } else { " =" };
                 self.wrong_value(table, key.name, is, bad.item.unwrap_or(span.clone()), &bad.expected);
             }
@@ -163,8 +155,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Sets all keys of a table in which each always has a meaning.
-    pub(super) fn fill_all<S>(&mut self, table: &Table<'a>, section: &Section<S>, settings: &mut S) -> bool {
-        self.fill(table, &section.keys, settings, |_, _| None)
+    pub(super) fn fill_all<S>(&mut self, table: &Table<'a>, section: &Section<S>, settings: &mut S) {
+        self.fill(table, &section.keys, settings, |_, _| None);
     }
 
     /// Reports that the value of `key` is wrong in the light of other keys.
@@ -196,18 +188,15 @@ impl<'a> Reader<'a> {
     /// Reports a problem at a byte of the file.
     fn problem(&mut self, at: usize, what: String) {
         if self.problems.len() < PROBLEMS_MAX {
-            let line = self.line(at);
-            self.problems.push(Problem { file: self.file.to_owned(), line, what });
+            self.problem_elsewhere(self.file, self.line(at), what);
         }
-        self.count += 1;
     }
 
     /// Reports a problem in a file that the configuration names.
     pub(super) fn problem_elsewhere(&mut self, file: &Path, line: usize, what: String) {
         if self.problems.len() < PROBLEMS_MAX {
-            self.problems.push(Problem { file: PathBuf::from(file), line, what });
+            self.problems.push(Problem { file: file.to_owned(), line, what });
         }
-        self.count += 1;
     }
 
     /// The line, from 1, that holds the byte `at`.

@@ -3,6 +3,8 @@
 //! What reads a file, prints what is in effect, knows a misspelt key, and writes the documentation are all told by
 //! these descriptions, so that a new key is one description. Its default is what the settings' own `Default` has.
 
+use std::rc::Rc;
+
 use super::codec::{Bad, Codec, Node};
 
 /// The keys of one table.
@@ -44,7 +46,7 @@ impl<S> Section<S> {
     pub(super) fn write(&self, settings: &mut S) -> String {
         let mut out = self.name.to_owned();
         for key in &self.keys {
-            if let Shown::As(value) = (key.show)(settings) {
+            if let Some(value) = (key.show)(settings) {
                 out += &format!("\n{} = {value}", key.name);
             }
         }
@@ -55,8 +57,12 @@ impl<S> Section<S> {
 /// A key of the settings `S`.
 pub(super) struct Key<S> {
     pub(super) name: &'static str,
-    pub(super) set: Set<S>,
-    pub(super) show: Box<dyn Fn(&mut S) -> Shown>,
+    /// Reads its value, and takes it where it means anything.
+    pub(super) set: Box<dyn Fn(&mut S, &Node<'_>) -> Result<(), Vec<Bad>>>,
+    /// Whether it means anything beside the others.
+    pub(super) has_meaning: Box<dyn Fn(&mut S) -> bool>,
+    /// Its value, as TOML; `None` = it is left out.
+    pub(super) show: Box<dyn Fn(&mut S) -> Option<String>>,
     /// What to write where it is missing, if it must be there.
     pub(super) needed: Option<fn(&S) -> &'static str>,
     /// Beside what it has no meaning, in words.
@@ -69,26 +75,6 @@ pub(super) struct Key<S> {
     pub(super) example: Option<&'static str>,
 }
 
-type Set<S> = Box<dyn Fn(&mut S, &Node<'_>) -> Result<(), NotSet>>;
-
-/// Why a key was not set.
-pub(super) enum NotSet {
-    /// Its value is wrong.
-    Bad(Vec<Bad>),
-    /// It means nothing beside the others; its value may be wrong, too.
-    Meaningless(Vec<Bad>),
-}
-
-/// What is said of a key.
-pub(super) enum Shown {
-    /// It means nothing beside the others.
-    Meaningless,
-    /// It is left out.
-    Unset,
-    /// Its value, as TOML.
-    As(String),
-}
-
 impl<S> Key<S> {
     /// A key that has a meaning where `place` finds something: its value.
     pub(super) fn new<T: 'static>(
@@ -97,35 +83,26 @@ impl<S> Key<S> {
         place: impl Fn(&mut S) -> Option<&mut T> + 'static,
     ) -> Self {
         let Codec { read, show } = codec;
-        let place = std::rc::Rc::new(place);
-        let found = place.clone();
-        let set = move |settings: &mut S, node: &Node<'_>| match (place(settings), read(node)) {
-            (Some(value), Ok(read)) => {
+        let place = Rc::new(place);
+        let (to, at) = (Rc::clone(&place), Rc::clone(&place));
+        let set = move |settings: &mut S, node: &Node<'_>| {
+            let read = read(node)?;
+            if let Some(value) = to(settings) {
                 *value = read;
-                Ok(())
             }
-            (Some(_), Err(bad)) => Err(NotSet::Bad(bad)),
-            (None, read) => Err(NotSet::Meaningless(read.err().unwrap_or_default())),
-        };
-        let show = move |settings: &mut S| match found(settings) {
-            Some(value) => show(value).map_or(Shown::Unset, Shown::As),
-            None => Shown::Meaningless,
+            Ok(())
         };
         Key {
             name,
             set: Box::new(set),
-            show: Box::new(show),
+            has_meaning: Box::new(move |settings| at(settings).is_some()),
+            show: Box::new(move |settings| show(place(settings)?)),
             needed: None,
             except: None,
             denyhosts: None,
             doc: "",
             example: None,
         }
-    }
-
-    /// Whether it means anything beside the others.
-    pub(super) fn has_meaning(&self, settings: &mut S) -> bool {
-        !matches!((self.show)(settings), Shown::Meaningless)
     }
 
     pub(super) fn needs(self, expected: fn(&S) -> &'static str) -> Self {

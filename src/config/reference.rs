@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::key::{Key, Section, Shown};
+use super::key::{Key, Section};
 use super::{Config, settings, sources};
 
 /// The longest line that is written, in characters.
@@ -83,10 +83,7 @@ pub(super) enum Piece {
 
 /// What is told of a table.
 pub(super) fn table<S>(section: &Section<S>, defaults: &mut S) -> Vec<Piece> {
-    let keys = section.keys.iter().map(|key| {
-        let default = if let Shown::As(value) = (key.show)(defaults) { Some(value) } else { None };
-        Piece::Key(key.name, doc(key), key.example, default)
-    });
+    let keys = section.keys.iter().map(|key| Piece::Key(key.name, doc(key), key.example, (key.show)(defaults)));
     Some(Piece::Table(section.name)).filter(|_| !section.name.is_empty()).into_iter().chain(keys).collect()
 }
 
@@ -102,7 +99,7 @@ fn pieces(head: &'static str) -> Vec<Piece> {
         let sample = Config::parse(Path::new("sample"), &format!("input = [{sample}]")).expect("a right sample");
         let mut input = sample.inputs[0].clone();
         pieces.push(Piece::Text(text));
-        let keys = section.keys.iter().filter(|key| key.has_meaning(&mut input) && told.insert(key.name));
+        let keys = section.keys.iter().filter(|key| (key.has_meaning)(&mut input) && told.insert(key.name));
         pieces.extend(keys.map(|key| Piece::InputKey(key.name, doc(key))).collect::<Vec<_>>());
         pieces.push(Piece::Example(sources::write(&input)));
     }
