@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use inputs::input::Start;
 use inputs::journald::follow::Reader;
-use inputs::syslog::listen::{Identity, Listen, Options};
+use inputs::syslog::listen::{Listen, Options};
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
@@ -83,26 +83,17 @@ impl Input {
         matches!(&self.source, Source::Syslog(Syslog { listen: Listen::Tls(..), .. }))
     }
 
-    /// How its lines are written.
-    pub fn format(&self) -> Format {
-        match &self.source {
+    /// What makes records of its lines.
+    pub fn parser(&self) -> Parser {
+        let format = match &self.source {
             Source::File(file) | Source::Multilog(file) => file.format,
             Source::Journald(_) => Format::Auto, // its entries have no lines
             Source::Syslog(_) => Format::Syslog,
-        }
-    }
-
-    /// What makes records of its lines.
-    pub fn parser(&self) -> Parser {
-        let mut parser = Parser::new(self.format(), self.timezone.clone().unwrap_or_else(TimeZone::system));
-        parser.unwrap(self.unwraps());
+        };
+        let mut parser = Parser::new(format, self.timezone.clone().unwrap_or_else(TimeZone::system));
+        parser.unwrap(matches!(&self.source, Source::Syslog(syslog) if syslog.unwrap_imfile));
         parser.bare(self.bare());
         parser
-    }
-
-    /// Whether a header inside the message replaces the outer one.
-    pub fn unwraps(&self) -> bool {
-        matches!(&self.source, Source::Syslog(syslog) if syslog.unwrap_imfile)
     }
 
     /// The program whose own output it is, if its lines have no header.
@@ -154,14 +145,6 @@ impl Syslog {
     /// Whether it has connections.
     pub(super) fn is_stream(&self) -> bool {
         matches!(self.listen, Listen::Tcp(_) | Listen::Tls(..) | Listen::UnixStream(_))
-    }
-
-    /// Who its certificates say we are, and whom it lets in.
-    pub(super) fn identity(&mut self) -> Option<&mut Identity> {
-        match &mut self.listen {
-            Listen::Tls(_, identity) => Some(identity),
-            _ => None,
-        }
     }
 
     /// Whether only this machine can reach it, or senders that have a certificate.

@@ -19,7 +19,7 @@ const FILE_MAX: u64 = 4 * 1024 * 1024;
 pub(super) fn sections() -> [Section<Config>; 5] {
     [
         Section { name: "", keys: top(), tables: &["decide", "deny", "input"] },
-        Section { name: "[decide]", keys: decide(), tables: &[] },
+        Section { name: "[decide]", keys: classes().into_iter().chain(decide()).collect(), tables: &[] },
         Section { name: "[deny]", keys: deny(), tables: &["nftables", "hosts_deny"] },
         Section { name: "[deny.nftables]", keys: nftables(), tables: &[] },
         Section { name: "[deny.hosts_deny]", keys: hosts_deny(), tables: &[] },
@@ -36,13 +36,7 @@ fn key<T: 'static>(
 }
 
 fn top() -> Vec<Key<Config>> {
-    let levels = [
-        ("error", tracing::Level::ERROR),
-        ("warn", tracing::Level::WARN),
-        ("info", tracing::Level::INFO),
-        ("debug", tracing::Level::DEBUG),
-        ("trace", tracing::Level::TRACE),
-    ];
+    let levels = ["error", "warn", "info", "debug", "trace"].map(|word| (word, word.parse().expect("a level")));
     vec![
         key("state_dir", path(), |c| &mut c.state_dir).denyhosts("WORK_DIR").says(
             "The directory of the database. It is readable by denyd alone, because people type passwords as user names.",
@@ -60,8 +54,8 @@ fn top() -> Vec<Key<Config>> {
     ]
 }
 
-fn decide() -> Vec<Key<Config>> {
-    let bits = |range| whole(range, " (a prefix length, in bits)");
+/// What is tolerated of each class.
+fn classes() -> Vec<Key<Config>> {
     vec![
         threshold("threshold_invalid", Class::Invalid).denyhosts("DENY_THRESHOLD_INVALID").says(
             r#"How many failed logins are tolerated from an address; each of five classes has its own number. It is denied
@@ -88,6 +82,12 @@ fn decide() -> Vec<Key<Config>> {
         age("age_reset_root", Class::Root),
         age("age_reset_restricted", Class::Restricted),
         age("age_reset_probe", Class::Probe),
+    ]
+}
+
+fn decide() -> Vec<Key<Config>> {
+    let bits = |range| whole(range, " (a prefix length, in bits)");
+    vec![
         key("reset_on_success", yes(), |c| &mut c.decide.policy.reset_on_success).says(
             "Whether a good login sets the counts of its address back to zero, as far as they come from the same host.
             It never releases an address that is denied. With true, whoever owns one account can guess at the others for

@@ -180,7 +180,8 @@ fn stream(input: &mut Input) -> Option<&mut Syslog> {
 
 /// The certificates of a listener that has them.
 fn tls(input: &mut Input) -> Option<&mut Identity> {
-    syslog(input)?.identity()
+    let Listen::Tls(_, identity) = &mut syslog(input)?.listen else { return None };
+    Some(identity)
 }
 
 fn listeners() -> Vec<InputKey> {
