@@ -1,13 +1,12 @@
 //! `denyd allow [ENTRY] [--remove]`: the allow list.
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use serde::Serialize;
-
-use super::office;
+use super::{office, output};
 use crate::config::Config;
 use crate::desk::Request;
-use crate::desk::reply::{AllowList, Allowed, Removed, json};
+use crate::desk::reply::{AllowList, Allowed, Removed};
 
 /// What `allow` takes.
 #[derive(clap::Args, Debug)]
@@ -28,30 +27,27 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     match arguments.entry {
         None => {
             let list: AllowList = office::ask(config, &request)?;
-            print(arguments.json, &list, || {
-                list.configured.iter().for_each(|entry| println!("{entry}  (configuration)"));
-                list.added.iter().for_each(|entry| println!("{entry}  (added by denyd allow)"));
-                if list.configured.is_empty() && list.added.is_empty() {
-                    println!("Nobody is on the allow list.");
+            output::show(arguments.json, &list, |out| {
+                list.configured.iter().try_for_each(|entry| writeln!(out, "{entry}  (configuration)"))?;
+                list.added.iter().try_for_each(|entry| writeln!(out, "{entry}  (added by denyd allow)"))?;
+                match list.configured.is_empty() && list.added.is_empty() {
+                    true => writeln!(out, "Nobody is on the allow list."),
+                    false => Ok(()),
                 }
-            });
+            })?;
         }
         Some(entry) if arguments.remove => {
             let removed: Removed = office::ask(config, &request)?;
-            print(arguments.json, &removed, || println!("{entry} is off the allow list"));
+            output::show(arguments.json, &removed, |out| writeln!(out, "{entry} is off the allow list"))?;
         }
         Some(entry) => {
             let allowed: Allowed = office::ask(config, &request)?;
-            print(arguments.json, &allowed, || {
+            output::show(arguments.json, &allowed, |out| {
                 let known = if allowed.known { " already" } else { "" };
-                println!("{entry} is on the allow list{known} and will not be denied");
-                allowed.released.iter().for_each(|prefix| println!("{prefix} is let in again"));
-            });
+                writeln!(out, "{entry} is on the allow list{known} and will not be denied")?;
+                allowed.released.iter().try_for_each(|prefix| writeln!(out, "{prefix} is let in again"))
+            })?;
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn print(as_json: bool, answer: &impl Serialize, for_people: impl FnOnce()) {
-    if as_json { println!("{}", json(answer)) } else { for_people() }
 }

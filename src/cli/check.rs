@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use inputs::syslog::listen::{self, Listener};
 
+use super::office;
 use super::output::{Screen, Style};
-use super::{CONFIG, office};
 use crate::config::{Backends, Config, Input, Source, Syslog};
 use crate::daemon::feeds;
 use crate::deny::choose;
@@ -23,8 +23,7 @@ pub(super) struct Arguments {
 
 /// Runs the verb: exit status 0 if all is well, 1 if something would not work, 2 if the file or a rule is wrong.
 pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let file = path.or_else(|| Some(Path::new(CONFIG)).filter(|usual| usual.exists()));
-    let mut config = file.map_or_else(|| Ok(Config::default()), Config::read)?;
+    let mut config = super::config(path)?;
     if arguments.print {
         print!("{}", config.to_toml());
         return Ok(ExitCode::SUCCESS);
@@ -39,7 +38,8 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
             println!("{} {what}: {problem}", screen.paint(Style::Red, "FAIL"));
         }
     };
-    say("configuration", Ok(file.map_or("none; the defaults hold".to_owned(), |file| file.display().to_string())));
+    let file = super::file(path).map_or("none; the defaults hold".to_owned(), |file| file.display().to_string());
+    say("configuration", Ok(file));
     say("rules", Ok(rules.to_string()));
     for rule in rules.rules.iter() {
         println!("     {:<20} of {}", rule.name, rule.identifiers.join(", "));

@@ -1,14 +1,15 @@
 //! `denyd deny ADDR|PREFIX`: an operator's deny.
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::when;
+use super::output::{self, until};
 use crate::config::{Config, duration};
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
-use crate::desk::reply::{Denied, json};
+use crate::desk::reply::Denied;
 
 /// How many parents are looked at for the person's login.
 const PARENTS_MAX: usize = 32;
@@ -39,12 +40,10 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
         caller: caller(),
     };
     let answer: Denied = office::ask(config, &request)?;
-    if arguments.json {
-        println!("{}", json(&answer));
-    } else {
-        let until = answer.until.map_or("for ever".to_owned(), |at| format!("until {}", when(at.0)));
-        println!("{} is denied {until}. To let it in again: denyd forgive {}", arguments.prefix, arguments.prefix);
-    }
+    output::show(arguments.json, &answer, |screen| {
+        let (prefix, until) = (arguments.prefix, until(answer.until));
+        writeln!(screen, "{prefix} is denied {until}. To let it in again: denyd forgive {prefix}")
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

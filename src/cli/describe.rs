@@ -2,33 +2,18 @@
 
 use std::process::ExitCode;
 
-use clap::ValueEnum;
-
 use crate::config;
 
 /// What `describe` takes.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// What is printed
-    file: File,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum File {
-    /// `packaging/denyd.toml`
-    #[value(name = "denyd.toml")]
-    Packaged,
-    /// `packaging/denyd.toml.5`
-    #[value(name = "denyd.toml.5")]
-    Manual,
+    #[arg(value_parser = ["denyd.toml", "denyd.toml.5"])]
+    file: String,
 }
 
 /// Runs the verb.
 pub(super) fn run(arguments: Arguments) -> ExitCode {
-    let text = match arguments.file {
-        File::Packaged => config::packaged(),
-        File::Manual => config::manual(),
-    };
-    print!("{text}");
+    print!("{}", if arguments.file == "denyd.toml" { config::packaged() } else { config::manual() });
     ExitCode::SUCCESS
 }

@@ -3,12 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::office;
-use super::output::Screen;
+use super::{office, output};
 use crate::config::Config;
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
-use crate::desk::reply::{Forgiven, json};
+use crate::desk::reply::Forgiven;
 
 /// What `forgive` takes.
 #[derive(clap::Args, Debug)]
@@ -28,19 +27,15 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let answer: Forgiven = office::ask(config, &Request::Forgive { prefix: arguments.prefix })?;
     let (released, counts) = (&answer.released, answer.counts_cleared);
-    if arguments.json {
-        println!("{}", json(&answer));
-    } else {
-        let mut screen = Screen::new();
-        for prefix in released {
-            writeln!(screen, "{prefix} is let in again")?;
-        }
-        screen.flush()?;
+    output::show(arguments.json, &answer, |screen| {
+        released.iter().try_for_each(|prefix| writeln!(screen, "{prefix} is let in again"))?;
         match (released.is_empty(), counts) {
-            (true, 0) => println!("There was nothing to forgive."),
-            (true, _) => println!("Nobody was denied; the failures of {counts} counted prefixes are forgotten."),
-            (false, _) => println!("Their failures are forgotten."),
+            (true, 0) => writeln!(screen, "There was nothing to forgive."),
+            (true, _) => {
+                writeln!(screen, "Nobody was denied; the failures of {counts} counted prefixes are forgotten.")
+            }
+            (false, _) => writeln!(screen, "Their failures are forgotten."),
         }
-    }
+    })?;
     Ok(if released.is_empty() && counts == 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use inputs::syslog::parse::Format;
 
-use crate::config::Config;
+use crate::config::{Config, FORMATS};
 
 mod allow;
 mod check;
@@ -90,36 +90,32 @@ pub fn main() -> ExitCode {
 
 fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let path = arguments.config.as_deref();
-    let verb = match arguments.verb {
-        Verb::Check(verb) => return check::run(verb, path),
-        Verb::Describe(verb) => return Ok(describe::run(verb)),
-        verb => verb,
-    };
-    let config = config(path)?;
-    match verb {
-        Verb::Run(verb) => run::run(verb, config, path),
-        Verb::Scan(verb) => scan::run(verb, &config),
-        Verb::Explain(verb) => explain::run(verb, &config),
-        Verb::Tap(verb) => tap::run(verb, &config),
-        Verb::Status(verb) => status::run(verb, &config),
-        Verb::Doctor(verb) => doctor::run(verb, &config),
-        Verb::List(verb) => list::run(verb, &config),
-        Verb::Why(verb) => why::run(verb, &config),
-        Verb::History(verb) => history::run(verb, &config),
-        Verb::Deny(verb) => deny::run(verb, &config),
-        Verb::Forgive(verb) => forgive::run(verb, &config),
-        Verb::Allow(verb) => allow::run(verb, &config),
-        Verb::Check(_) | Verb::Describe(_) => unreachable!("they were taken above"),
+    match arguments.verb {
+        Verb::Run(verb) => run::run(verb, config(path)?, path),
+        Verb::Scan(verb) => scan::run(verb, &config(path)?),
+        Verb::Explain(verb) => explain::run(verb, &config(path)?),
+        Verb::Tap(verb) => tap::run(verb, &config(path)?),
+        Verb::Status(verb) => status::run(verb, &config(path)?),
+        Verb::Doctor(verb) => doctor::run(verb, &config(path)?),
+        Verb::List(verb) => list::run(verb, &config(path)?),
+        Verb::Why(verb) => why::run(verb, &config(path)?),
+        Verb::History(verb) => history::run(verb, &config(path)?),
+        Verb::Deny(verb) => deny::run(verb, &config(path)?),
+        Verb::Forgive(verb) => forgive::run(verb, &config(path)?),
+        Verb::Allow(verb) => allow::run(verb, &config(path)?),
+        Verb::Check(verb) => check::run(verb, path),
+        Verb::Describe(verb) => Ok(describe::run(verb)),
     }
 }
 
-/// The configuration: the file that was named, else the usual one if it is there, else the defaults.
+/// The configuration: of the file that was named, else of the usual one if it is there, else the defaults.
 fn config(path: Option<&Path>) -> anyhow::Result<Config> {
-    match path {
-        Some(path) => Ok(Config::read(path)?),
-        None if Path::new(CONFIG).exists() => Ok(Config::read(Path::new(CONFIG))?),
-        None => Ok(Config::default()),
-    }
+    Ok(file(path).map_or_else(|| Ok(Config::default()), Config::read)?)
+}
+
+/// The file that holds the configuration, if there is one.
+fn file(path: Option<&Path>) -> Option<&Path> {
+    path.or_else(|| Some(Path::new(CONFIG)).filter(|usual| usual.exists()))
 }
 
 /// `--format`: how the lines of a file are written; `None` = it has no lines, it is a journal.
@@ -130,15 +126,11 @@ impl std::str::FromStr for LineFormat {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Ok(LineFormat(match text {
-            "auto" => Some(Format::Auto),
-            "syslog" => Some(Format::Syslog),
-            "message" => Some(Format::Message),
-            "multilog" => Some(Format::Multilog),
-            "metalog" => Some(Format::Metalog),
-            "journal-json" => None,
-            _ => return Err("the formats are auto, syslog, message, multilog, metalog and journal-json".to_owned()),
-        }))
+        if text == "journal-json" {
+            return Ok(LineFormat(None));
+        }
+        let known = FORMATS.iter().find(|(name, _)| *name == text).map(|(_, format)| LineFormat(Some(*format)));
+        known.ok_or("the formats are auto, syslog, message, multilog, metalog and journal-json".to_owned())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use crate::desk::reply::At;
+use crate::desk::reply::{At, json};
 
 /// A time as people read it: this machine's zone, to the second.
 pub(crate) fn when(at: inputs::record::Timestamp) -> String {
@@ -17,9 +17,29 @@ pub(crate) fn when_if(at: Option<At>) -> String {
     at.map_or("-".to_owned(), |at| when(at.0))
 }
 
+/// Until when a deny lasts, in words.
+pub(crate) fn until(end: Option<At>) -> String {
+    end.map_or("for ever".to_owned(), |at| format!("until {}", when(at.0)))
+}
+
 /// The word for a value that has one, as JSON has it: `unknown`, `expired`.
 pub(crate) fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or("-".to_owned())
+}
+
+/// Prints an answer, as JSON or for people.
+pub(crate) fn show<T: serde::Serialize>(
+    as_json: bool,
+    answer: &T,
+    for_people: impl FnOnce(&mut Screen) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut screen = Screen::new();
+    if as_json {
+        writeln!(screen, "{}", json(answer))?
+    } else {
+        for_people(&mut screen)?
+    }
+    screen.flush()
 }
 
 /// The rows of a table, with its head before them.
@@ -94,12 +114,11 @@ impl Screen {
         for (index, row) in rows.iter().enumerate() {
             let mut line = String::new();
             for (c, cell) in row.iter().enumerate() {
-                let fill = " ".repeat(widths[c] - cell.chars().count());
-                match align.as_bytes().get(c) {
-                    Some(b'>') => line.extend([fill.as_str(), cell]),
-                    _ => line.extend([cell, fill.as_str()]),
-                }
-                line.push_str("  ");
+                let width = widths[c];
+                line += &match align.as_bytes().get(c) {
+                    Some(b'>') => format!("{cell:>width$}  "),
+                    _ => format!("{cell:<width$}  "),
+                };
             }
             let line = line.trim_end();
             let line = if index == 0 { self.paint(Style::Bold, line) } else { line.to_owned() };

@@ -4,10 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::{Screen, Style, table, when_if};
+use super::output::{self, Screen, Style, table, when_if};
 use crate::config::Config;
 use crate::desk::Request;
-use crate::desk::reply::{BackEnd, Follower, Input, Sender, Shape, Status, json};
+use crate::desk::reply::{BackEnd, Follower, Input, Sender, Shape, Status};
 use crate::text::printable;
 
 /// What `status` takes.
@@ -36,13 +36,7 @@ pub(super) fn reached(status: &Status) -> impl Iterator<Item = (u64, &'static st
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let status: Status = office::ask_daemon(config, &Request::Status)?;
     let well = !status.held_back && status.backends.iter().all(|one| one.error.is_none());
-    let mut screen = Screen::new();
-    if arguments.json {
-        writeln!(screen, "{}", json(&status))?;
-    } else {
-        print(&mut screen, &status)?;
-    }
-    screen.flush()?;
+    output::show(arguments.json, &status, |screen| print(screen, &status))?;
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::{Screen, Style, when};
+use super::output::{self, Screen, Style, until, when};
 use crate::config::Config;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
-use crate::desk::reply::{Verdict, Why, json};
+use crate::desk::reply::{Verdict, Why};
 
 /// What `why` takes.
 #[derive(clap::Args, Debug)]
@@ -25,13 +25,7 @@ pub(super) struct Arguments {
 /// Runs the verb: exit status 0 if the address is denied, 1 if not.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let why: Why = office::ask(config, &Request::Why { address: arguments.address })?;
-    let mut screen = Screen::new();
-    if arguments.json {
-        writeln!(screen, "{}", json(&why))?;
-    } else {
-        print(&mut screen, &why)?;
-    }
-    screen.flush()?;
+    output::show(arguments.json, &why, |screen| print(screen, &why))?;
     Ok(if why.verdict == Verdict::Denied { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
@@ -70,7 +64,7 @@ fn sentence(screen: &Screen, why: &Why) -> String {
     let Why { address, prefix, .. } = why;
     match why.verdict {
         Verdict::Denied => {
-            let until = why.until.map_or("for ever".to_owned(), |at| format!("until {}", when(at.0)));
+            let until = until(why.until);
             let is_alone = *prefix == Prefix::host(*address);
             let within = if is_alone { String::new() } else { format!(" (as part of {prefix})") };
             let by = match (why.class, why.since) {

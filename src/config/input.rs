@@ -28,6 +28,7 @@ pub struct Input {
 
 /// Where the records of an input come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "there are few of them")]
 pub enum Source {
     /// A plain file, followed.
     File(File),

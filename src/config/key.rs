@@ -58,11 +58,11 @@ impl<S> Section<S> {
 pub(super) struct Key<S> {
     pub(super) name: &'static str,
     /// Reads its value, and takes it where it means anything.
-    pub(super) set: Box<dyn Fn(&mut S, &Node<'_>) -> Result<(), Vec<Bad>>>,
+    pub(super) set: Set<S>,
     /// Whether it means anything beside the others.
-    pub(super) has_meaning: Box<dyn Fn(&mut S) -> bool>,
+    pub(super) has_meaning: Ask<S, bool>,
     /// Its value, as TOML; `None` = it is left out.
-    pub(super) show: Box<dyn Fn(&mut S) -> Option<String>>,
+    pub(super) show: Ask<S, Option<String>>,
     /// What to write where it is missing, if it must be there.
     pub(super) needed: Option<fn(&S) -> &'static str>,
     /// Beside what it has no meaning, in words.
@@ -74,6 +74,11 @@ pub(super) struct Key<S> {
     /// A value for the documentation, where the default says too little.
     pub(super) example: Option<&'static str>,
 }
+
+type Set<S> = Box<dyn Fn(&mut S, &Node<'_>) -> Result<(), Vec<Bad>>>;
+
+/// What is asked of settings; they are not changed.
+type Ask<S, T> = Box<dyn Fn(&mut S) -> T>;
 
 impl<S> Key<S> {
     /// A key that has a meaning where `place` finds something: its value.

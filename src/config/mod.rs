@@ -30,6 +30,7 @@ pub use error::{ConfigError, Problem};
 pub use input::{File, Input, Journald, Source, Syslog};
 pub use reference::{manual, packaged};
 pub use rules::Loaded;
+pub use sources::FORMATS;
 
 /// Everything that an administrator decides.
 #[derive(Clone, Debug, PartialEq, Eq)]

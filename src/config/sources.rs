@@ -18,6 +18,15 @@ use crate::decide::prefix::Prefix;
 
 const KINDS: &str = "write kind = \"file\", kind = \"multilog\", kind = \"journald\" or kind = \"syslog\"";
 
+/// How lines are written, in words.
+pub const FORMATS: [(&str, Format); 5] = [
+    ("auto", Format::Auto),
+    ("syslog", Format::Syslog),
+    ("message", Format::Message),
+    ("multilog", Format::Multilog),
+    ("metalog", Format::Metalog),
+];
+
 /// A key of an input.
 type InputKey = Key<Input>;
 
@@ -79,13 +88,6 @@ fn nowhere() -> Listen {
 }
 
 fn logs() -> Vec<InputKey> {
-    let formats = [
-        ("auto", Format::Auto),
-        ("syslog", Format::Syslog),
-        ("message", Format::Message),
-        ("multilog", Format::Multilog),
-        ("metalog", Format::Metalog),
-    ];
     let readers =
         [("auto", JournalReader::Auto), ("native", JournalReader::Native), ("journalctl", JournalReader::Journalctl)];
     vec![
@@ -96,7 +98,7 @@ fn logs() -> Vec<InputKey> {
                 _ => "write the file's path, such as path = \"/var/log/auth.log\"",
             })
             .says("The file, or the directory that multilog writes."),
-        Key::new("format", words(&formats), |i: &mut Input| match &mut i.source {
+        Key::new("format", words(&FORMATS), |i: &mut Input| match &mut i.source {
             Source::File(file) => Some(&mut file.format),
             _ => None,
         })

@@ -52,27 +52,16 @@ fn address_in(seen: &Seen<'_>) -> Option<Range<usize>> {
     let wanted = event.peer.address()?;
     let message = seen.record.message;
     let strange = [user_in(seen), text_in(seen)];
-    let words = message.split_inclusive(|byte| b" []<>()=,;@".contains(byte)).rev();
-    let mut end = message.len();
-    for word in words {
-        let start = end - word.len();
-        let bare = word
-            .strip_suffix(&[message[end - 1]])
-            .filter(|_| b" []<>()=,;@".contains(&message[end - 1]))
-            .unwrap_or(word);
-        end = start;
+    message.rsplit(|byte| b" []<>()=,;@".contains(byte)).find_map(|word| {
+        let start = place(word, message)?.start;
         if strange.iter().flatten().any(|span| span.contains(&start)) {
-            continue;
+            return None;
         }
         // `A.` at the end of a sentence, `A:`, and dropbear's `A:PORT`.
-        let ends = [Some(bare.len()), bare.len().checked_sub(1), memchr::memrchr(b':', bare)];
-        for len in ends.into_iter().flatten() {
-            if address::parse(&bare[..len]) == Some(wanted) {
-                return Some(start..start + len);
-            }
-        }
-    }
-    None
+        let ends = [Some(word.len()), word.len().checked_sub(1), memchr::memrchr(b':', word)];
+        let len = ends.into_iter().flatten().find(|len| address::parse(&word[..*len]) == Some(wanted))?;
+        Some(start..start + len)
+    })
 }
 
 /// What else of the message a stranger wrote.

@@ -4,58 +4,69 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::net::IpAddr;
 
-use serde::Serialize;
+use inputs::record::Timestamp;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::json;
 
 use super::{Found, enforced};
 use crate::cli::output::{Screen, Style, when};
+use crate::decide::claim::Claim;
 use crate::decide::engine::Engine;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::state::Bound;
-use crate::desk::reply::{At, PerClass};
+use crate::decide::tally::Tally;
+use crate::desk::reply::At;
 use crate::detect::event::Account;
 use crate::text::{printable, shown};
 
-/// Whether nothing is to be told.
-fn is_zero(count: &u64) -> bool {
-    *count == 0
+/// `scan --json`. It is written key by key: as loose values a long list of denies would take most of the memory.
+struct Report<'a>(&'a Engine, &'a Found);
+
+impl Serialize for Report<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Report(engine, found) = self;
+        let counts = &found.counts;
+        let always = [
+            ("version", 1),
+            ("lines", counts.lines),
+            ("records", counts.records),
+            ("failures", counts.failures),
+            ("probes", counts.probes),
+            ("successes", counts.successes),
+            ("refused", counts.refused),
+            ("ignored", counts.ignored),
+            ("unknown", counts.unknown),
+            ("unresolved", engine.state.sessions.unresolved()),
+            ("forged", counts.forged),
+            ("duplicates", counts.duplicates),
+            ("truncated", counts.truncated),
+        ];
+        let mut out = serializer.serialize_map(None)?;
+        always.iter().try_for_each(|(key, count)| out.serialize_entry(key, count))?;
+        if found.damaged > 0 {
+            out.serialize_entry("damaged", &found.damaged)?;
+        }
+        out.serialize_entry("evicted", &evicted(engine))?;
+        out.serialize_entry("attempts", &counts.attempts)?;
+        out.serialize_entry("first", &found.first.map(At))?;
+        out.serialize_entry("last", &found.last.map(At))?;
+        out.serialize_entry("addresses", &found.addresses.len())?;
+        out.serialize_entry("denied", &found.denied.iter().map(DeniedRow::of).collect::<Vec<_>>())?;
+        out.serialize_entry("suspicious", &found.suspicious.iter().map(Suspicious::of).collect::<Vec<_>>())?;
+        if !found.shapes.is_empty() {
+            let rows = found.shapes.iter().map(|(shape, records)| json!({"records": records, "shape": shape}));
+            out.serialize_entry("shapes", &rows.collect::<Vec<_>>())?;
+        }
+        if let Some(pairs) = &found.pairs {
+            out.serialize_entry("tallies", &tallies(engine).into_iter().map(Tallied::of).collect::<Vec<_>>())?;
+            out.serialize_entry("users", &users(engine, pairs))?;
+        }
+        out.end()
+    }
 }
 
-/// `scan --json`: typed, since as loose values a long list of denies would take most of the memory.
-#[derive(Serialize)]
-struct Report<'a> {
-    version: u32,
-    lines: u64,
-    records: u64,
-    failures: u64,
-    probes: u64,
-    successes: u64,
-    refused: u64,
-    ignored: u64,
-    unknown: u64,
-    unresolved: u64,
-    forged: u64,
-    duplicates: u64,
-    truncated: u64,
-    /// What could not be read of journals.
-    #[serde(skip_serializing_if = "is_zero")]
-    damaged: u64,
-    evicted: u64,
-    attempts: u64,
-    first: Option<At>,
-    last: Option<At>,
-    addresses: usize,
-    denied: Vec<DeniedRow>,
-    suspicious: Vec<Suspicious>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    shapes: Vec<Shape<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tallies: Option<Vec<Tallied>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    users: Option<Vec<User>>,
-}
-
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct DeniedRow {
     prefix: Prefix,
     at: At,
@@ -65,7 +76,20 @@ struct DeniedRow {
     enforced: bool,
 }
 
-#[derive(Serialize)]
+impl DeniedRow {
+    fn of((prefix, claim): &(Prefix, Claim)) -> Self {
+        DeniedRow {
+            prefix: *prefix,
+            at: At(claim.since),
+            class: claim.reason.class(),
+            count: claim.reason.count(),
+            until: claim.until.map(At),
+            enforced: enforced(claim),
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
 struct Suspicious {
     address: IpAddr,
     at: At,
@@ -74,13 +98,14 @@ struct Suspicious {
     user_b64: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Shape<'a> {
-    records: u64,
-    shape: &'a str,
+impl Suspicious {
+    fn of((address, user, at): &(IpAddr, Vec<u8>, Timestamp)) -> Self {
+        let (user, user_b64) = shown(user);
+        Suspicious { address: *address, at: At(*at), user, user_b64 }
+    }
 }
 
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct Tallied {
     invalid: u32,
     prefix: Prefix,
@@ -91,7 +116,14 @@ struct Tallied {
     valid: u32,
 }
 
-#[derive(Serialize)]
+impl Tallied {
+    fn of((prefix, tally): TallyRow) -> Self {
+        let [invalid, valid, root, restricted, probe] = tally.counts;
+        Tallied { invalid, prefix, probe, restricted, root, successes: tally.successes, valid }
+    }
+}
+
+#[derive(serde::Serialize)]
 struct User {
     account: Account,
     addresses: u64,
@@ -103,53 +135,14 @@ struct User {
 
 /// As one JSON object.
 pub(super) fn print_json(engine: &Engine, found: &Found) -> anyhow::Result<()> {
-    let denied = found.denied.iter().map(|(prefix, claim)| DeniedRow {
-        prefix: *prefix,
-        at: At(claim.since),
-        class: claim.reason.class(),
-        count: claim.reason.count(),
-        until: claim.until.map(At),
-        enforced: enforced(claim),
-    });
-    let suspicious = found.suspicious.iter().map(|(address, user, at)| {
-        let (user, user_b64) = shown(user);
-        Suspicious { address: *address, at: At(*at), user, user_b64 }
-    });
-    let counts = found.counts;
-    let report = Report {
-        version: 1,
-        lines: counts.lines,
-        records: counts.records,
-        failures: counts.failures,
-        probes: counts.probes,
-        successes: counts.successes,
-        refused: counts.refused,
-        ignored: counts.ignored,
-        unknown: counts.unknown,
-        unresolved: engine.state.sessions.unresolved(),
-        forged: counts.forged,
-        duplicates: counts.duplicates,
-        truncated: counts.truncated,
-        damaged: found.damaged,
-        evicted: engine.state.untold(Bound::Tallies) + engine.state.sessions.evicted(),
-        attempts: counts.attempts,
-        first: found.first.map(At),
-        last: found.last.map(At),
-        addresses: found.addresses.len(),
-        denied: denied.collect(),
-        suspicious: suspicious.collect(),
-        shapes: found.shapes.iter().map(|(shape, records)| Shape { records: *records, shape }).collect(),
-        tallies: found.pairs.as_ref().map(|_| tallies(engine).into_iter().map(tally_json).collect()),
-        users: found.pairs.as_ref().map(|pairs| users(engine, pairs).collect()),
-    };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    serde_json::to_writer(&mut out, &report)?;
+    serde_json::to_writer(&mut out, &Report(engine, found))?;
     writeln!(out)?;
     out.flush()?;
     Ok(())
 }
 
-type TallyRow = (Prefix, crate::decide::tally::Tally);
+type TallyRow = (Prefix, Tally);
 
 /// All counts, most failures first.
 fn tallies(engine: &Engine) -> Vec<TallyRow> {
@@ -158,26 +151,25 @@ fn tallies(engine: &Engine) -> Vec<TallyRow> {
     rows
 }
 
-fn tally_json((prefix, tally): TallyRow) -> Tallied {
-    let PerClass { invalid, valid, root, restricted, probe } = PerClass::of(|class| tally.counts[class as usize]);
-    Tallied { invalid, prefix, probe, restricted, root, successes: tally.successes, valid }
-}
-
-fn users<'a>(
-    engine: &'a Engine,
-    pairs: &HashSet<(usize, IpAddr), foldhash::fast::RandomState>,
-) -> impl Iterator<Item = User> + 'a {
+/// Who was tried, the most often first.
+fn users(engine: &Engine, pairs: &HashSet<(usize, IpAddr), foldhash::fast::RandomState>) -> Vec<User> {
     let mut addresses = vec![0u64; engine.state.users.len()];
     for (user, _) in pairs {
         addresses[*user] += 1;
     }
     let mut order: Vec<_> = (0..addresses.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(engine.state.users[*index].attempts));
-    order.into_iter().filter_map(move |index| {
+    let rows = order.into_iter().filter_map(|index| {
         let (name, counts) = engine.state.users.get_index(index)?;
         let (user, user_b64) = shown(name);
         Some(User { account: counts.account, addresses: addresses[index], attempts: counts.attempts, user, user_b64 })
-    })
+    });
+    rows.collect()
+}
+
+/// How many counters were forgotten.
+fn evicted(engine: &Engine) -> u64 {
+    engine.state.untold(Bound::Tallies) + engine.state.sessions.evicted()
 }
 
 /// For people.
@@ -223,10 +215,7 @@ fn print_counts(screen: &mut Screen, engine: &Engine, found: &Found) -> std::io:
         (counts.forged, "forged records"),
         (counts.truncated, "lines cut for their length"),
         (found.damaged, "entries or fields of journals passed over, they were damaged or too great"),
-        (
-            engine.state.untold(Bound::Tallies) + engine.state.sessions.evicted(),
-            "counters forgotten, there were too many",
-        ),
+        (evicted(engine), "counters forgotten, there were too many"),
     ];
     for (count, what) in odd.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{count} {what}")))?;
