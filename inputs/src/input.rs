@@ -289,16 +289,7 @@ impl Worker {
         let (name, health, told) = (Arc::<str>::from(name), Health::default(), Arc::new(Told::default()));
         let waker = bell.waker();
         let (running, ended) = mpsc::channel();
-        let driver = Driver {
-            name: name.clone(),
-            source,
-            input,
-            bell,
-            health: health.clone(),
-            told: told.clone(),
-            problem: None,
-            lost: 0,
-        };
+        let driver = Driver { name: name.clone(), source, input, bell, health: health.clone(), told: told.clone() };
         std::thread::Builder::new().name("input".to_owned()).spawn(move || {
             driver.run(clock, sink);
             drop(running);
@@ -324,9 +315,6 @@ struct Driver {
     bell: Bell,
     health: Health,
     told: Arc<Told>,
-    /// What the operator was told last.
-    problem: Option<String>,
-    lost: u64,
 }
 
 impl Driver {
@@ -370,10 +358,9 @@ impl Driver {
 
     /// Tells the operator what is new, and whoever asks how it is.
     fn note(&mut self, progress: &Result<Progress, Error>) {
-        let (input, counters) = (&*self.name, self.input.counters());
-        if counters.lost() > self.lost {
-            self.lost = counters.lost();
-            let lost = self.lost;
+        let (input, counters, before) = (&*self.name, self.input.counters(), self.health.now());
+        let lost = counters.lost();
+        if lost > before.counters.lost() {
             tracing::warn!(input, lost, "something was gone before it was read, or damaged: records may be missing");
         }
         let problem = match progress {
@@ -381,13 +368,12 @@ impl Driver {
             Ok(_) => None,
             Err(error) => Some(error.to_string()),
         };
-        if problem != self.problem {
+        if problem != before.problem {
             match &problem {
                 Some(problem) => tracing::warn!(input, problem, "cannot follow"),
                 None => tracing::info!(input, "following again"),
             }
-            self.problem = problem;
         }
-        *self.health.lock() = State { problem: self.problem.clone(), counters };
+        *self.health.lock() = State { problem, counters };
     }
 }

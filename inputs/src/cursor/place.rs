@@ -31,7 +31,7 @@ pub struct NotAPlace;
 ///
 /// Prints and parses as journald's own cursor, so that the readers can be swapped and people can hand it to
 /// `journalctl --cursor=`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Place {
     /// Which sequence; journald begins a new one with a new journal, and goes on with it over rotation and boots.

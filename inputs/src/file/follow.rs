@@ -285,15 +285,7 @@ impl Fingerprint {
     /// Whether `file` begins so. If it does, and its first line has grown, covers what there is now.
     fn matches(&mut self, file: &File) -> io::Result<bool> {
         let mut head = [0; FINGERPRINT_MAX];
-        let mut len = 0;
-        while len < head.len() {
-            match file.read_at(&mut head[len..], len as u64) {
-                Ok(0) => break,
-                Ok(count) => len += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let len = super::read_up_to(file, &mut head, 0)?;
         let head = &head[..len];
         // The hash of no bytes is whatever the cursor says: an older one may hold 0.
         if self.len > len || (self.len > 0 && fnv1a(&head[..self.len]) != self.hash) {

@@ -8,7 +8,7 @@ pub(crate) mod watch;
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -79,6 +79,20 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, Metadata), Error> {
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(refused)?;
     let metadata = regular(file.metadata().map_err(refused)?)?;
     Ok((file, metadata))
+}
+
+/// Fills `buf` with what stands at `offset`, as much as there is of it before the file's end, and says how much that is.
+pub(crate) fn read_up_to(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut len = 0;
+    while len < buf.len() {
+        match file.read_at(&mut buf[len..], offset + len as u64) {
+            Ok(0) => break,
+            Ok(count) => len += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
 }
 
 fn kind(file_type: FileType) -> &'static str {

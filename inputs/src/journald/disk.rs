@@ -111,7 +111,7 @@ impl Journal {
         let Some(file) = self.file.as_ref().filter(|_| !self.is_unsure) else { return false };
         let mut bytes = [0; 16];
         match file.read_exact_at(&mut bytes, 152) {
-            Ok(()) => (u64_at(&bytes, 0), u64_at(&bytes, 8)) != (self.head.entries, self.head.tail_seqnum),
+            Ok(()) => (u64_at(&bytes, 0), u64_at(&bytes, 8)) != (self.head.entries, self.head.tail.seqnum),
             Err(_) => false, // the next refresh says what is wrong
         }
     }

@@ -35,14 +35,11 @@ pub(super) struct Head {
     pub(super) header_size: u64,
     /// Entries that are linked. journald counts up after it has written everything else of an entry.
     pub(super) entries: u64,
-    /// The number that was given out last; its entry may not be linked yet.
-    pub(super) tail_seqnum: u64,
-    pub(super) head_seqnum: u64,
-    pub(super) head_realtime: u64,
     pub(super) entry_array: u64,
-    tail_realtime: u64,
-    tail_monotonic: u64,
-    tail_boot_id: Id128,
+    /// The first entry, as far as the header tells it: not its boot.
+    pub(super) first: Place,
+    /// The number that was given out last; its entry may not be linked yet.
+    pub(super) tail: Place,
 }
 
 impl Head {
@@ -51,19 +48,24 @@ impl Head {
         if !bytes.starts_with(MAGIC) {
             return Err(damaged("it does not begin as a journal does"));
         }
+        let seqnum_id = id_at(bytes, 72);
+        let first = Place { seqnum_id, seqnum: u64_at(bytes, 168), realtime: u64_at(bytes, 184), ..Place::default() };
         let head = Head {
             flags: u32_at(bytes, 12),
             file_id: id_at(bytes, 24),
-            tail_boot_id: id_at(bytes, 56),
-            seqnum_id: id_at(bytes, 72),
+            seqnum_id,
             header_size: u64_at(bytes, 88),
             entries: u64_at(bytes, 152),
-            tail_seqnum: u64_at(bytes, 160),
-            head_seqnum: u64_at(bytes, 168),
             entry_array: u64_at(bytes, 176),
-            head_realtime: u64_at(bytes, 184),
-            tail_realtime: u64_at(bytes, 192),
-            tail_monotonic: u64_at(bytes, 200),
+            first,
+            tail: Place {
+                seqnum_id,
+                seqnum: u64_at(bytes, 160),
+                boot_id: id_at(bytes, 56),
+                monotonic: u64_at(bytes, 200),
+                realtime: u64_at(bytes, 192),
+                xor_hash: None,
+            },
         };
         if head.flags & !flag::KNOWN != 0 {
             return Err(Error::Unsupported { path: path.to_owned(), flags: head.flags & !flag::KNOWN });
@@ -72,30 +74,6 @@ impl Head {
             return Err(damaged("its header is too short"));
         }
         Ok(head)
-    }
-
-    /// The place of the first entry, as far as the header tells it; `None` of a file without entries.
-    pub(super) fn first(&self) -> Option<Place> {
-        (self.entries > 0).then_some(Place {
-            seqnum_id: self.seqnum_id,
-            seqnum: self.head_seqnum,
-            boot_id: Id128::default(),
-            monotonic: 0,
-            realtime: self.head_realtime,
-            xor_hash: None,
-        })
-    }
-
-    /// The place of the last entry, as far as the header tells it; `None` of a file without entries.
-    pub(super) fn tail(&self) -> Option<Place> {
-        (self.entries > 0).then_some(Place {
-            seqnum_id: self.seqnum_id,
-            seqnum: self.tail_seqnum,
-            boot_id: self.tail_boot_id,
-            monotonic: self.tail_monotonic,
-            realtime: self.tail_realtime,
-            xor_hash: None,
-        })
     }
 }
 

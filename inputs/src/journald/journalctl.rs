@@ -10,15 +10,14 @@
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::Error;
 use super::export::{Export, Stop};
-use crate::cursor::Place;
-use crate::cursor::{Cursor, JournalCursor};
+use crate::cursor::{Cursor, JournalCursor, Place};
 use crate::input::{self, Counters, FRAMES_MAX, Input, Now, Progress, Start, Wake};
 use crate::record::Batch;
 
@@ -112,7 +111,7 @@ impl Journalctl {
                 Ok(running) => self.child.insert(running),
                 Err(cause) => {
                     self.end(now);
-                    return Err(Error::Journalctl { what: format!("cannot start it: {cause}") });
+                    return Err(Error::Journalctl(format!("cannot start it: {cause}")));
                 }
             },
         };
@@ -126,10 +125,10 @@ impl Journalctl {
             Err(what) => what,
         };
         running.listen();
-        let said = said(&running.said);
+        let said = running.said.trim_ascii().escape_ascii().to_string();
         if running.asks == Asks::Newest && what == ENDED {
             // Where there is no entry it says 1, and nothing else.
-            match running.status() {
+            match running.child.try_wait().ok().flatten() {
                 Some(status) if status.success() || said.is_empty() => {
                     self.start = Start::Beginning; // of a journal that is empty now, unless there was an entry
                     self.child = None;
@@ -137,7 +136,7 @@ impl Journalctl {
                 }
                 Some(_) => {
                     self.end(now);
-                    return Err(Error::Journalctl { what: said });
+                    return Err(Error::Journalctl(said));
                 }
                 None => {
                     running.ended = true;
@@ -146,7 +145,7 @@ impl Journalctl {
             }
         }
         self.end(now);
-        Err(Error::Journalctl { what: if said.is_empty() { what } else { format!("{what}: {said}") } })
+        Err(Error::Journalctl(if said.is_empty() { what } else { format!("{what}: {said}") }))
     }
 
     /// Ends the child, if there is one, and the next is not started at once.
@@ -249,11 +248,6 @@ impl Running {
         Ok(())
     }
 
-    /// How it ended, if it has.
-    fn status(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
-    }
-
     /// Takes what it says on standard error, and keeps the beginning: a pipe that nobody empties would stop it.
     fn listen(&mut self) {
         let mut bytes = [0; 4096];
@@ -276,11 +270,6 @@ impl Drop for Running {
         let _ = self.child.kill(); // fails if it has ended
         let _ = self.child.wait();
     }
-}
-
-/// For people: one line, without controls.
-fn said(bytes: &[u8]) -> String {
-    bytes[..bytes.len().min(SAID_MAX)].trim_ascii().escape_ascii().to_string()
 }
 
 #[cfg(test)]

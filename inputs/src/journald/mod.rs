@@ -79,10 +79,7 @@ pub enum Error {
         /// LZ4 or XZ.
         compression: &'static str,
     },
-    /// `journalctl` did not start, or ended.
-    #[error("journalctl: {what}")]
-    Journalctl {
-        /// What happened, and what it said itself.
-        what: String,
-    },
+    /// `journalctl` did not start, or ended: what happened, and what it said itself.
+    #[error("journalctl: {0}")]
+    Journalctl(String),
 }

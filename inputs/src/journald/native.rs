@@ -23,8 +23,7 @@ use std::time::Duration;
 use super::Error;
 use super::disk::{Found, Journal};
 use super::entry::Entry;
-use crate::cursor::{Cursor, JournalCursor};
-use crate::cursor::{Id128, Place};
+use crate::cursor::{Cursor, Id128, JournalCursor, Place};
 use crate::input::{self, Counters, FRAMES_MAX, Input, Now, Progress, Start, Wake};
 use crate::record::{Batch, Timestamp};
 
@@ -255,8 +254,9 @@ impl Native {
         let Tracked { journal, volatile, archived, .. } = &mut self.files[at];
         // The header of a live file may give a number whose entry is not linked yet.
         let tail = match journal.head.entries.checked_sub(1) {
-            Some(last) if !*archived => journal.find(last).ok().flatten().map(|found| found.place),
-            _ => journal.head.tail(),
+            None => None,
+            Some(_) if *archived => Some(journal.head.tail),
+            Some(last) => journal.find(last).ok().flatten().map(|found| found.place),
         };
         let Some(tail) = tail else { return };
         if self.places.get(&tail.seqnum_id).is_none_or(|known| known.seqnum < tail.seqnum) {
@@ -353,7 +353,9 @@ impl Native {
         let place = match file.found {
             Some(found) => Some(found.place),
             // An archive is not opened before its turn comes.
-            None if file.archived && file.next == 0 && file.journal.is_closed() => file.journal.head.first(),
+            None if file.archived && file.next == 0 && file.journal.is_closed() => {
+                (file.journal.head.entries > 0).then_some(file.journal.head.first)
+            }
             None => file.find(&mut self.counters)?,
         };
         Ok(place.filter(|place| place.seqnum <= seen))
@@ -403,7 +405,7 @@ impl Native {
                 other.seqnum_id != place.seqnum_id && other.boot_id == place.boot_id && other.seqnum > known.seqnum
             }) || self.files.iter().any(|file| {
                 let head = &file.journal.head;
-                head.seqnum_id != place.seqnum_id && head.tail_seqnum > known.seqnum && head.head_seqnum < place.seqnum
+                head.seqnum_id != place.seqnum_id && head.tail.seqnum > known.seqnum && head.first.seqnum < place.seqnum
             })
         };
         if missing > 0 && is_elsewhere() { 0 } else { missing }

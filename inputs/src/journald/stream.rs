@@ -96,44 +96,46 @@ struct Guard {
 
 impl Read for Guard {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if self.given < self.bytes.len() {
-                let count = (&self.bytes[self.given..]).read(buf)?;
-                self.given += count;
-                return Ok(count);
-            }
-            if self.passing > 0 {
-                return self.pass(buf);
-            }
-            let result = if self.offset == 0 { self.header().map(|()| true) } else { self.object() };
-            match result {
-                Ok(true) => {}
-                Ok(false) => return Ok(0),
-                Err(problem) => {
-                    // The crate takes an error for the end; ours is asked for then.
-                    *self.problem.borrow_mut() = Some(problem);
-                    return Err(ErrorKind::InvalidData.into());
-                }
-            }
-        }
+        self.give(buf).map_err(|problem| {
+            // The crate takes an error for the end; ours is asked for then.
+            *self.problem.borrow_mut() = Some(problem);
+            ErrorKind::InvalidData.into()
+        })
     }
 }
 
 impl Guard {
-    fn pass(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let max = usize::try_from(self.passing).map_or(buf.len(), |passing| passing.min(buf.len()));
-        let count = match self.source.read(&mut buf[..max]) {
-            Ok(0) => Err(self.damaged("the stream ends here")),
-            Ok(count) => Ok(count),
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
-            Err(cause) => Err(Error::Read { path: self.name.clone(), cause }),
-        };
-        let count = count.map_err(|problem| {
-            *self.problem.borrow_mut() = Some(problem);
-            io::Error::from(ErrorKind::InvalidData)
-        })?;
-        self.passing -= count as u64;
-        Ok(count)
+    fn give(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            let checked = &self.bytes[self.given..];
+            if !checked.is_empty() {
+                let count = checked.len().min(buf.len());
+                buf[..count].copy_from_slice(&checked[..count]);
+                self.given += count;
+                return Ok(count);
+            }
+            if self.passing > 0 {
+                let max = usize::try_from(self.passing).map_or(buf.len(), |passing| passing.min(buf.len()));
+                let count = self.read_once(&mut buf[..max])?;
+                self.passing -= count as u64;
+                return if count == 0 { Err(self.damaged("the stream ends here")) } else { Ok(count) };
+            }
+            if self.offset == 0 {
+                self.header()?;
+            } else if !self.object()? {
+                return Ok(0);
+            }
+        }
+    }
+
+    /// Reads what there is; 0 = the end.
+    fn read_once(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            match self.source.read(buf) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return read.map_err(|cause| Error::Read { path: self.name.clone(), cause }),
+            }
+        }
     }
 
     fn damaged(&self, what: &'static str) -> Error {
@@ -176,13 +178,8 @@ impl Guard {
         self.bytes.clear();
         self.given = 0;
         let mut first = [0];
-        loop {
-            match self.source.read(&mut first) {
-                Ok(0) => return Ok(false), // between objects: vacuumed and archived files end so
-                Ok(_) => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(cause) => return Err(Error::Read { path: self.name.clone(), cause }),
-            }
+        if self.read_once(&mut first)? == 0 {
+            return Ok(false); // between objects: vacuumed and archived files end so
         }
         self.bytes.push(first[0]);
         self.fetch(15)?;

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::file::read_up_to;
+
 /// What is read at once, and how many such blocks are kept of a file that is being read.
 const BLOCK: u64 = 16 << 10;
 const BLOCKS: usize = 4;
@@ -57,15 +59,7 @@ impl Window {
         let block = &mut self.blocks[self.turn];
         block.number = u64::MAX; // in case of an error
         block.bytes.resize(BLOCK as usize, 0);
-        let mut len = 0;
-        while len < block.bytes.len() {
-            match file.read_at(&mut block.bytes[len..], number.saturating_mul(BLOCK) + len as u64) {
-                Ok(0) => break,
-                Ok(count) => len += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let len = read_up_to(file, &mut block.bytes, number * BLOCK)?;
         block.bytes.truncate(len);
         block.number = number;
         Ok(self.turn)

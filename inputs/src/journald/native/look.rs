@@ -25,7 +25,7 @@ impl Native {
         for file in &self.files {
             let head = &file.journal.head;
             let seen = self.seen.entry(head.seqnum_id).or_default();
-            *seen = (*seen).max(head.tail_seqnum);
+            *seen = (*seen).max(head.tail.seqnum);
         }
         if !is_listed {
             let listed = self.list();
@@ -130,7 +130,7 @@ impl Native {
         }
         // With a cursor most archives are behind it; they are not kept open.
         let place = self.places.get(&journal.head.seqnum_id);
-        let is_read = place.is_some_and(|place| journal.head.tail_seqnum <= place.seqnum);
+        let is_read = place.is_some_and(|place| journal.head.tail.seqnum <= place.seqnum);
         if archived && (is_read || journal.head.entries == 0) {
             self.done.insert(path);
             return Ok(());
@@ -141,7 +141,7 @@ impl Native {
         }
         // Taken in again: it was away, or another follower had read of it.
         let next = match place {
-            Some(place) if place.seqnum >= journal.head.head_seqnum => {
+            Some(place) if place.seqnum >= journal.head.first.seqnum => {
                 journal.first(|other| other.seqnum > place.seqnum).unwrap_or(0)
             }
             _ => 0,
