@@ -199,8 +199,7 @@ impl Bell {
     pub fn wait(&self, wake: Wake<'_>) {
         // Rounded up, or the last millisecond would be spent in asking again and again.
         let within = wake.within.as_nanos().div_ceil(1_000_000);
-        let within =
-            i32::try_from(within).map_or(PollTimeout::MAX, |ms| PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX));
+        let within = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
         let fd = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = [fd(self.woken.as_fd()), fd(wake.fd.unwrap_or(self.woken.as_fd()))];
         // An interrupted call only means to look earlier.

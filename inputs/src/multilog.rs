@@ -9,7 +9,7 @@
 //! included. Asks no clock.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::path::PathBuf;
 
 use crate::cursor::{Cursor, FileId, Label, MultilogCursor};
@@ -226,7 +226,7 @@ impl Follower {
         for entry in files {
             match entry.open() {
                 Ok(Some(file)) => {
-                    self.read_from(Place { file, id: entry.id, offset: 0 }, known);
+                    self.read_from(Place::of(entry, file, 0)?, known);
                     return Ok(true);
                 }
                 Ok(None) => return Ok(false),
@@ -250,7 +250,7 @@ impl Follower {
     fn change_to(&mut self, id: FileId, successor: Successor, batch: &mut Batch) -> Result<(), Error> {
         let Successor { entry, offset, known, is_gap } = &successor;
         let place = match entry.open() {
-            Ok(Some(file)) => Place { file, id: entry.id, offset: *offset },
+            Ok(Some(file)) => Place::of(entry, file, *offset)?,
             Ok(None) => return Ok(()), // renamed since we asked
             // An old file that we may not read must not keep us from the current one.
             Err(error) if entry.finished.is_some() => return self.change_to_current(id, error.into(), batch),
@@ -262,7 +262,6 @@ impl Follower {
         if self.successor(again)?.as_ref() != Some(&successor) {
             return Ok(());
         }
-        (&place.file).seek(SeekFrom::Start(*offset)).map_err(file::Error::read(&entry.path))?;
         self.counters.gaps += u64::from(*is_gap);
         self.leave_for(place, *known, batch);
         Ok(())
@@ -273,7 +272,7 @@ impl Follower {
         let Some(current) = files.last().filter(|it| it.is_raw() && it.id != id) else { return Err(error) };
         let Some(file) = current.open()? else { return Ok(()) };
         self.counters.gaps += 1;
-        self.leave_for(Place { file, id: current.id, offset: 0 }, None, batch);
+        self.leave_for(Place::of(current, file, 0)?, None, batch);
         Ok(())
     }
 

@@ -158,10 +158,7 @@ impl Journal {
         }
         let Some(array) = self.array_of(index)? else { return Ok(None) };
         let width = if self.is_compact() { 4 } else { 8 };
-        let at = array.offset + 24 + (index - array.first) * width;
-        let mut item = [0; 8];
-        item[..width as usize].copy_from_slice(self.bytes(at, width as usize)?);
-        match u64::from_le_bytes(item) {
+        match self.offset_at(array.offset + 24 + (index - array.first) * width)? {
             // Other processors may see the count before what it counts.
             0 => Ok(None),
             offset => self.found(offset).map(Some),
@@ -177,11 +174,7 @@ impl Journal {
             if entry.is_full() {
                 break;
             }
-            let at = found.items + item * width;
-            let offset = match width {
-                4 => u64::from(u32_at(self.bytes(at, 4)?, 0)),
-                _ => u64_at(self.bytes(at, 8)?, 0),
-            };
+            let offset = self.offset_at(found.items + item * width)?;
             // Damage is in a field, not in the entry: what can be read of it counts.
             if offset != 0 && self.data(offset, entry).is_err() {
                 self.skipped += 1;
@@ -238,6 +231,11 @@ impl Journal {
             }
             _ => Error::Read { path: self.path.clone(), cause },
         })
+    }
+
+    /// The offset of an object that stands in a list of them.
+    fn offset_at(&mut self, at: u64) -> Result<u64, Error> {
+        Ok(if self.is_compact() { u32_at(self.bytes(at, 4)?, 0).into() } else { u64_at(self.bytes(at, 8)?, 0) })
     }
 
     /// An object's flags and size, if it is of `kind` and long enough.

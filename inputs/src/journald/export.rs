@@ -36,7 +36,7 @@ enum State {
     #[default]
     Line,
     /// In the 8 bytes that say how long a binary field is.
-    Length { bytes: [u8; 8], got: usize },
+    Length,
     /// In a binary field.
     Value { left: u64 },
     /// At the LF behind one.
@@ -57,8 +57,6 @@ pub(super) struct Export {
     pub(super) entry: Entry,
     /// The entry's cursor, where it has one.
     pub(super) place: Option<Place>,
-    /// The entry is complete, and to be forgotten when the next begins.
-    complete: bool,
 }
 
 impl Export {
@@ -86,7 +84,7 @@ impl Export {
                 State::Line => {
                     let Some(line) = self.line(input) else { continue };
                     if line.is_empty() && self.begun {
-                        (self.begun, self.complete) = (false, true);
+                        self.begun = false;
                         self.kept = line;
                         return Ok(true);
                     }
@@ -95,16 +93,16 @@ impl Export {
                     self.kept.clear();
                     taken?;
                 }
-                State::Length { bytes, got } => {
-                    let count = input.len().min(8 - *got);
-                    bytes[*got..*got + count].copy_from_slice(&input[..count]);
-                    *got += count;
-                    *input = &input[count..];
-                    if *got == 8 {
-                        let left = u64::from_le_bytes(*bytes);
+                State::Length => {
+                    let (bytes, rest) = input.split_at(input.len().min(8 - self.kept.len()));
+                    self.keep(bytes);
+                    *input = rest;
+                    if let Ok(length) = self.kept[..].try_into() {
+                        let left = u64::from_le_bytes(length);
                         if left > FIELD_MAX {
                             return Err(TOO_LONG);
                         }
+                        self.kept.clear();
                         self.state = State::Value { left };
                     }
                 }
@@ -171,7 +169,7 @@ impl Export {
         if line.is_empty() {
             return Ok(()); // one more between two entries
         }
-        if std::mem::take(&mut self.complete) || !self.begun {
+        if !self.begun {
             self.entry.clear();
             self.place = None;
         }
@@ -181,7 +179,7 @@ impl Export {
             Some(end) => self.take_field(&line[..end], &line[end + 1..]),
             None => {
                 self.field = Field::of(line);
-                self.state = State::Length { bytes: [0; 8], got: 0 };
+                self.state = State::Length;
             }
         }
         Ok(())

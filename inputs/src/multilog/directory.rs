@@ -90,11 +90,6 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<Entry>> {
     Ok(files)
 }
 
-/// The file that lines go to now.
-pub(super) fn current(directory: &Path) -> io::Result<Option<FileId>> {
-    Ok(unfinished(directory.join("current"))?.map(|entry| entry.id))
-}
-
 fn unfinished(path: PathBuf) -> io::Result<Option<Entry>> {
     match fs::symlink_metadata(&path) {
         Ok(metadata) if metadata.is_file() => Ok(Some(Entry { path, id: FileId::of(&metadata), finished: None })),
@@ -134,7 +129,7 @@ pub(super) enum Next {
 
 /// Says what follows the file `id`.
 pub(super) fn next(directory: &Path, id: FileId) -> io::Result<Next> {
-    if current(directory)? == Some(id) {
+    if unfinished(directory.join("current"))?.is_some_and(|current| current.id == id) {
         return Ok(Next::Itself);
     }
     let files = list(directory)?;
@@ -160,6 +155,14 @@ pub(super) struct Place {
     pub(super) file: File,
     pub(super) id: FileId,
     pub(super) offset: u64,
+}
+
+impl Place {
+    /// The place of `offset` in `file`, which `entry` is.
+    pub(super) fn of(entry: &Entry, mut file: File, offset: u64) -> Result<Self, Error> {
+        file.seek(SeekFrom::Start(offset)).map_err(Error::read(&entry.path))?;
+        Ok(Place { file, id: entry.id, offset })
+    }
 }
 
 /// What came of a search.
@@ -196,8 +199,7 @@ pub(super) fn find(files: &[Entry], cursor: MultilogCursor) -> Result<Found, Err
             });
             scanned.map_err(Error::read(&entry.path))?;
             let Some(offset) = at else { continue };
-            (&file).seek(SeekFrom::Start(offset)).map_err(Error::read(&entry.path))?;
-            return Ok(Found::Here(Place { file, id: entry.id, offset }));
+            return Place::of(entry, file, offset).map(Found::Here);
         }
     }
     Ok(Found::Nowhere)
@@ -281,8 +283,7 @@ pub(super) fn end(files: &[Entry]) -> Result<Option<End>, Error> {
         };
         let run = last_run(&file, entry.is_current()).map_err(Error::read(&entry.path))?;
         if end.place.is_none() {
-            (&file).seek(SeekFrom::Start(run.end)).map_err(Error::read(&entry.path))?;
-            end.place = Some(Place { file, id: entry.id, offset: run.end });
+            end.place = Some(Place::of(entry, file, run.end)?);
             end.unlabelled = run.unlabelled;
         }
         match (run.label, entry.finished) {

@@ -306,7 +306,7 @@ impl Gate {
     fn take(&mut self, bytes: &[u8], truncated: bool, sender: &Sender, batch: &mut Batch) {
         if !self.allows(sender) {
             self.counters.refused += 1;
-        } else if !self.rates.take(sender, 1) {
+        } else if self.rates.take(sender, 1).is_some() {
             self.counters.limited += 1;
             batch.lost += 1;
         } else if !bytes.is_empty() {

@@ -39,19 +39,14 @@ impl Rates {
         }
     }
 
-    /// Counts messages of a sender; `false` = these are more than it may send in this second.
-    pub(super) fn take(&mut self, sender: &Sender, messages: u32) -> bool {
+    /// Counts messages of a sender; `Some` = these are more than it may send in this second, which ends then.
+    pub(super) fn take(&mut self, sender: &Sender, messages: u32) -> Option<Duration> {
         if self.last.0 != *sender {
             self.last = (sender.clone(), place(&self.keys, sender));
         }
         let sent = &mut self.sent[self.last.1];
         *sent = sent.saturating_add(messages);
-        *sent <= self.most
-    }
-
-    /// Until when a sender must wait that sent so many messages, if they were more than it may send in this second.
-    pub(super) fn wait(&mut self, sender: &Sender, messages: u32) -> Option<Duration> {
-        (!self.take(sender, messages)).then_some(self.until)
+        (*sent > self.most).then_some(self.until)
     }
 }
 
@@ -74,20 +69,22 @@ mod tests {
         let (one, now) = (peer(1), Duration::ZERO);
         // Two of 4096 places: another sender that shares the first one's would make this test a lie.
         let two = (2..).map(peer).find(|two| place(&rates.keys, two) != place(&rates.keys, &one)).unwrap();
-        assert_eq!([1, 1, 1, 1].map(|messages| rates.take(&one, messages)), [true, true, true, false]);
-        assert!(rates.take(&two, 3) && !rates.take(&two, 1) && !rates.take(&one, 1));
+        let mut may = |sender: &Sender, messages| rates.take(sender, messages).is_none();
+        assert_eq!([1, 1, 1, 1].map(|messages| may(&one, messages)), [true, true, true, false]);
+        assert!(may(&two, 3) && !may(&two, 1) && !may(&one, 1));
         rates.tell(now);
-        assert!(!rates.take(&one, 1), "the second is not over");
+        assert!(rates.take(&one, 1).is_some(), "the second is not over");
         rates.tell(now + 2 * WINDOW);
-        assert!(rates.take(&one, 3) && !rates.take(&one, 1) && rates.take(&two, 1));
+        let mut may = |sender: &Sender, messages| rates.take(sender, messages).is_none();
+        assert!(may(&one, 3) && !may(&one, 1) && may(&two, 1));
     }
 
     #[test]
     fn a_flood_from_many_addresses_leaves_room_for_the_others() {
         let mut rates = Rates::new(1_000);
-        let refused = (0..1_000_000).filter(|&number| !rates.take(&peer(number), 1)).count();
+        let refused = (0..1_000_000).filter(|&number| rates.take(&peer(number), 1).is_some()).count();
         // 244 a place, give or take 16.
         assert_eq!(refused, 0);
-        assert!(rates.take(&Sender::Uid(0), 100));
+        assert!(rates.take(&Sender::Uid(0), 100).is_none());
     }
 }

@@ -348,7 +348,7 @@ impl Connection {
             true => self.deadline = now + gate.options.half,
             false => self.deadline = now + gate.options.idle,
         }
-        match gate.rates.wait(sender, ended as u32) {
+        match gate.rates.take(sender, ended as u32) {
             Some(until) if !matches!(turn, Turn::Over) => {
                 gate.counters.slowed += 1;
                 Turn::Wait(until)
