@@ -2,10 +2,10 @@
 //!
 //! Promises every line exactly once to whoever commits each batch's cursor with the batch's effect, with these
 //! exceptions, which no reader of files can mend: what was written between our last read and a truncation
-//! (logrotate's `copytruncate`) is lost, and half a line before it; what was compressed, deleted or moved to another directory while nobody
-//! read it is lost and counted as a gap; a file that was truncated and grew past the old place again with the very
-//! same first line is not told from one that only grew. Knows nothing of syslog: lines go out as bytes. Asks no
-//! clock.
+//! (logrotate's `copytruncate`) is lost, and half a line before it; what was compressed, deleted or moved to another
+//! directory while nobody read it is lost and counted as a gap; a file that was truncated and grew past the old place
+//! again with the very same first line is not told from one that only grew. Knows nothing of syslog: lines go out as
+//! bytes. Asks no clock.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};

@@ -154,24 +154,20 @@ impl Reader {
                 while *next < journal.head.entries {
                     let index = *next;
                     *next += 1;
-                    let problem = match read_one(journal, index, &mut self.entry, &mut self.counters) {
-                        Ok(true) => {
-                            *passed = 0;
-                            return Ok(true);
-                        }
+                    let read = read_one(journal, index, &mut self.entry, &mut self.counters);
+                    match &read {
                         // Counted and not linked: journald was killed, or writes it just now.
-                        Ok(false) if journal.is_lost(index) => return Ok(false),
-                        Ok(false) => None,
-                        Err(error @ Error::Damaged { .. }) => Some(error),
-                        Err(error) => return Err(error),
-                    };
+                        Ok(false) if journal.is_lost(index) => return read,
+                        Ok(false) | Err(Error::Damaged { .. }) => {}
+                        _ => {
+                            *passed = 0;
+                            return read;
+                        }
+                    }
                     self.counters.damaged += 1;
                     *passed += 1;
-                    if let Some(error) = problem.filter(|_| *passed > DAMAGED_MAX || journal.is_lost(index)) {
-                        return Err(error);
-                    }
-                    if *passed > DAMAGED_MAX {
-                        return Ok(false);
+                    if *passed > DAMAGED_MAX || journal.is_lost(index) {
+                        return read;
                     }
                 }
                 Ok(false)

@@ -72,9 +72,11 @@ impl fmt::Display for Listen {
 /// How to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Networks whose messages are taken, as address and prefix length; empty = any. Known users of unix sockets are taken all the same.
+    /// Networks whose messages are taken, as address and prefix length; empty = any. Known users of unix sockets are
+    /// taken all the same.
     pub from: Vec<(IpAddr, u8)>,
-    /// Receive buffer to ask of the kernel for datagrams, in bytes. Without CAP_NET_ADMIN it gives `net.core.rmem_max` at most.
+    /// Receive buffer to ask of the kernel for datagrams, in bytes. Without CAP_NET_ADMIN it gives `net.core.rmem_max` at
+    /// most.
     pub rcvbuf: usize,
     /// Connections at a time; further ones are closed at once and counted.
     pub max_connections: usize,

@@ -1,7 +1,7 @@
 //! Reads datagrams, as many as there are, into one batch.
 //!
-//! By `recvmmsg`: a call for each datagram costs as much as all the rest. Buffers for control messages are small on purpose: there is no room for file descriptors that
-//! somebody attaches, so none are opened.
+//! By `recvmmsg`: a call for each datagram costs as much as all the rest. Buffers for control messages are small on
+//! purpose: there is no room for file descriptors that somebody attaches, so none are opened.
 
 use super::Gate;
 use crate::input::{Progress, Wake};
@@ -55,8 +55,8 @@ impl Datagrams {
         Self::new(socket.into(), true, rcvbuf)
     }
 
-    /// Asks for a receive buffer of so many bytes and takes what is given: beyond `net.core.rmem_max` only the privileged
-    /// get it.
+    /// Asks for a receive buffer of so many bytes and takes what is given: beyond `net.core.rmem_max` only the
+    /// privileged get it.
     fn new(socket: OwnedFd, is_unix: bool, rcvbuf: usize) -> io::Result<Self> {
         if setsockopt(&socket, sockopt::RcvBufForce, &rcvbuf).is_err() {
             setsockopt(&socket, sockopt::RcvBuf, &rcvbuf)?;

@@ -21,8 +21,8 @@ use std::time::Duration;
 /// How much is read at once, in bytes. A batch can be so much greater than a full one.
 const READ_SIZE: usize = 32 * 1024;
 
-/// How often one connection is read before it is the others' turn, however little comes of it: an empty line is no frame,
-/// and of a frame that is too long the end is skipped. Lines of usual length fill a batch before.
+/// How often one connection is read before it is the others' turn, however little comes of it: an empty line is no
+/// frame, and of a frame that is too long the end is skipped. Lines of usual length fill a batch before.
 const READS_MAX: usize = 8;
 
 /// How many connections are found ready at once, at most.
@@ -243,8 +243,8 @@ impl Streams {
         Ok(())
     }
 
-    /// Closes connections whose time is over, if all were asked: whoever has sent something in time is known only then. Goes
-    /// on with what had to wait.
+    /// Closes connections whose time is over, if all were asked: whoever has sent something in time is known only then.
+    /// Goes on with what had to wait.
     fn expire(&mut self, gate: &mut Gate, all_asked: bool) {
         let (epoll, now) = (&self.epoll, self.now);
         if self.rests_until.is_some_and(|until| until <= now) && watch(epoll, self.socket.as_fd(), SOCKET).is_ok() {
