@@ -327,7 +327,7 @@ impl Journal {
     /// Returns what is to be remembered of the field.
     fn plain(&mut self, at: u64, len: u64, entry: &mut Entry) -> Result<Option<Known>, Error> {
         let head = self.bytes(at, len.min(Field::NAME_MAX as u64 + 1) as usize)?;
-        let Some((field, name)) = field(head) else { return Ok(Some(Known::NONE)) };
+        let Some((field, name)) = Field::leading(head) else { return Ok(Some(Known::NONE)) };
         if entry.has(field) {
             return Ok(None);
         }
@@ -345,16 +345,10 @@ impl Journal {
         let packed = self.bytes(at, len as usize)?;
         let text = unpack::beginning(packed, how, Field::NAME_MAX + 1 + LINE_MAX + 1);
         let text = text.map_err(|cause| Error::Unpack { path: self.path.clone(), offset: at, cause })?;
-        let Some((field, name)) = field(&text) else { return Ok(Some(Known::NONE)) };
+        let Some((field, name)) = Field::leading(&text) else { return Ok(Some(Known::NONE)) };
         entry.set(field, &text[name..]);
         Ok(Known::of(field, &text[name..]))
     }
-}
-
-/// The field that a payload begins with, and where its value does.
-fn field(payload: &[u8]) -> Option<(Field, usize)> {
-    let end = memchr::memchr(b'=', &payload[..payload.len().min(Field::NAME_MAX + 1)])?;
-    Some((Field::of(&payload[..end])?, end + 1))
 }
 
 /// What stands at an offset: a field of no interest, or one with its value.

@@ -42,6 +42,12 @@ impl Field {
             _ => None,
         }
     }
+
+    /// The field that `NAME=value` is of, and where its value begins.
+    pub(super) fn leading(text: &[u8]) -> Option<(Self, usize)> {
+        let end = memchr::memchr(b'=', &text[..text.len().min(Self::NAME_MAX + 1)])?;
+        Some((Field::of(&text[..end])?, end + 1))
+    }
 }
 
 /// An entry on its way from a reader into a batch. Reused: its memory is bounded by its fields' limits.

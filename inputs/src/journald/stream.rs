@@ -32,6 +32,9 @@ const HEADER_MIN: u64 = 208;
 /// The header of systemd 257 has 272 bytes.
 const HEADER_MAX: u64 = 64 << 10;
 
+/// An object that the crate skips.
+const UNUSED: u8 = 0;
+
 /// What the crate reads of the header at first.
 const HEAD: usize = 240;
 
@@ -193,7 +196,11 @@ impl Guard {
         }
         let padded = size.next_multiple_of(8);
         match kind {
-            OBJECT_DATA => self.data(flags, size)?,
+            OBJECT_DATA => {
+                if !self.data(flags, size)? {
+                    self.bytes[0] = UNUSED;
+                }
+            }
             OBJECT_ENTRY => {
                 if !(64..=OBJECT_MAX).contains(&size) {
                     return Err(self.damaged("this entry's size is impossible"));
@@ -208,16 +215,14 @@ impl Guard {
         Ok(true)
     }
 
-    /// Reads a field, if it is one of ours; any other becomes an object that the crate skips.
-    fn data(&mut self, flags: u8, size: u64) -> Result<(), Error> {
-        const UNUSED: u8 = 0;
+    /// Reads a field, and says whether it is one of ours.
+    fn data(&mut self, flags: u8, size: u64) -> Result<bool, Error> {
         let payload = if self.flags & flag::COMPACT != 0 { 72 } else { 64 };
         if size < payload {
             return Err(self.damaged("this field's size is impossible"));
         }
         if size > OBJECT_MAX {
-            self.bytes[0] = UNUSED;
-            return Ok(());
+            return Ok(false);
         }
         self.fetch(size as usize - 16)?;
         let text = &self.bytes[payload as usize..];
@@ -230,29 +235,25 @@ impl Guard {
                 if text.len() as u64 > OBJECT_MAX { None } else { cost(&text) }
             }
             Some(Compression::Zstd) => return Err(self.damaged("this field is compressed as its journal is not")),
-            Some(Compression::Lz4) => {
-                return Err(Error::NeedsFile { path: self.name.clone(), compression: "LZ4" });
+            Some(how) => {
+                let compression = if how == Compression::Lz4 { "LZ4" } else { "XZ" };
+                return Err(Error::NeedsFile { path: self.name.clone(), compression });
             }
-            Some(Compression::Xz) => return Err(Error::NeedsFile { path: self.name.clone(), compression: "XZ" }),
         };
-        let Some(cost) = cost else {
-            self.bytes[0] = UNUSED;
-            return Ok(());
-        };
+        let Some(cost) = cost else { return Ok(false) };
         self.memory += cost;
         if self.memory > MEMORY_MAX {
             return Err(
                 self.damaged("a journal of this size cannot be read as a stream; unpack it to a file and name that")
             );
         }
-        Ok(())
+        Ok(true)
     }
 }
 
 /// What remembering a field costs the crate; `None` of one that is not ours.
 fn cost(text: &[u8]) -> Option<u64> {
-    let end = memchr::memchr(b'=', &text[..text.len().min(Field::NAME_MAX + 1)])?;
-    Field::of(&text[..end])?;
+    Field::leading(text)?;
     // Each byte that is no UTF-8 becomes three.
     let factor = if str::from_utf8(text).is_ok() { 1 } else { 3 };
     Some(FIELD_COST + factor * text.len() as u64)
