@@ -196,11 +196,7 @@ impl Guard {
         }
         let padded = size.next_multiple_of(8);
         match kind {
-            OBJECT_DATA => {
-                if !self.data(flags, size)? {
-                    self.bytes[0] = UNUSED;
-                }
-            }
+            OBJECT_DATA => self.bytes[0] = self.data(flags, size)?,
             OBJECT_ENTRY => {
                 if !(64..=OBJECT_MAX).contains(&size) {
                     return Err(self.damaged("this entry's size is impossible"));
@@ -215,14 +211,14 @@ impl Guard {
         Ok(true)
     }
 
-    /// Reads a field, and says whether it is one of ours.
-    fn data(&mut self, flags: u8, size: u64) -> Result<bool, Error> {
+    /// Reads a field, and says as which kind of object it goes to the crate: what is not one of ours is to be skipped.
+    fn data(&mut self, flags: u8, size: u64) -> Result<u8, Error> {
         let payload = if self.flags & flag::COMPACT != 0 { 72 } else { 64 };
         if size < payload {
             return Err(self.damaged("this field's size is impossible"));
         }
         if size > OBJECT_MAX {
-            return Ok(false);
+            return Ok(UNUSED);
         }
         self.fetch(size as usize - 16)?;
         let text = &self.bytes[payload as usize..];
@@ -240,14 +236,14 @@ impl Guard {
                 return Err(Error::NeedsFile { path: self.name.clone(), compression });
             }
         };
-        let Some(cost) = cost else { return Ok(false) };
+        let Some(cost) = cost else { return Ok(UNUSED) };
         self.memory += cost;
         if self.memory > MEMORY_MAX {
             return Err(
                 self.damaged("a journal of this size cannot be read as a stream; unpack it to a file and name that")
             );
         }
-        Ok(true)
+        Ok(OBJECT_DATA)
     }
 }
 
