@@ -41,7 +41,7 @@ pub(super) fn read<T>(
     file: &Path,
     text: &str,
     tables: Vec<Listed>,
-    take: impl for<'b> FnOnce(&mut Reader<'b>, &Table<'b>) -> T,
+    take: impl FnOnce(&mut Reader<'_>, &Table<'_>) -> T,
 ) -> (Option<T>, Vec<Problem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader { file, text, tables, problems: Vec::new() };
@@ -75,7 +75,7 @@ fn syntax(line: &str, message: &str) -> String {
     format!("not TOML: {}: {meaning}", shorten(line.trim()))
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     /// The problems: those of the file by line, then those of the files that it names.
     fn problems(mut self) -> Vec<Problem> {
         self.problems.sort_by_key(|problem| (problem.file != self.file, problem.file.clone(), problem.line));
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The table `name`, written `[…]`, that is the value of `key`.
-    pub(super) fn table(&mut self, parent: &Table<'a>, key: &str, name: &'static str) -> Table<'a> {
+    pub(super) fn table<'b>(&mut self, parent: &Table<'b>, key: &str, name: &'static str) -> Table<'b> {
         let none = Table { name, entries: None, at: 0 };
         let Some((span, value)) = parent.find(key) else { return none };
         let DeValue::Table(entries) = value.get_ref() else {
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The tables that are written `[[…]]` under `key`.
-    pub(super) fn tables(&mut self, parent: &Table<'a>, key: &str, name: &'static str) -> Vec<Table<'a>> {
+    pub(super) fn tables<'b>(&mut self, parent: &Table<'b>, key: &str, name: &'static str) -> Vec<Table<'b>> {
         let expected = || format!("expected tables; write {name}, in double brackets, before each");
         let Some((span, value)) = parent.find(key) else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
     /// not to be said. Returns whether each key that must be there is there and right.
     pub(super) fn fill<S>(
         &mut self,
-        table: &Table<'a>,
+        table: &Table<'_>,
         keys: &[Key<S>],
         settings: &mut S,
         meaningless: impl Fn(&S, &Key<S>) -> Option<String>,
@@ -155,24 +155,24 @@ impl<'a> Reader<'a> {
     }
 
     /// Sets all keys of a table in which each always has a meaning.
-    pub(super) fn fill_all<S>(&mut self, table: &Table<'a>, section: &Section<S>, settings: &mut S) {
+    pub(super) fn fill_all<S>(&mut self, table: &Table<'_>, section: &Section<S>, settings: &mut S) {
         self.fill(table, &section.keys, settings, |_, _| None);
     }
 
     /// Reports that the value of `key` is wrong in the light of other keys.
-    pub(super) fn wrong(&mut self, table: &Table<'a>, key: &str, expected: String) {
+    pub(super) fn wrong(&mut self, table: &Table<'_>, key: &str, expected: String) {
         if let Some((span, _)) = table.find(key) {
             self.wrong_value(table, key, " =", span, &expected);
         }
     }
 
-    fn wrong_value(&mut self, table: &Table<'a>, key: &str, is: &str, span: Range<usize>, expected: &str) {
+    fn wrong_value(&mut self, table: &Table<'_>, key: &str, is: &str, span: Range<usize>, expected: &str) {
         let found = self.found(span.clone());
         self.problem(span.start, format!("{}{key}{is} {found}: {expected}", prefix(table.name)));
     }
 
     /// Reports a problem at the value of `key`, or at one of its list.
-    pub(super) fn problem_at(&mut self, table: &Table<'a>, key: &str, item: Option<usize>, what: String) {
+    pub(super) fn problem_at(&mut self, table: &Table<'_>, key: &str, item: Option<usize>, what: String) {
         let at = table.find(key).map_or(table.at, |(span, value)| match (item, value.get_ref()) {
             (Some(index), DeValue::Array(items)) => items.get(index).map_or(span.start, |item| item.span().start),
             _ => span.start,
@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports that `key` is missing.
-    pub(super) fn missing(&mut self, table: &Table<'a>, key: &str, expected: &str) {
+    pub(super) fn missing(&mut self, table: &Table<'_>, key: &str, expected: &str) {
         self.problem(table.at, format!("{}without `{key}`; {expected}", prefix(table.name)));
     }
 
@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports a value that should be a table. A header such as `[input]` is quoted as it stands.
-    fn no_table(&mut self, parent: &Table<'a>, key: &str, span: Range<usize>, expected: String) {
+    fn no_table(&mut self, parent: &Table<'_>, key: &str, span: Range<usize>, expected: String) {
         let found = self.found(span.clone());
         if found.starts_with('[') && found.contains(key) {
             self.problem(span.start, format!("{found}: {expected}"));
@@ -218,7 +218,7 @@ impl<'a> Reader<'a> {
         shorten(self.text.get(span).unwrap_or_default())
     }
 
-    fn refuse_unknown(&mut self, table: &Table<'a>) {
+    fn refuse_unknown(&mut self, table: &Table<'_>) {
         let known = self.tables.iter().find(|listed| listed.name == table.name).map_or(&[][..], |listed| &listed.keys);
         let unknown = table.entries.into_iter().flatten().filter(|(key, _)| !known.contains(&key.get_ref().as_ref()));
         let unknown: Vec<(usize, &str)> = unknown.map(|(key, _)| (key.span().start, key.get_ref().as_ref())).collect();

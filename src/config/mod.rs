@@ -114,7 +114,7 @@ fn listed() -> Vec<Listed> {
     settings::sections().iter().map(Section::listed).chain([sources::section().listed()]).collect()
 }
 
-fn config<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Config {
+fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     let mut config = Config::default();
     let mut tables = vec![*top];
     for section in settings::sections() {

@@ -217,7 +217,7 @@ fn hosts_deny() -> Vec<Key<Config>> {
 }
 
 /// Makes the allow list and the restricted users of what `[decide]` names, and of the files that it names.
-pub(super) fn take_names<'a>(reader: &mut Reader<'a>, table: &Table<'a>, config: &mut Config) {
+pub(super) fn take_names(reader: &mut Reader<'_>, table: &Table<'_>, config: &mut Config) {
     let decide = &mut config.decide;
     decide.policy.restricted = decide.restricted_users.iter().map(|name| name.clone().into_bytes()).collect();
     if let Some(file) = &decide.restricted_users_file {
@@ -241,7 +241,7 @@ pub(super) fn take_names<'a>(reader: &mut Reader<'a>, table: &Table<'a>, config:
 }
 
 /// The names in the file of restricted users: one a line, `#` begins a comment line, blank lines mean nothing.
-fn users_of<'a>(reader: &mut Reader<'a>, table: &Table<'a>, file: &Path) -> Vec<Vec<u8>> {
+fn users_of(reader: &mut Reader<'_>, table: &Table<'_>, file: &Path) -> Vec<Vec<u8>> {
     let bytes = named(reader, table, "restricted_users_file", file).unwrap_or_default();
     let mut names = Vec::new();
     for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
@@ -261,7 +261,7 @@ fn users_of<'a>(reader: &mut Reader<'a>, table: &Table<'a>, file: &Path) -> Vec<
 }
 
 /// The contents of the file that `key` names.
-fn named<'a>(reader: &mut Reader<'a>, table: &Table<'a>, key: &str, file: &Path) -> Option<Vec<u8>> {
+fn named(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, file: &Path) -> Option<Vec<u8>> {
     let read = contents(file).map_err(|error| reader.wrong(table, key, format!("cannot read this file: {error}")));
     read.ok()
 }

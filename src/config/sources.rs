@@ -1,4 +1,4 @@
-//! The keys of an `[[input]]`, and what of them does not go together.
+//! The keys of an `[[input]]`.
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,9 @@ use super::input::{File, Input, Journald, Source, Syslog};
 use super::key::{Key, Section};
 use super::values::{host, listen, mode, name, path, timezone};
 use crate::decide::prefix::Prefix;
+use together::{check, clash, meaningless};
+
+mod together;
 
 const KINDS: &str = "write kind = \"file\", kind = \"multilog\", kind = \"journald\" or kind = \"syslog\"";
 
@@ -287,7 +290,7 @@ fn limits() -> Vec<InputKey> {
 }
 
 /// Reads all inputs, without those that cannot be; `control_socket` is taken already.
-pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>, control_socket: &Path) -> Vec<Input> {
+pub(super) fn read(reader: &mut Reader<'_>, top: &Table<'_>, control_socket: &Path) -> Vec<Input> {
     let mut inputs: Vec<Input> = Vec::new();
     for table in reader.tables(top, "input", "[[input]]") {
         let Some(input) = read_one(reader, &table) else { continue };
@@ -307,34 +310,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>, control_socket:
     inputs
 }
 
-/// What two inputs may not have in common, if they have.
-fn clash(other: &Input, input: &Input) -> Option<(&'static str, String)> {
-    let twice = |what: &str| format!("another input reads {what}; its records would count twice");
-    match (&other.source, &input.source) {
-        (Source::File(other), Source::File(file)) if other.path == file.path => {
-            return Some(("path", twice("this file")));
-        }
-        (Source::Journald(other), Source::Journald(journald)) if other.directory == journald.directory => {
-            return Some(("kind", twice("this journal")));
-        }
-        (Source::Multilog(other), Source::Multilog(multilog)) if other.path == multilog.path => {
-            return Some(("path", twice("this directory")));
-        }
-        (Source::Multilog(multilog), Source::File(file)) | (Source::File(file), Source::Multilog(multilog))
-            if file.path.parent() == Some(&multilog.path) =>
-        {
-            return Some(("path", twice(&format!("files in {}", multilog.path.display()))));
-        }
-        (Source::Syslog(other), Source::Syslog(syslog)) if other.collides(syslog) => {
-            return Some(("listen", "another input listens there".to_owned()));
-        }
-        _ => {}
-    }
-    let same = other.name == input.name;
-    same.then(|| ("name", format!("another input has the name {:?}; names must differ", input.name)))
-}
-
-fn read_one<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Input> {
+fn read_one(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Input> {
     let mut input = Input { name: String::new(), ..Input::of(Source::Journald(Journald::default())) };
     let (common, Section { keys, .. }) = (common(), section());
     if !reader.fill(table, &common, &mut input, |_, _| None) {
@@ -346,71 +322,6 @@ fn read_one<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Input> {
         input.name = input.source.name();
     }
     whole.then_some(input)
-}
-
-/// Why a key means nothing for an input, where that is to be said.
-fn meaningless(input: &Input, key: &InputKey) -> Option<String> {
-    let of_kind = format!("for kind = \"{}\"", input.source.kind());
-    match (&input.source, key.name, key.except) {
-        (Source::Journald(_), "path" | "format" | "identifier", _) => {
-            Some(of_kind + ": directory names other journals")
-        }
-        (Source::Multilog(_), "format", _) => Some(of_kind + ", whose lines begin with its labels"),
-        (Source::File(_), "identifier", _) => {
-            Some("for lines that name their programs, as this format's do".to_owned())
-        }
-        // What a listener that is wrong would have is not known; without a CA there are no names of it.
-        (Source::Syslog(Syslog { listen, .. }), _, Some(_)) if *listen == nowhere() => None,
-        (Source::Syslog(Syslog { listen: Listen::Tls(..), .. }), "permitted", _) => None,
-        (Source::Syslog(_), _, Some(except)) => Some(except.to_owned()),
-        _ => Some(of_kind),
-    }
-}
-
-/// Reports what of an input does not go together.
-fn check<'a>(reader: &mut Reader<'a>, table: &Table<'a>, input: &Input) {
-    if matches!((&input.source, &input.first_read), (Source::File(_) | Source::Multilog(_), Start::Back(_))) {
-        let expected = "a file cannot be entered at a time, only a journal can; write \"now\" or \"beginning\"";
-        reader.wrong(table, "first_read", expected.to_owned());
-    }
-    match &input.source {
-        Source::Syslog(syslog) => check_listener(reader, table, syslog),
-        Source::File(File { path, format: Format::Multilog, .. }) if path.ends_with("current") => {
-            let directory = path.parent().unwrap_or(path).display();
-            let expected = format!(
-                "a live multilog is followed by its directory; write kind = \"multilog\" and path = \"{directory}\", without format"
-            );
-            reader.wrong(table, "path", expected);
-        }
-        Source::Multilog(File { path, .. }) if path.ends_with("current") => {
-            let directory = path.parent().unwrap_or(path).display();
-            let expected =
-                format!("expected the directory that multilog writes, not a file in it: path = \"{directory}\"");
-            reader.wrong(table, "path", expected);
-        }
-        _ => {}
-    }
-}
-
-fn check_listener<'a>(reader: &mut Reader<'a>, table: &Table<'a>, syslog: &Syslog) {
-    let is_tls = matches!(syslog.listen, Listen::Tls(..));
-    if is_tls && table.has("permitted") && !table.has("client_ca") {
-        let expected = "write the PEM file of the CA that issues certificates of permitted names";
-        reader.missing(table, "client_ca", expected);
-    }
-    // Not `from` itself: a list whose entries are all wrong is reported already. So is a CA.
-    if !syslog.is_closed() && table.items("from") == 0 && !(is_tls && table.has("client_ca")) {
-        let or = if is_tls {
-            "demand certificates of a CA of yours, such as client_ca = \"/etc/denyd/ca.pem\", "
-        } else {
-            ""
-        };
-        let expected = format!(
-            "whoever can reach it could write log lines, and so decide who is denied; {or}\
-             name the senders, such as from = [\"192.0.2.0/24\"], or listen on 127.0.0.1"
-        );
-        reader.wrong(table, "listen", expected);
-    }
 }
 
 /// The table of an input, as a file would say it.

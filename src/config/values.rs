@@ -1,7 +1,7 @@
 //! What the values of denyd's own keys may be.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use inputs::syslog::listen::Listen;
 use jiff::tz::TimeZone;
@@ -37,14 +37,14 @@ pub(super) fn path() -> Codec<PathBuf> {
 
 /// An absolute path that a unix socket can have.
 pub(super) fn socket_path() -> Codec<PathBuf> {
-    path().then(|path| fits_a_socket(&path).map(|()| path), PathBuf::clone)
+    path().then(fits_a_socket, PathBuf::clone)
 }
 
-fn fits_a_socket(path: &Path) -> Result<(), String> {
+fn fits_a_socket(path: PathBuf) -> Result<PathBuf, String> {
     if path.as_os_str().len() > SOCKET_PATH_MAX {
         return Err(format!("a socket's path has at most {SOCKET_PATH_MAX} bytes; choose a shorter one"));
     }
-    Ok(())
+    Ok(path)
 }
 
 /// A unix socket's permissions: an octal number in quotes, since TOML has no leading zeros.
@@ -142,6 +142,5 @@ fn socket(scheme: &str, text: &str) -> Result<PathBuf, String> {
     if !text.starts_with('/') || text.contains('\0') {
         return Err(format!("expected an absolute path behind it: three slashes, as in \"{scheme}:///run/denyd/log\""));
     }
-    let path = PathBuf::from(text);
-    fits_a_socket(&path).map(|()| path)
+    fits_a_socket(PathBuf::from(text))
 }

@@ -68,7 +68,7 @@ pub(super) fn add(rules: &mut Rules, file: &Path, text: &str) -> Vec<Problem> {
     document::read(file, text, tables, |reader, top| add_all(reader, top, rules)).1
 }
 
-fn add_all<'a>(reader: &mut Reader<'a>, top: &Table<'a>, rules: &mut Rules) {
+fn add_all(reader: &mut Reader<'_>, top: &Table<'_>, rules: &mut Rules) {
     for table in reader.tables(top, "rule", "[[rule]]") {
         let before = reader.count();
         let draft = draft(reader, &table);
@@ -98,17 +98,8 @@ fn add_all<'a>(reader: &mut Reader<'a>, top: &Table<'a>, rules: &mut Rules) {
     }
 }
 
-fn draft<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Draft {
-    let mut draft = Draft {
-        name: String::new(),
-        identifiers: Vec::new(),
-        event: Happened::Failure,
-        account: Account::Unsaid,
-        uids: vec![0],
-        pattern: String::new(),
-        hits: Vec::new(),
-        misses: Vec::new(),
-    };
+fn draft(reader: &mut Reader<'_>, table: &Table<'_>) -> Draft {
+    let mut draft = Draft { uids: vec![0], ..Draft::default() };
     reader.fill_all(table, &rule(), &mut draft);
     match table.items("hit") {
         _ if !table.has("hit") => {
@@ -121,9 +112,9 @@ fn draft<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Draft {
     }
     for one in reader.tables(table, "hit", "[[rule.hit]]") {
         let unset = Address::from(Ipv4Addr::UNSPECIFIED);
-        draft.hits.push(Hit { message: String::new(), addr: unset, user: None, times: 1 });
-        let last = draft.hits.len() - 1;
-        reader.fill_all(&one, &hit(), &mut draft.hits[last]);
+        let mut found = Hit { message: String::new(), addr: unset, user: None, times: 1 };
+        reader.fill_all(&one, &hit(), &mut found);
+        draft.hits.push(found);
     }
     draft
 }
