@@ -27,13 +27,6 @@ pub(super) struct Listed {
 }
 
 impl<S> Section<S> {
-    /// The table that it is in, as that is written, and its key there.
-    pub(super) fn path(&self) -> (String, &'static str) {
-        let path = self.name.trim_start_matches('[').trim_end_matches(']');
-        let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
-        (if parent.is_empty() { String::new() } else { format!("[{parent}]") }, key)
-    }
-
     pub(super) fn listed(&self) -> Listed {
         Listed {
             name: self.name,

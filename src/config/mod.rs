@@ -116,18 +116,16 @@ fn listed() -> Vec<Listed> {
 
 fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     let mut config = Config::default();
-    let mut tables = vec![*top];
-    for section in settings::sections() {
-        let (parent, key) = section.path();
-        if !key.is_empty() {
-            let parent = tables.iter().find(|table| table.name == parent).copied().unwrap_or(*top);
-            tables.push(reader.table(&parent, key, section.name));
-        }
-        let table = tables[tables.len() - 1];
+    let [first, decide, deny, nftables, hosts_deny] = settings::sections();
+    reader.fill_all(top, &first, &mut config);
+    let table = reader.table(top, "decide", decide.name);
+    reader.fill_all(&table, &decide, &mut config);
+    settings::take_names(reader, &table, &mut config);
+    let table = reader.table(top, "deny", deny.name);
+    reader.fill_all(&table, &deny, &mut config);
+    for (key, section) in [("nftables", nftables), ("hosts_deny", hosts_deny)] {
+        let table = reader.table(&table, key, section.name);
         reader.fill_all(&table, &section, &mut config);
-        if section.name == "[decide]" {
-            settings::take_names(reader, &table, &mut config);
-        }
     }
     config.inputs = sources::read(reader, top, &config.control_socket);
     config
