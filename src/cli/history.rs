@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::{Screen, table, when, word};
+use super::output::{Column, Screen, end, when, word};
 use crate::config::Config;
 use crate::decide::claim::Claimant;
 use crate::decide::prefix::Prefix;
@@ -36,27 +36,32 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     } else if rows.is_empty() {
         writeln!(screen, "Nothing was decided.")?;
     } else {
-        screen.table("<<<<", &table(&["WHEN", "WHAT", "WHO", "WHY"], &rows, cells))?;
+        screen.table(COLUMNS, &rows)?;
     }
     screen.flush()?;
     Ok(if rows.is_empty() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn cells(row: &Decided) -> Vec<String> {
-    let (what, why) = match &row.what {
+const COLUMNS: &[Column<Decided>] = &[
+    ("WHEN", '<', |row| when(row.at.0)),
+    ("WHAT", '<', |row| decision(row).0.to_owned()),
+    ("WHO", '<', |row| row.prefix.map_or("-".to_owned(), |prefix| prefix.to_string())),
+    ("WHY", '<', |row| decision(row).1),
+];
+
+/// What was decided, and why.
+fn decision(row: &Decided) -> (&'static str, String) {
+    match &row.what {
         Decision::Denied { by, class, count, until, enforced } => {
             let because = match (class, by) {
                 (Some(class), _) => format!("{count} failures of class {}", class.name()),
                 (None, Claimant::Operator) => "an operator".to_owned(),
                 (None, _) => "taken over when the database was lost".to_owned(),
             };
-            let until = until.map_or("for ever".to_owned(), |until| when(until.0));
             let late = if *enforced { "" } else { ", too late to be enforced" };
-            ("denied", format!("{because}, until {until}{late}"))
+            ("denied", format!("{because}, until {}{late}", end(*until)))
         }
         Decision::Released { why, .. } => ("released", word(why)),
         Decision::Suspicious { user, .. } => ("suspicious", format!("logged in as {user} after too many failures")),
-    };
-    let prefix = row.prefix.map_or("-".to_owned(), |prefix| prefix.to_string());
-    vec![when(row.at.0), what.to_owned(), prefix, why]
+    }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::{Screen, table, when, when_if, word};
+use super::output::{Column, Screen, end, when, when_if, word};
 use crate::config::Config;
 use crate::decide::policy::Class;
 use crate::desk::reply::{Address, Host, User};
@@ -32,67 +32,47 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
         }
         What::Hosts => {
             let rows: Vec<Host> = office::ask(config, &request)?;
-            print(&mut screen, &rows, "Nobody is denied.", "<<<<><<", HOSTS, hosts)?;
+            print(&mut screen, &rows, "Nobody is denied.", HOSTS)?;
         }
         What::Users => {
             let rows: Vec<User> = office::ask(config, &request)?;
-            print(&mut screen, &rows, "No user was tried.", "<<>", USERS, users)?;
+            print(&mut screen, &rows, "No user was tried.", USERS)?;
         }
         What::Addresses => {
             let rows: Vec<Address> = office::ask(config, &request)?;
-            print(&mut screen, &rows, "No address has failed.", "<>>>>>><<", ADDRESSES, addresses)?;
+            print(&mut screen, &rows, "No address has failed.", ADDRESSES)?;
         }
     }
     screen.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-const HOSTS: &[&str] = &["DENIED", "SINCE", "UNTIL", "BECAUSE", "COUNT", "BY", "SEEN ON"];
-const USERS: &[&str] = &["USER", "ACCOUNT", "ATTEMPTS"];
-const ADDRESSES: &[&str] =
-    &["ADDRESS", "INVALID", "VALID", "ROOT", "RESTRICTED", "PROBE", "LOGINS", "LAST FAILURE", "DENIED"];
+const HOSTS: &[Column<Host>] = &[
+    ("DENIED", '<', |row| row.prefix.to_string()),
+    ("SINCE", '<', |row| when_if(row.since)),
+    ("UNTIL", '<', |row| if row.enforced { end(row.until) } else { "not enforced".to_owned() }),
+    ("BECAUSE", '<', |row| row.class.map_or("-", Class::name).to_owned()),
+    ("COUNT", '>', |row| row.count.to_string()),
+    ("BY", '<', |row| row.claimants.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+    ("SEEN ON", '<', |row| row.hosts.join(",")),
+];
+const USERS: &[Column<User>] = &[
+    ("USER", '<', |row| row.user.clone()),
+    ("ACCOUNT", '<', |row| word(&row.account)),
+    ("ATTEMPTS", '>', |row| row.attempts.to_string()),
+];
+const ADDRESSES: &[Column<Address>] = &[
+    ("ADDRESS", '<', |row| row.prefix.to_string()),
+    ("INVALID", '>', |row| row.counts.invalid.to_string()),
+    ("VALID", '>', |row| row.counts.valid.to_string()),
+    ("ROOT", '>', |row| row.counts.root.to_string()),
+    ("RESTRICTED", '>', |row| row.counts.restricted.to_string()),
+    ("PROBE", '>', |row| row.counts.probe.to_string()),
+    ("LOGINS", '>', |row| row.successes.to_string()),
+    ("LAST FAILURE", '<', |row| when(row.last.0)),
+    ("DENIED", '<', |row| if row.denied { "yes" } else { "" }.to_owned()),
+];
 
-fn print<T>(
-    screen: &mut Screen,
-    rows: &[T],
-    nothing: &str,
-    align: &str,
-    head: &[&str],
-    cells: impl Fn(&T) -> Vec<String>,
-) -> std::io::Result<()> {
-    if rows.is_empty() {
-        return writeln!(screen, "{nothing}");
-    }
-    screen.table(align, &table(head, rows, cells))
-}
-
-fn hosts(row: &Host) -> Vec<String> {
-    let until = match row.until {
-        _ if !row.enforced => "not enforced".to_owned(),
-        Some(until) => when(until.0),
-        None => "for ever".to_owned(),
-    };
-    let claimants: Vec<_> = row.claimants.iter().map(ToString::to_string).collect();
-    vec![
-        row.prefix.to_string(),
-        when_if(row.since),
-        until,
-        row.class.map_or("-", Class::name).to_owned(),
-        row.count.to_string(),
-        claimants.join(","),
-        row.hosts.join(","),
-    ]
-}
-
-fn users(row: &User) -> Vec<String> {
-    vec![row.user.clone(), word(&row.account), row.attempts.to_string()]
-}
-
-fn addresses(row: &Address) -> Vec<String> {
-    let mut cells = vec![row.prefix.to_string()];
-    cells.extend(row.counts.all().map(|count| count.to_string()));
-    cells.push(row.successes.to_string());
-    cells.push(when(row.last.0));
-    cells.push(if row.denied { "yes" } else { "" }.to_owned());
-    cells
+fn print<T>(screen: &mut Screen, rows: &[T], nothing: &str, columns: &[Column<T>]) -> std::io::Result<()> {
+    if rows.is_empty() { writeln!(screen, "{nothing}") } else { screen.table(columns, rows) }
 }

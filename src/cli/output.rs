@@ -17,9 +17,14 @@ pub(crate) fn when_if(at: Option<At>) -> String {
     at.map_or("-".to_owned(), |at| when(at.0))
 }
 
+/// The end of a deny.
+pub(crate) fn end(at: Option<At>) -> String {
+    at.map_or("for ever".to_owned(), |at| when(at.0))
+}
+
 /// Until when a deny lasts, in words.
-pub(crate) fn until(end: Option<At>) -> String {
-    end.map_or("for ever".to_owned(), |at| format!("until {}", when(at.0)))
+pub(crate) fn until(at: Option<At>) -> String {
+    if at.is_some() { format!("until {}", end(at)) } else { end(at) }
 }
 
 /// The word for a value that has one, as JSON has it: `unknown`, `expired`.
@@ -42,12 +47,8 @@ pub(crate) fn show<T: serde::Serialize>(
     screen.flush()
 }
 
-/// The rows of a table, with its head before them.
-pub(crate) fn table<T>(head: &[&str], rows: &[T], cells: impl Fn(&T) -> Vec<String>) -> Vec<Vec<String>> {
-    let mut table = vec![head.iter().map(|text| (*text).to_owned()).collect()];
-    table.extend(rows.iter().map(cells));
-    table
-}
+/// A column of a table: its head, where its cells are flushed (`<` or `>`), and its cell in a row.
+pub(crate) type Column<T> = (&'static str, char, fn(&T) -> String);
 
 /// Whether an error is only that nobody reads our output any more.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -105,20 +106,16 @@ impl Screen {
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
-    /// Prints a table: the first row is its head; columns marked `>` are flushed right.
-    pub(crate) fn table(&mut self, align: &str, rows: &[Vec<String>]) -> io::Result<()> {
-        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let widths: Vec<_> = (0..columns)
-            .map(|c| rows.iter().filter_map(|row| row.get(c)).map(|t| t.chars().count()).max().unwrap_or(0))
-            .collect();
-        for (index, row) in rows.iter().enumerate() {
+    /// Prints a table under its head.
+    pub(crate) fn table<T>(&mut self, columns: &[Column<T>], rows: &[T]) -> io::Result<()> {
+        let mut table: Vec<Vec<String>> = vec![columns.iter().map(|(head, ..)| (*head).to_owned()).collect()];
+        table.extend(rows.iter().map(|row| columns.iter().map(|(.., cell)| cell(row)).collect()));
+        let width = |c: usize| table.iter().map(|row| row[c].chars().count()).max().unwrap_or(0);
+        let widths: Vec<_> = (0..columns.len()).map(width).collect();
+        for (index, row) in table.iter().enumerate() {
             let mut line = String::new();
-            for (c, cell) in row.iter().enumerate() {
-                let width = widths[c];
-                line += &match align.as_bytes().get(c) {
-                    Some(b'>') => format!("{cell:>width$}  "),
-                    _ => format!("{cell:<width$}  "),
-                };
+            for ((cell, (_, flush, _)), width) in row.iter().zip(columns).zip(&widths) {
+                line += &if *flush == '>' { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
             }
             let line = line.trim_end();
             let line = if index == 0 { self.paint(Style::Bold, line) } else { line.to_owned() };

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::{self, Screen, Style, table, when_if};
+use super::output::{self, Column, Screen, Style, when_if};
 use crate::config::Config;
 use crate::desk::Request;
 use crate::desk::reply::{BackEnd, Follower, Input, Sender, Shape, Status};
@@ -40,12 +40,43 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-const BACK_ENDS: &[&str] = &["ENFORCED BY", "WANTED", "ENFORCED", "SINCE", "PROBLEM"];
-const INPUTS: &[&str] =
-    &["INPUT", "KIND", "RECORDS", "A MINUTE", "UNDERSTOOD", "FORGED", "TWICE", "LOST", "LAG", "CLOCK", "LAST RECORD"];
-const SENDERS: &[&str] =
-    &["HOST", "BY", "INPUT", "RECORDS", "A MINUTE", "UNDERSTOOD", "LOST", "LAG", "CLOCK", "LAST RECEIVED"];
-const SHAPES: &[&str] = &["NOT UNDERSTOOD (please report it)", "INPUT", "RECORDS"];
+const BACK_ENDS: &[Column<BackEnd>] = &[
+    ("ENFORCED BY", '<', |one| one.name.clone()),
+    ("WANTED", '>', |one| one.wanted.to_string()),
+    ("ENFORCED", '>', |one| one.enforced.to_string()),
+    ("SINCE", '<', |one| when_if(one.replaced)),
+    ("PROBLEM", '<', |one| one.error.clone().unwrap_or("-".to_owned())),
+];
+const INPUTS: &[Column<Input>] = &[
+    ("INPUT", '<', |one| one.name.clone()),
+    ("KIND", '<', |one| one.kind.clone()),
+    ("RECORDS", '>', |one| one.records.to_string()),
+    ("A MINUTE", '>', |one| rate(one.per_minute)),
+    ("UNDERSTOOD", '>', |one| share(one.understood, one.unknown)),
+    ("FORGED", '>', |one| one.forged.to_string()),
+    ("TWICE", '>', |one| one.duplicates.to_string()),
+    ("LOST", '>', |one| one.lost.to_string()),
+    ("LAG", '>', |one| one.last.map_or("-".to_owned(), |_| seconds(one.lag_s))),
+    ("CLOCK", '<', |one| one.skew_s.map_or("right".to_owned(), skew)),
+    ("LAST RECORD", '<', |one| when_if(one.last)),
+];
+const SENDERS: &[Column<Sender>] = &[
+    ("HOST", '<', |one| one.host.clone().unwrap_or("-".to_owned())),
+    ("BY", '<', |one| one.sender.clone()),
+    ("INPUT", '<', |one| one.source.clone()),
+    ("RECORDS", '>', |one| one.records.to_string()),
+    ("A MINUTE", '>', |one| rate(one.per_minute)),
+    ("UNDERSTOOD", '>', |one| share(one.understood, one.unknown)),
+    ("LOST", '>', |one| one.lost.to_string()),
+    ("LAG", '>', |one| seconds(one.lag_s)),
+    ("CLOCK", '>', |one| one.skew_s.map_or("right".to_owned(), skew)),
+    ("LAST RECEIVED", '<', |one| when_if(one.last)),
+];
+const SHAPES: &[Column<Shape>] = &[
+    ("NOT UNDERSTOOD (please report it)", '<', |one| printable(one.shape.as_bytes())),
+    ("INPUT", '<', |one| one.input.clone()),
+    ("RECORDS", '>', |one| one.records.to_string()),
+];
 
 fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     writeln!(screen, "denyd {} runs, pid {}", status.version, status.pid)?;
@@ -62,9 +93,9 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
         let warning = "INPUTS ARE HELD BACK: the database cannot be written (see the log)";
         writeln!(screen, "{}\n", screen.paint(Style::Red, warning))?;
     }
-    screen.table("<>><<", &table(BACK_ENDS, &status.backends, back_end))?;
+    screen.table(BACK_ENDS, &status.backends)?;
     writeln!(screen)?;
-    screen.table("<<>>>>>>><", &table(INPUTS, &status.inputs, input))?;
+    screen.table(INPUTS, &status.inputs)?;
     for input in &status.inputs {
         if let Some(problem) = &input.problem {
             let problem = format!("{}: {}", input.name, printable(problem.as_bytes()));
@@ -73,11 +104,11 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     }
     if !status.senders.is_empty() {
         writeln!(screen)?;
-        screen.table("<<<>>>>>><", &table(SENDERS, &status.senders, sender))?;
+        screen.table(SENDERS, &status.senders)?;
     }
     if !status.shapes.is_empty() {
         writeln!(screen)?;
-        screen.table("<<>", &table(SHAPES, &status.shapes, shape))?;
+        screen.table(SHAPES, &status.shapes)?;
     }
     for Follower { name, behind, missed, .. } in &status.followers {
         let text = format!("{name} is {behind} decisions behind, and has missed {missed}");
@@ -87,46 +118,6 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
         writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{count} {what}")))?;
     }
     Ok(())
-}
-
-fn back_end(one: &BackEnd) -> Vec<String> {
-    let problem = one.error.clone().unwrap_or("-".to_owned());
-    vec![one.name.clone(), one.wanted.to_string(), one.enforced.to_string(), when_if(one.replaced), problem]
-}
-
-fn input(one: &Input) -> Vec<String> {
-    vec![
-        one.name.clone(),
-        one.kind.clone(),
-        one.records.to_string(),
-        rate(one.per_minute),
-        share(one.understood, one.unknown),
-        one.forged.to_string(),
-        one.duplicates.to_string(),
-        one.lost.to_string(),
-        one.last.map_or("-".to_owned(), |_| seconds(one.lag_s)),
-        one.skew_s.map_or("right".to_owned(), skew),
-        when_if(one.last),
-    ]
-}
-
-fn sender(one: &Sender) -> Vec<String> {
-    vec![
-        one.host.clone().unwrap_or("-".to_owned()),
-        one.sender.clone(),
-        one.source.clone(),
-        one.records.to_string(),
-        rate(one.per_minute),
-        share(one.understood, one.unknown),
-        one.lost.to_string(),
-        seconds(one.lag_s),
-        one.skew_s.map_or("right".to_owned(), skew),
-        when_if(one.last),
-    ]
-}
-
-fn shape(one: &Shape) -> Vec<String> {
-    vec![printable(one.shape.as_bytes()), one.input.clone(), one.records.to_string()]
 }
 
 fn rate(per_minute: f64) -> String {

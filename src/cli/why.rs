@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::{self, Screen, Style, until, when};
+use super::output::{self, Column, Screen, Style, until, when};
 use crate::config::Config;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
@@ -29,17 +29,21 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     Ok(if why.verdict == Verdict::Denied { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+const CLASSES: &[Column<(Class, (u32, String))>] = &[
+    ("CLASS", '<', |(class, _)| class.name().to_owned()),
+    ("COUNT", '>', |(_, (count, _))| count.to_string()),
+    ("DENIED ABOVE", '>', |(_, (_, above))| above.clone()),
+];
+
 fn print(screen: &mut Screen, why: &Why) -> std::io::Result<()> {
     let sentence = sentence(screen, why);
     writeln!(screen, "{sentence}\n")?;
     if why.verdict == Verdict::Unknown {
         return Ok(());
     }
-    let mut table = vec![["CLASS", "COUNT", "DENIED ABOVE"].map(str::to_owned).to_vec()];
-    for ((class, count), threshold) in Class::ALL.into_iter().zip(why.tallies.all()).zip(why.thresholds.all()) {
-        table.push(vec![class.name().to_owned(), count.to_string(), threshold.to_string()]);
-    }
-    screen.table("<>>", &table)?;
+    let above = why.thresholds.all().map(|threshold| threshold.to_string());
+    let rows: Vec<_> = Class::ALL.into_iter().zip(why.tallies.all().into_iter().zip(above)).collect();
+    screen.table(CLASSES, &rows)?;
     if why.successes > 0 {
         writeln!(screen, "{} good logins from here since it was first counted", why.successes)?;
     }

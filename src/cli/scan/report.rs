@@ -9,7 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 
 use super::{Found, enforced};
-use crate::cli::output::{Screen, Style, when};
+use crate::cli::output::{Column, Screen, Style, end, when};
 use crate::decide::claim::Claim;
 use crate::decide::engine::Engine;
 use crate::decide::policy::Class;
@@ -185,7 +185,7 @@ pub(super) fn print(engine: &Engine, found: &Found, all: bool) -> anyhow::Result
     }
     if all {
         writeln!(screen)?;
-        print_tallies(&mut screen, engine)?;
+        screen.table(TALLIES, &tallies(engine))?;
     }
     screen.flush()?;
     Ok(())
@@ -233,32 +233,27 @@ fn print_denied(screen: &mut Screen, found: &Found) -> std::io::Result<()> {
     if found.denied.is_empty() {
         return writeln!(screen, "Nobody would be denied.");
     }
-    let mut rows = vec![["DENIED", "SINCE", "BECAUSE", "COUNT", "UNTIL", "NOW"].map(str::to_owned).to_vec()];
-    for (prefix, claim) in &found.denied {
-        rows.push(vec![
-            prefix.to_string(),
-            when(claim.since),
-            claim.reason.class().map_or("operator", Class::name).to_owned(),
-            claim.reason.count().to_string(),
-            claim.until.map_or("for ever".to_owned(), when),
-            if enforced(claim) { "in force" } else { "over" }.to_owned(),
-        ]);
-    }
-    screen.table("<<<><<", &rows)?;
+    screen.table(DENIED, &found.denied)?;
     let now = found.denied.iter().filter(|(_, claim)| enforced(claim)).count();
     writeln!(screen, "\n{} denied over this log, {now} of them in force if it were applied now.", found.denied.len())
 }
 
-/// The counts of every prefix.
-fn print_tallies(screen: &mut Screen, engine: &Engine) -> std::io::Result<()> {
-    let mut rows = vec![vec!["PREFIX".to_owned()]];
-    rows[0].extend(Class::ALL.map(|class| class.name().to_uppercase()));
-    rows[0].push("LOGINS".to_owned());
-    for (prefix, tally) in tallies(engine) {
-        let mut row = vec![prefix.to_string()];
-        row.extend(tally.counts.map(|count| count.to_string()));
-        row.push(tally.successes.to_string());
-        rows.push(row);
-    }
-    screen.table("<>>>>>>", &rows)
-}
+const DENIED: &[Column<(Prefix, Claim)>] = &[
+    ("DENIED", '<', |(prefix, _)| prefix.to_string()),
+    ("SINCE", '<', |(_, claim)| when(claim.since)),
+    ("BECAUSE", '<', |(_, claim)| claim.reason.class().map_or("operator", Class::name).to_owned()),
+    ("COUNT", '>', |(_, claim)| claim.reason.count().to_string()),
+    ("UNTIL", '<', |(_, claim)| end(claim.until.map(At))),
+    ("NOW", '<', |(_, claim)| if enforced(claim) { "in force" } else { "over" }.to_owned()),
+];
+
+/// The counts of a prefix.
+const TALLIES: &[Column<TallyRow>] = &[
+    ("PREFIX", '<', |(prefix, _)| prefix.to_string()),
+    ("INVALID", '>', |(_, tally)| tally.counts[Class::Invalid as usize].to_string()),
+    ("VALID", '>', |(_, tally)| tally.counts[Class::Valid as usize].to_string()),
+    ("ROOT", '>', |(_, tally)| tally.counts[Class::Root as usize].to_string()),
+    ("RESTRICTED", '>', |(_, tally)| tally.counts[Class::Restricted as usize].to_string()),
+    ("PROBE", '>', |(_, tally)| tally.counts[Class::Probe as usize].to_string()),
+    ("LOGINS", '>', |(_, tally)| tally.successes.to_string()),
+];
