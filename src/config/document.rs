@@ -92,7 +92,7 @@ impl Reader<'_> {
         let none = Table { name, entries: None, at: 0 };
         let Some((span, value)) = parent.find(key) else { return none };
         let DeValue::Table(entries) = value.get_ref() else {
-            self.no_table(parent, key, span, format!("expected a table; write {name} on a line of its own"));
+            self.no_table(parent, key, span, &format!("expected a table; write {name} on a line of its own"));
             return none;
         };
         let table = Table { name, entries: Some(entries), at: span.start };
@@ -102,10 +102,10 @@ impl Reader<'_> {
 
     /// The tables that are written `[[…]]` under `key`.
     pub(super) fn tables<'b>(&mut self, parent: &Table<'b>, key: &str, name: &'static str) -> Vec<Table<'b>> {
-        let expected = || format!("expected tables; write {name}, in double brackets, before each");
+        let expected = format!("expected tables; write {name}, in double brackets, before each");
         let Some((span, value)) = parent.find(key) else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {
-            self.no_table(parent, key, span, expected());
+            self.no_table(parent, key, span, &expected);
             return Vec::new();
         };
         let mut tables = Vec::new();
@@ -115,7 +115,7 @@ impl Reader<'_> {
                 self.refuse_unknown(&table);
                 tables.push(table);
             } else {
-                self.no_table(parent, key, item.span(), expected());
+                self.no_table(parent, key, item.span(), &expected);
             }
         }
         tables
@@ -160,9 +160,9 @@ impl Reader<'_> {
     }
 
     /// Reports that the value of `key` is wrong in the light of other keys.
-    pub(super) fn wrong(&mut self, table: &Table<'_>, key: &str, expected: String) {
+    pub(super) fn wrong(&mut self, table: &Table<'_>, key: &str, expected: &str) {
         if let Some((span, _)) = table.find(key) {
-            self.wrong_value(table, key, " =", span, &expected);
+            self.wrong_value(table, key, " =", span, expected);
         }
     }
 
@@ -205,12 +205,12 @@ impl Reader<'_> {
     }
 
     /// Reports a value that should be a table. A header such as `[input]` is quoted as it stands.
-    fn no_table(&mut self, parent: &Table<'_>, key: &str, span: Range<usize>, expected: String) {
+    fn no_table(&mut self, parent: &Table<'_>, key: &str, span: Range<usize>, expected: &str) {
         let found = self.found(span.clone());
         if found.starts_with('[') && found.contains(key) {
             self.problem(span.start, format!("{found}: {expected}"));
         } else {
-            self.wrong_value(parent, key, " =", span, &expected);
+            self.wrong_value(parent, key, " =", span, expected);
         }
     }
 

@@ -225,7 +225,7 @@ pub(super) fn take_names(reader: &mut Reader<'_>, table: &Table<'_>, config: &mu
     }
     match AllowList::of(decide.allow.iter().map(String::as_str)) {
         Ok(list) => decide.policy.allow = list,
-        Err(full) => reader.wrong(table, "allow", full.problem.to_string()),
+        Err(full) => reader.wrong(table, "allow", &full.problem.to_string()),
     }
     if let Some(file) = &decide.allow_file
         && let Some(bytes) = named(reader, table, "allow_file", file)
@@ -235,7 +235,7 @@ pub(super) fn take_names(reader: &mut Reader<'_>, table: &Table<'_>, config: &mu
             reader.problem_elsewhere(file, line.line, line.bad.to_string());
         }
         if let Err(full) = decide.policy.allow.extend(&more) {
-            reader.wrong(table, "allow_file", full.problem.to_string());
+            reader.wrong(table, "allow_file", &full.problem.to_string());
         }
     }
 }
@@ -262,7 +262,7 @@ fn users_of(reader: &mut Reader<'_>, table: &Table<'_>, file: &Path) -> Vec<Vec<
 
 /// The contents of the file that `key` names.
 fn named(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, file: &Path) -> Option<Vec<u8>> {
-    let read = contents(file).map_err(|error| reader.wrong(table, key, format!("cannot read this file: {error}")));
+    let read = contents(file).map_err(|error| reader.wrong(table, key, &format!("cannot read this file: {error}")));
     read.ok()
 }
 

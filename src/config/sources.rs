@@ -297,11 +297,11 @@ pub(super) fn read(reader: &mut Reader<'_>, top: &Table<'_>, control_socket: &Pa
         if let Source::Syslog(syslog) = &input.source
             && syslog.path() == Some(control_socket)
         {
-            reader.wrong(&table, "listen", "this path is the control socket; choose another".to_owned());
+            reader.wrong(&table, "listen", "this path is the control socket; choose another");
         }
         let clash = inputs.iter().find_map(|other| clash(other, &input));
         match clash {
-            Some((key, what)) if table.has(key) => reader.wrong(&table, key, what),
+            Some((key, what)) if table.has(key) => reader.wrong(&table, key, &what),
             // The name was derived, and another input was given it.
             Some((_, what)) => reader.missing(&table, "name", &what),
             None => inputs.push(input),

@@ -106,9 +106,9 @@ fn draft(reader: &mut Reader<'_>, table: &Table<'_>) -> Draft {
             let expected = "add messages that it must match, such as hit = [{ message = \"…\", addr = \"192.0.2.1\" }]";
             reader.missing(table, "hit", expected);
         }
-        0 => reader.wrong(table, "hit", "expected at least one".to_owned()),
+        0 => reader.wrong(table, "hit", "expected at least one"),
         1..=ITEMS_MAX => {}
-        _ => reader.wrong(table, "hit", format!("expected at most {ITEMS_MAX}")),
+        _ => reader.wrong(table, "hit", &format!("expected at most {ITEMS_MAX}")),
     }
     for one in reader.tables(table, "hit", "[[rule.hit]]") {
         let unset = Address::from(Ipv4Addr::UNSPECIFIED);

@@ -55,7 +55,7 @@ pub(super) fn meaningless(input: &Input, key: &InputKey) -> Option<String> {
 pub(super) fn check(reader: &mut Reader<'_>, table: &Table<'_>, input: &Input) {
     if matches!((&input.source, &input.first_read), (Source::File(_) | Source::Multilog(_), Start::Back(_))) {
         let expected = "a file cannot be entered at a time, only a journal can; write \"now\" or \"beginning\"";
-        reader.wrong(table, "first_read", expected.to_owned());
+        reader.wrong(table, "first_read", expected);
     }
     match &input.source {
         Source::Syslog(syslog) => check_listener(reader, table, syslog),
@@ -70,7 +70,7 @@ pub(super) fn check(reader: &mut Reader<'_>, table: &Table<'_>, input: &Input) {
             } else {
                 format!("expected the directory that multilog writes, not a file in it: path = \"{directory}\"")
             };
-            reader.wrong(table, "path", expected);
+            reader.wrong(table, "path", &expected);
         }
         _ => {}
     }
@@ -93,6 +93,6 @@ fn check_listener(reader: &mut Reader<'_>, table: &Table<'_>, syslog: &Syslog) {
             "whoever can reach it could write log lines, and so decide who is denied; {or}\
              name the senders, such as from = [\"192.0.2.0/24\"], or listen on 127.0.0.1"
         );
-        reader.wrong(table, "listen", expected);
+        reader.wrong(table, "listen", &expected);
     }
 }
