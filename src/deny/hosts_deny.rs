@@ -158,12 +158,7 @@ impl HostsDeny {
     }
 
     fn keep(&mut self, lines: Lines) -> Result<(), DenyError> {
-        self.ledger.keep(lines).map_err(|cause| DenyError {
-            backend: NAME,
-            tried: "note which lines are ours".to_owned(),
-            cause,
-            remedy: None,
-        })
+        self.ledger.keep(lines).map_err(|cause| DenyError::new(NAME, "note which lines are ours", cause))
     }
 
     /// Warns of lines that somebody deleted, each once a way.
@@ -175,9 +170,8 @@ impl HostsDeny {
         }
         self.put_back.extend(put_back);
         for entry in left_out {
-            if !self.left_out.contains(&entry) {
+            if self.left_out.insert(entry.clone()) {
                 warn!(%path, %entry, "deleted again, left so; it still counts as denied: use denyd forgive ADDRESS");
-                self.left_out.insert(entry);
             }
         }
     }
@@ -213,9 +207,7 @@ impl DenyBackend for HostsDeny {
                 if stat(&target)? != seen {
                     continue; // somebody else wrote it: once more, with what they wrote
                 }
-                let written = temporary.seen;
-                temporary.rename(&target)?;
-                (self.seen, self.ours) = (Some(written), new.ledger);
+                (self.seen, self.ours) = (Some(temporary.rename(&target)?), new.ledger);
                 sync_directory(&target)?;
                 self.warn_label(&target);
             } else {
@@ -226,12 +218,8 @@ impl DenyBackend for HostsDeny {
             self.want = Some(want);
             return Ok(());
         }
-        Err(DenyError {
-            backend: NAME,
-            tried: format!("write {}", self.path.display()),
-            cause: format!("somebody else changed it {TRIES_MAX} times meanwhile"),
-            remedy: None,
-        })
+        let cause = format!("somebody else changed it {TRIES_MAX} times meanwhile");
+        Err(DenyError::new(NAME, format!("write {}", self.path.display()), cause))
     }
 
     /// Costs a `stat`; the file is read only if it changed.
@@ -249,12 +237,9 @@ impl DenyBackend for HostsDeny {
             self.tell(&target, Vec::new(), new.left_out);
             return Ok(Probe::Ours);
         }
-        Err(DenyError {
-            backend: NAME,
-            tried: format!("find our lines in {}", target.display()),
-            cause: "somebody else changed them".to_owned(),
-            remedy: Some("to release an address use: denyd forgive ADDRESS"),
-        })
+        let tried = format!("find our lines in {}", target.display());
+        let remedy = Some("to release an address use: denyd forgive ADDRESS");
+        Err(DenyError { remedy, ..DenyError::new(NAME, tried, "somebody else changed them") })
     }
 
     /// What stands under `# DenyHosts:` comments; no end is known of it.

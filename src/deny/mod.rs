@@ -121,6 +121,13 @@ pub struct DenyError {
     pub remedy: Option<&'static str>,
 }
 
+impl DenyError {
+    /// One of which nobody knows what can be done about it.
+    fn new(backend: &'static str, tried: impl Into<String>, cause: impl ToString) -> Self {
+        DenyError { backend, tried: tried.into(), cause: cause.to_string(), remedy: None }
+    }
+}
+
 /// How long a deny has still to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {

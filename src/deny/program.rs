@@ -2,14 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
-
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::clock;
 
@@ -18,8 +15,8 @@ pub(super) const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/b
 /// Half a second is what nft takes for 100 000 elements; a million on a slow box must not be cut off.
 pub(super) const TIME_MAX: Duration = Duration::from_secs(60);
 /// What is kept of standard output: nft's listing of all tables of a family, without elements, is smaller.
-const STDOUT_MAX: usize = 16 * 1024 * 1024;
-const STDERR_MAX: usize = 4 * 1024;
+const STDOUT_MAX: u64 = 16 * 1024 * 1024;
+const STDERR_MAX: u64 = 4 * 1024;
 /// How often at least it is looked whether a program has ended that says nothing any more.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
@@ -78,57 +75,36 @@ fn wait(child: &mut Child, end: Instant) -> io::Result<ExitStatus> {
     }
 }
 
-/// Writes all of `input` while reading both outputs to their end, so that no pipe fills up.
-fn talk(child: &mut Child, mut input: &[u8], end: Instant) -> io::Result<[Vec<u8>; 2]> {
-    let mut stdin = child.stdin.take().map(OwnedFd::from).map(File::from);
-    let outputs = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
-    let mut outputs = outputs.map(|pipe| pipe.map(File::from));
-    for pipe in stdin.iter().chain(outputs.iter().flatten()) {
-        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+/// Writes all of `input` while reading both outputs to their end, each pipe in a thread, so that none fills up. Of a program
+/// that is killed the threads end with it.
+fn talk(child: &mut Child, input: &[u8], end: Instant) -> io::Result<[Vec<u8>; 2]> {
+    let thread = || std::thread::Builder::new();
+    if let Some(mut pipe) = child.stdin.take() {
+        let input = input.to_vec();
+        // If it ended early, its status says why.
+        thread().spawn(move || pipe.write_all(&input))?;
     }
     let mut said = [Vec::new(), Vec::new()];
-    let mut chunk = [0; 16 * 1024];
-    while outputs.iter().any(Option::is_some) {
-        stdin = stdin.filter(|_| !input.is_empty());
-        let writes = stdin.iter().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT));
-        let reads = outputs.iter().flatten().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN));
+    let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
+    let mut threads = Vec::new();
+    for (pipe, most) in pipes.into_iter().flatten().zip([STDOUT_MAX, STDERR_MAX]) {
+        let (tell, told) = mpsc::channel();
+        thread().spawn(move || tell.send(beginning(File::from(pipe), most)))?;
+        threads.push(told);
+    }
+    for (told, said) in threads.iter().zip(&mut said) {
         let left = end.saturating_duration_since(clock::monotonic());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        match poll(
-            &mut writes.chain(reads).collect::<Vec<_>>(),
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
-        ) {
-            Ok(0) => return Err(ErrorKind::TimedOut.into()),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if let Some(pipe) = &mut stdin {
-            match pipe.write(input) {
-                // it ended early, and its status says why
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => input = &[],
-                written => input = &input[ready(written)?.unwrap_or(0)..],
-            }
-        }
-        for ((output, said), most) in outputs.iter_mut().zip(&mut said).zip([STDOUT_MAX, STDERR_MAX]) {
-            let Some(pipe) = output else { continue };
-            match ready(pipe.read(&mut chunk))? {
-                Some(0) => *output = None,
-                Some(len) => said.extend(&chunk[..len.min(most - said.len())]),
-                None => {}
-            }
-        }
+        *said = told.recv_timeout(left).map_err(|_| ErrorKind::TimedOut)??;
     }
     Ok(said)
 }
 
-/// `None` for a pipe that had nothing to say, or no room.
-fn ready(done: io::Result<usize>) -> io::Result<Option<usize>> {
-    match done {
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
-        done => done.map(Some),
-    }
+/// Reads a pipe to its end; returns the first `most` bytes.
+fn beginning(mut pipe: File, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    (&mut pipe).take(most).read_to_end(&mut bytes)?;
+    io::copy(&mut pipe, &mut io::sink())?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -140,10 +116,10 @@ mod tests {
         let input: Vec<u8> = (0..STDOUT_MAX + 100_000).map(|n| n as u8).collect();
         let output = finish(start(Path::new("/bin/cat"), &[]).unwrap(), &input).unwrap();
         assert!(output.status.success());
-        assert!(output.stdout == input[..STDOUT_MAX], "{} bytes", output.stdout.len());
+        assert!(output.stdout == input[..STDOUT_MAX as usize], "{} bytes", output.stdout.len());
         let script = "head -c 9 >/dev/null; head -c 9000 /dev/zero >&2; exec 0<&-; exit 7";
         let output = finish(start(Path::new("/bin/sh"), &["-c", script]).unwrap(), &input).unwrap();
-        assert_eq!((output.status.code(), output.stdout.len(), output.stderr.len()), (Some(7), 0, STDERR_MAX));
+        assert_eq!((output.status.code(), output.stdout.len(), output.stderr.len()), (Some(7), 0, STDERR_MAX as usize));
     }
 
     #[test]

@@ -196,8 +196,8 @@ struct Reconciler<C> {
     probe_at: Instant,
     probe_pause: Duration,
     replace_at: Instant,
-    replaced_at: Instant,
-    replace_took: Duration,
+    /// When the set may be replaced again because somebody touched something.
+    touched_from: Instant,
     /// Whether the error shown in the status came from a probe.
     probe_failed: bool,
     /// The error that was logged last, while it lasts.
@@ -231,8 +231,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
             probe_at: begun + pace.probe_every,
             probe_pause: pace.probe_every,
             replace_at: begun + pace.replace_every,
-            replaced_at: begun,
-            replace_took: Duration::ZERO,
+            touched_from: begun,
             probe_failed: false,
             logged: None,
         };
@@ -302,8 +301,8 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         match self.backend.replace(&self.want, wall) {
             Ok(()) => {
                 self.stale = false;
-                (_, self.replaced_at) = (self.clock)();
-                self.replace_took = self.replaced_at.saturating_duration_since(begun);
+                let (_, ended) = (self.clock)();
+                self.touched_from = ended + ended.saturating_duration_since(begun) * REPLACE_SHARE;
                 self.retry_pause = self.pace.retry_first;
                 self.done(Some(wall));
             }
@@ -331,8 +330,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
                 self.probe_failed = false;
                 self.well();
                 if probe == Probe::Touched {
-                    self.replace_at =
-                        self.replace_at.min(now.max(self.replaced_at + self.replace_took * REPLACE_SHARE));
+                    self.replace_at = self.replace_at.min(now.max(self.touched_from));
                 }
             }
             Err(error) => {

@@ -49,12 +49,7 @@ impl<W: Write + Send> Stdout<W> {
 
     fn show_all(&mut self, prefixes: Vec<Prefix>, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
         let printed = prefixes.into_iter().try_for_each(|prefix| self.show(prefix, want, now));
-        printed.and_then(|()| self.out.flush()).map_err(|error| DenyError {
-            backend: NAME,
-            tried: "print".to_owned(),
-            cause: error.to_string(),
-            remedy: None,
-        })
+        printed.and_then(|()| self.out.flush()).map_err(|error| DenyError::new(NAME, "print", error))
     }
 }
 

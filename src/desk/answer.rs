@@ -32,8 +32,8 @@ impl Desk {
                 if denied.len() > APPLIED_MAX {
                     return Err(format!("more than {APPLIED_MAX} denies in one request"));
                 }
-                let claims = denied.iter().map(|(prefix, claim)| (*prefix, Claimant::Policy, claim.clone()));
-                let claims = claims.map(|(prefix, by, claim)| Input::Claim { prefix, by, claim });
+                let claims = denied.iter().cloned();
+                let claims = claims.map(|(prefix, claim)| Input::Claim { prefix, by: Claimant::Policy, claim });
                 Ok(Reply::Applied(Applied { denied: claims.map(|claim| self.changes(now, claim).len()).sum() }))
             }
             Request::Forgive { prefix } => {

@@ -1,6 +1,6 @@
 //! Reading and replacing a file as a whole, so that nobody sees half of it.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -27,8 +27,7 @@ pub(super) fn target(path: &Path) -> Result<PathBuf, DenyError> {
 /// A new file beside the old one; removed again if it is not renamed.
 pub(super) struct Temporary {
     path: PathBuf,
-    pub(super) seen: Seen,
-    renamed: bool,
+    file: File,
 }
 
 impl Temporary {
@@ -37,16 +36,10 @@ impl Temporary {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let path = target.with_file_name(format!(".{name}.denyd-new"));
         let fail = |error: io::Error| failed("write", &path, &error);
-        let open = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let mut file = match open() {
-            // It is left of a crash of ours: there is one denyd, and the name is ours.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                fs::remove_file(&path).and_then(|()| open()).map_err(fail)?
-            }
-            opened => opened.map_err(fail)?,
-        };
-        let none = Seen { device: 0, inode: 0, size: 0, modified: (0, 0) };
-        let mut temporary = Temporary { path: path.clone(), seen: none, renamed: false };
+        _ = fs::remove_file(&path); // what is there is left of a crash of ours: there is one denyd, and the name is ours
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(fail)?;
+        let mut temporary = Temporary { path: path.clone(), file };
+        let file = &mut temporary.file;
         let mut write = || {
             file.write_all(bytes)?;
             let own = file.metadata()?;
@@ -55,25 +48,22 @@ impl Temporary {
             }
             let mode = like.map_or(0o644, |like| like.mode() & 0o7777);
             file.set_permissions(fs::Permissions::from_mode(mode))?;
-            file.sync_all()?;
-            file.metadata()
+            file.sync_all()
         };
-        temporary.seen = Seen::of(&write().map_err(fail)?);
+        write().map_err(fail)?;
         Ok(temporary)
     }
 
-    pub(super) fn rename(mut self, target: &Path) -> Result<(), DenyError> {
-        fs::rename(&self.path, target).map_err(|error| failed("replace", target, &error))?;
-        self.renamed = true;
-        Ok(())
+    /// Puts it in the place of the old one; returns what it looks like.
+    pub(super) fn rename(self, target: &Path) -> Result<Seen, DenyError> {
+        let renamed = self.file.metadata().and_then(|new| fs::rename(&self.path, target).map(|()| Seen::of(&new)));
+        renamed.map_err(|error| failed("replace", target, &error))
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.renamed {
-            _ = fs::remove_file(&self.path); // the error that matters is on its way already
-        }
+        _ = fs::remove_file(&self.path); // once it was renamed there is none
     }
 }
 

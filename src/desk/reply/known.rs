@@ -111,25 +111,18 @@ pub enum Verdict {
 
 /// A threshold: a number, or `"off"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Threshold {
-    /// What is above it is denied.
-    Above(u32),
-    /// The class never denies.
-    Off(Off),
-}
-
-/// The word `"off"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Off {
-    /// It.
+pub enum Threshold {
+    /// The class never denies.
     Off,
+    /// What is above it is denied.
+    #[serde(untagged)]
+    Above(u32),
 }
 
 impl From<Option<policy::Threshold>> for Threshold {
     fn from(threshold: Option<policy::Threshold>) -> Self {
-        threshold.map_or(Threshold::Off(Off::Off), |threshold| Threshold::Above(threshold.0))
+        threshold.map_or(Threshold::Off, |threshold| Threshold::Above(threshold.0))
     }
 }
 
@@ -137,7 +130,7 @@ impl fmt::Display for Threshold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Threshold::Above(count) => count.fmt(f),
-            Threshold::Off(Off::Off) => f.write_str("off"),
+            Threshold::Off => f.write_str("off"),
         }
     }
 }
