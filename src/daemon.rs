@@ -43,7 +43,10 @@ const BACK_ENDS_END: Duration = Duration::from_secs(10);
 const TAP_MAX: usize = 4_096;
 
 /// Runs until SIGTERM or SIGINT. A dry run enforces nothing, and prints what would be.
-pub(crate) fn run(config: Config, dry_run: bool) -> anyhow::Result<()> {
+pub(crate) fn run(mut config: Config, dry_run: bool) -> anyhow::Result<()> {
+    if dry_run {
+        config.deny.backends = Backends::printing();
+    }
     let inherited = listen::Inherited::of_process();
     let inputs = if config.inputs.is_empty() { vec![feeds::found()?] } else { config.inputs.clone() };
     let rules = Arc::new(config.rules()?.rules);
@@ -114,11 +117,7 @@ fn open_desk(config: &Config, dry_run: bool) -> anyhow::Result<(Desk, Vec<Box<dy
         tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
     }
     let lost = store.set_aside.is_some();
-    let mut deny = config.deny.clone();
-    if dry_run {
-        deny.backends = Backends::printing();
-    }
-    let mut back_ends = desk::back_ends(config, &deny, &store)?;
+    let mut back_ends = desk::back_ends(config, &store)?;
     let now = clock::now();
     let mut desk = Desk::open(store, config.policy(), now)?;
     if lost {

@@ -31,7 +31,7 @@ pub(super) fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> an
     })?;
     let back_ends = match request.only_reads() {
         true => None,
-        false => Some(desk::back_ends(config, &config.deny, &store)?),
+        false => Some(desk::back_ends(config, &store)?),
     };
     let now = clock::now();
     let mut desk = Desk::open(store, config.policy(), now)?;

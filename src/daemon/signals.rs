@@ -9,15 +9,15 @@ pub(super) async fn stop(told: watch::Sender<bool>) {
         tracing::error!("cannot wait for signals");
         return;
     };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
+    let mut either = async || {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    };
+    either().await;
     let _ = told.send(true);
     // A second signal ends us at once: the default action is gone once a handler was set.
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
+    either().await;
     std::process::exit(1);
 }

@@ -29,7 +29,6 @@ mod file;
 mod lines;
 
 /// The hosts.deny back end. Does nothing for an sshd without libwrap.
-#[derive(Debug)]
 pub struct HostsDeny {
     path: PathBuf,
     form: Form,

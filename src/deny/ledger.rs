@@ -30,12 +30,6 @@ pub struct Ledger {
     notes: Box<dyn Notes>,
 }
 
-impl std::fmt::Debug for Ledger {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ledger").field("note", &self.note).field("lines", &self.lines.len()).finish_non_exhaustive()
-    }
-}
-
 impl Ledger {
     /// The ledger of a place, `hosts.deny /etc/hosts.deny`, which is noted from now on.
     ///

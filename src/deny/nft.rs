@@ -37,7 +37,7 @@ use inputs::record::Timestamp;
 use super::program::{self, DIRECTORIES, TIME_MAX};
 use super::{DenyBackend, DenyError, DenySet, Diff, Kept, Probe};
 pub use script::Lengths;
-use script::{Holds, Script, Set};
+use script::{Script, USUAL, WIDE};
 
 mod answer;
 mod kept;
@@ -198,11 +198,10 @@ impl DenyBackend for Nft {
             return Ok(Kept::new());
         }
         let mut kept = Kept::new();
-        for set in [Holds::Usual, Holds::Wide].into_iter().flat_map(Set::of) {
-            let (set, table) = (set.to_string(), self.table.to_string());
-            let listing = self.run("list", &["-j", "list", "set", "inet", &table, &set], "")?;
+        for set in USUAL.into_iter().chain(WIDE) {
+            let listing = self.run("list", &["-j", "list", "set", "inet", &self.table.0, set.name], "")?;
             let elements = kept::elements(&listing, self.hashed, now);
-            kept.extend(elements.map_err(|cause| self.failed(format!("read set {set}"), cause, None))?);
+            kept.extend(elements.map_err(|cause| self.failed(format!("read set {}", set.name), cause, None))?);
         }
         Ok(kept)
     }

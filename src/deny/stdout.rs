@@ -29,21 +29,18 @@ impl<W: Write + Send> Stdout<W> {
     /// Prints what `prefix` has become, if that is news.
     fn show(&mut self, prefix: Prefix, want: &DenySet, now: Timestamp) -> std::io::Result<()> {
         let wanted = want.denied.get(&prefix).copied().filter(|&until| Life::left(until, now) != Life::Over);
-        let shown = self.shown.get(&prefix).copied();
-        match wanted {
-            Some(until) if shown != Some(until) => {
-                match until {
-                    Some(end) => writeln!(self.out, "deny {prefix} until {end}")?,
-                    None => writeln!(self.out, "deny {prefix} forever")?,
-                }
-                self.shown.insert(prefix, until);
-            }
-            None if shown.is_some() => {
-                writeln!(self.out, "release {prefix}")?;
-                self.shown.remove(&prefix);
-            }
-            _ => {}
+        if wanted == self.shown.get(&prefix).copied() {
+            return Ok(());
         }
+        match wanted {
+            Some(Some(end)) => writeln!(self.out, "deny {prefix} until {end}")?,
+            Some(None) => writeln!(self.out, "deny {prefix} forever")?,
+            None => writeln!(self.out, "release {prefix}")?,
+        }
+        match wanted {
+            Some(until) => self.shown.insert(prefix, until),
+            None => self.shown.remove(&prefix),
+        };
         Ok(())
     }
 

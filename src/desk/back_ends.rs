@@ -1,6 +1,6 @@
 //! The back ends of a configuration, with the database as what outlasts them.
 
-use crate::config::{Config, Deny};
+use crate::config::Config;
 use crate::deny::DenyBackend;
 use crate::deny::choose::{self, Means, NoBackend};
 use crate::deny::ledger::Notes;
@@ -17,15 +17,15 @@ impl Notes for Database {
     }
 }
 
-/// Makes the back ends of a configuration, or of other `settings`.
-pub fn back_ends(config: &Config, settings: &Deny, store: &Store) -> Result<Vec<Box<dyn DenyBackend>>, NoBackend> {
+/// Makes the back ends of a configuration.
+pub fn back_ends(config: &Config, store: &Store) -> Result<Vec<Box<dyn DenyBackend>>, NoBackend> {
     let policy = &config.decide.policy;
     let notes = || {
         let database = store.database.again().map_err(|error| error.to_string())?;
         Ok(Box::new(database) as Box<dyn Notes>)
     };
     choose::make(&Means {
-        settings,
+        settings: &config.deny,
         lengths: Lengths { v4: policy.ipv4_bits, v6: policy.ipv6_bits },
         notes: &notes,
         lost: store.set_aside.is_some(),

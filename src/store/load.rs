@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use inputs::record::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 use serde::Deserialize;
 
 use super::{Loaded, Store, WAITING};
@@ -17,9 +17,8 @@ impl Store {
     pub(super) fn try_load(&self) -> rusqlite::Result<Loaded> {
         let mut state = State::default();
         let db = &self.database.db;
-        each(db, "SELECT name FROM hosts ORDER BY id", |row| {
-            state.apply(&Change::Host { name: row.get::<_, Vec<u8>>(0)?.into() });
-            Ok(())
+        apply(db, &mut state, "SELECT name FROM hosts ORDER BY id", |row| {
+            Ok(Some(Change::Host { name: row.get::<_, Vec<u8>>(0)?.into() }))
         })?;
         counts(db, &mut state)?;
         denies(db, &mut state)?;
@@ -60,56 +59,50 @@ impl Store {
 
 /// What is counted, by prefix and by host.
 fn counts(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
-    each(
-        db,
+    let tallies =
         "SELECT prefix, invalid, valid, root, restricted, probe, invalid_at, valid_at, root_at, restricted_at,
-                probe_at, successes, sound FROM tallies",
-        |row| {
-            let mut tally = Tally { successes: row.get(11)?, ..Tally::default() };
-            for class in 0..5 {
-                tally.counts[class] = row.get(1 + class)?;
-                tally.last[class] = row.get(6 + class)?;
-            }
-            // Before the column came, nothing was known to be otherwise.
-            let sound: Option<[u8; 5]> = row.get(12)?;
-            tally.sound = sound.unwrap_or_else(|| tally.counts.map(|count| u8::try_from(count).unwrap_or(u8::MAX)));
-            if let Some(prefix) = prefix_of(row, 0)? {
-                state.apply(&Change::Counted { prefix, tally: Some(tally) });
-            }
-            Ok(())
-        },
-    )?;
-    each(db, "SELECT prefix, host, invalid, valid, root, restricted, probe FROM shares", |row| {
-        if let Some(prefix) = prefix_of(row, 0)? {
-            let mut counts = [0; 5];
-            for (class, count) in counts.iter_mut().enumerate() {
-                *count = row.get(2 + class)?;
-            }
-            state.apply(&Change::Shared { prefix, host: Some(HostId(row.get(1)?)), counts });
-        }
-        Ok(())
+                          probe_at, successes, sound FROM tallies";
+    apply(db, state, tallies, |row| {
+        let (counts, last) = (five(row, 1)?, five(row, 6)?);
+        // Before the column came, nothing was known to be otherwise.
+        let sound: Option<[u8; 5]> = row.get(12)?;
+        let sound = sound.unwrap_or_else(|| counts.map(|count| u8::try_from(count).unwrap_or(u8::MAX)));
+        let tally = Some(Tally { counts, last, successes: row.get(11)?, sound });
+        Ok(prefix_of(row, 0)?.map(|prefix| Change::Counted { prefix, tally }))
+    })?;
+    apply(db, state, "SELECT prefix, host, invalid, valid, root, restricted, probe FROM shares", |row| {
+        let (host, counts) = (Some(HostId(row.get(1)?)), five(row, 2)?);
+        Ok(prefix_of(row, 0)?.map(|prefix| Change::Shared { prefix, host, counts }))
     })
 }
 
 /// Who is denied, and who was released how often.
 fn denies(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
-    each(db, "SELECT prefix, claimant, since, until, enforceable, reason FROM denies", |row| {
-        let until: Option<i64> = row.get(3)?;
+    apply(db, state, "SELECT prefix, claimant, since, until, enforceable, reason FROM denies", |row| {
+        let by = text_as(row, 1)?;
         let claim = Claim {
             since: Timestamp(row.get(2)?),
-            until: until.map(Timestamp),
+            until: row.get::<_, Option<i64>>(3)?.map(Timestamp),
             enforceable: row.get(4)?,
             reason: parsed(5, serde_json::from_str(row.get_ref(5)?.as_str()?))?,
         };
-        if let Some(prefix) = prefix_of(row, 0)? {
-            state.apply(&Change::Denied { prefix, by: text_as(row, 1)?, claim });
-        }
-        Ok(())
+        Ok(prefix_of(row, 0)?.map(|prefix| Change::Denied { prefix, by, claim }))
     })?;
-    each(db, "SELECT prefix, times FROM released", |row| {
-        if let Some(prefix) = prefix_of(row, 0)? {
-            state.apply(&Change::Remembered { prefix, times: row.get(1)? });
-        }
+    apply(db, state, "SELECT prefix, times FROM released", |row| {
+        let times = row.get(1)?;
+        Ok(prefix_of(row, 0)?.map(|prefix| Change::Remembered { prefix, times }))
+    })
+}
+
+/// Applies what `change` makes of each row.
+fn apply(
+    db: &Connection,
+    state: &mut State,
+    sql: &str,
+    change: impl Fn(&Row<'_>) -> rusqlite::Result<Option<Change>>,
+) -> rusqlite::Result<()> {
+    each(db, sql, |row| {
+        change(row)?.iter().for_each(|change| state.apply(change));
         Ok(())
     })
 }
@@ -117,7 +110,7 @@ fn denies(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
 pub(super) fn each(
     db: &Connection,
     sql: &str,
-    mut row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<()>,
+    mut row: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let mut query = db.prepare(sql)?;
     let mut rows = query.query([])?;
@@ -127,12 +120,21 @@ pub(super) fn each(
     Ok(())
 }
 
-pub(super) fn prefix_of(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Prefix>> {
+/// The numbers in five columns, from `first` on.
+fn five(row: &Row<'_>, first: usize) -> rusqlite::Result<[u32; 5]> {
+    let mut numbers = [0; 5];
+    for (column, number) in (first..).zip(&mut numbers) {
+        *number = row.get(column)?;
+    }
+    Ok(numbers)
+}
+
+pub(super) fn prefix_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Prefix>> {
     Ok(Prefix::from_bytes(row.get_ref(column)?.as_blob()?))
 }
 
 /// A text column that serde knows as a text.
-pub(super) fn text_as<T: for<'de> Deserialize<'de>>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn text_as<T: for<'de> Deserialize<'de>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     parsed(column, serde_json::from_value(serde_json::Value::String(row.get(column)?)))
 }
 

@@ -1,7 +1,7 @@
 //! What `nft` says.
 
 use super::Table;
-use super::script::{RULES, Set};
+use super::script::{RULES, SETS};
 
 /// What is wrong with our table in a listing of all of family inet, if anything.
 pub(super) fn fault(table: &Table, listing: &str) -> Option<String> {
@@ -11,8 +11,8 @@ pub(super) fn fault(table: &Table, listing: &str) -> Option<String> {
         return Some("the table is gone".to_owned());
     }
     let ours: Vec<&str> = lines.take_while(|line| *line != "}").map(str::trim).collect();
-    if let Some(set) = Set::all().find(|set| !ours.contains(&format!("set {set} {{").as_str())) {
-        return Some(format!("set {set} is gone"));
+    if let Some(set) = SETS.iter().find(|set| !ours.contains(&format!("set {} {{", set.name).as_str())) {
+        return Some(format!("set {} is gone", set.name));
     }
     let mut chain = ours.iter().skip_while(|line| !line.starts_with("type filter hook prerouting"));
     if chain.next().is_none() {

@@ -1,6 +1,6 @@
 //! What is to be done in nftables so that it denies what is wanted, in the language of `nft`: pure, whoever hands it over.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use inputs::record::Timestamp;
@@ -29,48 +29,22 @@ impl Default for Lengths {
 /// A set of our table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Set {
-    holds: Holds,
+    pub(super) name: &'static str,
     ipv4: bool,
+    flags: &'static str,
 }
 
-/// What a set holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holds {
-    /// Ranges that are allowed.
-    Allowed,
-    /// Denied prefixes of the usual length, by their first address.
-    Usual,
-    /// Denied prefixes of other lengths, as ranges without overlap.
-    Wide,
-}
+/// Ranges that are allowed.
+const ALLOWED: [Set; 2] = both(["allow4", "allow6"], "interval");
+/// Denied prefixes of the usual length, by their first address.
+pub(super) const USUAL: [Set; 2] = both(["deny4", "deny6"], "timeout");
+/// Denied prefixes of other lengths, as ranges without overlap.
+pub(super) const WIDE: [Set; 2] = both(["wide4", "wide6"], "interval, timeout");
+/// All of them.
+pub(super) const SETS: [Set; 6] = [ALLOWED[0], USUAL[0], WIDE[0], ALLOWED[1], USUAL[1], WIDE[1]];
 
-impl Set {
-    /// All sets of the table.
-    pub(super) fn all() -> impl Iterator<Item = Set> {
-        let all = [Holds::Allowed, Holds::Usual, Holds::Wide];
-        [true, false].into_iter().flat_map(move |ipv4| all.map(|holds| Set { holds, ipv4 }))
-    }
-
-    /// The sets of both families that hold this.
-    pub(super) fn of(holds: Holds) -> [Set; 2] {
-        [true, false].map(|ipv4| Set { holds, ipv4 })
-    }
-
-    /// What is told apart by it, as a rule says it.
-    fn source(&self) -> &'static str {
-        if self.ipv4 { "ip saddr" } else { "ip6 saddr" }
-    }
-}
-
-impl fmt::Display for Set {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let holds = match self.holds {
-            Holds::Allowed => "allow",
-            Holds::Usual => "deny",
-            Holds::Wide => "wide",
-        };
-        write!(f, "{holds}{}", if self.ipv4 { 4 } else { 6 })
-    }
+const fn both([v4, v6]: [&'static str; 2], flags: &'static str) -> [Set; 2] {
+    [Set { name: v4, ipv4: true, flags }, Set { name: v6, ipv4: false, flags }]
 }
 
 /// A script for `nft`: one transaction.
@@ -93,21 +67,21 @@ impl<'a> Script<'a> {
         self.remove();
         self.make();
         self.allow(&want.allowed);
-        for set in Set::of(Holds::Usual) {
+        for set in USUAL {
             let prefixes = want.denied.iter().filter(|(prefix, _)| self.set(prefix) == set);
             self.name("add", set, prefixes.map(|(prefix, until)| (first(prefix), *until)).collect());
         }
-        Set::of(Holds::Wide).into_iter().for_each(|set| self.add_wide(set, want));
+        WIDE.into_iter().for_each(|set| self.add_wide(set, want));
         self
     }
 
     /// Does only what `diff` names; what becomes of it is looked up in `want`.
     pub(super) fn update(mut self, diff: &Diff, want: &DenySet) -> Self {
         if diff.allowed.is_some() {
-            Set::of(Holds::Allowed).into_iter().for_each(|set| self.flush(set));
+            ALLOWED.into_iter().for_each(|set| self.flush(set));
             self.allow(&want.allowed);
         }
-        for set in Set::of(Holds::Usual) {
+        for set in USUAL {
             let touched: Vec<&Prefix> = diff.denies.keys().filter(|prefix| self.set(prefix) == set).collect();
             // A delete fails on what is not there, so it is added first. An add does not change the end of
             // what is there on kernels before 6.12, so that is deleted first.
@@ -117,7 +91,7 @@ impl<'a> Script<'a> {
             let wanted = touched.iter().filter_map(|prefix| Some((first(prefix), *want.denied.get(prefix)?)));
             self.name("add", set, wanted.collect());
         }
-        for set in Set::of(Holds::Wide) {
+        for set in WIDE {
             if diff.denies.keys().any(|prefix| self.set(prefix) == set) {
                 self.flush(set);
                 self.add_wide(set, want);
@@ -135,14 +109,9 @@ impl<'a> Script<'a> {
     /// Makes the table with its empty sets and its rules.
     fn make(&mut self) {
         self.text += &format!("table inet {} {{\n", self.table);
-        for set in Set::all() {
-            let family = if set.ipv4 { 4 } else { 6 };
-            let flags = match set.holds {
-                Holds::Allowed => "interval",
-                Holds::Usual => "timeout",
-                Holds::Wide => "interval, timeout",
-            };
-            self.text += &format!("set {set} {{ type ipv{family}_addr; flags {flags}; }}\n");
+        for Set { name, ipv4, flags } in SETS {
+            let family = if ipv4 { "ipv4_addr" } else { "ipv6_addr" };
+            self.text += &format!("set {name} {{ type {family}; flags {flags}; }}\n");
         }
         self.text += &format!("chain {CHAIN} {{\ntype filter hook prerouting priority {PRIORITY}; policy accept;\n");
         self.text += &self.rules().join("\n");
@@ -151,42 +120,38 @@ impl<'a> Script<'a> {
 
     /// The rules of our chain, in which the first that matches decides.
     fn rules(&self) -> [String; RULES] {
-        let accept = |set: Set| format!("{} @{set} accept", set.source());
-        let drop = |set: Set, bits: u8| {
-            let (all, most): (IpAddr, _) =
-                if set.ipv4 { (Ipv4Addr::BROADCAST.into(), 32) } else { (Ipv6Addr::from(u128::MAX).into(), 128) };
-            let mask = if bits < most { format!(" & {}", Prefix::of(all, bits).address()) } else { String::new() };
-            format!("{}{mask} @{set} counter drop", set.source())
+        let mask = |all: IpAddr, bits: u8| {
+            let mask = Prefix::of(all, bits);
+            if mask.is_host() { String::new() } else { format!(" & {}", mask.address()) }
         };
-        let [allow4, allow6] = Set::of(Holds::Allowed).map(accept);
-        let ([usual4, usual6], [wide4, wide6]) = (Set::of(Holds::Usual), Set::of(Holds::Wide));
+        let mask4 = mask(Ipv4Addr::BROADCAST.into(), self.usual.v4);
+        let mask6 = mask(Ipv6Addr::from(u128::MAX).into(), self.usual.v6);
         [
             "iif lo accept".to_owned(),
             "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept"
                 .to_owned(),
-            allow4,
-            allow6,
-            drop(usual4, self.usual.v4),
-            drop(usual6, self.usual.v6),
-            drop(wide4, 32),
-            drop(wide6, 128),
+            "ip saddr @allow4 accept".to_owned(),
+            "ip6 saddr @allow6 accept".to_owned(),
+            format!("ip saddr{mask4} @deny4 counter drop"),
+            format!("ip6 saddr{mask6} @deny6 counter drop"),
+            "ip saddr @wide4 counter drop".to_owned(),
+            "ip6 saddr @wide6 counter drop".to_owned(),
         ]
     }
 
     /// The set in which a denied prefix is.
     fn set(&self, prefix: &Prefix) -> Set {
-        let ipv4 = prefix.is_ipv4();
-        let is_usual = prefix.bits() == if ipv4 { self.usual.v4 } else { self.usual.v6 };
-        Set { holds: if is_usual { Holds::Usual } else { Holds::Wide }, ipv4 }
+        let (family, usual) = if prefix.is_ipv4() { (0, self.usual.v4) } else { (1, self.usual.v6) };
+        if prefix.bits() == usual { USUAL[family] } else { WIDE[family] }
     }
 
     fn flush(&mut self, set: Set) {
-        self.text += &format!("flush set inet {} {set}\n", self.table);
+        self.text += &format!("flush set inet {} {}\n", self.table, set.name);
     }
 
     fn allow(&mut self, allowed: &[Range]) {
         let ranges = merge(allowed.to_vec());
-        for set in Set::of(Holds::Allowed) {
+        for set in ALLOWED {
             let family = ranges.iter().filter(|range| range.first.is_ipv4() == set.ipv4);
             self.name("add", set, family.map(|range| (*range, None)).collect());
         }
@@ -202,7 +167,7 @@ impl<'a> Script<'a> {
     fn name(&mut self, verb: &str, set: Set, mut elements: Vec<(Range, Until)>) {
         elements.retain(|(_, until)| Life::left(*until, self.now) != Life::Over);
         for some in elements.chunks(ELEMENTS_MAX) {
-            _ = write!(self.text, "{verb} element inet {} {set} {{ ", self.table);
+            _ = write!(self.text, "{verb} element inet {} {} {{ ", self.table, set.name);
             for (index, (range, until)) in some.iter().enumerate() {
                 _ = write!(self.text, "{}{range}", if index > 0 { ", " } else { "" });
                 if let Life::Seconds(left) = Life::left(*until, self.now) {
