@@ -55,17 +55,17 @@ fn start(input: &Input, cursor: Option<Cursor>) -> Start {
     }
 }
 
-/// Opens a log; `None` if the input is a listener.
-fn open_log(input: &Input, start: Start) -> anyhow::Result<Option<Box<dyn input::Input + Send>>> {
-    Ok(Some(match &input.source {
+/// Opens a log.
+fn open_log(input: &Input, start: Start) -> anyhow::Result<Box<dyn input::Input + Send>> {
+    Ok(match &input.source {
         Source::File(file) => Box::new(file::follow::Follower::new(file.path.clone(), start, input.parser())),
         Source::Multilog(multilog) => Box::new(multilog::Follower::new(multilog.path.clone(), start, input.parser())),
         Source::Journald(journald) => {
             let (directory, reader) = (journald.directory.clone(), journald.reader);
             Box::new(journald::Follower::new(journald::Options { directory, reader, start })?)
         }
-        Source::Syslog(_) => return Ok(None),
-    }))
+        Source::Syslog(_) => anyhow::bail!("is no log"),
+    })
 }
 
 /// Opens an input, at its cursor or by a socket of the service manager's if it has one.
@@ -75,7 +75,7 @@ fn open(
     inherited: &mut Inherited,
 ) -> anyhow::Result<Box<dyn input::Input + Send>> {
     let Source::Syslog(syslog) = &input.source else {
-        return open_log(input, start(input, cursor))?.context("is no log");
+        return open_log(input, start(input, cursor));
     };
     let (endpoint, options) = (&syslog.listen, listen::Options { parser: input.parser(), ..syslog.options.clone() });
     Ok(Box::new(match inherited.take(&input.name, endpoint) {
@@ -120,8 +120,7 @@ pub(crate) fn try_log(input: &Input) -> Result<String, String> {
     /// Waits, of [`WAIT`] each at most, for a program that reads for us.
     const WAITS_MAX: usize = 20;
     const WAIT: Duration = Duration::from_millis(250);
-    let opened = open_log(input, Start::Beginning).map_err(|error| format!("{error:#}"))?;
-    let Some(mut log) = opened else { return Err("is no log".to_owned()) };
+    let mut log = open_log(input, Start::Beginning).map_err(|error| format!("{error:#}"))?;
     let bell = Bell::new().map_err(|error| error.to_string())?;
     let (mut batch, mut waits) = (Batch::default(), 0);
     for _ in 0..READS_MAX {

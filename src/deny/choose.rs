@@ -12,7 +12,7 @@ use super::hosts_deny::{self, Form, HostsDeny};
 use super::ledger::{Ledger, Notes};
 use super::nft::{self, Lengths, Nft};
 use super::stdout::{self, Stdout};
-use super::{DenyBackend, DenyError, Until};
+use super::{DenyBackend, DenyError, Kept, Until};
 
 /// All back ends, in the order in which `auto` tries them.
 pub static KINDS: &[Kind] = &[
@@ -185,20 +185,13 @@ pub fn kept(
     now: Timestamp,
     else_until: Until,
 ) -> Result<BTreeMap<Prefix, Until>, DenyError> {
-    let mut kept = BTreeMap::new();
-    let mut timeless = Vec::new();
+    let mut kept = Kept::new();
     for backend in backends {
-        for (prefix, until) in backend.kept(now)? {
-            match until {
-                Some(until) => _ = kept.insert(prefix, until),
-                None => timeless.push(prefix),
-            }
-        }
+        kept.extend(backend.kept(now)?);
     }
-    for prefix in timeless {
-        kept.entry(prefix).or_insert(else_until);
-    }
-    Ok(kept)
+    // So that an end that can be told takes the place of none.
+    kept.sort_by_key(|(_, until)| until.is_some());
+    Ok(kept.into_iter().map(|(prefix, until)| (prefix, until.unwrap_or(else_until))).collect())
 }
 
 fn nft(settings: &Settings, lengths: Lengths) -> Nft {

@@ -3,6 +3,7 @@
 //! Pure. Firewalls and hosts.deny differ in what they can say (ranges, prefixes, no overlaps); here the
 //! decided set is rewritten into what they take, without changing which address is denied until when.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::decide::claim::latest;
@@ -17,48 +18,32 @@ use super::Until;
 /// `prefixes` are of one family and in the order of [`Prefix`], so that a prefix comes before those in it.
 /// At most two ranges a prefix.
 pub(super) fn flatten(prefixes: impl Iterator<Item = (Prefix, Until)>) -> Vec<(Range, Until)> {
-    let mut out = Vec::new();
-    let mut open: Vec<(Range, Until)> = Vec::new();
-    // The first address in an open range that was not written yet; none behind the last address there is.
-    let mut free = None;
+    // By their first addresses: the last ones, and until when.
+    let mut pieces: BTreeMap<IpAddr, (IpAddr, Until)> = BTreeMap::new();
     for (prefix, until) in prefixes {
-        let range = Range::from(prefix);
-        while let Some((outer, end)) = open.pop_if(|(outer, _)| outer.last < range.first) {
-            free = close(&mut out, outer, end, free);
-        }
-        let until = match open.last() {
-            Some(&(_, end)) => {
-                if let Some(first) = free.filter(|&free| free < range.first)
-                    && let Some(last) = before(range.first)
-                {
-                    emit(&mut out, Range { first, last }, end);
-                }
-                latest(until, end)
-            }
-            None => until,
+        let Range { first, last } = prefix.into();
+        // What came before holds all of it or nothing.
+        let outer = pieces.range(..=first).next_back().map(|(from, (to, end))| (*from, *to, *end));
+        let Some((from, to, end)) = outer.filter(|(_, to, _)| *to >= first) else {
+            pieces.insert(first, (last, until));
+            continue;
         };
-        free = Some(range.first);
-        open.push((range, until));
+        pieces.insert(first, (last, latest(until, end)));
+        if let Some(before) = before(first).filter(|_| from < first) {
+            pieces.insert(from, (before, end));
+        }
+        if let Some(next) = next(last).filter(|_| last < to) {
+            pieces.insert(next, (to, end));
+        }
     }
-    while let Some((outer, end)) = open.pop() {
-        free = close(&mut out, outer, end, free);
+    let mut out: Vec<(Range, Until)> = Vec::new();
+    for (first, (last, end)) in pieces {
+        match out.last_mut() {
+            Some((range, same)) if *same == end && next(range.last) == Some(first) => range.last = last,
+            _ => out.push((Range { first, last }, end)),
+        }
     }
     out
-}
-
-/// Writes what is left of `outer`, and says where to go on.
-fn close(out: &mut Vec<(Range, Until)>, outer: Range, end: Until, free: Option<IpAddr>) -> Option<IpAddr> {
-    if let Some(first) = free.filter(|&first| first <= outer.last) {
-        emit(out, Range { first, ..outer }, end);
-    }
-    free.and(next(outer.last))
-}
-
-fn emit(out: &mut Vec<(Range, Until)>, range: Range, end: Until) {
-    match out.last_mut() {
-        Some((before, same)) if *same == end && next(before.last) == Some(range.first) => before.last = range.last,
-        _ => out.push((range, end)),
-    }
 }
 
 /// The prefixes that cover `prefix` but for the allowed ranges, in order; `None` if that takes more than `most`.
@@ -92,7 +77,6 @@ mod tests {
     use super::*;
     use crate::decide::range::merge;
     use inputs::record::Timestamp;
-    use std::collections::BTreeMap;
     use std::net::Ipv4Addr;
 
     fn ranges(text: &str) -> Vec<Range> {

@@ -24,7 +24,9 @@ impl Desk {
     pub(super) fn answer(&mut self, request: &Request, now: Timestamp) -> Result<Reply, String> {
         match request {
             Request::Status | Request::Tap => Err("only a running daemon can tell".to_owned()),
-            Request::List { what } => self.list(*what, now).map_err(|error| error.to_string()),
+            Request::List { what: What::Hosts } => self.hosts(now).map(Reply::Hosts).map_err(|error| error.to_string()),
+            Request::List { what: What::Users } => Ok(Reply::Users(self.users())),
+            Request::List { what: What::Addresses } => Ok(Reply::Addresses(self.addresses(now))),
             Request::Why { address } => self.why(*address, now).map_err(|error| error.to_string()),
             Request::History { prefix, limit } => self.history(*prefix, *limit).map_err(|error| error.to_string()),
             Request::Deny { prefix, seconds, force, caller } => self.deny(*prefix, *seconds, *force, *caller, now),
@@ -129,14 +131,6 @@ impl Desk {
         Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released, known: false }))
     }
 
-    fn list(&self, what: What, now: Timestamp) -> Result<Reply, StoreError> {
-        Ok(match what {
-            What::Hosts => Reply::Hosts(self.hosts(now)?),
-            What::Users => Reply::Users(self.users()),
-            What::Addresses => Reply::Addresses(self.addresses(now)),
-        })
-    }
-
     /// Who is denied, by prefix.
     fn hosts(&self, now: Timestamp) -> Result<Vec<reply::Host>, StoreError> {
         let state = &self.engine.state;
@@ -192,7 +186,7 @@ impl Desk {
         let policy = &self.engine.policy;
         let host = Prefix::host(address);
         let address = host.address();
-        let own = self.engine.policy.prefix(address.into());
+        let own = policy.prefix(address.into());
         let denied = state
             .denies
             .iter()
@@ -207,10 +201,8 @@ impl Desk {
             (None, None) => Verdict::Unknown,
         };
         let prefix = denied.map_or(own, |(prefix, ..)| prefix);
-        let mut prefixes = vec![own];
-        if prefix != own {
-            prefixes.push(prefix);
-        }
+        let mut prefixes = vec![own, prefix];
+        prefixes.dedup();
         let evidence = self.store.evidence(&prefixes)?.into_iter().map(|one| {
             let (message, message_b64) = shown(&one.message);
             let host = printable(state.host_name(one.host));
