@@ -3,8 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::office;
-use super::output::{Column, Screen, end, when, when_if, word};
+use super::output::{self, Column, end, when, when_if, word};
 use crate::config::Config;
 use crate::decide::policy::Class;
 use crate::desk::reply::{Address, Host, User};
@@ -23,27 +26,24 @@ pub(super) struct Arguments {
 
 /// Runs the verb.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let request = Request::List { what: arguments.what };
-    let mut screen = Screen::new();
     match arguments.what {
-        _ if arguments.json => {
-            let rows: serde_json::Value = office::ask(config, &request)?;
-            writeln!(screen, "{rows}")?;
-        }
-        What::Hosts => {
-            let rows: Vec<Host> = office::ask(config, &request)?;
-            print(&mut screen, &rows, "Nobody is denied.", HOSTS)?;
-        }
-        What::Users => {
-            let rows: Vec<User> = office::ask(config, &request)?;
-            print(&mut screen, &rows, "No user was tried.", USERS)?;
-        }
-        What::Addresses => {
-            let rows: Vec<Address> = office::ask(config, &request)?;
-            print(&mut screen, &rows, "No address has failed.", ADDRESSES)?;
-        }
+        What::Hosts => list(arguments, config, "Nobody is denied.", HOSTS),
+        What::Users => list(arguments, config, "No user was tried.", USERS),
+        What::Addresses => list(arguments, config, "No address has failed.", ADDRESSES),
     }
-    screen.flush()?;
+}
+
+fn list<T: DeserializeOwned + Serialize>(
+    arguments: Arguments,
+    config: &Config,
+    nothing: &str,
+    columns: &[Column<T>],
+) -> anyhow::Result<ExitCode> {
+    let rows: Vec<T> = office::ask(config, &Request::List { what: arguments.what })?;
+    output::show(arguments.json, &rows, |screen| match rows.is_empty() {
+        true => writeln!(screen, "{nothing}"),
+        false => screen.table(columns, &rows),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -72,7 +72,3 @@ const ADDRESSES: &[Column<Address>] = &[
     ("LAST FAILURE", '<', |row| when(row.last.0)),
     ("DENIED", '<', |row| if row.denied { "yes" } else { "" }.to_owned()),
 ];
-
-fn print<T>(screen: &mut Screen, rows: &[T], nothing: &str, columns: &[Column<T>]) -> std::io::Result<()> {
-    if rows.is_empty() { writeln!(screen, "{nothing}") } else { screen.table(columns, rows) }
-}
