@@ -1,7 +1,6 @@
 //! `denyd explain [FILE|-|LINE]`: what each line of a log means, given the lines before it.
 
 use std::io::Write;
-use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +10,7 @@ use inputs::input::{Input as _, Progress};
 use inputs::log::Log;
 use inputs::record::{Batch, SourceId};
 use inputs::syslog::parse::{Format, Parser};
-use serde::Serialize;
+use serde_json::json;
 
 mod derivation;
 mod parts;
@@ -20,10 +19,8 @@ use super::output::{Screen, Style};
 use crate::clock;
 use crate::config::Config;
 use crate::decide::engine::Engine;
-use crate::decide::policy::Class;
 use crate::decide::session::Outcome;
-use crate::desk::reply::{At, json};
-use crate::detect::event::Account;
+use crate::desk::reply::At;
 use crate::intake::{BARE_PID, Counts, Seen, Source, address, fold};
 use crate::text::{printable, shown};
 
@@ -85,50 +82,32 @@ fn text(bytes: &[u8]) -> Option<String> {
     (!bytes.is_empty()).then(|| printable(bytes))
 }
 
-/// A line as `explain --json` prints it.
-#[derive(Serialize)]
-struct Line<'a> {
-    line: u64,
-    time: Option<At>,
-    host: Option<String>,
-    identifier: Option<String>,
-    pid: Option<u32>,
-    outcome: Outcome,
-    address: Option<IpAddr>,
-    port: Option<u16>,
-    user: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_b64: Option<String>,
-    account: Option<Account>,
-    classes: Vec<Class>,
-    attempts: u32,
-    rule: Option<&'a str>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    truncated: bool,
-}
-
 fn print_json(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result<()> {
     let Seen { record, event, folded, .. } = seen;
     let user = event.and_then(|event| event.user);
     let (shown, user_b64) = user.map(shown).unzip();
-    let line = Line {
-        line: number,
-        time: record.event.map(At),
-        host: text(record.host),
-        identifier: text(record.identifier),
-        pid: record.pid.filter(|pid| *pid < BARE_PID),
-        outcome: seen.outcome(),
-        address: address(seen),
-        port: event.and_then(|event| event.port),
-        user: shown,
-        user_b64: user_b64.flatten(),
-        account: folded.filter(|_| user.is_some()).map(|folded| folded.account),
-        classes: folded.map(|folded| folded.classes().iter().collect()).unwrap_or_default(),
-        attempts: folded.map_or(0, |folded| folded.attempts()),
-        rule: event.map(|event| event.rule),
-        truncated: record.truncated,
-    };
-    writeln!(out, "{}", json(&line))
+    let mut line = json!({
+        "line": number,
+        "time": record.event.map(At),
+        "host": text(record.host),
+        "identifier": text(record.identifier),
+        "pid": record.pid.filter(|pid| *pid < BARE_PID),
+        "outcome": seen.outcome(),
+        "address": address(seen),
+        "port": event.and_then(|event| event.port),
+        "user": shown,
+        "account": folded.filter(|_| user.is_some()).map(|folded| folded.account),
+        "classes": folded.map_or(Vec::new(), |folded| folded.classes().iter().collect()),
+        "attempts": folded.map_or(0, |folded| folded.attempts()),
+        "rule": event.map(|event| event.rule),
+    });
+    if let Some(exact) = user_b64.flatten() {
+        line["user_b64"] = exact.into();
+    }
+    if record.truncated {
+        line["truncated"] = true.into();
+    }
+    writeln!(out, "{line}")
 }
 
 fn word(outcome: Outcome) -> (&'static str, Style) {
