@@ -15,14 +15,14 @@ use serde_json::json;
 mod derivation;
 mod parts;
 
-use super::output::{Screen, Style};
+use super::output::{Screen, Style, with_user};
 use crate::clock;
 use crate::config::Config;
 use crate::decide::engine::Engine;
 use crate::decide::session::Outcome;
 use crate::desk::reply::At;
 use crate::intake::{BARE_PID, Counts, Seen, Source, address, fold};
-use crate::text::{printable, shown};
+use crate::text::printable;
 
 /// What `explain` takes.
 #[derive(clap::Args, Debug)]
@@ -85,7 +85,6 @@ fn text(bytes: &[u8]) -> Option<String> {
 fn print_json(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result<()> {
     let Seen { record, event, folded, .. } = seen;
     let user = event.and_then(|event| event.user);
-    let (shown, user_b64) = user.map(shown).unzip();
     let mut line = json!({
         "line": number,
         "time": record.event.map(At),
@@ -95,14 +94,14 @@ fn print_json(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result
         "outcome": seen.outcome(),
         "address": address(seen),
         "port": event.and_then(|event| event.port),
-        "user": shown,
+        "user": null,
         "account": folded.filter(|_| user.is_some()).map(|folded| folded.account),
         "classes": folded.map_or(Vec::new(), |folded| folded.classes().iter().collect()),
         "attempts": folded.map_or(0, |folded| folded.attempts()),
         "rule": event.map(|event| event.rule),
     });
-    if let Some(exact) = user_b64.flatten() {
-        line["user_b64"] = exact.into();
+    if let Some(user) = user {
+        line = with_user(line, user);
     }
     if record.truncated {
         line["truncated"] = true.into();

@@ -2,7 +2,10 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use serde_json::Value;
+
 use crate::desk::reply::{At, json};
+use crate::text::shown;
 
 /// A time as people read it: this machine's zone, to the second.
 pub(crate) fn when(at: inputs::record::Timestamp) -> String {
@@ -45,6 +48,16 @@ pub(crate) fn show<T: serde::Serialize>(
         for_people(&mut screen)?
     }
     screen.flush()
+}
+
+/// A row of JSON, and in it the name of a user, for reading, and its bytes where they differ.
+pub(crate) fn with_user(mut row: Value, user: &[u8]) -> Value {
+    let (user, exact) = shown(user);
+    row["user"] = user.into();
+    if let Some(exact) = exact {
+        row["user_b64"] = exact.into();
+    }
+    row
 }
 
 /// A column of a table: its head, where its cells are flushed (`<` or `>`), and its cell in a row.

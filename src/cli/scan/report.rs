@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::net::IpAddr;
 
-use inputs::record::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Found, enforced};
-use crate::cli::output::{Column, Screen, Style, end, when};
+use crate::cli::output::{Column, Screen, Style, end, when, with_user};
 use crate::decide::claim::Claim;
 use crate::decide::engine::Engine;
 use crate::decide::policy::Class;
@@ -17,8 +16,7 @@ use crate::decide::prefix::Prefix;
 use crate::decide::state::Bound;
 use crate::decide::tally::Tally;
 use crate::desk::reply::At;
-use crate::detect::event::Account;
-use crate::text::{printable, shown};
+use crate::text::printable;
 
 /// `scan --json`. It is written key by key: as loose values a long list of denies would take most of the memory.
 struct Report<'a>(&'a Engine, &'a Found);
@@ -53,7 +51,9 @@ impl Serialize for Report<'_> {
         out.serialize_entry("last", &found.last.map(At))?;
         out.serialize_entry("addresses", &found.addresses.len())?;
         out.serialize_entry("denied", &found.denied.iter().map(DeniedRow::of).collect::<Vec<_>>())?;
-        out.serialize_entry("suspicious", &found.suspicious.iter().map(Suspicious::of).collect::<Vec<_>>())?;
+        let suspicious = found.suspicious.iter();
+        let rows = suspicious.map(|(address, user, at)| with_user(json!({"address": address, "at": At(*at)}), user));
+        out.serialize_entry("suspicious", &rows.collect::<Vec<_>>())?;
         if !found.shapes.is_empty() {
             let rows = found.shapes.iter().map(|(shape, records)| json!({"records": records, "shape": shape}));
             out.serialize_entry("shapes", &rows.collect::<Vec<_>>())?;
@@ -90,22 +90,6 @@ impl DeniedRow {
 }
 
 #[derive(serde::Serialize)]
-struct Suspicious {
-    address: IpAddr,
-    at: At,
-    user: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_b64: Option<String>,
-}
-
-impl Suspicious {
-    fn of((address, user, at): &(IpAddr, Vec<u8>, Timestamp)) -> Self {
-        let (user, user_b64) = shown(user);
-        Suspicious { address: *address, at: At(*at), user, user_b64 }
-    }
-}
-
-#[derive(serde::Serialize)]
 struct Tallied {
     invalid: u32,
     prefix: Prefix,
@@ -121,16 +105,6 @@ impl Tallied {
         let [invalid, valid, root, restricted, probe] = tally.counts;
         Tallied { invalid, prefix, probe, restricted, root, successes: tally.successes, valid }
     }
-}
-
-#[derive(serde::Serialize)]
-struct User {
-    account: Account,
-    addresses: u64,
-    attempts: u64,
-    user: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_b64: Option<String>,
 }
 
 /// As one JSON object.
@@ -152,7 +126,7 @@ fn tallies(engine: &Engine) -> Vec<TallyRow> {
 }
 
 /// Who was tried, the most often first.
-fn users(engine: &Engine, pairs: &HashSet<(usize, IpAddr), foldhash::fast::RandomState>) -> Vec<User> {
+fn users(engine: &Engine, pairs: &HashSet<(usize, IpAddr), foldhash::fast::RandomState>) -> Vec<Value> {
     let mut addresses = vec![0u64; engine.state.users.len()];
     for (user, _) in pairs {
         addresses[*user] += 1;
@@ -161,8 +135,8 @@ fn users(engine: &Engine, pairs: &HashSet<(usize, IpAddr), foldhash::fast::Rando
     order.sort_by_key(|index| std::cmp::Reverse(engine.state.users[*index].attempts));
     let rows = order.into_iter().filter_map(|index| {
         let (name, counts) = engine.state.users.get_index(index)?;
-        let (user, user_b64) = shown(name);
-        Some(User { account: counts.account, addresses: addresses[index], attempts: counts.attempts, user, user_b64 })
+        let row = json!({"account": counts.account, "addresses": addresses[index], "attempts": counts.attempts});
+        Some(with_user(row, name))
     });
     rows.collect()
 }
