@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use inputs::cursor::Cursor;
 use inputs::input::{Health, State};
 use inputs::record::{Batch, SourceId, Timestamp};
 use inputs::syslog::losses::losses;
@@ -26,17 +25,12 @@ const NOTICES_MAX: usize = 5;
 
 /// An input as the engine's thread knows it.
 pub(super) struct Connected {
-    pub(super) name: String,
-    pub(super) kind: &'static str,
     pub(super) fold: Source,
-    pub(super) counts: Counts,
-    pub(super) health: Health,
-    pub(super) last: Option<Timestamp>,
-    pub(super) lag: Duration,
-    pub(super) minutes: Minutes,
-    pub(super) cursor: Option<Cursor>,
-    /// Messages lost so far, as its batches and the programs on the way said.
-    pub(super) lost: u64,
+    counts: Counts,
+    health: Health,
+    minutes: Minutes,
+    /// What `status` shows of it, but for what the others know.
+    shown: reply::Input,
 }
 
 impl Connected {
@@ -46,18 +40,13 @@ impl Connected {
         fold.bare = input.bare().is_some();
         fold.rules = Arc::clone(rules);
         fold.our_pid = Some(std::process::id());
-        Connected {
+        let shown = reply::Input {
             name: input.name.clone(),
-            kind: input.source.kind(),
-            fold,
-            counts: Counts::default(),
-            health,
-            last: None,
-            lag: Duration::ZERO,
-            minutes: Minutes::default(),
-            cursor: None,
-            lost: 0,
-        }
+            kind: input.source.kind().to_owned(),
+            forgeable: fold.forgeable,
+            ..reply::Input::default()
+        };
+        Connected { fold, counts: Counts::default(), health, minutes: Minutes::default(), shown }
     }
 
     /// Hands a batch of it to the desk, and counts. `tap` is shown each record, with the input's name.
@@ -68,20 +57,24 @@ impl Connected {
         now: Timestamp,
         mut tap: impl FnMut(&Seen<'_>, &str),
     ) -> Effects {
-        let Connected { name, fold, counts, last, lag, minutes, lost, .. } = self;
-        *lost = lost.saturating_add(batch.lost);
+        let Connected { fold, counts, minutes, shown, .. } = self;
+        shown.lost = shown.lost.saturating_add(batch.lost);
+        let mut lag = None;
         let effects = desk.fold(fold, batch, counts, now, |seen| {
             let record = seen.record;
-            *lost = lost.saturating_add(losses(record).unwrap_or(0));
+            shown.lost = shown.lost.saturating_add(losses(record).unwrap_or(0));
             minutes.add(record.received, record.event);
             if let Some(at) = record.event {
-                *last = Some(at);
-                *lag = Duration::from_micros(record.received.0.saturating_sub(at.0).max(0).unsigned_abs());
+                shown.last = Some(At(at));
+                lag = Some(record.received.0.saturating_sub(at.0).max(0));
             }
-            tap(seen, name);
+            tap(seen, &shown.name);
         });
+        if let Some(lag) = lag {
+            shown.lag_s = Duration::from_micros(lag.unsigned_abs()).as_secs_f64();
+        }
         if let Some(cursor) = &batch.cursor {
-            self.cursor = Some(cursor.clone());
+            shown.cursor = Some(cursor.clone());
         }
         effects
     }
@@ -91,30 +84,25 @@ impl Connected {
         let unreadable = counters.unreadable;
         let some = || format!("{unreadable} files of the journal cannot be read");
         reply::Input {
-            name: self.name.clone(),
-            kind: self.kind.to_owned(),
-            forgeable: self.fold.forgeable,
             records: self.counts.records,
             understood: self.counts.understood,
             unknown: self.counts.unknown,
             forged: self.counts.forged,
             duplicates: self.counts.duplicates,
-            lost: self.lost.saturating_add(counters.lost()),
+            lost: self.shown.lost.saturating_add(counters.lost()),
             problem: problem.or_else(|| (unreadable > 0).then(some)),
             counters,
             truncated: self.counts.truncated,
-            last: self.last.map(At),
             per_minute: self.minutes.rate(now),
-            lag_s: self.lag.as_secs_f64(),
             skew_s: self.skew().map(|skew| skew as f64 / 1e6),
-            cursor: self.cursor.clone(),
+            ..self.shown.clone()
         }
     }
 
     /// What its records look like that no shape fits, the most frequent first.
     pub(super) fn shapes(&self) -> impl Iterator<Item = reply::Shape> {
         let top = self.fold.shapes.top(SHAPES_SHOWN).into_iter();
-        top.map(|(shape, records)| reply::Shape { input: self.name.clone(), shape: shape.to_owned(), records })
+        top.map(|(shape, records)| reply::Shape { input: self.shown.name.clone(), shape: shape.to_owned(), records })
     }
 
     /// The clock of its senders that is most off.
@@ -125,7 +113,7 @@ impl Connected {
 
     pub(super) fn senders(&self, now: Timestamp) -> impl Iterator<Item = reply::Sender> {
         self.fold.senders.rows().into_iter().map(move |row| reply::Sender {
-            source: self.name.clone(),
+            source: self.shown.name.clone(),
             sender: row.sender.to_string(),
             host: (!row.host.is_empty()).then(|| printable(&row.host)),
             records: row.records,
@@ -144,7 +132,7 @@ impl Connected {
     pub(super) fn notice(&mut self, now: Timestamp) {
         if let Some(Notice { shape, records, others }) = self.fold.shapes.notice(now) {
             tracing::warn!(
-                input = self.name,
+                input = self.shown.name,
                 records,
                 shape,
                 others,
@@ -168,11 +156,11 @@ impl Connected {
                 ),
             };
             let (sender, host) = (row.sender.to_string(), printable(&row.host));
-            tracing::warn!(input = self.name, sender, host, seconds, "{what}");
+            tracing::warn!(input = self.shown.name, sender, host, seconds, "{what}");
         }
         if more > 0 {
             tracing::warn!(
-                input = self.name,
+                input = self.shown.name,
                 senders = more,
                 "more senders are silent or have wrong clocks: see `denyd status`"
             );

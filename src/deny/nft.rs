@@ -48,7 +48,7 @@ mod script;
 #[derive(Debug)]
 pub struct Nft {
     table: Table,
-    hashed: Lengths,
+    usual: Lengths,
     /// Where `nft` is, if not where programs are.
     binary: Option<PathBuf>,
     /// The kernel's generation when our table was last known to be well.
@@ -93,9 +93,9 @@ impl std::str::FromStr for Table {
 }
 
 impl Nft {
-    /// A back end for table `inet TABLE`, which is ours alone. Prefixes of the lengths in `hashed` are the fast ones.
-    pub fn new(table: Table, hashed: Lengths) -> Self {
-        Nft { table, hashed, binary: None, generation: None }
+    /// A back end for table `inet TABLE`, which is ours alone. Prefixes of the lengths in `usual` are the fast ones.
+    pub fn new(table: Table, usual: Lengths) -> Self {
+        Nft { table, usual, binary: None, generation: None }
     }
 
     /// Uses this program instead of looking for `nft`.
@@ -117,7 +117,7 @@ impl Nft {
     }
 
     fn script(&self, now: Timestamp) -> Script<'_> {
-        Script::new(&self.table, self.hashed, now)
+        Script::new(&self.table, self.usual, now)
     }
 
     /// Commits a script; the generation is known only if ours was the one commit meanwhile.
@@ -200,7 +200,7 @@ impl DenyBackend for Nft {
         let mut kept = Kept::new();
         for set in USUAL.into_iter().chain(WIDE) {
             let listing = self.run("list", &["-j", "list", "set", "inet", &self.table.0, set.name], "")?;
-            let elements = kept::elements(&listing, self.hashed, now);
+            let elements = kept::elements(&listing, self.usual, now);
             kept.extend(elements.map_err(|cause| self.failed(format!("read set {}", set.name), cause, None))?);
         }
         Ok(kept)

@@ -23,12 +23,11 @@ pub(super) fn generation() -> Option<u32> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkNetFilter).ok()?;
     connect(socket.as_raw_fd(), &NetlinkAddr::new(0, 0)).ok()?;
-    let mut question = Vec::with_capacity(HEADERS);
-    question.extend((HEADERS as u32).to_ne_bytes());
-    question.extend(NFT_MSG_GETGEN.to_ne_bytes());
-    question.extend(NLM_F_REQUEST.to_ne_bytes());
-    question.extend([0; 8]); // sequence number and port: one question a socket
-    question.extend([0; 4]); // nfgenmsg: no family, version 0
+    // No sequence number and no port, since a socket has one question; nfgenmsg with no family, version 0.
+    let mut question = [0; HEADERS];
+    question[..4].copy_from_slice(&(HEADERS as u32).to_ne_bytes());
+    question[4..6].copy_from_slice(&NFT_MSG_GETGEN.to_ne_bytes());
+    question[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
     send(socket.as_raw_fd(), &question, MsgFlags::empty()).ok()?;
     // The kernel answers inside send(), so there is nothing to wait for.
     let mut answer = [0; 1024];
