@@ -200,8 +200,6 @@ struct Reconciler<C> {
     touched_from: Instant,
     /// Whether the error shown in the status came from a probe.
     probe_failed: bool,
-    /// The error that was logged last, while it lasts.
-    logged: Option<String>,
 }
 
 /// What failed.
@@ -233,7 +231,6 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
             replace_at: begun + pace.replace_every,
             touched_from: begun,
             probe_failed: false,
-            logged: None,
         };
         (reconciler, feed)
     }
@@ -356,24 +353,23 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
     }
 
     fn well(&mut self) {
-        if self.logged.take().is_some() {
+        let mut status = lock(&self.shared.status);
+        status.failing_since = None;
+        if status.error.take().is_some() {
+            drop(status);
             info!(backend = self.backend.name(), denied = self.want.denied.len(), "denies are enforced again");
         }
-        let mut status = lock(&self.shared.status);
-        (status.error, status.failing_since) = (None, None);
     }
 
-    /// Shows an error, and logs it if it is not the one that was logged last.
+    /// Shows and logs an error, if it is not the one that is shown.
     fn failed(&mut self, error: &DenyError, what: Failed) {
         let text = error.to_string();
         let mut status = lock(&self.shared.status);
-        if status.error.as_ref() != Some(&text) {
-            (status.error, status.failing_since) = (Some(text.clone()), Some(At((self.clock)().0)));
-        }
-        drop(status);
-        if self.logged.as_ref() == Some(&text) {
+        if status.error.as_ref() == Some(&text) {
             return;
         }
+        (status.error, status.failing_since) = (Some(text), Some(At((self.clock)().0)));
+        drop(status);
         let (tried, cause, remedy) = (&error.tried, &error.cause, error.remedy.unwrap_or("none known"));
         match what {
             Failed::Probe => {
@@ -381,7 +377,6 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
             }
             Failed::Order => error!(backend = error.backend, %tried, %cause, remedy, "denies cannot be enforced"),
         }
-        self.logged = Some(text);
     }
 }
 
