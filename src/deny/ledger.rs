@@ -41,17 +41,15 @@ impl Ledger {
         if let Some(known) = notes.read(&note)? {
             return Ok(Ledger { note, lines: serde_json::from_str(&known).map_err(bad)?, notes });
         }
-        let mut lines = Lines::new();
-        let old_note = old.map(|(name, _)| notes.read(name)).transpose()?.flatten();
-        if let (Some(text), Some((_, deny))) = (&old_note, old) {
-            for line in serde_json::from_str::<Vec<String>>(text).map_err(bad)? {
-                let prefix = deny(&line).ok_or_else(|| format!("{line:?} denies nobody"))?;
-                lines.insert(line, prefix);
-            }
+        let mut ledger = Ledger { note, lines: Lines::new(), notes };
+        let Some((name, deny)) = old else { return ledger.write().map(|()| ledger) };
+        let known = ledger.notes.read(name)?;
+        for line in serde_json::from_str::<Vec<String>>(known.as_deref().unwrap_or("[]")).map_err(bad)? {
+            let prefix = deny(&line).ok_or_else(|| format!("{line:?} denies nobody"))?;
+            ledger.lines.insert(line, prefix);
         }
-        let mut ledger = Ledger { note, lines, notes };
         ledger.write()?;
-        if let (Some(_), Some((name, _))) = (old_note, old) {
+        if known.is_some() {
             // Or another place would take these lines for its own.
             ledger.notes.write(name, "[]")?;
         }
