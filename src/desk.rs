@@ -236,13 +236,10 @@ impl Desk {
         if request.only_reads() || reply.is_err() {
             return Asked { reply, committed: None };
         }
-        match self.commit(now) {
-            Ok(diff) => Asked { reply, committed: Some(Ok(diff)) },
-            Err(error) => {
-                let reply = Err("the database cannot be written now; it will be done as soon as it can".to_owned());
-                Asked { reply, committed: Some(Err(error)) }
-            }
-        }
+        let committed = self.commit(now);
+        let later = |_: &StoreError| "the database cannot be written now; it will be done as soon as it can".to_owned();
+        let reply = committed.as_ref().map_err(later).and(reply);
+        Asked { reply, committed: Some(committed) }
     }
 
     /// Writes what waits, logs it, and returns what is to be told to the projections. On an error it goes on waiting.
