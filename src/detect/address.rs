@@ -133,41 +133,106 @@ pub fn parse(text: &[u8]) -> Option<Address> {
     if text.len() > ADDRESS_MAX {
         return None;
     }
-    if let Some(v4) = parse_v4(text) {
-        return Some(v4.into());
+    match v4(text) {
+        Some(v4) => Some(Ipv4Addr::from_bits(v4).into()),
+        None => v6(text).map(Address::from_bits),
     }
-    if !text.contains(&b':') {
+}
+
+/// `a.b.c.d` in decimal, no leading zeros, nothing else. By words, not bytes: see [`octet`].
+fn v4(text: &[u8]) -> Option<u32> {
+    if !(7..=15).contains(&text.len()) {
         return None;
     }
+    let (first, last) = match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => {
+            let seven = text.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            (seven, seven << 8)
+        }
+    };
+    let (high, bits) = two_octets(first)?;
+    let left = 8 * text.len() as u32 - bits;
+    if !(24..=56).contains(&left) {
+        return None;
+    }
+    let (low, bits) = two_octets(last >> (64 - left) | u64::from(b'.') << left)?;
+    (bits == left + 8).then_some(high << 16 | low)
+}
+
+/// `a.b.` at the low end of a word, and how many bits it takes.
+#[inline(always)]
+fn two_octets(word: u64) -> Option<(u32, u32)> {
+    let (first, bits) = octet(word as u32)?;
+    let (second, more) = octet((word >> bits) as u32)?;
+    Some((first << 8 | second, bits + more))
+}
+
+/// `a.` at the low end of a word, and how many bits it takes. Its digits are read at once: how many there are, no
+/// processor guesses, and a wrong guess takes longer than all of this.
+#[inline(always)]
+fn octet(word: u32) -> Option<(u32, u32)> {
+    /// The least that so many digits are, without leading zeros.
+    const LEAST: [u32; 5] = [u32::MAX, 0, 10, 100, u32::MAX];
+    let digits = word ^ u32::from_le_bytes(*b"0000"); // a digit is its value now
+    let others = (digits.wrapping_add(0x7676_7676) | digits) & 0x8080_8080;
+    let len = others.trailing_zeros() / 8;
+    let [_, hundreds, tens, ones] = digits.wrapping_shl(32 - 8 * len).to_le_bytes().map(u32::from);
+    let octet = 100 * hundreds + 10 * tens + ones;
+    let is_one = (LEAST[len as usize]..=255).contains(&octet) && word.wrapping_shr(8 * len) as u8 == b'.';
+    is_one.then_some((octet, 8 * len + 8))
+}
+
+/// Eight groups of hexadecimal digits, of which `::` leaves out some that are zero. An IPv4 address may be the last two.
+#[inline(never)]
+fn v6(text: &[u8]) -> Option<u128> {
     let text = match memchr::memchr(b'%', text) {
         Some(at) if at + 1 < text.len() => &text[..at],
         Some(_) => return None,
         None => text,
     };
-    let v6: Ipv6Addr = std::str::from_utf8(text).ok()?.parse().ok()?;
-    Some(v6.into())
-}
-
-/// `a.b.c.d` in decimal, no leading zeros, nothing else.
-fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0u8; 4];
-    let mut rest = text;
-    for (place, octet) in octets.iter_mut().enumerate() {
-        let digit = |byte: u8| u16::from(byte - b'0');
-        let (value, len) = match *rest {
-            [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ..] => (digit(a) * 100 + digit(b) * 10 + digit(c), 3),
-            [a @ b'1'..=b'9', b @ b'0'..=b'9', ..] => (digit(a) * 10 + digit(b), 2),
-            [a @ b'0'..=b'9', ..] => (digit(a), 1),
+    let mut before_gap = text.starts_with(b"::").then_some(0);
+    let mut at = if before_gap.is_some() { 2 } else { 0 };
+    let (mut bits, mut groups) = (0u128, 0);
+    while at < text.len() {
+        let (begin, mut group) = (at, 0);
+        while let Some(digit @ 0..16) = text.get(at).map(|byte| HEX[usize::from(*byte)]) {
+            (group, at) = (group << 4 | u128::from(digit), at + 1);
+        }
+        if !(1..=4).contains(&(at - begin)) {
+            return None;
+        }
+        if text.get(at) == Some(&b'.') {
+            (bits, groups) = (bits << 32 | u128::from(v4(&text[begin..])?), groups + 2);
+            break;
+        }
+        (bits, groups) = (bits << 16 | group, groups + 1);
+        at += match text[at..] {
+            [] => 0,
+            [b':', b':', ..] if before_gap.is_none() => {
+                (before_gap, bits) = (Some(bits.rotate_right(16 * groups)), 0);
+                2
+            }
+            [b':', _, ..] => 1,
             _ => return None,
         };
-        *octet = u8::try_from(value).ok()?;
-        rest = &rest[len..];
-        if place < 3 {
-            rest = rest.strip_prefix(b".")?;
-        }
     }
-    rest.is_empty().then(|| Ipv4Addr::from(octets))
+    match before_gap {
+        None => (groups == 8).then_some(bits),
+        Some(before) => (groups < 8).then_some(before | bits),
+    }
 }
+
+/// What bytes are as hexadecimal digits; 16 where they are none.
+const HEX: [u8; 256] = {
+    let (mut hex, mut digit) = ([16; 256], 0);
+    while digit < 16 {
+        hex[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        hex[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    hex
+};
 
 /// The greatest port.
 const PORT_MAX: u32 = 65_535;
@@ -232,11 +297,14 @@ pub fn leading(text: &[u8]) -> Option<Found<'_>> {
 
 /// Reads `ADDR[ port N]` at the end of `text`; returns what precedes it, without the blank between.
 pub fn trailing(text: &[u8]) -> Option<Found<'_>> {
-    if let Some((before, port)) = before_port(text) {
+    let (head, last) = last_word(text);
+    if let Some(before) = head.strip_suffix(b" port")
+        && let (Some(port), len) = digits(last)
+        && len == last.len()
+    {
         let (head, word) = last_word(before);
         return Some(((said(word)?, Some(port)), head));
     }
-    let (head, last) = last_word(text);
     Some(((said(last)?, None), head))
 }
 
@@ -249,23 +317,6 @@ fn digits(text: &[u8]) -> (Option<u16>, usize) {
         len += 1;
     }
     (u16::try_from(port).ok().filter(|_| len > 0), len)
-}
-
-/// What stands before ` port N` at the end of `text`, and N.
-fn before_port(text: &[u8]) -> Option<(&[u8], u16)> {
-    let (mut port, mut unit) = (0, 1);
-    let mut head = text;
-    while let [before @ .., digit @ b'0'..=b'9'] = head {
-        port += u32::from(digit - b'0') * unit;
-        // Six digits are no port, unless they begin with zeros: then the rest of them adds nothing.
-        if port > PORT_MAX {
-            return None;
-        }
-        unit = (unit * 10).min(PORT_MAX + 1);
-        head = before;
-    }
-    let port = u16::try_from(port).ok().filter(|_| head.len() < text.len())?;
-    Some((head.strip_suffix(b" port ")?, port))
 }
 
 /// Splits at the last blank; without one all of it is the word.
@@ -296,6 +347,61 @@ mod tests {
         {
             check(bad, None);
         }
+    }
+
+    /// As the standard library reads it, which knows no zone.
+    fn by_std(text: &str) -> Option<Address> {
+        match text.split_once('%') {
+            Some((address, zone)) if !zone.is_empty() => address.parse().ok().map(|v6: Ipv6Addr| v6.into()),
+            _ => text.parse().ok().map(|address: IpAddr| address.into()),
+        }
+    }
+
+    #[test]
+    fn reads_addresses_as_the_standard_library_does() {
+        const PARTS: [&str; 24] = [
+            "",
+            ":",
+            ".",
+            "::",
+            "0",
+            "1",
+            "9",
+            "a",
+            "F",
+            "g",
+            "%",
+            "%eth0",
+            "00",
+            "10",
+            "99",
+            "100",
+            "255",
+            "256",
+            "1000",
+            "ffff",
+            "10000",
+            "::ffff:",
+            "192.0.2.1",
+            "2001:db8:0:0:1:2:3:4",
+        ];
+        kit::property("addresses", 20_000, |random| {
+            let mut text = match random.below(3) {
+                0 => String::new(),
+                1 => Ipv4Addr::from_bits(random.number() as u32).to_string(),
+                // Groups of which many are zero, so that some are left out.
+                _ => Ipv6Addr::from(std::array::from_fn::<u16, 8, _>(|_| {
+                    random.below(0x2_0000u32).try_into().unwrap_or(0)
+                }))
+                .to_string(),
+            };
+            for _ in 0..random.below(if text.is_empty() { 12 } else { 3 }) {
+                let at = random.below(text.len() + 1);
+                let end = at + random.below(2).min(text.len() - at);
+                text.replace_range(at..end, random.pick(&PARTS));
+            }
+            assert_eq!(parse(text.as_bytes()), by_std(&text).filter(|_| text.len() <= ADDRESS_MAX), "{text}");
+        });
     }
 
     #[test]
