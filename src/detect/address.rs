@@ -129,6 +129,7 @@ impl Peer<'_> {
 const ADDRESS_MAX: usize = 61;
 
 /// Reads an address: IPv4, IPv6, mapped (becomes IPv4), with or without a zone id (dropped).
+#[inline(always)]
 pub fn parse(text: &[u8]) -> Option<Address> {
     if text.len() > ADDRESS_MAX {
         return None;
@@ -255,6 +256,7 @@ pub fn number(text: &[u8]) -> Option<u32> {
 /// The peer that a text names: an address, or a host name.
 ///
 /// `UNKNOWN` (what sshd prints when the socket is gone) is neither.
+#[inline(always)]
 pub fn peer(text: &[u8]) -> Peer<'_> {
     match parse(text) {
         Some(address) => Peer::Address(address),
@@ -275,6 +277,7 @@ fn is_name(text: &[u8]) -> bool {
 pub type Found<'a> = ((Peer<'a>, Option<u16>), &'a [u8]);
 
 /// The peer that a word names, where sshd has one: [`Peer::Unsaid`] if it says that it does not know.
+#[inline(always)]
 fn said(word: &[u8]) -> Option<Peer<'_>> {
     match peer(word) {
         Peer::Unsaid if word != b"UNKNOWN" => None,
@@ -296,16 +299,11 @@ pub fn leading(text: &[u8]) -> Option<Found<'_>> {
 }
 
 /// Reads `ADDR[ port N]` at the end of `text`; returns what precedes it, without the blank between.
+#[inline(always)]
 pub fn trailing(text: &[u8]) -> Option<Found<'_>> {
-    let (head, last) = last_word(text);
-    if let Some(before) = head.strip_suffix(b" port")
-        && let (Some(port), len) = digits(last)
-        && len == last.len()
-    {
-        let (head, word) = last_word(before);
-        return Some(((said(word)?, Some(port)), head));
-    }
-    Some(((said(last)?, None), head))
+    let (before, port) = before_port(text).map_or((text, None), |(before, port)| (before, Some(port)));
+    let (head, word) = last_word(before);
+    Some(((said(word)?, port), head))
 }
 
 /// The port that the digits at the start of `text` are, if they are one, and how many they are.
@@ -319,7 +317,25 @@ fn digits(text: &[u8]) -> (Option<u16>, usize) {
     (u16::try_from(port).ok().filter(|_| len > 0), len)
 }
 
+/// What stands before ` port N` at the end of `text`, and N.
+fn before_port(text: &[u8]) -> Option<(&[u8], u16)> {
+    let (mut port, mut unit) = (0, 1);
+    let mut head = text;
+    while let [before @ .., digit @ b'0'..=b'9'] = head {
+        port += u32::from(digit - b'0') * unit;
+        // Six digits are no port, unless they begin with zeros: then the rest of them adds nothing.
+        if port > PORT_MAX {
+            return None;
+        }
+        unit = (unit * 10).min(PORT_MAX + 1);
+        head = before;
+    }
+    let port = u16::try_from(port).ok().filter(|_| head.len() < text.len())?;
+    Some((head.strip_suffix(b" port ")?, port))
+}
+
 /// Splits at the last blank; without one all of it is the word.
+#[inline(always)]
 fn last_word(text: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memrchr(b' ', text) {
         Some(at) => (&text[..at], &text[at + 1..]),

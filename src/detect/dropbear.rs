@@ -4,7 +4,7 @@
 //! name stands in quotes that are not escaped, so what stands behind it is read from the right end. `Exit before
 //! auth from <A:PORT>: …` has its address before any stranger's text, and is read from the left.
 
-use super::address::{Peer, number, parse};
+use super::address::{self, Peer, number};
 use super::event::{Account, Event, Kind};
 
 /// Whether an identifier is dropbear's.
@@ -12,11 +12,12 @@ pub fn is_dropbear(identifier: &[u8]) -> bool {
     identifier == b"dropbear"
 }
 
-/// What a message of dropbear says. `truncated`: its end is missing, and nothing is believed that needs the end.
-pub fn parse_message(message: &[u8], truncated: bool) -> Event<'_> {
-    shape(message, truncated).unwrap_or_else(|| {
+/// What a message of dropbear says, if a shape fits it. `truncated`: its end is missing, and nothing is believed that
+/// needs the end.
+pub fn parse(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    shape(message, truncated).or_else(|| {
         let noted = NOTES.iter().any(|note| message.starts_with(note));
-        if noted { Event::new(Kind::Note, "dropbear.note") } else { Event::new(Kind::Unknown, "dropbear.unknown") }
+        noted.then_some(Event::new(Kind::Note, "dropbear.note"))
     })
 }
 
@@ -127,7 +128,7 @@ fn exit_before_auth(rest: &[u8]) -> Option<Event<'_>> {
 fn endpoint(text: &[u8]) -> Option<(Peer<'_>, Option<u16>)> {
     let at = memchr::memrchr(b':', text)?;
     let port = number(&text[at + 1..]).and_then(|port| u16::try_from(port).ok())?;
-    Some((Peer::Address(parse(&text[..at])?), Some(port)))
+    Some((Peer::Address(address::parse(&text[..at])?), Some(port)))
 }
 
 #[cfg(test)]
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     fn check(message: &str, want: &str) {
-        let event = parse_message(message.as_bytes(), false);
+        let event = parse(message.as_bytes(), false).unwrap_or(Event::new(Kind::Unknown, ""));
         let address = event.peer.address().map_or("-".to_owned(), |address| address.to_string());
         let port = event.port.map_or("-".to_owned(), |port| port.to_string());
         let user = event.user.map_or("-".to_owned(), |user| String::from_utf8_lossy(user).into_owned());

@@ -15,7 +15,18 @@ use rule::{Rules, TIMES_MAX};
 ///
 /// The first thing that looks at a record: other programs' records leave after a comparison of a few bytes.
 pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
-    let mut event = told(record, rules);
+    let is_sshd = sshd::is_sshd(record.identifier);
+    let is_dropbear = !is_sshd && dropbear::is_dropbear(record.identifier);
+    let mut event = if is_sshd {
+        sshd::parse(record.message, record.truncated)
+    } else if is_dropbear {
+        dropbear::parse(record.message, record.truncated)
+    } else {
+        rules.event(record)
+    };
+    if event.is_none() && (is_sshd || is_dropbear) {
+        event = Some(unknown(record, rules, is_sshd));
+    }
     if record.times != 1
         && let Some(event) = &mut event
     {
@@ -24,21 +35,12 @@ pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
     event
 }
 
-#[inline(always)]
-fn told<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
-    let event = if sshd::is_sshd(record.identifier) {
-        sshd::parse(record.message, record.truncated)
-    } else if dropbear::is_dropbear(record.identifier) {
-        dropbear::parse_message(record.message, record.truncated)
-    } else {
-        return rules.event(record);
-    };
-    if event.kind != Kind::Unknown {
-        return Some(event);
-    }
+/// What a record of sshd or dropbear is that no shape of theirs fits.
+fn unknown<'a>(record: &Record<'a>, rules: &'a Rules, is_sshd: bool) -> Event<'a> {
     if record.identifier.ends_with(b")") {
         // `sshd(pam_google_authenticator)`: a module's own words, beside what sshd says.
-        return Some(Event::new(Kind::Note, "sshd.pam"));
+        return Event::new(Kind::Note, "sshd.pam");
     }
-    Some(rules.event(record).unwrap_or(event))
+    let rule = if is_sshd { "sshd.unknown" } else { "dropbear.unknown" };
+    rules.event(record).unwrap_or_else(|| Event::new(Kind::Unknown, rule))
 }

@@ -57,9 +57,16 @@ pub fn is_sshd(identifier: &[u8]) -> bool {
     rest.is_empty() || rest.first() == Some(&b'(')
 }
 
-/// What a message of sshd says. `truncated`: its end is missing, and nothing is believed that needs the end.
-pub fn parse(message: &[u8], truncated: bool) -> Event<'_> {
-    shape(if truncated { without_last_word(message) } else { message }, truncated)
+/// What a message of sshd says, if a shape fits it. `truncated`: its end is missing, and nothing is believed that needs
+/// the end.
+pub fn parse(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    let message = if truncated { without_last_word(message) } else { message };
+    let message = message.strip_prefix(b"error: ").or_else(|| message.strip_prefix(b"fatal: ")).unwrap_or(message);
+    let mut event = shape(message, truncated);
+    if event.is_none() && (is_note(message) || is_of_function(message)) {
+        event = Some(Event::new(Kind::Note, "sshd.note"));
+    }
+    event
 }
 
 /// The last word of what was cut may be half an address.
@@ -68,9 +75,8 @@ fn without_last_word(message: &[u8]) -> &[u8] {
 }
 
 /// Finds the shape by the words that it begins with; those are sshd's, never a stranger's.
-fn shape(message: &[u8], truncated: bool) -> Event<'_> {
-    let message = message.strip_prefix(b"error: ").or_else(|| message.strip_prefix(b"fatal: ")).unwrap_or(message);
-    let found = match message.first() {
+fn shape(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    match message.first() {
         Some(b'F') => match message.strip_prefix(b"Failed ") {
             Some(rest) => login::tried(rest, truncated, "sshd.failed", Kind::Tried),
             None => connection::rare(message, truncated),
@@ -95,7 +101,10 @@ fn shape(message: &[u8], truncated: bool) -> Event<'_> {
         Some(b'm') => message
             .strip_prefix(b"maximum authentication attempts exceeded for ")
             .and_then(|rest| login::of_user(rest, truncated, "sshd.max_attempts", Kind::Begun)),
-        Some(b'p') => pam::module(message, truncated).or_else(|| connection::rare(message, truncated)),
+        Some(b'p') => match pam::module(message, truncated) {
+            None => connection::rare(message, truncated),
+            known => known,
+        },
         Some(b'a') => {
             message.strip_prefix(b"authentication failure; ").and_then(|rest| pam::failure(b"unix", rest, truncated))
         }
@@ -110,11 +119,7 @@ fn shape(message: &[u8], truncated: bool) -> Event<'_> {
         Some(b'/') => memchr::memmem::find(message, b": Authentication tried for ")
             .and_then(|at| login::not_permitted(&message[at + 26..], truncated)),
         _ => connection::rare(message, truncated),
-    };
-    found.unwrap_or_else(|| {
-        let noted = is_note(message) || is_of_function(message);
-        if noted { Event::new(Kind::Note, "sshd.note") } else { Event::new(Kind::Unknown, "sshd.unknown") }
-    })
+    }
 }
 
 /// Whether a message begins with the name of a function of OpenSSH's: `mm_answer_pty_cleanup: …`. Such a message is about

@@ -89,7 +89,7 @@ fn real_lines_cut_anywhere() {
             assert!([last, via, colon].iter().any(|it| it.parse() == Ok(found)), "{found}, not {:?}: {text}", row.src);
             like_whole += 1;
             let at = line.windows(3).position(|it| it == b"]: ").unwrap() + 3;
-            let known = sshd::parse(&line[at..], true).peer.address().map(IpAddr::from);
+            let known = cut_message(&line[at..]);
             let named = [" user ", " for ", "Invalid "].iter().any(|word| text.contains(word));
             assert!(!named || known.is_none() || known == row.src, "known to be cut: {known:?}: {text}");
         }
@@ -120,8 +120,7 @@ fn every_shape_with_hostile_texts() {
                 told.update(|told| told + usize::from(found.is_some()));
                 // Known to be cut, it names the peer or nobody.
                 let message = &case.line[case.message..];
-                let cut =
-                    sshd::parse(&message[..random.below(message.len() + 1)], true).peer.address().map(IpAddr::from);
+                let cut = cut_message(&message[..random.below(message.len() + 1)]);
                 assert!(cut.is_none_or(|it| it == case.peer), "{cut:?}, cut from {line}");
             }
         });
@@ -234,6 +233,11 @@ fn hostile_log(long: usize) -> Vec<u8> {
     line(&[head, real]);
     line(&[head, b"Failed password for invalid user cut in the middle from 198.51.1"]);
     log
+}
+
+/// The address that a message yields of which it is known that it was cut.
+fn cut_message(message: &[u8]) -> Option<IpAddr> {
+    sshd::parse(message, true)?.peer.address().map(IpAddr::from)
 }
 
 /// The address that each line yields, explained in one run.

@@ -12,6 +12,7 @@ pub(super) fn without_preauth(text: &[u8]) -> &[u8] {
 }
 
 /// `METHOD for [invalid user ]U from A port N ssh2[: KEY]` (`auth_log`).
+#[inline(always)]
 pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
     let is_long = rest.len() > REFUSED_MAX;
     let space = memchr::memchr(b' ', rest)?;
@@ -23,21 +24,27 @@ pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kin
         _ => kind,
     };
     // A key's details may hold a certificate's id, which is a stranger's text, and may be cut anywhere.
-    let keyed_end = if keyed { memchr::memmem::find(rest, b" ssh2: ") } else { None };
+    let keyed_end = if keyed { end_of_try(rest) } else { None };
     // Without privilege separation (before 7.5) METHOD is whatever the client names, and may hold a line of its own. The
     // true end follows, unless the line became too long for it.
     let is_foreign = is_long || keyed_end.is_some() && (truncated || rest.ends_with(b" ssh2"));
     if is_foreign && matches!(kind, Kind::Tried | Kind::Offered) {
         return Some(Event::new(Kind::Offered, rule));
     }
-    let event = match keyed_end {
-        Some(at) => of_user(&rest[..at], false, rule, kind)?,
-        None if method.starts_with(b"rhosts") => of_ruser(rest, truncated, rule, kind)?,
-        None => of_user(rest, truncated, rule, kind)?,
-    };
     // Nobody can log in as an account that sshd calls invalid: such a key or `none` is worth its attempt now.
     let hopeless = kind == Kind::Offered && unknown_to_sshd(rest).is_some();
-    Some(if hopeless { Event { kind: Kind::Begun, ..event } } else { event })
+    let kind = if hopeless { Kind::Begun } else { kind };
+    match keyed_end {
+        Some(at) => of_user(&rest[..at], false, rule, kind),
+        None if method.starts_with(b"rhosts") => of_ruser(rest, truncated, rule, kind),
+        None => of_user(rest, truncated, rule, kind),
+    }
+}
+
+/// Where the first ` ssh2: ` is. Colons are few.
+fn end_of_try(text: &[u8]) -> Option<usize> {
+    let is_end = |colon: &usize| text[*colon..].starts_with(b": ") && text[..*colon].ends_with(b" ssh2");
+    memchr::memchr_iter(b':', text).find(is_end).map(|colon| colon - 5)
 }
 
 /// What follows `invalid user `, or what the oldest versions and SunSSH have in its place.
@@ -48,6 +55,7 @@ fn unknown_to_sshd(text: &[u8]) -> Option<&[u8]> {
 }
 
 /// `[invalid user |illegal user ]U from A[ port N][ ssh2][ [preauth]]`.
+#[inline(always)]
 pub(super) fn of_user<'a>(text: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
     let text = without_preauth(text);
     let text = text.strip_suffix(b" ssh2").or_else(|| text.strip_suffix(b" ssh1")).unwrap_or(text);

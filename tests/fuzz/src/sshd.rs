@@ -41,7 +41,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let peer = printed.split('%').next().and_then(|text| text.parse().ok());
     let peer: Option<std::net::IpAddr> = peer.map(|address: std::net::IpAddr| address.to_canonical());
     let (message, said) = shapes::message(&mut bytes, printed);
-    let found = sshd::parse(&message, false).peer.address().map(std::net::IpAddr::from);
+    let found = sshd::parse(&message, false).and_then(|event| event.peer.address()).map(std::net::IpAddr::from);
     let right = match said {
         Said::Peer => found == peer,
         Said::PeerOrNobody => found.is_none() || found == peer,
@@ -50,6 +50,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     assert!(right, "{found:?}, not {peer:?}: {}", message.escape_ascii());
     // Known to be cut, it names the peer or nobody.
     let cut = &message[..bytes.below(message.len() + 1)];
-    let found = sshd::parse(cut, true).peer.address().map(std::net::IpAddr::from);
+    let found = sshd::parse(cut, true).and_then(|event| event.peer.address()).map(std::net::IpAddr::from);
     assert!(found.is_none() || found == peer, "{found:?}, not {peer:?}, cut: {}", cut.escape_ascii());
 });
