@@ -12,7 +12,7 @@ mod tag;
 
 use crate::record::{Batch, Parts, SourceId, Timestamp};
 use stamp::Stamps;
-use tag::{host_and_tag, name_len, tagged, with_pid};
+use tag::{host_and_tag, name_len, tagged};
 
 /// The greatest priority: facility 23, severity 7.
 const PRI_MAX: u16 = 191;
@@ -44,13 +44,11 @@ pub struct Parser {
     beginning: Option<Beginning>,
 }
 
-/// How the last line of RFC 3164's layout began: `Mon dd hh:mm:ss host sshd[`. Most lines are of the same second, host
-/// and program as the one before, so that one comparison stands for the look at all three.
+/// How the last line of RFC 3164's layout began: `Mon dd hh:mm:ss host `. Most lines are of the same second and host as the
+/// one before, so that one comparison stands for the look at both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Beginning {
     text: Vec<u8>,
-    /// How much of it is stamp and host, each with its blank.
-    untagged: usize,
     event: Timestamp,
     /// What the year was judged by.
     reference: Timestamp,
@@ -184,11 +182,8 @@ impl Parser {
     #[inline(always)]
     fn like_the_last<'a>(&self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         let last = self.beginning.as_ref().filter(|last| last.reference == reference)?;
-        let header = match line.strip_prefix(&last.text[..]) {
-            Some(rest) if last.text.len() > last.untagged => with_pid(&line[last.untagged..last.text.len() - 1], rest),
-            _ => tagged(line.strip_prefix(&last.text[..last.untagged])?),
-        };
-        Some(Parts { event: Some(last.event), host: &line[STAMP_LEN..last.untagged - 1], ..header? })
+        let header = tagged(line.strip_prefix(&last.text[..])?)?;
+        Some(Parts { event: Some(last.event), host: &line[STAMP_LEN..last.text.len() - 1], ..header })
     }
 
     /// A stamp, then a host or none, then a tag or none.
@@ -214,10 +209,8 @@ impl Parser {
         if is_usual {
             let mut text = self.beginning.take().map_or_else(Vec::new, |last| last.text);
             text.clear();
-            let untagged = STAMP_LEN + header.host.len() + 1;
-            let tagged = if header.pid.is_some() { untagged + header.identifier.len() + 1 } else { untagged };
-            text.extend_from_slice(&line[..tagged]);
-            self.beginning = Some(Beginning { text, untagged, event, reference });
+            text.extend_from_slice(&line[..STAMP_LEN + header.host.len() + 1]);
+            self.beginning = Some(Beginning { text, event, reference });
         }
         Some(Parts { event: Some(event), ..header })
     }

@@ -45,6 +45,12 @@ pub(super) fn host_and_tag(rest: &[u8]) -> Parts<'_> {
 /// A word without colon and brackets is not a tag: no rule tells it from a host or from the message's first word.
 #[inline(always)]
 pub(super) fn tagged(rest: &[u8]) -> Option<Parts<'_>> {
+    // Most lines are of these.
+    for sshd in [&b"sshd"[..], b"sshd-session"] {
+        if let Some(after) = rest.strip_prefix(sshd).and_then(|after| after.strip_prefix(b"[")) {
+            return with_pid(&rest[..sshd.len()], after);
+        }
+    }
     let (identifier, after) = rest.split_at(name_len(rest));
     match after.split_first()? {
         _ if identifier.is_empty() => None,
@@ -56,7 +62,7 @@ pub(super) fn tagged(rest: &[u8]) -> Option<Parts<'_>> {
 
 /// The same of what stands behind `tag[`.
 #[inline(always)]
-pub(super) fn with_pid<'a>(identifier: &'a [u8], text: &'a [u8]) -> Option<Parts<'a>> {
+fn with_pid<'a>(identifier: &'a [u8], text: &'a [u8]) -> Option<Parts<'a>> {
     let (pid, after) = bracketed(text)?;
     match after.split_first() {
         Some((b':', after)) => behind(identifier, pid, after),
