@@ -81,14 +81,26 @@ pub struct Folded<'a> {
     pub peer: Option<Address>,
     /// What is known of the account by now.
     pub account: Account,
-    /// What counts of it, if anything does.
+    /// What counts of it, if anything does, for who believes every line; with what of that is certain, where it is of the
+    /// same user and class.
     pub attempt: Option<Attempt<'a>>,
+    /// What is certain beside it.
+    pub(super) certain: Option<Box<Attempt<'a>>>,
+    /// Somebody logged in, for certain.
+    pub(super) logged_in: bool,
 }
 
 /// What no record brought.
 impl Default for Folded<'_> {
     fn default() -> Self {
-        Folded { outcome: Outcome::Ignored, peer: None, account: Account::Unsaid, attempt: None }
+        Folded {
+            outcome: Outcome::Ignored,
+            peer: None,
+            account: Account::Unsaid,
+            attempt: None,
+            certain: None,
+            logged_in: false,
+        }
     }
 }
 

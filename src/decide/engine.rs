@@ -10,7 +10,7 @@ use super::attempt::{Attempt, Folded};
 use super::claim::{Claim, Claimant};
 use super::policy::Policy;
 use super::prefix::Prefix;
-use super::session::{FNV, HostId, Judgement, Line, Trust, fnv};
+use super::session::{FNV, HostId, Line, Trust, fnv};
 use super::state::{Bound, Change, DENIES_MAX, HOSTS_MAX, State, Why};
 use crate::detect::address::Address;
 use crate::detect::event::Event;
@@ -125,11 +125,13 @@ impl Engine {
         if self.state.sessions.is_due() {
             self.overdue();
         }
-        let Judgement { folded, certain, logged_in } = self.state.sessions.fold(line, trust, event, &self.policy);
-        for attempt in folded.attempt.iter().chain(&certain) {
+        let folded = self.state.sessions.fold(line, trust, event, &self.policy);
+        for attempt in folded.attempt.iter().chain(folded.certain.as_deref()) {
             self.attempt(attempt);
         }
-        if let Some(peer) = folded.peer.filter(|_| logged_in) {
+        if folded.logged_in
+            && let Some(peer) = folded.peer
+        {
             self.success(peer, event.user.unwrap_or_default(), host, at);
         }
         // A connection whose pid came again has just been forgotten: what it was worth is counted before a commit.

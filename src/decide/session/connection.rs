@@ -1,7 +1,7 @@
 //! One connection: what each of its sources told of it, and what that is worth.
 
 use inputs::record::{SourceId, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::key::Key;
 use super::line::{Line, Outcome, USER_MAX};
@@ -46,9 +46,6 @@ pub struct Connection {
     pub(super) counted: u32,
     #[serde(default, skip_serializing_if = "is_default")]
     user_unknown: bool,
-    /// Who it was, while what it is worth awaits an address, or its end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) user: Option<Box<[u8]>>,
     /// Keys or `none` were refused; worth one attempt if the connection ends so.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) offered: bool,
@@ -59,11 +56,33 @@ pub struct Connection {
     /// The other world has a copy and decides for itself. Nothing in this world looks at it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) is_copied: bool,
+    /// It is among those of whose end somebody may not be told.
+    #[serde(skip)]
+    pub(super) is_queued: bool,
     #[serde(rename = "side")]
     pub(super) witness: Witness,
-    /// Further sources; nearly always empty.
+    /// What few connections have.
+    #[serde(flatten, skip_serializing_if = "Option::is_none", deserialize_with = "rare")]
+    rare: Option<Box<Rare>>,
+}
+
+/// A connection is looked up for each line: it should lie in two lines of the cache.
+const _: () = assert!(size_of::<Connection>() <= 88);
+
+/// What few connections have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Rare {
+    /// Who it was, while what it is worth awaits an address, or its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<Box<[u8]>>,
+    /// Further sources.
     #[serde(default, skip_serializing_if = "is_default")]
     more: Vec<Witness>,
+}
+
+fn rare<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<Rare>>, D::Error> {
+    let rare = Rare::deserialize(from)?;
+    Ok((rare != Rare::default()).then(|| Box::new(rare)))
 }
 
 /// What a connection amounts to between two lines.
@@ -104,13 +123,13 @@ impl Connection {
             seen,
             counted: 0,
             user_unknown: false,
-            user: None,
             offered: false,
             succeeded: false,
             probed: false,
             is_copied: false,
+            is_queued: false,
             witness: Witness { source: line.source, ..Witness::default() },
-            more: Vec::new(),
+            rare: None,
         }
     }
 
@@ -135,7 +154,7 @@ impl Connection {
         if (self.peer.is_none() || event.kind == Kind::Offered)
             && let Some(user) = event.user
         {
-            self.user = Some(user[..user.len().min(USER_MAX)].into());
+            self.rare().user = Some(user[..user.len().min(USER_MAX)].into());
         }
         match event.kind {
             Kind::Tried | Kind::PamTried => {
@@ -158,21 +177,32 @@ impl Connection {
         }
     }
 
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Who it was, where that is remembered; else empty.
+    pub(super) fn user(&self) -> &[u8] {
+        self.rare.as_ref().and_then(|rare| rare.user.as_deref()).unwrap_or_default()
+    }
+
     fn witness(&mut self, line: &Line) -> &mut Witness {
         if self.witness.source == line.source {
             return &mut self.witness;
         }
-        let known = self.more.iter().position(|witness| witness.source == line.source);
+        let more = &mut self.rare().more;
+        let known = more.iter().position(|witness| witness.source == line.source);
         let at = known.unwrap_or_else(|| {
-            self.more.push(Witness { source: line.source, ..Witness::default() });
-            self.more.len() - 1
+            more.push(Witness { source: line.source, ..Witness::default() });
+            more.len() - 1
         });
-        &mut self.more[at]
+        &mut more[at]
     }
 
     /// The largest of the sources' accounts: the same line by two paths adds nothing.
     fn most(&self, account: impl Fn(&Witness) -> u32) -> u32 {
-        self.more.iter().map(&account).fold(account(&self.witness), u32::max)
+        let first = account(&self.witness);
+        self.rare.as_ref().map_or(first, |rare| rare.more.iter().map(account).fold(first, u32::max))
     }
 
     /// Attempts: judged tries, by the larger of the two accounts of them; else one for a login begun.

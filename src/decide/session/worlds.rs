@@ -11,17 +11,6 @@ use crate::decide::attempt::{Attempt, Classes, Folded};
 use crate::decide::policy::Policy;
 use crate::detect::event::{Account, Event};
 
-/// What a line amounts to.
-#[derive(Debug)]
-pub struct Judgement<'a> {
-    /// For who believes every line; with what of that is certain, where it is of the same user and class.
-    pub folded: Folded<'a>,
-    /// What is certain beside it.
-    pub certain: Option<Attempt<'a>>,
-    /// Somebody logged in, for certain.
-    pub logged_in: bool,
-}
-
 /// All connections that are not forgotten yet.
 #[derive(Debug, Default)]
 pub struct Sessions {
@@ -46,22 +35,29 @@ impl Sessions {
     }
 
     /// Folds one event of a known service in.
-    pub fn fold<'a>(&mut self, mut line: Line, trust: Trust, event: &Event<'a>, policy: &Policy) -> Judgement<'a> {
+    #[inline]
+    pub fn fold<'a>(&mut self, mut line: Line, trust: Trust, event: &Event<'a>, policy: &Policy) -> Folded<'a> {
         line.pid = event.of_pid.or(line.pid);
-        // In `all` first: it copies what `sound` knew before.
-        let in_all = self.fold_in_all(&line, trust, event);
-        if trust == Trust::Forgeable {
-            let judged = in_all.unwrap_or(Judged::nothing(Outcome::Ignored, event));
-            let folded = folded(self.all(), judged, trust, &line, event, policy);
-            return Judgement { folded, certain: None, logged_in: false };
+        if self.all.is_some() || trust == Trust::Forgeable {
+            return self.fold_in_both(&line, trust, event, policy);
         }
         let judged = self.sound.fold(&line, event);
-        let logged_in = judged.outcome == Outcome::Success;
-        let sound = folded(&self.sound, judged, trust, &line, event, policy);
-        let Some(all) = in_all else { return Judgement { folded: sound, certain: None, logged_in } };
+        folded(&self.sound, judged, trust, &line, event, policy)
+    }
+
+    fn fold_in_both<'a>(&mut self, line: &Line, trust: Trust, event: &Event<'a>, policy: &Policy) -> Folded<'a> {
+        // In `all` first: it copies what `sound` knew before.
+        let in_all = self.fold_in_all(line, trust, event);
+        if trust == Trust::Forgeable {
+            let judged = in_all.unwrap_or(Judged::nothing(Outcome::Ignored, event));
+            return folded(self.all(), judged, trust, line, event, policy);
+        }
+        let judged = self.sound.fold(line, event);
+        let mut sound = folded(&self.sound, judged, trust, line, event, policy);
+        let Some(all) = in_all else { return sound };
         let all = self.raise(all, judged);
-        let mut all = folded(self.all(), all, Trust::Forgeable, &line, event, policy);
-        let mut certain = sound.attempt.map(|attempt| Attempt { times: 0, ..attempt });
+        let mut all = folded(self.all(), all, Trust::Forgeable, line, event, policy);
+        let mut certain = sound.attempt.take().map(|attempt| Box::new(Attempt { times: 0, ..attempt }));
         if let (Some(all), Some(sound)) = (&mut all.attempt, &certain)
             && (all.prefix, all.classes, &all.user) == (sound.prefix, sound.classes, &sound.user)
         {
@@ -69,7 +65,7 @@ impl Sessions {
             certain = None;
         }
         let shown = if all.outcome == Outcome::Ignored { Folded { attempt: all.attempt, ..sound } } else { all };
-        Judgement { folded: shown, certain, logged_in }
+        Folded { certain, logged_in: judged.outcome == Outcome::Success, ..shown }
     }
 
     /// Judges a line in `all`, unless that would be what `sound` says.
@@ -186,17 +182,21 @@ fn folded<'a>(
 ) -> Folded<'a> {
     let Judged { outcome, due, peer, account, key } = judged;
     let is_probe = due == 0 && outcome == Outcome::Probe;
-    let attempt = peer.filter(|_| due > 0 || is_probe).map(|peer| {
+    let mut folded = Folded { outcome, peer, account, ..Folded::default() };
+    folded.logged_in = trust == Trust::Sound && outcome == Outcome::Success;
+    if let Some(peer) = peer
+        && (due > 0 || is_probe)
+    {
         // A line that names nobody is of whom an earlier line of its connection named.
-        let named = || Some(world.connections.get(&key?)?.user.as_deref()?.to_vec());
+        let named = || Some(world.connections.get(&key?)?.user().to_vec());
         let user = event.user.map_or_else(|| named().unwrap_or_default().into(), Cow::from);
         let classes = if is_probe { Classes::probe() } else { Classes::of(&user, account, policy) };
         let (prefix, times) = (policy.prefix(peer), due.max(u32::from(is_probe)));
         let sound = if trust == Trust::Sound { times } else { 0 };
         let Line { host, source, at, .. } = *line;
-        Attempt { peer, prefix, host, source, at, user, account, classes, times, sound }
-    });
-    Folded { outcome, peer, account, attempt }
+        folded.attempt = Some(Attempt { peer, prefix, host, source, at, user, account, classes, times, sound });
+    }
+    folded
 }
 
 impl Due {
