@@ -92,6 +92,7 @@ pub(super) fn module(message: &[u8], truncated: bool) -> Option<Event<'_>> {
 }
 
 /// `logname=L uid=0 euid=0 tty=ssh ruser= rhost=H[  user=U]`.
+#[inline(always)]
 pub(super) fn failure<'a>(module: &[u8], text: &'a [u8], truncated: bool) -> Option<Event<'a>> {
     let rule = MODULES.iter().find(|(name, _)| *name == module).map_or("sshd.pam", |(_, rule)| *rule);
     // These have sshd's own login name or none in `logname=`; others may have put any name there.
@@ -112,13 +113,14 @@ pub(super) fn failure<'a>(module: &[u8], text: &'a [u8], truncated: bool) -> Opt
 }
 
 /// `… rhost=H[ user=U]` of a PAM module. sshd leaves `ruser=` empty, so the first `rhost=` is PAM's.
+#[inline(always)]
 fn rhost(text: &[u8]) -> Option<(Peer<'_>, Option<&[u8]>)> {
     // Nearly always so: to make ready for a search takes longer than the rest.
     let rest = match text.strip_prefix(b"logname= uid=0 euid=0 tty=ssh ruser= rhost=") {
         Some(rest) => rest,
         None => &text[memchr::memmem::find(text, b" rhost=")? + 7..],
     };
-    let end = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
+    let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
     let (host, tail) = rest.split_at(end);
     let tail = tail.strip_prefix(b" ").unwrap_or(tail);
     let user = tail.strip_prefix(b" user=").or_else(|| tail.strip_prefix(b"user="));
