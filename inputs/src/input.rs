@@ -7,14 +7,14 @@
 //! tells its input.
 
 use std::convert::Infallible;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::cursor::Cursor;
 use crate::record::{Batch, SourceId, Timestamp};
@@ -162,37 +162,19 @@ pub trait Input {
     }
 }
 
-/// Ends a [`Bell::wait`] from another thread. Cloning it is cheap.
+/// Wakes who waits, from another thread; clones are the same one.
 #[derive(Clone, Debug)]
-pub struct Waker(Arc<UnixStream>);
-
-impl Waker {
-    /// Ends the wait that is going on, or else the next one.
-    pub fn wake(&self) {
-        // Full, it is awake; closed, nobody waits.
-        let _ = (&*self.0).write(&[1]);
-    }
-}
-
-/// What a [`Waker`] rings.
-#[derive(Debug)]
-pub struct Bell {
-    woken: UnixStream,
-    waker: Waker,
-}
+pub struct Bell(Arc<EventFd>);
 
 impl Bell {
     /// A silent one.
     pub fn new() -> io::Result<Self> {
-        let (woken, waker) = UnixStream::pair()?;
-        woken.set_nonblocking(true)?;
-        waker.set_nonblocking(true)?;
-        Ok(Bell { woken, waker: Waker(Arc::new(waker)) })
+        Ok(Bell(Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?)))
     }
 
-    /// What rings it.
-    pub fn waker(&self) -> Waker {
-        self.waker.clone()
+    /// Ends the wait that is going on, or else the next one.
+    pub fn ring(&self) {
+        let _ = self.0.write(1); // fails where it has rung 2^64 times and nobody waited
     }
 
     /// Waits until it rings, an input may have more, or the input's time is over.
@@ -201,12 +183,11 @@ impl Bell {
         let within = wake.within.as_nanos().div_ceil(1_000_000);
         let within = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
         let fd = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut fds = [fd(self.woken.as_fd()), fd(wake.fd.unwrap_or(self.woken.as_fd()))];
+        let mut fds = [fd(self.0.as_fd()), fd(wake.fd.unwrap_or(self.0.as_fd()))];
         // An interrupted call only means to look earlier.
         let _ = poll(&mut fds, within);
         if fds[0].any().unwrap_or(false) {
-            let mut bytes = [0; 64];
-            while (&self.woken).read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
+            let _ = self.0.read(); // silent again
         }
     }
 }
@@ -246,20 +227,20 @@ struct Told {
 #[derive(Clone, Debug)]
 pub struct Reins {
     told: Arc<Told>,
-    waker: Waker,
+    bell: Bell,
 }
 
 impl Reins {
     /// Tells it to stop; it hands over what it has read.
     pub fn stop(&self) {
         self.told.stop.store(true, Ordering::Release);
-        self.waker.wake();
+        self.bell.ring();
     }
 
     /// Tells it to [`reload`](Input::reload).
     pub fn reload(&self) {
         self.told.reload.store(true, Ordering::Release);
-        self.waker.wake();
+        self.bell.ring();
     }
 }
 
@@ -284,16 +265,15 @@ impl Worker {
         clock: impl Fn() -> Now + Send + 'static,
         sink: impl FnMut(Batch) -> bool + Send + 'static,
     ) -> io::Result<Self> {
-        let bell = Bell::new()?;
-        let (name, health, told) = (Arc::<str>::from(name), Health::default(), Arc::new(Told::default()));
-        let waker = bell.waker();
+        let reins = Reins { told: Arc::default(), bell: Bell::new()? };
+        let (name, health) = (Arc::<str>::from(name), Health::default());
         let (running, ended) = mpsc::channel();
-        let driver = Driver { name: name.clone(), source, input, bell, health: health.clone(), told: told.clone() };
+        let driver = Driver { name: name.clone(), source, input, reins: reins.clone(), health: health.clone() };
         std::thread::Builder::new().name("input".to_owned()).spawn(move || {
             driver.run(clock, sink);
             drop(running);
         })?;
-        Ok(Worker { reins: Reins { told, waker }, health, name, ended })
+        Ok(Worker { reins, health, name, ended })
     }
 
     /// Waits for its end, and says whether that came in time. A thread that hangs in the system is left behind.
@@ -311,17 +291,16 @@ struct Driver {
     name: Arc<str>,
     source: SourceId,
     input: Box<dyn Input + Send>,
-    bell: Bell,
+    reins: Reins,
     health: Health,
-    told: Arc<Told>,
 }
 
 impl Driver {
     /// Drives until told to stop. Errors are told once, and tried again: a log that is away comes back.
     fn run(mut self, clock: impl Fn() -> Now, mut sink: impl FnMut(Batch) -> bool) {
         let mut cursor = None;
-        while !self.told.stop.load(Ordering::Acquire) {
-            if self.told.reload.swap(false, Ordering::AcqRel) {
+        while !self.reins.told.stop.load(Ordering::Acquire) {
+            if self.reins.told.reload.swap(false, Ordering::AcqRel) {
                 self.reload();
             }
             let mut batch = Batch::new(self.source, Timestamp::default());
@@ -338,8 +317,10 @@ impl Driver {
             match progress {
                 Ok(Progress::More) => {}
                 Ok(Progress::End) => return,
-                Ok(Progress::Idle | Progress::Pending | Progress::Missing(_)) => self.bell.wait(self.input.wake()),
-                Err(_) => self.bell.wait(Wake { fd: None, within: RETRY }),
+                Ok(Progress::Idle | Progress::Pending | Progress::Missing(_)) => {
+                    self.reins.bell.wait(self.input.wake())
+                }
+                Err(_) => self.reins.bell.wait(Wake { fd: None, within: RETRY }),
             }
         }
     }

@@ -161,13 +161,13 @@ fn a_wait_ends_when_woken() {
     for reader in [Reader::Native, Reader::Journalctl] {
         let mut follower = follower(directory.path(), reader, Start::Beginning);
         let bell = Bell::new().unwrap();
-        let waker = bell.waker();
+        let ringer = bell.clone();
         let (told, ended) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             bell.wait(Wake { within: Duration::from_secs(600), ..follower.wake() });
             told.send(()).unwrap();
         });
-        waker.wake();
+        ringer.ring();
         ended.recv_timeout(Duration::from_secs(30)).unwrap();
         thread.join().unwrap();
     }

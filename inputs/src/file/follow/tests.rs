@@ -12,7 +12,7 @@ use Step::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::input::{Bell, Waker};
+use crate::input::Bell;
 use crate::record::{LINE_MAX, Timestamp};
 
 /// What happens to `auth.log`, or to the follower.
@@ -336,7 +336,7 @@ fn refuses_what_is_no_file() {
 }
 
 /// Waits in a thread, as long as it takes, and fails if `act` does not end it.
-fn check_wakes(what: &str, act: impl FnOnce(&Path, Waker)) {
+fn check_wakes(what: &str, act: impl FnOnce(&Path, Bell)) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");
     append(&path, "a\n");
@@ -344,21 +344,21 @@ fn check_wakes(what: &str, act: impl FnOnce(&Path, Waker)) {
     follower.refill(Timestamp(0).into(), &mut Batch::default()).unwrap();
     follower.wake(); // sets the watches
     let bell = Bell::new().unwrap();
-    let waker = bell.waker();
+    let ringer = bell.clone();
     let (ended, end) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         bell.wait(Wake { within: Duration::from_secs(600), ..follower.wake() });
         ended.send(()).unwrap();
     });
-    act(&path, waker);
+    act(&path, ringer);
     end.recv_timeout(Duration::from_secs(20)).expect(what);
     thread.join().unwrap();
 }
 
 #[test]
 fn waits_for_events() {
-    check_wakes("the waker", |_, waker| waker.wake());
-    check_wakes("many wakes", |_, waker| (0..100_000).for_each(|_| waker.wake()));
+    check_wakes("the bell", |_, bell| bell.ring());
+    check_wakes("many rings", |_, bell| (0..100_000).for_each(|_| bell.ring()));
     check_wakes("a write", |path, _| append(path, "b\n"));
     check_wakes("a truncation", |path, _| File::options().write(true).open(path).unwrap().set_len(0).unwrap());
     check_wakes("a rename", |path, _| shift(path));
