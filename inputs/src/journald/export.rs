@@ -30,7 +30,7 @@ const NO_END: &str = "a binary field does not end in a newline";
 const NO_NAME: &str = "a field has no name";
 
 /// Where the parser is.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 enum State {
     /// In a line: a field, the name of a binary one, or the empty line.
     #[default]
@@ -80,18 +80,15 @@ impl Export {
     /// Takes bytes from `input` until an entry is complete, and says whether one is.
     fn advance(&mut self, input: &mut &[u8]) -> Result<bool, &'static str> {
         while !input.is_empty() {
-            match &mut self.state {
+            match self.state {
                 State::Line => {
-                    let Some(line) = self.line(input) else { continue };
-                    if line.is_empty() && self.begun {
-                        self.begun = false;
-                        self.kept = line;
+                    if !self.line(input) {
+                        break;
+                    }
+                    if self.kept.is_empty() && std::mem::take(&mut self.begun) {
                         return Ok(true);
                     }
-                    let taken = self.take_line(&line);
-                    self.kept = line;
-                    self.kept.clear();
-                    taken?;
+                    self.take_line()?;
                 }
                 State::Length => {
                     let (bytes, rest) = input.split_at(input.len().min(8 - self.kept.len()));
@@ -107,15 +104,12 @@ impl Export {
                     }
                 }
                 State::Value { left } => {
-                    let count = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+                    let count = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
                     let (value, rest) = input.split_at(count);
-                    *left -= count as u64;
-                    let is_end = *left == 0;
-                    *input = rest;
                     self.keep(value);
-                    if is_end {
-                        self.state = State::ValueEnd;
-                    }
+                    *input = rest;
+                    let left = left - count as u64;
+                    self.state = if left == 0 { State::ValueEnd } else { State::Value { left } };
                 }
                 State::ValueEnd => {
                     if input[0] != b'\n' {
@@ -135,29 +129,22 @@ impl Export {
 
     /// Whether the stream may end here: between entries. An entry at its very end needs no empty line.
     pub(super) fn end(&mut self) -> Result<bool, &'static str> {
+        if let State::Line = self.state {
+            self.take_line()?;
+        }
         match self.state {
-            State::Line if self.kept.is_empty() => Ok(std::mem::take(&mut self.begun)),
-            State::Line => {
-                let line = std::mem::take(&mut self.kept);
-                self.take_line(&line)?;
-                match self.state {
-                    State::Line => Ok(std::mem::take(&mut self.begun)),
-                    _ => Err(NO_END),
-                }
-            }
+            State::Line => Ok(std::mem::take(&mut self.begun)),
             _ => Err(NO_END),
         }
     }
 
-    /// The line that ends in `input`, without LF; without one, keeps what there is.
-    fn line(&mut self, input: &mut &[u8]) -> Option<Vec<u8>> {
-        let (line, rest) = match memchr::memchr(b'\n', input) {
-            Some(lf) => (&input[..lf], Some(&input[lf + 1..])),
-            None => (*input, None),
-        };
+    /// Keeps the line that goes on in `input`, without LF, and says whether it ends there.
+    fn line(&mut self, input: &mut &[u8]) -> bool {
+        let lf = memchr::memchr(b'\n', input);
+        let (line, rest) = input.split_at(lf.unwrap_or(input.len()));
         self.keep(line);
-        *input = rest.unwrap_or_default();
-        rest.map(|_| std::mem::take(&mut self.kept))
+        *input = &rest[usize::from(lf.is_some())..];
+        lf.is_some()
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -165,8 +152,9 @@ impl Export {
         self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    fn take_line(&mut self, line: &[u8]) -> Result<(), &'static str> {
-        if line.is_empty() {
+    /// Takes the line that is kept.
+    fn take_line(&mut self) -> Result<(), &'static str> {
+        if self.kept.is_empty() {
             return Ok(()); // one more between two entries
         }
         if !self.begun {
@@ -174,14 +162,17 @@ impl Export {
             self.place = None;
         }
         self.begun = true;
-        match memchr::memchr(b'=', line) {
+        let line = std::mem::take(&mut self.kept);
+        match memchr::memchr(b'=', &line) {
             Some(0) => return Err(NO_NAME),
             Some(end) => self.take_field(&line[..end], &line[end + 1..]),
             None => {
-                self.field = Field::of(line);
+                self.field = Field::of(&line);
                 self.state = State::Length;
             }
         }
+        self.kept = line;
+        self.kept.clear();
         Ok(())
     }
 
