@@ -57,13 +57,6 @@ enum State {
     Broken,
 }
 
-/// What the bytes at a frame's beginning are.
-enum Count {
-    Open,
-    Octets(usize),
-    None,
-}
-
 impl Decoder {
     /// A decoder at the beginning of a stream.
     pub fn new(framing: Framing) -> Self {
@@ -110,26 +103,20 @@ impl Decoder {
 
     /// Looks for what the frame begins with.
     fn begin<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let found = match self.framing {
-            Framing::Auto => count(&self.kept, bytes[0]),
-            Framing::Newline => Count::None,
+        self.state = match self.framing {
+            Framing::Auto => begun(&self.kept, bytes[0]),
+            Framing::Newline => State::Line,
             Framing::OctetCounted => return self.begin_counted(bytes),
         };
-        match found {
-            Count::Open => {
+        match self.state {
+            State::Begin => {
                 self.kept.push(bytes[0]);
-                &bytes[1..]
+                return &bytes[1..];
             }
-            Count::Octets(count) => {
-                self.kept.clear();
-                self.state = State::Octets(count);
-                bytes
-            }
-            Count::None => {
-                self.state = State::Line;
-                bytes
-            }
+            State::Octets(_) => self.kept.clear(),
+            State::Line | State::Broken => {}
         }
+        bytes
     }
 
     /// Looks for `digits SP`. Some senders end counted frames with a LF that they did not count.
@@ -208,16 +195,16 @@ fn number(digits: &[u8]) -> usize {
     digits.iter().fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'))
 }
 
-/// What `kept` and the next byte are the beginning of: looks for `digits SP <`. The `<` is demanded: a line may
-/// begin with a number, but no sender counts a frame that has no priority. XX
-fn count(kept: &[u8], next: u8) -> Count {
+/// In what `kept` and the next byte have begun: looks for `digits SP <`. The `<` is demanded: a line may begin with a
+/// number, but no sender counts a frame that has no priority.
+fn begun(kept: &[u8], next: u8) -> State {
     let digits = kept.iter().take_while(|byte| byte.is_ascii_digit()).count();
     match next {
-        b'1'..=b'9' if digits == kept.len() && digits < COUNT_DIGITS_MAX => Count::Open,
-        b'0' if digits == kept.len() && (1..COUNT_DIGITS_MAX).contains(&digits) => Count::Open,
-        b' ' if digits == kept.len() && digits > 0 => Count::Open,
-        b'<' if digits < kept.len() => Count::Octets(number(&kept[..digits])),
-        _ => Count::None,
+        b'1'..=b'9' if digits == kept.len() && digits < COUNT_DIGITS_MAX => State::Begin,
+        b'0' if digits == kept.len() && (1..COUNT_DIGITS_MAX).contains(&digits) => State::Begin,
+        b' ' if digits == kept.len() && digits > 0 => State::Begin,
+        b'<' if digits < kept.len() => State::Octets(number(&kept[..digits])),
+        _ => State::Line,
     }
 }
 
