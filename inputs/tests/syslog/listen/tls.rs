@@ -230,6 +230,8 @@ async fn a_handshake_has_its_end() {
         running.seconds.store(seconds, Ordering::Relaxed);
         let _ = slow.write_all(&[0]).await;
     }
+    // Wakes the listener, which may have taken all bytes at the time of the first.
+    let _another = TcpStream::connect(running.address.unwrap()).await.unwrap();
     running.until(|all| all.handshakes_failed, 2).await;
     for stream in [&mut silent, &mut slow] {
         assert!(matches!(bounded(stream.read(&mut [0; 1])).await, Ok(0) | Err(_)));
