@@ -59,6 +59,7 @@ pub fn is_sshd(identifier: &[u8]) -> bool {
 
 /// What a message of sshd says, if a shape fits it. `truncated`: its end is missing, and nothing is believed that needs
 /// the end.
+#[inline(always)]
 pub fn parse(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     let message = if truncated { without_last_word(message) } else { message };
     let message = message.strip_prefix(b"error: ").or_else(|| message.strip_prefix(b"fatal: ")).unwrap_or(message);
