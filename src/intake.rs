@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use inputs::record::{Batch, Record, Sender, SourceId};
+use inputs::record::{Batch, Record, Sender, SourceId, Timestamp};
 use inputs::syslog::losses::losses;
 
 use crate::decide::attempt::Folded;
@@ -72,6 +72,26 @@ impl Source {
     fn is_ours(&self, record: &Record<'_>) -> bool {
         let here = record.host.is_empty() || *record.host == *self.local_host;
         here && record.pid.is_some() && record.pid == self.our_pid
+    }
+
+    /// Whether a record that would change something must not: its writer may not write so, or the source brought it before.
+    #[inline]
+    fn leaves_out(
+        &mut self,
+        record: &Record<'_>,
+        stamp: Option<Timestamp>,
+        vouched: bool,
+        counts: &mut Counts,
+    ) -> bool {
+        if !vouched {
+            counts.forged += 1;
+            return true;
+        }
+        // multilog's label is of all that it read at once, and nobody sends a program's own output again.
+        let is_again =
+            !self.bare && !record.labelled && stamp.is_some_and(|stamp| self.redelivered.knows(record, stamp));
+        counts.duplicates += u64::from(is_again);
+        is_again
     }
 
     fn host(&mut self, claimed: &[u8], engine: &mut Engine) -> HostId {
@@ -158,28 +178,48 @@ impl Seen<'_> {
 /// Set in the made-up process ids of bare messages.
 pub const BARE_PID: u32 = 1 << 31;
 
+/// What a record says by itself: all of the way that needs nothing but the record. Several batches may be heard at once.
+#[inline]
+pub fn hear<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
+    detect(repeat::unwrapped(record).as_ref().unwrap_or(record), rules)
+}
+
 /// Folds a batch; `each` sees every record, in order, empty lines included.
 pub fn fold(
     engine: &mut Engine,
     source: &mut Source,
     batch: &Batch,
     counts: &mut Counts,
-    mut each: impl FnMut(&Seen<'_>, &Engine),
+    each: impl FnMut(&Seen<'_>, &Engine),
 ) {
     let rules = Arc::clone(&source.rules);
+    decide(engine, source, batch, batch.records().map(|record| hear(&record, &rules)), counts, each);
+}
+
+/// The same of a batch of whose records it is `told` what they say: the rest of the way, on which they keep their order.
+pub fn decide<'a>(
+    engine: &mut Engine,
+    source: &mut Source,
+    batch: &'a Batch,
+    told: impl IntoIterator<Item = Option<Event<'a>>>,
+    counts: &mut Counts,
+    mut each: impl FnMut(&Seen<'_>, &Engine),
+) {
     let kept = source.last.take();
     let mut last = kept.as_ref().map(repeat::Last::record);
-    for mut record in batch.records() {
+    for (mut record, event) in batch.records().zip(told) {
         counts.lines += 1;
         counts.truncated += u64::from(record.truncated);
         let stamp = record.event;
         let sender = source.senders.hear(&mut record);
         // sshd that logs to stderr does not escape newlines: strangers write whole lines there.
         let trust = if source.forgeable || record.stdout { Trust::Forgeable } else { Trust::Sound };
-        counts.records += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
+        let is_empty = record.message.is_empty() && record.identifier.is_empty();
+        counts.records += u64::from(!is_empty);
         // A program's own output was written by no daemon that could say so.
         if let Some(again) = last.as_ref().and_then(|last| repeat::again(last, &record))
             && !source.bare
+            && let rules = Arc::clone(&source.rules)
             && let Some(event) = detect(&again, &rules)
         {
             let host = source.host(again.host, engine);
@@ -190,11 +230,8 @@ pub fn fold(
             continue;
         }
         last = None;
-        let unwrapped = repeat::unwrapped(&record);
-        let heard = unwrapped.as_ref().unwrap_or(&record);
-        let event = detect(heard, &rules);
         let Some(event) = event.as_ref().filter(|event| !event.is_by_rule() || !source.is_ours(&record)) else {
-            counts.ignored += u64::from(!record.message.is_empty() || !record.identifier.is_empty());
+            counts.ignored += u64::from(!is_empty);
             source.senders.tell(sender, |row| row.lost += losses(&record).unwrap_or(0));
             each(&Seen { record: &record, event: None, folded: None }, engine);
             continue;
@@ -203,20 +240,7 @@ pub fn fold(
             source.shapes.add(record.message);
         }
         let vouched = !source.vouched || vouched(&record, event);
-        if !vouched && event.changes_something() {
-            counts.forged += 1;
-            counts.ignored += 1;
-            each(&Seen { record: &record, event: Some(event), folded: None }, engine);
-            continue;
-        }
-        // multilog's label is of all that it read at once, and nobody sends a program's own output again.
-        if let Some(stamp) = stamp
-            && event.changes_something()
-            && !source.bare
-            && !record.labelled
-            && source.redelivered.knows(&record, stamp)
-        {
-            counts.duplicates += 1;
+        if event.changes_something() && source.leaves_out(&record, stamp, vouched, counts) {
             counts.ignored += 1;
             each(&Seen { record: &record, event: Some(event), folded: None }, engine);
             continue;
@@ -269,7 +293,6 @@ pub fn address(seen: &Seen<'_>) -> Option<std::net::IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use inputs::record::Timestamp;
     use inputs::syslog::parse::{Format, Parser};
 
     use super::*;

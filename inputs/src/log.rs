@@ -8,20 +8,41 @@ use std::time::Duration;
 use crate::file::archive::{self, Archive};
 use crate::file::lines::LineReader;
 use crate::input::{Counters, Error, Input, Now, Progress, Wake};
-use crate::journald::stored::{self, Reader, Stored};
+use crate::journald::stored::{self, Reader};
 use crate::record::{Batch, Timestamp};
 use crate::syslog::parse::Parser;
 
-/// What is read.
-pub struct Log {
-    inner: Inner,
+/// What is read. The two are types of their own since lines may be read by several threads, and entries may not.
+pub enum Log {
+    /// Lines of text.
+    Lines(Lines),
+    /// A journal, which has no lines.
+    Journal(Journal),
+}
+
+/// Lines of text.
+pub struct Lines {
+    reader: LineReader<Archive>,
+    parser: Parser,
     size: u64,
     clock: fn() -> Timestamp,
 }
 
-enum Inner {
-    Lines(Box<LineReader<Archive>>, Parser),
-    Journal(Box<Reader>, Timestamp),
+/// Entries of a journal.
+pub struct Journal {
+    reader: Reader,
+    reference: Timestamp,
+    size: u64,
+    clock: fn() -> Timestamp,
+}
+
+/// An input that has an end. After an error there is no more.
+pub trait Stored: Input {
+    /// Its size in bytes, 0 if it is not known.
+    fn size(&self) -> u64;
+
+    /// How many of them have been read, about.
+    fn consumed(&self) -> u64;
 }
 
 /// Why a log was not opened.
@@ -48,63 +69,78 @@ impl Log {
             archive::open(path)?
         };
         let (size, reference) = (archive.size().unwrap_or(0), archive.reference());
-        let inner = match (stored::tell(archive)?, parser) {
-            (Stored::Lines(archive), Some(parser)) => Inner::Lines(Box::new(LineReader::new(archive)), parser),
-            (Stored::Lines(_), None) => return Err(OpenError::NoJournal(path.display().to_string())),
-            (Stored::Entries(reader), _) => Inner::Journal(Box::new(reader), reference),
-        };
-        Ok(Log { inner, size, clock })
-    }
-
-    /// Whether it is a journal, which has no lines.
-    pub fn is_journal(&self) -> bool {
-        matches!(self.inner, Inner::Journal(..))
-    }
-
-    /// Its size in bytes, 0 if it is not known.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// How many of them have been read, about.
-    pub fn consumed(&self) -> u64 {
-        match &self.inner {
-            Inner::Lines(lines, _) => lines.source().consumed(),
-            Inner::Journal(journal, _) => {
-                journal.progress().map_or(0, |(done, of)| self.size.saturating_mul(done) / of.max(1))
+        match (stored::tell(archive)?, parser) {
+            (stored::Stored::Lines(archive), Some(parser)) => {
+                Ok(Log::Lines(Lines { reader: LineReader::new(archive), parser, size, clock }))
             }
+            (stored::Stored::Lines(_), None) => Err(OpenError::NoJournal(path.display().to_string())),
+            (stored::Stored::Entries(reader), _) => Ok(Log::Journal(Journal { reader, reference, size, clock })),
+        }
+    }
+
+    /// Whichever it is.
+    pub fn stored(&mut self) -> &mut dyn Stored {
+        match self {
+            Log::Lines(lines) => lines,
+            Log::Journal(journal) => journal,
         }
     }
 }
 
-/// After an error there is no more.
-impl Input for Log {
+impl Input for Lines {
     fn read(&mut self, _: Now, batch: &mut Batch) -> Result<Progress, Error> {
-        let more = match &mut self.inner {
-            Inner::Lines(lines, parser) => {
-                let more = lines.fill(batch)?;
-                batch.reference = lines.source().reference();
-                parser.parse(batch);
-                more
-            }
-            Inner::Journal(journal, reference) => {
-                batch.reference = *reference;
-                journal.fill(batch)?
-            }
-        };
+        let more = self.reader.fill(batch)?;
+        batch.reference = self.reader.source().reference();
+        self.parser.parse(batch);
         batch.received = (self.clock)();
         Ok(if more { Progress::More } else { Progress::End })
     }
 
-    /// It waits for what comes by a pipe while it is read.
     fn wake(&mut self) -> Wake<'_> {
-        Wake { fd: None, within: Duration::ZERO }
+        WAITS
     }
 
     fn counters(&self) -> Counters {
-        match &self.inner {
-            Inner::Lines(..) => Counters::default(),
-            Inner::Journal(journal, _) => journal.counters(),
-        }
+        Counters::default()
     }
 }
+
+impl Stored for Lines {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn consumed(&self) -> u64 {
+        self.reader.source().consumed()
+    }
+}
+
+impl Input for Journal {
+    fn read(&mut self, _: Now, batch: &mut Batch) -> Result<Progress, Error> {
+        batch.reference = self.reference;
+        let more = self.reader.fill(batch)?;
+        batch.received = (self.clock)();
+        Ok(if more { Progress::More } else { Progress::End })
+    }
+
+    fn wake(&mut self) -> Wake<'_> {
+        WAITS
+    }
+
+    fn counters(&self) -> Counters {
+        self.reader.counters()
+    }
+}
+
+impl Stored for Journal {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn consumed(&self) -> u64 {
+        self.reader.progress().map_or(0, |(done, of)| self.size.saturating_mul(done) / of.max(1))
+    }
+}
+
+/// What comes by a pipe is waited for while it is read.
+const WAITS: Wake<'static> = Wake { fd: None, within: Duration::ZERO };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use inputs::input::{Input as _, Progress};
+use inputs::input::Progress;
 use inputs::log::Log;
 use inputs::record::{Batch, SourceId};
 use inputs::syslog::parse::{Format, Parser};
@@ -53,12 +53,13 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     let mut log = Log::open(&arguments.file, format.map(|format| Parser::new(format, zone)), clock::now)?;
     let mut engine = Engine::new(config.policy());
     let mut source = Source::new(SourceId(0), None, &clock::host_name());
-    source.bare = format == Some(Format::Message) && !log.is_journal();
+    source.bare = format == Some(Format::Message) && matches!(log, Log::Lines(_));
     source.rules = Arc::new(config.rules()?.rules);
     let mut batch = Batch::default();
     let mut counts = Counts::default();
     let mut screen = Screen::new();
     let mut number = 0u64;
+    let log = log.stored();
     while log.refill(clock::now().into(), &mut batch).map_err(anyhow::Error::from_boxed)? == Progress::More {
         let mut failed = Ok(());
         fold(&mut engine, &mut source, &batch, &mut counts, |seen, _| {

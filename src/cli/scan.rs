@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use inputs::input::{Input as _, Progress};
 use inputs::log::Log;
 use inputs::record::{Batch, SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
 
+mod fold;
 mod report;
 
 use super::office;
@@ -23,7 +23,8 @@ use crate::decide::prefix::Prefix;
 use crate::decide::state::Change;
 use crate::desk::reply::Applied;
 use crate::desk::{APPLIED_MAX, Request};
-use crate::intake::{Counts, Source, fold};
+use crate::intake::{Counts, Source};
+use fold::Fold;
 
 /// Distinct addresses that are told apart; beyond it `addresses` is a lower bound, and says so.
 const ADDRESSES_MAX: usize = 4_000_000;
@@ -107,41 +108,29 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     }
     // By their first stamps; what has none keeps its place before the others.
     files.sort_by_key(|file| file.first);
-    let total: u64 = files.iter().map(|file| file.log.size()).sum();
-    let bar = progress(total, arguments.json);
-    let mut engine = Engine::new(config.policy());
-    let mut found = Found { pairs: arguments.all.then(HashSet::default), ..Found::default() };
-    let [mut source, mut journal] = [0, 1].map(|_| Source::new(SourceId(0), None, &clock::host_name()));
-    source.bare = format == Some(Format::Message);
-    source.rules = Arc::new(config.rules()?.rules);
-    journal.rules = Arc::clone(&source.rules);
+    let bar = progress(files.iter_mut().map(|file| file.log.stored().size()).sum(), arguments.json);
+    let [mut lines, mut journal] = [0, 1].map(|_| Source::new(SourceId(0), None, &clock::host_name()));
+    lines.bare = format == Some(Format::Message);
+    lines.rules = Arc::new(config.rules()?.rules);
+    journal.rules = Arc::clone(&lines.rules);
+    let found = Found { pairs: arguments.all.then(HashSet::default), ..Found::default() };
+    let mut fold = Fold { engine: Engine::new(config.policy()), lines, journal, found };
     let mut code = ExitCode::SUCCESS;
-    let mut done = 0;
-    for mut file in files {
-        let mut more = !file.batch.is_empty();
-        while more {
-            let source = if file.log.is_journal() { &mut journal } else { &mut source };
-            scan_batch(&mut engine, source, &file.batch, &mut found);
-            bar.set_position(done + file.log.consumed());
-            more = match file.log.refill(clock::now().into(), &mut file.batch) {
-                Ok(progress) => progress == Progress::More,
-                Err(error) => {
-                    // What was read of it counts; the others are read all the same.
-                    eprintln!("denyd: {error}");
-                    code = ExitCode::from(2);
-                    false
-                }
-            };
+    for Opened { mut log, batch, .. } in files {
+        if let Err(error) = fold.log(&mut log, batch, &bar) {
+            // What was read of it counts; the others are read all the same.
+            eprintln!("denyd: {error}");
+            code = ExitCode::from(2);
         }
-        done += file.log.size();
-        found.damaged += file.log.counters().lost();
+        fold.found.damaged += log.stored().counters().lost();
     }
+    bar.finish_and_clear();
+    let Fold { mut engine, lines, journal, mut found } = fold;
     // Nothing more will come: what waits for another line of its connection is decided now.
     engine.step(clock::now(), Input::End);
     take_changes(&mut engine, &mut found);
     counted_alone(&engine, &mut found.addresses);
-    bar.finish_and_clear();
-    let shapes = [&source, &journal].into_iter().flat_map(|source| source.shapes.top(SHAPES_SHOWN));
+    let shapes = [&lines, &journal].into_iter().flat_map(|source| source.shapes.top(SHAPES_SHOWN));
     found.shapes = shapes.map(|(shape, records)| (shape.to_owned(), records)).collect();
     found.denied.sort_by_key(|(prefix, claim)| (claim.since, *prefix));
     if arguments.json {
@@ -179,7 +168,7 @@ struct Opened {
 impl Opened {
     fn new(path: &Path, parser: Option<Parser>) -> anyhow::Result<Self> {
         let (mut log, mut batch) = (Log::open(path, parser, clock::now)?, Batch::default());
-        log.refill(clock::now().into(), &mut batch).map_err(anyhow::Error::from_boxed)?;
+        log.stored().refill(clock::now().into(), &mut batch).map_err(anyhow::Error::from_boxed)?;
         let first = batch.records().take(100).find_map(|record| record.event);
         Ok(Opened { log, batch, first })
     }
@@ -195,34 +184,6 @@ fn progress(total: u64, quiet: bool) -> indicatif::ProgressBar {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
-}
-
-fn scan_batch(engine: &mut Engine, source: &mut Source, batch: &Batch, found: &mut Found) {
-    let Found { counts, first, last, addresses, pairs, .. } = found;
-    fold(engine, source, batch, counts, |seen, engine| {
-        if let Some(at) = seen.record.event
-            && *last != Some(at)
-        {
-            *first = Some(first.map_or(at, |known| known.min(at)));
-            *last = Some(last.map_or(at, |known| known.max(at)));
-        }
-        let Some(folded) = seen.folded else { return };
-        let Some(attempt) = folded.attempt.as_ref().filter(|attempt| attempt.times > 0) else { return };
-        // What is counted alone needs no second look-up: see `counted_alone`.
-        if !attempt.prefix.is_host() {
-            addresses.insert(attempt.peer.into());
-        }
-        if let Some(pairs) = pairs
-            && !attempt.is_probe()
-            && pairs.len() < ADDRESSES_MAX
-        {
-            let user = seen.event.and_then(|event| event.user).unwrap_or_default();
-            if let Some(user) = engine.state.user(user) {
-                pairs.insert((user, attempt.peer.into()));
-            }
-        }
-    });
-    take_changes(engine, found);
 }
 
 fn take_changes(engine: &mut Engine, found: &mut Found) {
