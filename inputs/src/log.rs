@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::file::archive::{self, Archive};
-use crate::file::lines::LineReader;
+use crate::file::lines::{LineReader, STORED_READ_SIZE};
 use crate::input::{Counters, Error, Input, Now, Progress, Wake};
 use crate::journald::stored::{self, Reader};
 use crate::record::{Batch, Timestamp};
@@ -71,7 +71,8 @@ impl Log {
         let (size, reference) = (archive.size().unwrap_or(0), archive.reference());
         match (stored::tell(archive)?, parser) {
             (stored::Stored::Lines(archive), Some(parser)) => {
-                Ok(Log::Lines(Lines { reader: LineReader::new(archive), parser, size, clock }))
+                let reader = LineReader::with_reads_of(STORED_READ_SIZE, archive);
+                Ok(Log::Lines(Lines { reader, parser, size, clock }))
             }
             (stored::Stored::Lines(_), None) => Err(OpenError::NoJournal(path.display().to_string())),
             (stored::Stored::Entries(reader), _) => Ok(Log::Journal(Journal { reader, reference, size, clock })),

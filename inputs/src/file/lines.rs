@@ -12,6 +12,9 @@ use crate::record::{Batch, LINE_MAX};
 /// How many bytes are asked of the source at once.
 pub const READ_SIZE: usize = 64 * 1024;
 
+/// The same of a log that is read from end to end: two threads may take its batches in turn, and should not do so often.
+pub(crate) const STORED_READ_SIZE: usize = 8 * READ_SIZE;
+
 /// How much of an unfinished line is kept: one byte that proves it too long, and a CR that may precede the LF.
 const HELD_MAX: usize = LINE_MAX + 2;
 
@@ -32,8 +35,12 @@ pub struct Lines {
 impl Lines {
     /// An empty buffer for a stream that is about to be read at `offset`.
     pub fn new(offset: u64) -> Self {
-        let buf = vec![0; HELD_MAX + READ_SIZE].into_boxed_slice();
-        Lines { buf, start: 0, end: 0, dropped: 0, offset }
+        Lines { offset, ..Lines::of(READ_SIZE) }
+    }
+
+    /// The same for reads of that many bytes.
+    fn of(size: usize) -> Self {
+        Lines { buf: vec![0; HELD_MAX + size].into_boxed_slice(), start: 0, end: 0, dropped: 0, offset: 0 }
     }
 
     /// Forgets what was read; the stream goes on at `offset`. Keeps the memory.
@@ -51,7 +58,7 @@ impl Lines {
         self.offset + (self.end - self.start) as u64 + self.dropped
     }
 
-    /// Reads once from `source`, at most [`READ_SIZE`] bytes or what there is room for; 0 = the end.
+    /// Reads once from `source`, what there is room for; 0 = the end.
     ///
     /// To be called when [`cut`](Self::cut) found no more whole line, so that only the tail has to move.
     pub fn read_from(&mut self, source: &mut impl Read) -> io::Result<usize> {
@@ -131,7 +138,12 @@ pub struct LineReader<R> {
 impl<R: Read> LineReader<R> {
     /// A reader at the beginning of `source`, which needs no buffer of its own.
     pub fn new(source: R) -> Self {
-        LineReader { source, lines: Lines::new(0), ended: false }
+        Self::with_reads_of(READ_SIZE, source)
+    }
+
+    /// The same, which asks for so many bytes at once.
+    pub(crate) fn with_reads_of(size: usize, source: R) -> Self {
+        LineReader { source, lines: Lines::of(size), ended: false }
     }
 
     /// Refills `batch` with the next lines, as many as one read brought; `false` = there are no more.

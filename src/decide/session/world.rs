@@ -371,12 +371,12 @@ impl World {
                 Some(connection) if connection.seen.after(IDLE) >= now => {
                     self.offers.push_back((connection.seen, key));
                 }
-                Some(_) => {
-                    let ended = self.connections.remove(&key);
+                _ => {
+                    let Some(ended) = self.connections.remove(&key) else { continue };
                     self.mark(key);
-                    self.due.extend(ended.and_then(|ended| overdue(key, &ended)));
+                    self.unresolved += unresolved(&ended);
+                    self.due.extend(overdue(key, &ended));
                 }
-                None => {}
             }
         }
     }
@@ -393,16 +393,14 @@ impl World {
 
     fn forget(&mut self, is_crowded: bool) {
         let World { connections, watermarks, due, changed, .. } = self;
-        let (tracks_changes, evicted, unresolved) = (self.tracks_changes, &mut self.evicted, &mut self.unresolved);
+        let (tracks_changes, evicted, lost) = (self.tracks_changes, &mut self.evicted, &mut self.unresolved);
         connections.rotate(|key, connection| {
             let is_idle = connection.seen.after(IDLE) < watermarks.of(key.host());
             if !is_idle && !is_crowded {
                 return true;
             }
             *evicted += u64::from(!is_idle);
-            if connection.peer.is_none() && !connection.is_copied {
-                *unresolved += u64::from(connection.worth().max(u32::from(connection.offered)));
-            }
+            *lost += unresolved(connection);
             due.extend(overdue(*key, connection));
             changed.extend(tracks_changes.then_some(*key));
             false
@@ -430,6 +428,11 @@ fn plain_key(line: &Line, event: &Event<'_>, address: Option<Address>) -> Option
     event.port.map_or_else(by_user, |port| Some(Key::Port(line.host, address?, port)))
 }
 
+/// The attempts of a connection that ended before it showed an address.
+fn unresolved(ended: &Connection) -> u64 {
+    if ended.peer.is_some() || ended.is_copied { 0 } else { ended.worth().max(u32::from(ended.offered)).into() }
+}
+
 /// What a connection that ended is worth if no line told of its end.
 fn overdue(key: Key, ended: &Connection) -> Option<Due> {
     let peer = ended.peer.filter(|_| ended.is_overdue())?;
@@ -445,6 +448,20 @@ mod tests {
     use super::*;
     use crate::detect::detect;
     use crate::detect::rule::Rules;
+
+    #[test]
+    fn what_never_shows_an_address_is_counted_once() {
+        for says in ["Failed publickey for x ssh2", "Failed password for x ssh2"] {
+            let (mut world, rules) = (World::default(), Rules::default());
+            let at = Timestamp::from_secs(1_000_000);
+            let line = Line { host: HostId(0), source: SourceId(0), pid: Some(9), at, received: at };
+            world.tell(&line);
+            let event = detect(&Record { truncated: true, ..Record::of(b"sshd", says.as_bytes()) }, &rules).unwrap();
+            world.fold(&line, &event);
+            world.finish();
+            assert_eq!((world.unresolved, world.due.len()), (1, 0), "{says}");
+        }
+    }
 
     #[test]
     fn what_connections_were_called_is_forgotten() {
