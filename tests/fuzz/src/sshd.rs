@@ -2,8 +2,10 @@
 //! peer's, or none.
 #![no_main]
 
+use denyd::detect::rule::Rules;
 use denyd::detect::sshd;
-
+use denyd::intake::hear;
+use inputs::record::Record;
 use kit::shapes::{self, Chance, Said};
 
 /// Choices as the fuzzer's bytes have them; the texts are those bytes themselves.
@@ -28,6 +30,13 @@ impl Chance for Bytes<'_> {
     }
 }
 
+/// The address that a message names, whatever a syslog daemon put around it.
+fn found(message: &[u8], truncated: bool) -> Option<std::net::IpAddr> {
+    let rules = Rules::default();
+    let record = Record { truncated, ..Record::of(b"sshd", message) };
+    hear(&record, &rules).and_then(|event| event.peer.address()).map(std::net::IpAddr::from)
+}
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((mode, data)) = data.split_first() else { return };
     if mode % 2 == 0 {
@@ -41,15 +50,15 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let peer = printed.split('%').next().and_then(|text| text.parse().ok());
     let peer: Option<std::net::IpAddr> = peer.map(|address: std::net::IpAddr| address.to_canonical());
     let (message, said) = shapes::message(&mut bytes, printed);
-    let found = sshd::parse(&message, false).and_then(|event| event.peer.address()).map(std::net::IpAddr::from);
+    let names = found(&message, false);
     let right = match said {
-        Said::Peer => found == peer,
-        Said::PeerOrNobody => found.is_none() || found == peer,
-        Said::Nobody => found.is_none(),
+        Said::Peer => names == peer,
+        Said::PeerOrNobody => names.is_none() || names == peer,
+        Said::Nobody => names.is_none(),
     };
-    assert!(right, "{found:?}, not {peer:?}: {}", message.escape_ascii());
+    assert!(right, "{names:?}, not {peer:?}: {}", message.escape_ascii());
     // Known to be cut, it names the peer or nobody.
     let cut = &message[..bytes.below(message.len() + 1)];
-    let found = sshd::parse(cut, true).and_then(|event| event.peer.address()).map(std::net::IpAddr::from);
-    assert!(found.is_none() || found == peer, "{found:?}, not {peer:?}, cut: {}", cut.escape_ascii());
+    let names = found(cut, true);
+    assert!(names.is_none() || names == peer, "{names:?}, not {peer:?}, cut: {}", cut.escape_ascii());
 });
