@@ -15,6 +15,9 @@ pub const READ_SIZE: usize = 64 * 1024;
 /// The same of a log that is read from end to end: two threads may take its batches in turn, and should not do so often.
 pub(crate) const STORED_READ_SIZE: usize = 8 * READ_SIZE;
 
+/// How many lines a batch of such a log has at most: a stranger's may be empty, and each takes more than its bytes.
+const STORED_LINES_MAX: usize = 8 * 1024;
+
 /// How much of an unfinished line is kept: one byte that proves it too long, and a CR that may precede the LF.
 const HELD_MAX: usize = LINE_MAX + 2;
 
@@ -146,7 +149,7 @@ impl<R: Read> LineReader<R> {
         LineReader { source, lines: Lines::of(size), ended: false }
     }
 
-    /// Refills `batch` with the next lines, as many as one read brought; `false` = there are no more.
+    /// Refills `batch` with the next lines, as many as one read brought and a batch may have; `false` = there are no more.
     ///
     /// A last line without LF is delivered at a clean end. After an error it is not: cut off in its middle, it
     /// could name another address than the one that was meant. The lines before the error were delivered, and
@@ -154,7 +157,7 @@ impl<R: Read> LineReader<R> {
     pub fn fill(&mut self, batch: &mut Batch) -> io::Result<bool> {
         batch.clear();
         loop {
-            if self.lines.cut(batch, usize::MAX) > 0 {
+            if self.lines.cut(batch, STORED_LINES_MAX) > 0 {
                 return Ok(true);
             }
             if self.ended {
@@ -271,6 +274,18 @@ mod tests {
         assert!(reader.fill(&mut batch).unwrap());
         assert_eq!(batch.record(0).message, b"last");
         assert!(!reader.fill(&mut batch).unwrap());
+    }
+
+    #[test]
+    fn empty_lines_come_in_batches_that_are_small() {
+        let empty = vec![b'\n'; 3 * STORED_READ_SIZE];
+        let mut reader = LineReader::with_reads_of(STORED_READ_SIZE, &empty[..]);
+        let (mut batch, mut lines) = (Batch::default(), 0);
+        while reader.fill(&mut batch).unwrap() {
+            assert!((1..=STORED_LINES_MAX).contains(&batch.len()));
+            lines += batch.len();
+        }
+        assert_eq!(lines, empty.len());
     }
 
     #[test]

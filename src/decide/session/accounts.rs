@@ -15,6 +15,8 @@ use crate::detect::address::Address;
 const PATIENCE: Duration = Duration::from_secs(120 + WINDOW.as_secs());
 /// How long it is remembered at least that sshd wrote about an address.
 const REMEMBERED: Duration = Duration::from_secs(3 * WINDOW.as_secs());
+/// What is known is walked over once one part in so many of it was told anew.
+const TOLD_SHARE: usize = 4;
 /// How far apart, in lines that wait, the accounts that a stack's modules give of one try may be.
 const TOGETHER: usize = 64;
 
@@ -81,6 +83,10 @@ pub(super) struct Accounts {
     due: BTreeSet<(HostId, Timestamp, Address)>,
     /// Lines that wait.
     waiting: usize,
+    /// Where the watermark of which host was when the younger half began.
+    began: (HostId, Timestamp),
+    /// What was told since then.
+    told: usize,
 }
 
 impl Accounts {
@@ -185,20 +191,29 @@ impl Accounts {
 
     /// Forgets the older half where there are too many, but no line that waits.
     fn rotate(&mut self) {
+        self.told += 1;
         if self.of.is_full() {
             self.forget(|_| true);
         }
     }
 
-    /// The watermark of a host moved: what it told of long ago is forgotten.
+    /// The watermark of a host moved: what it told of long ago is forgotten. That is a walk over what others told, so it
+    /// is made only where much was told since the last: a stranger's host may move by leaps, a year in an hour.
     #[inline]
     pub(super) fn tick(&mut self, host: HostId, now: Timestamp) {
-        if self.of.is_over(host, now, REMEMBERED) {
+        if self.of.len() == 0 {
+            self.began = (host, now);
+        } else if self.began.0 == host
+            && self.began.1.after(REMEMBERED) < now
+            && self.told >= self.of.len() / TOLD_SHARE
+        {
+            self.began.1 = now;
             self.forget(|of| of == host);
         }
     }
 
     fn forget(&mut self, is_old: impl Fn(HostId) -> bool) {
+        self.told = 0;
         self.of.rotate(|about, account| !account.waiting.is_empty() || !is_old(about.0));
     }
 }

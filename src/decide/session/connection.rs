@@ -56,9 +56,6 @@ pub struct Connection {
     /// The other world has a copy and decides for itself. Nothing in this world looks at it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) is_copied: bool,
-    /// It is among those of whose end somebody may not be told.
-    #[serde(skip)]
-    pub(super) is_queued: bool,
     #[serde(rename = "side")]
     pub(super) witness: Witness,
     /// What few connections have.
@@ -127,7 +124,6 @@ impl Connection {
             succeeded: false,
             probed: false,
             is_copied: false,
-            is_queued: false,
             witness: Witness { source: line.source, ..Witness::default() },
             rare: None,
         }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Connections that each world remembers at once. At the bound those are forgotten, and counted, that were told of least
-/// lately: half of them at most.
+/// Connections that each world remembers at once. At the bound the oldest is forgotten, and counted.
 pub(crate) const SESSIONS_MAX: usize = 100_000;
 /// Bytes of a user's name that are remembered.
 pub(super) const USER_MAX: usize = 100;

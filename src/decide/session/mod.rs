@@ -17,6 +17,7 @@ mod key;
 pub(crate) mod line;
 mod pam;
 mod recent;
+mod table;
 mod watermark;
 mod world;
 mod worlds;

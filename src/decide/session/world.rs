@@ -1,6 +1,6 @@
 //! One world: all connections as they follow from the lines that are told to it, and from nothing else.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use inputs::record::{SourceId, Timestamp};
@@ -10,6 +10,7 @@ use super::connection::{Connection, outcome};
 use super::key::{FNV, Key, fnv};
 use super::line::{HostId, Line, Outcome, SESSIONS_MAX};
 use super::recent::Recent;
+use super::table::Table;
 use super::watermark::Watermarks;
 use crate::detect::address::Address;
 use crate::detect::event::{Account, Event, Kind};
@@ -18,6 +19,9 @@ use crate::detect::event::{Account, Event, Kind};
 const IDLE: Duration = Duration::from_secs(15 * 60);
 /// Whether one is idle is looked at so much later, so that most are looked at once: LoginGraceTime again.
 const LINGER: Duration = Duration::from_secs(2 * 60);
+/// A connection that is renamed leaves its old key in the order. So many of these are kept, beside one for each connection:
+/// whoever is told of without a port and with one in turn would leave ever more.
+const ORDER_SPARE: usize = 1_000;
 /// Lines without pid and port belong together for this long.
 const IDLE_BY_USER: Duration = Duration::from_secs(60);
 /// A login is remembered for this long, so that the line that ends it is not taken for a probe.
@@ -65,10 +69,9 @@ pub(super) struct Due {
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(super) struct World {
-    pub(super) connections: Recent<Key, Connection, SESSIONS_MAX>,
-    /// Connections that are worth an attempt if no line tells of their end, each once: with the host's watermark at the
-    /// line that began it.
-    offers: VecDeque<(Timestamp, Key)>,
+    pub(super) connections: Table,
+    /// When each key is to be looked at for expiry: the host's watermark at its last line, as far as it was known then.
+    order: VecDeque<(Timestamp, Key)>,
     /// When there were logins, by the watermarks of their hosts.
     pub(super) logins: Recent<LoginKey, Timestamp, LOGINS_MAX>,
     pub(super) watermarks: Watermarks,
@@ -91,10 +94,7 @@ impl World {
         if self.watermarks.tell(line) {
             self.accounts.tick(line.host, self.watermarks.of(line.host));
             self.decide_pam(line.host);
-            self.decide_offers();
-            if self.connections.is_over(line.host, self.watermarks.of(line.host), IDLE + LINGER) {
-                self.forget_idle();
-            }
+            self.forget_idle();
         }
     }
 
@@ -102,25 +102,19 @@ impl World {
     pub(super) fn tick(&mut self, wall: Timestamp) {
         self.watermarks.tick(wall);
         self.decide_all();
-        let now = self.watermarks.of(self.connections.host());
-        if self.connections.is_due(now, IDLE + LINGER) {
-            self.forget_idle();
-        }
     }
 
     /// The end of the log: nothing more will come, so all that waits is decided.
     pub(super) fn finish(&mut self) {
         self.watermarks.move_by(IDLE + IDLE);
         self.decide_all();
-        self.forget_idle();
-        self.forget_idle();
     }
 
     fn decide_all(&mut self) {
         for host in self.accounts.hosts() {
             self.decide_pam(host);
         }
-        self.decide_offers();
+        self.forget_idle();
     }
 
     /// Folds one event of a known service in.
@@ -160,9 +154,6 @@ impl World {
         connection.tell(line, event);
         let after = connection.standing();
         connection.counted += after.due;
-        let is_offer = !connection.is_queued && connection.is_overdue();
-        connection.is_queued |= is_offer;
-        let seen = connection.seen;
         let (peer, account) = (connection.peer, connection.account(event));
         let outcome = outcome(event.kind, before, after);
         if let Some(peer) = peer
@@ -170,9 +161,6 @@ impl World {
             && !event.is_by_rule()
         {
             self.spoke(line.host, peer, Own { at: line.at, key, user: fnv(FNV, event.user.unwrap_or_default()) });
-        }
-        if is_offer {
-            self.offers.push_back((seen, key));
         }
         self.mark(key);
         if event.kind == Kind::Accepted {
@@ -238,20 +226,20 @@ impl World {
     /// The connection of a key: the one that is known, or a new one where the pid was used again.
     fn entry(&mut self, key: Key, line: &Line, peer: Option<Address>, port: Option<u16>) -> &mut Connection {
         let seen = self.watermarks.of(line.host);
-        if self.connections.is_full() {
+        if self.connections.len() >= SESSIONS_MAX && !self.connections.contains(&key) {
             self.evict();
         }
-        let World { connections, logins, due, .. } = self;
+        let World { connections, order, logins, due, .. } = self;
         let mut is_new = false;
         let connection = connections.or_insert_with(key, || {
+            order.push_back((seen, key));
             is_new = true;
             Connection::new(line, seen)
         });
         let idle = if matches!(key, Key::User(..)) { IDLE_BY_USER } else { IDLE };
         if !connection.fits(peer, port) || connection.last.after(idle) < line.at {
             let ended = std::mem::replace(connection, Connection::new(line, seen));
-            connection.is_queued = ended.is_queued;
-            due.extend(overdue(key, &ended));
+            due.extend(overdue(key, ended));
             is_new = true;
         }
         if is_new && let Key::Port(host, address, port) = key {
@@ -301,16 +289,17 @@ impl World {
     }
 
     /// Puts a connection in that was known elsewhere.
-    pub(super) fn insert(&mut self, key: Key, mut connection: Connection) {
-        if self.connections.is_full() {
+    pub(super) fn insert(&mut self, key: Key, connection: Connection) {
+        if self.connections.len() >= SESSIONS_MAX && !self.connections.contains(&key) {
             self.evict();
         }
-        connection.is_queued = connection.is_overdue();
-        if connection.is_queued {
-            self.offers.push_back((connection.seen, key));
-        }
+        self.order.push_back((connection.seen, key));
         self.connections.insert(key, connection);
         self.mark(key);
+        if self.order.len() > 2 * self.connections.len() + ORDER_SPARE {
+            let mut known = HashSet::with_hasher(foldhash::fast::RandomState::default());
+            self.order.retain(|(_, key)| self.connections.contains(key) && known.insert(*key));
+        }
     }
 
     /// Copies from another world what a line is about, unless it is known here.
@@ -358,54 +347,40 @@ impl World {
         })
     }
 
-    /// Decides about connections that only offered keys, and were idle for long.
-    fn decide_offers(&mut self) {
-        while let Some((seen, key)) = self.offers.front().copied() {
+    /// Forgets the connections that were idle for long.
+    fn forget_idle(&mut self) {
+        while let Some((seen, key)) = self.order.front().copied() {
             let now = self.watermarks.of(key.host());
             if seen.after(IDLE + LINGER) >= now {
                 break;
             }
-            self.offers.pop_front();
-            match self.connections.get_mut(&key) {
-                Some(connection) if !connection.is_overdue() => connection.is_queued = false,
-                Some(connection) if connection.seen.after(IDLE) >= now => {
-                    self.offers.push_back((connection.seen, key));
-                }
-                _ => {
-                    let Some(ended) = self.connections.remove(&key) else { continue };
-                    self.mark(key);
-                    self.unresolved += unresolved(&ended);
-                    self.due.extend(overdue(key, &ended));
-                }
+            self.order.pop_front();
+            match self.connections.get(&key) {
+                Some(connection) if connection.seen.after(IDLE) >= now => self.order.push_back((connection.seen, key)),
+                Some(_) => self.forget(key),
+                None => {}
             }
         }
     }
 
-    /// Forgets the connections that were idle for long.
-    fn forget_idle(&mut self) {
-        self.forget(false);
-    }
-
-    /// Makes room: forgets the connections that were told of least lately, half of them at most.
+    /// Makes room: forgets the oldest connection.
     fn evict(&mut self) {
-        self.forget(true);
+        let before = self.connections.len();
+        while self.connections.len() == before
+            && let Some((_, key)) = self.order.pop_front()
+        {
+            self.forget(key);
+        }
+        self.evicted += 1;
     }
 
-    fn forget(&mut self, is_crowded: bool) {
-        let World { connections, watermarks, due, changed, .. } = self;
-        let (tracks_changes, evicted, lost) = (self.tracks_changes, &mut self.evicted, &mut self.unresolved);
-        connections.rotate(|key, connection| {
-            let is_idle = connection.seen.after(IDLE) < watermarks.of(key.host());
-            if !is_idle && !is_crowded {
-                return true;
-            }
-            *evicted += u64::from(!is_idle);
-            *lost += unresolved(connection);
-            due.extend(overdue(*key, connection));
-            changed.extend(tracks_changes.then_some(*key));
-            false
-        });
-        self.offers.retain(|(_, key)| self.connections.contains(key));
+    fn forget(&mut self, key: Key) {
+        let Some(connection) = self.connections.remove(&key) else { return };
+        self.mark(key);
+        if connection.peer.is_none() && !connection.is_copied {
+            self.unresolved += u64::from(connection.worth().max(u32::from(connection.offered)));
+        }
+        self.due.extend(overdue(key, connection));
     }
 
     pub(super) fn mark(&mut self, key: Key) {
@@ -428,15 +403,10 @@ fn plain_key(line: &Line, event: &Event<'_>, address: Option<Address>) -> Option
     event.port.map_or_else(by_user, |port| Some(Key::Port(line.host, address?, port)))
 }
 
-/// The attempts of a connection that ended before it showed an address.
-fn unresolved(ended: &Connection) -> u64 {
-    if ended.peer.is_some() || ended.is_copied { 0 } else { ended.worth().max(u32::from(ended.offered)).into() }
-}
-
 /// What a connection that ended is worth if no line told of its end.
-fn overdue(key: Key, ended: &Connection) -> Option<Due> {
+fn overdue(key: Key, ended: Connection) -> Option<Due> {
     let peer = ended.peer.filter(|_| ended.is_overdue())?;
-    let Connection { last: at, is_copied, witness, .. } = *ended;
+    let Connection { last: at, is_copied, witness, .. } = ended;
     let user = ended.user().into();
     Some(Due { host: key.host(), source: witness.source, peer, at, user, is_copied })
 }
@@ -450,25 +420,11 @@ mod tests {
     use crate::detect::rule::Rules;
 
     #[test]
-    fn what_never_shows_an_address_is_counted_once() {
-        for says in ["Failed publickey for x ssh2", "Failed password for x ssh2"] {
-            let (mut world, rules) = (World::default(), Rules::default());
-            let at = Timestamp::from_secs(1_000_000);
-            let line = Line { host: HostId(0), source: SourceId(0), pid: Some(9), at, received: at };
-            world.tell(&line);
-            let event = detect(&Record { truncated: true, ..Record::of(b"sshd", says.as_bytes()) }, &rules).unwrap();
-            world.fold(&line, &event);
-            world.finish();
-            assert_eq!((world.unresolved, world.due.len()), (1, 0), "{says}");
-        }
-    }
-
-    #[test]
     fn what_connections_were_called_is_forgotten() {
         let (mut world, rules) = (World::default(), Rules::default());
         for second in 0..4_000 {
-            let offered = format!("Failed publickey for x from 192.0.2.7 port {} ssh2", 1_000 + second);
-            for (message, at) in [("Failed none for x from 192.0.2.7", 12 * second), (&offered, 12 * second + 1)] {
+            let tried = format!("Failed password for x from 192.0.2.7 port {} ssh2", 1_000 + second);
+            for (message, at) in [("Invalid user x from 192.0.2.7", 12 * second), (&tried, 12 * second + 1)] {
                 let (host, source, at) = (HostId(0), SourceId(0), Timestamp::from_secs(1_000_000 + at));
                 let line = Line { host, source, pid: None, at, received: at };
                 world.tell(&line);
@@ -476,7 +432,7 @@ mod tests {
                 world.fold(&line, &event);
             }
         }
-        let (offers, connections) = (world.offers.len(), world.connections.len());
-        assert!(connections < 200 && offers < 200, "{offers} {connections}");
+        let (order, connections) = (world.order.len(), world.connections.len());
+        assert!(connections < 200 && order <= 2 * connections + ORDER_SPARE, "{order} {connections}");
     }
 }
