@@ -109,8 +109,10 @@ pub(super) fn denied(entry: &str) -> Option<Prefix> {
         return Some(Prefix::host(address));
     }
     let length = length.strip_prefix('/')?;
-    let mask = || Some(length.parse::<Ipv4Addr>().ok()?.to_bits().leading_ones() as u8);
-    Some(Prefix::of(address, length.parse().ok().or_else(mask)?))
+    let of_mask = |mask: u32| (mask.leading_ones() == mask.count_ones()).then_some(mask.leading_ones() as u8);
+    let mask = || of_mask(length.parse::<Ipv4Addr>().ok()?.to_bits());
+    let length = length.parse().ok().or_else(mask)?;
+    (length <= if address.is_ipv4() { 32 } else { 128 }).then(|| Prefix::of(address, length))
 }
 
 /// The entries that stand under a `# DenyHosts:` comment of their own.
@@ -382,9 +384,19 @@ mod tests {
         check("2001:db8::1", "[2001:db8::1]");
         check("2001:db8::/64", "[2001:db8::]/64");
         check("::ffff:192.0.2.1", "192.0.2.1");
-        for bad in
-            ["ALL", "[192.0.2.1]", "192.0.2.", ".example.org", "192.0.2.1/x", "[2001:db8::1", "[2001:db8::]x", ""]
-        {
+        for bad in [
+            "ALL",
+            "[192.0.2.1]",
+            "192.0.2.",
+            ".example.org",
+            "192.0.2.1/x",
+            "192.0.2.1/99",
+            "192.0.2.0/255.0.255.0",
+            "[2001:db8::1",
+            "[2001:db8::]x",
+            "[2001:db8::]/129",
+            "",
+        ] {
             assert_eq!(denied(bad), None, "{bad}");
         }
         assert!(denied("2001:db8::1").is_some(), "DenyHosts wrote it without brackets");
