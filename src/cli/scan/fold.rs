@@ -78,7 +78,8 @@ impl Fold {
                 let both = Both::new(log, first, bar, Deciding { engine, source: lines, found, batches: 0 });
                 if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
                     std::thread::scope(|scope| {
-                        scope.spawn(|| both.work());
+                        // Where no thread is to be had, one does it all.
+                        _ = std::thread::Builder::new().spawn_scoped(scope, || both.work());
                         both.work();
                     });
                 }
