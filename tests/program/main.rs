@@ -9,6 +9,7 @@ mod follower;
 mod hostile;
 mod limits;
 mod replay;
+mod reports;
 mod rules;
 mod sessions;
 mod truth;
