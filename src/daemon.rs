@@ -3,6 +3,7 @@
 //! One thread owns engine and store and does everything in turn: fold, publish new denies, commit, publish the
 //! rest. Inputs push into a bounded inbox and wait; projections are told and never waited for.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,8 +43,9 @@ const BACK_ENDS_END: Duration = Duration::from_secs(10);
 /// Records that a slow `tap` may be behind.
 const TAP_MAX: usize = 4_096;
 
-/// Runs until SIGTERM or SIGINT. A dry run enforces nothing, and prints what would be.
-pub(crate) fn run(mut config: Config, dry_run: bool) -> anyhow::Result<()> {
+/// Runs until SIGTERM or SIGINT, by a configuration and the file that it is from. A dry run enforces nothing, and prints
+/// what would be.
+pub(crate) fn run(mut config: Config, file: Option<&Path>, dry_run: bool) -> anyhow::Result<()> {
     if dry_run {
         config.deny.backends = Backends::printing();
     }
@@ -80,7 +82,7 @@ pub(crate) fn run(mut config: Config, dry_run: bool) -> anyhow::Result<()> {
     let signals = tokio::spawn(signals::stop(stop_in));
     let reins = workers.iter().map(|worker| worker.reins.clone()).collect();
     let hangups = tokio::spawn(feeds::reload_on_hangup(reins, inputs.iter().any(Input::has_certificates)));
-    let shown = Shown { taps, latest: latest_in, dry_run };
+    let shown = Shown { taps, latest: latest_in, dry_run, since: now, configuration: file.map(Path::to_owned) };
     let owner = Owner::new(desk, sources, reconcilers, shown, now);
     drop(running);
     // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks. Clients

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::{Column, Screen, end, when, word};
+use super::output::{self, Column, Screen, until, when, word};
 use crate::config::Config;
 use crate::decide::claim::Claimant;
 use crate::decide::prefix::Prefix;
@@ -52,14 +52,16 @@ const COLUMNS: &[Column<Decided>] = &[
 /// What was decided, and why.
 fn decision(row: &Decided) -> (&'static str, String) {
     match &row.what {
-        Decision::Denied { by, class, count, until, enforced } => {
+        Decision::Denied { by, class, count, until: end, enforced } => {
             let because = match (class, by) {
-                (Some(class), _) => format!("{count} failures of class {}", class.name()),
+                (Some(class), _) => {
+                    format!("{} of class {}", output::count(*count, "failure", "failures"), class.name())
+                }
                 (None, Claimant::Operator) => "an operator".to_owned(),
                 (None, _) => "taken over when the database was lost".to_owned(),
             };
             let late = if *enforced { "" } else { ", too late to be enforced" };
-            ("denied", format!("{because}, until {}{late}", end(*until)))
+            ("denied", format!("{because}, {}{late}", until(*end)))
         }
         Decision::Released { why, .. } => ("released", word(why)),
         Decision::Suspicious { user, .. } => ("suspicious", format!("logged in as {user} after too many failures")),

@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let path = arguments.config.as_deref();
     match arguments.verb {
-        Verb::Run(verb) => run::run(verb, config(path)?, path),
+        Verb::Run(verb) => run::run(verb, config(path)?, file(path)),
         Verb::Scan(verb) => scan::run(verb, &config(path)?),
         Verb::Explain(verb) => explain::run(verb, &config(path)?),
         Verb::Tap(verb) => tap::run(verb, &config(path)?),

@@ -30,6 +30,12 @@ pub(crate) fn until(at: Option<At>) -> String {
     if at.is_some() { format!("until {}", end(at)) } else { end(at) }
 }
 
+/// `1 address`, `2 addresses`: a number and its noun, by the noun's two forms.
+pub(crate) fn count(number: impl Into<u64>, one: &str, many: &str) -> String {
+    let number = number.into();
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// The word for a value that has one, as JSON has it: `unknown`, `expired`.
 pub(crate) fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or("-".to_owned())

@@ -24,7 +24,7 @@ pub(super) fn run(arguments: Arguments, mut config: Config, path: Option<&Path>)
         tracing::info!("no configuration: the defaults hold; denyd check --print shows them");
         tracing::info!("found: {}", what.join(", "));
     }
-    daemon::run(config, arguments.dry_run)?;
+    daemon::run(config, path, arguments.dry_run)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,13 +1,14 @@
 //! `denyd status`: how the daemon and its inputs are.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::{self, Column, Screen, Style, when_if};
+use super::output::{self, Column, Screen, Style, count, when_if};
 use crate::config::Config;
 use crate::desk::Request;
-use crate::desk::reply::{BackEnd, Follower, Input, Sender, Shape, Status};
+use crate::desk::reply::{At, BackEnd, Follower, Input, Sender, Shape, Status};
 use crate::text::printable;
 
 /// What `status` takes.
@@ -40,6 +41,9 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+/// A row, and when it was so.
+struct Row<T>(T, At);
+
 const BACK_ENDS: &[Column<BackEnd>] = &[
     ("ENFORCED BY", '<', |one| one.name.clone()),
     ("WANTED", '>', |one| one.wanted.to_string()),
@@ -47,30 +51,25 @@ const BACK_ENDS: &[Column<BackEnd>] = &[
     ("SINCE", '<', |one| when_if(one.replaced)),
     ("PROBLEM", '<', |one| one.error.clone().unwrap_or("-".to_owned())),
 ];
-const INPUTS: &[Column<Input>] = &[
-    ("INPUT", '<', |one| one.name.clone()),
-    ("KIND", '<', |one| one.kind.clone()),
-    ("RECORDS", '>', |one| one.records.to_string()),
-    ("A MINUTE", '>', |one| rate(one.per_minute)),
-    ("UNDERSTOOD", '>', |one| share(one.understood, one.unknown)),
-    ("FORGED", '>', |one| one.forged.to_string()),
-    ("TWICE", '>', |one| one.duplicates.to_string()),
-    ("LOST", '>', |one| one.lost.to_string()),
-    ("LAG", '>', |one| one.last.map_or("-".to_owned(), |_| seconds(one.lag_s))),
-    ("CLOCK", '<', |one| one.skew_s.map_or("right".to_owned(), skew)),
-    ("LAST RECORD", '<', |one| when_if(one.last)),
+const INPUTS: &[Column<Row<Input>>] = &[
+    ("INPUT", '<', |Row(one, _)| one.name.clone()),
+    ("RECORDS", '>', |Row(one, _)| one.records.to_string()),
+    ("A MINUTE", '>', |Row(one, _)| format!("{:.1}", one.per_minute)),
+    ("UNDERSTOOD", '>', |Row(one, _)| share(one.understood, one.unknown)),
+    ("LOST", '>', |Row(one, _)| one.lost.to_string()),
+    ("LAG", '>', |Row(one, _)| one.last.map_or("-".to_owned(), |_| seconds(one.lag_s))),
+    ("CLOCK", '<', |Row(one, _)| one.skew_s.map_or("right".to_owned(), skew)),
+    ("LAST RECORD", '<', |Row(one, now)| ago(one.last, *now)),
 ];
-const SENDERS: &[Column<Sender>] = &[
-    ("HOST", '<', |one| one.host.clone().unwrap_or("-".to_owned())),
-    ("BY", '<', |one| one.sender.clone()),
-    ("INPUT", '<', |one| one.source.clone()),
-    ("RECORDS", '>', |one| one.records.to_string()),
-    ("A MINUTE", '>', |one| rate(one.per_minute)),
-    ("UNDERSTOOD", '>', |one| share(one.understood, one.unknown)),
-    ("LOST", '>', |one| one.lost.to_string()),
-    ("LAG", '>', |one| seconds(one.lag_s)),
-    ("CLOCK", '>', |one| one.skew_s.map_or("right".to_owned(), skew)),
-    ("LAST RECEIVED", '<', |one| when_if(one.last)),
+const SENDERS: &[Column<Row<Sender>>] = &[
+    ("HOST", '<', |Row(one, _)| one.host.clone().unwrap_or("-".to_owned())),
+    ("BY", '<', |Row(one, _)| one.sender.clone()),
+    ("INPUT", '<', |Row(one, _)| one.source.clone()),
+    ("RECORDS", '>', |Row(one, _)| one.records.to_string()),
+    ("UNDERSTOOD", '>', |Row(one, _)| share(one.understood, one.unknown)),
+    ("LOST", '>', |Row(one, _)| one.lost.to_string()),
+    ("CLOCK", '<', |Row(one, _)| one.skew_s.map_or("right".to_owned(), skew)),
+    ("LAST RECORD", '<', |Row(one, now)| ago(one.last, *now)),
 ];
 const SHAPES: &[Column<Shape>] = &[
     ("NOT UNDERSTOOD (please report it)", '<', |one| printable(one.shape.as_bytes())),
@@ -79,12 +78,7 @@ const SHAPES: &[Column<Shape>] = &[
 ];
 
 fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
-    writeln!(screen, "denyd {} runs, pid {}", status.version, status.pid)?;
-    writeln!(
-        screen,
-        "{} denied; {} addresses counted, {} connections open\n",
-        status.wanted, status.tracked, status.sessions
-    )?;
+    print_head(screen, status)?;
     if status.dry_run {
         let warning = "DRY RUN: nothing is enforced, and all is forgotten when it ends";
         writeln!(screen, "{}\n", screen.paint(Style::Yellow, warning))?;
@@ -95,8 +89,13 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     }
     screen.table(BACK_ENDS, &status.backends)?;
     writeln!(screen)?;
-    screen.table(INPUTS, &status.inputs)?;
+    let rows: Vec<_> = status.inputs.iter().map(|input| Row(input.clone(), status.at)).collect();
+    screen.table(INPUTS, &rows)?;
     for input in &status.inputs {
+        let odd = [(input.forged, "not believed"), (input.duplicates, "seen before, not counted again")];
+        for (number, what) in odd.into_iter().filter(|(number, _)| *number > 0) {
+            writeln!(screen, "{}: {} {what}", input.name, count(number, "record", "records"))?;
+        }
         if let Some(problem) = &input.problem {
             let problem = format!("{}: {}", input.name, printable(problem.as_bytes()));
             writeln!(screen, "{}", screen.paint(Style::Red, &problem))?;
@@ -104,14 +103,16 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     }
     if !status.senders.is_empty() {
         writeln!(screen)?;
-        screen.table(SENDERS, &status.senders)?;
+        let rows: Vec<_> = folded(&status.senders).into_iter().map(|sender| Row(sender, status.at)).collect();
+        screen.table(SENDERS, &rows)?;
     }
     if !status.shapes.is_empty() {
         writeln!(screen)?;
         screen.table(SHAPES, &status.shapes)?;
     }
     for Follower { name, behind, missed, .. } in &status.followers {
-        let text = format!("{name} is {behind} decisions behind, and has missed {missed}");
+        let behind = count(behind.cast_unsigned(), "decision", "decisions");
+        let text = format!("{name} is {behind} behind, and has missed {missed}");
         writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
     }
     for (count, what) in reached(status) {
@@ -120,8 +121,62 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     Ok(())
 }
 
-fn rate(per_minute: f64) -> String {
-    format!("{per_minute:.1}")
+/// Who runs, by what, and how much it remembers.
+fn print_head(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
+    let file = status.configuration.as_ref().map(|file| printable(file.as_os_str().as_bytes()));
+    let up = status.since.map_or(String::new(), |since| format!(", up {}", span(since, status.at)));
+    writeln!(screen, "denyd {} runs{up}, pid {}", status.version, status.pid)?;
+    writeln!(screen, "configuration: {}", file.as_deref().unwrap_or("none, the defaults hold"))?;
+    writeln!(
+        screen,
+        "{} denied; {} counted, {} remembered",
+        count(status.wanted as u64, "prefix", "prefixes"),
+        count(status.tracked as u64, "address", "addresses"),
+        count(status.sessions as u64, "connection", "connections")
+    )?;
+    let lost: u64 = status.inputs.iter().map(|input| input.lost).sum();
+    if lost > 0 {
+        let text = format!("{} lost before they could be read, see LOST", count(lost, "record was", "records were"));
+        writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
+    }
+    writeln!(screen)
+}
+
+/// Senders, those of this machine's users as one row an input: who they are says nothing that an administrator can act on.
+fn folded(senders: &[Sender]) -> Vec<Sender> {
+    let mut rows: Vec<Sender> = Vec::new();
+    for sender in senders {
+        let by = if sender.sender.starts_with("uid ") { "local users" } else { &sender.sender };
+        let same = rows.iter_mut().find(|row| by == "local users" && row.sender == by && row.source == sender.source);
+        match same {
+            Some(row) => {
+                row.records += sender.records;
+                row.understood += sender.understood;
+                row.unknown += sender.unknown;
+                row.lost += sender.lost;
+                row.last = row.last.max(sender.last);
+                row.skew_s = row.skew_s.or(sender.skew_s);
+            }
+            None => rows.push(Sender { sender: by.to_owned(), ..sender.clone() }),
+        }
+    }
+    rows
+}
+
+/// How long ago something was, in words.
+fn ago(at: Option<At>, now: At) -> String {
+    at.map_or("-".to_owned(), |at| format!("{} ago", span(at, now)))
+}
+
+/// The time between two, in its greatest unit.
+fn span(from: At, to: At) -> String {
+    let seconds = (to.0.secs() - from.0.secs()).max(0);
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// How much of what sshd (or another known service) wrote was understood; `-` where it wrote nothing.
@@ -141,4 +196,75 @@ fn seconds(seconds: f64) -> String {
 /// How far a clock is off, in words.
 pub(super) fn skew(by: f64) -> String {
     format!("{:.0} s {}", by.abs(), if by > 0.0 { "ahead" } else { "behind" })
+}
+
+#[cfg(test)]
+mod tests {
+    use inputs::record::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn numbers_have_their_nouns() {
+        let check = |seconds, want| assert_eq!(span(At(Timestamp(0)), At(Timestamp::from_secs(seconds))), want);
+        check(-1, "0 s");
+        check(119, "119 s");
+        check(120, "2 min");
+        check(7_200, "2 h");
+        check(172_800, "2 d");
+        assert_eq!([0u64, 1, 2].map(|n| count(n, "address", "addresses")), ["0 addresses", "1 address", "2 addresses"]);
+    }
+
+    #[test]
+    fn users_of_this_machine_are_one_row_an_input() {
+        let of = |by: &str, source: &str, records| Sender {
+            sender: by.to_owned(),
+            source: source.to_owned(),
+            records,
+            understood: 1,
+            ..Sender::default()
+        };
+        let senders = [of("uid 0", "a", 1), of("uid 1000", "a", 2), of("192.0.2.1", "a", 3), of("uid 0", "b", 4)];
+        let rows = folded(&senders);
+        let rows: Vec<_> = rows.iter().map(|row| (&*row.sender, &*row.source, row.records, row.understood)).collect();
+        let want = [("local users", "a", 3, 2), ("192.0.2.1", "a", 3, 1), ("local users", "b", 4, 1)];
+        assert_eq!(rows, want);
+    }
+
+    /// With names as long as they usually are, and counts after a month.
+    #[test]
+    fn tables_have_a_hundred_columns() {
+        let input = Input {
+            name: "/var/log/auth.log".to_owned(),
+            records: 123_456_789,
+            per_minute: 12_345.6,
+            understood: 1_000,
+            unknown: 1,
+            lost: 12_345,
+            last: Some(At::default()),
+            lag_s: 12_345.0,
+            skew_s: Some(-7_200.0),
+            ..Input::default()
+        };
+        let sender = Sender {
+            source: "rsyslog".to_owned(),
+            sender: "192.0.2.100".to_owned(),
+            host: Some("web17.example.org".to_owned()),
+            records: 123_456_789,
+            understood: 1_000,
+            unknown: 1,
+            lost: 12_345,
+            last: Some(At::default()),
+            skew_s: Some(-7_200.0),
+            ..Sender::default()
+        };
+        fn width<T>(columns: &[Column<T>], row: &T) -> usize {
+            let cells = columns.iter().map(|(head, _, cell)| head.len().max(cell(row).chars().count()));
+            cells.map(|cell| cell + 2).sum::<usize>() - 2
+        }
+        let day = At(Timestamp::from_secs(86_400));
+        for found in [width(INPUTS, &Row(input, day)), width(SENDERS, &Row(sender, day))] {
+            assert!(found <= 100, "{found}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::{Screen, Style, word};
+use super::output::{Screen, Style, when, word};
 use crate::config::Config;
 use crate::desk::Request;
 use crate::desk::reply::{Tapped, json};
@@ -35,8 +35,10 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
             }
             Tapped::Record(row) => {
                 let pid = row.pid.map_or(String::new(), |pid| format!("[{pid}]"));
+                let at = when(row.time.unwrap_or(row.received).0);
                 let outcome = screen.paint(Style::Dim, &format!("{:<7}", word(&row.outcome)));
-                writeln!(screen, "{outcome} {} {}{pid}: {}", row.host, row.identifier, row.message)?;
+                let added = if row.attempts > 0 { format!("+{}", row.attempts) } else { String::new() };
+                writeln!(screen, "{at} {outcome} {added:<3} {} {}{pid}: {}", row.host, row.identifier, row.message)?;
             }
         }
         screen.flush()?;

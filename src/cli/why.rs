@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use super::office;
-use super::output::{self, Column, Screen, Style, until, when};
+use super::output::{self, Column, Screen, Style, count, until, when};
 use crate::config::Config;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
 use crate::desk::reply::{Verdict, Why};
+use crate::detect::sshd;
 
 /// What `why` takes.
 #[derive(clap::Args, Debug)]
@@ -45,22 +46,35 @@ fn print(screen: &mut Screen, why: &Why) -> std::io::Result<()> {
     let rows: Vec<_> = Class::ALL.into_iter().zip(why.tallies.all().into_iter().zip(above)).collect();
     screen.table(CLASSES, &rows)?;
     if why.successes > 0 {
-        writeln!(screen, "{} good logins from here since it was first counted", why.successes)?;
+        let logins = count(why.successes, "good login", "good logins");
+        writeln!(screen, "{logins} from here since it was first counted")?;
     }
     if why.times > 0 {
-        writeln!(screen, "denied and released {} times before", why.times)?;
+        writeln!(screen, "denied and released {} before", count(why.times, "time", "times"))?;
     }
     if !why.evidence.is_empty() {
         writeln!(screen, "\nThe last failures that were counted:")?;
     }
     for one in &why.evidence {
         writeln!(screen, "  {}  {}  {}", when(one.at.0), one.host, one.message)?;
+        if ended_without_login(one.message.as_bytes()) {
+            let remark = "(no login succeeded in this connection, probably a refused key)";
+            writeln!(screen, "  {:19}  {}", "", screen.paint(Style::Dim, remark))?;
+        }
     }
     if why.verdict == Verdict::Denied {
         let address = why.address;
         writeln!(screen, "\nTo let it in: denyd forgive {address}; to never deny it again: denyd allow {address}")?;
     }
     Ok(())
+}
+
+/// Whether a failure is only that a connection ended: no password was refused in it, or the evidence were that line. Where
+/// the account does not exist the reason is another one.
+fn ended_without_login(message: &[u8]) -> bool {
+    const ENDS: [&str; 5] = ["sshd.closed", "sshd.disconnected", "sshd.timed_out", "sshd.timeout", "sshd.dispatch"];
+    let ends = sshd::parse(message, false).is_some_and(|event| ENDS.contains(&event.rule));
+    ends && memchr::memmem::find(message, b" invalid user ").is_none()
 }
 
 /// The verdict, for people.
@@ -86,5 +100,23 @@ fn sentence(screen: &Screen, why: &Why) -> String {
         }
         Verdict::Counted => format!("{address} is not denied; its failures are counted by {prefix}"),
         Verdict::Unknown => format!("{address} is not denied, and nothing is known against it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_key_is_named_where_nothing_else_was_tried() {
+        let check = |want, message: &str| assert_eq!(ended_without_login(message.as_bytes()), want, "{message}");
+        check(true, "Connection closed by authenticating user root 192.0.2.7 port 5 [preauth]");
+        check(true, "Disconnected from authenticating user root 192.0.2.7 port 5 [preauth]");
+        check(true, "Connection reset by 192.0.2.7 port 5 [preauth]");
+        check(true, "Timeout before authentication for 192.0.2.7 port 5");
+        check(false, "Connection closed by invalid user bob 192.0.2.7 port 5 [preauth]");
+        check(false, "Failed password for root from 192.0.2.7 port 5 ssh2");
+        check(false, "Invalid user bob from 192.0.2.7 port 5");
+        check(false, "nothing of sshd");
     }
 }

@@ -1,5 +1,6 @@
 //! The loop of the thread that owns the desk: whatever happens is told to it, in turn, and what follows is carried out.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ pub(super) struct Shown {
     /// How a commit found us, not long ago.
     pub(super) latest: watch::Sender<Option<Arc<reply::Status>>>,
     pub(super) dry_run: bool,
+    /// When it was started.
+    pub(super) since: Timestamp,
+    pub(super) configuration: Option<PathBuf>,
 }
 
 /// What the engine's thread owns.
@@ -201,6 +205,8 @@ impl Owner {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             at: At(now),
+            since: Some(At(self.shown.since)),
+            configuration: self.shown.configuration.clone(),
             dry_run: self.shown.dry_run,
             enforced: reconciler::enforced(&statuses),
             backends: statuses,

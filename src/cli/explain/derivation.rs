@@ -9,7 +9,7 @@ use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
 use super::parts;
-use crate::cli::output::{Screen, Style, when};
+use crate::cli::output::{Screen, Style, count, when};
 use crate::clock;
 use crate::config::Config;
 use crate::decide::engine::Engine;
@@ -67,6 +67,10 @@ fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, e
         let account = match event.account {
             Account::Known => "which exists",
             Account::Unknown => "which does not exist",
+            Account::Unsaid if calls_it_invalid(record.message) => {
+                "which may exist: sshd says this also of accounts that may not log in; only `Invalid user …` proves that \
+                 there is none"
+            }
             Account::Unsaid => "of which the line does not say whether it exists",
         };
         say("user", &format!("{}, {account}", named(user, "the empty name")))?;
@@ -85,8 +89,7 @@ fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, e
     let (word, style) = super::word(folded.outcome);
     let why = match (folded.outcome, folded.attempts()) {
         (Outcome::Failure, 0) => "; it adds no attempt by itself, its connection's other lines decide".to_owned(),
-        (Outcome::Failure, 1) => ": 1 attempt".to_owned(),
-        (Outcome::Failure, times) => format!(": {times} attempts"),
+        (Outcome::Failure, times) => format!(": {}", count(times, "attempt", "attempts")),
         (Outcome::Ignored, _) => ": another line of the connection tells what happened, or nothing did".to_owned(),
         (Outcome::Unknown, _) => ": no shape of this program's messages fits".to_owned(),
         (Outcome::Probe, _) => ": a connection that ended before a login was begun".to_owned(),
@@ -105,6 +108,11 @@ fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, e
         say("allowed", &format!("by {entry}: it is never denied"))?;
     }
     Ok(())
+}
+
+/// Whether sshd's own words before the user's name call it invalid (`illegal` before 3.9).
+fn calls_it_invalid(message: &[u8]) -> bool {
+    [&b"invalid user "[..], b"illegal user "].iter().any(|words| memchr::memmem::find(message, words).is_some())
 }
 
 /// `invalid of 192.0.2.7: + 1; denied when it is more than 5`

@@ -8,7 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
 use super::{Found, enforced};
-use crate::cli::output::{Column, Screen, Style, end, when, with_user};
+use crate::cli::output::{Column, Screen, Style, count, end, when, with_user};
 use crate::decide::claim::Claim;
 use crate::decide::engine::Engine;
 use crate::decide::policy::Class;
@@ -172,16 +172,16 @@ fn print_counts(screen: &mut Screen, engine: &Engine, found: &Found) -> std::io:
         (Some(first), Some(last)) => format!(", {} to {}", when(first), when(last)),
         _ => String::new(),
     };
-    writeln!(screen, "{} lines{span}", counts.lines)?;
+    writeln!(screen, "{}{span}", count(counts.lines, "line", "lines"))?;
     let bound = if found.addresses.untold { "more than " } else { "" };
     writeln!(
         screen,
-        "{} attempts and {} probes from {bound}{} addresses; {} logins; {} connections refused by sshd",
-        counts.attempts,
-        counts.probes,
-        found.addresses.len(),
-        counts.successes,
-        counts.refused
+        "{} and {} from {bound}{}; {}; {} refused by sshd",
+        count(counts.attempts, "attempt", "attempts"),
+        count(counts.probes, "probe", "probes"),
+        count(found.addresses.len() as u64, "address", "addresses"),
+        count(counts.successes, "login", "logins"),
+        count(counts.refused, "connection", "connections")
     )?;
     let odd = [
         (counts.unknown, "records of sshd not understood; please report what they look like:"),

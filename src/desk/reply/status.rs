@@ -1,5 +1,7 @@
 //! How the daemon and all around it are.
 
+use std::path::PathBuf;
+
 use inputs::cursor::Cursor;
 use inputs::input::Counters;
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,12 @@ pub struct Status {
     pub pid: u32,
     /// When this was so.
     pub at: At,
+    /// Since when it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<At>,
+    /// The file of its configuration, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<PathBuf>,
     /// Whether nothing is enforced, and all is forgotten when it ends.
     pub dry_run: bool,
     /// Prefixes that are to be denied.
