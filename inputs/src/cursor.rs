@@ -52,6 +52,9 @@ pub struct FileCursor {
     /// How it begins.
     #[serde(flatten)]
     pub fingerprint: Fingerprint,
+    /// The last lines before the offset: a copy is known by them.
+    #[serde(default, skip_serializing_if = "Known::is_empty")]
+    pub known: Known,
 }
 
 /// A device and an inode: one file for as long as it is open. Inodes are reused: see [`Fingerprint`].
@@ -79,6 +82,17 @@ pub struct Fingerprint {
     /// How many bytes the hash covers; 0 = the file was empty, and the hash says nothing.
     #[serde(rename = "fingerprint_len")]
     pub len: usize,
+}
+
+/// The last lines that were read of a file, as hashes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Known(pub(crate) Vec<u32>);
+
+impl Known {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// How many bytes of a file's beginning identify it at most.

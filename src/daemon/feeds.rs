@@ -200,7 +200,7 @@ mod tests {
         std::fs::remove_dir(&log).unwrap();
         std::fs::write(&log, "another file\n").unwrap();
         let (id, fingerprint) = (FileId { device: 0, inode: 1 }, Fingerprint { hash: 7, len: 9 });
-        let gone = FileCursor { id, offset: 9, fingerprint };
+        let gone = FileCursor { id, offset: 9, fingerprint, ..FileCursor::default() };
         let want = State { problem: None, counters: Counters { gaps: 1, ..Counters::default() } };
         check(log, gone, &|state| *state == want);
     }

@@ -4,22 +4,27 @@
 //! exceptions, which no reader of files can mend: what was written between our last read and a truncation
 //! (logrotate's `copytruncate`) is lost, and half a line before it; what was compressed, deleted or moved to another
 //! directory while nobody read it is lost and counted as a gap; a file that was truncated and grew past the old place
-//! again with the very same first line is not told from one that only grew. Knows nothing of syslog: lines go out as
+//! again with the very same first line is not told from one that only grew; and of a copy that takes the file's place
+//! lines are read twice if it is not known for one ([`copy`](super::copy)). Knows nothing of syslog: lines go out as
 //! bytes. Asks no clock.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Error;
+use super::copy::Place;
 use super::lines::Lines;
 use super::rotation::{self, Next};
 use super::watch::Watch;
-use crate::cursor::{Cursor, FINGERPRINT_MAX, FileCursor, FileId, Fingerprint};
+use crate::cursor::{Cursor, FileCursor, FileId, Fingerprint, Known};
 use crate::input::{self, Counters, FRAMES_MAX, Input, Now, Progress, Start, Wake};
 use crate::record::Batch;
 use crate::syslog::parse::Parser;
+use open::{Begun, Open};
+
+mod open;
 
 /// How many reads, of 256 KiB, a poll does at most before it returns without a whole line.
 const READS_MAX: usize = 64;
@@ -30,8 +35,12 @@ pub(crate) const FILES_MAX: usize = 16;
 /// How often a file that is renamed while it is opened is looked for again.
 const OPENS_MAX: usize = 100;
 
-/// How far back a half-written last line is looked for when following starts at the end.
-const HALF_LINE_MAX: u64 = 1 << 20;
+/// A file that was replaced, and is no copy as far as it goes, may be one that is still being written. It is read once it
+/// did not grow for so long.
+const REST: Duration = Duration::from_millis(100);
+
+/// It is read after so long though it grows.
+const RESTLESS: Duration = Duration::from_secs(2);
 
 /// What is told while there is no file.
 pub(crate) const ABSENT: &str = "the file is not there; it will be read from its beginning when it comes";
@@ -44,14 +53,26 @@ pub struct Follower {
     start: Start,
     open: Option<Open>,
     lines: Lines,
+    /// The open file was written anew, and nobody knows yet where to go on in it.
+    is_rewritten: bool,
+    /// Set while a file is looked at that may be a copy.
+    look: Option<Look>,
     watch: Watch,
     counters: Counters,
 }
 
+/// When a file was first looked at, how large it was last, and since when.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    begun: Duration,
+    size: u64,
+    since: Duration,
+}
+
 impl Input for Follower {
-    fn read(&mut self, _: Now, batch: &mut Batch) -> Result<Progress, input::Error> {
+    fn read(&mut self, now: Now, batch: &mut Batch) -> Result<Progress, input::Error> {
         self.watch.take();
-        let progress = self.advance(batch);
+        let progress = self.advance(now.steady, batch);
         self.parser.parse(batch);
         let progress = progress?;
         batch.cursor = self.open.as_ref().map(|open| Cursor::File(open.cursor(self.lines.offset())));
@@ -59,7 +80,8 @@ impl Input for Follower {
     }
 
     fn wake(&mut self) -> Wake<'_> {
-        self.watch.wake(rotation::directory(&self.path), self.open.as_ref().map(|open| &open.file))
+        let wake = self.watch.wake(rotation::directory(&self.path), self.open.as_ref().map(|open| &open.file));
+        if self.look.is_some() { Wake { within: wake.within.min(REST), ..wake } } else { wake }
     }
 
     fn counters(&self) -> Counters {
@@ -71,12 +93,12 @@ impl Follower {
     /// A follower of `path`, which is first opened by a read. A file that is not there yet is read from its beginning.
     pub fn new(path: PathBuf, start: Start, parser: Parser) -> Self {
         let (lines, watch, counters) = (Lines::new(0), Watch::new(), Counters::default());
-        Follower { path, parser, start, open: None, lines, watch, counters }
+        Follower { path, parser, start, open: None, lines, is_rewritten: false, look: None, watch, counters }
     }
 
-    fn advance(&mut self, batch: &mut Batch) -> Result<Progress, Error> {
+    fn advance(&mut self, now: Duration, batch: &mut Batch) -> Result<Progress, Error> {
         for _ in 0..FILES_MAX {
-            let Some(open) = &mut self.open else {
+            let Some(open) = &self.open else {
                 if !self.begin()? {
                     return Ok(Progress::Missing(ABSENT));
                 }
@@ -84,18 +106,20 @@ impl Follower {
             };
             // Asked before the file is read to its end: whoever writes to the next file has done with this one.
             let next = rotation::next(&self.path, open.id).map_err(Error::read(&self.path))?;
-            let Open { file, fingerprint, .. } = open;
-            let filled = fill(file, &mut self.lines, batch, |position| fingerprint.is_of(file, position));
-            match filled.map_err(Error::read(&self.path))? {
+            match self.read_on(now, batch).map_err(Error::read(&self.path))? {
                 Fill::Lines | Fill::Unfinished => return Ok(Progress::More),
-                Fill::Rewritten => {
-                    *fingerprint = Fingerprint::default();
-                    self.counters.truncations += 1;
-                }
+                Fill::Rewritten => {}
+                Fill::End if self.is_rewritten && self.look.is_some() => return Ok(Progress::Idle),
                 Fill::End => match next {
                     Next::Itself | Next::Empty => return Ok(Progress::Idle),
                     Next::Missing => return Ok(Progress::Missing(ABSENT)),
-                    Next::File { path, id } => self.change_to(&path, id, batch)?,
+                    Next::File { path, id, is_rotated } => {
+                        let Some(next) = self.open_next(&path, id)? else { continue };
+                        let whole = is_rotated || path != self.path;
+                        let place = self.settle(&next.file, whole, now).map_err(Error::read(&self.path))?;
+                        let Some(place) = place else { return Ok(Progress::Idle) };
+                        self.change_to(next, place, batch).map_err(Error::read(&self.path))?;
+                    }
                 },
             }
             if !batch.is_empty() {
@@ -104,70 +128,135 @@ impl Follower {
         }
         Ok(Progress::More)
     }
+    /// Reads on in the open file.
+    fn read_on(&mut self, now: Duration, batch: &mut Batch) -> io::Result<Fill> {
+        let Some(Open { file, fingerprint, known, .. }) = &mut self.open else { return Ok(Fill::End) };
+        if !self.is_rewritten {
+            let behind = self.lines.offset();
+            let filled = fill(file, &mut self.lines, batch, |position| fingerprint.is_of(file, position))?;
+            match filled {
+                Fill::Lines => known.extend(batch),
+                Fill::Rewritten => {
+                    // The cursor stays where it is until we know more.
+                    self.lines.restart(behind);
+                    self.is_rewritten = true;
+                }
+                Fill::Unfinished | Fill::End => {}
+            }
+            return Ok(filled);
+        }
+        let mut file = file.try_clone()?;
+        if file.metadata()?.len() == 0 {
+            return Ok(Fill::End);
+        }
+        let Some(place) = self.settle(&file, false, now)? else { return Ok(Fill::End) };
+        file.seek(SeekFrom::Start(place.offset))?;
+        self.counters.truncations += u64::from(place.offset == 0);
+        self.lines.restart(place.offset);
+        self.is_rewritten = false;
+        if let Some(open) = &mut self.open {
+            (open.fingerprint, open.known) = (Fingerprint::default(), place.known);
+            open.fingerprint.matches(&file)?;
+        }
+        Ok(Fill::Rewritten)
+    }
 
-    /// Goes on with the file `id` at `path`; a half line that ends the old one is a line now.
-    fn change_to(&mut self, path: &Path, id: FileId, batch: &mut Batch) -> Result<(), Error> {
-        let next = match Open::new(path) {
-            Ok(next) if next.id == id => next,
-            Ok(_) => return Ok(()), // renamed since we asked
-            Err(error) if error.is_missing() => return Ok(()),
+    /// Says where to go on in a file that stands where ours stood; `None`: it may be a copy that is still being written.
+    /// What is `whole` is not.
+    fn settle(&mut self, file: &File, whole: bool, now: Duration) -> io::Result<Option<Place>> {
+        let Some(Open { known, .. }) = &self.open else { return Ok(Some(Place::default())) };
+        let size = file.metadata()?.len();
+        let is_first = self.look.is_none();
+        let look = self.look.get_or_insert(Look { begun: now, size, since: now });
+        if look.size != size {
+            (look.size, look.since) = (size, now);
+        }
+        let is_whole = whole || known.is_empty() || now >= look.since + REST || now >= look.begun + RESTLESS;
+        if !is_first && !is_whole {
+            return Ok(None);
+        }
+        let place = match known.place_in(file)? {
+            Some(place) if is_whole || place.missing == 0 => place,
+            None if is_whole => Place::default(),
+            _ => return Ok(None),
+        };
+        self.counters.copies += place.lines;
+        self.look = None;
+        Ok(Some(place))
+    }
+
+    /// Opens the file `id` at `path`; `None` if it is not there any more.
+    fn open_next(&mut self, path: &Path, id: FileId) -> Result<Option<Open>, Error> {
+        match Open::new(path) {
+            Ok(next) if next.id == id => Ok(Some(next)),
+            Ok(_) => Ok(None), // renamed since we asked
+            Err(error) if error.is_missing() => Ok(None),
             // A rotated file that we may not read must not keep us from the current one.
             Err(_) if path != self.path => {
                 let current = Open::new(&self.path)?;
                 self.counters.gaps += 1;
-                current
+                Ok(Some(current))
             }
-            Err(error) => return Err(error),
-        };
-        self.lines.finish(batch);
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Goes on with another file; a half line that ends the old one is a line now, unless the copy has it.
+    fn change_to(&mut self, mut next: Open, place: Place, batch: &mut Batch) -> io::Result<()> {
+        next.file.seek(SeekFrom::Start(place.offset))?;
+        next.known = place.known;
+        if place.offset == 0 {
+            self.lines.finish(batch);
+        }
         self.counters.rotations += 1;
-        self.read_from(next, 0);
+        self.read_from(next, place.offset);
         Ok(())
     }
 
     fn read_from(&mut self, open: Open, offset: u64) {
         self.watch.forget_file();
         self.lines.restart(offset);
+        self.is_rewritten = false;
         self.open = Some(open);
     }
 
     /// Opens the first file, and says whether there was one.
     fn begin(&mut self) -> Result<bool, Error> {
-        let resumed = match &self.start {
-            Start::Cursor(Cursor::File(cursor)) => self.resume(cursor)?,
-            _ => None,
-        };
-        let begun = match resumed {
-            Some(begun) => Some(begun),
-            None => self.open_current()?,
-        };
+        let begun = self.begun()?;
         if let Start::Cursor(Cursor::File(cursor)) = &self.start {
-            let is_there = |(open, offset): &(Open, u64)| open.id == cursor.id && *offset == cursor.offset;
-            self.counters.gaps += u64::from(!begun.as_ref().is_some_and(is_there));
+            let is_there = |begun: &Begun| begun.open.id == cursor.id && begun.offset == cursor.offset;
+            self.counters.gaps += u64::from(!begun.as_ref().is_some_and(|it| it.copies.is_some() || is_there(it)));
         }
         // Whatever comes to be here later is new, and read from its beginning.
         self.start = Start::Beginning;
-        let Some((open, offset)) = begun else { return Ok(false) };
+        let Some(Begun { open, offset, copies, .. }) = begun else { return Ok(false) };
+        self.counters.copies += copies.unwrap_or(0);
         self.read_from(open, offset);
         Ok(true)
     }
 
-    /// Opens the file that has the name now, and says where to begin in it; `None` if there is none.
-    fn open_current(&self) -> Result<Option<(Open, u64)>, Error> {
-        let mut open = match Open::new(&self.path) {
+    /// Opens the file to begin with; `None` if there is none.
+    fn begun(&self) -> Result<Option<Begun>, Error> {
+        let mut known = &Known::default();
+        if let Start::Cursor(Cursor::File(cursor)) = &self.start {
+            known = &cursor.known;
+            if let Some((open, is_same)) = self.find(cursor)? {
+                let begun = if is_same { open.resume(cursor) } else { open.begin_behind(known) };
+                return begun.map(Some).map_err(Error::read(&self.path));
+            }
+        }
+        let open = match Open::new(&self.path) {
             Ok(open) => open,
             Err(error) if error.is_missing() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let offset = if self.start == Start::Now { open.last_line_end().map_err(Error::read(&self.path))? } else { 0 };
-        open.fingerprint.matches(&open.file).map_err(Error::read(&self.path))?;
-        open.file.seek(SeekFrom::Start(offset)).map_err(Error::read(&self.path))?;
-        Ok(Some((open, offset)))
+        let begun = if self.start == Start::Now { open.begin_at_end() } else { open.begin_behind(known) };
+        begun.map(Some).map_err(Error::read(&self.path))
     }
 
-    /// Opens the file of `cursor`, whatever it is called by now, and says where to go on in it: at its beginning if
-    /// it was written anew. `None` if it is not there any more, or not to be read.
-    fn resume(&self, cursor: &FileCursor) -> Result<Option<(Open, u64)>, Error> {
+    /// Opens the file of `cursor`, whatever it is called by now, and says whether it still has what was read. `None` if it
+    /// is not there any more, or not to be read.
+    fn find(&self, cursor: &FileCursor) -> Result<Option<(Open, bool)>, Error> {
         let id = cursor.id;
         for _ in 0..OPENS_MAX {
             let is_current = std::fs::metadata(&self.path).is_ok_and(|metadata| FileId::of(&metadata) == id);
@@ -176,37 +265,20 @@ impl Follower {
                 false => rotation::find(&self.path, id).map_err(Error::read(&self.path))?,
             };
             let Some(name) = name else { return Ok(None) };
-            let mut open = match Open::new(&name) {
+            let open = match Open::new(&name) {
                 Ok(open) if open.id == id => open,
                 Ok(_) => continue, // renamed since we asked
                 Err(error) if error.is_missing() => continue,
                 Err(_) if name != self.path => return Ok(None),
                 Err(error) => return Err(error),
             };
-            open.fingerprint = cursor.fingerprint;
-            let is_same = open.fingerprint.is_of(&open.file, cursor.offset).map_err(Error::read(&self.path))?;
-            if is_same && cursor.fingerprint.len > 0 {
-                open.file.seek(SeekFrom::Start(cursor.offset)).map_err(Error::read(&self.path))?;
-                return Ok(Some((open, cursor.offset)));
-            }
+            let is_same = open.is_of(cursor).map_err(Error::read(&self.path))?;
             // Nothing but its name tells a file that was written anew from a stranger on a reused inode.
-            if name != self.path && !rotation::is_rotated(&self.path, &name) {
-                return Ok(None);
-            }
-            open.fingerprint = Fingerprint::default();
-            open.fingerprint.matches(&open.file).map_err(Error::read(&self.path))?;
-            return Ok(Some((open, 0)));
+            let is_ours = is_same || name == self.path || rotation::is_rotated(&self.path, &name);
+            return Ok(is_ours.then_some((open, is_same)));
         }
         Ok(None)
     }
-}
-
-/// A file that is open, and what it is known by.
-#[derive(Debug)]
-struct Open {
-    file: File,
-    id: FileId,
-    fingerprint: Fingerprint,
 }
 
 /// What came of reading a file on.
@@ -218,37 +290,6 @@ pub(crate) enum Fill {
     /// The file was truncated, or written anew, and is now at its beginning.
     Rewritten,
     End,
-}
-
-impl Open {
-    fn new(path: &Path) -> Result<Self, Error> {
-        let (file, metadata) = super::open_regular(path)?;
-        Ok(Open { file, id: FileId::of(&metadata), fingerprint: Fingerprint::default() })
-    }
-
-    fn cursor(&self, offset: u64) -> FileCursor {
-        FileCursor { id: self.id, offset, fingerprint: self.fingerprint }
-    }
-
-    /// Where the last LF of the file ends; what is behind it is half a line.
-    fn last_line_end(&self) -> io::Result<u64> {
-        let size = self.file.metadata()?.len();
-        let mut chunk = [0; 8192];
-        let mut end = size;
-        while end > 0 && size - end < HALF_LINE_MAX {
-            let begin = end.saturating_sub(chunk.len() as u64);
-            let part = &mut chunk[..(end - begin) as usize];
-            match self.file.read_exact_at(part, begin) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0), // truncated just now
-                result => result?,
-            }
-            if let Some(lf) = memchr::memrchr(b'\n', part) {
-                return Ok(begin + lf as u64 + 1);
-            }
-            end = begin;
-        }
-        Ok(if end == 0 { 0 } else { size })
-    }
 }
 
 /// Moves the next lines of `file` into `batch`. `is_same` says whether it is still the file that was read up to there.
@@ -274,32 +315,6 @@ pub(crate) fn fill(
         }
     }
     Ok(Fill::Unfinished)
-}
-
-impl Fingerprint {
-    /// Whether `file` is still the one that was read up to `position`.
-    fn is_of(&mut self, file: &File, position: u64) -> io::Result<bool> {
-        Ok(file.metadata()?.len() >= position && self.matches(file)?)
-    }
-
-    /// Whether `file` begins so. If it does, and its first line has grown, covers what there is now.
-    fn matches(&mut self, file: &File) -> io::Result<bool> {
-        let mut head = [0; FINGERPRINT_MAX];
-        let len = super::read_up_to(file, &mut head, 0)?;
-        let head = &head[..len];
-        // The hash of no bytes is whatever the cursor says: an older one may hold 0.
-        if self.len > len || (self.len > 0 && fnv1a(&head[..self.len]) != self.hash) {
-            return Ok(false);
-        }
-        let line = memchr::memchr(b'\n', head).map_or(len, |lf| lf + 1);
-        *self = Fingerprint { hash: fnv1a(&head[..line]), len: line };
-        Ok(true)
-    }
-}
-
-/// FNV-1a, 64 bit. Not against forgery: who writes the log can forge it anyway.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Plain files: followed live, or read once from end to end, compressed or not.
 
 pub mod archive;
+mod copy;
 pub mod follow;
 pub mod lines;
 pub(crate) mod rotation;
@@ -107,4 +108,9 @@ fn kind(file_type: FileType) -> &'static str {
 /// When a file was last written to.
 pub(crate) fn modified(metadata: &Metadata) -> Timestamp {
     Timestamp(metadata.mtime().saturating_mul(1_000_000).saturating_add(metadata.mtime_nsec() / 1000))
+}
+
+/// FNV-1a, 64 bit. Not against forgery: who writes the log can forge it anyway.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }

@@ -31,7 +31,12 @@ pub(super) enum Next {
     /// The current file, but nothing is written in it yet: perhaps the writer has not let go of the old one.
     Empty,
     /// This file: the current one, or one between that was rotated away itself by now.
-    File { path: PathBuf, id: FileId },
+    File {
+        path: PathBuf,
+        id: FileId,
+        /// The file before is beside it, under a rotated one's name.
+        is_rotated: bool,
+    },
 }
 
 /// Says what follows the file `id` of the log `path`.
@@ -51,12 +56,15 @@ pub(super) fn next(path: &Path, id: FileId) -> io::Result<Next> {
         }
         // Where the path is a link to `log-20261122`, the current file has a rotated one's name.
         if let Some(rotated) = later(&generations, id).filter(|it| Some(it.id) != current_id) {
-            return Ok(Next::File { path: rotated.path.clone(), id: rotated.id });
+            return Ok(Next::File { path: rotated.path.clone(), id: rotated.id, is_rotated: true });
         }
         return Ok(match current {
             None => Next::Missing,
             Some(metadata) if metadata.is_file() && metadata.len() == 0 => Next::Empty,
-            Some(metadata) => Next::File { path: path.to_owned(), id: FileId::of(&metadata) },
+            Some(metadata) => {
+                let (id, is_rotated) = (FileId::of(&metadata), !generations.is_empty());
+                Next::File { path: path.to_owned(), id, is_rotated }
+            }
         });
     }
     // It is being rotated under our eyes; the next poll sees it.
@@ -303,7 +311,7 @@ mod tests {
         }
         let [_, _, last, current] = &paths;
         let [last, id] = [last, current].map(|path| FileId::of(&fs::metadata(path).unwrap()));
-        assert_eq!(next(current, last).unwrap(), Next::File { path: current.clone(), id });
+        assert_eq!(next(current, last).unwrap(), Next::File { path: current.clone(), id, is_rotated: true });
     }
 
     #[test]
@@ -316,7 +324,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("far/real", &link).unwrap();
         let [one, two] = ["real.1", "real.2"].map(|name| FileId::of(&fs::metadata(far.join(name)).unwrap()));
-        assert_eq!(next(&link, two).unwrap(), Next::File { path: far.join("real.1"), id: one });
+        assert_eq!(next(&link, two).unwrap(), Next::File { path: far.join("real.1"), id: one, is_rotated: true });
         assert_eq!(find(&link, two).unwrap(), Some(far.join("real.2")));
         assert!(is_rotated(&link, &far.join("real.2")) && !is_rotated(&link, &far.join("other.2")));
     }
@@ -331,7 +339,7 @@ mod tests {
         let [old, id] = [&old, &new].map(|path| FileId::of(&fs::metadata(path).unwrap()));
         assert_eq!(next(&link, old).unwrap(), Next::Empty);
         fs::write(&new, "new").unwrap();
-        assert_eq!(next(&link, old).unwrap(), Next::File { path: link.clone(), id });
+        assert_eq!(next(&link, old).unwrap(), Next::File { path: link.clone(), id, is_rotated: true });
         assert_eq!(next(&link, id).unwrap(), Next::Itself);
     }
 

@@ -34,6 +34,10 @@ enum Step<'a> {
     Link(&'a str),
     /// Appended to the file of this name.
     AppendTo(&'a str, &'a str),
+    /// Written to another name, which takes the log's.
+    Replace(&'a str),
+    /// Truncated, and written anew.
+    Rewrite(&'a str),
     /// Polled until nothing more comes; ends a group of what is wanted.
     Poll,
     /// The follower is dropped, and one made from its last cursor polls on. The last batch was committed.
@@ -57,12 +61,16 @@ fn shift(path: &Path) {
     fs::rename(path, name(1)).unwrap();
 }
 
+/// Whenever the follower waits for a file to be at rest, a second goes by.
 fn poll_all(follower: &mut Follower, batch: &mut Batch, lines: &mut Vec<String>) -> Progress {
+    let mut steady = Duration::ZERO;
     for _ in 0..100_000 {
-        let progress = follower.refill(Timestamp(1).into(), batch).unwrap();
+        let progress = follower.refill(Now { wall: Timestamp(1), steady }, batch).unwrap();
         lines.extend(batch.lines().map(|line| String::from_utf8_lossy(line).into_owned()));
-        if progress != Progress::More {
-            return progress;
+        match progress {
+            Progress::More => {}
+            _ if follower.look.is_some() => steady += Duration::from_secs(1),
+            _ => return progress,
         }
     }
     panic!("it never comes to rest");
@@ -89,6 +97,12 @@ fn check(start: Start, steps: &[Step], want: &str) -> Counters {
             Delete => fs::remove_file(&path).unwrap(),
             DeleteOld => fs::remove_file(&old).unwrap(),
             AppendTo(name, text) => append(&dir.path().join(name), text),
+            Replace(text) => {
+                let copy = dir.path().join("copy");
+                fs::write(&copy, text).unwrap();
+                fs::rename(copy, &path).unwrap();
+            }
+            Rewrite(text) => fs::write(&path, text).unwrap(),
             Link(name) => {
                 let link = dir.path().join("link");
                 symlink(name, &link).unwrap();
@@ -192,6 +206,97 @@ fn a_new_file_in_the_old_ones_place() {
     assert_eq!(check(Start::Beginning, &steps, "a|b c").gaps, 0);
 }
 
+/// What was read is `abcdefgh`, a letter a line. `steps` replace the file, live and while the follower is away; `want` is
+/// what is read then.
+fn check_copy(steps: &[Step], want: &str) {
+    let read = "a\nb\nc\nd\ne\nf\ng\nh\n";
+    for away in [&[][..], &[Restart]] {
+        // Where it was read from its beginning, by two polls, and where it was there before.
+        for (start, before) in [(Start::Beginning, "a b c d e|f g h"), (Start::Now, "|f g h")] {
+            let head = [Append(&read[..10]), Poll, Append(&read[10..]), Poll];
+            let all: Vec<_> = [&head, away, steps, &[Poll]].concat();
+            check(start, &all, &format!("{before}|{want}"));
+        }
+    }
+}
+
+#[test]
+fn a_copy_in_the_files_place_is_read_on() {
+    let whole = "a\nb\nc\nd\ne\nf\ng\nh\n";
+    let longer = "a\nb\nc\nd\ne\nf\ng\nh\ni\n";
+    for (copy, want) in [
+        (whole, ""),
+        (longer, "i"),
+        ("d\ne\nf\ng\nh\n", ""),     // its oldest lines are gone
+        ("d\ne\nf\ng\nh\ni\n", "i"), // and a new one is there
+        ("x\ny\n", "x y"),
+        ("h\n", "h"), // a try like the last one
+    ] {
+        check_copy(&[Replace(copy)], want);
+        check_copy(&[Rewrite(copy)], want);
+        check_copy(&[Delete, Append(copy)], want);
+        check_copy(&[Replace("z\n"), Replace(copy)], want);
+        // The log was rotated, and a copy of it is kept in its place.
+        check_copy(&[Rename, Append(copy)], want);
+        // The same with an editor's name for the old one.
+        check_copy(&[AppendTo("x", copy), Link("x")], want);
+    }
+    // Thrice, with a line between.
+    let thrice = [Replace(whole), Poll, Append("i\n"), Poll, Rewrite(longer), Poll, Replace(longer), Append("j\n")];
+    check_copy(&thrice, "|i||j");
+    // What was written behind the copy's back was read, and is not in it.
+    check_copy(&[Append("i\n"), Poll, Replace(whole), Append("j\n")], "i|j");
+    // Half a line: the copy has the rest of it.
+    check_copy(&[Append("ha"), Poll, Replace("e\nf\ng\nh\nhalf\n")], "|half");
+    check_copy(&[Append("ha"), Poll, Replace("x\n")], "|ha x");
+}
+
+#[test]
+fn a_copy_by_hand_and_a_truncation() {
+    let new = [Truncate(0), Poll, Append("h\n"), Poll, Append("i\n")];
+    check_copy(&new, "|h|i");
+    check_copy(&[Truncate(0), Poll, Restart, Append("x\n")], "|x");
+}
+
+/// What was read is `abc`, a letter a line; then it is truncated. So many milliseconds later this is appended, and looked
+/// at. What is read by then.
+fn check_growing(copy: &[(u64, &str)], want: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("auth.log");
+    append(&path, "a\nb\nc\n");
+    let mut follower = Follower::new(path.clone(), Start::Beginning, Parser::default());
+    let (mut batch, mut lines) = (Batch::default(), Vec::new());
+    poll_all(&mut follower, &mut batch, &mut lines);
+    lines.clear();
+    File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    for (at, text) in copy {
+        append(&path, text);
+        let now = Now { wall: Timestamp(1), steady: Duration::from_millis(*at) };
+        let mut progress = Progress::More;
+        while progress == Progress::More {
+            progress = follower.refill(now, &mut batch).unwrap();
+            lines.extend(batch.lines().map(|line| String::from_utf8_lossy(line).into_owned()));
+        }
+        assert!(follower.look.is_none() || follower.wake().within <= REST);
+    }
+    assert_eq!(lines.join(" "), want, "{copy:?}");
+}
+
+#[test]
+fn a_copy_that_is_still_being_written_is_waited_for_and_not_for_ever() {
+    check_growing(&[(0, "a\nb\nc\nd\n")], "d");
+    check_growing(&[(0, ""), (9, "a\nb\nc\n"), (9, "d\n")], "d");
+    check_growing(&[(0, "a\n"), (9, "b\n"), (10, "c\n"), (99, "d\n"), (198, ""), (199, "")], "d");
+    check_growing(&[(0, "a\nb\n"), (99, "")], "");
+    check_growing(&[(0, "a\nb\n"), (100, "d\n")], "");
+    check_growing(&[(0, "a\nb\n"), (100, "d\n"), (200, "")], "d");
+    check_growing(&[(0, "x\n"), (99, "")], "");
+    check_growing(&[(0, "x\n"), (100, "")], "x");
+    let restless: Vec<_> = (0..30).map(|n| (99 * n, "x\n")).collect();
+    check_growing(&restless[..21], "");
+    check_growing(&restless[..22], &["x"; 22].join(" "));
+}
+
 #[test]
 fn goes_on_after_a_restart() {
     let counts = |steps: &[Step], want| check(Start::Beginning, steps, want).gaps;
@@ -280,9 +385,9 @@ fn a_stranger_on_a_reused_inode_is_not_read() {
 #[test]
 fn fingerprints_are_fnv1a() {
     // From the reference's own test vectors.
-    assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
-    assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
-    assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    assert_eq!(super::super::fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+    assert_eq!(super::super::fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+    assert_eq!(super::super::fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
 }
 
 #[test]
@@ -559,9 +664,10 @@ fn torture(seed: u64, rotations: u64) {
     let writer = Writer { random: Random::seeded(seed), path: path.clone(), file, next: 0, committed: shared };
     let writer = std::thread::spawn(move || writer.run(rotations));
     let bell = Bell::new().unwrap();
-    let (mut idle_after_end, mut kills) = (0, 0);
+    let (mut idle_after_end, mut kills, mut steady) = (0, 0, Duration::ZERO);
     loop {
-        let progress = follower.refill(Timestamp(0).into(), &mut batch).unwrap();
+        steady += Duration::from_millis(50);
+        let progress = follower.refill(Now { wall: Timestamp(0), steady }, &mut batch).unwrap();
         pending.extend(batch.lines().map(|line| String::from_utf8_lossy(line).into_owned()));
         if random.below(10) < 7 {
             for line in pending.drain(..) {

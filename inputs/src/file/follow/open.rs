@@ -1,0 +1,125 @@
+//! A file that is open: whether it is the one that was read, and where to begin in it.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::cursor::{FINGERPRINT_MAX, FileCursor, FileId, Fingerprint, Known};
+use crate::file::copy::Place;
+use crate::file::{Error, fnv1a, open_regular, read_up_to};
+
+/// How far back a half-written last line is looked for when following starts at the end.
+const HALF_LINE_MAX: u64 = 1 << 20;
+
+/// A file that is open, and what it is known by.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) file: File,
+    pub(super) id: FileId,
+    pub(super) fingerprint: Fingerprint,
+    /// The last lines that were read of it.
+    pub(super) known: Known,
+}
+
+/// A file that was opened to begin with.
+pub(super) struct Begun {
+    pub(super) open: Open,
+    /// Where in it.
+    pub(super) offset: u64,
+    /// How many of its lines were read in another file, if it is a copy of that.
+    pub(super) copies: Option<u64>,
+}
+
+impl Open {
+    pub(super) fn new(path: &Path) -> Result<Self, Error> {
+        let (file, metadata) = open_regular(path)?;
+        let (fingerprint, known) = (Fingerprint::default(), Known::default());
+        Ok(Open { file, id: FileId::of(&metadata), fingerprint, known })
+    }
+
+    /// Whether it is the file of `cursor`, and has what was read up to there.
+    pub(super) fn is_of(&self, cursor: &FileCursor) -> io::Result<bool> {
+        let mut fingerprint = cursor.fingerprint;
+        Ok(fingerprint.len > 0
+            && fingerprint.is_of(&self.file, cursor.offset)?
+            && cursor.known.are_before(&self.file, cursor.offset)?)
+    }
+
+    /// Goes on in the file of `cursor`.
+    pub(super) fn resume(mut self, cursor: &FileCursor) -> io::Result<Begun> {
+        self.fingerprint = cursor.fingerprint;
+        self.known = match cursor.known.is_empty() {
+            true => Known::before(&self.file, cursor.offset)?, // an older version's
+            false => cursor.known.clone(),
+        };
+        self.begin_at(cursor.offset, None)
+    }
+
+    /// Begins behind its last line.
+    pub(super) fn begin_at_end(mut self) -> io::Result<Begun> {
+        let offset = self.last_line_end()?;
+        self.known = Known::before(&self.file, offset)?;
+        self.begin_at(offset, None)
+    }
+
+    /// Begins behind what is known of it if it is a copy, else at its beginning.
+    pub(super) fn begin_behind(mut self, known: &Known) -> io::Result<Begun> {
+        let place = known.place_in(&self.file)?;
+        let copies = place.as_ref().map(|place| place.lines);
+        let Place { offset, known, .. } = place.unwrap_or_default();
+        self.known = known;
+        self.begin_at(offset, copies)
+    }
+
+    pub(super) fn begin_at(mut self, offset: u64, copies: Option<u64>) -> io::Result<Begun> {
+        self.fingerprint.matches(&self.file)?;
+        self.file.seek(SeekFrom::Start(offset))?;
+        Ok(Begun { open: self, offset, copies })
+    }
+
+    pub(super) fn cursor(&self, offset: u64) -> FileCursor {
+        FileCursor { id: self.id, offset, fingerprint: self.fingerprint, known: self.known.clone() }
+    }
+
+    /// Where the last LF of the file ends; what is behind it is half a line.
+    pub(super) fn last_line_end(&self) -> io::Result<u64> {
+        let size = self.file.metadata()?.len();
+        let mut chunk = [0; 8192];
+        let mut end = size;
+        while end > 0 && size - end < HALF_LINE_MAX {
+            let begin = end.saturating_sub(chunk.len() as u64);
+            let part = &mut chunk[..(end - begin) as usize];
+            match self.file.read_exact_at(part, begin) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0), // truncated just now
+                result => result?,
+            }
+            if let Some(lf) = memchr::memrchr(b'\n', part) {
+                return Ok(begin + lf as u64 + 1);
+            }
+            end = begin;
+        }
+        Ok(if end == 0 { 0 } else { size })
+    }
+}
+
+impl Fingerprint {
+    /// Whether `file` is still the one that was read up to `position`.
+    pub(super) fn is_of(&mut self, file: &File, position: u64) -> io::Result<bool> {
+        Ok(file.metadata()?.len() >= position && self.matches(file)?)
+    }
+
+    /// Whether `file` begins so. If it does, and its first line has grown, covers what there is now.
+    pub(super) fn matches(&mut self, file: &File) -> io::Result<bool> {
+        let mut head = [0; FINGERPRINT_MAX];
+        let len = read_up_to(file, &mut head, 0)?;
+        let head = &head[..len];
+        // The hash of no bytes is whatever the cursor says: an older one may hold 0.
+        if self.len > len || (self.len > 0 && fnv1a(&head[..self.len]) != self.hash) {
+            return Ok(false);
+        }
+        let line = memchr::memchr(b'\n', head).map_or(len, |lf| lf + 1);
+        *self = Fingerprint { hash: fnv1a(&head[..line]), len: line };
+        Ok(true)
+    }
+}
