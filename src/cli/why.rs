@@ -11,6 +11,7 @@ use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
 use crate::desk::reply::{Verdict, Why};
+use crate::detect::special::Special;
 use crate::detect::sshd;
 
 /// What `why` takes.
@@ -26,7 +27,8 @@ pub(super) struct Arguments {
 /// Runs the verb: exit status 0 if the address is denied, 1 if not.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let why: Why = office::ask(config, &Request::Why { address: arguments.address })?;
-    output::show(arguments.json, &why, |screen| print(screen, &why))?;
+    let special = config.policy().special(why.address.into());
+    output::show(arguments.json, &why, |screen| print(screen, &why, special))?;
     Ok(if why.verdict == Verdict::Denied { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
@@ -36,9 +38,13 @@ const CLASSES: &[Column<(Class, (u32, String))>] = &[
     ("DENIED ABOVE", '>', |(_, (_, above))| above.clone()),
 ];
 
-fn print(screen: &mut Screen, why: &Why) -> std::io::Result<()> {
+fn print(screen: &mut Screen, why: &Why, special: Option<&Special>) -> std::io::Result<()> {
     let sentence = sentence(screen, why);
-    writeln!(screen, "{sentence}\n")?;
+    writeln!(screen, "{sentence}")?;
+    if let Some(special) = special.filter(|special| special.bits.is_some()) {
+        writeln!(screen, "it is special: {special}")?;
+    }
+    writeln!(screen)?;
     if why.verdict == Verdict::Unknown {
         return Ok(());
     }

@@ -10,6 +10,7 @@ use super::values::{is_user, path, socket_path, user};
 use super::{Backends, Config};
 use crate::decide::allow::AllowList;
 use crate::decide::policy::{Class, Threshold};
+use crate::decide::prefix::Prefix;
 use crate::deny::choose::{self, KINDS};
 
 /// The largest file that is read, in bytes.
@@ -106,10 +107,14 @@ fn decide() -> Vec<Key<Config>> {
             ),
         key("ipv4_prefix", bits(8..=32), |c| &mut c.decide.policy.ipv4_bits).says(
             "How many bits of an address are counted and denied together: 8 to 32 for IPv4, where 32 is each address
-            alone, and 32 to 128 for IPv6, where one household usually has all addresses of a /64. Addresses whose neighbours
-            are other people's are each alone: link-local ones (fe80::, 169.254.), loopback, and 64:ff9b::/96.",
+            alone, and 32 to 128 for IPv6, where one household usually has all addresses of a /64. Special addresses have
+            lengths of their own; README.md has the table.",
         ),
         key("ipv6_prefix", bits(32..=128), |c| &mut c.decide.policy.ipv6_bits),
+        key("nat64_prefixes", nat64().list(), |c| &mut c.decide.policy.nat64).example(r#"["2001:db8:64::/96"]"#).says(
+            "Prefixes of this site's own in which a translator (NAT64) shows IPv4 addresses: each address in them is counted
+            and denied alone, as those of 64:ff9b::/96 always are.",
+        ),
         key("replay_max_age", duration(""), |c| &mut c.decide.policy.replay_max_age).says(
             "A deny for ever that rests on a record older than this is not enforced, so that reading an old log denies
             nobody today. Other denies end at the time of their record plus deny_for anyway.",
@@ -158,6 +163,15 @@ fn releases(or: String) -> Codec<u32> {
         _ => read(node),
     };
     Codec { read: Box::new(read), show }
+}
+
+/// A prefix of IPv6.
+fn nat64() -> Codec<Prefix> {
+    let parse = |text: &str| match text.parse::<Prefix>() {
+        Ok(net) if !net.is_ipv4() && net.bits() >= 32 && net.bits() <= 96 => Ok(net),
+        _ => Err("expected an IPv6 prefix of 32 to 96 bits, such as \"2001:db8:64::/96\"".to_owned()),
+    };
+    Codec::text(parse, Prefix::to_string)
 }
 
 /// An entry of the allow list.

@@ -226,7 +226,12 @@ impl Engine {
                 }
             }
             Command::ReleaseWideLinks => {
-                let is_wide = |prefix: &Prefix| !prefix.is_host() && Address::from(prefix.address()).stands_alone();
+                let is_wide = |prefix: &Prefix| {
+                    let first = Address::from(prefix.address());
+                    let is_special = self.policy.special(first).is_some_and(|special| special.bits.is_some());
+                    let narrow = self.policy.prefix(first);
+                    is_special && prefix.contains(&narrow) && *prefix != narrow
+                };
                 let is_ours = |prefix: &Prefix| self.state.denies[prefix].claim(Claimant::Policy).is_some();
                 let denied = self.state.denies.keys().filter(|prefix| is_wide(prefix) && is_ours(prefix));
                 for prefix in denied.copied().collect::<Vec<_>>() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::allow::AllowList;
 use super::prefix::Prefix;
 use crate::detect::address::Address;
+use crate::detect::special::{SITES_NAT64, Special};
 
 /// The classes of DenyHosts, and probes. A failure counts once in each class that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -64,19 +65,23 @@ pub struct Policy {
     pub ipv4_bits: u8,
     /// The same for IPv6.
     pub ipv6_bits: u8,
+    /// The site's own prefixes in which NAT64 puts IPv4 addresses.
+    pub nat64: Vec<Prefix>,
     /// A permanent deny is enforced only if its deciding record is younger than this when it is read.
     pub replay_max_age: Duration,
 }
 
 impl Policy {
-    /// The prefix by which an address is counted and denied: of the configured length, but alone where its neighbours
-    /// are other people's.
+    /// The prefix by which an address is counted and denied: of the configured length, but where it is special.
     pub fn prefix(&self, peer: Address) -> Prefix {
-        match peer.is_ipv4() {
-            _ if peer.stands_alone() => Prefix::host(peer),
-            true => Prefix::of(peer, self.ipv4_bits),
-            false => Prefix::of(peer, self.ipv6_bits),
-        }
+        let usual = if peer.is_ipv4() { self.ipv4_bits } else { self.ipv6_bits };
+        Prefix::of(peer, self.special(peer).and_then(|special| special.bits).unwrap_or(usual))
+    }
+
+    /// What an address is, if it is special.
+    pub fn special(&self, peer: Address) -> Option<&'static Special> {
+        let is_nat64 = !self.nat64.is_empty() && self.nat64.iter().any(|net| net.contains(&Prefix::host(peer)));
+        if is_nat64 { Some(&SITES_NAT64) } else { Special::of(peer) }
     }
 }
 
@@ -95,6 +100,7 @@ impl Default for Policy {
             allow: AllowList::default(),
             ipv4_bits: 32,
             ipv6_bits: 64,
+            nat64: Vec::new(),
             replay_max_age: DAY,
         }
     }

@@ -36,7 +36,7 @@ pub enum Why {
     Forgiven,
     /// It is on the allow list now.
     Allowed,
-    /// Only one address of it was meant: see [`Address::stands_alone`](crate::detect::address::Address::stands_alone).
+    /// Only one address of it was meant: it is [`Special`](crate::detect::special::Special).
     Narrowed,
 }
 

@@ -34,18 +34,6 @@ impl Address {
     pub fn is_ipv4(self) -> bool {
         self.high == 0 && self.low & !0xffff_ffff == IPV4
     }
-
-    /// Whether its neighbours are other people's: those of a link (fe80::/10, 169.254.0.0/16; RFC 4291, RFC 3927), this
-    /// machine itself (::1, 127.0.0.0/8), and all of IPv4 behind a translator (64:ff9b::/96, RFC 6052). Elsewhere an
-    /// IPv6 /64 is one customer's.
-    pub fn stands_alone(self) -> bool {
-        const NAT64: u64 = 0x0064_ff9b << 32;
-        let v4 = self.is_ipv4().then_some(self.low as u32);
-        v4.is_some_and(|v4| v4 >> 16 == 0xa9fe || v4 >> 24 == 127)
-            || self.high >> 54 == 0xfe80 >> 6
-            || self.high == NAT64 && self.low >> 32 == 0
-            || self.high == 0 && self.low == 1
-    }
 }
 
 impl From<Ipv4Addr> for Address {

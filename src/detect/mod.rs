@@ -5,6 +5,7 @@ pub mod address;
 pub mod dropbear;
 pub mod event;
 pub mod rule;
+pub mod special;
 pub mod sshd;
 
 use event::{Event, Kind};

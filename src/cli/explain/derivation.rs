@@ -104,6 +104,9 @@ fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, e
     for class in folded.classes().iter() {
         say("counts", &counted(engine, class, &prefix.to_string(), folded.attempts().max(1)))?;
     }
+    if let Some(special) = engine.policy.special(peer).filter(|special| special.bits.is_some()) {
+        say("special", &special.to_string())?;
+    }
     if let Some(entry) = engine.policy.allow.allowed_by(peer.into()) {
         say("allowed", &format!("by {entry}: it is never denied"))?;
     }

@@ -158,7 +158,8 @@ fn who_is_allowed_is_not_denied_and_harms_no_neighbour() {
 /// Who shares a link, this machine or a translator with an attacker is somebody else.
 #[test]
 fn what_has_other_peoples_neighbours_is_denied_alone() {
-    let policy = Policy { ipv4_bits: 16, ..Policy::default() };
+    let nat64 = vec!["2001:db8:64::/96".parse().unwrap()];
+    let policy = Policy { ipv4_bits: 16, ipv6_bits: 32, nat64, ..Policy::default() };
     for (alone, neighbour) in [
         ("fe80::1", "fe80::2"),
         ("febf::1", "febf::2"),
@@ -166,13 +167,19 @@ fn what_has_other_peoples_neighbours_is_denied_alone() {
         ("::1", "::2"),
         ("127.0.0.1", "127.0.0.2"),
         ("64:ff9b::c000:201", "64:ff9b::c000:202"),
+        ("64:ff9b:1::1", "64:ff9b:1::2"),
+        ("2001:0:c000:207::3fff:fdd2", "2001:0:c000:207::3fff:fdd3"),
+        ("::", "::192.0.2.7"),
+        ("2001:db8:64::c000:201", "2001:db8:64::c000:202"),
     ] {
         let denied = format!("{alone} root 2 until day 8");
         check(&policy, &format!("1d {alone} root\n1d {neighbour} root\n1d {alone} root"), &denied);
     }
-    check(&policy, "1d fec0::1 root\n1d fec0::2 root", "fec0::/64 root 2 until day 8");
+    check(&policy, "1d fec0::1 root\n1d fec0::2 root", "fec0::/32 root 2 until day 8");
+    // 6to4: who has an IPv4 address has all of its /48, and none of the others.
+    check(&policy, "1d 2002:c000:207:1::1 root\n1d 2002:c000:207:2::1 root", "2002:c000:207::/48 root 2 until day 8");
+    check(&policy, "1d 2002:c000:207::1 root\n1d 2002:c000:208::1 root", "");
     check(&policy, "1d 169.253.0.1 root\n1d 169.253.0.2 root", "169.253.0.0/16 root 2 until day 8");
-    check(&policy, "1d 64:ff9b:1::1 root\n1d 64:ff9b:1::2 root", "64:ff9b:1::/64 root 2 until day 8");
 }
 
 #[test]

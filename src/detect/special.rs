@@ -1,0 +1,157 @@
+//! Addresses that are not counted as others are, and why: the one table of them.
+//!
+//! Elsewhere an IPv4 address is one customer's, and so is an IPv6 /64. Here the neighbours are other people's, or one
+//! customer has more. What is counted is what is denied, since a back end sees the packet's own address: an IPv4 address
+//! within another one is never denied by itself, nor is the other one because of it.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::address::Address;
+
+/// A range of special addresses.
+#[derive(Debug)]
+pub struct Special {
+    /// Where it begins; as an IPv4-mapped address if it is of IPv4.
+    first: u128,
+    /// How many bits of that are the range's, of 128.
+    len: u8,
+    /// By how many bits of 128 an address of it is counted and denied; `None` = as others.
+    pub bits: Option<u8>,
+    /// What it is called, and by which document.
+    pub name: &'static str,
+    /// Why it is counted so.
+    pub why: &'static str,
+}
+
+/// Each address by itself.
+const ALONE: Option<u8> = Some(128);
+
+const fn v4(net: [u8; 4], len: u8, bits: Option<u8>, name: &'static str, why: &'static str) -> Special {
+    let [a, b, c, d] = net;
+    Special { first: Ipv4Addr::new(a, b, c, d).to_ipv6_mapped().to_bits(), len: 96 + len, bits, name, why }
+}
+
+const fn v6(net: [u16; 3], len: u8, bits: Option<u8>, name: &'static str, why: &'static str) -> Special {
+    let [a, b, c] = net;
+    Special { first: Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_bits(), len, bits, name, why }
+}
+
+/// Of IPv4; the first that holds an address says how it is counted.
+const V4: [Special; 5] = [
+    v4([0, 0, 0, 0], 8, ALONE, "no address (RFC 791)", "nobody connects from it: only a forged record has it"),
+    v4([127, 0, 0, 0], 8, ALONE, "loopback (RFC 1122)", "all of it is this machine; nftables lets it pass"),
+    v4([169, 254, 0, 0], 16, ALONE, "link-local (RFC 3927)", "the neighbours on a link are other machines"),
+    v4([224, 0, 0, 0], 4, ALONE, "multicast (RFC 5771)", "nobody connects from it: only a forged record has it"),
+    v4([192, 0, 2, 0], 24, None, "documentation (RFC 5737)", "examples and tests use it as any other"),
+];
+
+/// Of IPv6, in the same way.
+const V6: [Special; 10] = [
+    v6([0x64, 0xff9b, 0], 96, ALONE, "NAT64 (RFC 6052)", "all of IPv4 is in one /96, an address each"),
+    v6([0x64, 0xff9b, 1], 48, ALONE, "NAT64 (RFC 8215)", "all of IPv4 is in each of its prefixes, an address each"),
+    v6(
+        [0, 0, 0],
+        64,
+        ALONE,
+        "no address, loopback, IPv4 inside (RFC 4291)",
+        "this machine and all of IPv4 share its /64s",
+    ),
+    v6([0, 0, 0], 8, ALONE, "reserved (RFC 4291)", "only translators use it, and all of IPv4 may be in a /64"),
+    v6([0x2001, 0, 0], 32, ALONE, "Teredo (RFC 4380)", "a /64 has all clients of a Teredo server, from all of IPv4"),
+    v6([0x2002, 0, 0], 16, Some(48), "6to4 (RFC 3056)", "a /48 is one IPv4 address, and answers go to that alone"),
+    v6([0xfe80, 0, 0], 10, ALONE, "link-local (RFC 4291)", "the neighbours on a link are other machines"),
+    v6([0xff00, 0, 0], 8, ALONE, "multicast (RFC 4291)", "nobody connects from it: only a forged record has it"),
+    v6([0xfc00, 0, 0], 7, None, "unique local (RFC 4193)", "a site numbers its own machines as others do"),
+    v6([0x2001, 0xdb8, 0], 32, None, "documentation (RFC 3849)", "examples and tests use it as any other"),
+];
+
+/// A NAT64 prefix of the site's own, which the configuration names.
+pub static SITES_NAT64: Special =
+    v6([0, 0, 0], 0, ALONE, "this site's NAT64 (nat64_prefixes)", "all of IPv4 is in it, an address each");
+
+impl Special {
+    /// What an address is, if it is special.
+    #[inline]
+    pub fn of(address: Address) -> Option<&'static Special> {
+        let table: &'static [Special] = if address.is_ipv4() { &V4 } else { &V6 };
+        table.iter().find(|it| it.holds(address))
+    }
+
+    /// Whether an address lies in it.
+    fn holds(&self, address: Address) -> bool {
+        (address.to_bits() ^ self.first) >> (128 - u32::from(self.len)) == 0
+    }
+}
+
+/// For people: `link-local (RFC 4291): the neighbours on a link are other machines`.
+impl fmt::Display for Special {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_counted_as_the_table_says() {
+        let check = |address: &str, want: Option<(&str, Option<u8>)>| {
+            let special = Special::of(crate::detect::address::parse(address.as_bytes()).unwrap());
+            let got = special.map(|it| (it.name.split(' ').next().unwrap(), it.bits));
+            assert_eq!(got, want, "{address}");
+        };
+        let alone = |name| Some((name, Some(128)));
+        check("0.0.0.0", alone("no"));
+        check("127.0.0.1", alone("loopback"));
+        check("127.255.255.255", alone("loopback"));
+        check("128.0.0.1", None);
+        check("169.254.7.7", alone("link-local"));
+        check("169.255.0.1", None);
+        check("224.0.0.1", alone("multicast"));
+        check("239.255.255.255", alone("multicast"));
+        check("240.0.0.1", None);
+        check("10.0.0.1", None);
+        check("192.0.2.7", Some(("documentation", None)));
+        check("::ffff:192.0.2.7", Some(("documentation", None)));
+        check("::ffff:127.0.0.1", alone("loopback"));
+        check("::", alone("no"));
+        check("::1", alone("no"));
+        check("::192.0.2.7", alone("no"));
+        check("::ffff:0:192.0.2.7", alone("no"));
+        check("64:ff9b::192.0.2.7", alone("NAT64"));
+        check("64:ff9b:0:0:0:1:192.0.2.7", alone("reserved"));
+        check("64:ff9b:1:fffe::192.0.2.7", alone("NAT64"));
+        check("64:ff9b:2::1", alone("reserved"));
+        check("100::1", None);
+        check("2001:0:c000:207:8000:63bf:3fff:fdd2", alone("Teredo"));
+        check("2001:1::1", None);
+        check("2002:c000:207::1", Some(("6to4", Some(48))));
+        check("2003::1", None);
+        check("fe80::1%eth0", alone("link-local"));
+        check("febf::1", alone("link-local"));
+        check("fec0::1", None);
+        check("ff02::1", alone("multicast"));
+        check("fd00::1", Some(("unique", None)));
+        check("2001:db8::1", Some(("documentation", None)));
+        check("2600::1", None);
+    }
+
+    /// The table for people is this one.
+    #[test]
+    fn the_readme_has_the_table() {
+        let readme = include_str!("../../README.md");
+        for Special { first, len, bits, name, why } in V4.iter().chain(&V6) {
+            let address = Address::from_bits(*first);
+            let len = if address.is_ipv4() { len - 96 } else { *len };
+            let counted = match bits {
+                None => "as others".to_owned(),
+                Some(128) => "alone".to_owned(),
+                Some(bits) => format!("by its /{bits}"),
+            };
+            let row = format!("| `{address}/{len}` | {name} | {counted} | {why} |");
+            assert!(readme.contains(&row), "README.md should have\n{row}");
+        }
+    }
+}
