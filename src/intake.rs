@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use inputs::record::{Batch, Record, Sender, SourceId, Timestamp};
-use inputs::syslog::losses::losses;
 
 use crate::decide::attempt::Folded;
 use crate::decide::engine::{Engine, Input};
@@ -17,6 +16,7 @@ mod redelivered;
 mod repeat;
 pub mod senders;
 pub mod shapes;
+pub mod suppressed;
 
 /// One input as the fold needs it.
 pub struct Source {
@@ -46,6 +46,8 @@ pub struct Source {
     pub senders: senders::Senders,
     /// What its records that no shape fits look like.
     pub shapes: shapes::Shapes,
+    /// What a rate limit on the way threw away.
+    pub suppressed: suppressed::Suppressed,
 }
 
 impl Source {
@@ -65,6 +67,7 @@ impl Source {
             redelivered: redelivered::Redelivered::default(),
             senders: senders::Senders::default(),
             shapes: shapes::Shapes::default(),
+            suppressed: suppressed::Suppressed::default(),
         }
     }
 
@@ -140,6 +143,8 @@ pub struct Counts {
     pub truncated: u64,
     /// Attempts.
     pub attempts: u64,
+    /// Records that daemons on the way say they threw away.
+    pub lost: u64,
 }
 
 impl Counts {
@@ -232,7 +237,9 @@ pub fn decide<'a>(
         last = None;
         let Some(event) = event.as_ref().filter(|event| !event.is_by_rule() || !source.is_ours(&record)) else {
             counts.ignored += u64::from(!is_empty);
-            source.senders.tell(sender, |row| row.lost += losses(&record).unwrap_or(0));
+            let lost = source.suppressed.hear(&record, source.vouched, trust);
+            counts.lost = counts.lost.saturating_add(lost);
+            source.senders.tell(sender, |row| row.lost = row.lost.saturating_add(lost));
             each(&Seen { record: &record, event: None, folded: None }, engine);
             continue;
         };

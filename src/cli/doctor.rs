@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use inputs::syslog::losses::Limit;
 use serde::Serialize;
 
-use super::output::{Screen, Style, when_if};
+use super::output::{self, Screen, Style, when_if};
 use super::{office, status};
 use crate::config::Config;
 use crate::desk::Request;
-use crate::desk::reply::{Status, json};
+use crate::desk::reply::{Status, Suppressed, json};
 use crate::text::printable;
 
 /// What `doctor` takes.
@@ -75,8 +76,15 @@ fn findings(status: &Status) -> Vec<Finding> {
                         address can come in";
             put(false, &input.name, what.to_owned());
         }
+        let mut lost = input.lost;
+        for row in &input.suppressed {
+            lost = lost.saturating_sub(row.records);
+            let is_of_logins =
+                row.by == Limit::Imjournal || ["ssh", "dropbear"].iter().any(|name| row.of.contains(name));
+            put(is_of_logins, &input.name, suppressed(row));
+        }
         for (count, what) in [
-            (input.lost, "records were lost before they came; the sender's rate limit, or too small a buffer"),
+            (lost, "records were lost before they came; the sender's rate limit, or too small a buffer"),
             (input.counters.refused, "connections or messages were refused by `from` or a limit"),
             (input.counters.handshakes_failed, "TLS handshakes failed; the log says why"),
             (input.counters.broken, "streams were broken off; the log says why"),
@@ -108,11 +116,57 @@ fn findings(status: &Status) -> Vec<Finding> {
     found
 }
 
+/// What a rate limit threw away, and how to lift it.
+fn suppressed(row: &Suppressed) -> String {
+    let of = printable(row.of.as_bytes());
+    let (by, remedy) = match row.by {
+        Limit::Journald => (
+            "journald",
+            format!(
+                "LogRateLimitIntervalSec=0 in its [Service] (`systemctl edit {of}`), or a greater RateLimitBurst= in \
+                 /etc/systemd/journald.conf"
+            ),
+        ),
+        Limit::Imuxsock => ("rsyslogd", "SysSock.RateLimit.Interval=\"0\" of its module imuxsock".to_owned()),
+        Limit::Imjournal => ("rsyslogd", "Ratelimit.Interval=\"0\" of its module imjournal".to_owned()),
+        Limit::Rsyslogd => ("rsyslogd", "RateLimit.Interval=\"0\" of that input".to_owned()),
+    };
+    let how_many = output::count(row.records, "record", "records");
+    let how_many = if row.records == 0 { "records" } else { &how_many };
+    format!("{how_many} of {of} never came, {by}'s rate limit dropped them, with what failed there; set {remedy}")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_rate_limit_is_named_with_its_remedy() {
+        let check = |row: serde_json::Value, text: &str| {
+            let status = json!({"inputs": [{"name": "a", "lost": 20, "suppressed": [row]}]});
+            let found = findings(&serde_json::from_value(status).expect("a status"));
+            assert_eq!((found.len(), found[0].grave, &*found[0].what), (2, true, text));
+            assert!(found[1].what.starts_with(if text.starts_with("17") { "3 " } else { "20 " }), "{}", found[1].what);
+        };
+        let never = "never came";
+        check(
+            json!({"by": "journald", "of": "ssh.service", "records": 17}),
+            &format!(
+                "17 records of ssh.service {never}, journald's rate limit dropped them, with what failed there; set \
+                 LogRateLimitIntervalSec=0 in its [Service] (`systemctl edit ssh.service`), or a greater RateLimitBurst= in \
+                 /etc/systemd/journald.conf"
+            ),
+        );
+        check(
+            json!({"by": "imuxsock", "of": "sshd"}),
+            &format!(
+                "records of sshd {never}, rsyslogd's rate limit dropped them, with what failed there; set \
+                 SysSock.RateLimit.Interval=\"0\" of its module imuxsock"
+            ),
+        );
+    }
 
     #[test]
     fn each_finding_says_about_what() {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use inputs::input::{Health, State};
 use inputs::record::{Batch, SourceId, Timestamp};
-use inputs::syslog::losses::losses;
 
 use crate::clock;
 use crate::config::Input;
@@ -62,7 +61,6 @@ impl Connected {
         let mut lag = None;
         let effects = desk.fold(fold, batch, counts, now, |seen| {
             let record = seen.record;
-            shown.lost = shown.lost.saturating_add(losses(record).unwrap_or(0));
             minutes.add(record.received, record.event);
             if let Some(at) = record.event {
                 shown.last = Some(At(at));
@@ -89,7 +87,8 @@ impl Connected {
             unknown: self.counts.unknown,
             forged: self.counts.forged,
             duplicates: self.counts.duplicates,
-            lost: self.shown.lost.saturating_add(counters.lost()),
+            lost: self.shown.lost.saturating_add(self.counts.lost).saturating_add(counters.lost()),
+            suppressed: self.suppressed(),
             problem: problem.or_else(|| (unreadable > 0).then(some)),
             counters,
             truncated: self.counts.truncated,
@@ -103,6 +102,12 @@ impl Connected {
     pub(super) fn shapes(&self) -> impl Iterator<Item = reply::Shape> {
         let top = self.fold.shapes.top(SHAPES_SHOWN).into_iter();
         top.map(|(shape, records)| reply::Shape { input: self.shown.name.clone(), shape: shape.to_owned(), records })
+    }
+
+    /// What a rate limit on the way threw away.
+    fn suppressed(&self) -> Vec<reply::Suppressed> {
+        let rows = self.fold.suppressed.rows();
+        rows.map(|(by, of, records)| reply::Suppressed { by, of: printable(of), records }).collect()
     }
 
     /// The clock of its senders that is most off.

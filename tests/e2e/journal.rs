@@ -112,6 +112,38 @@ fn ten_thousand_records_through_the_journal_of_a_booted_machine() {
     assert_eq!(world.denied(), Vec::<String>::new());
 }
 
+/// Who is denied knocks on, and sshd's unit exceeds journald's limit.
+#[test]
+fn a_rate_limit_of_sshds_unit_is_named() {
+    let Some(mut world) = booted("a_rate_limit_of_sshds_unit_is_named") else { return };
+    // Anybody can write so, and it changes nothing.
+    let forged = "Suppressed 4000 messages from cron.service";
+    let nobody = ["setpriv", "--reuid=nobody", "--clear-groups", "logger", "-t", "systemd-journald", forged];
+    world.run(&nobody);
+    // journald makes a limit greater where there is much room: to some four times of it.
+    let drop_in = "[Service]\nLogRateLimitIntervalSec=2s\nLogRateLimitBurst=2\n";
+    world.write("/etc/systemd/system/ssh.service.d/limit.conf", drop_in);
+    world.run(&["systemctl", "daemon-reload"]);
+    world.run(&["systemctl", "restart", "ssh"]);
+    let mut address = 10;
+    let suppressed = until("journald to drop records of sshd's, and to tell", || {
+        address += 1;
+        world.attacker.banner(&format!("198.51.100.{address}"));
+        input(&world)["suppressed"].as_array().cloned()
+    });
+    let [row] = &suppressed[..] else { panic!("{suppressed:?}") };
+    assert_eq!((&row["by"], &row["of"]), (&"journald".into(), &"ssh.service".into()), "{row}");
+    let journald = || world.run(&["journalctl", "-q", "-o", "cat", "SYSLOG_IDENTIFIER=systemd-journald", "_UID=0"]);
+    let told = |line: &str| line.strip_prefix("Suppressed ")?.split(' ').next()?.parse::<u64>().ok();
+    let all = || journald().lines().filter_map(told).sum::<u64>();
+    until_or("all to be counted", journald, || (input(&world)["lost"] == all()).then_some(()));
+    let doctor = world.denyd(&["doctor"]);
+    let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(doctor.status.code() == Some(1) && text.contains("FAIL journald: "), "{text}");
+    assert!(text.contains("LogRateLimitIntervalSec=0 in its [Service] (`systemctl edit ssh.service`)"), "{text}");
+    assert!(!text.contains("cron.service"), "{text}");
+}
+
 #[test]
 fn what_was_vacuumed_unread_is_counted() {
     let Some(mut world) = World::new("what_was_vacuumed_unread_is_counted") else { return };

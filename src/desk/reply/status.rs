@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use inputs::cursor::Cursor;
 use inputs::input::Counters;
+use inputs::syslog::losses::Limit;
 use serde::{Deserialize, Serialize};
 
 use super::{At, BackEnd, Follower};
@@ -85,6 +86,9 @@ pub struct Input {
     pub duplicates: u64,
     /// Records that were lost before they came.
     pub lost: u64,
+    /// Of them, what rate limits threw away, whose daemons we believe.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub suppressed: Vec<Suppressed>,
     /// Why it cannot be read, or not all of it.
     pub problem: Option<String>,
     /// What has befallen it since the start.
@@ -102,6 +106,18 @@ pub struct Input {
     pub skew_s: Option<f64>,
     /// How far it was read.
     pub cursor: Option<Cursor>,
+}
+
+/// What a rate limit on the way to an input threw away.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Suppressed {
+    /// Whose limit.
+    pub by: Limit,
+    /// Whose records: a unit, a program, or an input of rsyslogd's.
+    pub of: String,
+    /// How many; 0 where it has just begun.
+    pub records: u64,
 }
 
 /// One that sends to an input.
