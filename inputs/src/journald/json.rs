@@ -1,5 +1,6 @@
 //! Reads what `journalctl -o json` prints: an object a line. A value is a string, an array of byte numbers where it is
-//! no text, an array of such values where the field has several, or null where it was too long to be shown.
+//! no text, an array of such values where the field has several, or null where it was too long to be shown. Also what
+//! `-o json-seq` and `-o json-sse` print, which put something before each object.
 //!
 //! A line is parsed whole, so it is bounded: longer ones are counted as damaged and passed over.
 
@@ -13,7 +14,7 @@ pub(super) const LINE_MAX: usize = 1 << 20;
 /// Reads a line into `entry`, which is cleared before; `None` of one that is no entry.
 pub(super) fn line(line: &[u8], entry: &mut Entry) -> Option<()> {
     entry.clear();
-    let fields: Map<String, Value> = serde_json::from_slice(line).ok()?;
+    let fields: Map<String, Value> = serde_json::from_slice(object(line)).ok()?;
     entry.realtime = number(fields.get("__REALTIME_TIMESTAMP")?.as_str()?.as_bytes())?;
     for (name, value) in &fields {
         if let Some(field) = Field::of(name.as_bytes()) {
@@ -21,6 +22,11 @@ pub(super) fn line(line: &[u8], entry: &mut Entry) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// A line without what `json-seq` (RFC 7464) and `json-sse` put before the object.
+pub(super) fn object(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\x1e").or_else(|| line.strip_prefix(b"data: ")).unwrap_or(line)
 }
 
 fn take(field: Field, value: &Value, entry: &mut Entry) {
@@ -65,6 +71,8 @@ mod tests {
     fn reads_a_line() {
         let time = r#""__REALTIME_TIMESTAMP":"7""#;
         check(&format!(r#"{{{time},"MESSAGE":"a\u00e4","_UID":"0"}}"#), Some(r"7 Uid(0) a\xc3\xa4"));
+        check(&format!("\x1e{{{time},\"MESSAGE\":\"m\"}}"), Some("7 Uid(4294967295) m"));
+        check(&format!("data: {{{time},\"MESSAGE\":\"m\"}}"), Some("7 Uid(4294967295) m"));
         check(&format!(r#"{{"MESSAGE":[97,10,255,0],{time}}}"#), Some(r"7 Uid(4294967295) a\n\xff\x00"));
         check(&format!(r#"{{"MESSAGE":null,{time}}}"#), Some("7 Uid(4294967295) "));
         check(&format!(r#"{{"MESSAGE":["one","two"],"_UID":["65534","0"],{time}}}"#), Some("7 Uid(65534) one"));

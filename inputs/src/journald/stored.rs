@@ -31,7 +31,7 @@ pub enum Kind {
     Journal,
     /// The journal export format: `journalctl -o export`, systemd-journal-upload.
     Export,
-    /// `journalctl -o json`.
+    /// `journalctl -o json`, and with `json-seq` or `json-sse`.
     Json,
 }
 
@@ -44,7 +44,8 @@ impl Kind {
         if head.starts_with(b"__CURSOR=") || head.starts_with(b"__REALTIME_TIMESTAMP=") {
             return Some(Kind::Export);
         }
-        let is_json = head.starts_with(b"{") && memchr::memmem::find(head, b"\"__REALTIME_TIMESTAMP\"").is_some();
+        let is_json =
+            json::object(head).starts_with(b"{") && memchr::memmem::find(head, b"\"__REALTIME_TIMESTAMP\"").is_some();
         is_json.then_some(Kind::Json)
     }
 

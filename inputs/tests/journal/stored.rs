@@ -86,7 +86,9 @@ fn a_file_reads_as_journalctl_reads_it() {
         assert_eq!(want.len(), count, "{name}");
         rows::assert_same(name, &read_all(Reader::file(&path).unwrap()), &want);
         // The readers of text agree with it.
-        for (format, kind) in [("export", Kind::Export), ("json", Kind::Json)] {
+        for (format, kind) in
+            [("export", Kind::Export), ("json", Kind::Json), ("json-seq", Kind::Json), ("json-sse", Kind::Json)]
+        {
             let text = journalctl(&path, format);
             assert_eq!(Kind::of(&text[..text.len().min(stored::HEAD_MAX)]), Some(kind), "{name} {format}");
             let reader = Reader::stream(kind, io::Cursor::new(text), Path::new("-")).unwrap();
