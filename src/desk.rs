@@ -308,7 +308,7 @@ impl Desk {
             tracked: state.tallies.len(),
             sessions: state.sessions.distinct(),
             unresolved: state.sessions.unresolved(),
-            evicted: state.untold(Bound::Tallies) + state.sessions.evicted(),
+            evicted: state.untold(Bound::Tallies) + state.sessions.evicted() + state.nets.forgotten(),
             users_untold: state.untold(Bound::Users),
             hosts_untold: state.untold(Bound::Hosts),
             denies_refused: state.untold(Bound::Denies),
@@ -328,7 +328,7 @@ impl Desk {
     fn effects(&mut self, now: Timestamp, progress: Progress) -> Effects {
         self.gather();
         let publish = self.published.early(&self.pending.changes, &self.engine.state, now);
-        let rows = self.pending.changes.len() + self.pending.evidence.len() + self.engine.state.sessions.changes();
+        let rows = self.pending.changes.len() + self.pending.evidence.len() + self.engine.unsettled();
         let waiting = Waiting { rows, denies: !publish.denies.is_empty(), progress };
         Effects { publish, waiting }
     }

@@ -93,7 +93,11 @@ fn sentence(screen: &Screen, why: &Why) -> String {
             let within = if is_alone { String::new() } else { format!(" (as part of {prefix})") };
             let by = match (why.class, why.since) {
                 (Some(class), Some(since)) => {
-                    format!(", since {}: too many failures of class {}", when(since.0), class.name())
+                    let from = match why.parts {
+                        0 => String::new(),
+                        parts => format!(", from {parts} of its /64s or more, and no login from there in 30 days"),
+                    };
+                    format!(", since {}: too many failures of class {}{from}", when(since.0), class.name())
                 }
                 (None, Some(_)) => ": taken over from the firewall when the database was lost".to_owned(),
                 _ => ": an operator denied it".to_owned(),

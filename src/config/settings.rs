@@ -111,6 +111,12 @@ fn decide() -> Vec<Key<Config>> {
             lengths of their own; README.md has the table.",
         ),
         key("ipv6_prefix", bits(32..=128), |c| &mut c.decide.policy.ipv6_bits),
+        key("ipv6_wider_nets", yes(), |c| &mut c.decide.policy.wider_nets).says(
+            "Whether a /56 or a /48 is denied whose owner tries from many of its /64s, a few times each: a /56 when its
+            failures of a class exceed 4 times what one /64 is denied for, from at least 4 of them, a /48 when they exceed 16
+            times that, from at least 16. Each /64 adds hardly more than it is denied for itself. For an hour, and for deny_for
+            when that was not enough. Never a net from which somebody logged in within 30 days.",
+        ),
         key("nat64_prefixes", nat64().list(), |c| &mut c.decide.policy.nat64).example(r#"["2001:db8:64::/96"]"#).says(
             "Prefixes of this site's own in which a translator (NAT64) shows IPv4 addresses: each address in them is counted
             and denied alone, as those of 64:ff9b::/96 always are.",

@@ -85,6 +85,9 @@ pub enum Reason {
         threshold: u32,
         /// What the count rested on.
         basis: Basis,
+        /// From how many /64s it came, or more, where it is a wider net's; 0 elsewhere.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        parts: u16,
     },
     /// A person wants it.
     Operator {
@@ -100,12 +103,24 @@ pub enum Reason {
     Peer(u16),
 }
 
+fn is_zero(number: &u16) -> bool {
+    *number == 0
+}
+
 impl Reason {
     /// The class that decided it, if the policy did.
     pub fn class(&self) -> Option<Class> {
         match self {
             Reason::Policy { class, .. } => Some(*class),
             _ => None,
+        }
+    }
+
+    /// From how many /64s it came, or more, where it is a wider net's; 0 elsewhere.
+    pub fn parts(&self) -> u16 {
+        match self {
+            Reason::Policy { parts, .. } => *parts,
+            _ => 0,
         }
     }
 
@@ -183,7 +198,7 @@ impl From<Told> for Claim {
         let mut claim = Claim { since, until, reason: reason.unwrap_or(Reason::Adopted), enforceable };
         if let (Reason::Adopted, Some(class)) = (&claim.reason, class) {
             let basis = if claim.is_short() { Basis::Forgeable } else { Basis::Sound };
-            claim.reason = Reason::Policy { class, count, threshold: count.saturating_sub(1), basis };
+            claim.reason = Reason::Policy { class, count, threshold: count.saturating_sub(1), basis, parts: 0 };
         }
         claim
     }
@@ -266,7 +281,7 @@ mod tests {
             let json = format!(r#"{{"since":1,"until":{until},"class":{class},"count":6,"enforceable":true}}"#);
             serde_json::from_str::<Claim>(&json).unwrap().reason
         };
-        let policy = |basis| Reason::Policy { class: Class::Root, count: 6, threshold: 5, basis };
+        let policy = |basis| Reason::Policy { class: Class::Root, count: 6, threshold: 5, basis, parts: 0 };
         assert_eq!(claim("\"root\"", "null"), policy(Basis::Sound));
         assert_eq!(claim("\"root\"", "3600000001"), policy(Basis::Forgeable));
         assert_eq!(claim("\"root\"", "3600000002"), policy(Basis::Sound));

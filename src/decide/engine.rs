@@ -8,6 +8,7 @@ use inputs::record::{Record, Timestamp};
 
 use super::attempt::{Attempt, Folded};
 use super::claim::{Claim, Claimant};
+use super::nets::World;
 use super::policy::Policy;
 use super::prefix::Prefix;
 use super::session::{FNV, HostId, Line, Trust, fnv};
@@ -16,6 +17,7 @@ use crate::detect::address::Address;
 use crate::detect::event::Event;
 
 mod judge;
+mod nets;
 
 /// All that can change what is decided.
 ///
@@ -81,6 +83,8 @@ pub struct Engine {
     pub changes: Vec<Change>,
     /// Users that were tried since they last left as changes, each as often as it was.
     tried: Vec<usize>,
+    /// Wider nets that changed since then.
+    nets: Vec<(Prefix, World)>,
     /// Somebody keeps what changes.
     is_kept: bool,
     /// The wall clock, as the last input told it: what lies before it is not enforced.
@@ -149,6 +153,11 @@ impl Engine {
         }
     }
 
+    /// How many changes [`settle`](Self::settle) has, about, but for users.
+    pub fn unsettled(&self) -> usize {
+        self.state.sessions.changes() + self.nets.len()
+    }
+
     /// Puts among the changes what changes with nearly every line, users' counts and connections, each as it is by now.
     /// Called before a commit: what leaves so need not leave a hundred times between two.
     pub fn settle(&mut self) {
@@ -157,6 +166,11 @@ impl Engine {
         tried.dedup();
         let users = &self.state.users;
         self.changes.extend(tried.into_iter().map(|user| Change::Tried { user, counts: users[user] }));
+        let mut nets = std::mem::take(&mut self.nets);
+        nets.sort_unstable();
+        nets.dedup();
+        let known = |net, world| self.state.nets.get(net, world).map(|net| Box::new(*net));
+        self.changes.extend(nets.into_iter().map(|(net, world)| Change::Net(net, world, known(net, world))));
         let connections = self.state.sessions.take_changes().into_iter();
         self.changes.extend(connections.map(|(key, connection)| Change::Connection(key, connection.map(Box::new))));
     }

@@ -65,6 +65,8 @@ pub struct Policy {
     pub ipv4_bits: u8,
     /// The same for IPv6.
     pub ipv6_bits: u8,
+    /// Whether wider nets of IPv6 are counted and denied, too: see [`nets`](super::nets).
+    pub wider_nets: bool,
     /// The site's own prefixes in which NAT64 puts IPv4 addresses.
     pub nat64: Vec<Prefix>,
     /// A permanent deny is enforced only if its deciding record is younger than this when it is read.
@@ -100,6 +102,7 @@ impl Default for Policy {
             allow: AllowList::default(),
             ipv4_bits: 32,
             ipv6_bits: 64,
+            wider_nets: true,
             nat64: Vec::new(),
             replay_max_age: DAY,
         }

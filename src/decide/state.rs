@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::Attempt;
 use super::claim::{Claim, Claimant, Deny};
+use super::nets::{Net, Nets, World};
 use super::prefix::Prefix;
 use super::session::{Connection, HostId, KeptKey, Sessions};
 use super::tally::{Slot, Tallies, Tally};
@@ -118,6 +119,8 @@ pub enum Change {
     },
     /// A connection changed.
     Connection(KeptKey, Option<Box<Connection>>),
+    /// A wider net changed, in one world; `None` = forgotten.
+    Net(Prefix, World, Option<Box<Net>>),
     /// Something was not kept because there was too much of it.
     Untold {
         /// What.
@@ -168,6 +171,8 @@ pub struct State {
     pub hosts: IndexMap<Box<[u8]>, (), foldhash::fast::RandomState>,
     /// Connections.
     pub sessions: Sessions,
+    /// Wider nets of IPv6. As connections they change by themselves, and say afterwards what changed.
+    pub nets: Nets,
     /// What was not kept, by [`Bound`].
     untold: [u64; 4],
 }
@@ -215,6 +220,7 @@ impl State {
                 self.hosts.insert(name.clone(), ());
             }
             Change::Untold { what, total } => self.untold[*what as usize] = *total,
+            Change::Net(net, world, known) => self.nets.put(*net, *world, known.as_deref().copied()),
             Change::Suspicious { .. } | Change::Late(_) | Change::Connection(..) => {}
         }
     }

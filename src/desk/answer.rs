@@ -219,6 +219,7 @@ impl Desk {
             allowed_by: allowed_by.map(str::to_owned),
             by: denied.map(|(_, _, deny)| deny.claims().map(|(by, _)| by).collect()),
             class: claim.and_then(|claim| claim.reason.class()),
+            parts: claim.map_or(0, |claim| claim.reason.parts()),
             since: claim.map(|claim| At(claim.since)),
             times: state.released.get(&own).copied().unwrap_or(0),
             successes: tally.successes,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{Loaded, Store, WAITING};
 use crate::decide::claim::Claim;
+use crate::decide::nets::World;
 use crate::decide::prefix::Prefix;
 use crate::decide::session::{HostId, Kept, KeptKey, KeptWaiting};
 use crate::decide::state::{Change, State, UserCounts};
@@ -22,6 +23,7 @@ impl Store {
         })?;
         counts(db, &mut state)?;
         denies(db, &mut state)?;
+        nets(db, &mut state)?;
         each(db, "SELECT name, account, attempts FROM users", |row| {
             let attempts: i64 = row.get(2)?;
             let counts = UserCounts { attempts: attempts.unsigned_abs(), account: text_as(row, 1)? };
@@ -73,6 +75,16 @@ fn counts(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
     apply(db, state, "SELECT prefix, host, invalid, valid, root, restricted, probe FROM shares", |row| {
         let (host, counts) = (Some(HostId(row.get(1)?)), five(row, 2)?);
         Ok(prefix_of(row, 0)?.map(|prefix| Change::Shared { prefix, host, counts }))
+    })
+}
+
+/// Wider nets. What is not understood was of no use.
+fn nets(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
+    apply(db, state, "SELECT prefix, world, net FROM nets", |row| {
+        let world = World::BOTH.get(usize::from(row.get::<_, u16>(1)?)).copied();
+        let known = serde_json::from_str(row.get_ref(2)?.as_str()?).ok();
+        let net = prefix_of(row, 0)?.zip(world).zip(known);
+        Ok(net.map(|((net, world), known)| Change::Net(net, world, Some(known))))
     })
 }
 

@@ -58,6 +58,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE followers(name TEXT PRIMARY KEY, seen INT NOT NULL, missed INT NOT NULL) WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE nets(prefix BLOB, world INT, net TEXT NOT NULL, PRIMARY KEY(prefix, world)) WITHOUT ROWID;
+",
 ];
 
 /// Pages of the database that are held in memory, in KiB. With SQLite's own 2000 most are read anew for each commit

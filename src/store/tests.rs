@@ -8,6 +8,7 @@ use super::open::MIGRATIONS;
 use super::*;
 use crate::decide::claim::{Basis, Claim, Claimant, Reason};
 use crate::decide::engine::{Engine, Input};
+use crate::decide::nets::{Net, World};
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
 use crate::decide::session::HostId;
@@ -32,11 +33,13 @@ fn evidence(n: usize) -> Evidence {
 fn what_was_committed_is_loaded() {
     let dir = tempfile::tempdir().unwrap();
     let tally = Tally { counts: [1, 2, 3, 4, 5], last: [6, 7, 8, 9, 10], successes: 11, sound: [1, 0, 3, 0, 5] };
-    let reason = Reason::Policy { class: Class::Root, count: 3, threshold: 1, basis: Basis::Sound };
+    let reason = Reason::Policy { class: Class::Root, count: 3, threshold: 1, basis: Basis::Sound, parts: 0 };
     let claim = Claim { since: Timestamp(5), until: Some(Timestamp(9)), reason, enforceable: true };
     let wide = Claim { until: None, reason: Reason::Operator { because: None }, ..claim.clone() };
     let (p, q) = (prefix("192.0.2.7"), prefix("2001:db8::/64"));
     let counts = UserCounts { attempts: 3, account: Account::Unknown };
+    let mut net = Net::default();
+    net.add(Class::Root, 3, 0xffff, Timestamp::from_secs(7));
     let changes = vec![
         Change::Host { name: (*b"web1").into() },
         Change::User { name: (*b"bob\xff").into() },
@@ -46,6 +49,9 @@ fn what_was_committed_is_loaded() {
         Change::Denied { prefix: p, by: Claimant::Policy, claim: claim.clone() },
         Change::Denied { prefix: q, by: Claimant::Operator, claim: wide },
         Change::Released { prefix: q, by: Claimant::Operator, at: Timestamp(7), why: Why::Expired, times: 2 },
+        Change::Net(q, World::Sound, Some(net.into())),
+        Change::Net(q, World::Forgeable, Some(net.into())),
+        Change::Net(q, World::Forgeable, None),
     ];
     let cursor = Cursor::File(inputs::cursor::FileCursor { offset: 77, ..Default::default() });
     let mut state = State::default();
@@ -63,6 +69,7 @@ fn what_was_committed_is_loaded() {
     assert_eq!(state.released[&q], 2);
     assert_eq!(state.users[&b"bob\xff"[..]], counts);
     assert_eq!(state.host_name(HostId(0)), b"web1");
+    assert_eq!((state.nets.get(q, World::Sound), state.nets.get(q, World::Forgeable)), (Some(&net), None));
     assert_eq!(cursors["log"], cursor);
     assert_eq!(allowed.into_iter().collect::<Vec<_>>(), ["192.0.2.0/30"]);
     let history = open(dir.path()).history(None, 10).unwrap();
@@ -240,7 +247,7 @@ fn a_database_of_the_second_schema_is_taken_on() {
     assert_eq!((state.tallies.len(), state.shares.len()), (6, 7));
     assert_eq!(state.shares[&(prefix("192.0.2.3"), HostId(1))], [0, 2, 0, 0, 0]);
     // Full, for an hour, for ever; and what a person denied.
-    let policy = |class, count, basis| Reason::Policy { class, count, threshold: count - 1, basis };
+    let policy = |class, count, basis| Reason::Policy { class, count, threshold: count - 1, basis, parts: 0 };
     let denied = |text: &str, by, since, until: Option<i64>, reason| {
         let claim = Claim { since: Timestamp(since), until: until.map(Timestamp), reason, enforceable: true };
         assert_eq!(state.denies[&prefix(text)].claims().collect::<Vec<_>>(), [(by, &claim)], "{text}");

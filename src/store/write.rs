@@ -59,6 +59,14 @@ pub(super) fn changes(tx: &Transaction<'_>, changes: &[Change], state: &State) -
                 run(tx, "INSERT OR REPLACE INTO sessions VALUES(?1, ?2)", [json(key), json(connection)])?;
             }
             Change::Connection(key, None) => run(tx, "DELETE FROM sessions WHERE key = ?1", [json(key)])?,
+            Change::Net(net, world, known) => {
+                let key = params![net.to_bytes(), *world as u8, known.as_ref().map(json)];
+                let sql = match known {
+                    Some(_) => "INSERT OR REPLACE INTO nets VALUES(?1, ?2, ?3)",
+                    None => "DELETE FROM nets WHERE prefix = ?1 AND world = ?2 AND ?3 IS NULL",
+                };
+                run(tx, sql, key)?;
+            }
             // The first is written above; the others are told, not kept.
             Change::Counted { .. }
             | Change::Suspicious { .. }

@@ -143,7 +143,8 @@ fn users(engine: &Engine, pairs: &HashSet<(usize, IpAddr), foldhash::fast::Rando
 
 /// How many counters were forgotten.
 fn evicted(engine: &Engine) -> u64 {
-    engine.state.untold(Bound::Tallies) + engine.state.sessions.evicted()
+    let state = &engine.state;
+    state.untold(Bound::Tallies) + state.sessions.evicted() + state.nets.forgotten()
 }
 
 /// For people.

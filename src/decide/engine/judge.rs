@@ -26,7 +26,8 @@ impl Engine {
         }
         self.expire(prefix, at);
         let slot = self.state.tallies.find(&prefix);
-        let mut tally = self.state.tallies.at(slot).copied().unwrap_or_default();
+        let before = self.state.tallies.at(slot).copied().unwrap_or_default();
+        let mut tally = before;
         for class in classes.iter() {
             tally.add(class, self.policy.age_reset[class as usize], times, sound, at);
         }
@@ -43,6 +44,7 @@ impl Engine {
         self.changes.push(Change::Counted { prefix, tally: Some(tally) });
         if !allowed {
             self.judge(prefix, &tally, classes, at);
+            self.widen(attempt, &before, &tally);
         }
     }
 
@@ -90,11 +92,22 @@ impl Engine {
             is_over.then(|| (class, threshold, tally.is_sound(class, threshold)))
         });
         let Some((class, threshold, sound)) = over.reduce(|a, b| if b.2 && !a.2 { b } else { a }) else { return };
+        let basis = if sound { Basis::Sound } else { Basis::Forgeable };
+        let reason = Reason::Policy { class, count: tally.counts[class as usize], threshold, basis, parts: 0 };
+        self.sentence(prefix, reason, at);
+    }
+
+    /// Denies a prefix for a reason of the policy's: for an hour at most if it rests on what strangers may have made up, or
+    /// if it is a wider net that was not denied before.
+    pub(super) fn sentence(&mut self, prefix: Prefix, reason: Reason, at: Timestamp) {
+        let sound = matches!(reason, Reason::Policy { basis: Basis::Sound, .. });
         let released = self.state.released.get(&prefix).copied().unwrap_or(0);
+        let is_short = !sound || reason.parts() > 0 && released == 0;
         let for_ever = self.policy.permanent_after.is_some_and(|times| released >= times);
         let until = if for_ever { None } else { self.policy.deny_for.map(|time| at.after(time)) };
         let within_the_hour = at.after(FORGEABLE_FOR);
-        let until = if sound { until } else { Some(until.map_or(within_the_hour, |until| until.min(within_the_hour))) };
+        let short = until.map_or(within_the_hour, |until| until.min(within_the_hour));
+        let until = if is_short { Some(short) } else { until };
         match self.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Policy)) {
             // It was denied for an hour at most, and now it is certain.
             Some(claim) if sound && until.is_none_or(|until| until > within_the_hour) && claim.gives_way() => {}
@@ -103,8 +116,6 @@ impl Engine {
             None => {}
         }
         let enforceable = until.is_some() || at.after(self.policy.replay_max_age) > self.wall;
-        let basis = if sound { Basis::Sound } else { Basis::Forgeable };
-        let reason = Reason::Policy { class, count: tally.counts[class as usize], threshold, basis };
         self.change(Change::Denied {
             prefix,
             by: Claimant::Policy,
@@ -114,6 +125,7 @@ impl Engine {
 
     /// A login that strangers cannot have made up: it may clear counts.
     pub(super) fn success(&mut self, peer: Address, user: &[u8], host: HostId, at: Timestamp) {
+        self.at_home(peer, at);
         let prefix = self.policy.prefix(peer);
         // A deny that was over by then has cleared the counts: nothing to suspect.
         self.expire(prefix, at);
@@ -135,7 +147,7 @@ impl Engine {
     }
 
     /// Releases what a prefix has served by `at`: events know their own time, and need not wait for a tick.
-    fn expire(&mut self, prefix: Prefix, at: Timestamp) {
+    pub(super) fn expire(&mut self, prefix: Prefix, at: Timestamp) {
         // Most often no deny at all is over by then, which is quickly seen.
         if self.state.ends.first().is_none_or(|(until, ..)| *until > at) {
             return;
@@ -165,6 +177,10 @@ impl Engine {
         for prefix in cleared {
             self.forget(prefix);
         }
+        let nets: Vec<_> = self.state.nets.iter().map(|(net, _)| net).filter(|net| counted(net)).collect();
+        for net in nets {
+            self.forget_net(net, true);
+        }
     }
 
     pub(super) fn release_all(&mut self, prefix: Prefix, why: Why) {
@@ -190,6 +206,9 @@ impl Engine {
         }
         self.change(Change::Released { prefix, by, at, why, times });
         let certain = self.state.tallies.get(&prefix).filter(|_| forged).map(Tally::certain);
+        if by == Claimant::Policy || why != Why::Expired {
+            self.forget_net(prefix, !forged);
+        }
         match certain {
             Some(tally) if tally.failures() > 0 => self.change(Change::Counted { prefix, tally: Some(tally) }),
             _ if by == Claimant::Policy || why != Why::Expired => self.forget(prefix),

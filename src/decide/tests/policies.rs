@@ -15,7 +15,7 @@ const DAY: u64 = 86_400;
 
 /// What a story comes to. A line of it is `TIME ADDRESS WHAT [HOST]`; TIME as in `3d` or `5h`, since the beginning;
 /// WHAT is `root`, `valid`, `invalid`, `probe` (each one failure of that class, by the user al), or `login`.
-fn decisions(policy: &Policy, story: &str) -> String {
+pub(super) fn decisions(policy: &Policy, story: &str) -> String {
     let mut world = World::new(policy.clone());
     for (n, line) in story.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
         let words: Vec<_> = line.split(' ').collect();

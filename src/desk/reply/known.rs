@@ -85,6 +85,9 @@ pub struct Why {
     pub by: Option<Vec<Claimant>>,
     /// The class that decided it, if the policy did.
     pub class: Option<Class>,
+    /// From how many of its /64s the failures came, or more, if a wider net is denied; 0 elsewhere.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub parts: u16,
     /// When the policy decided it, if it did.
     pub since: Option<At>,
     /// How often it was released before.
@@ -93,6 +96,10 @@ pub struct Why {
     pub successes: u32,
     /// The last failures that were counted.
     pub evidence: Vec<Evidence>,
+}
+
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// What `why` comes to.

@@ -1,0 +1,116 @@
+//! An attempt in the wider nets of its address.
+
+use inputs::record::Timestamp;
+
+use super::Engine;
+use crate::decide::attempt::{Attempt, Classes};
+use crate::decide::claim::{Basis, Reason};
+use crate::decide::nets::{Net, WIDTHS, World};
+use crate::decide::policy::Class;
+use crate::decide::prefix::Prefix;
+use crate::decide::tally::Tally;
+use crate::detect::address::Address;
+
+impl Engine {
+    /// The nets of an address that are counted, and from how many /64s each is denied.
+    fn nets_of(&self, peer: Address) -> impl Iterator<Item = (Prefix, u32)> + use<> {
+        let is_counted = self.policy.wider_nets
+            && !peer.is_ipv4()
+            && self.policy.special(peer).is_none_or(|special| special.bits.is_none());
+        let widths = if is_counted { &WIDTHS[..] } else { &[] };
+        let usual = self.policy.ipv6_bits;
+        let widths = widths.iter().filter(move |(bits, _)| *bits < usual);
+        widths.map(move |(bits, spread)| (Prefix::of(peer, *bits), *spread))
+    }
+
+    /// Counts an attempt in the nets of its address, and judges them. `before` and `after` are what its prefix had.
+    pub(super) fn widen(&mut self, attempt: &Attempt<'_>, before: &Tally, after: &Tally) {
+        let Attempt { peer, classes, at, .. } = *attempt;
+        for (net, spread) in self.nets_of(peer) {
+            self.expire(net, at);
+            for class in classes.iter() {
+                self.count_in_net(net, peer, class, (before, after), at);
+            }
+            self.judge_net(net, spread, classes, at);
+        }
+    }
+
+    /// Counts what a prefix adds to a net in one class: no more than it is denied for itself, and one.
+    fn count_in_net(&mut self, net: Prefix, peer: Address, class: Class, tallies: (&Tally, &Tally), at: Timestamp) {
+        let Some(threshold) = self.policy.thresholds[class as usize] else { return };
+        let (before, after) = tallies;
+        let known = before.aged(class, self.policy.age_reset[class as usize], at);
+        let was_sound = if known == 0 { 0 } else { before.sound[class as usize] };
+        let capped = |count: u32| i64::from(count.min(threshold.0.saturating_add(2)));
+        let all = capped(after.counts[class as usize]) - capped(known);
+        let sound = capped(after.sound[class as usize].into()) - capped(was_sound.into());
+        let part = (peer.to_bits() >> 64) as u16;
+        for (world, times) in [(World::Sound, sound), (World::Forgeable, all - sound)] {
+            // What is certain by now is taken from what was not, if that is known.
+            if times > 0 || times < 0 && self.state.nets.get(net, world).is_some() {
+                let ages = self.policy.age_reset;
+                self.change_net(net, world, |net| {
+                    net.age(&ages, at);
+                    net.add(class, times, part, at);
+                });
+            }
+        }
+    }
+
+    /// Denies a net whose count exceeds its threshold, from enough of its /64s, if nobody is at home there.
+    fn judge_net(&mut self, net: Prefix, spread: u32, classes: Classes, at: Timestamp) {
+        let known = |world| {
+            let mut net = self.state.nets.get(net, world).copied().unwrap_or_default();
+            net.age(&self.policy.age_reset, at);
+            net
+        };
+        let [sound, forgeable] = World::BOTH.map(known);
+        if sound.is_at_home(at) || self.policy.allow.covers(&net) {
+            return;
+        }
+        let new = forgeable.parts().iter().filter(|part| !sound.parts().contains(part)).count();
+        let by_sound = sound.parts().len();
+        let over = classes.iter().filter_map(|class| {
+            let each = self.policy.thresholds[class as usize]?.0.saturating_add(1);
+            let threshold = each.saturating_mul(spread);
+            let reason = |count: u32, parts: usize, basis| {
+                let is_over = count > threshold && parts >= spread as usize;
+                is_over.then_some(Reason::Policy { class, count, threshold, basis, parts: parts as u16 })
+            };
+            let all = sound.count(class).saturating_add(forgeable.count(class));
+            reason(sound.count(class), by_sound, Basis::Sound).or_else(|| reason(all, by_sound + new, Basis::Forgeable))
+        });
+        let is_sound = |reason: &Reason| matches!(reason, Reason::Policy { basis: Basis::Sound, .. });
+        if let Some(reason) = over.reduce(|a, b| if is_sound(&b) && !is_sound(&a) { b } else { a }) {
+            self.sentence(net, reason, at);
+        }
+    }
+
+    /// Notes a login that strangers cannot have made up.
+    pub(super) fn at_home(&mut self, peer: Address, at: Timestamp) {
+        for (net, _) in self.nets_of(peer) {
+            let mut known = self.state.nets.get(net, World::Sound).copied().unwrap_or_default();
+            if known.log_in(at) {
+                self.change_net(net, World::Sound, |net| *net = known);
+            }
+        }
+    }
+
+    /// A net begins again from zero: by all records, or by those that strangers may have made up.
+    pub(super) fn forget_net(&mut self, net: Prefix, all: bool) {
+        for world in World::BOTH {
+            if (all || world == World::Forgeable) && self.state.nets.get(net, world).is_some() {
+                self.change_net(net, world, Net::forgive);
+            }
+        }
+    }
+
+    fn change_net(&mut self, net: Prefix, world: World, change: impl FnOnce(&mut Net)) {
+        let (known, victim) = self.state.nets.room_for(net, world);
+        change(known);
+        if self.is_kept {
+            self.nets.push((net, world));
+            self.nets.extend(victim.map(|victim| (victim, world)));
+        }
+    }
+}
