@@ -216,8 +216,9 @@ pub fn decide<'a>(
         counts.lines += 1;
         counts.truncated += u64::from(record.truncated);
         let stamp = record.event;
-        let sender = source.senders.hear(&mut record);
         // sshd that logs to stderr does not escape newlines: strangers write whole lines there.
+        let is_foreign = record.stdout && !source.forgeable;
+        let sender = source.senders.hear(&mut record, is_foreign);
         let trust = if source.forgeable || record.stdout { Trust::Forgeable } else { Trust::Sound };
         let is_empty = record.message.is_empty() && record.identifier.is_empty();
         counts.records += u64::from(!is_empty);

@@ -298,7 +298,7 @@ struct Driver {
 impl Driver {
     /// Drives until told to stop. Errors are told once, and tried again: a log that is away comes back.
     fn run(mut self, clock: impl Fn() -> Now, mut sink: impl FnMut(Batch) -> bool) {
-        let mut cursor = None;
+        let (mut cursor, mut caught_up) = (None, false);
         while !self.reins.told.stop.load(Ordering::Acquire) {
             if self.reins.told.reload.swap(false, Ordering::AcqRel) {
                 self.reload();
@@ -306,6 +306,8 @@ impl Driver {
             let mut batch = Batch::new(self.source, Timestamp::default());
             let progress = self.input.refill(clock(), &mut batch);
             self.note(&progress);
+            batch.live = caught_up;
+            caught_up |= matches!(progress, Ok(Progress::Idle | Progress::Pending));
             // A batch without records may still say where reading began.
             let moved = batch.cursor.is_some() && batch.cursor != cursor;
             if moved {

@@ -118,6 +118,9 @@ pub struct Record<'a> {
     /// The journal has it from a program's standard output or error. Nothing escapes a newline there, so a stranger
     /// whose text the program prints can make up whole lines of it.
     pub stdout: bool,
+    /// It came while its input was followed, after all that was there had been read: it may have been written just now,
+    /// whatever its stamp says. Who knows its sender's clock takes that back.
+    pub live: bool,
 }
 
 impl<'a> Record<'a> {
@@ -136,6 +139,7 @@ impl<'a> Record<'a> {
             times: 1,
             truncated: false,
             stdout: false,
+            live: false,
         }
     }
 
@@ -143,6 +147,12 @@ impl<'a> Record<'a> {
     #[inline]
     pub fn time(&self) -> Timestamp {
         self.event.map_or(self.received, |event| event.min(self.received))
+    }
+
+    /// From when a deny lasts that it leads to: from when it came, where nobody can tell yet how late that was.
+    #[inline]
+    pub fn from(&self) -> Timestamp {
+        if self.live { self.received } else { self.time() }
     }
 }
 
@@ -217,6 +227,8 @@ pub struct Batch {
     pub cursor: Option<crate::cursor::Cursor>,
     /// Messages that the kernel dropped before this batch, where it says so (`SO_RXQ_OVFL`).
     pub lost: u64,
+    /// The input had read all that was there before: see [`Record::live`].
+    pub live: bool,
     /// The program of all records that name none.
     pub(crate) identifier: &'static [u8],
     /// The bytes.
@@ -235,7 +247,7 @@ impl Batch {
         self.buf.clear();
         self.spans.clear();
         self.senders.clear();
-        (self.cursor, self.lost, self.identifier) = (None, 0, b"");
+        (self.cursor, self.lost, self.live, self.identifier) = (None, 0, false, b"");
     }
 
     /// How many records it has.
@@ -365,6 +377,7 @@ impl Batch {
             times: 1,
             truncated: spans.truncated,
             stdout: spans.stdout,
+            live: self.live,
         }
     }
 

@@ -11,6 +11,7 @@ use super::{office, status};
 use crate::config::Config;
 use crate::desk::Request;
 use crate::desk::reply::{Status, Suppressed, json};
+use crate::intake::senders::zone;
 use crate::text::printable;
 
 /// What `doctor` takes.
@@ -76,6 +77,11 @@ fn findings(status: &Status) -> Vec<Finding> {
                         address can come in";
             put(false, &input.name, what.to_owned());
         }
+        // What is a sender's is told of that one.
+        let is_told = status.senders.iter().any(|sender| sender.source == input.name && sender.skew_s.is_some());
+        if let Some(by) = input.skew_s.filter(|_| !is_told) {
+            put(false, &input.name, clock(by));
+        }
         let mut lost = input.lost;
         for row in &input.suppressed {
             lost = lost.saturating_sub(row.records);
@@ -99,8 +105,7 @@ fn findings(status: &Status) -> Vec<Finding> {
     for sender in &status.senders {
         let about = format!("{} by {}", sender.host.as_deref().unwrap_or("-"), sender.sender);
         if let Some(by) = sender.skew_s {
-            let what = "; its stamps are not believed; set it, or `timezone` of the input";
-            put(false, &about, format!("its clock is {}{what}", status::skew(by)));
+            put(false, &about, clock(by));
         }
         if sender.silent {
             put(true, &about, format!("has said nothing since {}", when_if(sender.last)));
@@ -114,6 +119,19 @@ fn findings(status: &Status) -> Vec<Finding> {
         put(false, "limits", format!("{count} {what}"));
     }
     found
+}
+
+/// By how much a clock is off, and what to do.
+fn clock(by: f64) -> String {
+    let what = status::skew(by);
+    match zone((by * 1e6) as i64) {
+        Some(_) => format!(
+            "its stamps are {what}, which is a wrong zone; they are set right as they come, but not those of an outage: say \
+             timezone = \"Area/City\" of this input (\"UTC\" for most containers), or start its syslog daemon again if that \
+             has missed a change of its zone"
+        ),
+        None => format!("its clock is {what}; its stamps are set right as they come; set it, by NTP for example"),
+    }
 }
 
 /// What a rate limit threw away, and how to lift it.
@@ -166,6 +184,21 @@ mod tests {
                  SysSock.RateLimit.Interval=\"0\" of its module imuxsock"
             ),
         );
+    }
+
+    #[test]
+    fn a_wrong_clock_is_named_once_with_its_remedy() {
+        let check = |skew: f64, senders: serde_json::Value, about: &str, remedy: &str| {
+            let status = json!({"inputs": [{"name": "a", "skew_s": skew}, {"name": "b"}], "senders": senders});
+            let found = findings(&serde_json::from_value(status).expect("a status"));
+            assert_eq!(found.iter().map(|one| &*one.about).collect::<Vec<_>>(), [about]);
+            assert!(found[0].what.contains(remedy), "{}", found[0].what);
+        };
+        check(-18_000.0, json!([]), "a", "5:00 h behind, which is a wrong zone");
+        check(-18_000.0, json!([]), "a", "say timezone = ");
+        check(-100.0, json!([]), "a", "its clock is 100 s behind");
+        let web = json!([{"source": "a", "host": "web", "sender": "192.0.2.1", "skew_s": -18_000.0}]);
+        check(-18_000.0, web, "web by 192.0.2.1", "say timezone = ");
     }
 
     #[test]

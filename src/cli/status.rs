@@ -9,6 +9,7 @@ use super::output::{self, Column, Screen, Style, count, when_if};
 use crate::config::Config;
 use crate::desk::Request;
 use crate::desk::reply::{At, BackEnd, Follower, Input, Sender, Shape, Status};
+use crate::intake::senders::zone;
 use crate::text::printable;
 
 /// What `status` takes.
@@ -193,9 +194,13 @@ fn seconds(seconds: f64) -> String {
     if seconds < 10.0 { format!("{seconds:.1} s") } else { format!("{seconds:.0} s") }
 }
 
-/// How far a clock is off, in words.
+/// How far a clock is off, in words; where it is a zone, in hours.
 pub(super) fn skew(by: f64) -> String {
-    format!("{:.0} s {}", by.abs(), if by > 0.0 { "ahead" } else { "behind" })
+    let way = if by > 0.0 { "ahead" } else { "behind" };
+    match zone((by * 1e6) as i64).map(i64::unsigned_abs) {
+        Some(zone) => format!("{}:{:02} h {way}", zone / 60, zone % 60),
+        None => format!("{:.0} s {way}", by.abs()),
+    }
 }
 
 #[cfg(test)]
@@ -203,6 +208,15 @@ mod tests {
     use inputs::record::Timestamp;
 
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_by_a_zone_says_hours() {
+        let check = |by, want| assert_eq!(skew(by), want);
+        check(-18_000.4, "5:00 h behind");
+        check(20_699.0, "5:45 h ahead");
+        check(-61.0, "61 s behind");
+        check(18_061.0, "18061 s ahead");
+    }
 
     #[test]
     fn numbers_have_their_nouns() {

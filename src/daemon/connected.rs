@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use inputs::input::{Health, State};
-use inputs::record::{Batch, SourceId, Timestamp};
+use inputs::record::{Batch, Sender, SourceId, Timestamp};
 
 use crate::clock;
 use crate::config::Input;
@@ -61,7 +61,7 @@ impl Connected {
         let mut lag = None;
         let effects = desk.fold(fold, batch, counts, now, |seen| {
             let record = seen.record;
-            minutes.add(record.received, record.event);
+            minutes.add(record.received);
             if let Some(at) = record.event {
                 shown.last = Some(At(at));
                 lag = Some(record.received.0.saturating_sub(at.0).max(0));
@@ -117,7 +117,9 @@ impl Connected {
     }
 
     pub(super) fn senders(&self, now: Timestamp) -> impl Iterator<Item = reply::Sender> {
-        self.fold.senders.rows().into_iter().map(move |row| reply::Sender {
+        // Of a file nobody is known to send; what is known of its clock is the input's.
+        let rows = self.fold.senders.rows().into_iter().filter(|row| row.sender != Sender::Unknown);
+        rows.map(move |row| reply::Sender {
             source: self.shown.name.clone(),
             sender: row.sender.to_string(),
             host: (!row.host.is_empty()).then(|| printable(&row.host)),
@@ -151,16 +153,24 @@ impl Connected {
                 senders::Notice::Silent(silence) => {
                     (silence.as_secs(), "a sender has fallen silent; what happens there is not seen")
                 }
-                senders::Notice::Skewed(skew) => (
-                    skew.unsigned_abs() / 1_000_000,
-                    if skew > 0 {
-                        "a sender's clock is ahead; its records are judged by when they came"
-                    } else {
-                        "a sender's clock is behind, or its time zone is not the input's; its stamps are set right"
-                    },
-                ),
+                senders::Notice::Skewed(skew) => {
+                    let what = match (senders::zone(skew), skew > 0) {
+                        (Some(_), true) => {
+                            "a sender's stamps are ahead, by a wrong zone: say `timezone =` of this input, or start its syslog \
+                             daemon again"
+                        }
+                        (Some(_), false) => {
+                            "a sender's stamps are behind, by a wrong zone: say `timezone =` of this input, or start its syslog \
+                             daemon again; meanwhile they are set right"
+                        }
+                        (None, true) => "a sender's clock is ahead; its records are judged by when they came",
+                        (None, false) => "a sender's clock is behind; its stamps are set right",
+                    };
+                    (skew.unsigned_abs() / 1_000_000, what)
+                }
             };
-            let (sender, host) = (row.sender.to_string(), printable(&row.host));
+            let sender = (row.sender != Sender::Unknown).then(|| row.sender.to_string());
+            let host = printable(&row.host);
             tracing::warn!(input = self.shown.name, sender, host, seconds, "{what}");
         }
         if more > 0 {

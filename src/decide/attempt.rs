@@ -53,6 +53,8 @@ pub struct Attempt<'a> {
     pub source: SourceId,
     /// When it happened.
     pub at: Timestamp,
+    /// From when a deny lasts that it leads to: from when its line came, where nobody can tell yet how late that was.
+    pub from: Timestamp,
     /// As whom; empty if no line named one.
     pub user: Cow<'a, [u8]>,
     /// What is known of the account by now.

@@ -123,7 +123,8 @@ impl Engine {
 
     fn record<'a>(&mut self, record: &Record<'_>, host: HostId, event: &Event<'a>, trust: Trust) -> Folded<'a> {
         let at = record.time();
-        let line = Line { host, source: record.source, pid: record.pid, at, received: record.received };
+        let line =
+            Line { host, source: record.source, pid: record.pid, at, received: record.received, from: record.from() };
         // What waits is decided before the line that shows its time to be over, however the lines are batched.
         self.state.sessions.tell(&line, trust);
         if self.state.sessions.is_due() {

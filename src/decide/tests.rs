@@ -497,6 +497,7 @@ fn an_attempt_from_elsewhere_counts() {
             host: other.engine.host(b"web"),
             source: SourceId(0),
             at: Timestamp::from_secs(1_793_494_800 + second), // 2026-11-01T02:00:00+01:00
+            from: Timestamp::from_secs(1_793_494_800 + second),
             user: b"al".into(),
             account: Account::Known,
             classes: Classes::of(b"al", Account::Known, &other.engine.policy),

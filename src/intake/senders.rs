@@ -6,22 +6,25 @@ use std::time::Duration;
 
 use inputs::record::{Record, Sender, Timestamp};
 
+mod clock;
+
+pub use clock::zone;
+use clock::{Clock, SKEW};
+
 /// Senders that a source tells apart.
 pub const SENDERS_MAX: usize = 1_000;
-/// A clock is off if it is off by more.
-const SKEW: i64 = 60_000_000;
 /// What is called silence at least.
 const SILENCE: Duration = Duration::from_secs(600);
 /// Silence is so many times as long as a sender's usual gap.
 const SILENCE_GAPS: u32 = 20;
-/// Records without which nothing is known of a sender's clock and gaps.
+/// Records without which nothing is known of a sender's gaps.
 const SAMPLE: u32 = 20;
 /// Minutes that are looked back.
 const MINUTES: i64 = 10;
 const MINUTE: i64 = 60_000_000;
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The records of each of the last ten minutes: how many, and how long they took to come.
+/// How many records came in each of the last ten minutes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Minutes {
     since: Option<Timestamp>,
@@ -32,27 +35,18 @@ pub struct Minutes {
 struct Minute {
     number: i64,
     records: u32,
-    /// Microseconds; less than none where the sender's clock is ahead.
-    least_lag: i64,
-    /// Records that told when they were written.
-    stamped: u32,
 }
 
 impl Minutes {
     /// A record came.
-    pub fn add(&mut self, received: Timestamp, event: Option<Timestamp>) {
+    pub fn add(&mut self, received: Timestamp) {
         self.since.get_or_insert(received);
         let number = received.0.div_euclid(MINUTE);
         let minute = &mut self.each[number.rem_euclid(MINUTES) as usize];
         if minute.number != number {
-            *minute = Minute { number, ..Minute::default() };
+            *minute = Minute { number, records: 0 };
         }
         minute.records = minute.records.saturating_add(1);
-        if let Some(event) = event {
-            let lag = received.0.saturating_sub(event.0);
-            minute.least_lag = if minute.stamped == 0 { lag } else { minute.least_lag.min(lag) };
-            minute.stamped = minute.stamped.saturating_add(1);
-        }
     }
 
     fn last(&self, now: Timestamp) -> impl Iterator<Item = &Minute> {
@@ -66,21 +60,6 @@ impl Minutes {
         let records: u64 = self.last(now).map(|minute| u64::from(minute.records)).sum();
         let minutes = (now.0.saturating_sub(since.0) as f64 / MINUTE as f64).clamp(1.0, MINUTES as f64);
         records as f64 / minutes
-    }
-
-    /// By how much, in microseconds, all records of the last ten minutes were late, if it was as much at their
-    /// beginning as at their end: a backlog is worked off, a clock that is behind stays so.
-    fn behind(&self, now: Timestamp) -> Option<i64> {
-        let watched = now.0.saturating_sub(self.since?.0) >= MINUTES * MINUTE;
-        let stamped: u32 = self.last(now).map(|minute| minute.stamped).sum();
-        let half = now.0.div_euclid(MINUTE) - MINUTES / 2;
-        let least = |late: bool| {
-            let half = self.last(now).filter(|minute| minute.stamped > 0 && (minute.number > half) == late);
-            half.map(|minute| minute.least_lag).min()
-        };
-        let (early, late) = (least(false)?, least(true)?);
-        (watched && stamped >= SAMPLE && early.min(late) > SKEW && early.abs_diff(late) < SKEW as u64)
-            .then_some(early.min(late))
     }
 }
 
@@ -140,8 +119,7 @@ pub struct Row {
     /// The last minutes.
     pub minutes: Minutes,
     gaps: Gaps,
-    /// By how much its clock is behind, in microseconds.
-    behind: Option<i64>,
+    clock: Clock,
     /// It has said nothing for much longer than it used to.
     pub is_silent: bool,
     warned_of_silence: Option<Timestamp>,
@@ -161,7 +139,7 @@ impl Row {
             event: None,
             minutes: Minutes::default(),
             gaps: Gaps::default(),
-            behind: None,
+            clock: Clock::default(),
             is_silent: false,
             warned_of_silence: None,
             warned_of_skew: None,
@@ -169,18 +147,13 @@ impl Row {
     }
 
     fn hear(&mut self, record: &Record<'_>) {
-        if self.records > 0 {
+        if self.records > 0 && self.is_remote() {
             self.gaps.add(self.last, record.received);
         }
         self.records += 1;
-        self.minutes.add(record.received, record.event);
+        self.minutes.add(record.received);
         self.is_silent = false;
         (self.last, self.event) = (record.received, record.event);
-        if self.is_remote() && record.event.is_some() {
-            let late = self.lag().as_micros() > SKEW as u128;
-            // Once it is known, it is so until a record is in time: few records change nothing.
-            self.behind = if late { self.minutes.behind(record.received).or(self.behind) } else { None };
-        }
     }
 
     /// How long its last record took to come; nothing if its clock is ahead.
@@ -193,11 +166,11 @@ impl Row {
     /// or nobody can tell yet.
     pub fn skew(&self) -> Option<i64> {
         let ahead = self.event.map(|event| event.0.saturating_sub(self.last.0)).filter(|ahead| *ahead > SKEW);
-        ahead.or(self.behind.map(|behind| -behind))
+        ahead.or(self.clock.skew().map(|behind| -behind))
     }
 
-    /// Only who sends over a network has a clock of its own, and can be cut off.
-    fn is_remote(&self) -> bool {
+    /// Only who sends over a network can be cut off.
+    pub fn is_remote(&self) -> bool {
         matches!(self.sender, Sender::Peer(_) | Sender::Cert(_))
     }
 
@@ -232,10 +205,13 @@ pub struct Senders {
 pub(super) struct RowId(u64);
 
 impl Senders {
-    /// A record came. If its sender's clock is behind, its stamp is set right. One that is ahead does no harm: no
-    /// record is judged by a later time than the one when it came.
-    pub(super) fn hear(&mut self, record: &mut Record<'_>) -> Option<RowId> {
-        if matches!(record.sender, Sender::Unknown) {
+    /// A record came. If its sender's clock is known to be off, its stamp is set right; until then one that is ahead does
+    /// no harm: no record is judged by a later time than the one when it came. Whose records are all that
+    /// [`live`](Record::live) they tell of their clock. A record that `is_foreign`, less to be trusted than its source,
+    /// tells nothing of it and has its own stamp.
+    pub(super) fn hear(&mut self, record: &mut Record<'_>, is_foreign: bool) -> Option<RowId> {
+        // Of a stored log nobody sends, and no clock is to be known.
+        if matches!(record.sender, Sender::Unknown) && !record.live {
             return None;
         }
         let id = self.hasher.hash_one((record.sender, record.host));
@@ -245,8 +221,12 @@ impl Senders {
         }
         let row = self.rows.entry(id).or_insert_with(|| Row::new(record));
         row.hear(record);
-        if let (Some(event), Some(behind)) = (record.event, row.behind) {
-            record.event = Some(Timestamp(event.0.saturating_add(behind)));
+        if let Some(event) = record.event
+            && record.live
+            && !is_foreign
+        {
+            let judged = row.clock.hear(record.received, event);
+            (record.event, record.live) = (Some(judged.event), judged.live);
         }
         Some(RowId(id))
     }
@@ -278,11 +258,11 @@ impl Senders {
     /// What is to be said now: of each sender at most once a day, and of a silence once.
     pub fn notices(&mut self, now: Timestamp) -> Vec<(&Row, Notice)> {
         let mut due = Vec::new();
-        for row in self.rows.values_mut().filter(|row| row.is_remote()) {
+        for row in self.rows.values_mut() {
             let again = |before: Option<Timestamp>| before.is_none_or(|at| at.after(DAY) <= now);
             let silence = Duration::from_micros(now.0.saturating_sub(row.last.0).max(0).unsigned_abs());
             let falls_silent = !row.is_silent && silence > SILENCE;
-            if falls_silent && row.patience().is_some_and(|patience| silence > patience) {
+            if falls_silent && row.is_remote() && row.patience().is_some_and(|patience| silence > patience) {
                 row.is_silent = true;
                 if again(row.warned_of_silence) {
                     row.warned_of_silence = Some(now);
@@ -311,14 +291,14 @@ mod tests {
         let judged = records.into_iter().map(|(came, lag)| {
             let received = Timestamp::from_secs(START + came);
             let mut record = record(&sender, b"web1", received, Timestamp::from_secs(START + came - lag));
-            senders.hear(&mut record);
+            senders.hear(&mut record, false);
             record.time().secs() - START
         });
         judged.collect()
     }
 
     fn record<'a>(sender: &'a Sender, host: &'a [u8], received: Timestamp, event: Timestamp) -> Record<'a> {
-        Record { sender, host, received, event: Some(event), ..Record::of(b"sshd", b"x") }
+        Record { sender, host, received, event: Some(event), live: true, ..Record::of(b"sshd", b"x") }
     }
 
     fn notices(senders: &mut Senders, at: i64) -> Vec<Notice> {
@@ -337,28 +317,29 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_behind_is_set_right_once_that_is_certain() {
-        let mut senders = Senders::default();
-        let judged = heard(&mut senders, (0..25).map(|index| (index * 30, 3_600 + index % 3)));
-        let (early, late) = judged.split_at(21);
-        assert!(early.iter().zip(0..).all(|(at, index)| *at == index * 30 - 3_600 - index % 3), "{early:?}");
-        assert_eq!(late, [630, 659, 688, 720], "by the smallest lag: 3600 s of 3600, 3601, 3602, 3600");
-        assert_eq!(notices(&mut senders, 721), [Notice::Skewed(-3_600_000_000)]);
+    fn a_clock_that_is_off_is_named_and_its_stamps_are_set_right() {
+        for lag in [3_600, -3_600] {
+            let mut senders = Senders::default();
+            let judged = heard(&mut senders, (0..25).map(|index| (index * 30, lag + index % 3)));
+            let (early, late) = judged.split_at(19);
+            let stamped = |index: i64| index * 30 - (lag + index % 3).max(0);
+            assert!(early.iter().zip(0..).all(|(at, index)| *at == stamped(index)), "{early:?}");
+            assert_eq!(late, [569, 598, 630, 659, 688, 720], "by the smallest lag of 3600, 3601, 3602");
+            assert_eq!(notices(&mut senders, 721), [Notice::Skewed(-lag * 1_000_000)]);
+        }
     }
 
+    /// In a journal's records of standard output strangers write whole lines; stamps they do not, yet.
     #[test]
-    fn a_backlog_keeps_its_times() {
-        // An hour's queue, worked off in eleven minutes; then the lag is gone.
+    fn what_is_less_to_be_trusted_than_its_source_shifts_nothing() {
         let mut senders = Senders::default();
-        let judged = heard(&mut senders, (0..60).map(|index| (index * 11, 3_600 - index * 60)));
-        assert!(judged.iter().zip(0..).all(|(at, index)| *at == index * 11 - 3_600 + index * 60), "{judged:?}");
-        // One record that was in time is enough, and too few say nothing.
-        let mut senders = Senders::default();
-        let judged = heard(&mut senders, (0..25).map(|index| (index * 30, if index == 15 { 59 } else { 3_600 })));
-        assert_eq!(judged[24], 24 * 30 - 3_600);
-        let mut senders = Senders::default();
-        let judged = heard(&mut senders, (0..19).map(|index| (index * 60, 3_600)));
-        assert_eq!(judged[18], 18 * 60 - 3_600, "ten records in ten minutes are too few");
+        for second in 0..100 {
+            let at = Timestamp::from_secs(START + second);
+            let mut forged = record(&Sender::Uid(0), b"", at, at.before(Duration::from_secs(3_600)));
+            senders.hear(&mut forged, true);
+            assert_eq!((forged.time(), forged.from()), (at.before(Duration::from_secs(3_600)), at));
+        }
+        assert_eq!(senders.rows()[0].skew(), None);
     }
 
     #[test]
@@ -389,18 +370,18 @@ mod tests {
         let at = |seconds| Timestamp::from_secs(START + seconds);
         for index in 0..2 * SENDERS_MAX {
             let sender = Sender::Uid(index as u32);
-            senders.hear(&mut record(&sender, b"", at(0), at(0)));
+            senders.hear(&mut record(&sender, b"", at(0), at(0)), false);
         }
         assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64));
         // A look at all of them is not taken for every record: strangers can be any number of senders.
         let unseen = Timestamp::from_secs(0);
         let known = senders.rows.values_mut().next().map(|row| std::mem::replace(&mut row.last, unseen));
-        senders.hear(&mut record(&Sender::Uid(u32::MAX), b"", at(1), at(1)));
+        senders.hear(&mut record(&Sender::Uid(u32::MAX), b"", at(1), at(1)), false);
         assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64 + 1));
         senders.rows.values_mut().filter(|row| row.last == unseen).for_each(|row| row.last = known.unwrap());
         senders.untold = SENDERS_MAX as u64;
         let late = Sender::Uid(u32::MAX);
-        senders.hear(&mut record(&late, b"", at(86_401), at(86_401)));
+        senders.hear(&mut record(&late, b"", at(86_401), at(86_401)), false);
         assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64), "one was forgotten");
     }
 
@@ -408,7 +389,7 @@ mod tests {
     fn the_rate_is_of_the_last_ten_minutes() {
         let mut minutes = Minutes::default();
         for second in 0..1_200 {
-            minutes.add(Timestamp::from_secs(START + second), None);
+            minutes.add(Timestamp::from_secs(START + second));
         }
         assert!((minutes.rate(Timestamp::from_secs(START + 1_199)) - 60.0).abs() < 0.1);
         assert!(minutes.rate(Timestamp::from_secs(START + 3_000)).abs() < 0.1);

@@ -1,5 +1,7 @@
 //! What an attempt leads to: it is counted, its prefix is judged, and released in the end.
 
+use std::time::Duration;
+
 use inputs::record::Timestamp;
 
 use super::Engine;
@@ -43,7 +45,7 @@ impl Engine {
         self.state.count(slot, prefix, &tally);
         self.changes.push(Change::Counted { prefix, tally: Some(tally) });
         if !allowed {
-            self.judge(prefix, &tally, classes, at);
+            self.judge(attempt, &tally);
             self.widen(attempt, &before, &tally);
         }
     }
@@ -83,9 +85,9 @@ impl Engine {
         self.change(Change::Shared { prefix, host: Some(host), counts: share });
     }
 
-    /// Denies a prefix whose count exceeds its threshold, at the moment of the record that made it so: for an hour at
-    /// most if it would not without what strangers may have made up, and in full once it would.
-    fn judge(&mut self, prefix: Prefix, tally: &Tally, classes: Classes, at: Timestamp) {
+    /// Denies a prefix whose count exceeds its threshold, at the moment of the record that made it so: for an hour at most if it would not without what strangers may have made up, and in full once it would.
+    fn judge(&mut self, attempt: &Attempt<'_>, tally: &Tally) {
+        let Attempt { prefix, classes, at, from, .. } = *attempt;
         let over = classes.iter().filter_map(|class| {
             let threshold = self.policy.thresholds[class as usize]?.0;
             let is_over = tally.counts[class as usize] > threshold;
@@ -94,20 +96,20 @@ impl Engine {
         let Some((class, threshold, sound)) = over.reduce(|a, b| if b.2 && !a.2 { b } else { a }) else { return };
         let basis = if sound { Basis::Sound } else { Basis::Forgeable };
         let reason = Reason::Policy { class, count: tally.counts[class as usize], threshold, basis, parts: 0 };
-        self.sentence(prefix, reason, at);
+        self.sentence(prefix, reason, at, from);
     }
 
-    /// Denies a prefix for a reason of the policy's: for an hour at most if it rests on what strangers may have made up, or
+    /// Denies a prefix for a reason of the policy's, at `at` and to last from `from`: for an hour at most if it rests on what strangers may have made up, or
     /// if it is a wider net that was not denied before.
-    pub(super) fn sentence(&mut self, prefix: Prefix, reason: Reason, at: Timestamp) {
+    pub(super) fn sentence(&mut self, prefix: Prefix, reason: Reason, at: Timestamp, from: Timestamp) {
         let sound = matches!(reason, Reason::Policy { basis: Basis::Sound, .. });
         let released = self.state.released.get(&prefix).copied().unwrap_or(0);
         let is_short = !sound || reason.parts() > 0 && released == 0;
         let for_ever = self.policy.permanent_after.is_some_and(|times| released >= times);
-        let until = if for_ever { None } else { self.policy.deny_for.map(|time| at.after(time)) };
-        let within_the_hour = at.after(FORGEABLE_FOR);
-        let short = until.map_or(within_the_hour, |until| until.min(within_the_hour));
-        let until = if is_short { Some(short) } else { until };
+        let time = if for_ever { None } else { self.policy.deny_for };
+        let time = if is_short { Some(time.unwrap_or(FORGEABLE_FOR).min(FORGEABLE_FOR)) } else { time };
+        let from = begins(at, from, time);
+        let (until, within_the_hour) = (time.map(|time| from.after(time)), from.after(FORGEABLE_FOR));
         match self.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Policy)) {
             // It was denied for an hour at most, and now it is certain.
             Some(claim) if sound && until.is_none_or(|until| until > within_the_hour) && claim.gives_way() => {}
@@ -115,7 +117,7 @@ impl Engine {
             None if self.state.denies.len() >= DENIES_MAX => return self.untold(Bound::Denies, 1),
             None => {}
         }
-        let enforceable = until.is_some() || at.after(self.policy.replay_max_age) > self.wall;
+        let enforceable = until.is_some() || from.after(self.policy.replay_max_age) > self.wall;
         self.change(Change::Denied {
             prefix,
             by: Claimant::Policy,
@@ -226,4 +228,17 @@ impl Engine {
         };
         !self.state.tallies.get(&prefix).is_some_and(|tally| tally.is_sound(*class, *threshold))
     }
+}
+
+/// No zone's time is nearer to another's, but for a minute.
+const LEAST_ZONE: Duration = Duration::from_secs(14 * 60);
+/// One part in so many of a deny's time is not worth an end that its record does not tell.
+const SHARE: u32 = 10;
+
+/// From when a deny of this `time` lasts, whose record was written at `at`, as it says, and is to be counted from `from`:
+/// a lag that no zone makes and that takes hardly any of its time changes nothing, so that a log that is read again says
+/// the same end.
+fn begins(at: Timestamp, from: Timestamp, time: Option<Duration>) -> Timestamp {
+    let slight = time.map_or(LEAST_ZONE, |time| LEAST_ZONE.min(time / SHARE));
+    if from <= at.after(slight) { at } else { from }
 }

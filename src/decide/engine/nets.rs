@@ -3,7 +3,7 @@
 use inputs::record::Timestamp;
 
 use super::Engine;
-use crate::decide::attempt::{Attempt, Classes};
+use crate::decide::attempt::Attempt;
 use crate::decide::claim::{Basis, Reason};
 use crate::decide::nets::{Net, WIDTHS, World};
 use crate::decide::policy::Class;
@@ -31,7 +31,7 @@ impl Engine {
             for class in classes.iter() {
                 self.count_in_net(net, peer, class, (before, after), at);
             }
-            self.judge_net(net, spread, classes, at);
+            self.judge_net(net, spread, attempt);
         }
     }
 
@@ -58,7 +58,8 @@ impl Engine {
     }
 
     /// Denies a net whose count exceeds its threshold, from enough of its /64s, if nobody is at home there.
-    fn judge_net(&mut self, net: Prefix, spread: u32, classes: Classes, at: Timestamp) {
+    fn judge_net(&mut self, net: Prefix, spread: u32, attempt: &Attempt<'_>) {
+        let Attempt { classes, at, from, .. } = *attempt;
         let known = |world| {
             let mut net = self.state.nets.get(net, world).copied().unwrap_or_default();
             net.age(&self.policy.age_reset, at);
@@ -82,7 +83,7 @@ impl Engine {
         });
         let is_sound = |reason: &Reason| matches!(reason, Reason::Policy { basis: Basis::Sound, .. });
         if let Some(reason) = over.reduce(|a, b| if is_sound(&b) && !is_sound(&a) { b } else { a }) {
-            self.sentence(net, reason, at);
+            self.sentence(net, reason, at, from);
         }
     }
 

@@ -230,7 +230,7 @@ impl Connection {
     /// What is kept of a login when all else is forgotten.
     pub(super) fn of_login(key: Key, seen: Timestamp) -> Self {
         let source = SourceId::default();
-        let line = Line { host: key.host(), source, pid: None, at: seen, received: seen };
+        let line = Line { host: key.host(), source, pid: None, at: seen, received: seen, from: seen };
         Connection { succeeded: true, ..Connection::new(&line, seen) }
     }
 }
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn tries_without_end_stay_as_many_as_there_can_be() {
         let (source, at) = (SourceId(0), Timestamp(0));
-        let line = Line { host: HostId(0), source, pid: None, at, received: at };
+        let line = Line { host: HostId(0), source, pid: None, at, received: at, from: at };
         for kind in [Kind::Tried, Kind::PamTried] {
             let mut connection = Connection::new(&line, at);
             let event = Event { times: u32::MAX - 1, ..Event::new(kind, "x") };

@@ -82,7 +82,14 @@ impl Sessions {
         for KeptWaiting { line, trust } in waiting {
             let world = if trust == Trust::Sound { &mut self.sound } else { self.all() };
             let Waiting { host, source, seen, .. } = line;
-            world.watermarks.tell(&Line { host, source, pid: None, at: seen, received: Default::default() });
+            world.watermarks.tell(&Line {
+                host,
+                source,
+                pid: None,
+                at: seen,
+                received: Default::default(),
+                from: seen,
+            });
             world.accounts.wait(line);
         }
     }
@@ -104,7 +111,14 @@ impl World {
 
     fn restore(&mut self, key: Key, connection: Connection) {
         let (host, seen) = (key.host(), connection.seen);
-        let line = Line { host, source: connection.witness.source, pid: None, at: seen, received: Default::default() };
+        let line = Line {
+            host,
+            source: connection.witness.source,
+            pid: None,
+            at: seen,
+            received: Default::default(),
+            from: seen,
+        };
         self.watermarks.tell(&line);
         let is_told = connection.worth() > 0 || connection.succeeded || connection.offered;
         // What a rule knows is not sshd's word.

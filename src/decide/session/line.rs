@@ -59,6 +59,8 @@ pub struct Line {
     pub at: Timestamp,
     /// When we received it.
     pub received: Timestamp,
+    /// From when a deny lasts that it leads to.
+    pub from: Timestamp,
 }
 
 /// Whether two lines may be of the same try.

@@ -103,7 +103,7 @@ mod tests {
             let pid = random.below(500);
             let key = Key::Pid(HostId(0), pid);
             let at = Timestamp(step);
-            let line = Line { host: HostId(0), source: SourceId(0), pid: None, at, received: at };
+            let line = Line { host: HostId(0), source: SourceId(0), pid: None, at, received: at, from: at };
             if random.one_in(2) {
                 let is_new = !known.contains_key(&key);
                 let connection = table.or_insert_with(key, || Connection::new(&line, at));

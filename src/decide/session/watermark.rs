@@ -12,6 +12,8 @@ struct Watermark {
     received: Timestamp,
     /// How far behind our clock the most timely of its lines was, in microseconds.
     lag: i64,
+    /// By how much later than itself a deny began to last that its last line led to, in microseconds.
+    late: i64,
     /// Its sshd told of a failure or a login itself.
     speaks: bool,
 }
@@ -26,6 +28,7 @@ impl Watermarks {
         let mark = self.mark(line.host);
         let at = line.at.max(Timestamp(1)); // who says 1970 has spoken, too
         let lag = lag(line.received, at);
+        mark.late = line.from.0.saturating_sub(line.at.0);
         if mark.received == Timestamp::default() || lag < mark.lag {
             mark.lag = lag;
         }
@@ -38,6 +41,11 @@ impl Watermarks {
     /// Where the watermark of a host is.
     pub(super) fn of(&self, host: HostId) -> Timestamp {
         self.0.get(usize::from(host.0)).map_or(Timestamp::default(), |mark| mark.now)
+    }
+
+    /// From when a deny lasts to which leads what waited since `at`: as for the last line of its host.
+    pub(super) fn from(&self, host: HostId, at: Timestamp) -> Timestamp {
+        Timestamp(at.0.saturating_add(self.0.get(usize::from(host.0)).map_or(0, |mark| mark.late)))
     }
 
     /// Whether sshd told of failures or logins on a host itself.

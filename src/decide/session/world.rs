@@ -426,7 +426,7 @@ mod tests {
             let tried = format!("Failed password for x from 192.0.2.7 port {} ssh2", 1_000 + second);
             for (message, at) in [("Invalid user x from 192.0.2.7", 12 * second), (&tried, 12 * second + 1)] {
                 let (host, source, at) = (HostId(0), SourceId(0), Timestamp::from_secs(1_000_000 + at));
-                let line = Line { host, source, pid: None, at, received: at };
+                let line = Line { host, source, pid: None, at, received: at, from: at };
                 world.tell(&line);
                 let event = detect(&Record::of(b"sshd", message.as_bytes()), &rules).unwrap();
                 world.fold(&line, &event);

@@ -126,10 +126,11 @@ impl Sessions {
     pub fn next_due(&mut self, policy: &Policy) -> Option<Attempt<'static>> {
         if let Some(due) = self.sound.due.pop_front() {
             let times = u32::from(!due.is_copied);
-            return Some(due.attempt(times, 1, policy));
+            return Some(due.attempt(&self.sound, times, 1, policy));
         }
-        let due = self.all.as_mut()?.due.pop_front()?;
-        Some(due.attempt(1, 0, policy))
+        let all = self.all.as_mut()?;
+        let due = all.due.pop_front()?;
+        Some(due.attempt(all, 1, 0, policy))
     }
 
     /// The wall clock moved.
@@ -193,18 +194,18 @@ fn folded<'a>(
         let classes = if is_probe { Classes::probe() } else { Classes::of(&user, account, policy) };
         let (prefix, times) = (policy.prefix(peer), due.max(u32::from(is_probe)));
         let sound = if trust == Trust::Sound { times } else { 0 };
-        let Line { host, source, at, .. } = *line;
-        folded.attempt = Some(Attempt { peer, prefix, host, source, at, user, account, classes, times, sound });
+        let Line { host, source, at, from, .. } = *line;
+        folded.attempt = Some(Attempt { peer, prefix, host, source, at, from, user, account, classes, times, sound });
     }
     folded
 }
 
 impl Due {
-    fn attempt(self, times: u32, sound: u32, policy: &Policy) -> Attempt<'static> {
+    fn attempt(self, world: &World, times: u32, sound: u32, policy: &Policy) -> Attempt<'static> {
         let Due { host, source, peer, at, user, .. } = self;
         let classes = Classes::of(&user, Account::Unsaid, policy);
         let prefix = policy.prefix(peer);
-        let user = Cow::from(Vec::from(user));
-        Attempt { peer, prefix, host, source, at, user, account: Account::Unsaid, classes, times, sound }
+        let (from, user) = (world.watermarks.from(host, at), Cow::from(Vec::from(user)));
+        Attempt { peer, prefix, host, source, at, from, user, account: Account::Unsaid, classes, times, sound }
     }
 }

@@ -1,0 +1,249 @@
+//! A deny never ends before it begins, whatever zone the stamps are of: every zone, every kind of input, live, after an
+//! outage, and both mixed. The clock of the table is its own; daemons that run have a few of its cells.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use denyd::decide::claim::{Claimant, FORGEABLE_FOR};
+use denyd::decide::engine::Engine;
+use denyd::decide::policy::Policy;
+use denyd::decide::prefix::Prefix;
+use denyd::intake::{Counts, Source, fold};
+use inputs::journald::stored::{Kind, Reader};
+use inputs::record::{Batch, Sender, SourceId, Timestamp};
+use inputs::syslog::parse::{Format, Parser};
+use jiff::tz::TimeZone;
+
+/// 2026-11-22T00:00:00Z.
+const NOW: i64 = 1_795_305_600;
+const MINUTE: i64 = 60;
+const HOUR: i64 = 3_600;
+/// What is denied for how long.
+const TIMES: [i64; 3] = [10 * MINUTE, HOUR, 7 * 24 * HOUR];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    File,
+    Journal,
+    Udp,
+    Tcp,
+}
+
+/// What is folded, and from where.
+struct World {
+    way: Way,
+    engine: Engine,
+    source: Source,
+    counts: Counts,
+    /// How far ahead its zone is, in seconds.
+    zone: i64,
+    /// For how long is denied.
+    time: i64,
+}
+
+impl World {
+    fn new(way: Way, zone: i64, time: i64) -> Self {
+        let deny_for = Some(Duration::from_secs(time.unsigned_abs()));
+        let mut source = Source::new(SourceId(0), None, "here");
+        source.forgeable = way == Way::Udp;
+        let engine = Engine::new(Policy { deny_for, ..Policy::default() });
+        let time = if way == Way::Udp { time.min(FORGEABLE_FOR.as_secs() as i64) } else { time };
+        World { way, engine, source, counts: Counts::default(), zone, time }
+    }
+
+    /// Records that came together, each by when it was written and what it says.
+    fn come(&mut self, came: i64, live: bool, records: &[(i64, String)]) {
+        let stamps = records.iter().map(|(written, _)| written + self.zone);
+        let mut batch = if self.way == Way::Journal { journal(stamps, records) } else { lines(came, stamps, records) };
+        (batch.received, batch.live) = (Timestamp::from_secs(came), live);
+        let peer = |last: u8| Sender::Peer(IpAddr::from([192, 0, 2, last]));
+        match self.way {
+            Way::File | Way::Journal => {}
+            Way::Udp => batch.senders = vec![peer(1)],
+            Way::Tcp => batch.senders = vec![peer(2)],
+        }
+        fold(&mut self.engine, &mut self.source, &batch, &mut self.counts, |_, _| {});
+    }
+
+    /// When the deny of an attacker ends.
+    fn until(&self, attacker: u8) -> i64 {
+        let prefix: Prefix = address(attacker).parse().unwrap();
+        let deny = self.engine.state.denies.get(&prefix);
+        let claim = deny.and_then(|deny| deny.claim(Claimant::Policy));
+        let until = claim.and_then(|claim| claim.until).map(Timestamp::secs);
+        until.unwrap_or_else(|| panic!("{attacker} was not denied: {self}"))
+    }
+
+    /// An attacker's deny is to last from `from`, to the second of a stamp that has whole ones.
+    #[track_caller]
+    fn lasts(&self, attacker: u8, from: i64) {
+        let found = self.until(attacker) - from - self.time;
+        assert!((-2..=0).contains(&found), "attacker {attacker} of {self}: the end is {found} s off");
+    }
+}
+
+impl std::fmt::Display for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}, zone {} min, denied for {} s", self.way, self.zone / MINUTE, self.time)
+    }
+}
+
+fn lines(came: i64, stamps: impl Iterator<Item = i64>, records: &[(i64, String)]) -> Batch {
+    let lines = stamps.zip(records).enumerate().map(|(n, (stamp, (_, message)))| {
+        let stamp = jiff::Timestamp::from_second(stamp).unwrap().strftime("%b %e %H:%M:%S");
+        format!("{stamp} web sshd[{}]: {message}", n + 1)
+    });
+    let lines: Vec<_> = lines.collect();
+    let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
+    parser.batch(Timestamp::from_secs(came), lines.iter().map(|line| line.as_bytes()))
+}
+
+fn journal(stamps: impl Iterator<Item = i64>, records: &[(i64, String)]) -> Batch {
+    let entry = |(n, (stamp, (_, message))): (usize, (i64, &(i64, String)))| {
+        format!(
+            "__REALTIME_TIMESTAMP={stamp}000000\n_HOSTNAME=web\n_UID=0\n_TRANSPORT=syslog\nSYSLOG_IDENTIFIER=sshd\n\
+             _PID={}\nMESSAGE={message}\n\n",
+            n + 1
+        )
+    };
+    let export: String = stamps.zip(records).enumerate().map(entry).collect();
+    let mut reader = Reader::stream(Kind::Export, std::io::Cursor::new(export), Path::new("-")).unwrap();
+    let mut batch = Batch::default();
+    reader.fill(&mut batch).unwrap();
+    assert_eq!(batch.len(), records.len());
+    batch
+}
+
+fn address(attacker: u8) -> String {
+    format!("198.51.100.{attacker}")
+}
+
+/// One more try of root's password: the second denies.
+fn try_root(attacker: u8) -> String {
+    format!("Failed password for root from {} port {} ssh2", address(attacker), 1_000 + u16::from(attacker))
+}
+
+/// What says nothing.
+fn nothing() -> String {
+    "Server listening on 0.0.0.0 port 22.".to_owned()
+}
+
+/// Records come as they are written; an attacker first of all, one within the time that it takes to know the clock, one
+/// behind it.
+fn live(world: &mut World, begin: i64) {
+    for second in 0..60 {
+        let now = begin + second;
+        let message = match second {
+            0 | 1 => try_root(1),
+            20 | 21 => try_root(2),
+            50 | 51 => try_root(3),
+            _ => nothing(),
+        };
+        world.come(now, true, &[(now, message)]);
+    }
+    for (attacker, second) in [(1, 1), (2, 21), (3, 51)] {
+        world.lasts(attacker, begin + second);
+    }
+}
+
+/// What an outage of three hours kept back comes at once; an attacker was there two hours ago, another one just now.
+fn backlog(world: &mut World, now: i64, live: bool, zone_is_known: bool) {
+    let written = |n: i64| now - 3 * HOUR + n * 30;
+    let message = |n| match n {
+        120 | 121 => try_root(4),
+        355 | 356 => try_root(5),
+        _ => nothing(),
+    };
+    let records: Vec<_> = (0..360).map(|n| (written(n), message(n))).collect();
+    world.come(now, live, &records);
+    for (attacker, n) in [(4, 121), (5, 356)] {
+        let at = if zone_is_known { written(n) } else { written(n) + world.zone };
+        world.lasts(attacker, at.min(now));
+    }
+}
+
+/// The zones that there are, and those between them.
+fn zones() -> impl Iterator<Item = i64> {
+    (-12 * 4..=14 * 4).map(|quarter| quarter * 15 * MINUTE)
+}
+
+fn worlds() -> impl Iterator<Item = World> {
+    let ways = [Way::File, Way::Journal, Way::Udp, Way::Tcp];
+    zones().flat_map(move |zone| ways.into_iter().flat_map(move |way| TIMES.map(|time| World::new(way, zone, time))))
+}
+
+#[test]
+fn a_live_deny_lasts_from_when_its_record_came() {
+    let mut count = 0;
+    for mut world in worlds() {
+        live(&mut world, NOW);
+        let skew = world.source.senders.rows()[0].skew();
+        assert_eq!(skew.unwrap_or(0) / 1_000_000, world.zone, "{world}");
+        count += 1;
+    }
+    assert_eq!(count, 105 * 4 * 3);
+}
+
+#[test]
+fn a_backlog_is_as_old_as_its_stamps() {
+    for mut world in worlds() {
+        // What is read at a start, and what a sender sends again when it can.
+        let live = matches!(world.way, Way::Udp | Way::Tcp);
+        backlog(&mut world, NOW, live, false);
+    }
+}
+
+#[test]
+fn a_backlog_and_what_is_live_are_told_apart() {
+    for mut world in worlds() {
+        // The outage first, and when it is over, what is live.
+        let is_socket = matches!(world.way, Way::Udp | Way::Tcp);
+        backlog(&mut world, NOW, is_socket, false);
+        // For three seconds nobody can tell that it is over.
+        world.come(NOW + 5, true, &[(NOW + 5, nothing())]);
+        live(&mut world, NOW + 8);
+    }
+    for mut world in worlds() {
+        // The clock is known, then an outage, then what is live between what it held back.
+        live(&mut world, NOW);
+        backlog(&mut world, NOW + 4 * HOUR, true, true);
+        let now = NOW + 4 * HOUR;
+        for n in 0..20 {
+            let message = if n > 17 { try_root(6) } else { nothing() };
+            let (old, new) = ((now - HOUR + n * 60, nothing()), (now, message));
+            world.come(now, true, &[old, new]);
+        }
+        world.lasts(6, now);
+    }
+}
+
+/// A sender that hardly speaks is judged by three records, and its denies last from when they came all the same.
+#[test]
+fn a_slow_attacker_is_denied_for_the_whole_time() {
+    for mut world in worlds() {
+        for n in 0..4 {
+            let attacker = if n < 2 { 1 } else { 2 };
+            let now = NOW + n * 6 * MINUTE;
+            world.come(now, true, &[(now, try_root(attacker))]);
+        }
+        world.lasts(1, NOW + 6 * MINUTE);
+        world.lasts(2, NOW + 18 * MINUTE);
+        let skew = world.source.senders.rows()[0].skew();
+        assert_eq!(skew.unwrap_or(0) / 1_000_000, world.zone, "{world}");
+    }
+}
+
+/// What waits for another line, and is decided when that does not come, is late as well.
+#[test]
+fn what_is_decided_late_lasts_from_when_it_came() {
+    for mut world in worlds().filter(|world| world.time >= HOUR) {
+        let pam = "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser=";
+        let pam = format!("{pam} rhost={}  user=root", address(1));
+        world.come(NOW, true, &[(NOW, pam.clone())]);
+        world.come(NOW + 11, true, &[(NOW + 11, pam.clone()), (NOW + 11, nothing())]);
+        world.come(NOW + 22, true, &[(NOW + 22, nothing()), (NOW + 23, nothing())]);
+        world.come(NOW + 160, true, &[(NOW + 160, nothing())]);
+        world.lasts(1, NOW + 11);
+    }
+}
