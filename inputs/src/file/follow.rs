@@ -22,7 +22,7 @@ use crate::cursor::{Cursor, FileCursor, FileId, Fingerprint, Known};
 use crate::input::{self, Counters, FRAMES_MAX, Input, Now, Progress, Start, Wake};
 use crate::record::Batch;
 use crate::syslog::parse::Parser;
-use open::{Begun, Open};
+use open::Open;
 
 mod open;
 
@@ -55,6 +55,8 @@ pub struct Follower {
     lines: Lines,
     /// The open file was written anew, and nobody knows yet where to go on in it.
     is_rewritten: bool,
+    /// That happened while nobody read it.
+    was_away: bool,
     /// Set while a file is looked at that may be a copy.
     look: Option<Look>,
     watch: Watch,
@@ -93,7 +95,18 @@ impl Follower {
     /// A follower of `path`, which is first opened by a read. A file that is not there yet is read from its beginning.
     pub fn new(path: PathBuf, start: Start, parser: Parser) -> Self {
         let (lines, watch, counters) = (Lines::new(0), Watch::new(), Counters::default());
-        Follower { path, parser, start, open: None, lines, is_rewritten: false, look: None, watch, counters }
+        Follower {
+            path,
+            parser,
+            start,
+            open: None,
+            lines,
+            is_rewritten: false,
+            was_away: false,
+            look: None,
+            watch,
+            counters,
+        }
     }
 
     fn advance(&mut self, now: Duration, batch: &mut Batch) -> Result<Progress, Error> {
@@ -128,6 +141,7 @@ impl Follower {
         }
         Ok(Progress::More)
     }
+
     /// Reads on in the open file.
     fn read_on(&mut self, now: Duration, batch: &mut Batch) -> io::Result<Fill> {
         let Some(Open { file, fingerprint, known, .. }) = &mut self.open else { return Ok(Fill::End) };
@@ -151,7 +165,10 @@ impl Follower {
         }
         let Some(place) = self.settle(&file, false, now)? else { return Ok(Fill::End) };
         file.seek(SeekFrom::Start(place.offset))?;
-        self.counters.truncations += u64::from(place.offset == 0);
+        match std::mem::take(&mut self.was_away) {
+            true => self.counters.gaps += u64::from(place.offset == 0),
+            false => self.counters.truncations += u64::from(place.offset == 0),
+        }
         self.lines.restart(place.offset);
         self.is_rewritten = false;
         if let Some(open) = &mut self.open {
@@ -208,6 +225,7 @@ impl Follower {
         if place.offset == 0 {
             self.lines.finish(batch);
         }
+        self.counters.gaps += u64::from(std::mem::take(&mut self.was_away));
         self.counters.rotations += 1;
         self.read_from(next, place.offset);
         Ok(())
@@ -222,41 +240,62 @@ impl Follower {
 
     /// Opens the first file, and says whether there was one.
     fn begin(&mut self) -> Result<bool, Error> {
-        let begun = self.begun()?;
-        if let Start::Cursor(Cursor::File(cursor)) = &self.start {
-            let is_there = |begun: &Begun| begun.open.id == cursor.id && begun.offset == cursor.offset;
-            self.counters.gaps += u64::from(!begun.as_ref().is_some_and(|it| it.copies.is_some() || is_there(it)));
-        }
-        // Whatever comes to be here later is new, and read from its beginning.
+        let open = match &self.start {
+            Start::Cursor(Cursor::File(cursor)) => self.find(cursor)?,
+            _ => None,
+        };
+        let open = match open {
+            Some(open) => open,
+            None => match Open::new(&self.path) {
+                Ok(open) => open,
+                Err(error) if error.is_missing() => {
+                    // What comes to be here is new, unless it is a copy of what was read.
+                    if !matches!(self.start, Start::Cursor(_)) {
+                        self.start = Start::Beginning;
+                    }
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        self.begin_in(open).map_err(Error::read(&self.path))?;
         self.start = Start::Beginning;
-        let Some(Begun { open, offset, copies, .. }) = begun else { return Ok(false) };
-        self.counters.copies += copies.unwrap_or(0);
-        self.read_from(open, offset);
         Ok(true)
     }
 
-    /// Opens the file to begin with; `None` if there is none.
-    fn begun(&self) -> Result<Option<Begun>, Error> {
-        let mut known = &Known::default();
-        if let Start::Cursor(Cursor::File(cursor)) = &self.start {
-            known = &cursor.known;
-            if let Some((open, is_same)) = self.find(cursor)? {
-                let begun = if is_same { open.resume(cursor) } else { open.begin_behind(known) };
-                return begun.map(Some).map_err(Error::read(&self.path));
+    /// Begins in a file.
+    fn begin_in(&mut self, mut open: Open) -> io::Result<()> {
+        let (mut offset, mut is_rewritten) = (0, false);
+        match &self.start {
+            Start::Cursor(Cursor::File(cursor)) if cursor.offset > 0 || cursor.id != open.id => {
+                offset = cursor.offset;
+                is_rewritten = !open.is_of(cursor)?;
+                open.known = match cursor.known.is_empty() && !is_rewritten {
+                    true => Known::before(&open.file, offset)?, // an older version's
+                    false => cursor.known.clone(),
+                };
+                if cursor.id == open.id {
+                    open.fingerprint = cursor.fingerprint;
+                }
             }
+            Start::Now => {
+                offset = open.last_line_end()?;
+                open.known = Known::before(&open.file, offset)?;
+            }
+            Start::Beginning | Start::Cursor(_) | Start::Back(_) => {}
         }
-        let open = match Open::new(&self.path) {
-            Ok(open) => open,
-            Err(error) if error.is_missing() => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let begun = if self.start == Start::Now { open.begin_at_end() } else { open.begin_behind(known) };
-        begun.map(Some).map_err(Error::read(&self.path))
+        if !is_rewritten {
+            open.fingerprint.matches(&open.file)?;
+            open.file.seek(SeekFrom::Start(offset))?;
+        }
+        self.read_from(open, offset);
+        // A copy that took its place is looked for as if that had happened under our eyes.
+        (self.is_rewritten, self.was_away) = (is_rewritten, is_rewritten);
+        Ok(())
     }
 
-    /// Opens the file of `cursor`, whatever it is called by now, and says whether it still has what was read. `None` if it
-    /// is not there any more, or not to be read.
-    fn find(&self, cursor: &FileCursor) -> Result<Option<(Open, bool)>, Error> {
+    /// Opens the file of `cursor`, whatever it is called by now. `None` if it is not there any more, or not to be read.
+    fn find(&self, cursor: &FileCursor) -> Result<Option<Open>, Error> {
         let id = cursor.id;
         for _ in 0..OPENS_MAX {
             let is_current = std::fs::metadata(&self.path).is_ok_and(|metadata| FileId::of(&metadata) == id);
@@ -275,7 +314,7 @@ impl Follower {
             let is_same = open.is_of(cursor).map_err(Error::read(&self.path))?;
             // Nothing but its name tells a file that was written anew from a stranger on a reused inode.
             let is_ours = is_same || name == self.path || rotation::is_rotated(&self.path, &name);
-            return Ok(is_ours.then_some((open, is_same)));
+            return Ok(is_ours.then_some(open));
         }
         Ok(None)
     }

@@ -1,12 +1,11 @@
 //! A file that is open: whether it is the one that was read, and where to begin in it.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::cursor::{FINGERPRINT_MAX, FileCursor, FileId, Fingerprint, Known};
-use crate::file::copy::Place;
 use crate::file::{Error, fnv1a, open_regular, read_up_to};
 
 /// How far back a half-written last line is looked for when following starts at the end.
@@ -22,15 +21,6 @@ pub(super) struct Open {
     pub(super) known: Known,
 }
 
-/// A file that was opened to begin with.
-pub(super) struct Begun {
-    pub(super) open: Open,
-    /// Where in it.
-    pub(super) offset: u64,
-    /// How many of its lines were read in another file, if it is a copy of that.
-    pub(super) copies: Option<u64>,
-}
-
 impl Open {
     pub(super) fn new(path: &Path) -> Result<Self, Error> {
         let (file, metadata) = open_regular(path)?;
@@ -41,41 +31,10 @@ impl Open {
     /// Whether it is the file of `cursor`, and has what was read up to there.
     pub(super) fn is_of(&self, cursor: &FileCursor) -> io::Result<bool> {
         let mut fingerprint = cursor.fingerprint;
-        Ok(fingerprint.len > 0
+        Ok(self.id == cursor.id
+            && fingerprint.len > 0
             && fingerprint.is_of(&self.file, cursor.offset)?
             && cursor.known.are_before(&self.file, cursor.offset)?)
-    }
-
-    /// Goes on in the file of `cursor`.
-    pub(super) fn resume(mut self, cursor: &FileCursor) -> io::Result<Begun> {
-        self.fingerprint = cursor.fingerprint;
-        self.known = match cursor.known.is_empty() {
-            true => Known::before(&self.file, cursor.offset)?, // an older version's
-            false => cursor.known.clone(),
-        };
-        self.begin_at(cursor.offset, None)
-    }
-
-    /// Begins behind its last line.
-    pub(super) fn begin_at_end(mut self) -> io::Result<Begun> {
-        let offset = self.last_line_end()?;
-        self.known = Known::before(&self.file, offset)?;
-        self.begin_at(offset, None)
-    }
-
-    /// Begins behind what is known of it if it is a copy, else at its beginning.
-    pub(super) fn begin_behind(mut self, known: &Known) -> io::Result<Begun> {
-        let place = known.place_in(&self.file)?;
-        let copies = place.as_ref().map(|place| place.lines);
-        let Place { offset, known, .. } = place.unwrap_or_default();
-        self.known = known;
-        self.begin_at(offset, copies)
-    }
-
-    pub(super) fn begin_at(mut self, offset: u64, copies: Option<u64>) -> io::Result<Begun> {
-        self.fingerprint.matches(&self.file)?;
-        self.file.seek(SeekFrom::Start(offset))?;
-        Ok(Begun { open: self, offset, copies })
     }
 
     pub(super) fn cursor(&self, offset: u64) -> FileCursor {
