@@ -306,7 +306,8 @@ impl Driver {
             let mut batch = Batch::new(self.source, Timestamp::default());
             let progress = self.input.refill(clock(), &mut batch);
             self.note(&progress);
-            batch.live = caught_up;
+            // What has no cursor is never there before it is read.
+            batch.live = caught_up || batch.cursor.is_none();
             caught_up |= matches!(progress, Ok(Progress::Idle | Progress::Pending));
             // A batch without records may still say where reading began.
             let moved = batch.cursor.is_some() && batch.cursor != cursor;

@@ -121,7 +121,10 @@ impl Home {
     pub fn denyd(&self, arguments: &[&str]) -> Command {
         let config = self.path("config");
         let mut command = denyd(&["--config", config.to_str().unwrap()]);
-        command.args(arguments);
+        // What a test puts into `DIR/bin` comes before the real program of that name.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::iter::once(self.path("bin")).chain(std::env::split_paths(&path));
+        command.args(arguments).env("PATH", std::env::join_paths(path).unwrap());
         command
     }
 

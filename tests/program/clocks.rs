@@ -1,9 +1,12 @@
 //! A deny never ends before it begins, whatever zone the stamps are of: every zone, every kind of input, live, after an
 //! outage, and both mixed. The clock of the table is its own; daemons that run have a few of its cells.
 
-use std::net::IpAddr;
+use std::fs;
+use std::io::Write as _;
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use denyd::decide::claim::{Claimant, FORGEABLE_FOR};
 use denyd::decide::engine::Engine;
@@ -14,6 +17,8 @@ use inputs::journald::stored::{Kind, Reader};
 use inputs::record::{Batch, Sender, SourceId, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
+use kit::Home;
+use serde_json::Value;
 
 /// 2026-11-22T00:00:00Z.
 const NOW: i64 = 1_795_305_600;
@@ -246,4 +251,129 @@ fn what_is_decided_late_lasts_from_when_it_came() {
         world.come(NOW + 160, true, &[(NOW + 160, nothing())]);
         world.lasts(1, NOW + 11);
     }
+}
+
+/// A real daemon with one input of each kind, each of which has stamps of another zone.
+struct Real<'a> {
+    home: &'a Home,
+    udp: UdpSocket,
+    tcp: TcpStream,
+    entries: u64,
+}
+
+/// How far ahead each one's stamps are, and which of the daemon's inputs it is.
+const INPUTS: [(Way, i64); 4] =
+    [(Way::File, -5 * HOUR), (Way::Journal, 5 * HOUR + 45 * MINUTE), (Way::Udp, -12 * HOUR), (Way::Tcp, 14 * HOUR)];
+
+impl<'a> Real<'a> {
+    /// Once it listens, and has read all that there is.
+    fn new(home: &'a Home, udp: u16, tcp: u16) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(("127.0.0.1", udp)).unwrap();
+        let tcp = kit::until("it listens", || TcpStream::connect(("127.0.0.1", tcp)).ok());
+        kit::until("it follows", || home.ask(&["status"])?["inputs"][0]["cursor"].is_object().then_some(()));
+        Real { home, udp: socket, tcp, entries: 0 }
+    }
+
+    /// Writes a message now, with the stamp of its zone.
+    fn write(&mut self, way: Way, zone: i64, message: &str) {
+        let stamp = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + zone).unwrap();
+        let text = stamp.strftime("%b %e %H:%M:%S");
+        let line = format!("{text} web sshd[7]: {message}\n");
+        match way {
+            Way::File => self.home.append(line.as_bytes()),
+            Way::Udp => _ = self.udp.send(format!("<38>{}", line.trim_end()).as_bytes()).unwrap(),
+            Way::Tcp => self.tcp.write_all(format!("<38>{line}").as_bytes()).unwrap(),
+            Way::Journal => {
+                self.entries += 1;
+                let (id, micros) = ("d3a1c2cfe4b34c3c9d4e5f60718293a4", stamp.as_microsecond());
+                let cursor = format!("s={id};i={:x};b={id};m=1;t={micros:x};x=1", self.entries);
+                let entry = format!(
+                    "__CURSOR={cursor}\n__REALTIME_TIMESTAMP={micros}\n_HOSTNAME=web\n_UID=0\n_TRANSPORT=syslog\n\
+                     SYSLOG_IDENTIFIER=sshd\n_PID=7\nMESSAGE={message}\n\n"
+                );
+                let mut export = fs::OpenOptions::new().append(true).open(self.home.path("export")).unwrap();
+                export.write_all(entry.as_bytes()).unwrap();
+            }
+        }
+    }
+
+    /// An attacker on each input; all are denied for an hour from now.
+    fn attack(&mut self, first: u8) {
+        let began = jiff::Timestamp::now().as_second();
+        for (attacker, (way, zone)) in (first..).zip(INPUTS) {
+            self.write(way, zone, &try_root(attacker));
+            self.write(way, zone, &try_root(attacker));
+        }
+        for (attacker, (way, _)) in (first..).zip(INPUTS) {
+            let start = format!("deny {} until ", address(attacker));
+            let until = kit::until_or(
+                &format!("{way:?}: {start}"),
+                || self.home.stderr(),
+                || {
+                    let stdout = self.home.stdout();
+                    let line = stdout.lines().find_map(|line| line.strip_prefix(&start))?;
+                    line.parse::<jiff::Timestamp>().ok()
+                },
+            );
+            let now = jiff::Timestamp::now().as_second();
+            assert!((began + HOUR - 2..=now + HOUR).contains(&until.as_second()), "{way:?}: {until}");
+        }
+    }
+}
+
+#[test]
+fn daemons_that_run() {
+    let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (udp, tcp) = (port(), port());
+    let home = Home::new(&format!(
+        "decide.deny_for = \"1h\"\n\
+         [[input]]\nkind = \"file\"\nname = \"file\"\npath = \"DIR/log\"\ntimezone = \"UTC\"\n\
+         [[input]]\nkind = \"journald\"\nname = \"journal\"\nreader = \"journalctl\"\nfirst_read = \"beginning\"\n\
+         [[input]]\nkind = \"syslog\"\nname = \"udp\"\nlisten = \"udp://127.0.0.1:{udp}\"\ntimezone = \"UTC\"\n\
+         [[input]]\nkind = \"syslog\"\nname = \"tcp\"\nlisten = \"tcp://127.0.0.1:{tcp}\"\ntimezone = \"UTC\"\n"
+    ));
+    fs::write(home.log(), "").unwrap();
+    fs::write(home.path("export"), "").unwrap();
+    fs::create_dir(home.path("bin")).unwrap();
+    let journalctl = home.path("bin/journalctl");
+    fs::write(&journalctl, format!("#!/bin/sh\nexec tail -n +1 -f {}\n", home.path("export").display())).unwrap();
+    fs::set_permissions(&journalctl, fs::Permissions::from_mode(0o755)).unwrap();
+    let daemon = home.start();
+    let mut real = Real::new(&home, udp, tcp);
+    real.attack(1);
+    // A record a second, until all clocks are known.
+    let skews = |status: &Value| {
+        let inputs = status["inputs"].as_array().unwrap();
+        inputs.iter().map(|input| input["skew_s"].as_f64()).collect::<Option<Vec<_>>>()
+    };
+    let mut next = Instant::now();
+    let found = kit::until_or(
+        "all clocks to be known",
+        || format!("{:?}", home.ask(&["status"])),
+        || {
+            if Instant::now() < next {
+                return None;
+            }
+            next += Duration::from_secs(1);
+            INPUTS.iter().for_each(|(way, zone)| real.write(*way, *zone, &nothing()));
+            let status = home.ask(&["status"]).unwrap();
+            skews(&status)
+                .filter(|_| status["inputs"].as_array().unwrap().iter().all(|one| one["records"].as_u64() >= Some(32)))
+        },
+    );
+    for ((way, zone), skew) in INPUTS.iter().zip(found) {
+        assert!((skew - *zone as f64).abs() < 3.0, "{way:?}: {skew} s for {zone}");
+    }
+    real.attack(11);
+    let denied = home.history();
+    assert!(denied.iter().all(|row| row["decision"] == "denied" && row["enforced"] == true), "{denied:?}");
+    let doctor = String::from_utf8(home.denyd(&["doctor"]).output().unwrap().stdout).unwrap();
+    assert_eq!(doctor.matches("timezone = ").count(), 4, "{doctor}");
+    let status = String::from_utf8(home.denyd(&["status"]).output().unwrap().stdout).unwrap();
+    for clock in ["5:00 h behind", "5:45 h ahead", "12:00 h behind", "14:00 h ahead"] {
+        assert!(status.contains(clock), "{clock}: {status}");
+    }
+    kit::until("the log names all", || (home.stderr().matches("say `timezone =`").count() == 4).then_some(()));
+    daemon.stop();
 }

@@ -76,7 +76,9 @@ impl Clock {
         } else {
             self.top = if self.records > 0 && lag < self.least { self.top } else { lag };
             (self.records, self.since, self.least, self.most) = (1, received, lag, lag);
-            if self.top.saturating_sub(lag) > WAITED {
+            // Back to the clock's own lag it was no backlog, but a program whose zone is another, perhaps.
+            let is_timely = self.known.is_some_and(|known| lag <= known.saturating_add(SKEW));
+            if self.top.saturating_sub(lag) > WAITED && !is_timely {
                 self.waited = Timestamp(received.0.saturating_add(BACKLOG));
             }
         }
@@ -163,6 +165,8 @@ mod tests {
         check(then(&[(50, 9_000)]), (5_400, true), Some(3_600));
         check(then(&[(50, 9_000), (50, 8_000)]), (4_400, false), Some(3_600));
         check(then(&[(50, 9_000), (50, 3_600)]), (0, false), Some(3_600));
+        // A program beside the others that writes stamps of another zone.
+        check(then(&[(50, 9_000), (50, 3_600), (51, 9_000)]), (5_400, true), Some(3_600));
         // Set right, or set on and back by an hour, as in spring and autumn.
         check(then(&[(50, 0)]), (0, true), None);
         check(then(&[(50, 0), (60, 3_600)]), (3_600, true), None);
