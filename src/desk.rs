@@ -28,12 +28,14 @@ mod answer;
 mod back_ends;
 mod budget;
 pub mod control;
+mod flood;
 mod published;
 pub mod reply;
 mod request;
 
 pub use back_ends::back_ends;
 use budget::Budget;
+use flood::Flood;
 use published::Published;
 use reply::Reply;
 pub use request::{Request, What};
@@ -61,8 +63,10 @@ pub struct Desk {
     cursors: BTreeMap<String, Cursor>,
     /// What the next commit writes.
     pending: Commit,
-    /// Of how many failures by sockets the message is still kept.
-    budget: Budget,
+    /// Of how many failures by sockets the message is still kept; what is sound, and what strangers may have made up.
+    budgets: [Budget; 2],
+    /// What is logged of a flood.
+    flood: Flood,
     /// The entries of the configuration's own allow list.
     configured: AllowList,
     /// The entries that `allow` added.
@@ -129,7 +133,8 @@ impl Desk {
             inputs: Vec::new(),
             cursors,
             pending: Commit::default(),
-            budget: Budget::default(),
+            budgets: [Budget::default(), Budget::forgeable()],
+            flood: Flood::default(),
             configured,
             added,
             published: Published::default(),
@@ -198,13 +203,14 @@ impl Desk {
         now: Timestamp,
         mut look: impl FnMut(&Seen<'_>),
     ) -> Effects {
-        let Desk { engine, pending, budget, inputs, .. } = self;
+        let Desk { engine, pending, budgets, inputs, .. } = self;
         let name = inputs.get(usize::from(source.id.0)).map_or("", String::as_str);
-        budget.refill(batch.received);
+        budgets.iter_mut().for_each(|budget| budget.refill(batch.received));
         intake::fold(engine, source, batch, counts, |seen, _| {
             look(seen);
             let attempt = seen.folded.and_then(|folded| folded.attempt.as_ref());
             let Some(attempt) = attempt.filter(|attempt| attempt.times > 0 && !attempt.is_probe()) else { return };
+            let budget = &mut budgets[usize::from(attempt.sound == 0)];
             // What has a cursor comes so fast only when it catches up.
             if batch.cursor.is_some() || budget.spend() {
                 pending.evidence.push(Evidence::of(attempt, name, seen.record.message));
@@ -221,6 +227,7 @@ impl Desk {
     /// The clock moved on: what is over is released, and what waited long enough is decided.
     pub fn tick(&mut self, now: Timestamp) -> Effects {
         self.engine.step(now, Input::Tick);
+        self.flood.sum_up(now);
         self.effects(now, Progress::None)
     }
 
@@ -255,7 +262,10 @@ impl Desk {
         self.decided.send_if_modified(|known| std::mem::replace(known, newest) != newest);
         let changes = std::mem::take(&mut self.pending.changes);
         let is_rehearsal = self.store.is_rehearsal();
-        changes.iter().for_each(|change| log(change, now, is_rehearsal));
+        for change in changes.iter().filter(|change| self.flood.tells(change, now)) {
+            log(change, now, is_rehearsal);
+        }
+        self.flood.sum_up(now);
         let mut diff = self.published.late(&changes, &self.engine.state, now);
         if std::mem::take(&mut self.allow_changed) {
             diff.allowed = Some(self.allowed());
@@ -312,7 +322,7 @@ impl Desk {
             users_untold: state.untold(Bound::Users),
             hosts_untold: state.untold(Bound::Hosts),
             denies_refused: state.untold(Bound::Denies),
-            evidence_untold: self.budget.untold,
+            evidence_untold: self.budgets.iter().map(|budget| budget.untold).sum(),
             followers: self.behind(),
             ..reply::Status::default()
         }

@@ -98,17 +98,17 @@ impl Source {
     }
 
     fn host(&mut self, claimed: &[u8], engine: &mut Engine) -> HostId {
-        let name = match &self.host {
-            Some(host) => host,
-            None if claimed.is_empty() => &self.local_host,
-            None => claimed,
+        let (name, trust) = match &self.host {
+            Some(host) => (&**host, Trust::Sound),
+            None if claimed.is_empty() => (&*self.local_host, Trust::Sound),
+            None => (claimed, if self.forgeable { Trust::Forgeable } else { Trust::Sound }),
         };
         if let Some((last, id)) = &self.last_host
             && **last == *name
         {
             return *id;
         }
-        let id = engine.host(name);
+        let id = engine.host(name, trust);
         self.last_host = Some((name.into(), id));
         id
     }

@@ -29,7 +29,7 @@ pub(super) fn reached(status: &Status) -> impl Iterator<Item = (u64, &'static st
         (status.users_untold, "attempts were of more users than are told apart"),
         (status.hosts_untold, "records were of more hosts than are known by name"),
         (status.senders_untold, "records were of more senders than are told apart"),
-        (status.denies_refused, "denies were refused because there were too many"),
+        (status.denies_refused, "denies were refused or gave way because there were too many"),
     ];
     all.into_iter().filter(|(count, _)| *count > 0)
 }

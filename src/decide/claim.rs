@@ -160,10 +160,15 @@ impl Claim {
     /// is left of it must do.
     pub(super) fn gives_way(&self) -> bool {
         match self.reason {
-            Reason::Policy { basis, .. } => basis == Basis::Forgeable,
+            Reason::Policy { .. } => self.is_forgeable(),
             Reason::Adopted => self.is_short(),
             Reason::Operator { .. } | Reason::Sync | Reason::Peer(_) => false,
         }
+    }
+
+    /// Whether it rests on what strangers may have made up.
+    pub(crate) fn is_forgeable(&self) -> bool {
+        matches!(self.reason, Reason::Policy { basis: Basis::Forgeable, .. })
     }
 
     /// Whether it is to be enforced at `now`.
@@ -232,6 +237,11 @@ impl Deny {
     pub(super) fn withdraw(&mut self, by: Claimant) -> Option<Claim> {
         let at = self.claims.iter().position(|(other, _)| *other == by)?;
         Some(self.claims.swap_remove(at).1)
+    }
+
+    /// Whether there is a claim, and each rests on what strangers may have made up.
+    pub(super) fn is_forgeable(&self) -> bool {
+        !self.claims.is_empty() && self.claims().all(|(_, claim)| claim.is_forgeable())
     }
 
     /// When it ends: the latest of its claims.

@@ -11,8 +11,9 @@ use super::claim::{Claim, Claimant};
 use super::nets::World;
 use super::policy::Policy;
 use super::prefix::Prefix;
+use super::rooms::fits;
 use super::session::{FNV, HostId, Line, Trust, fnv};
-use super::state::{Bound, Change, DENIES_MAX, HOSTS_MAX, State, Why};
+use super::state::{Bound, Change, HOSTS_MAX, State, Why};
 use crate::detect::address::Address;
 use crate::detect::event::Event;
 
@@ -176,8 +177,9 @@ impl Engine {
         self.changes.extend(connections.map(|(key, connection)| Change::Connection(key, connection.map(Box::new))));
     }
 
-    /// The number of an origin host: of the lower-cased first label of what it calls itself.
-    pub fn host(&mut self, name: &[u8]) -> HostId {
+    /// The number of an origin host: of the lower-cased first label of what it calls itself. Names that strangers may have
+    /// made up become numbers alone where there are many.
+    pub fn host(&mut self, name: &[u8], trust: Trust) -> HostId {
         let numeric = name.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b':'));
         let label = if numeric { name } else { name.split(|&b| b == b'.').next().unwrap_or(name) };
         let mut lower = [0u8; 64];
@@ -189,7 +191,7 @@ impl Engine {
         if let Some(index) = self.state.hosts.get_index_of(lower) {
             return HostId(index as u16);
         }
-        if known >= HOSTS_MAX {
+        if !fits(known, HOSTS_MAX, trust == Trust::Forgeable) {
             self.untold(Bound::Hosts, 1);
             return HostId(HOSTS_MAX as u16 + (fnv(FNV, lower) % UNNAMED) as u16);
         }
@@ -220,7 +222,7 @@ impl Engine {
         if by == Claimant::Policy {
             let known = self.state.denies.get(&prefix).is_some_and(|deny| deny.claim(by).is_some());
             let over = !claim.enforceable || claim.until.is_some_and(|until| until <= self.wall);
-            if known || over || self.policy.allow.covers(&prefix) || self.state.denies.len() >= DENIES_MAX {
+            if known || over || self.policy.allow.covers(&prefix) || !self.has_room(prefix, &claim) {
                 return;
             }
         }
@@ -275,10 +277,14 @@ mod tests {
     #[test]
     fn beyond_those_with_names_hosts_are_told_apart_too() {
         let mut engine = Engine::default();
-        let named: Vec<_> = (0..HOSTS_MAX).map(|number| engine.host(format!("h{number}").as_bytes())).collect();
-        let (one, two) = (engine.host(b"mail"), engine.host(b"web"));
+        let named: Vec<_> =
+            (0..HOSTS_MAX).map(|number| engine.host(format!("h{number}").as_bytes(), Trust::Sound)).collect();
+        let (one, two) = (engine.host(b"mail", Trust::Sound), engine.host(b"web", Trust::Sound));
         assert!(one != two && !named.contains(&one) && !named.contains(&two));
-        assert_eq!((engine.host(b"MAIL.example.org"), engine.state.host_name(one)), (one, &b"(other)"[..]));
+        assert_eq!(
+            (engine.host(b"MAIL.example.org", Trust::Sound), engine.state.host_name(one)),
+            (one, &b"(other)"[..])
+        );
         assert_eq!((engine.state.hosts.len(), engine.state.untold(Bound::Hosts)), (HOSTS_MAX, 3));
     }
 }

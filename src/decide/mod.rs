@@ -9,6 +9,7 @@ pub mod nets;
 pub mod policy;
 pub mod prefix;
 pub mod range;
+pub mod rooms;
 pub mod session;
 pub mod state;
 pub mod tally;

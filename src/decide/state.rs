@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use inputs::record::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,8 @@ pub const HOSTS_MAX: usize = 10_000;
 pub const RELEASED_MAX: usize = 1_000_000;
 /// Prefixes that may be denied at once.
 pub const DENIES_MAX: usize = 1_000_000;
+/// Of them, those whose deny rests on what strangers may have made up. They give way to the others.
+pub const FORGEABLE_DENIES_MAX: usize = 100_000;
 
 /// Why a claim ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,8 @@ pub enum Why {
     Allowed,
     /// Only one address of it was meant: it is [`Special`](crate::detect::special::Special).
     Narrowed,
+    /// It rested on what strangers may have made up, and its room was needed.
+    Crowded,
 }
 
 /// What changed, in absolute values: applying one twice changes nothing.
@@ -139,7 +143,7 @@ pub enum Bound {
     Users,
     /// Records of hosts beyond [`HOSTS_MAX`].
     Hosts,
-    /// Denies beyond [`DENIES_MAX`], which were refused.
+    /// Denies beyond [`DENIES_MAX`] or [`FORGEABLE_DENIES_MAX`], which were refused, or released to make room.
     Denies,
 }
 
@@ -161,6 +165,8 @@ pub struct State {
     pub shares: BTreeMap<(Prefix, HostId), [u32; 5]>,
     /// What is denied.
     pub denies: IndexMap<Prefix, Deny, foldhash::fast::RandomState>,
+    /// Of them, those that rest on what strangers may have made up alone.
+    pub forgeable: IndexSet<Prefix, foldhash::fast::RandomState>,
     /// When claims end, soonest first.
     pub ends: BTreeSet<(Timestamp, Prefix, Claimant)>,
     /// How often prefixes were released; only those that were.
@@ -236,9 +242,19 @@ impl State {
         if let Some(Claim { until: Some(old), .. }) = deny.put(by, claim.clone()) {
             self.ends.remove(&(old, prefix, by));
         }
+        let is_forgeable = deny.is_forgeable();
         if let Some(until) = claim.until {
             self.ends.insert((until, prefix, by));
         }
+        self.sort(prefix, is_forgeable);
+    }
+
+    /// Puts a denied prefix among those that give way, or takes it from there.
+    fn sort(&mut self, prefix: Prefix, is_forgeable: bool) {
+        match is_forgeable {
+            true => self.forgeable.insert(prefix),
+            false => self.forgeable.swap_remove(&prefix),
+        };
     }
 
     fn release(&mut self, prefix: Prefix, by: Claimant) {
@@ -246,9 +262,11 @@ impl State {
         if let Some(Claim { until: Some(until), .. }) = deny.withdraw(by) {
             self.ends.remove(&(until, prefix, by));
         }
+        let is_forgeable = deny.is_forgeable();
         if deny.claims().next().is_none() {
             self.denies.swap_remove(&prefix);
         }
+        self.sort(prefix, is_forgeable);
     }
 
     /// How much was not kept, since the start.

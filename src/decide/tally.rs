@@ -9,9 +9,15 @@ use inputs::record::Timestamp;
 
 use super::policy::{Class, Policy};
 use super::prefix::{Packed, Prefix};
+use super::rooms::forgeable;
 
-/// Prefixes that are counted at once: about 80 MB. At the bound one is forgotten, and counted; see `Tallies::victim`.
+/// Prefixes that are counted at once, of which something is certain: about 80 MB. At the bound one is forgotten, and
+/// counted; see `Tallies::victim`.
 pub const TRACKED_MAX: usize = 1_000_000;
+/// Prefixes beside them of which nothing is certain.
+pub const FORGEABLE_TRACKED_MAX: usize = forgeable(TRACKED_MAX);
+/// In a place: it is in the room of those of which nothing is certain.
+const FORGEABLE: u32 = 1 << 31;
 /// Of how many the one to forget is chosen.
 const SAMPLE: usize = 32;
 
@@ -61,6 +67,11 @@ impl Tally {
         self.last[index] = self.last[index].max(u32::try_from(at.secs()).unwrap_or(0));
     }
 
+    /// Whether strangers may have made all of it up.
+    fn is_forgeable(&self) -> bool {
+        self.sound == [0; 5]
+    }
+
     /// The same without what strangers may have made up.
     pub fn certain(&self) -> Tally {
         let mut tally = *self;
@@ -105,13 +116,13 @@ impl Slot {
     }
 }
 
-/// The counts of all prefixes.
+/// The counts of all prefixes, in two rooms: what is certain of none of them never takes the room of another.
 ///
 /// An `IndexMap` keeps each hash, and places of 8 bytes: at the bound that would be 16 MB more.
 #[derive(Debug, Default)]
 pub struct Tallies {
-    rows: Vec<Row>,
-    /// Where in `rows` each prefix is.
+    rows: [Vec<Row>; 2],
+    /// Where in which room each prefix is.
     places: HashTable<u32>,
     hasher: RandomState,
 }
@@ -121,14 +132,14 @@ impl Tallies {
     #[inline]
     pub fn find(&self, prefix: &Prefix) -> Slot {
         let hash = self.hasher.hash_one(prefix);
-        let is_it = |&place: &u32| self.rows[place as usize].prefix.prefix() == *prefix;
+        let is_it = |&place: &u32| row(&self.rows, place).prefix.prefix() == *prefix;
         Slot { hash, place: self.places.find(hash, is_it).copied() }
     }
 
     /// The counts at a place; none where it is new.
     #[inline]
     pub fn at(&self, slot: Slot) -> Option<&Tally> {
-        slot.place.map(|place| &self.rows[place as usize].tally)
+        slot.place.map(|place| &row(&self.rows, place).tally)
     }
 
     /// The counts of a prefix, if it has any.
@@ -136,29 +147,35 @@ impl Tallies {
         self.at(self.find(prefix))
     }
 
-    /// Puts the counts of a prefix where it was found. Whoever puts a new one makes room first.
+    /// Puts the counts of a prefix where it was found. Whoever puts a new one, or what is certain now, makes room first.
     #[inline]
     pub(super) fn put(&mut self, slot: Slot, prefix: Prefix, tally: &Tally) {
+        if let Some(place) = slot.place {
+            // What was certain of it may be too old by now. It stays where it is: it is forgotten there before the others.
+            if place & FORGEABLE == 0 || tally.is_forgeable() {
+                self.rows[room(place)][index(place)].tally = *tally;
+                return;
+            }
+            self.remove(&prefix);
+        }
         let Tallies { rows, places, hasher } = self;
-        let Some(place) = slot.place else {
-            let hash = |&place: &u32| hasher.hash_one(rows[place as usize].prefix.prefix());
-            places.insert_unique(slot.hash, rows.len() as u32, hash);
-            rows.push(Row { prefix: prefix.packed(), tally: *tally });
-            return;
-        };
-        rows[place as usize].tally = *tally;
+        let room_bit = if tally.is_forgeable() { FORGEABLE } else { 0 };
+        let hash = |&place: &u32| hasher.hash_one(row(rows, place).prefix.prefix());
+        places.insert_unique(slot.hash, rows[room(room_bit)].len() as u32 | room_bit, hash);
+        rows[room(room_bit)].push(Row { prefix: prefix.packed(), tally: *tally });
     }
 
     /// Forgets a prefix.
     pub(super) fn remove(&mut self, prefix: &Prefix) {
         let Tallies { rows, places, hasher } = self;
-        let is_it = |&place: &u32| rows[place as usize].prefix.prefix() == *prefix;
+        let is_it = |&place: &u32| row(rows, place).prefix.prefix() == *prefix;
         let Ok(found) = places.find_entry(hasher.hash_one(prefix), is_it) else { return };
         let place = found.remove().0;
-        rows.swap_remove(place as usize);
+        let rows = &mut rows[room(place)];
+        rows.swap_remove(index(place));
         // The last one took its place.
-        if let Some(moved) = rows.get(place as usize) {
-            let last = rows.len() as u32;
+        if let Some(moved) = rows.get(index(place)) {
+            let last = rows.len() as u32 | place & FORGEABLE;
             let theirs = places.find_mut(hasher.hash_one(moved.prefix.prefix()), |&other| other == last);
             *theirs.expect("each row has its place") = place;
         }
@@ -166,35 +183,55 @@ impl Tallies {
 
     /// All of them, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (Prefix, &Tally)> {
-        self.rows.iter().map(|row| (row.prefix.prefix(), &row.tally))
+        self.rows.iter().flatten().map(|row| (row.prefix.prefix(), &row.tally))
     }
 
     /// How many prefixes are counted.
     pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+        self.rows.iter().map(Vec::len).sum()
     }
 
-    /// Whom to forget where there is no more room, the `nth`. `None` where there is room.
-    pub fn victim(&self, policy: &Policy, nth: u64) -> Option<Prefix> {
-        (self.rows.len() >= TRACKED_MAX).then(|| self.least(policy, nth))?
-    }
-
-    /// Of a sample the one of which nothing is certain, which is not past half a threshold, with the fewest failures, the
-    /// oldest: in that order, so that a flood of strangers cannot make us forget who is about to be denied, nor a forged
-    /// one what is certain. The samples are neighbours, since a million rows lie outside the caches.
-    fn least(&self, policy: &Policy, nth: u64) -> Option<Prefix> {
-        let is_half = |tally: &Tally| {
-            Class::ALL.into_iter().any(|class| {
-                policy.thresholds[class as usize].is_some_and(|t| tally.counts[class as usize] > t.0.div_ceil(2))
-            })
+    /// Whom to forget, the `nth`, where there is no more room for counts that are to be put at a place. `None` where there is.
+    pub fn victim(&self, slot: Slot, tally: &Tally, policy: &Policy, nth: u64) -> Option<Prefix> {
+        let (rows, bound) = match tally.is_forgeable() {
+            true => (&self.rows[1], FORGEABLE_TRACKED_MAX),
+            false => (&self.rows[0], TRACKED_MAX),
         };
-        let rows = (0..SAMPLE).map(|step| &self.rows[(nth as usize * SAMPLE + step) % self.rows.len()]);
-        let least = rows.min_by_key(|row| {
-            let tally = &row.tally;
-            (tally.sound != [0; 5], is_half(tally), tally.failures(), tally.last_failure())
-        });
-        least.map(|row| row.prefix.prefix())
+        let is_new_there = slot.place.is_none_or(|place| place & FORGEABLE != 0 && !tally.is_forgeable());
+        (is_new_there && rows.len() >= bound).then(|| least(rows, policy, nth))?
     }
+}
+
+/// Which room a place is in.
+fn room(place: u32) -> usize {
+    usize::from(place & FORGEABLE != 0)
+}
+
+/// Where it is there.
+fn index(place: u32) -> usize {
+    (place & !FORGEABLE) as usize
+}
+
+/// The row at a place.
+fn row(rows: &[Vec<Row>; 2], place: u32) -> &Row {
+    &rows[room(place)][index(place)]
+}
+
+/// Of a sample the one of which nothing is certain, which is not past half a threshold, with the fewest failures, the
+/// oldest: in that order, so that a flood of strangers cannot make us forget who is about to be denied. The samples are
+/// neighbours, since a million rows lie outside the caches.
+fn least(rows: &[Row], policy: &Policy, nth: u64) -> Option<Prefix> {
+    let is_half = |tally: &Tally| {
+        Class::ALL.into_iter().any(|class| {
+            policy.thresholds[class as usize].is_some_and(|t| tally.counts[class as usize] > t.0.div_ceil(2))
+        })
+    };
+    let sample = (0..SAMPLE).map(|step| &rows[(nth as usize * SAMPLE + step) % rows.len()]);
+    let least = sample.min_by_key(|row| {
+        let tally = &row.tally;
+        (!tally.is_forgeable(), is_half(tally), tally.failures(), tally.last_failure())
+    });
+    least.map(|row| row.prefix.prefix())
 }
 
 #[cfg(test)]
@@ -240,7 +277,8 @@ mod tests {
             tallies.put(tallies.find(&prefix), prefix, &tally);
         }
         for last in [4, 3, 2, 0, 5, 1] {
-            let least = tallies.least(&policy, 3).unwrap();
+            let least = least(&tallies.rows.iter().flatten().map(|row| Row { ..*row }).collect::<Vec<_>>(), &policy, 3)
+                .unwrap();
             assert_eq!(least, prefix(last));
             tallies.remove(&least);
         }

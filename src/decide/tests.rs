@@ -494,7 +494,7 @@ fn an_attempt_from_elsewhere_counts() {
         let attempt = Attempt {
             peer,
             prefix: other.engine.policy.prefix(peer),
-            host: other.engine.host(b"web"),
+            host: other.engine.host(b"web", super::session::Trust::Sound),
             source: SourceId(0),
             at: Timestamp::from_secs(1_793_494_800 + second), // 2026-11-01T02:00:00+01:00
             from: Timestamp::from_secs(1_793_494_800 + second),

@@ -2,14 +2,22 @@
 
 use inputs::record::Timestamp;
 
+use crate::decide::rooms::forgeable;
+
 /// Failures by sockets of which the message is kept at once, and how many more a second.
 const AT_ONCE: u64 = 20_000;
 const A_SECOND: u64 = 8_000;
+
+/// The same of those that strangers may have made up.
+const FORGEABLE_AT_ONCE: u64 = forgeable(AT_ONCE as usize) as u64;
+const FORGEABLE_A_SECOND: u64 = forgeable(A_SECOND as usize) as u64;
 
 /// Of how many failures the message is kept.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: u64,
+    at_once: u64,
+    a_second: u64,
     /// Up to when it was refilled.
     refilled: Timestamp,
     /// Failures that counted, and of which no message was kept.
@@ -18,18 +26,27 @@ pub(super) struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Budget { left: AT_ONCE, refilled: Timestamp::default(), untold: 0 }
+        Budget::of(AT_ONCE, A_SECOND)
     }
 }
 
 impl Budget {
+    fn of(at_once: u64, a_second: u64) -> Self {
+        Budget { left: at_once, at_once, a_second, refilled: Timestamp::default(), untold: 0 }
+    }
+
+    /// That of what strangers may have made up.
+    pub(super) fn forgeable() -> Self {
+        Budget::of(FORGEABLE_AT_ONCE, FORGEABLE_A_SECOND)
+    }
+
     /// Time has passed: it is `now`, or the clock was set.
     pub(super) fn refill(&mut self, now: Timestamp) {
         let passed_us = u64::try_from(now.0.saturating_sub(self.refilled.0)).unwrap_or(0);
-        let gained = passed_us / (1_000_000 / A_SECOND);
-        self.left = self.left.saturating_add(gained).min(AT_ONCE);
+        let gained = passed_us / (1_000_000 / self.a_second);
+        self.left = self.left.saturating_add(gained).min(self.at_once);
         // The rest, too short for one, counts the next time.
-        self.refilled = Timestamp(now.0.saturating_sub_unsigned(passed_us % (1_000_000 / A_SECOND)));
+        self.refilled = Timestamp(now.0.saturating_sub_unsigned(passed_us % (1_000_000 / self.a_second)));
     }
 
     /// Whether one more message may be kept.

@@ -15,7 +15,7 @@ use crate::decide::state::State;
 /// Evidence that is kept for one prefix.
 const EVIDENCE_PER_PREFIX: usize = 20;
 /// Evidence that is kept in all.
-const EVIDENCE_MAX: i64 = 200_000;
+pub(super) const EVIDENCE_MAX: i64 = 200_000;
 /// Bytes of a message that are kept as evidence.
 pub(super) const EVIDENCE_BYTES: usize = 512;
 
@@ -113,11 +113,45 @@ pub(super) fn write(tx: &Transaction<'_>, evidence: &[Evidence], state: &State) 
     Ok(grown)
 }
 
-/// Removes the oldest rows when there are a twentieth more than the bound.
-pub(super) fn trim(tx: &Transaction<'_>, rows: &mut i64) -> rusqlite::Result<()> {
-    if *rows > EVIDENCE_MAX + EVIDENCE_MAX / 20 {
-        let sql = "DELETE FROM evidence WHERE id IN (SELECT id FROM evidence ORDER BY id LIMIT ?1)";
-        *rows -= tx.execute(sql, [*rows - EVIDENCE_MAX])? as i64;
+/// Removes the oldest rows when there are a twentieth more than the bound: first of those of whom nothing is certain.
+pub(super) fn trim(tx: &Transaction<'_>, rows: &mut i64, most: i64) -> rusqlite::Result<()> {
+    if *rows > most + most / 20 {
+        let forgeable = "DELETE FROM evidence WHERE id IN (SELECT id FROM evidence LEFT JOIN tallies USING (prefix)
+                         WHERE tallies.prefix IS NULL OR sound = x'0000000000' ORDER BY id LIMIT ?1)";
+        let any = "DELETE FROM evidence WHERE id IN (SELECT id FROM evidence ORDER BY id LIMIT ?1)";
+        for sql in [forgeable, any] {
+            *rows -= tx.execute(sql, [(*rows - most).max(0)])? as i64;
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_forged_goes_first() {
+        let mut db = rusqlite::Connection::open_in_memory().unwrap();
+        db.execute_batch(
+            "CREATE TABLE tallies(prefix BLOB PRIMARY KEY, sound BLOB);
+             CREATE TABLE evidence(id INTEGER PRIMARY KEY, prefix BLOB NOT NULL);
+             INSERT INTO tallies VALUES(x'01', x'0000000000'), (x'02', x'0001000000'), (x'03', NULL);
+             INSERT INTO evidence(prefix) VALUES(x'02'), (x'01'), (x'03'), (x'04'), (x'01'), (x'02');",
+        )
+        .unwrap();
+        let mut check = |most: i64, want: &[i64]| {
+            let tx = db.transaction().unwrap();
+            let mut rows = tx.query_row("SELECT count(*) FROM evidence", [], |row| row.get(0)).unwrap();
+            trim(&tx, &mut rows, most).unwrap();
+            tx.commit().unwrap();
+            let mut query = db.prepare("SELECT id FROM evidence ORDER BY id").unwrap();
+            let left: Vec<i64> = query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+            assert_eq!((left.as_slice(), rows), (want, want.len() as i64));
+        };
+        check(6, &[1, 2, 3, 4, 5, 6]);
+        check(4, &[1, 3, 5, 6]);
+        // Nobody knows better of one that an old version counted.
+        check(2, &[3, 6]);
+    }
 }

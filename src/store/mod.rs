@@ -154,7 +154,7 @@ impl Store {
                 run(&tx, "INSERT OR REPLACE INTO cursors VALUES(?1, ?2)", [input, &json(cursor)])?;
             }
             let mut kept = self.evidence + evidence::write(&tx, &commit.evidence, state)?;
-            evidence::trim(&tx, &mut kept)?;
+            evidence::trim(&tx, &mut kept, evidence::EVIDENCE_MAX)?;
             let decided = history::write(&tx, commit)?;
             history::acknowledge(&tx, commit)?;
             let (newest, rows) = (self.newest + decided, self.history + decided);

@@ -8,8 +8,11 @@ use super::Engine;
 use crate::decide::attempt::{Attempt, Classes};
 use crate::decide::claim::{Basis, Claim, Claimant, FORGEABLE_FOR, Reason};
 use crate::decide::prefix::Prefix;
+use crate::decide::rooms::fits;
 use crate::decide::session::HostId;
-use crate::decide::state::{Bound, Change, DENIES_MAX, RELEASED_MAX, USER_MAX, USERS_MAX, Why};
+use crate::decide::state::{
+    Bound, Change, DENIES_MAX, FORGEABLE_DENIES_MAX, RELEASED_MAX, State, USER_MAX, USERS_MAX, Why,
+};
 use crate::decide::tally::Tally;
 use crate::detect::address::Address;
 use crate::detect::event::Account;
@@ -33,12 +36,11 @@ impl Engine {
         for class in classes.iter() {
             tally.add(class, self.policy.age_reset[class as usize], times, sound, at);
         }
-        if self.policy.reset_on_success {
+        if self.policy.reset_on_success && sound > 0 {
             self.share(prefix, host, classes, sound, tally.counts);
         }
-        if slot.is_new()
-            && let Some(victim) = self.state.tallies.victim(&self.policy, self.state.untold(Bound::Tallies))
-        {
+        let nth = self.state.untold(Bound::Tallies);
+        if let Some(victim) = self.state.tallies.victim(slot, &tally, &self.policy, nth) {
             self.untold(Bound::Tallies, 1);
             self.forget(victim);
         }
@@ -56,7 +58,9 @@ impl Engine {
         let known = self.state.users.len();
         let user = match self.state.user(name) {
             Some(user) => user,
-            None if known >= USERS_MAX => return self.untold(Bound::Users, attempt.times.into()),
+            None if !fits(known, USERS_MAX, attempt.sound == 0) => {
+                return self.untold(Bound::Users, attempt.times.into());
+            }
             None => {
                 self.change(Change::User { name: name.into() });
                 known
@@ -114,15 +118,31 @@ impl Engine {
             // It was denied for an hour at most, and now it is certain.
             Some(claim) if sound && until.is_none_or(|until| until > within_the_hour) && claim.gives_way() => {}
             Some(_) => return,
-            None if self.state.denies.len() >= DENIES_MAX => return self.untold(Bound::Denies, 1),
             None => {}
         }
         let enforceable = until.is_some() || from.after(self.policy.replay_max_age) > self.wall;
-        self.change(Change::Denied {
-            prefix,
-            by: Claimant::Policy,
-            claim: Claim { since: at, until, reason, enforceable },
-        });
+        let claim = Claim { since: at, until, reason, enforceable };
+        if self.has_room(prefix, &claim) {
+            self.change(Change::Denied { prefix, by: Claimant::Policy, claim });
+        }
+    }
+
+    /// Whether there is room for a claim of the policy's. One that is certain takes that of one that is not.
+    pub(super) fn has_room(&mut self, prefix: Prefix, claim: &Claim) -> bool {
+        let State { denies, forgeable, .. } = &self.state;
+        let is_full = denies.len() >= DENIES_MAX && !denies.contains_key(&prefix);
+        let (has_room, victim) = match claim.is_forgeable() {
+            true => (!is_full && forgeable.len() < FORGEABLE_DENIES_MAX, None),
+            false if is_full => (!forgeable.is_empty(), forgeable.first().copied()),
+            false => (true, None),
+        };
+        if !has_room || victim.is_some() {
+            self.untold(Bound::Denies, 1);
+        }
+        if let Some(victim) = victim {
+            self.release(victim, Claimant::Policy, self.wall, Why::Crowded);
+        }
+        has_room
     }
 
     /// A login that strangers cannot have made up: it may clear counts.
@@ -198,9 +218,9 @@ impl Engine {
     /// may have made up was no sentence, and takes no more with it than that.
     pub(super) fn release(&mut self, prefix: Prefix, by: Claimant, at: Timestamp, why: Why) {
         let known = self.state.released.get(&prefix).copied().unwrap_or(0);
-        let ended = by == Claimant::Policy && why == Why::Expired;
+        let ended = by == Claimant::Policy && matches!(why, Why::Expired | Why::Crowded);
         let forged = ended && self.is_forgeable(prefix);
-        let served = ended && !forged;
+        let served = ended && !forged && why == Why::Expired;
         let times = if served { known.saturating_add(1) } else { known };
         let crowded = times > known && known == 0 && self.state.released.len() >= RELEASED_MAX;
         if let Some((victim, _)) = self.state.released.first().filter(|_| crowded) {

@@ -3,7 +3,10 @@
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::decide::session::Trust;
 use crate::decide::session::line::SESSIONS_MAX;
+use crate::decide::state::{Bound, DENIES_MAX, FORGEABLE_DENIES_MAX, HOSTS_MAX, USERS_MAX};
+use crate::decide::tally::FORGEABLE_TRACKED_MAX;
 
 /// So many processes of the host, each with a line about an address of its own.
 fn processes(world: &mut World, source: usize, pids: std::ops::Range<usize>, says: impl Fn(Ipv4Addr) -> String) {
@@ -49,4 +52,95 @@ fn a_login_is_remembered_once_over_a_restart() {
         2026-11-20T10:50:00Z web sshd: Connection closed by 192.0.2.7 port 23\n";
     world.lines(0, ends);
     assert_eq!(world.counts.probes, 0, "they end logins");
+}
+
+/// An attempt of its own address and user, so often.
+fn attempt(engine: &mut Engine, number: usize, times: u32, trust: Trust) {
+    let peer = IpAddr::from(Ipv4Addr::from_bits(0x1400_0000 + number as u32)).into();
+    let user = format!("u{number}").into_bytes();
+    let host = engine.host(&user, trust);
+    let classes = Classes::of(&user, Account::Unknown, &engine.policy);
+    let prefix = engine.policy.prefix(peer);
+    let at = Timestamp::from_secs(1_793_494_800);
+    let sound = if trust == Trust::Sound { times } else { 0 };
+    let (source, account) = (SourceId(0), Account::Unknown);
+    let user = user.into();
+    let from = at;
+    let attempt = Attempt { peer, prefix, host, source, at, from, user, account, classes, times, sound };
+    engine.step(at, Input::Attempt(attempt));
+    engine.changes.clear();
+}
+
+/// A flood of what may be forged, of `times` failures each, fills its room of what `len` counts, is counted beyond it, and
+/// leaves what was there before.
+fn check_room(times: u32, flood: usize, bound: Bound, len: fn(&State) -> usize, room: usize) {
+    const BEFORE: usize = 100;
+    let mut engine = Engine::new(Policy { reset_on_success: true, ..Policy::default() });
+    (0..BEFORE).for_each(|number| attempt(&mut engine, number, times, Trust::Sound));
+    let known = |state: &State, number: usize| {
+        let prefix = Prefix::host(Ipv4Addr::from_bits(0x1400_0000 + number as u32));
+        let name = format!("u{number}");
+        let (user, host) = (state.user(name.as_bytes()), state.hosts.get_index_of(name.as_bytes()));
+        (state.tallies.get(&prefix).copied(), state.denies.get(&prefix).cloned(), user, host)
+    };
+    let before: Vec<_> = (0..BEFORE).map(|number| known(&engine.state, number)).collect();
+    (0..flood).for_each(|number| attempt(&mut engine, 1_000_000 + number, times, Trust::Forgeable));
+    let after: Vec<_> = (0..BEFORE).map(|number| known(&engine.state, number)).collect();
+    assert_eq!(after, before, "{bound:?}");
+    assert_eq!((len(&engine.state), engine.state.shares.len()), (room, BEFORE), "{bound:?}");
+    assert!(engine.state.untold(bound) > 0, "{bound:?}");
+    // What is sound finds room.
+    attempt(&mut engine, BEFORE, times, Trust::Sound);
+    assert_eq!(len(&engine.state), room + 1, "{bound:?}");
+}
+
+#[test]
+fn what_may_be_forged_has_a_room_of_its_own_and_takes_none_of_what_is_sound() {
+    let tallies = |state: &State| state.tallies.len();
+    check_room(1, FORGEABLE_TRACKED_MAX + 1_000, Bound::Tallies, tallies, 100 + FORGEABLE_TRACKED_MAX);
+    check_room(1, 2_000, Bound::Users, |state| state.users.len(), USERS_MAX / 16);
+    check_room(1, 2_000, Bound::Hosts, |state| state.hosts.len(), HOSTS_MAX / 16);
+    let denies = |state: &State| state.denies.len();
+    check_room(99, FORGEABLE_DENIES_MAX + 1_000, Bound::Denies, denies, 100 + FORGEABLE_DENIES_MAX);
+}
+
+#[test]
+fn counts_that_become_certain_change_the_room() {
+    let mut engine = Engine::default();
+    for number in 0..FORGEABLE_TRACKED_MAX {
+        attempt(&mut engine, number, 1, Trust::Forgeable);
+    }
+    attempt(&mut engine, 7, 1, Trust::Sound);
+    attempt(&mut engine, FORGEABLE_TRACKED_MAX, 1, Trust::Forgeable);
+    let state = &engine.state;
+    assert_eq!((state.tallies.len(), state.untold(Bound::Tallies)), (FORGEABLE_TRACKED_MAX + 1, 0));
+    let prefix = Prefix::host(Ipv4Addr::from_bits(0x1400_0007));
+    let tally = state.tallies.get(&prefix).unwrap();
+    assert_eq!((tally.failures(), tally.certain().failures()), (2, 1));
+    for number in 0..FORGEABLE_TRACKED_MAX {
+        attempt(&mut engine, 1_000_000 + number, 1, Trust::Forgeable);
+    }
+    assert!(engine.state.tallies.get(&prefix).is_some(), "no flood pushes it out now");
+}
+
+#[test]
+fn at_the_bound_a_deny_that_is_certain_takes_the_room_of_one_that_is_not() {
+    let mut engine = Engine::default();
+    attempt(&mut engine, 1, 99, Trust::Forgeable);
+    let reason = Reason::Operator { because: None };
+    let claim = Claim { since: Timestamp(1), until: None, reason, enforceable: true };
+    for number in 0..DENIES_MAX as u32 - 1 {
+        let (prefix, by) = (Prefix::host(Ipv4Addr::from_bits(0x1500_0000 + number)), Claimant::Operator);
+        engine.state.apply(&Change::Denied { prefix, by, claim: claim.clone() });
+    }
+    let denied = |engine: &Engine, number: u32| {
+        engine.state.denies.contains_key(&Prefix::host(Ipv4Addr::from_bits(0x1400_0000 + number)))
+    };
+    attempt(&mut engine, 2, 99, Trust::Forgeable);
+    assert_eq!([denied(&engine, 1), denied(&engine, 2)], [true, false], "there is no room");
+    attempt(&mut engine, 3, 99, Trust::Sound);
+    assert_eq!([denied(&engine, 1), denied(&engine, 3)], [false, true]);
+    attempt(&mut engine, 4, 99, Trust::Sound);
+    assert!(!denied(&engine, 4), "and now there is none at all");
+    assert_eq!((engine.state.denies.len(), engine.state.untold(Bound::Denies)), (DENIES_MAX, 3));
 }

@@ -55,7 +55,7 @@ pub struct Status {
     pub users_untold: u64,
     /// Records of hosts beyond those with names.
     pub hosts_untold: u64,
-    /// Denies that were refused because there were too many.
+    /// Denies that were refused, or gave way to others, because there were too many.
     pub denies_refused: u64,
     /// Failures that counted, of which no message was kept: there were too many at once.
     pub evidence_untold: u64,
