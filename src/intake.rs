@@ -218,13 +218,14 @@ pub fn decide<'a>(
         let stamp = record.event;
         // sshd that logs to stderr does not escape newlines: strangers write whole lines there.
         let is_foreign = record.stdout && !source.forgeable;
-        let sender = source.senders.hear(&mut record, is_foreign);
+        // A program's own output was written by no daemon that could say that the last line was repeated.
+        let again = last.as_ref().filter(|_| !source.bare).and_then(|last| repeat::again(last, &record));
+        let program = again.map(|again| again.identifier).or(event.as_ref().map(|_| record.identifier));
+        let sender = source.senders.hear(&mut record, program.filter(|_| !is_foreign));
         let trust = if source.forgeable || record.stdout { Trust::Forgeable } else { Trust::Sound };
         let is_empty = record.message.is_empty() && record.identifier.is_empty();
         counts.records += u64::from(!is_empty);
-        // A program's own output was written by no daemon that could say so.
-        if let Some(again) = last.as_ref().and_then(|last| repeat::again(last, &record))
-            && !source.bare
+        if let Some(again) = again.map(|again| Record { event: record.event, live: record.live, ..again })
             && let rules = Arc::clone(&source.rules)
             && let Some(event) = detect(&again, &rules)
         {

@@ -13,6 +13,8 @@ use clock::{Clock, SKEW};
 
 /// Senders that a source tells apart.
 pub const SENDERS_MAX: usize = 1_000;
+/// Programs of a sender whose clocks are told apart.
+const PROGRAMS_MAX: usize = 4;
 /// What is called silence at least.
 const SILENCE: Duration = Duration::from_secs(600);
 /// Silence is so many times as long as a sender's usual gap.
@@ -119,7 +121,10 @@ pub struct Row {
     /// The last minutes.
     pub minutes: Minutes,
     gaps: Gaps,
-    clock: Clock,
+    /// By the beginning of a program's name: one that runs since the zone changed has another than the rest of its host.
+    clocks: [(u64, Clock); PROGRAMS_MAX],
+    /// Which is given up for the next that is new.
+    oldest: usize,
     /// It has said nothing for much longer than it used to.
     pub is_silent: bool,
     warned_of_silence: Option<Timestamp>,
@@ -139,7 +144,8 @@ impl Row {
             event: None,
             minutes: Minutes::default(),
             gaps: Gaps::default(),
-            clock: Clock::default(),
+            clocks: Default::default(),
+            oldest: 0,
             is_silent: false,
             warned_of_silence: None,
             warned_of_skew: None,
@@ -166,12 +172,25 @@ impl Row {
     /// or nobody can tell yet.
     pub fn skew(&self) -> Option<i64> {
         let ahead = self.event.map(|event| event.0.saturating_sub(self.last.0)).filter(|ahead| *ahead > SKEW);
-        ahead.or(self.clock.skew().map(|behind| -behind))
+        let skews = self.clocks.iter().filter_map(|(_, clock)| clock.skew());
+        ahead.or(skews.max_by_key(|skew| skew.unsigned_abs()).map(|behind| -behind))
     }
 
     /// Only who sends over a network can be cut off.
     pub fn is_remote(&self) -> bool {
         matches!(self.sender, Sender::Peer(_) | Sender::Cert(_))
+    }
+
+    /// The clock of a program.
+    fn clock(&mut self, program: u64) -> &mut Clock {
+        let known = self.clocks.iter().position(|(name, _)| *name == program);
+        let at = known.unwrap_or_else(|| {
+            let oldest = self.oldest;
+            self.oldest = (oldest + 1) % PROGRAMS_MAX;
+            self.clocks[oldest] = (program, Clock::default());
+            oldest
+        });
+        &mut self.clocks[at].1
     }
 
     /// How long it may say nothing before it is called silent.
@@ -206,10 +225,9 @@ pub(super) struct RowId(u64);
 
 impl Senders {
     /// A record came. If its sender's clock is known to be off, its stamp is set right; until then one that is ahead does
-    /// no harm: no record is judged by a later time than the one when it came. Whose records are all that
-    /// [`live`](Record::live) they tell of their clock. A record that `is_foreign`, less to be trusted than its source,
-    /// tells nothing of it and has its own stamp.
-    pub(super) fn hear(&mut self, record: &mut Record<'_>, is_foreign: bool) -> Option<RowId> {
+    /// no harm: no record is judged by a later time than the one when it came. A record that is
+    /// [`live`](Record::live) tells of the clock of its `program`; without one it tells nothing and keeps its stamp.
+    pub(super) fn hear(&mut self, record: &mut Record<'_>, program: Option<&[u8]>) -> Option<RowId> {
         // Of a stored log nobody sends, and no clock is to be known.
         if matches!(record.sender, Sender::Unknown) && !record.live {
             return None;
@@ -222,10 +240,11 @@ impl Senders {
         let row = self.rows.entry(id).or_insert_with(|| Row::new(record));
         row.hear(record);
         if let Some(event) = record.event
-            && record.live
-            && !is_foreign
+            && let Some(program) = program.filter(|_| record.live)
         {
-            let judged = row.clock.hear(record.received, event);
+            // `sshd-session` is sshd, and `postfix/smtpd` postfix.
+            let name = program.split(|byte| matches!(byte, b'-' | b'/')).next();
+            let judged = row.clock(self.hasher.hash_one(name)).hear(record.received, event);
             (record.event, record.live) = (Some(judged.event), judged.live);
         }
         Some(RowId(id))
@@ -291,7 +310,7 @@ mod tests {
         let judged = records.into_iter().map(|(came, lag)| {
             let received = Timestamp::from_secs(START + came);
             let mut record = record(&sender, b"web1", received, Timestamp::from_secs(START + came - lag));
-            senders.hear(&mut record, false);
+            senders.hear(&mut record, Some(b"sshd"));
             record.time().secs() - START
         });
         judged.collect()
@@ -329,6 +348,30 @@ mod tests {
         }
     }
 
+    /// sshd runs since the zone changed, and has not seen that; cron has.
+    #[test]
+    fn each_program_has_its_own_clock() {
+        let mut senders = Senders::default();
+        let sender = Sender::Peer("192.0.2.1".parse().expect("an address"));
+        for second in 0..60 {
+            let at = Timestamp::from_secs(START + second);
+            for (program, lag) in [("sshd", 3_600), ("cron", 0), ("sshd-session", 3_600), ("a", 0), ("b", 7_200)] {
+                let mut record = record(&sender, b"web1", at, at.before(Duration::from_secs(lag)));
+                senders.hear(&mut record, Some(program.as_bytes()));
+                assert!(second < 40 || record.time() == at, "{program} {second}");
+            }
+        }
+        assert_eq!(senders.rows()[0].skew(), Some(-7_200_000_000));
+        // With too many, nothing is known of any.
+        for n in 0..10_000_u32 {
+            let at = Timestamp::from_secs(START + 60 + i64::from(n));
+            let mut record = record(&sender, b"web1", at, at.before(Duration::from_secs(3_600)));
+            senders.hear(&mut record, Some(&(n % 5).to_be_bytes()));
+            assert_eq!(record.from(), at);
+        }
+        assert_eq!(senders.rows()[0].skew(), None);
+    }
+
     /// In a journal's records of standard output strangers write whole lines; stamps they do not, yet.
     #[test]
     fn what_is_less_to_be_trusted_than_its_source_shifts_nothing() {
@@ -336,7 +379,7 @@ mod tests {
         for second in 0..100 {
             let at = Timestamp::from_secs(START + second);
             let mut forged = record(&Sender::Uid(0), b"", at, at.before(Duration::from_secs(3_600)));
-            senders.hear(&mut forged, true);
+            senders.hear(&mut forged, None);
             assert_eq!((forged.time(), forged.from()), (at.before(Duration::from_secs(3_600)), at));
         }
         assert_eq!(senders.rows()[0].skew(), None);
@@ -370,18 +413,18 @@ mod tests {
         let at = |seconds| Timestamp::from_secs(START + seconds);
         for index in 0..2 * SENDERS_MAX {
             let sender = Sender::Uid(index as u32);
-            senders.hear(&mut record(&sender, b"", at(0), at(0)), false);
+            senders.hear(&mut record(&sender, b"", at(0), at(0)), None);
         }
         assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64));
         // A look at all of them is not taken for every record: strangers can be any number of senders.
         let unseen = Timestamp::from_secs(0);
         let known = senders.rows.values_mut().next().map(|row| std::mem::replace(&mut row.last, unseen));
-        senders.hear(&mut record(&Sender::Uid(u32::MAX), b"", at(1), at(1)), false);
+        senders.hear(&mut record(&Sender::Uid(u32::MAX), b"", at(1), at(1)), None);
         assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64 + 1));
         senders.rows.values_mut().filter(|row| row.last == unseen).for_each(|row| row.last = known.unwrap());
         senders.untold = SENDERS_MAX as u64;
         let late = Sender::Uid(u32::MAX);
-        senders.hear(&mut record(&late, b"", at(86_401), at(86_401)), false);
+        senders.hear(&mut record(&late, b"", at(86_401), at(86_401)), None);
         assert_eq!((senders.rows().len(), senders.untold), (SENDERS_MAX, SENDERS_MAX as u64), "one was forgotten");
     }
 

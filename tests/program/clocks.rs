@@ -215,11 +215,12 @@ fn a_backlog_and_what_is_live_are_told_apart() {
         backlog(&mut world, NOW + 4 * HOUR, true, true);
         let now = NOW + 4 * HOUR;
         for n in 0..20 {
-            let message = if n > 17 { try_root(6) } else { nothing() };
-            let (old, new) = ((now - HOUR + n * 60, nothing()), (now, message));
+            let attack = |begin, attacker| if (begin..begin + 2).contains(&n) { try_root(attacker) } else { nothing() };
+            let (old, new) = ((now - HOUR + n * MINUTE, attack(10, 6)), (now, attack(18, 7)));
             world.come(now, true, &[old, new]);
         }
-        world.lasts(6, now);
+        world.lasts(6, now - HOUR + 11 * MINUTE);
+        world.lasts(7, now);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is known of a sender's clock, by the stamps of its records and by when they came.
+//! What is known of the clock of a sender's program, by the stamps of its records and by when they came.
 //!
 //! How late a record is says little: it may have waited, or its stamp is wrong. How that changes says which. A clock that is
 //! off stays off by the same; of what has waited, each comes less late than the one before. Until one of the two is shown,
@@ -76,9 +76,7 @@ impl Clock {
         } else {
             self.top = if self.records > 0 && lag < self.least { self.top } else { lag };
             (self.records, self.since, self.least, self.most) = (1, received, lag, lag);
-            // Back to the clock's own lag it was no backlog, but a program whose zone is another, perhaps.
-            let is_timely = self.known.is_some_and(|known| lag <= known.saturating_add(SKEW));
-            if self.top.saturating_sub(lag) > WAITED && !is_timely {
+            if self.top.saturating_sub(lag) > WAITED {
                 self.waited = Timestamp(received.0.saturating_add(BACKLOG));
             }
         }
@@ -165,8 +163,7 @@ mod tests {
         check(then(&[(50, 9_000)]), (5_400, true), Some(3_600));
         check(then(&[(50, 9_000), (50, 8_000)]), (4_400, false), Some(3_600));
         check(then(&[(50, 9_000), (50, 3_600)]), (0, false), Some(3_600));
-        // A program beside the others that writes stamps of another zone.
-        check(then(&[(50, 9_000), (50, 3_600), (51, 9_000)]), (5_400, true), Some(3_600));
+        check(then(&[(50, 9_000), (50, 3_600), (51, 9_000)]), (5_400, false), Some(3_600));
         // Set right, or set on and back by an hour, as in spring and autumn.
         check(then(&[(50, 0)]), (0, true), None);
         check(then(&[(50, 0), (60, 3_600)]), (3_600, true), None);
