@@ -33,7 +33,7 @@ pub const FORGEABLE_NETS_MAX: usize = 8_192;
 const PARTS_MAX: usize = 16;
 
 /// Of how many the one to forget is chosen.
-const SAMPLE: usize = 32;
+const SAMPLE: usize = 8;
 
 /// What is known of a net.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,11 +152,13 @@ impl Nets {
     /// A net, to be changed, and another one that is forgotten for it.
     pub(super) fn room_for(&mut self, net: Prefix, world: World) -> (&mut Net, Option<Prefix>) {
         let nets = &mut self.worlds[world as usize];
-        let is_full = nets.len() >= world.bound() && !nets.contains_key(&net);
-        let victim = is_full.then(|| least(nets, self.forgotten)).flatten();
+        let mut victim = None;
+        if nets.len() >= world.bound() && !nets.contains_key(&net) {
+            victim = least(nets, self.forgotten);
+            self.forgotten += 1;
+        }
         if let Some(victim) = victim {
             nets.swap_remove(&victim);
-            self.forgotten += 1;
         }
         (nets.entry(net).or_default(), victim)
     }

@@ -60,6 +60,11 @@ impl Engine {
     /// Denies a net whose count exceeds its threshold, from enough of its /64s, if nobody is at home there.
     fn judge_net(&mut self, net: Prefix, spread: u32, attempt: &Attempt<'_>) {
         let Attempt { classes, at, from, .. } = *attempt;
+        // Most often it is clear at once.
+        let parts = World::BOTH.map(|world| self.state.nets.get(net, world).map_or(0, |net| net.parts().len()));
+        if parts[0] + parts[1] < spread as usize {
+            return;
+        }
         let known = |world| {
             let mut net = self.state.nets.get(net, world).copied().unwrap_or_default();
             net.age(&self.policy.age_reset, at);
