@@ -16,7 +16,7 @@ use crate::record::Batch;
 /// How many lines are remembered: 4 KiB and more of what sshd writes. A cursor has ten bytes for each.
 pub(super) const KNOWN_MAX: usize = 64;
 
-/// How much of a file is looked through at most, from its end back: about a second.
+/// How much of a file is looked through at most, from its end back: two seconds.
 const SEARCH_MAX: u64 = 1 << 30;
 
 /// So many lines in a row are a copy's, whatever stands before them: an editor took a line out.
