@@ -308,7 +308,8 @@ impl Driver {
             self.note(&progress);
             // What has no cursor is never there before it is read.
             batch.live = caught_up || batch.cursor.is_none();
-            caught_up |= matches!(progress, Ok(Progress::Idle | Progress::Pending));
+            // A file that is not there yet holds nothing old when it comes, but after a late mount.
+            caught_up |= matches!(progress, Ok(Progress::Idle | Progress::Pending | Progress::Missing(_)));
             // A batch without records may still say where reading began.
             let moved = batch.cursor.is_some() && batch.cursor != cursor;
             if moved {

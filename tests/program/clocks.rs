@@ -378,3 +378,46 @@ fn daemons_that_run() {
     kit::until("the log names all", || (home.stderr().matches("say `timezone =`").count() == 4).then_some(()));
     daemon.stop();
 }
+
+/// What an outage kept back is as old as its stamps say, whether a daemon finds it in a file or a sender sends it at last.
+#[test]
+fn an_outage_that_was_real() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let home = Home::new(&format!(
+        "decide.deny_for = \"1h\"\n\
+         [[input]]\nkind = \"file\"\npath = \"DIR/log\"\ntimezone = \"UTC\"\n\
+         [[input]]\nkind = \"syslog\"\nlisten = \"tcp://127.0.0.1:{port}\"\ntimezone = \"UTC\"\n"
+    ));
+    fs::write(home.log(), "").unwrap();
+    let now = jiff::Timestamp::now().as_second();
+    // Two hours ago and ten minutes ago.
+    let queue = |host: &str, attackers: [u8; 2]| -> String {
+        let message = |n| match n {
+            120 | 121 => try_root(attackers[0]),
+            340 | 341 => try_root(attackers[1]),
+            _ => nothing(),
+        };
+        let stamp = |n: i64| jiff::Timestamp::from_second(now - 3 * HOUR + n * 30).unwrap().strftime("%b %e %H:%M:%S");
+        (0..360).map(|n| format!("{} {host} sshd[{}]: {}\n", stamp(n), n + 1, message(n))).collect()
+    };
+    let daemon = home.start();
+    kit::until("it follows", || home.ask(&["status"])?["inputs"][0]["cursor"].is_object().then_some(()));
+    daemon.stop();
+    home.append(queue("web", [1, 2]).as_bytes());
+    let daemon = home.start();
+    let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    tcp.write_all(queue("mail", [3, 4]).as_bytes()).unwrap();
+    kit::until("all is read", || {
+        let status = home.ask(&["status"])?;
+        (0..2).all(|n| status["inputs"][n]["records"] == 360).then_some(())
+    });
+    daemon.stop();
+    let mut denied: Vec<_> = home.history().into_iter().filter(|row| row["decision"] == "denied").collect();
+    denied.sort_by_key(|row| kit::text(&row["prefix"]));
+    for (row, (attacker, n)) in denied.iter().zip([(1, 121), (2, 341), (3, 121), (4, 341)]) {
+        let until = jiff::Timestamp::from_second(now - 3 * HOUR + n * 30 + HOUR).unwrap().to_string();
+        let found = (&row["prefix"], &row["until"], &row["enforced"]);
+        assert_eq!(found, (&address(attacker).into(), &until.into(), &(n > 200).into()));
+    }
+    assert_eq!(denied.len(), 4);
+}
