@@ -28,6 +28,8 @@ pub struct Source {
     pub local_host: Box<[u8]>,
     /// Whether a record must come from uid 0 where the kernel tells a uid.
     pub vouched: bool,
+    /// Who is believed beside root, of whomever the record tells: a log daemon hands on what it was given.
+    pub trusted_uid: Option<u32>,
     /// Its lines are bare messages: what names no port stands alone, since nothing tells its connection.
     pub bare: bool,
     /// Whether strangers may be able to make up its records.
@@ -58,6 +60,7 @@ impl Source {
             host: host.map(|host| host.as_bytes().into()),
             local_host: local_host.as_bytes().into(),
             vouched: true,
+            trusted_uid: None,
             forgeable: false,
             bare: false,
             rules: Arc::default(),
@@ -248,7 +251,7 @@ pub fn decide<'a>(
         if event.kind == Kind::Unknown {
             source.shapes.add(record.message);
         }
-        let vouched = !source.vouched || vouched(&record, event);
+        let vouched = !source.vouched || vouched(&record, event, source.trusted_uid);
         if event.changes_something() && source.leaves_out(&record, stamp, vouched, counts) {
             counts.ignored += 1;
             each(&Seen { record: &record, event: Some(event), folded: None }, engine);
@@ -282,9 +285,9 @@ pub fn decide<'a>(
 }
 
 /// Whether the kernel, where it tells a uid at all, says that one wrote the record who may: root, or whom a rule names.
-fn vouched(record: &Record<'_>, event: &Event<'_>) -> bool {
+fn vouched(record: &Record<'_>, event: &Event<'_>, trusted: Option<u32>) -> bool {
     match record.sender {
-        Sender::Uid(uid) => event.may_be_by(*uid),
+        Sender::Uid(uid) => event.may_be_by(*uid) || trusted == Some(*uid),
         Sender::Peer(_) | Sender::Cert(_) | Sender::Unknown => true,
     }
 }

@@ -116,6 +116,9 @@ pub struct Counters {
     pub handshakes_failed: u64,
     /// Connections that were closed because a frame had no octet count though each must have one.
     pub broken: u64,
+    /// Connections that were closed because they began as HTTP, TLS or SSH does, which no syslog does.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub foreign: u64,
     /// Datagrams that were dropped because their sender sent too many. They are among a batch's `lost`, too.
     pub limited: u64,
     /// How often a connection had to wait because its sender had sent so much.

@@ -73,8 +73,8 @@ fn findings(status: &Status) -> Vec<Finding> {
         }
         if input.forgeable {
             let what = "strangers may be able to make up its records, so what it alone denies it denies for an hour at most, \
-                        and it clears nothing; use TCP, TLS or the journal, or for UDP say trust_network = true if no false \
-                        address can come in";
+                        and it clears nothing; use the journal, a unix socket or TLS with client certificates, or say \
+                        trust_network = true if no false address can come in and no local user is a stranger";
             put(false, &input.name, what.to_owned());
         }
         // What is a sender's is told of that one.
@@ -94,6 +94,7 @@ fn findings(status: &Status) -> Vec<Finding> {
             (input.counters.refused, "connections or messages were refused by `from` or a limit"),
             (input.counters.handshakes_failed, "TLS handshakes failed; the log says why"),
             (input.counters.broken, "streams were broken off; the log says why"),
+            (input.counters.foreign, "connections spoke HTTP, TLS or SSH and were closed; the log says whose"),
             (input.truncated, "lines were longer than 8 KiB and were cut"),
             (input.forged, "records were not believed: who wrote them may not write for that program"),
         ] {

@@ -9,7 +9,7 @@ use inputs::syslog::listen::{Listen, Options};
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
-use super::values::url;
+use super::values::{Trusted, url};
 
 /// A log that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +65,10 @@ pub struct Journald {
 pub struct Syslog {
     /// The socket.
     pub listen: Listen,
-    /// The network does not let spoofed UDP source addresses through.
+    /// The network does not let spoofed UDP source addresses through, or all who can reach loopback are trusted.
     pub trust_network: bool,
+    /// Who may write there beside root: the log daemon's user, whose group has the socket.
+    pub trusted_user: Option<Trusted>,
     /// A header inside the message replaces the outer one.
     pub unwrap_imfile: bool,
     /// Who may send, and how much. Anybody may only to loopback, unix sockets, and TLS with client certificates.
@@ -82,6 +84,12 @@ impl Input {
     /// Whether it has certificates, which can be read again.
     pub fn has_certificates(&self) -> bool {
         matches!(&self.source, Source::Syslog(Syslog { listen: Listen::Tls(..), .. }))
+    }
+
+    /// The user beside root whose records are believed, of whomever they tell.
+    pub fn trusted_uid(&self) -> Option<u32> {
+        let Source::Syslog(syslog) = &self.source else { return None };
+        Some(syslog.trusted_user.as_ref()?.uid)
     }
 
     /// What makes records of its lines.
@@ -106,14 +114,12 @@ impl Input {
         }
     }
 
-    /// Whether strangers may be able to make up its records: UDP from a network that lets false addresses through,
-    /// and sshd's own output (`-e`, `-E`), in which it does not escape the newlines of a user's name. A multilog may
+    /// Whether strangers may be able to make up its records: UDP from a network that lets false addresses through, what
+    /// listens on loopback, which every local user reaches and a web application that can be made to post, and sshd's own output (`-e`, `-E`), in which it does not escape the newlines of a user's name. A multilog may
     /// hold that whatever the configuration says: without `identifier` only the strangers' lines would look like sshd's.
     pub fn is_forgeable(&self) -> bool {
         match &self.source {
-            Source::Syslog(Syslog { listen: Listen::Udp(address), trust_network, .. }) => {
-                !trust_network && !address.ip().is_loopback()
-            }
+            Source::Syslog(syslog) => syslog.is_open() && !syslog.trust_network,
             Source::Multilog(_) => true,
             _ => self.bare().is_some(),
         }
@@ -124,7 +130,7 @@ impl Syslog {
     /// A listener with the default limits.
     pub fn new(listen: Listen) -> Self {
         let options = Options { mode: 0o660, ..Options::default() };
-        Syslog { listen, trust_network: false, unwrap_imfile: false, options }
+        Syslog { listen, trust_network: false, trusted_user: None, unwrap_imfile: false, options }
     }
 
     /// The address of an internet socket.
@@ -152,6 +158,17 @@ impl Syslog {
     pub(super) fn is_closed(&self) -> bool {
         let is_certified = matches!(&self.listen, Listen::Tls(_, identity) if identity.clients.is_some());
         is_certified || self.address().is_none_or(|address| address.ip().to_canonical().is_loopback())
+    }
+
+    /// Whether nothing but `trust_network` speaks for who sends: UDP, and loopback without client certificates.
+    pub(super) fn is_open(&self) -> bool {
+        let is_loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+        match &self.listen {
+            Listen::Udp(_) => true,
+            Listen::Tcp(address) => is_loopback(address),
+            Listen::Tls(address, identity) => identity.clients.is_none() && is_loopback(address),
+            Listen::UnixStream(_) | Listen::UnixDatagram(_) => false,
+        }
     }
 
     /// Whether both need the same socket.

@@ -66,7 +66,7 @@ const SAMPLES: [(&str, &str); 8] = [
     ),
     (
         "Over a unix socket, here for datagrams. One for a stream has the limits and the framing of TCP, too.",
-        r#"{ kind = "syslog", listen = "unix-datagram:///run/denyd/log" }"#,
+        r#"{ kind = "syslog", listen = "unix-datagram:///run/denyd/log", trusted_user = "root" }"#,
     ),
 ];
 

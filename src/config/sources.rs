@@ -13,7 +13,7 @@ use super::document::{Reader, Table};
 use super::duration;
 use super::input::{File, Input, Journald, Source, Syslog};
 use super::key::{Key, Section};
-use super::values::{host, listen, mode, name, path, timezone};
+use super::values::{host, listen, local_user, mode, name, path, timezone};
 use crate::decide::prefix::Prefix;
 use together::{check, clash, meaningless};
 
@@ -215,6 +215,12 @@ fn listeners() -> Vec<InputKey> {
         key(unix, "socket_mode", mode(), |syslog| &mut syslog.options.mode)
             .except("except for a unix socket")
             .says("The permissions of a unix socket, in octal, which say who may send."),
+        key(unix, "trusted_user", local_user().optional(), |syslog| &mut syslog.trusted_user)
+            .except("except for a unix socket, of which the kernel tells who writes")
+            .says(
+                r#"The user beside root whose records are believed: the log daemon's, where that is not root, as Ubuntu's
+                "syslog". The socket gets its group. What others write into the socket counts as forged. No default."#,
+            ),
     ]
 }
 
@@ -269,12 +275,14 @@ fn streams() -> Vec<InputKey> {
 fn limits() -> Vec<InputKey> {
     vec![
         Key::new("trust_network", yes(), |i: &mut Input| {
-            syslog(i).filter(|syslog| matches!(syslog.listen, Listen::Udp(_))).map(|syslog| &mut syslog.trust_network)
+            syslog(i).filter(|syslog| syslog.is_open()).map(|syslog| &mut syslog.trust_network)
         })
-        .except("except for UDP, where a sender's address can be made up")
+        .except("except for UDP, where a sender's address can be made up, and on loopback, which every local user reaches")
         .says(
-            "A sender's address is easily made up over UDP, so records that came this way never clear a count, and a deny
-            that rests on them alone lasts an hour at most; true says that your network lets no made-up addresses in.",
+            "A sender's address is easily made up over UDP, and every local user reaches loopback, as does whoever can make
+            a web application post there. So records that came this way never clear a count, and a deny that rests on
+            them alone lasts an hour at most. true says that your network lets no made-up addresses in, and of loopback
+            that you trust all local users and programs; better is a unix socket, of which the kernel tells who writes.",
         ),
         // One a second would still be one too few for some logins.
         key(syslog, "max_rate", whole(100..=u32::MAX, " (messages a second)"), |syslog| &mut syslog.options.max_rate)

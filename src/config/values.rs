@@ -99,6 +99,29 @@ pub(super) fn user() -> Codec<String> {
     text_that(|text| is_user(text.as_bytes()), expected)
 }
 
+/// A user of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trusted {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub uid: u32,
+    /// Its group's.
+    pub gid: u32,
+}
+
+/// A user of this machine, by name.
+pub(super) fn local_user() -> Codec<Trusted> {
+    let find = |name: String| match nix::unistd::User::from_name(&name) {
+        Ok(Some(user)) => Ok(Trusted { name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }),
+        Ok(None) => {
+            Err("this machine has no such user; `ps -o user= -C rsyslogd` says which one rsyslogd runs as".to_owned())
+        }
+        Err(error) => Err(format!("the users of this machine cannot be read: {error}")),
+    };
+    user().then(find, |user| user.name.clone())
+}
+
 /// Where to listen. Whose certificates TLS has, other keys say.
 pub(super) fn listen() -> Codec<Listen> {
     let expected = "expected \"udp://ADDRESS:PORT\", \"tcp://ADDRESS:PORT\", \"tls://ADDRESS:PORT\", \

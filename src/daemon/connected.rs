@@ -36,6 +36,7 @@ impl Connected {
     pub(super) fn new(input: &Input, id: SourceId, rules: &Arc<Rules>, health: Health) -> Self {
         let mut fold = Source::new(id, input.host.as_deref(), &clock::host_name());
         fold.forgeable = input.is_forgeable();
+        fold.trusted_uid = input.trusted_uid();
         fold.bare = input.bare().is_some();
         fold.rules = Arc::clone(rules);
         fold.our_pid = Some(std::process::id());

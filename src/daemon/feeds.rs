@@ -77,7 +77,9 @@ fn open(
     let Source::Syslog(syslog) = &input.source else {
         return open_log(input, start(input, cursor));
     };
-    let (endpoint, options) = (&syslog.listen, listen::Options { parser: input.parser(), ..syslog.options.clone() });
+    let group = syslog.trusted_user.as_ref().map(|user| user.gid);
+    let options = listen::Options { parser: input.parser(), group, ..syslog.options.clone() };
+    let endpoint = &syslog.listen;
     Ok(Box::new(match inherited.take(&input.name, endpoint) {
         Some(socket) => listen::adopt(socket, endpoint, options)?,
         None => listen::bind(endpoint, options)?,

@@ -63,7 +63,7 @@ fn names_and_texts_deny_nobody_else_from_a_file() {
 
 #[test]
 fn names_and_texts_deny_nobody_else_over_tcp() {
-    let input = "[[input]]\nkind = \"syslog\"\nlisten = \"tcp://127.0.0.1:514\"\n";
+    let input = "[[input]]\nkind = \"syslog\"\nlisten = \"tcp://127.0.0.1:514\"\ntrust_network = true\n";
     hostile("names_and_texts_deny_nobody_else_over_tcp", Route::Tcp, input);
 }
 

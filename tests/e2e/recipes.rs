@@ -36,8 +36,8 @@ fn forge(world: &World, address: &str) {
 #[test]
 fn rsyslog_on_the_same_machine() {
     let Some(mut world) = World::new("rsyslog_on_the_same_machine") else { return };
-    let _denyd = world.start_denyd(Some(&recipe("listen = \"tcp://127.0.0.1")));
-    start(&mut world, &recipe("target=\"127.0.0.1\""), |shipped| shipped);
+    let _denyd = world.start_denyd(Some(&recipe("listen = \"unix-datagram:///run/denyd/log")));
+    start(&mut world, &recipe("$OMUxSockSocket"), |shipped| shipped);
     world.attacker.fail("198.51.100.2", "root");
     world.wait_count("198.51.100.2", "root", 1);
     // As the README says: here nothing shows who wrote it.
@@ -50,11 +50,11 @@ fn rsyslog_on_the_same_machine() {
 #[test]
 fn rsyslog_forwards_what_root_wrote() {
     let Some(mut world) = World::new("rsyslog_forwards_what_root_wrote") else { return };
-    let _denyd = world.start_denyd(Some(&recipe("listen = \"tcp://127.0.0.1")));
-    let action = recipe("target=\"127.0.0.1\"");
+    let _denyd = world.start_denyd(Some(&recipe("listen = \"unix-datagram:///run/denyd/log")));
     let module = recipe("SysSock.Annotate");
-    let stanza = recipe("$!uid == 0").replace("auth,authpriv.* action(…)", &action);
-    assert!(stanza.contains("$!uid == 0") && stanza.contains("omfwd"), "{stanza}");
+    let action = "auth,authpriv.* :omuxsock:;RSYSLOG_SyslogProtocol23Format\n";
+    let stanza = recipe("$OMUxSockSocket").replace(action, &recipe("$!uid == 0"));
+    assert!(stanza.contains("$!uid == 0") && stanza.contains(action), "{stanza}");
     start(&mut world, &stanza, |shipped| shipped.replace("module(load=\"imuxsock\")", &module));
     for _ in 0..5 {
         forge(&world, "192.0.2.9");
@@ -85,7 +85,7 @@ fn five_machines_onto_one() {
     let Some(world) = World::new("five_machines_onto_one") else { return };
     world.run(&["sh", "-ec", BOXES]);
     let _denyd = world.start_denyd(Some(&recipe("from = [\"192.0.2.0/24\"]")));
-    let action = recipe("target=\"127.0.0.1\"").replace("127.0.0.1", "192.0.2.100");
+    let action = recipe("target=\"192.0.2.100\"");
     let boxes: Vec<Process> = (1..=5)
         .map(|n| {
             let config = format!(

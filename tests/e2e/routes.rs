@@ -31,17 +31,22 @@ fn denies_by(test: &str, route: Route, listen: &str, more: &str) -> Option<World
 
 #[test]
 fn rsyslog_forwards_over_udp() {
-    denies_by("rsyslog_forwards_over_udp", Route::Udp, "udp://127.0.0.1:514", "");
+    denies_by("rsyslog_forwards_over_udp", Route::Udp, "udp://127.0.0.1:514", "trust_network = true\n");
 }
 
 #[test]
 fn rsyslog_forwards_over_tcp() {
-    denies_by("rsyslog_forwards_over_tcp", Route::Tcp, "tcp://127.0.0.1:514", "");
+    denies_by("rsyslog_forwards_over_tcp", Route::Tcp, "tcp://127.0.0.1:514", "trust_network = true\n");
 }
 
 #[test]
 fn rsyslog_forwards_over_tcp_octet_counted() {
-    denies_by("rsyslog_forwards_over_tcp_octet_counted", Route::TcpCounted, "tcp://127.0.0.1:514", "");
+    denies_by(
+        "rsyslog_forwards_over_tcp_octet_counted",
+        Route::TcpCounted,
+        "tcp://127.0.0.1:514",
+        "trust_network = true\n",
+    );
 }
 
 #[test]
@@ -215,7 +220,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 fn sockets_of_the_service_manager_are_taken() {
     let Some(mut world) = World::new("sockets_of_the_service_manager_are_taken") else { return };
     // one by its name, though the address is another, and one by its path
-    let config = "[[input]]\nname = \"forwarded\"\nkind = \"syslog\"\nlisten = \"tcp://127.0.0.1:5514\"\n\
+    let config = "[[input]]\nname = \"forwarded\"\nkind = \"syslog\"\nlisten = \"tcp://127.0.0.1:5514\"\ntrust_network = true\n\
                   [[input]]\nkind = \"syslog\"\nlisten = \"unix-datagram:///run/given\"\n";
     let mut denyd = world.start_denyd_by(&[python(), "-c", MANAGER], Some(config));
     world.start_sshd(Route::TcpWire);
@@ -231,7 +236,8 @@ fn sockets_of_the_service_manager_are_taken() {
 #[test]
 fn losses_of_rsyslogd_are_losses_of_its_input() {
     let Some(world) = World::new("losses_of_rsyslogd_are_losses_of_its_input") else { return };
-    let _denyd = world.start_denyd(Some("[[input]]\nkind = \"syslog\"\nlisten = \"tcp://127.0.0.1:514\"\n"));
+    let _denyd = world
+        .start_denyd(Some("[[input]]\nkind = \"syslog\"\nlisten = \"tcp://127.0.0.1:514\"\ntrust_network = true\n"));
     let config = "global(processInternalMessages=\"on\")\nmodule(load=\"imuxsock\" SysSock.Use=\"off\")\n\
                   input(type=\"imuxsock\" Socket=\"/run/sender\" RateLimit.Interval=\"2\" RateLimit.Burst=\"5\")\n\
                   action(type=\"omfwd\" target=\"127.0.0.1\" port=\"514\" protocol=\"tcp\")\n";
@@ -249,7 +255,7 @@ fn losses_of_rsyslogd_are_losses_of_its_input() {
 #[test]
 fn rsyslogs_queue_is_taken_after_a_restart() {
     let Some(mut world) = World::new("rsyslogs_queue_is_taken_after_a_restart") else { return };
-    let config = "[[input]]\nkind = \"syslog\"\nlisten = \"tcp://127.0.0.1:514\"\n";
+    let config = "[[input]]\nkind = \"syslog\"\nlisten = \"tcp://127.0.0.1:514\"\ntrust_network = true\n";
     let mut denyd = world.start_denyd(Some(config));
     world.start_sshd(Route::Tcp);
     world.attacker.fail("198.51.100.1", "root");
@@ -294,7 +300,7 @@ fn denyd_itself_is_the_log_socket() {
 #[test]
 fn two_ways_of_one_log_count_once() {
     let Some(mut world) = World::new("two_ways_of_one_log_count_once") else { return };
-    let both = format!("{FILE}[[input]]\nkind = \"syslog\"\nlisten = \"udp://127.0.0.1:514\"\n");
+    let both = format!("{FILE}[[input]]\nkind = \"syslog\"\nlisten = \"udp://127.0.0.1:514\"\ntrust_network = true\n");
     let _denyd = world.start_denyd(Some(&both));
     world.start_sshd(Route::FileAndUdp);
     for _ in 0..5 {

@@ -43,8 +43,8 @@ struct Sender<'a> {
     drops: bool,
 }
 
-const UDP: &str = "[[input]]\nkind = \"syslog\"\nlisten = \"udp://127.0.0.1:5514\"\n";
-const TCP: &str = "[[input]]\nkind = \"syslog\"\nlisten = \"tcp://127.0.0.1:5514\"\n";
+const UDP: &str = "[[input]]\nkind = \"syslog\"\nlisten = \"udp://127.0.0.1:5514\"\ntrust_network = true\n";
+const TCP: &str = "[[input]]\nkind = \"syslog\"\nlisten = \"tcp://127.0.0.1:5514\"\ntrust_network = true\n";
 const UNIX: &str = "[[input]]\nkind = \"syslog\"\nlisten = \"unix:///run/denyd/log\"\n";
 const UNIX_DATAGRAM: &str = "[[input]]\nkind = \"syslog\"\nlisten = \"unix-datagram:///dev/log\"\n";
 
@@ -221,7 +221,7 @@ fn rsyslogd_by_udp() {
 
 /// The README's action.
 fn by_rsyslogd(test: &str, framing: &str) {
-    let action = recipe("target=\"127.0.0.1\"").replace("auth,authpriv.* ", "");
+    let action = recipe("target=\"192.0.2.100\"").replace("192.0.2.100", "127.0.0.1").replace("auth,authpriv.* ", "");
     assert!(action.contains("octet-counted"), "{action}");
     let sender = Sender {
         input: TCP,

@@ -331,8 +331,8 @@ fn daemons_that_run() {
         "decide.deny_for = \"1h\"\n\
          [[input]]\nkind = \"file\"\nname = \"file\"\npath = \"DIR/log\"\ntimezone = \"UTC\"\n\
          [[input]]\nkind = \"journald\"\nname = \"journal\"\nreader = \"journalctl\"\nfirst_read = \"beginning\"\n\
-         [[input]]\nkind = \"syslog\"\nname = \"udp\"\nlisten = \"udp://127.0.0.1:{udp}\"\ntimezone = \"UTC\"\n\
-         [[input]]\nkind = \"syslog\"\nname = \"tcp\"\nlisten = \"tcp://127.0.0.1:{tcp}\"\ntimezone = \"UTC\"\n"
+         [[input]]\nkind = \"syslog\"\nname = \"udp\"\nlisten = \"udp://127.0.0.1:{udp}\"\ntrust_network = true\ntimezone = \"UTC\"\n\
+         [[input]]\nkind = \"syslog\"\nname = \"tcp\"\nlisten = \"tcp://127.0.0.1:{tcp}\"\ntrust_network = true\ntimezone = \"UTC\"\n"
     ));
     fs::write(home.log(), "").unwrap();
     fs::write(home.path("export"), "").unwrap();

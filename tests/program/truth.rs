@@ -40,7 +40,7 @@ fn datagrams_over_a_unix_socket() {
     if kit::skipped_without_root("a record over a unix socket counts from root only; it") {
         return;
     }
-    check_live("unix-datagram://DIR/log.sock", |home, datagrams, sent| {
+    check_live("unix-datagram://DIR/log.sock", "", |home, datagrams, sent| {
         let socket = UnixDatagram::unbound().unwrap();
         for datagram in datagrams {
             // Blocks while the queue is full.
@@ -53,7 +53,7 @@ fn datagrams_over_a_unix_socket() {
 #[test]
 fn datagrams_over_udp() {
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    check_live(&format!("udp://127.0.0.1:{port}"), |_, datagrams, sent| {
+    check_live(&format!("udp://127.0.0.1:{port}"), "trust_network = true\n", |_, datagrams, sent| {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         // UDP does not push back: so many fit into any receive buffer.
         for (index, some) in datagrams.chunks(100).enumerate() {
@@ -149,13 +149,13 @@ fn connections(corpus: &Corpus, explained: &[Value]) -> Vec<String> {
 }
 
 /// Sends both corpora, as they went to /dev/log, to a daemon that listens; it must decide what `scan` decides of the file.
-fn check_live(listen: &str, send: impl Fn(&Home, &[Vec<u8>], &dyn Fn(usize))) {
+fn check_live(listen: &str, more: &str, send: impl Fn(&Home, &[Vec<u8>], &dyn Fn(usize))) {
     for version in VERSIONS {
         let corpus = kit::corpus(version);
         // The corpus is old: what it denies must not be over by now, or it would count no more.
         let home = Home::new(&format!(
             "decide.deny_for = \"36500d\"\n\
-             [[input]]\nkind = \"syslog\"\nlisten = \"{listen}\"\ntimezone = \"UTC\"\n"
+             [[input]]\nkind = \"syslog\"\nlisten = \"{listen}\"\ntimezone = \"UTC\"\n{more}"
         ));
         let daemon = home.start();
         let datagrams: Vec<_> = corpus.rows.iter().map(|row| row.datagram.clone()).collect();

@@ -91,6 +91,8 @@ pub struct Options {
     pub half: Duration,
     /// Permissions of a unix socket's file.
     pub mode: u32,
+    /// The group of a unix socket, where it is not our own.
+    pub group: Option<u32>,
     /// How the frames of a stream are told apart.
     pub framing: Framing,
     /// What reads the frames.
@@ -108,6 +110,7 @@ impl Default for Options {
             idle: Duration::from_secs(600),
             half: Duration::from_secs(60),
             mode: 0o600,
+            group: None,
             framing: Framing::Auto,
             parser: Parser::default(),
         }
@@ -174,6 +177,8 @@ struct Gate {
     handshakes: Seldom,
     /// Streams that were broken.
     broken: Seldom,
+    /// Connections that spoke another protocol.
+    foreign: Seldom,
     /// Connections that were not taken, for an error.
     untaken: Seldom,
 }
@@ -204,11 +209,11 @@ pub fn bind(listen: &Listen, options: Options) -> Result<Listener, ListenError> 
         Listen::Udp(address) => (UdpSocket::bind(address).map(Bound::Udp), None),
         Listen::Tcp(address) | Listen::Tls(address, _) => (TcpListener::bind(address).map(Bound::Tcp), None),
         Listen::UnixDatagram(path) => {
-            let (socket, file) = socket_file::bind(listen, path, SockType::Datagram, options.mode)?;
+            let (socket, file) = socket_file::bind(listen, path, SockType::Datagram, &options)?;
             (Ok(Bound::UnixDatagram(socket.into())), Some(file))
         }
         Listen::UnixStream(path) => {
-            let (socket, file) = socket_file::bind(listen, path, SockType::Stream, options.mode)?;
+            let (socket, file) = socket_file::bind(listen, path, SockType::Stream, &options)?;
             (Ok(Bound::UnixStream(socket.into())), Some(file))
         }
     };
@@ -300,6 +305,7 @@ impl Gate {
             counters: Counters::default(),
             handshakes: Seldom::default(),
             broken: Seldom::default(),
+            foreign: Seldom::default(),
             untaken: Seldom::default(),
         }
     }

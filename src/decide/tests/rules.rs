@@ -87,6 +87,7 @@ fn who_may_write_what_a_rule_knows() {
     let write = |uid: u32, our_pid: Option<u32>, line: &str| {
         let (mut world, ..) = with_rule();
         world.sources[0].our_pid = our_pid;
+        world.sources[0].trusted_uid = Some(104);
         let mut batch = parser().batch(RECEIVED, [line.as_bytes()]);
         batch.senders = vec![Sender::Uid(uid)];
         fold(&mut world.engine, &mut world.sources[0], &batch, &mut world.counts, |_, _| ());
@@ -97,6 +98,8 @@ fn who_may_write_what_a_rule_knows() {
         (failed.trim(), "Nov 20 10:00:00 mail sshd[7]: Failed password for bob from 192.0.2.7 port 22 ssh2");
     assert_eq!(write(0, None, failed), (1, 0));
     assert_eq!(write(7, None, failed), (1, 0), "whom the rule names");
+    assert_eq!(write(104, None, failed), (1, 0), "the log daemon, which the input names");
+    assert_eq!(write(104, None, sshd), (1, 0), "and of whomever it tells");
     assert_eq!(write(8, None, failed), (0, 1));
     assert_eq!(write(7, None, sshd), (0, 1), "no rule lets anybody write for sshd");
     // Ourselves, whatever the name under which.

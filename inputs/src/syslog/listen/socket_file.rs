@@ -4,7 +4,7 @@
 //! file, is an error. The umask is the process's and is not touched: the socket is made unusable for others before
 //! it gets its name (Linux takes the file's mode from the socket's own), and gets its mode after.
 
-use super::{Listen, ListenError};
+use super::{Listen, ListenError, Options};
 use crate::cursor::FileId;
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr, connect, setsockopt, sockopt};
@@ -34,14 +34,14 @@ pub(super) fn bind(
     listen: &Listen,
     path: &Path,
     kind: SockType,
-    mode: u32,
+    options: &Options,
 ) -> Result<(OwnedFd, SocketFile), ListenError> {
     let socket = open(kind).map_err(listen.failed())?;
     if kind == SockType::Datagram {
         setsockopt(&socket, sockopt::PassCred, &true).map_err(io::Error::from).map_err(listen.failed())?;
     }
     clear(path, kind, listen.failed())?;
-    let file = name(&socket, path, mode).map_err(listen.failed())?;
+    let file = name(&socket, path, options).map_err(listen.failed())?;
     if kind == SockType::Stream {
         socket::listen(&socket, Backlog::MAXCONN).map_err(io::Error::from).map_err(listen.failed())?;
     }
@@ -72,10 +72,13 @@ fn clear(path: &Path, kind: SockType, failed: impl Fn(io::Error) -> ListenError)
 }
 
 /// Gives a socket its file.
-fn name(socket: &OwnedFd, path: &Path, mode: u32) -> io::Result<SocketFile> {
+fn name(socket: &OwnedFd, path: &Path, options: &Options) -> io::Result<SocketFile> {
     fchmod(socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
     socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     let file = SocketFile { path: path.into(), id: FileId::of(&fs::symlink_metadata(path)?) };
-    fs::set_permissions(path, Permissions::from_mode(mode & 0o777))?;
+    if options.group.is_some() {
+        std::os::unix::fs::chown(path, None, options.group)?;
+    }
+    fs::set_permissions(path, Permissions::from_mode(options.mode & 0o777))?;
     Ok(file)
 }

@@ -66,6 +66,7 @@ struct Connection {
     /// Who sends; `None` during the handshake.
     sender: Option<Sender>,
     decoder: Decoder,
+    beginning: Beginning,
     /// It is among those that are ready.
     is_ready: bool,
     /// It is closed at this time.
@@ -238,7 +239,9 @@ impl Streams {
         watch(&self.epoll, stream.as_fd(), self.last)?;
         let (decoder, deadline) = (Decoder::new(gate.options.framing), self.now + time);
         self.due = self.due.min(deadline);
-        let connection = Connection { stream, peer, sender, decoder, is_ready: false, deadline, waits_until: None };
+        let beginning = Beginning::default();
+        let connection =
+            Connection { stream, peer, sender, decoder, beginning, is_ready: false, deadline, waits_until: None };
         self.connections.insert(self.last, connection);
         Ok(())
     }
@@ -284,6 +287,56 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Counts a connection that speaks another protocol, and tells it now and then.
+    fn foreign(&mut self, now: Duration, sender: &Sender, what: &str) {
+        self.counters.foreign += 1;
+        if let Some(times) = self.foreign.count(now) {
+            let listen = &self.listen;
+            tracing::warn!(listen, %sender, what, times, "connections that speak no syslog were closed; this is the last of them");
+        }
+    }
+}
+
+/// What a connection begins with, as far as other protocols are known by it.
+///
+/// A browser, or a web application that strangers make post somewhere, sends lines that they choose, behind its own first
+/// one. No frame ends before that one is known.
+#[derive(Default)]
+struct Beginning {
+    bytes: [u8; 8],
+    len: usize,
+}
+
+/// Methods of HTTP; a TLS record of a handshake; SSH's version.
+const FOREIGN: [(&[u8], &str); 11] = [
+    (b"GET ", "HTTP"),
+    (b"PUT ", "HTTP"),
+    (b"POST ", "HTTP"),
+    (b"HEAD ", "HTTP"),
+    (b"PATCH ", "HTTP"),
+    (b"TRACE ", "HTTP"),
+    (b"DELETE ", "HTTP"),
+    (b"OPTIONS ", "HTTP"),
+    (b"CONNECT ", "HTTP"),
+    (b"\x16\x03", "TLS"),
+    (b"SSH-2.0-", "SSH"),
+];
+
+impl Beginning {
+    /// Which other protocol it is, once that is told.
+    fn tells(&mut self, bytes: &[u8]) -> Option<&'static str> {
+        if self.len == self.bytes.len() {
+            return None;
+        }
+        let more = bytes.len().min(self.bytes.len() - self.len);
+        self.bytes[self.len..self.len + more].copy_from_slice(&bytes[..more]);
+        self.len += more;
+        let known = FOREIGN.iter().find(|(begins, _)| self.bytes[..self.len].starts_with(begins));
+        known.map(|(_, what)| *what)
+    }
+}
+
 impl Connection {
     /// Whether it may be read, or will be once hands are shaken.
     fn is_open(&mut self, certificates: Option<&Certificates>, gate: &mut Gate, now: Duration) -> bool {
@@ -318,6 +371,11 @@ impl Connection {
                     turn = Turn::Over;
                 }
                 Ok(len) => {
+                    if let Some(what) = self.beginning.tells(&chunk[..len]) {
+                        gate.foreign(now, sender, what);
+                        turn = Turn::Over;
+                        break;
+                    }
                     self.decoder.push(&chunk[..len], number, batch);
                     // What comes later makes it ready again.
                     if len < chunk.len() {
@@ -484,6 +542,30 @@ mod tests {
         open.pass(Duration::from_secs(10_000));
         assert_eq!((open.is_over(), open.counters().expired), (true, 1));
         open.now.as_secs()
+    }
+
+    #[test]
+    fn what_begins_as_another_protocol_is_closed() {
+        let line = "<86>x\n";
+        // How many frames are taken, and how many connections closed.
+        let check = |pieces: &[&[u8]], frames: usize, foreign: u64| {
+            let mut open = Open::new(Options::default());
+            let taken = pieces.iter().map(|piece| {
+                let _ = open.far.write_all(piece);
+                open.read()
+            });
+            let taken: usize = taken.sum();
+            assert_eq!((taken, open.counters().foreign, open.is_over()), (frames, foreign, foreign > 0), "{pieces:?}");
+        };
+        for (begins, _) in FOREIGN {
+            let all = [begins, b" / HTTP/1.1\r\nHost: x\r\n\r\n", line.as_bytes()].concat();
+            check(&[&all], 0, 1);
+            let (first, rest) = all.split_at(1);
+            check(&[first, rest, line.as_bytes()], 0, 1);
+        }
+        check(&[line.as_bytes(), b"GET / HTTP/1.1\n"], 2, 0);
+        check(&[b"<86>GET / HTTP/1.1\n", b"5 <86>x", b"GETTY x\n"], 3, 0);
+        check(&[b"GETTY\n", b"SSH-1\n"], 2, 0);
     }
 
     #[test]
