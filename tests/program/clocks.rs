@@ -254,6 +254,31 @@ fn what_is_decided_late_lasts_from_when_it_came() {
     }
 }
 
+/// What strangers may have made up moves no clock and no deny of a source that is sound, though it says the same host.
+#[test]
+fn forged_stamps_move_no_sound_deny() {
+    for zone in zones() {
+        let mut sound = World::new(Way::File, 0, 7 * 24 * HOUR);
+        let pam = "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser=";
+        let pam = format!("{pam} rhost={}  user=root", address(1));
+        let mut forged = World::new(Way::Udp, zone, 7 * 24 * HOUR).source;
+        for second in 0..200 {
+            let now = NOW + second;
+            // Both are told to one engine.
+            std::mem::swap(&mut sound.source, &mut forged);
+            (sound.way, sound.zone) = (Way::Udp, zone);
+            sound.come(now, true, &[(now, nothing())]);
+            std::mem::swap(&mut sound.source, &mut forged);
+            (sound.way, sound.zone) = (Way::File, 0);
+            let message = if [0, 11].contains(&second) { pam.clone() } else { nothing() };
+            sound.come(now, true, &[(now, message)]);
+        }
+        sound.lasts(1, NOW + 11);
+        assert_eq!(sound.source.senders.rows()[0].skew(), None);
+        assert_eq!(forged.senders.rows()[0].skew().unwrap_or(0) / 1_000_000, zone);
+    }
+}
+
 /// A real daemon with one input of each kind, each of which has stamps of another zone.
 struct Real<'a> {
     home: &'a Home,
