@@ -19,9 +19,9 @@ pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
     let is_sshd = sshd::is_sshd(record.identifier);
     let is_dropbear = !is_sshd && dropbear::is_dropbear(record.identifier);
     let mut event = if is_sshd {
-        sshd::parse(record.message, record.truncated)
+        sshd::parse(without_end(record.message), record.truncated)
     } else if is_dropbear {
-        dropbear::parse(record.message, record.truncated)
+        dropbear::parse(without_end(record.message), record.truncated)
     } else {
         rules.event(record)
     };
@@ -34,6 +34,20 @@ pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
         event.times = record.times.saturating_mul(event.times).min(TIMES_MAX);
     }
     event
+}
+
+/// A message without what templates, terminals and relays leave behind it: blanks, CR, and CR as rsyslog escapes it.
+/// sshd and dropbear end no message of theirs so.
+#[inline]
+fn without_end(mut message: &[u8]) -> &[u8] {
+    while let Some((last, rest)) = message.split_last() {
+        message = match last {
+            b' ' | b'\r' => rest,
+            b'5' if message.ends_with(b"#015") => &message[..message.len() - 4],
+            _ => break,
+        };
+    }
+    message
 }
 
 /// What a record of sshd or dropbear is that no shape of theirs fits.

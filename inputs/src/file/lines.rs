@@ -87,6 +87,15 @@ impl Lines {
             self.start = 0;
         }
         if self.end > HELD_MAX && memchr::memchr(b'\n', &self.buf[..self.end]).is_none() {
+            // A hole: what was written behind it is a line, however far behind.
+            let nuls = nuls(&self.buf[..self.end]);
+            if nuls < self.end {
+                self.buf.copy_within(nuls..self.end, 0);
+                self.end -= nuls;
+                self.dropped += nuls as u64;
+            }
+        }
+        if self.end > HELD_MAX && memchr::memchr(b'\n', &self.buf[..self.end]).is_none() {
             self.dropped += (self.end - HELD_MAX) as u64;
             self.end = HELD_MAX;
         }
@@ -99,6 +108,7 @@ impl Lines {
         let mut begin = 0;
         let mut count = 0;
         for lf in memchr::memchr_iter(b'\n', text).take(max) {
+            begin += nuls(&text[begin..lf]);
             batch.mark(base + begin, without_cr(&text[begin..lf]), 0, false);
             begin = lf + 1;
             count += 1;
@@ -123,6 +133,16 @@ impl Lines {
         batch.buf.extend_from_slice(text);
         self.restart(self.position());
         true
+    }
+}
+
+/// How many NULs stand at the beginning: a file that was truncated under a writer without `O_APPEND` has a hole before
+/// the next line.
+#[inline]
+fn nuls(text: &[u8]) -> usize {
+    match text.first() {
+        Some(0) => text.iter().position(|byte| *byte != 0).unwrap_or(text.len()),
+        _ => 0,
     }
 }
 
@@ -260,6 +280,14 @@ mod tests {
             check_long(READ_SIZE - 1, end, true);
             check_long(READ_SIZE + HELD_MAX, end, true);
             check_long(3 * READ_SIZE + 17, end, true);
+        }
+    }
+
+    #[test]
+    fn a_line_behind_a_hole_is_read() {
+        for len in [1, 5_000, HELD_MAX, READ_SIZE, 3 * READ_SIZE + 17] {
+            let data = [b"a\n".to_vec(), vec![0; len], b"behind\nb\n".to_vec()].concat();
+            check(&data, &[b"a", b"behind", b"b"]);
         }
     }
 

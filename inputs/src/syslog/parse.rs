@@ -6,9 +6,11 @@
 //! It believes nothing: any program can write any tag.
 
 mod dialect;
+mod odd;
 mod rfc5424;
 mod stamp;
 mod tag;
+mod words;
 
 use crate::record::{Batch, Parts, SourceId, Timestamp};
 use stamp::Stamps;
@@ -160,6 +162,10 @@ impl Parser {
         let (event, len) = self.stamps.traditional(line, reference)?;
         let rest = line[len..].strip_prefix(b" [")?;
         let end = name_len(rest);
+        // `[192.0.2.50] sshd[1]: …` has a host there.
+        if words::is_address(&rest[..end]) {
+            return None;
+        }
         let message = match rest.get(end..)? {
             [b']', b' ', message @ ..] if end > 0 => message,
             [b']'] if end > 0 => b"",
@@ -174,7 +180,7 @@ impl Parser {
         match rest.strip_prefix(b"1 ") {
             Some(rest) => rfc5424::header(rest, &mut self.stamps),
             // A sender without a clock: RFC 3164, section 4.3.3.
-            None => self.stamped(rest, reference).or_else(|| tagged(rest)),
+            None => self.stamped(rest, reference).or_else(|| words::tag(rest)),
         }
     }
 
@@ -183,12 +189,41 @@ impl Parser {
     fn like_the_last<'a>(&self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         let last = self.beginning.as_ref().filter(|last| last.reference == reference)?;
         let header = tagged(line.strip_prefix(&last.text[..])?)?;
+        if header.pid.is_none() && !words::is_name(header.identifier) {
+            return None;
+        }
         Some(Parts { event: Some(last.event), host: &line[STAMP_LEN..last.text.len() - 1], ..header })
     }
 
     /// A stamp, then a host or none, then a tag or none.
     fn stamped<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
-        self.like_the_last(line, reference).or_else(|| self.stamped_anew(line, reference))
+        if let Some(header) = self.like_the_last(line, reference) {
+            return Some(header);
+        }
+        let header = self.stamped_anew(line, reference);
+        let is_sure = header.as_ref().is_some_and(|header| {
+            let is_program = header.pid.is_some() || words::is_name(header.identifier);
+            !header.identifier.is_empty() && is_program && !words::is_no_plain_host(header.host)
+        });
+        if is_sure { header } else { self.oddly(line, reference).or(header) }
+    }
+
+    /// What the plain way did not understand, or took for something else.
+    #[cold]
+    #[inline(never)]
+    fn oddly<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
+        let mut line = odd::blanks(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line));
+        // socklog, without a stamp of svlogd's.
+        if let Some(end) = memchr::memchr(b' ', &line[..line.len().min(40)])
+            && words::is_level(&line[..end])
+        {
+            line = odd::blanks(&line[end..]);
+        }
+        let (event, rest) = odd::stamp(line, reference, &self.stamps).or_else(|| {
+            let (event, len) = self.stamps.rfc3339(line)?;
+            Some((Some(event), line[len..].strip_prefix(b" ")?))
+        })?;
+        Some(Parts { event, ..words::read(rest, reference, &mut self.stamps)? })
     }
 
     fn stamped_anew<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
@@ -198,12 +233,15 @@ impl Parser {
         };
         let stamp = stamp.and_then(|(event, len)| Some((event, line[len..].strip_prefix(b" ")?)));
         let Some((event, rest)) = stamp else {
+            if let Some(header) = self.oddly(line, reference) {
+                return Some(header);
+            }
             let (event, rest) = dialect::stamp(line, reference, &self.stamps)?;
             return Some(Parts { event: Some(event), ..host_and_tag(rest) });
         };
         let header = host_and_tag(rest);
         let is_usual = line.len() - rest.len() == STAMP_LEN
-            && !(header.host.is_empty() || header.identifier.is_empty() || self.unwrap)
+            && !(header.host.is_empty() || header.identifier.is_empty() || self.unwrap || words::is_level(header.host))
             // Without a priority before it that would be metalog's program.
             && !rest.starts_with(b"[");
         if is_usual {

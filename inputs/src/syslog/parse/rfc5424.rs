@@ -15,6 +15,17 @@ pub(super) fn header<'a>(line: &'a [u8], stamps: &mut Stamps) -> Option<Parts<'a
         b"" => None,
         _ => Some(stamps.rfc3339(stamp).filter(|&(_, len)| len == stamp.len())?.0),
     };
+    Some(Parts { event, ..behind_stamp(rest)? })
+}
+
+/// The same without priority, version and stamp, as sysklogd has it in its files. The process must be a number or none.
+pub(super) fn bare<'a>(line: &'a [u8]) -> Option<Parts<'a>> {
+    let header = behind_stamp(line)?;
+    let pid = line.split(|byte| *byte == b' ').nth(2)?;
+    (header.pid.is_some() || pid == b"-").then_some(header)
+}
+
+fn behind_stamp(rest: &[u8]) -> Option<Parts<'_>> {
     let (host, rest) = field(rest, HOST_MAX)?;
     let (identifier, rest) = field(rest, TAG_MAX)?;
     let (pid, rest) = field(rest, PROCID_MAX)?;
@@ -22,7 +33,7 @@ pub(super) fn header<'a>(line: &'a [u8], stamps: &mut Stamps) -> Option<Parts<'a
     let rest = after_structured_data(rest)?;
     // rsyslog's template puts a blank before a message that begins with one already.
     let message = rest.strip_prefix(b" ").map_or(rest, |rest| rest.strip_prefix(b" ").unwrap_or(rest));
-    Some(Parts { event, host, identifier, pid: number(pid), message, ..Parts::default() })
+    Some(Parts { host, identifier, pid: number(pid), message, ..Parts::default() })
 }
 
 /// A field of an RFC 5424 header, empty where it is `-`, and what follows its blank.

@@ -51,7 +51,8 @@ pub(super) fn tagged(rest: &[u8]) -> Option<Parts<'_>> {
             return with_pid(&rest[..sshd.len()], after);
         }
     }
-    let (identifier, after) = rest.split_at(name_len(rest));
+    let (name, after) = rest.split_at(name_len(rest));
+    let identifier = base(name);
     match after.split_first()? {
         _ if identifier.is_empty() => None,
         (b':', after) => behind(identifier, None, after),
@@ -132,6 +133,14 @@ const NAME: [bool; 256] = {
     }
     name
 };
+
+/// The program of a path.
+pub(super) fn base(name: &[u8]) -> &[u8] {
+    match name.first() {
+        Some(b'/') => &name[name.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1)..],
+        _ => name,
+    }
+}
 
 /// A value, empty where it is `-`.
 pub(super) fn nil(value: &[u8]) -> &[u8] {

@@ -1,0 +1,182 @@
+//! Stamps that are written in another way than the two plain ones. Slow and out of line: it is asked only where the plain
+//! way did not find a program.
+//!
+//! | stamp | who writes it |
+//! |---|---|
+//! | `2023-09-08T17:20:30+0200` | `journalctl -o short-iso`, `short-iso-precise` (systemd before 255) |
+//! | `2023-09-08 17:20:30,123`, `2023/09/08 17:20:30`, `2023-09-08t17:20:30z`, `…+02` | templates of rsyslog and syslog-ng |
+//! | `2023-09-08 17:20:30.123456789  ` | `s6-log T` |
+//! | `Fri 2023-09-08 17:20:30 CEST` | `journalctl -o short-full`, `with-unit` |
+//! | `Tue May 14 11:01:35 2024` | OpenWrt's `logd` |
+//! | `Nov 21 23:52:48 2026`, `Nov 21 23:52:48 CET` | syslog daemons of appliances |
+//! | `1694186430`, `1694186430.560211` | `journalctl -o short-unix` |
+//! | `[12345.678901]` | `journalctl -o short-monotonic`: since the boot, so no time is known |
+
+use super::stamp::Stamps;
+use crate::record::Timestamp;
+use jiff::civil;
+
+/// Names of zones that mean one thing only, and their hours east of Greenwich (RFC 822 and Europe's).
+const ZONES: [(&[u8], i64); 19] = [
+    (b"UTC", 0),
+    (b"GMT", 0),
+    (b"WET", 0),
+    (b"WEST", 1),
+    (b"CET", 1),
+    (b"CEST", 2),
+    (b"EET", 2),
+    (b"EEST", 3),
+    (b"MSK", 3),
+    (b"JST", 9),
+    (b"AEST", 10),
+    (b"EST", -5),
+    (b"EDT", -4),
+    (b"CST", -6),
+    (b"CDT", -5),
+    (b"MST", -7),
+    (b"MDT", -6),
+    (b"PST", -8),
+    (b"PDT", -7),
+];
+const MONTHS: &[u8] = b"janfebmaraprmayjunjulaugsepoctnovdec";
+const WEEKDAYS: &[u8] = b"montuewedthufrisatsun";
+
+/// The stamp at the beginning of a line, and what follows it and its blanks. It may say no time that is known.
+pub(super) fn stamp<'a>(
+    line: &'a [u8],
+    reference: Timestamp,
+    stamps: &Stamps,
+) -> Option<(Option<Timestamp>, &'a [u8])> {
+    if let Some(rest) = line.strip_prefix(b"[") {
+        let (number, rest) = digits(blanks(rest), 1..=10)?;
+        let (_, rest) = fraction(rest).filter(|_| number >= 0 && rest.first() == Some(&b'.'))?;
+        return Some((None, blanks(rest.strip_prefix(b"] ")?)));
+    }
+    if let Some((seconds, rest)) = digits(line, 10..=10) {
+        let (micros, rest) = fraction(rest)?;
+        return Some((Some(Timestamp(seconds.checked_mul(1_000_000)? + micros)), blanks(rest.strip_prefix(b" ")?)));
+    }
+    let line = match place(WEEKDAYS, line) {
+        Some(_) => blanks(line[3..].strip_prefix(b",").unwrap_or(&line[3..]).strip_prefix(b" ")?),
+        None => line,
+    };
+    let (time, rest) = match place(MONTHS, line) {
+        Some(month) => by_month(month, &line[3..], reference, stamps)?,
+        None => by_year(line, stamps)?,
+    };
+    let rest = rest.strip_prefix(b":").unwrap_or(rest);
+    Some((Some(time), blanks(rest.strip_prefix(b" ")?)))
+}
+
+/// `2023-09-08 17:20:30,123 +0200` in all its forms.
+fn by_year<'a>(line: &'a [u8], stamps: &Stamps) -> Option<(Timestamp, &'a [u8])> {
+    let (year, rest) = digits(line, 4..=4)?;
+    let separator = *rest.first().filter(|byte| matches!(byte, b'-' | b'/'))?;
+    let (month, rest) = digits(&rest[1..], 2..=2)?;
+    let (day, rest) = digits(rest.strip_prefix(&[separator])?, 2..=2)?;
+    let (_, rest) = rest.split_first().filter(|(byte, _)| matches!(byte, b'T' | b't' | b' '))?;
+    let (time, micros, rest) = clock(rest, (year, month, day))?;
+    let (east, rest) = zone(rest).map_or((None, rest), |(east, rest)| (Some(east), rest));
+    Some((instant(time, micros, east, stamps)?, rest))
+}
+
+/// ` 8 17:20:30 CEST 2023`, behind the month, in all its forms.
+fn by_month<'a>(month: i64, text: &'a [u8], reference: Timestamp, stamps: &Stamps) -> Option<(Timestamp, &'a [u8])> {
+    let (day, rest) = digits(blanks(text.strip_prefix(b" ")?), 1..=2)?;
+    let rest = blanks(rest.strip_prefix(b" ")?);
+    let (mut year, rest) = match digits(rest, 4..=4) {
+        Some((year, rest)) => (Some(year), rest.strip_prefix(b" ")?),
+        None => (None, rest),
+    };
+    // Any leap year will do until the year is known.
+    let (time, micros, mut rest) = clock(rest, (2000, month, day))?;
+    let mut east = None;
+    for _ in 0..2 {
+        if let Some((offset, after)) = zone(rest).filter(|_| east.is_none()) {
+            (east, rest) = (Some(offset), after);
+        } else if let Some((number, after)) = rest.strip_prefix(b" ").and_then(|rest| digits(rest, 4..=4))
+            && year.is_none()
+            && (1970..2200).contains(&number)
+            && matches!(after.first(), Some(b' ' | b':'))
+        {
+            (year, rest) = (Some(number), after);
+        }
+    }
+    let year = match year {
+        Some(year) => i16::try_from(year).ok()?,
+        None => stamps.year((time.month(), time.day(), time.hour(), time.minute()), reference)?,
+    };
+    let time = time.with().year(year).build().ok().filter(|new| new.day() == time.day())?;
+    Some((instant(time, micros, east, stamps)?, rest))
+}
+
+/// `hh:mm:ss` with a fraction or none, of that day.
+fn clock(text: &[u8], (year, month, day): (i64, i64, i64)) -> Option<(civil::DateTime, i64, &[u8])> {
+    let (hour, rest) = digits(text, 1..=2)?;
+    let (minute, rest) = digits(rest.strip_prefix(b":")?, 2..=2)?;
+    let (second, rest) = digits(rest.strip_prefix(b":")?, 1..=2)?;
+    let (micros, rest) = fraction(rest)?;
+    let small = |number: i64| i8::try_from(number).ok();
+    let year = i16::try_from(year).ok()?;
+    let (month, day, hour, minute, second) = (small(month)?, small(day)?, small(hour)?, small(minute)?, small(second)?);
+    if second > 59 {
+        return None;
+    }
+    Some((civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()?, micros, rest))
+}
+
+fn instant(time: civil::DateTime, micros: i64, east: Option<i64>, stamps: &Stamps) -> Option<Timestamp> {
+    let start = match east {
+        Some(east) => jiff::tz::TimeZone::UTC.to_timestamp(time).ok()?.as_second() - east,
+        None => stamps.local(time)?.secs(),
+    };
+    Some(Timestamp(start.checked_mul(1_000_000)? + micros))
+}
+
+/// A zone behind a time, with a blank before it or none, in seconds east of Greenwich. A word that is no zone is a host.
+fn zone(text: &[u8]) -> Option<(i64, &[u8])> {
+    if let [b'Z' | b'z', rest @ ..] = text {
+        return Some((0, rest));
+    }
+    let word = text.strip_prefix(b" ").unwrap_or(text);
+    if let [sign @ (b'+' | b'-'), rest @ ..] = word {
+        let (hours, rest) = digits(&rest[..rest.len().min(2)], 2..=2).map(|(hours, _)| (hours, &rest[2..]))?;
+        let (minutes, rest) = match rest.strip_prefix(b":") {
+            Some(rest) => digits(rest, 2..=2)?,
+            None => digits(rest, 2..=2).unwrap_or((0, rest)),
+        };
+        let east = hours * 3600 + minutes * 60;
+        let is_one = hours < 24 && minutes < 60 && matches!(rest.first(), Some(b' ' | b':'));
+        return is_one.then_some((if *sign == b'-' { -east } else { east }, rest));
+    }
+    let (word, rest) = word.split_at(word.iter().take(6).position(|byte| !byte.is_ascii_uppercase())?);
+    let is_ended = matches!(rest.first(), Some(b' ' | b':')) && text.first() == Some(&b' ');
+    let (_, hours) = ZONES.iter().find(|(name, _)| is_ended && *name == word)?;
+    Some((hours * 3600, rest))
+}
+
+/// The place of a name of three letters among such names, from 1, where it is a word of its own.
+fn place(names: &[u8], line: &[u8]) -> Option<i64> {
+    let name = line.get(..3).filter(|_| matches!(line.get(3), Some(b' ' | b',')))?;
+    let at = names.chunks_exact(3).position(|known| known.eq_ignore_ascii_case(name))?;
+    Some(at as i64 + 1)
+}
+
+/// So many digits, and no more, as a number.
+fn digits(text: &[u8], allowed: std::ops::RangeInclusive<usize>) -> Option<(i64, &[u8])> {
+    let count = text.iter().take(allowed.end() + 1).take_while(|byte| byte.is_ascii_digit()).count();
+    let number = text[..count].iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    allowed.contains(&count).then_some((number, &text[count..]))
+}
+
+/// `.123` or `,123` in microseconds; nothing is 0.
+fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
+    let [b'.' | b',', rest @ ..] = text else { return Some((0, text)) };
+    let count = rest.iter().take(10).take_while(|byte| byte.is_ascii_digit()).count();
+    let micros = (0..6).fold(0, |sum, at| sum * 10 + if at < count { i64::from(rest[at] - b'0') } else { 0 });
+    (1..=9).contains(&count).then_some((micros, &rest[count..]))
+}
+
+pub(super) fn blanks(text: &[u8]) -> &[u8] {
+    &text[text.iter().position(|byte| *byte != b' ').unwrap_or(text.len())..]
+}

@@ -1,0 +1,208 @@
+//! What may stand between stamp and message beside `host tag[pid]:`. Slow and out of line, as `odd`.
+//!
+//! | words | who writes them (documentation, or the bytes it wrote) |
+//! |---|---|
+//! | `host auth.info tag[1]:` | BusyBox `syslogd` (1.35), Tomato, OpenWrt's `logd` (without host) |
+//! | `<4.6> host tag[1]:`, `<auth.info> host …` | FreeBSD `syslogd -v`, `-vv` (manual) |
+//! | `auth.info: tag[1]:`, `auth.info: Jun  1 04:31:28 tag[1]:` | socklog (2.1) |
+//! | `host info tag[1]:` | BIG-IP |
+//! | `host auth\|security:info tag[1]:`, `… Message forwarded from HOST: tag[1]:` | AIX `syslogd` |
+//! | `In(38) tag[1]:` | ESXi 8 |
+//! | `host aabbccddeeff,U7-Pro-8.6.11: tag[1]:`, `("U7PG2,788a20ddeeff,v4.0") tag[1]:` | UniFi |
+//! | `host app 1 - - message`, `host 1 2022-… host app 1 - - message` | sysklogd 2, relays: RFC 5424 without `<PRI>1` |
+//! | `sshd [1]:`, `/usr/sbin/sshd[1]:`, `[sshd]`, `[sshd]:` | templates, wrappers, metalog |
+//!
+//! A stranger's text may look like any of it, so only a few words are looked at, each must be one of these, and a second
+//! host must look like one: `User sshd[1]: …` of a line without tag is nobody's.
+
+use super::odd::{self, blanks};
+use super::rfc5424;
+use super::stamp::Stamps;
+use super::tag::{HOST_MAX, base, name_len, number, tagged};
+use crate::record::{Parts, Timestamp};
+
+/// How many words may stand before the tag.
+const WORDS_MAX: usize = 6;
+
+const FACILITIES: [&[u8]; 26] = [
+    b"kern",
+    b"user",
+    b"mail",
+    b"daemon",
+    b"auth",
+    b"syslog",
+    b"lpr",
+    b"news",
+    b"uucp",
+    b"cron",
+    b"authpriv",
+    b"ftp",
+    b"ntp",
+    b"security",
+    b"console",
+    b"audit",
+    b"caa",
+    b"aso",
+    b"local0",
+    b"local1",
+    b"local2",
+    b"local3",
+    b"local4",
+    b"local5",
+    b"local6",
+    b"local7",
+];
+const SEVERITIES: [&[u8]; 11] =
+    [b"emerg", b"panic", b"alert", b"crit", b"err", b"error", b"warn", b"warning", b"notice", b"info", b"debug"];
+
+/// What stands behind a stamp, where there is a program in it.
+pub(super) fn read<'a>(text: &'a [u8], reference: Timestamp, stamps: &mut Stamps) -> Option<Parts<'a>> {
+    let (mut rest, mut host) = (blanks(text), &b""[..]);
+    let mut stamped = false;
+    if let Some(header) = rfc5424::bare(rest).filter(|header| is_host(header.host) && is_name(header.identifier)) {
+        return Some(header);
+    }
+    for _ in 0..WORDS_MAX {
+        if let Some(header) = tag(rest).or_else(|| unnumbered(rest, stamps)) {
+            let host = if header.host.is_empty() { host } else { header.host };
+            return Some(Parts { host, ..header });
+        }
+        if let Some((from, after)) = forwarded(rest) {
+            (host, rest) = (from, blanks(after));
+            continue;
+        }
+        let inner = odd::stamp(rest, reference, stamps).map(|(_, after)| after);
+        let inner = inner.or_else(|| stamps.rfc3339(rest).and_then(|(_, len)| rest[len..].strip_prefix(b" ")));
+        if let Some(after) = inner.filter(|_| !stamped) {
+            (stamped, rest) = (true, after);
+            continue;
+        }
+        let end = memchr::memchr(b' ', &rest[..rest.len().min(HOST_MAX + 1)])?;
+        let (word, after) = (&rest[..end], blanks(&rest[end..]));
+        rest = after;
+        if is_level(word) || is_device(word) || (!host.is_empty() && is_severity(word)) {
+            continue;
+        }
+        let name = unbracketed(word);
+        if !is_host(name) || !(host.is_empty() || looks_like_a_host(name, host)) {
+            return None;
+        }
+        host = name;
+    }
+    None
+}
+
+/// A program's name with its process id, in all forms.
+pub(super) fn tag(text: &[u8]) -> Option<Parts<'_>> {
+    if let Some(header) = tagged(text).filter(|header| is_name(header.identifier)) {
+        return Some(header);
+    }
+    if let Some(rest) = text.strip_prefix(b"[") {
+        let (name, rest) = rest.split_at(name_len(rest));
+        let rest = rest.strip_prefix(b"]")?;
+        let rest = rest.strip_prefix(b":").unwrap_or(rest);
+        let message = if rest.is_empty() { rest } else { rest.strip_prefix(b" ")? };
+        return (!name.is_empty() && !is_address(name)).then_some(Parts {
+            identifier: name,
+            message,
+            ..Parts::default()
+        });
+    }
+    // `sshd [1]: `
+    let (name, rest) = text.split_at(name_len(text));
+    let rest = blanks(rest).strip_prefix(b"[").filter(|_| is_name(name) && rest.first() == Some(&b' '))?;
+    let end = rest.iter().take(11).position(|byte| *byte == b']')?;
+    let message = rest[end + 1..].strip_prefix(b": ")?;
+    Some(Parts { identifier: base(name), pid: Some(number(&rest[..end])?), message, ..Parts::default() })
+}
+
+/// A version of RFC 5424 without its priority, in the place of a tag: `1 2022-… host app 1 - - message`.
+fn unnumbered<'a>(text: &'a [u8], stamps: &mut Stamps) -> Option<Parts<'a>> {
+    let rest = super::after_priority(text).unwrap_or(text);
+    let header = rfc5424::header(rest.strip_prefix(b"1 ")?, stamps)?;
+    (!header.identifier.is_empty()).then_some(header)
+}
+
+/// AIX: `Message forwarded from HOST: `.
+fn forwarded(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = text.strip_prefix(b"Message forwarded from ")?;
+    let end = memchr::memchr(b' ', &rest[..rest.len().min(HOST_MAX + 2)])?;
+    Some((rest[..end].strip_suffix(b":").filter(|host| is_host(host))?, &rest[end + 1..]))
+}
+
+/// Whether a tag can be a program: no level, no device.
+#[inline]
+pub(super) fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && !is_level(name) && !is_device(name)
+}
+
+/// `auth.info`, `<auth.info>`, `<4.6>`, `<38>`, `auth.info:`, `auth|security:info`, `In(38)`: of what kind and how bad a message is.
+#[inline]
+pub(super) fn is_level(word: &[u8]) -> bool {
+    // As they end, and few hosts do.
+    word.last().is_some_and(|last| b")>:gctrneoIOGETNRC".contains(last)) && is_level_indeed(word)
+}
+
+fn is_level_indeed(word: &[u8]) -> bool {
+    let word = word.strip_suffix(b":").unwrap_or(word);
+    if let Some(inner) = word.strip_prefix(b"<").and_then(|word| word.strip_suffix(b">")) {
+        let is_number = |text: &[u8]| number(text).is_some_and(|number| number < 192);
+        return is_pair(inner)
+            || is_number(inner)
+            || inner.split(|byte| *byte == b'.').count() == 2 && inner.split(|byte| *byte == b'.').all(is_number);
+    }
+    if let Some([a, b, b'(', digits @ ..]) = word.strip_suffix(b")") {
+        return a.is_ascii_uppercase() && b.is_ascii_lowercase() && number(digits).is_some_and(|number| number < 192);
+    }
+    is_pair(word)
+}
+
+/// `auth.info`, `auth|security:info`.
+fn is_pair(word: &[u8]) -> bool {
+    let Some(at) = word.iter().rposition(|byte| matches!(byte, b'.' | b':')) else { return false };
+    let (facility, severity) = (&word[..at], &word[at + 1..]);
+    is_severity(severity) && facility.split(|byte| *byte == b'|').all(|name| FACILITIES.contains(&name))
+}
+
+fn is_severity(word: &[u8]) -> bool {
+    SEVERITIES.iter().any(|name| name.eq_ignore_ascii_case(word))
+}
+
+/// A word with commas, of which one part is a mac of 12 digits.
+fn is_device(word: &[u8]) -> bool {
+    let is_mac = |part: &[u8]| part.len() == 12 && part.iter().all(u8::is_ascii_hexdigit);
+    word.contains(&b',')
+        && word.split(|byte| *byte == b',').any(|part| is_mac(part.strip_prefix(b"(\"").unwrap_or(part)))
+}
+
+/// What the plain way takes for a host and is none: a level, a year, an address in brackets.
+#[inline]
+pub(super) fn is_no_plain_host(host: &[u8]) -> bool {
+    match host {
+        [] => false,
+        [b'[', ..] => unbracketed(host) != host,
+        [_, _, _, _] if host.iter().all(u8::is_ascii_digit) => true,
+        _ => is_level(host),
+    }
+}
+
+fn unbracketed(word: &[u8]) -> &[u8] {
+    let inner = word.strip_prefix(b"[").and_then(|word| word.strip_suffix(b"]"));
+    inner.filter(|inner| is_address(inner)).unwrap_or(word)
+}
+
+pub(super) fn is_address(word: &[u8]) -> bool {
+    std::str::from_utf8(word).is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok())
+}
+
+fn is_host(word: &[u8]) -> bool {
+    let is_of_one = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:/@%".contains(byte);
+    word.first().is_some_and(u8::is_ascii_alphanumeric) && !word.ends_with(b":") && word.iter().all(is_of_one)
+}
+
+/// What stands before text of a stranger's in a message is words of letters. A second host is of another look, or
+/// the first one with or without its domain.
+fn looks_like_a_host(word: &[u8], first: &[u8]) -> bool {
+    let label = |host: &[u8]| host.split(|byte| *byte == b'.').next().map(<[u8]>::to_ascii_lowercase);
+    word.iter().any(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-')) || label(word) == label(first)
+}
