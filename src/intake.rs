@@ -16,6 +16,7 @@ mod redelivered;
 mod repeat;
 pub mod senders;
 pub mod shapes;
+pub mod sight;
 pub mod suppressed;
 
 /// One input as the fold needs it.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use inputs::input::Progress;
 use inputs::log::Log;
 use inputs::record::{Batch, SourceId};
-use inputs::syslog::parse::{Format, Parser};
 use serde_json::json;
 
 mod derivation;
@@ -33,27 +32,24 @@ pub(super) struct Arguments {
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
-    /// How the lines are written
-    #[arg(long, default_value = "auto")]
-    format: super::LineFormat,
-    /// The zone of stamps that name none [default: this machine's]
-    #[arg(long, value_name = "IANA-NAME")]
-    timezone: Option<String>,
+    #[command(flatten)]
+    lines: super::lines::Options,
 }
 
 /// Runs the verb.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let zone = super::zone(arguments.timezone.as_deref())?;
+    let mut reading = arguments.lines.of(&arguments.file, config)?;
     // No log has a blank in its name and is not there.
     let line = arguments.file.as_os_str().as_bytes();
     if line.contains(&b' ') && !arguments.json && !arguments.file.exists() {
-        return derivation::print(line, arguments.format.0.unwrap_or_default(), zone, config);
+        return derivation::print(line, reading, config);
     }
-    let format = arguments.format.0;
-    let mut log = Log::open(&arguments.file, format.map(|format| Parser::new(format, zone)), clock::now)?;
+    let mut log = Log::open(&arguments.file, reading.parser.take(), clock::now)?;
     let mut engine = Engine::new(config.policy());
     let mut source = Source::new(SourceId(0), None, &clock::host_name());
-    source.bare = format == Some(Format::Message) && matches!(log, Log::Lines(_));
+    let has_lines = matches!(log, Log::Lines(_));
+    source.bare = reading.bare && has_lines;
+    source.host.clone_from(&reading.host);
     source.rules = Arc::new(config.rules()?.rules);
     let mut batch = Batch::default();
     let mut counts = Counts::default();
@@ -61,6 +57,9 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     let mut number = 0u64;
     let log = log.stored();
     while log.refill(clock::now().into(), &mut batch).map_err(anyhow::Error::from_boxed)? == Progress::More {
+        if has_lines && number == 0 {
+            reading.refuse_headless(&arguments.file, &batch)?;
+        }
         let mut failed = Ok(());
         fold(&mut engine, &mut source, &batch, &mut counts, |seen, _| {
             number += 1;

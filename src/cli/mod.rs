@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
-use inputs::syslog::parse::Format;
 
-use crate::config::{Config, FORMATS};
+use crate::config::Config;
 
 mod allow;
 mod check;
@@ -17,6 +15,7 @@ mod doctor;
 mod explain;
 mod forgive;
 mod history;
+mod lines;
 mod list;
 mod office;
 mod output;
@@ -116,30 +115,4 @@ fn config(path: Option<&Path>) -> anyhow::Result<Config> {
 /// The file that holds the configuration, if there is one.
 fn file(path: Option<&Path>) -> Option<&Path> {
     path.or_else(|| Some(Path::new(CONFIG)).filter(|usual| usual.exists()))
-}
-
-/// `--format`: how the lines of a file are written; `None` = it has no lines, it is a journal.
-#[derive(Clone, Copy, Debug)]
-struct LineFormat(Option<Format>);
-
-impl std::str::FromStr for LineFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "journal-json" {
-            return Ok(LineFormat(None));
-        }
-        let known = FORMATS.iter().find(|(name, _)| *name == text).map(|(_, format)| LineFormat(Some(*format)));
-        known.ok_or("the formats are auto, syslog, message, multilog, metalog and journal-json".to_owned())
-    }
-}
-
-/// The zone of stamps without one.
-fn zone(name: Option<&str>) -> anyhow::Result<jiff::tz::TimeZone> {
-    match name {
-        Some(name) => jiff::tz::TimeZone::get(name).with_context(|| {
-            format!("{name} is not a time zone that this machine knows, such as Europe/Berlin or UTC")
-        }),
-        None => Ok(jiff::tz::TimeZone::system()),
-    }
 }

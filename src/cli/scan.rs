@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use inputs::log::Log;
 use inputs::record::{Batch, SourceId, Timestamp};
-use inputs::syslog::parse::{Format, Parser};
 
 mod fold;
 mod report;
 
+use super::lines::Reading;
 use super::office;
 use crate::clock;
 use crate::config::Config;
@@ -23,7 +23,9 @@ use crate::decide::prefix::Prefix;
 use crate::decide::state::Change;
 use crate::desk::reply::Applied;
 use crate::desk::{APPLIED_MAX, Request};
+use crate::intake::sight::Sight;
 use crate::intake::{Counts, Source};
+use crate::text::printable;
 use fold::Fold;
 
 /// Distinct addresses that are told apart; beyond it `addresses` is a lower bound, and says so.
@@ -32,6 +34,9 @@ const ADDRESSES_MAX: usize = 4_000_000;
 const SHAPES_SHOWN: usize = 10;
 /// Input of this size or more gets a progress bar, in bytes.
 const PROGRESS_FROM: u64 = 50_000_000;
+
+/// The exit status where nothing was understood.
+const BLIND: u8 = 3;
 
 /// What `scan` takes.
 #[derive(clap::Args, Debug)]
@@ -48,12 +53,8 @@ pub(super) struct Arguments {
     /// Show the counts of every prefix and user too
     #[arg(long)]
     all: bool,
-    /// How the lines are written
-    #[arg(long, default_value = "auto")]
-    format: super::LineFormat,
-    /// The zone of stamps that name none [default: this machine's]
-    #[arg(long, value_name = "IANA-NAME")]
-    timezone: Option<String>,
+    #[command(flatten)]
+    lines: super::lines::Options,
 }
 
 /// What a scan found beside the engine's state.
@@ -65,6 +66,8 @@ struct Found {
     first: Option<Timestamp>,
     last: Option<Timestamp>,
     addresses: Addresses,
+    /// What was not understood.
+    sight: Sight,
     denied: Vec<(Prefix, Claim)>,
     suspicious: Vec<(IpAddr, Vec<u8>, Timestamp)>,
     /// What the records look like that no shape fits, and how many are like that.
@@ -100,23 +103,23 @@ impl Addresses {
 
 /// Runs the verb.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let zone = super::zone(arguments.timezone.as_deref())?;
-    let format = arguments.format.0;
     let mut files = Vec::new();
     for path in &arguments.files {
-        files.push(Opened::new(path, format.map(|format| Parser::new(format, zone.clone())))?);
+        files.push(Opened::new(path, arguments.lines.of(path, config)?)?);
     }
     // By their first stamps; what has none keeps its place before the others.
     files.sort_by_key(|file| file.first);
     let bar = progress(files.iter_mut().map(|file| file.log.stored().size()).sum(), arguments.json);
     let [mut lines, mut journal] = [0, 1].map(|_| Source::new(SourceId(0), None, &clock::host_name()));
-    lines.bare = format == Some(Format::Message);
     lines.rules = Arc::new(config.rules()?.rules);
     journal.rules = Arc::clone(&lines.rules);
     let found = Found { pairs: arguments.all.then(HashSet::default), ..Found::default() };
     let mut fold = Fold { engine: Engine::new(config.policy()), lines, journal, found };
     let mut code = ExitCode::SUCCESS;
-    for Opened { mut log, batch, .. } in files {
+    for Opened { mut log, batch, reading, .. } in files {
+        fold.lines.bare = reading.bare;
+        fold.lines.host.clone_from(&reading.host);
+        fold.journal.host = reading.host;
         if let Err(error) = fold.log(&mut log, batch, &bar) {
             // What was read of it counts; the others are read all the same.
             eprintln!("denyd: {error}");
@@ -144,7 +147,33 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
             println!("{applied} denied now; the others were already, or are on the allow list.");
         }
     }
+    if let Some(what) = blind(&found) {
+        eprintln!("denyd: {what}");
+        code = if code == ExitCode::SUCCESS { ExitCode::from(BLIND) } else { code };
+    }
     Ok(code)
+}
+
+/// What to say where there was something and nothing of it was understood: that would look like a log in which nothing
+/// happened.
+fn blind(found: &Found) -> Option<String> {
+    if found.counts.lines == 0 || found.counts.understood > 0 {
+        return None;
+    }
+    let mut what = "nothing here was understood, so nobody could be found".to_owned();
+    if let Some(example) = &found.sight.example {
+        what.push_str(if found.sight.is_marked() {
+            "; sshd or dropbear may have written this line: "
+        } else {
+            "; a line of it: "
+        });
+        what.push_str(&printable(example));
+    }
+    what.push_str(
+        "\ndenyd: is it the log that sshd writes to? If its lines have no header say --identifier sshd, and else --format (see \
+         denyd scan --help); `denyd explain FILE` says how each line is read",
+    );
+    Some(what)
 }
 
 /// Hands over what is still to be enforced; returns how many denies were new.
@@ -163,14 +192,18 @@ struct Opened {
     log: Log,
     batch: Batch,
     first: Option<Timestamp>,
+    reading: Reading,
 }
 
 impl Opened {
-    fn new(path: &Path, parser: Option<Parser>) -> anyhow::Result<Self> {
-        let (mut log, mut batch) = (Log::open(path, parser, clock::now)?, Batch::default());
+    fn new(path: &Path, mut reading: Reading) -> anyhow::Result<Self> {
+        let (mut log, mut batch) = (Log::open(path, reading.parser.take(), clock::now)?, Batch::default());
         log.stored().refill(clock::now().into(), &mut batch).map_err(anyhow::Error::from_boxed)?;
+        if matches!(log, Log::Lines(_)) {
+            reading.refuse_headless(path, &batch)?;
+        }
         let first = batch.records().take(100).find_map(|record| record.event);
-        Ok(Opened { log, batch, first })
+        Ok(Opened { log, batch, first, reading })
     }
 }
 

@@ -10,6 +10,7 @@ mod crash;
 mod follower;
 mod hostile;
 mod limits;
+mod read_as;
 mod replay;
 mod reports;
 mod rules;

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 const NOT_YET: &[&str] = &[
     "08-dropbear-EF-debian12",
     "13-docker-json-file",
-    "15-gitlab-svlogd",
     "16-dropbear-old-lowercase",
     "19b-info-behind-password",
     "69-gssapi-then-key",

@@ -18,6 +18,7 @@ mod head;
 mod journalctl;
 mod json;
 mod native;
+pub mod printed;
 pub mod stored;
 mod stream;
 mod unpack;

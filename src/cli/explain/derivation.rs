@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use inputs::record::{Batch, SourceId};
-use inputs::syslog::parse::{Format, Parser};
-use jiff::tz::TimeZone;
+use inputs::syslog::parse::Format;
 
 use super::parts;
+use crate::cli::lines::Reading;
 use crate::cli::output::{Screen, Style, count, when};
 use crate::clock;
 use crate::config::Config;
@@ -21,13 +21,15 @@ use crate::intake::{Counts, Seen, Source, address, fold};
 use crate::text::printable;
 
 /// Prints it.
-pub(super) fn print(line: &[u8], format: Format, zone: TimeZone, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn print(line: &[u8], reading: Reading, config: &Config) -> anyhow::Result<ExitCode> {
+    let format = reading.format;
     let now = clock::now();
     let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let batch = Parser::new(format, zone).batch(now, [line]);
+    let batch = reading.parser.unwrap_or_default().batch(now, [line]);
     let mut engine = Engine::new(config.policy());
     let mut source = Source::new(SourceId(0), None, &clock::host_name());
-    source.bare = format == Format::Message;
+    source.bare = reading.bare;
+    source.host = reading.host;
     source.rules = Arc::new(config.rules()?.rules);
     let mut screen = Screen::new();
     let mut printed = Ok(());

@@ -149,13 +149,16 @@ impl Deciding<'_> {
     fn batch<'b>(&mut self, batch: &'b Batch, told: impl Iterator<Item = Option<Event<'b>>>) {
         let Deciding { engine, source, found, batches } = self;
         *batches += 1;
-        let Found { counts, first, last, addresses, pairs, .. } = found;
+        let Found { counts, first, last, addresses, pairs, sight, .. } = found;
         decide(engine, source, batch, told, counts, |seen, engine| {
             if let Some(at) = seen.record.event
                 && *last != Some(at)
             {
                 *first = Some(first.map_or(at, |known| known.min(at)));
                 *last = Some(last.map_or(at, |known| known.max(at)));
+            }
+            if seen.event.is_none() {
+                sight.miss(seen.record);
             }
             let Some(folded) = seen.folded else { return };
             let Some(attempt) = folded.attempt.as_ref().filter(|attempt| attempt.times > 0) else { return };
