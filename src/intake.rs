@@ -233,7 +233,8 @@ pub fn decide<'a>(
             && let rules = Arc::clone(&source.rules)
             && let Some(event) = detect(&again, &rules)
         {
-            let host = source.host(again.host, engine);
+            let called = source.host(again.host, engine);
+            let host = engine.meant(&again, called);
             let folded = engine.step(batch.received, Input::Record { record: &again, host, event: &event, trust });
             counts.add(&folded);
             source.senders.tell(sender, |row| row.understood += 1);
@@ -262,7 +263,8 @@ pub fn decide<'a>(
             // A number that no process has: beyond what the kernel gives (`PID_MAX_LIMIT`, 2^22).
             record.pid = Some(BARE_PID | counts.lines as u32);
         }
-        let host = source.host(record.host, engine);
+        let called = source.host(record.host, engine);
+        let host = if source.bare { called } else { engine.origin(&record, called, trust) };
         // Nor may it say where others' attempts came from.
         let without_peer;
         let told = if vouched {

@@ -16,7 +16,7 @@ use super::values::{Trusted, url};
 pub struct Input {
     /// Names it in output and beside its cursor. Default: the path or the listener's address.
     pub name: String,
-    /// The origin host of all its records, instead of what they claim. Lower case, the first label.
+    /// The origin host of all its records, instead of what they claim. Lower case.
     pub host: Option<String>,
     /// The zone of stamps that name none; `None` = the machine's.
     pub timezone: Option<TimeZone>,

@@ -63,16 +63,14 @@ pub(super) fn name() -> Codec<String> {
     text_that(fits, format!("expected a name of 1 to {NAME_MAX} bytes, without control characters"))
 }
 
-/// A host as records name it: lower case, the first label; an address is kept whole.
+/// A host as records name it, in lower case.
 pub(super) fn host() -> Codec<String> {
     let parse = |text: &str| {
         let of_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
         if text.is_empty() || text.starts_with('.') || text.len() > NAME_MAX || !text.chars().all(of_host) {
             return Err("expected a host name, such as \"web1\"".to_owned());
         }
-        let host = text.to_ascii_lowercase();
-        let is_address = host.parse::<std::net::IpAddr>().is_ok();
-        Ok(if is_address { host } else { host.split('.').next().unwrap_or_default().to_owned() })
+        Ok(text.to_ascii_lowercase())
     };
     Codec::text(parse, String::clone)
 }

@@ -8,12 +8,13 @@ use inputs::record::{Record, Timestamp};
 
 use super::attempt::{Attempt, Folded};
 use super::claim::{Claim, Claimant};
+use super::namesakes::Namesakes;
 use super::nets::World;
 use super::policy::Policy;
 use super::prefix::Prefix;
 use super::rooms::fits;
 use super::session::{FNV, HostId, Line, Trust, fnv};
-use super::state::{Bound, Change, HOSTS_MAX, State, Why};
+use super::state::{Bound, Change, HOST_MAX, HOSTS_MAX, State, Why};
 use crate::detect::address::Address;
 use crate::detect::event::Event;
 
@@ -88,6 +89,8 @@ pub struct Engine {
     nets: Vec<(Prefix, World)>,
     /// Somebody keeps what changes.
     is_kept: bool,
+    /// Which hosts are one.
+    namesakes: Namesakes,
     /// The wall clock, as the last input told it: what lies before it is not enforced.
     wall: Timestamp,
 }
@@ -177,14 +180,12 @@ impl Engine {
         self.changes.extend(connections.map(|(key, connection)| Change::Connection(key, connection.map(Box::new))));
     }
 
-    /// The number of an origin host: of the lower-cased first label of what it calls itself. Names that strangers may have
-    /// made up become numbers alone where there are many.
+    /// The number of an origin host: of what it calls itself, in lower case. Names that strangers may have made up become
+    /// numbers alone where there are many.
     pub fn host(&mut self, name: &[u8], trust: Trust) -> HostId {
-        let numeric = name.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b':'));
-        let label = if numeric { name } else { name.split(|&b| b == b'.').next().unwrap_or(name) };
-        let mut lower = [0u8; 64];
-        let len = label.len().min(lower.len());
-        lower[..len].copy_from_slice(&label[..len]);
+        let mut lower = [0u8; HOST_MAX];
+        let len = name.len().min(lower.len());
+        lower[..len].copy_from_slice(&name[..len]);
         lower[..len].make_ascii_lowercase();
         let lower = &lower[..len];
         let known = self.state.hosts.len();
@@ -197,6 +198,17 @@ impl Engine {
         }
         self.change(Change::Host { name: lower.into() });
         HostId(known as u16)
+    }
+
+    /// The host that a record is of which its input calls `called`: the same, or a namesake.
+    pub fn origin(&mut self, record: &Record<'_>, called: HostId, trust: Trust) -> HostId {
+        let hosts = &self.state.hosts;
+        self.namesakes.hear(record, called, trust, |host| Some(&**hosts.get_index(usize::from(host.0))?.0))
+    }
+
+    /// The same of a record that tells no new host: of a repetition.
+    pub fn meant(&self, record: &Record<'_>, called: HostId) -> HostId {
+        self.namesakes.meant((record.source, called))
     }
 
     fn tick(&mut self) {
@@ -281,10 +293,7 @@ mod tests {
             (0..HOSTS_MAX).map(|number| engine.host(format!("h{number}").as_bytes(), Trust::Sound)).collect();
         let (one, two) = (engine.host(b"mail", Trust::Sound), engine.host(b"web", Trust::Sound));
         assert!(one != two && !named.contains(&one) && !named.contains(&two));
-        assert_eq!(
-            (engine.host(b"MAIL.example.org", Trust::Sound), engine.state.host_name(one)),
-            (one, &b"(other)"[..])
-        );
+        assert_eq!((engine.host(b"MAIL", Trust::Sound), engine.state.host_name(one)), (one, &b"(other)"[..]));
         assert_eq!((engine.state.hosts.len(), engine.state.untold(Bound::Hosts)), (HOSTS_MAX, 3));
     }
 }

@@ -22,6 +22,8 @@ pub const USER_MAX: usize = 256;
 /// Origin hosts that are known by name. Further ones are told apart by a hash, so that whoever claims to be ten thousand
 /// hosts cannot make one of all others.
 pub const HOSTS_MAX: usize = 10_000;
+/// Bytes of a host's name that are kept.
+pub const HOST_MAX: usize = 255;
 /// Prefixes of which it is remembered how often they were released; further ones push out others.
 pub const RELEASED_MAX: usize = 1_000_000;
 /// Prefixes that may be denied at once.

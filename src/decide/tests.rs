@@ -9,6 +9,7 @@ use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
 mod bounds;
+mod names;
 mod nets;
 mod policies;
 mod rules;

@@ -1,0 +1,124 @@
+//! Hosts that go by a short name in one input and by a full one in another.
+//!
+//! A whole name is a host: `web1.a` and `web1.b` are two. But the journal of a machine may say `web1` and a relay `web1.a`,
+//! and what both tell happened once. They are one where both inputs brought the same message of the same process within a
+//! second, by sound records, which nobody can make up. A short name that would be two full ones is a host of its own. What
+//! may be forged is taken for the host of which a sound record told the same, and joins nothing but its own input's names.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+use inputs::record::{Record, SourceId};
+
+use super::rooms::forgeable;
+use super::session::{HostId, Trust};
+
+/// Records of which it is remembered who told them.
+const TOLD_MAX: usize = 4_096;
+/// Short names of which it is known which full one they are; further ones are hosts of their own.
+const JOINED_MAX: usize = 1_000;
+/// Microseconds between two stamps of one record, at most.
+const APART_MAX: u64 = 1_000_000;
+
+/// An origin host as an input calls it.
+type Called = (SourceId, HostId);
+
+/// Who told a record.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// Of process and message.
+    hash: u64,
+    at: i64,
+    by: Called,
+    /// The host that it was taken for.
+    host: HostId,
+}
+
+/// What is known of namesakes. Nothing of it is kept over a restart: the next record that both bring tells it again.
+#[derive(Debug, Default)]
+pub(super) struct Namesakes {
+    /// By hash: a later record takes the place of an earlier one.
+    told: Vec<Option<Told>>,
+    hasher: RandomState,
+    /// The full name of a short one; `None` = there are two.
+    full: IndexMap<Called, Option<HostId>, RandomState>,
+    /// Hosts that are another one's.
+    joined: IndexMap<Called, HostId, RandomState>,
+}
+
+/// The part of a name before its first dot. An address has none.
+fn label(name: &[u8]) -> &[u8] {
+    let numeric = name.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b':'));
+    if numeric { name } else { name.split(|&b| b == b'.').next().unwrap_or(name) }
+}
+
+impl Namesakes {
+    /// The host that is meant by what an input calls so.
+    #[inline]
+    pub(super) fn meant(&self, called: Called) -> HostId {
+        if self.joined.is_empty() {
+            return called.1;
+        }
+        self.joined.get(&called).copied().unwrap_or(called.1)
+    }
+
+    /// Hears a record; says which host it is of, whose name is `name` of those.
+    pub(super) fn hear<'n>(
+        &mut self,
+        record: &Record<'_>,
+        called: HostId,
+        trust: Trust,
+        name: impl Fn(HostId) -> Option<&'n [u8]>,
+    ) -> HostId {
+        let by = (record.source, called);
+        let host = self.meant(by);
+        let Some(pid) = record.pid else { return host };
+        let (hash, at) = (self.hasher.hash_one((pid, record.message)), record.time().0);
+        if self.told.is_empty() {
+            self.told = vec![None; TOLD_MAX];
+        }
+        let place = hash as usize % TOLD_MAX;
+        let is_sound = trust == Trust::Sound;
+        let other = self.told[place];
+        if is_sound {
+            self.told[place] = Some(Told { hash, at, by, host });
+        }
+        let Some(other) = other.filter(|other| other.hash == hash && other.at.abs_diff(at) <= APART_MAX) else {
+            return host;
+        };
+        if other.by.0 == by.0 || other.by.1 == called {
+            return host;
+        }
+        let (Some(one), Some(two)) = (name(called), name(other.by.1)) else { return host };
+        let (short, full) = if one.len() < two.len() { (by, other.by) } else { (other.by, by) };
+        let is_full = label(one) == label(two) && name(short.1) == Some(label(one));
+        if !is_full || self.is_two(short, full.1, is_sound) {
+            return host;
+        }
+        if host != other.host && (is_sound || self.joined.len() < forgeable(JOINED_MAX)) {
+            self.joined.insert(by, other.host);
+        }
+        if is_sound {
+            self.told[place] = Some(Told { hash, at, by, host: other.host });
+        }
+        other.host
+    }
+
+    /// Whether a short name may be another full one than this. If so, it is none from now on, if that is certain.
+    fn is_two(&mut self, short: Called, full: HostId, is_sound: bool) -> bool {
+        match self.full.get(&short) {
+            Some(known) if *known == Some(full) => return false,
+            known if !is_sound => return known.is_some(),
+            None if self.full.len() < JOINED_MAX => {
+                self.full.insert(short, Some(full));
+                return false;
+            }
+            None => return true,
+            Some(_) => {}
+        }
+        self.full.insert(short, None);
+        self.joined.retain(|called, host| *called != short && *host != short.1);
+        true
+    }
+}
