@@ -35,6 +35,7 @@ fn what_journalctl_prints_without_headers_is_refused_by_its_name() {
     check("", &[], BARE, "`journalctl -o cat`");
     let verbose = "Sat 2026-11-21 23:26:32.123456 UTC [s=1;i=2;b=3;m=4;t=5;x=6]\n    _UID=0\n    MESSAGE=x\n";
     check("", &[], verbose, "`journalctl -o verbose`");
+    check("", &[], "{\n\t\"__CURSOR\" : \"s=1\",\n\t\"MESSAGE\" : \"x\"\n}\n", "`journalctl -o json-pretty`");
 }
 
 #[test]

@@ -51,7 +51,13 @@ impl Kind {
 
     /// Whether so many first bytes are enough for [`of`](Self::of).
     fn is_told(head: &[u8]) -> bool {
-        head.len() >= HEAD_MAX || head.starts_with(MAGIC) || head.contains(&b'\n')
+        // `journalctl -o json-pretty` begins with a line that says nothing; the next one shows what it is.
+        let ends = if head.starts_with(b"{\n") {
+            memchr::memrchr(b'\n', head).is_some_and(|at| at > 1)
+        } else {
+            head.contains(&b'\n')
+        };
+        head.len() >= HEAD_MAX || head.starts_with(MAGIC) || ends
     }
 }
 
