@@ -19,6 +19,9 @@ pub mod shapes;
 pub mod sight;
 pub mod suppressed;
 
+/// How much is kept of a record in which no program was found, in bytes.
+const EXAMPLE_MAX: usize = 256;
+
 /// One input as the fold needs it.
 pub struct Source {
     /// Its number.
@@ -49,6 +52,8 @@ pub struct Source {
     pub senders: senders::Senders,
     /// What its records that no shape fits look like.
     pub shapes: shapes::Shapes,
+    /// How the first of its records begins in which no program was found.
+    pub no_header: Option<Box<[u8]>>,
     /// What a rate limit on the way threw away.
     pub suppressed: suppressed::Suppressed,
 }
@@ -71,6 +76,7 @@ impl Source {
             redelivered: redelivered::Redelivered::default(),
             senders: senders::Senders::default(),
             shapes: shapes::Shapes::default(),
+            no_header: None,
             suppressed: suppressed::Suppressed::default(),
         }
     }
@@ -145,6 +151,8 @@ pub struct Counts {
     pub duplicates: u64,
     /// Lines that were longer than [`LINE_MAX`](inputs::record::LINE_MAX).
     pub truncated: u64,
+    /// Records in which no program was found: none is guessed.
+    pub no_header: u64,
     /// Attempts.
     pub attempts: u64,
     /// Records that daemons on the way say they threw away.
@@ -244,6 +252,11 @@ pub fn decide<'a>(
         last = None;
         let Some(event) = event.as_ref().filter(|event| !event.is_by_rule() || !source.is_ours(&record)) else {
             counts.ignored += u64::from(!is_empty);
+            if !is_empty && record.identifier.is_empty() && !record.message.starts_with(b"-- MARK --") {
+                counts.no_header += 1;
+                let example = &record.message[..record.message.len().min(EXAMPLE_MAX)];
+                source.no_header.get_or_insert_with(|| example.into());
+            }
             let lost = source.suppressed.hear(&record, source.vouched, trust);
             counts.lost = counts.lost.saturating_add(lost);
             source.senders.tell(sender, |row| row.lost = row.lost.saturating_add(lost));

@@ -196,12 +196,12 @@ const NO_EVENT: Timestamp = Timestamp(i64::MIN);
 const _: () = assert!(size_of::<Spans>() <= 48 && LINE_MAX <= u16::MAX as usize);
 
 impl Spans {
-    /// Says that its parts, each empty or within `bytes`, lie where these lie in a buffer that has `bytes` at `start`.
+    /// Says that its parts, each empty or behind `first`, lie where these lie in a buffer that has `first` at `start`.
     #[inline(always)]
-    fn set(&mut self, start: u32, bytes: &[u8], parts: &Parts<'_>) {
+    fn set(&mut self, start: u32, first: *const u8, parts: &Parts<'_>) {
         let place = |part: &[u8]| match part.is_empty() {
             true => start,
-            false => start.wrapping_add((part.as_ptr() as usize).wrapping_sub(bytes.as_ptr() as usize) as u32),
+            false => start.wrapping_add((part.as_ptr() as usize).wrapping_sub(first as usize) as u32),
         };
         self.event = parts.event.unwrap_or(NO_EVENT);
         (self.pid, self.labelled, self.stdout) = (parts.pid, parts.labelled, parts.stdout);
@@ -302,16 +302,17 @@ impl Batch {
         let (host, rest) = bytes.split_at(parts.host.len());
         let (identifier, message) = rest.split_at(parts.identifier.len());
         if let Some(spans) = self.spans.last_mut() {
-            spans.set(start as u32, bytes, &Parts { host, identifier, message, ..*parts });
+            spans.set(start as u32, bytes.as_ptr(), &Parts { host, identifier, message, ..*parts });
         }
     }
 
-    /// Lets `parts` say of each line what is in it.
+    /// Lets `parts` say of each line what is in it. It may undo a line's escapes where they are.
     #[inline]
-    pub(crate) fn read(&mut self, mut parts: impl for<'l> FnMut(&'l [u8]) -> Parts<'l>) {
+    pub(crate) fn read(&mut self, mut parts: impl for<'l> FnMut(&'l mut [u8]) -> Parts<'l>) {
         for spans in &mut self.spans {
-            let line = &self.buf[spans.line as usize..][..spans.line_len.into()];
-            spans.set(spans.line, line, &parts(line));
+            let line = &mut self.buf[spans.line as usize..][..spans.line_len.into()];
+            let first = line.as_ptr();
+            spans.set(spans.line, first, &parts(line));
         }
     }
 

@@ -93,6 +93,7 @@ impl Connected {
             problem: problem.or_else(|| (unreadable > 0).then(some)),
             counters,
             truncated: self.counts.truncated,
+            no_header: self.counts.no_header,
             per_minute: self.minutes.rate(now),
             skew_s: self.skew().map(|skew| skew as f64 / 1e6),
             ..self.shown.clone()

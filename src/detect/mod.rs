@@ -22,6 +22,9 @@ pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
         sshd::parse(without_end(record.message), record.truncated)
     } else if is_dropbear {
         dropbear::parse(without_end(record.message), record.truncated)
+    } else if record.stdout && record.identifier.is_empty() {
+        // A container's output names no program: what has a shape of sshd's is taken for its own, as forgeable as it is.
+        sshd::parse(without_end(record.message), record.truncated).or_else(|| rules.event(record))
     } else {
         rules.event(record)
     };

@@ -5,6 +5,7 @@
 //!
 //! It believes nothing: any program can write any tag.
 
+mod container;
 mod dialect;
 mod odd;
 mod rfc5424;
@@ -44,6 +45,8 @@ pub struct Parser {
     bare: Option<&'static [u8]>,
     stamps: Stamps,
     beginning: Option<Beginning>,
+    /// A container's last line was a piece, and the next one goes on with it.
+    goes_on: bool,
 }
 
 /// How the last line of RFC 3164's layout began: `Mon dd hh:mm:ss host `. Most lines are of the same second and host as the
@@ -69,7 +72,7 @@ impl Parser {
     /// A parser for an input whose stamps without zone are of `zone`.
     pub fn new(format: Format, zone: jiff::tz::TimeZone) -> Self {
         let bare = (format == Format::Message).then_some(b"sshd".as_slice());
-        Parser { format, unwrap: false, bare, stamps: Stamps::new(zone), beginning: None }
+        Parser { format, unwrap: false, bare, stamps: Stamps::new(zone), beginning: None, goes_on: false }
     }
 
     /// Says whether a header inside the message replaces the outer one, as rsyslog's imfile sends lines of files that have their own.
@@ -101,6 +104,9 @@ impl Parser {
         let reference = batch.reference;
         batch.identifier = self.bare.unwrap_or_default();
         batch.read(|line| {
+            if container::is_json(line) && matches!(self.format, Format::Auto) {
+                return self.json(line);
+            }
             let line = without_end(line);
             let header = match self.like_the_last(line, reference) {
                 Some(header) => header,
@@ -137,6 +143,26 @@ impl Parser {
         Some(Parts { event: Some(event), labelled: true, ..inner })
     }
 
+    /// A line of docker's json-file.
+    #[cold]
+    fn json<'a>(&mut self, line: &'a mut [u8]) -> Parts<'a> {
+        let Some(json) = container::unpack(line) else {
+            self.goes_on = true;
+            return Parts { message: line, stdout: true, ..Parts::default() };
+        };
+        let line = &*line;
+        let event = self.stamps.rfc3339(&line[json.time]).map(|(event, _)| event);
+        Parts { event, ..self.printed(&line[json.text], json.is_whole) }
+    }
+
+    /// What a program in a container printed; nothing of a piece.
+    fn printed<'a>(&mut self, text: &'a [u8], is_whole: bool) -> Parts<'a> {
+        let is_piece = !is_whole || self.goes_on;
+        self.goes_on = !is_whole;
+        let message = if is_piece { b"" } else { without_end(text) };
+        Parts { message, stdout: true, ..Parts::default() }
+    }
+
     /// A line of one program's own output.
     fn output<'a>(&mut self, line: &'a [u8]) -> Parts<'a> {
         let stamped = match line.first() {
@@ -147,6 +173,11 @@ impl Parser {
             _ => None,
         };
         let (event, message) = stamped.map_or((None, line), |(event, message)| (Some(event), message));
+        if event.is_some()
+            && let Some((text, is_whole)) = container::cri(message)
+        {
+            return Parts { event, ..self.printed(text, is_whole) };
+        }
         Parts { event, labelled: event.is_some() && line.first() == Some(&b'@'), message, ..Parts::default() }
     }
 
@@ -223,6 +254,11 @@ impl Parser {
             let (event, len) = self.stamps.rfc3339(line)?;
             Some((Some(event), line[len..].strip_prefix(b" ")?))
         })?;
+        if self.format == Format::Auto
+            && let Some((text, is_whole)) = container::cri(rest)
+        {
+            return Some(Parts { event, ..self.printed(text, is_whole) });
+        }
         Some(Parts { event, ..words::read(rest, reference, &mut self.stamps)? })
     }
 

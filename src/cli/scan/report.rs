@@ -42,6 +42,9 @@ impl Serialize for Report<'_> {
         ];
         let mut out = serializer.serialize_map(None)?;
         always.iter().try_for_each(|(key, count)| out.serialize_entry(key, count))?;
+        if counts.no_header > 0 {
+            out.serialize_entry("no_header", &counts.no_header)?;
+        }
         if found.damaged > 0 {
             out.serialize_entry("damaged", &found.damaged)?;
         }
@@ -189,6 +192,7 @@ fn print_counts(screen: &mut Screen, engine: &Engine, found: &Found) -> std::io:
         (engine.state.sessions.unresolved(), "attempts without an address"),
         (counts.forged, "forged records"),
         (counts.truncated, "lines cut for their length"),
+        (counts.no_header, "lines without a header that is known"),
         (found.damaged, "entries or fields of journals passed over, they were damaged or too great"),
         (evicted(engine), "counters forgotten, there were too many"),
     ];

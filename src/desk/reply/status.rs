@@ -96,6 +96,9 @@ pub struct Input {
     pub counters: Counters,
     /// Lines that were cut.
     pub truncated: u64,
+    /// Records in which no program was found.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub no_header: u64,
     /// The stamp of its last record.
     pub last: Option<At>,
     /// Records in the last minute.
@@ -160,4 +163,8 @@ pub struct Shape {
     pub shape: String,
     /// How many.
     pub records: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

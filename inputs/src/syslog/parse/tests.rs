@@ -405,6 +405,27 @@ fn reads_odd_stamps() {
 }
 
 #[test]
+fn reads_what_containers_print() {
+    let json = |text: &str| format!("{{\"log\":\"{text}\",\"stream\":\"stderr\",\"time\":\"2026-11-21T23:52:53.5Z\"}}");
+    check(json("a \\u003cb\\u003e \\\"c\\\" \\\\ d\\r\\n"), "- - - 2026-11-21T23:52:53.5Z | a <b> \\\"c\\\" \\\\ d");
+    check(
+        "{\"log\":\"x\\n\",\"stream\":\"stdout\",\"attrs\":{\"a\":\"b\"},\"time\":\"2026-11-21T23:52:53Z\"}",
+        "- - - 2026-11-21T23:52:53Z | x",
+    );
+    check("2026-11-21T23:52:53.5Z stdout F x y", "- - - 2026-11-21T23:52:53.5Z | x y");
+    // A piece is no message, nor is what goes on with it.
+    let mut parser = Parser::default();
+    let mut said = |line: &str| read(&mut parser, line.as_bytes(), RECEIVED);
+    let nothing = "- - - 2026-11-21T23:52:53.5Z | ";
+    assert_eq!(said(&json("a")), nothing);
+    assert_eq!(said(&json("Failed x\\n")), nothing);
+    assert_eq!(said(&json("b\\n")), "- - - 2026-11-21T23:52:53.5Z | b");
+    assert_eq!(said("2026-11-21T23:52:53.5Z stdout P a"), nothing);
+    assert_eq!(said("2026-11-21T23:52:53.5Z stdout F Failed x"), nothing);
+    assert_eq!(said("2026-11-21T23:52:53.5Z stdout F b"), "- - - 2026-11-21T23:52:53.5Z | b");
+}
+
+#[test]
 fn reads_words_before_the_tag() {
     let stamp = "Nov 21 23:52:48";
     let check = |text: &str, host: &str, program: &str, pid: &str, message: &str| {
