@@ -40,11 +40,12 @@ pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
 }
 
 /// A message without what templates, terminals and relays leave behind it: blanks, CR, and CR as rsyslog escapes it.
-/// sshd and dropbear end no message of theirs so.
+/// sshd and dropbear end no message of theirs so, but ` ruser ` without a name, whose end tells it from a stranger's.
 #[inline]
 fn without_end(mut message: &[u8]) -> &[u8] {
     while let Some((last, rest)) = message.split_last() {
         message = match last {
+            b' ' if message.ends_with(b" ruser ") => break,
             b' ' | b'\r' => rest,
             b'5' if message.ends_with(b"#015") => &message[..message.len() - 4],
             _ => break,

@@ -306,11 +306,22 @@ enum Framing {
     Rfc5424,
     Export,
     Multilog,
+    Busybox,
+    Socklog,
+    Sysklogd,
 }
 
 impl Framing {
-    const ALL: [Framing; 5] =
-        [Framing::Traditional, Framing::Rfc3339, Framing::Rfc5424, Framing::Export, Framing::Multilog];
+    const ALL: [Framing; 8] = [
+        Framing::Traditional,
+        Framing::Rfc3339,
+        Framing::Rfc5424,
+        Framing::Export,
+        Framing::Multilog,
+        Framing::Busybox,
+        Framing::Socklog,
+        Framing::Sysklogd,
+    ];
 }
 
 struct Case {
@@ -350,6 +361,9 @@ fn case(random: &mut Random, framing: Framing, number: usize) -> Case {
                 random.pick(&["-", "[x@1 a=\"b \\] from 198.51.100.9\"]", "[timeQuality tzKnown=\"1\"][o b=\"\"]"]);
             format!("<38>1 2025-11-21T23:47:19.350189Z web1 {program} {pid} - {data} ")
         }
+        Framing::Busybox => format!("Nov 21 23:47:19 web1 auth.info {program}[{pid}]: "),
+        Framing::Socklog => format!("2025-11-21T23:47:19.35018 auth.info: Nov 21 23:47:19 {program}[{pid}]: "),
+        Framing::Sysklogd => format!("2025-11-21T23:47:19.350189+00:00 web1 {program} {pid} - - "),
         Framing::Multilog => "@400000006920f3f11e0a6b84 ".to_owned(),
         Framing::Export => {
             let fields = format!("_HOSTNAME=web1\nSYSLOG_IDENTIFIER={program}\n_PID={pid}\n_UID=0\n_TRANSPORT=syslog");
