@@ -71,6 +71,12 @@ fn findings(status: &Status) -> Vec<Finding> {
             let problem = printable(problem.as_bytes());
             put(true, &input.name, format!("what is written there is not seen, or not all of it: {problem}"));
         }
+        if let Some(line) = &input.blind {
+            put(true, &input.name, format!("{} {}", status::BLIND, printable(line.as_bytes())));
+            let what = "see how it is read: denyd explain 'LINE'; name the input's format, or its identifier where lines have \
+                        no header; please report a header that denyd does not know";
+            put(true, &input.name, what.to_owned());
+        }
         if input.forgeable {
             let what = "strangers may be able to make up its records, so what it alone denies it denies for an hour at most, \
                         and it clears nothing; use the journal, a unix socket or TLS with client certificates, or say \

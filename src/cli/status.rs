@@ -42,6 +42,9 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+/// Before a line of an input of which nothing is understood.
+pub(super) const BLIND: &str = "nothing is understood, though sshd or dropbear may have written this:";
+
 /// A row, and when it was so.
 struct Row<T>(T, At);
 
@@ -96,6 +99,10 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
         let odd = [(input.forged, "not believed"), (input.duplicates, "seen before, not counted again")];
         for (number, what) in odd.into_iter().filter(|(number, _)| *number > 0) {
             writeln!(screen, "{}: {} {what}", input.name, count(number, "record", "records"))?;
+        }
+        if let Some(line) = &input.blind {
+            let text = format!("{}: {BLIND} {}", input.name, printable(line.as_bytes()));
+            writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
         }
         if let Some(problem) = &input.problem {
             let problem = format!("{}: {}", input.name, printable(problem.as_bytes()));

@@ -13,6 +13,7 @@ use crate::desk::{Desk, Effects};
 use crate::detect::rule::Rules;
 use crate::intake::senders::{self, Minutes};
 use crate::intake::shapes::Notice;
+use crate::intake::sight::Sight;
 use crate::intake::{Counts, Seen, Source};
 use crate::text::printable;
 
@@ -28,6 +29,8 @@ pub(super) struct Connected {
     counts: Counts,
     health: Health,
     minutes: Minutes,
+    /// What was not understood.
+    sight: Sight,
     /// What `status` shows of it, but for what the others know.
     shown: reply::Input,
 }
@@ -46,7 +49,14 @@ impl Connected {
             forgeable: fold.forgeable,
             ..reply::Input::default()
         };
-        Connected { fold, counts: Counts::default(), health, minutes: Minutes::default(), shown }
+        Connected {
+            fold,
+            counts: Counts::default(),
+            health,
+            minutes: Minutes::default(),
+            sight: Sight::default(),
+            shown,
+        }
     }
 
     /// Hands a batch of it to the desk, and counts. `tap` is shown each record, with the input's name.
@@ -57,12 +67,15 @@ impl Connected {
         now: Timestamp,
         mut tap: impl FnMut(&Seen<'_>, &str),
     ) -> Effects {
-        let Connected { fold, counts, minutes, shown, .. } = self;
+        let Connected { fold, counts, minutes, sight, shown, .. } = self;
         shown.lost = shown.lost.saturating_add(batch.lost);
         let mut lag = None;
         let effects = desk.fold(fold, batch, counts, now, |seen| {
             let record = seen.record;
             minutes.add(record.received);
+            if seen.event.is_none() {
+                sight.miss(record);
+            }
             if let Some(at) = record.event {
                 shown.last = Some(At(at));
                 lag = Some(record.received.0.saturating_sub(at.0).max(0));
@@ -94,6 +107,7 @@ impl Connected {
             counters,
             truncated: self.counts.truncated,
             no_header: self.counts.no_header,
+            blind: self.sight.blind(self.counts.understood).map(printable),
             per_minute: self.minutes.rate(now),
             skew_s: self.skew().map(|skew| skew as f64 / 1e6),
             ..self.shown.clone()
@@ -139,6 +153,15 @@ impl Connected {
 
     /// Tells the operator of senders that fell silent or whose clocks are off, and of records that nobody understands.
     pub(super) fn notice(&mut self, now: Timestamp) {
+        self.sight.rest();
+        if self.sight.warns(self.counts.understood, now) {
+            tracing::warn!(
+                input = self.shown.name,
+                records = self.counts.records,
+                line = self.sight.example.as_deref().map(printable),
+                "nothing of this input is understood, though sshd or dropbear may have written this line: see `denyd doctor`"
+            );
+        }
         if let Some(Notice { shape, records, others }) = self.fold.shapes.notice(now) {
             tracing::warn!(
                 input = self.shown.name,

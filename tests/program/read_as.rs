@@ -53,3 +53,20 @@ fn a_scan_that_understands_nothing_ends_with_3() {
     check(b"??|b|sshd[9]|x\n?? sshd[9]: \x1b[31m\n", 3, "may have written this line: ?? sshd[9]: \\x1b[31m");
     check(format!("Nov 21 23:26:32 b sshd[9]: {BARE}").as_bytes(), 0, "");
 }
+
+#[test]
+fn a_daemon_that_understands_nothing_of_an_input_says_so() {
+    let home = kit::Home::with_log();
+    let daemon = home.start();
+    home.append(b"?? h cron[1] x\n?? h sshd[9] Failed \x1b[31m\n");
+    daemon.folded(2);
+    let doctor = home.denyd(&["doctor"]).output().unwrap();
+    let said = String::from_utf8(doctor.stdout).unwrap();
+    assert_eq!(doctor.status.code(), Some(1), "{said}");
+    assert!(said.contains("FAIL auth: nothing is understood") && said.contains("sshd[9] Failed \\x1b[31m"), "{said}");
+    home.append(b"Nov 21 23:26:32 b sshd[9]: Failed password for root from 192.0.2.7 port 22 ssh2\n");
+    daemon.folded(3);
+    let said = String::from_utf8(home.denyd(&["doctor"]).output().unwrap().stdout).unwrap();
+    assert!(!said.contains("nothing is understood"), "{said}");
+    daemon.stop();
+}

@@ -91,6 +91,9 @@ pub struct Input {
     pub suppressed: Vec<Suppressed>,
     /// Why it cannot be read, or not all of it.
     pub problem: Option<String>,
+    /// A line that sshd or dropbear may have written, escaped, where none of its records was understood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blind: Option<String>,
     /// What has befallen it since the start.
     #[serde(flatten)]
     pub counters: Counters,
