@@ -5,7 +5,7 @@ pub mod allow;
 pub mod attempt;
 pub mod claim;
 pub mod engine;
-mod namesakes;
+pub mod namesakes;
 pub mod nets;
 pub mod policy;
 pub mod prefix;
