@@ -6,14 +6,15 @@ use super::address::Peer;
 /// that is for [`decide::session`](crate::decide::session) to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A try that the server judged and refused: password, keyboard-interactive, hostbased.
+    /// A guess that the server judged and refused: password, keyboard-interactive.
     Tried,
     /// PAM's account of such a try, written by sshd itself beside or instead of [`Kind::Tried`].
     PamTried,
     /// A login was begun that cannot succeed any more, or ended without one: worth one attempt
     /// unless tries of this connection were counted.
     Begun,
-    /// A key or `none` was refused: worth one attempt only if the connection ends without a success.
+    /// What cannot be guessed was refused (a key, a host key, a ticket), or `none`: worth one attempt only if the connection
+    /// ends without a success.
     Offered,
     /// A login succeeded.
     Accepted,

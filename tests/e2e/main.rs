@@ -10,6 +10,7 @@ mod hostile;
 mod journal;
 mod lasts;
 mod multilog;
+mod offers;
 mod recipes;
 mod routes;
 mod senders;

@@ -272,7 +272,7 @@ fn attempts(connection: &Connection, text: &[&str]) -> Vec<usize> {
         let message = message.strip_prefix("error: ").unwrap_or(message);
         let is = |start: &str| message.starts_with(start);
         let named = message.contains("invalid user ") || message.contains("authenticating user ");
-        if is("Failed password for ") || is("Failed keyboard-interactive") || is("Failed hostbased") {
+        if is("Failed password for ") || is("Failed keyboard-interactive") {
             tried += 1;
         } else if is("PAM: ") {
             pam += 1;

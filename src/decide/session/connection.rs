@@ -46,7 +46,7 @@ pub struct Connection {
     pub(super) counted: u32,
     #[serde(default, skip_serializing_if = "is_default")]
     user_unknown: bool,
-    /// Keys or `none` were refused; worth one attempt if the connection ends so.
+    /// What is no guess was refused, keys mostly; worth one attempt if the connection ends so.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) offered: bool,
     #[serde(default, skip_serializing_if = "is_default")]

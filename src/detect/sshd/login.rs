@@ -6,6 +6,26 @@ use crate::detect::event::{Account, Event, Kind};
 /// The longest that a refused try is, in bytes, but for a key's details: a name of 100 bytes, escaped.
 const REFUSED_MAX: usize = 800;
 
+/// The methods by which a client guesses: what it sends may be right by luck, and is another secret each time. All others
+/// are offers: who has the wrong key, host key or ticket, cannot try another one until it fits, and clients offer all that
+/// they have before they ask for a password. The names are those that sshd's monitor and dispatch tables have.
+///
+/// | method | what is guessed | who names it so |
+/// |---|---|---|
+/// | `password` | a password | all versions |
+/// | `keyboard-interactive`, `…/pam`, `…/bsdauth`, any device | an answer to a prompt, mostly a password | 2.9 and later |
+/// | `pam` | the same | old FreeBSD |
+/// | `challenge-response`, `tis`, `bsdauth`, `skey`, `s/key` | an answer to a prompt | protocol 1, and old monitors |
+///
+/// So `publickey`, `hostbased`, `gssapi-with-mic`, `gssapi-keyex`, `rsa`, `rhosts`, `rhosts-rsa`, `kerberos`, a vendor's own,
+/// `none`, and `unknown` (what the monitor calls the key of an account that does not exist) are offers.
+const GUESSES: &[&[u8]] =
+    &[b"password", b"keyboard-interactive", b"pam", b"challenge-response", b"tis", b"bsdauth", b"skey", b"s/key"];
+
+fn is_guess(method: &[u8]) -> bool {
+    GUESSES.contains(&method) || method.starts_with(b"keyboard-interactive/")
+}
+
 /// Cuts ` [preauth]`, which the unprivileged child's messages end in.
 pub(super) fn without_preauth(text: &[u8]) -> &[u8] {
     text.strip_suffix(b" [preauth]").unwrap_or(text)
@@ -19,10 +39,7 @@ pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kin
     let (method, rest) = rest.split_at(space);
     let rest = rest.strip_prefix(b" for ")?;
     let keyed = method == b"publickey" || method == b"hostbased" || method.starts_with(b"gssapi");
-    let kind = match (kind, method) {
-        (Kind::Tried, b"publickey" | b"none") => Kind::Offered,
-        _ => kind,
-    };
+    let kind = if kind == Kind::Tried && !is_guess(method) { Kind::Offered } else { kind };
     // A key's details may hold a certificate's id, which is a stranger's text, and may be cut anywhere.
     let keyed_end = if keyed { end_of_try(rest) } else { None };
     // Without privilege separation (before 7.5) METHOD is whatever the client names, and may hold a line of its own. The
@@ -31,7 +48,7 @@ pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kin
     if is_foreign && matches!(kind, Kind::Tried | Kind::Offered) {
         return Some(Event::new(Kind::Offered, rule));
     }
-    // Nobody can log in as an account that sshd calls invalid: such a key or `none` is worth its attempt now.
+    // Nobody can log in as an account that sshd calls invalid: such an offer is worth its attempt now.
     let hopeless = kind == Kind::Offered && unknown_to_sshd(rest).is_some();
     let kind = if hopeless { Kind::Begun } else { kind };
     match keyed_end {
