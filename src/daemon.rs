@@ -146,7 +146,9 @@ fn connect(
         let cursor = desk.cursor(&input.name);
         let worker = feeds::feed(input, id, cursor, &mut inherited, sink.clone())
             .with_context(|| format!("input {}", input.name))?;
-        sources.push(Connected::new(input, id, rules, worker.health.clone()));
+        let mut source = Connected::new(input, id, rules, worker.health.clone());
+        source.recall(desk)?;
+        sources.push(source);
         workers.push(worker);
     }
     for socket in inherited.names() {

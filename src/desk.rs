@@ -184,6 +184,16 @@ impl Desk {
         self.cursors.get(input).cloned()
     }
 
+    /// A small value that was kept.
+    pub fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.store.database.note(name)
+    }
+
+    /// Keeps a small value, with the next commit.
+    pub fn set_note(&mut self, name: String, value: String) {
+        self.pending.notes.insert(name, value);
+    }
+
     fn rebuild_allow_list(&mut self) {
         let mut list = self.configured.clone();
         for entry in &self.added {
@@ -258,6 +268,7 @@ impl Desk {
         self.cursors.append(&mut self.pending.cursors);
         self.pending.evidence.clear();
         self.pending.acknowledged.clear();
+        self.pending.notes.clear();
         let newest = self.store.newest_decision();
         self.decided.send_if_modified(|known| std::mem::replace(known, newest) != newest);
         let changes = std::mem::take(&mut self.pending.changes);

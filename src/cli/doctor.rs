@@ -133,7 +133,7 @@ fn clock(by: f64) -> String {
     let what = status::skew(by);
     match zone((by * 1e6) as i64) {
         Some(_) => format!(
-            "its stamps are {what}, which is a wrong zone; they are set right as they come, but not those of an outage: say \
+            "its stamps are {what}, which is a wrong zone; they are set right as they come: say \
              timezone = \"Area/City\" of this input (\"UTC\" for most containers), or start its syslog daemon again if that \
              has missed a change of its zone"
         ),

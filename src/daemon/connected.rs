@@ -11,10 +11,11 @@ use crate::config::Input;
 use crate::desk::reply::{self, At};
 use crate::desk::{Desk, Effects};
 use crate::detect::rule::Rules;
-use crate::intake::senders::{self, Minutes};
+use crate::intake::senders::{self, Lag, Minutes};
 use crate::intake::shapes::Notice;
 use crate::intake::sight::Sight;
 use crate::intake::{Counts, Seen, Source};
+use crate::store::StoreError;
 use crate::text::printable;
 
 /// Shapes that `status` shows of an input.
@@ -31,6 +32,8 @@ pub(super) struct Connected {
     minutes: Minutes,
     /// What was not understood.
     sight: Sight,
+    /// Whose clocks are behind, as that was kept.
+    lags: Vec<Lag>,
     /// What `status` shows of it, but for what the others know.
     shown: reply::Input,
 }
@@ -55,7 +58,30 @@ impl Connected {
             health,
             minutes: Minutes::default(),
             sight: Sight::default(),
+            lags: Vec::new(),
             shown,
+        }
+    }
+
+    /// The note that has whose clocks are behind.
+    fn lags_note(&self) -> String {
+        format!("clocks {}", self.shown.name)
+    }
+
+    /// Takes back whose clocks were behind.
+    pub(super) fn recall(&mut self, desk: &Desk) -> Result<(), StoreError> {
+        let note = desk.note(&self.lags_note())?.filter(|_| !self.fold.forgeable);
+        self.lags = note.and_then(|note| serde_json::from_str(&note).ok()).unwrap_or_default();
+        self.fold.senders.recall(self.lags.clone());
+        Ok(())
+    }
+
+    /// Keeps whose clocks are behind, but not of whom strangers may have made up.
+    pub(super) fn keep(&mut self, desk: &mut Desk) {
+        let lags = if self.fold.forgeable { Vec::new() } else { self.fold.senders.lags() };
+        if lags != self.lags {
+            desk.set_note(self.lags_note(), reply::json(&lags));
+            self.lags = lags;
         }
     }
 

@@ -94,6 +94,7 @@ impl Owner {
         if tokio::time::timeout(INPUTS_END, all).await.is_err() {
             tracing::warn!("an input did not end in time; what it had read may be lost");
         }
+        self.sources.iter_mut().for_each(|source| source.keep(&mut self.desk));
         self.commit();
         if self.pace.is_blocked() {
             tracing::error!(
@@ -121,7 +122,10 @@ impl Owner {
         let (wall, time) = (clock::now(), clock::monotonic());
         let effects = match self.wall.tick(wall, time) {
             Wall::Steady if self.pace.ticks(waiting, time) => {
-                self.sources.iter_mut().for_each(|source| source.notice(wall));
+                for source in &mut self.sources {
+                    source.notice(wall);
+                    source.keep(&mut self.desk);
+                }
                 self.desk.tick(wall)
             }
             Wall::Steady | Wall::Unsteady => Effects::default(),

@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use inputs::record::{Record, Sender, Timestamp};
 
+use crate::decide::session::{FNV, fnv};
+
 mod clock;
+mod lag;
 
 pub use clock::zone;
 use clock::{Clock, SKEW};
+pub use lag::Lag;
 
 /// Senders that a source tells apart.
 pub const SENDERS_MAX: usize = 1_000;
@@ -217,6 +221,8 @@ pub struct Senders {
     pub untold: u64,
     /// Until when there is none to forget, as the last look at all of them found: not every record may cost one.
     crowded_until: Timestamp,
+    /// What an earlier run found of those of whom nothing was heard yet.
+    lags: Vec<Lag>,
 }
 
 /// A row of [`Senders`].
@@ -226,10 +232,11 @@ pub(super) struct RowId(u64);
 impl Senders {
     /// A record came. If its sender's clock is known to be off, its stamp is set right; until then one that is ahead does
     /// no harm: no record is judged by a later time than the one when it came. A record that is
-    /// [`live`](Record::live) tells of the clock of its `program`; without one it tells nothing and keeps its stamp.
+    /// [`live`](Record::live) tells of the clock of its `program`, another one is set right by what was known before; without a
+    /// program it tells nothing and keeps its stamp.
     pub(super) fn hear(&mut self, record: &mut Record<'_>, program: Option<&[u8]>) -> Option<RowId> {
-        // Of a stored log nobody sends, and no clock is to be known.
-        if matches!(record.sender, Sender::Unknown) && !record.live {
+        // Of a stored log nobody sends, and no clock is to be known; but that of what is followed may be, since before.
+        if matches!(record.sender, Sender::Unknown) && !record.live && self.lags.is_empty() && self.rows.is_empty() {
             return None;
         }
         let id = self.hasher.hash_one((record.sender, record.host));
@@ -237,15 +244,25 @@ impl Senders {
             self.untold += 1;
             return None;
         }
-        let row = self.rows.entry(id).or_insert_with(|| Row::new(record));
+        let lags = &mut self.lags;
+        let row = self.rows.entry(id).or_insert_with(|| {
+            let mut row = Row::new(record);
+            row.recall(lags);
+            row
+        });
         row.hear(record);
         if let Some(event) = record.event
-            && let Some(program) = program.filter(|_| record.live)
+            && let Some(program) = program
         {
             // `sshd-session` is sshd, and `postfix/smtpd` postfix.
-            let name = program.split(|byte| matches!(byte, b'-' | b'/')).next();
-            let judged = row.clock(self.hasher.hash_one(name)).hear(record.received, event);
-            (record.event, record.live) = (Some(judged.event), judged.live);
+            let name = program.split(|byte| matches!(byte, b'-' | b'/')).next().unwrap_or_default();
+            let clock = row.clock(fnv(FNV, name));
+            if record.live {
+                let judged = clock.hear(record.received, event);
+                (record.event, record.live) = (Some(judged.event), judged.live);
+            } else {
+                record.event = Some(lag::set_right(event, clock.skew(), record.received));
+            }
         }
         Some(RowId(id))
     }
@@ -346,6 +363,46 @@ mod tests {
             assert_eq!(late, [569, 598, 630, 659, 688, 720], "by the smallest lag of 3600, 3601, 3602");
             assert_eq!(notices(&mut senders, 721), [Notice::Skewed(-lag * 1_000_000)]);
         }
+    }
+
+    #[test]
+    fn who_was_behind_before_is_so_from_the_first_record() {
+        let file = Sender::Unknown;
+        let mut senders = Senders::default();
+        let hear = |senders: &mut Senders, host: &[u8], came: i64, lag: i64, live: bool| {
+            let received = Timestamp::from_secs(START + came);
+            let stamp = Timestamp::from_secs(START + came - lag);
+            let mut record = Record { live, ..record(&file, host, received, stamp) };
+            senders.hear(&mut record, Some(b"sshd"));
+            (record.event.map(|event| event.secs() - START), record.live)
+        };
+        for n in 0..20 {
+            hear(&mut senders, b"web", 2 * n, 3_600, true);
+            hear(&mut senders, b"ahead", 2 * n, -3_600, true);
+            hear(&mut senders, b"right", 2 * n, 0, true);
+        }
+        let lags = senders.lags();
+        assert_eq!(lags.len(), 1, "{lags:?}");
+        let text = serde_json::to_string(&lags).unwrap();
+        let again = || {
+            let mut senders = Senders::default();
+            senders.recall(serde_json::from_str(&text).unwrap());
+            assert_eq!(senders.lags(), lags, "nothing is forgotten before it is heard again");
+            senders
+        };
+        // What was read at the start, and what comes.
+        let mut senders = again();
+        assert_eq!(hear(&mut senders, b"web", 100, 3_700, false), (Some(0), false));
+        assert_eq!(hear(&mut senders, b"right", 100, 100, false), (Some(0), false));
+        assert_eq!(hear(&mut senders, b"web", 101, 3_600, true), (Some(101), false));
+        assert_eq!(senders.lags(), lags);
+        assert_eq!(notices(&mut senders, 102), [Notice::Skewed(-3_600_000_000)]);
+        // It was set right meanwhile: first a record of before that.
+        let mut senders = again();
+        assert_eq!(hear(&mut senders, b"web", 100, 3_650, false), (Some(50), false));
+        assert_eq!(hear(&mut senders, b"web", 100, 10, false), (Some(90), false));
+        assert_eq!(hear(&mut senders, b"web", 101, 0, true), (Some(101), true));
+        assert_eq!((senders.lags(), notices(&mut senders, 102)), (vec![], vec![]));
     }
 
     /// sshd runs since the zone changed, and has not seen that; cron has.

@@ -46,6 +46,8 @@ pub struct Commit {
     pub evidence: Vec<Evidence>,
     /// The last decision that followers have done with, by their names.
     pub acknowledged: BTreeMap<String, i64>,
+    /// Small values that parts of the program keep for themselves, by name.
+    pub notes: BTreeMap<String, String>,
     /// The wall clock, to tell which denies are enforced.
     pub wall: Timestamp,
 }
@@ -149,6 +151,9 @@ impl Store {
             write::changes(&tx, &commit.changes, state)?;
             if waiting != self.waiting {
                 notes::write(&tx, WAITING, &waiting)?;
+            }
+            for (name, value) in &commit.notes {
+                notes::write(&tx, name, value)?;
             }
             for (input, cursor) in &commit.cursors {
                 run(&tx, "INSERT OR REPLACE INTO cursors VALUES(?1, ?2)", [input, &json(cursor)])?;

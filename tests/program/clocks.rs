@@ -224,6 +224,33 @@ fn a_backlog_and_what_is_live_are_told_apart() {
     }
 }
 
+/// imfile looks every ten seconds, a job once a minute: what was written meanwhile comes at once. An attacker before the
+/// clock is known, and one behind that.
+#[test]
+fn bursts_make_no_deny_void() {
+    for mut world in worlds() {
+        for period in [10, 60] {
+            world = World::new(world.way, world.zone, world.time);
+            for burst in 1..=(15 * MINUTE / period) {
+                let (from, now) = (NOW + (burst - 1) * period, NOW + burst * period);
+                let message = |second| match second - NOW {
+                    64 | 65 => try_root(1),
+                    724 | 725 => try_root(2),
+                    _ => nothing(),
+                };
+                let records: Vec<_> = (from + 1..=now).map(|second| (second, message(second))).collect();
+                world.come(now, true, &records);
+            }
+            // Until then from when it came, unless that was hardly late; afterwards from when it was written.
+            let came = NOW + (65 + period - 1) / period * period;
+            world.lasts(1, if world.zone == 0 { NOW + 65 } else { came });
+            world.lasts(2, NOW + 725);
+            let skew = world.source.senders.rows()[0].skew();
+            assert_eq!(skew.unwrap_or(0) / 1_000_000, world.zone, "{world}");
+        }
+    }
+}
+
 /// A sender that hardly speaks is judged by three records, and its denies last from when they came all the same.
 #[test]
 fn a_slow_attacker_is_denied_for_the_whole_time() {
@@ -400,7 +427,31 @@ fn daemons_that_run() {
     for clock in ["5:00 h behind", "5:45 h ahead", "12:00 h behind", "14:00 h ahead"] {
         assert!(status.contains(clock), "{clock}: {status}");
     }
-    kit::until("the log names all", || (home.stderr().matches("say `timezone =`").count() == 4).then_some(()));
+    let names = |count| {
+        let all = || (home.stderr().matches("say `timezone =`").count() == count).then_some(());
+        kit::until("the log names all", all);
+    };
+    names(4);
+    daemon.stop();
+    // What comes while nobody reads is set right by what was known, and so is what comes then.
+    let (way, zone) = INPUTS[0];
+    real.write(way, zone, &try_root(20));
+    real.write(way, zone, &try_root(20));
+    let began = jiff::Timestamp::now().as_second();
+    let daemon = home.start();
+    let mut real = Real { entries: real.entries, ..Real::new(&home, udp, tcp) };
+    real.attack(21);
+    let status = home.ask(&["status"]).unwrap();
+    for ((way, zone), skew) in INPUTS.iter().zip(skews(&status).expect("all are known")) {
+        assert!((skew - *zone as f64).abs() < 3.0, "{way:?}: {skew} s for {zone}");
+    }
+    let row = kit::until("what came meanwhile is denied", || {
+        home.history().into_iter().find(|row| row["prefix"] == address(20))
+    });
+    let until: jiff::Timestamp = kit::text(&row["until"]).parse().unwrap();
+    assert!((began + HOUR - 3..=began + HOUR).contains(&until.as_second()), "{until}");
+    assert_eq!(row["enforced"], true);
+    names(8);
     daemon.stop();
 }
 

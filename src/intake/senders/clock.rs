@@ -13,12 +13,16 @@ const MINUTE: i64 = 60 * SECOND;
 pub(super) const SKEW: i64 = MINUTE;
 /// A lag is the same while it stays within this.
 const STEADY: i64 = 2 * SECOND;
+/// Where records come in bursts, by a daemon that writes or looks once in a while, while it stays within this.
+const IN_BURSTS: i64 = 62 * SECOND;
 /// It is the clock's after so many records, over so long.
 const SHOWN: (u32, i64) = (20, 30 * SECOND);
 /// The same of a sender that says little.
 const SHOWN_SLOWLY: (u32, i64) = (3, 10 * MINUTE);
-/// Records that come so much less late than others before them have waited: what a daemon writes in bursts does not.
-const WAITED: i64 = 10 * SECOND;
+/// The same of one whose records come in bursts.
+const SHOWN_IN_BURSTS: (u32, i64) = (20, 10 * MINUTE);
+/// Records that come so much less late than others before them have waited: what comes in a burst every minute does not.
+const WAITED: i64 = 90 * SECOND;
 /// A backlog is one until this much later, unless it goes on.
 const BACKLOG: i64 = 3 * SECOND;
 /// No two zones are farther apart. What is later is old, whatever its zone.
@@ -26,19 +30,46 @@ const ZONES: i64 = 26 * 60 * MINUTE;
 /// Zones are whole multiples of this apart.
 const ZONE: i64 = 15 * MINUTE;
 
-/// A sender's clock. See the head of this file. Lags are in microseconds, less than none where a clock is ahead.
+/// Records whose lag was the same, up to the last.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Clock {
-    /// The lag that is its clock's.
-    known: Option<i64>,
-    /// Records whose lag was the same, up to the last; none before the first.
+struct Run {
+    /// None before the first.
     records: u32,
     /// When the first of them came.
     since: Timestamp,
     /// Their least lag and their greatest.
     least: i64,
     most: i64,
-    /// The greatest lag since it last grew.
+}
+
+impl Run {
+    /// A record came. Says whether it goes on: whether the lag is within `spread` of all the others.
+    fn hear(&mut self, received: Timestamp, lag: i64, spread: i64) -> bool {
+        let (least, most) = (self.least.min(lag), self.most.max(lag));
+        let goes_on = self.records > 0 && received >= self.since && most.saturating_sub(least) <= spread;
+        *self = match goes_on {
+            true => Run { records: self.records.saturating_add(1), least, most, ..*self },
+            false => Run { records: 1, since: received, least: lag, most: lag },
+        };
+        goes_on
+    }
+
+    /// Whether there are so many records, over so long.
+    fn shows(&self, received: Timestamp, (records, at_least): (u32, i64)) -> bool {
+        self.records >= records && received.0.saturating_sub(self.since.0) >= at_least
+    }
+}
+
+/// A sender's clock. See the head of this file. Lags are in microseconds, less than none where a clock is ahead.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Clock {
+    /// The lag that is its clock's.
+    known: Option<i64>,
+    /// Records whose lag was the same.
+    steady: Run,
+    /// The same, in bursts.
+    bursts: Run,
+    /// The greatest lag since it last grew, or stayed.
     top: i64,
     /// A backlog comes if a record comes before this.
     waited: Timestamp,
@@ -54,6 +85,11 @@ pub(super) struct Judged {
 }
 
 impl Clock {
+    /// One that was known to be behind, by so many microseconds.
+    pub(super) fn behind(by: i64) -> Clock {
+        Clock { known: Some(by), ..Clock::default() }
+    }
+
     /// A record came that was written at `event`, as it says.
     pub(super) fn hear(&mut self, received: Timestamp, event: Timestamp) -> Judged {
         let lag = received.0.saturating_sub(event.0);
@@ -69,20 +105,23 @@ impl Clock {
     }
 
     fn learn(&mut self, received: Timestamp, lag: i64) {
-        let (least, most) = (self.least.min(lag), self.most.max(lag));
-        if self.records > 0 && received >= self.since && most.saturating_sub(least) <= STEADY {
-            self.records = self.records.saturating_add(1);
-            (self.least, self.most) = (least, most);
+        let falls = self.steady.records > 0 && lag < self.steady.least;
+        if self.steady.hear(received, lag, STEADY) {
+            // A backlog that came before is long over.
+            self.top = if self.steady.shows(received, (0, SHOWN.1)) { self.steady.most } else { self.top };
         } else {
-            self.top = if self.records > 0 && lag < self.least { self.top } else { lag };
-            (self.records, self.since, self.least, self.most) = (1, received, lag, lag);
+            self.top = if falls { self.top } else { lag };
             if self.top.saturating_sub(lag) > WAITED {
                 self.waited = Timestamp(received.0.saturating_add(BACKLOG));
             }
         }
-        let time = received.0.saturating_sub(self.since.0);
-        if [SHOWN, SHOWN_SLOWLY].iter().any(|(records, at_least)| self.records >= *records && time >= *at_least) {
-            self.known = Some(self.least);
+        self.bursts.hear(received, lag, IN_BURSTS);
+        if [SHOWN, SHOWN_SLOWLY].iter().any(|shown| self.steady.shows(received, *shown)) {
+            self.known = Some(self.steady.least);
+        } else if self.bursts.shows(received, SHOWN_IN_BURSTS) {
+            // The least of them waited least. What was known better stays.
+            let least = self.bursts.least;
+            self.known = self.known.filter(|known| known.abs_diff(least) <= SKEW.unsigned_abs()).or(Some(least));
         }
     }
 
@@ -133,8 +172,12 @@ mod tests {
         check(steady(3, 300, 3_600), (2, false), Some(3_600));
         check(steady(3, 299, 3_600), (3_602, true), None);
         check(steady(2, 600, 3_600), (3_601, true), None);
-        // What jumps by more than two seconds shows nothing, however long.
-        check((0..100).map(|n| (n * 10, 3_600 + 3 * (n % 2))), (3_603, true), None);
+        // What jumps by more than two seconds shows it in ten minutes, and by more than a minute never.
+        let jumps = |by: i64, records| (0..records).map(move |n| (n * 10, 3_600 + by * (n % 2)));
+        check(jumps(3, 60), (3_603, true), None);
+        check(jumps(3, 61), (0, false), Some(3_600));
+        check(jumps(62, 62), (62, true), Some(3_600));
+        check(jumps(63, 200), (3_663, true), None);
         // Nothing is so old for its zone.
         check([(0, 26 * 3_600)], (26 * 3_600, true), None);
         check([(0, 26 * 3_600 + 1)], (26 * 3_600 + 1, false), None);
@@ -142,17 +185,41 @@ mod tests {
 
     #[test]
     fn a_lag_that_falls_is_a_backlogs() {
-        // An hour that is worked off at twice, at ten and at 3600 times its pace.
-        check((0..30).map(|n| (n, 3_600 - n)), (3_571, false), None);
-        check((0..3).map(|n| (n, 3_600 - 9 * n)), (3_582, false), None);
-        check((0..3).map(|n| (0, 3_600 - 6 * n)), (3_588, false), None);
-        check((0..2).map(|n| (0, 3_600 - 6 * n)), (3_594, true), None);
+        // An hour that is worked off at twice, at ten and at 3600 times its pace, once that took a minute and a half off.
+        check((0..91).map(|n| (n, 3_600 - n)), (3_510, true), None);
+        check((0..94).map(|n| (n, 3_600 - n)), (3_507, false), None);
+        check((0..11).map(|n| (n, 3_600 - 9 * n)), (3_510, true), None);
+        check((0..12).map(|n| (n, 3_600 - 9 * n)), (3_501, false), None);
+        check((0..4).map(|n| (0, 3_600 - 31 * n)), (3_507, false), None);
+        check((0..3).map(|n| (0, 3_600 - 31 * n)), (3_538, true), None);
         // Three seconds later it is over.
         let outage = [(0, 20_000), (0, 19_000), (0, 18_000)];
         check(outage.into_iter().chain([(2, 18_000)]), (18_000, false), None);
         check(outage.into_iter().chain([(3, 18_000)]), (18_000, true), None);
-        // What is written in bursts is none.
-        check((0..9).map(|n| (n / 3 * 9, 3_608 - n % 3 * 4)), (3_600, true), None);
+        // And half a minute later it is forgotten: a clock that is set right by some seconds is no backlog.
+        let after = |end| outage.into_iter().chain((3..=end).step_by(3).map(|n| (n, 18_000))).chain([(end, 17_990)]);
+        check(after(27), (17_990, false), None);
+        check(after(30), (17_990, true), None);
+    }
+
+    /// imfile looks every ten seconds, a cron job every minute: what waited least came when it was written.
+    #[test]
+    fn what_comes_in_bursts_is_no_backlog_and_shows_a_clock_too() {
+        // One record a second, all that came since the last burst at once; the last of the last burst.
+        let bursts = |period: i64, seconds: i64, lag: i64| {
+            (1..=seconds).map(move |n| ((n + period - 1) / period * period, lag + (period - n % period) % period))
+        };
+        for period in [1, 2, 3, 10, 30, 60] {
+            for lag in [0, 3_600, -3_600, 5 * 3_600 + 45 * 60] {
+                let skew = Some(lag).filter(|lag| *lag != 0);
+                check(bursts(period, 720, lag), (0, false), skew);
+                if period > 3 {
+                    check(bursts(period, 540, lag), (lag, true), None);
+                }
+            }
+        }
+        // Less often than every minute and a half nobody can tell.
+        check(bursts(120, 3_600, 3_600), (3_600, false), None);
     }
 
     #[test]
