@@ -48,6 +48,8 @@ const LATE: &[u8] = b"(a PAM line, or refused keys, that no line of sshd itself 
 pub const ROWS_MAX: usize = 100_000;
 /// Denies that one request may apply: they fit into the largest request.
 pub const APPLIED_MAX: usize = 200;
+/// Short names of two hosts that a status shows.
+const NAMESAKES_SHOWN: usize = 10;
 /// No person denies wider prefixes than these by mistake; `--force` is for those who mean it.
 const WIDEST: (u8, u8) = (8, 32);
 
@@ -168,7 +170,10 @@ impl Desk {
             let free = |all: &Vec<String>| all.iter().position(|one| !names.contains(&one.as_str()));
             let at = all.iter().position(|one| one == name).or_else(|| free(&all)).unwrap_or(all.len());
             all.resize(all.len().max(at + 1), String::new());
-            (*name).clone_into(&mut all[at]);
+            if all[at] != *name {
+                self.engine.renumber(SourceId(at as u16));
+                (*name).clone_into(&mut all[at]);
+            }
             SourceId(at as u16) // a configuration has fewer: its file has an end
         });
         let ids = ids.collect();
@@ -331,12 +336,21 @@ impl Desk {
             unresolved: state.sessions.unresolved(),
             evicted: state.untold(Bound::Tallies) + state.sessions.evicted() + state.nets.forgotten(),
             users_untold: state.untold(Bound::Users),
-            hosts_untold: state.untold(Bound::Hosts),
+            hosts_untold: state.untold(Bound::Hosts) + state.namesakes.untold(),
             denies_refused: state.untold(Bound::Denies),
             evidence_untold: self.budgets.iter().map(|budget| budget.untold).sum(),
             followers: self.behind(),
+            namesakes: self.namesakes().take(NAMESAKES_SHOWN).collect(),
             ..reply::Status::default()
         }
+    }
+
+    /// Short names that are two hosts'.
+    fn namesakes(&self) -> impl Iterator<Item = reply::Namesake> {
+        self.engine.state.namesakes.ambiguous().map(|(source, host)| reply::Namesake {
+            input: self.inputs.get(usize::from(source.0)).cloned().unwrap_or_default(),
+            host: printable(self.engine.state.host_name(host)),
+        })
     }
 
     /// Who has not seen all that was decided.

@@ -118,6 +118,11 @@ fn findings(status: &Status) -> Vec<Finding> {
             put(true, &about, format!("has said nothing since {}", when_if(sender.last)));
         }
     }
+    for one in &status.namesakes {
+        let host = printable(one.host.as_bytes());
+        let what = "let it write full names (rsyslog: $PreserveFQDN on), or give it an input with host = of its own";
+        put(false, &one.input, format!("{host} {}; {what}", status::TWO_HOSTS));
+    }
     for shape in &status.shapes {
         let what = "records like this are not understood, please report it";
         put(false, &shape.input, format!("{} {what}: {}", shape.records, shape.shape));

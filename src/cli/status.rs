@@ -8,7 +8,7 @@ use super::office;
 use super::output::{self, Column, Screen, Style, count, when_if};
 use crate::config::Config;
 use crate::desk::Request;
-use crate::desk::reply::{At, BackEnd, Follower, Input, Sender, Shape, Status};
+use crate::desk::reply::{At, BackEnd, Follower, Input, Namesake, Sender, Shape, Status};
 use crate::intake::senders::zone;
 use crate::text::printable;
 
@@ -44,6 +44,10 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
 
 /// Before a line of an input of which nothing is understood.
 pub(super) const BLIND: &str = "nothing is understood, though sshd or dropbear may have written this:";
+
+/// Behind a host's short name that two have.
+pub(super) const TWO_HOSTS: &str =
+    "is two machines by their full names, so it counts beside both, and tries may count twice";
 
 /// A row, and when it was so.
 struct Row<T>(T, At);
@@ -121,6 +125,10 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     for Follower { name, behind, missed, .. } in &status.followers {
         let behind = count(behind.cast_unsigned(), "decision", "decisions");
         let text = format!("{name} is {behind} behind, and has missed {missed}");
+        writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
+    }
+    for Namesake { input, host } in &status.namesakes {
+        let text = format!("{input}: {} {TWO_HOSTS}", printable(host.as_bytes()));
         writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
     }
     for (count, what) in reached(status) {

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use inputs::record::{Record, Timestamp};
+use inputs::record::{Record, SourceId, Timestamp};
 
 use super::attempt::{Attempt, Folded};
 use super::claim::{Claim, Claimant};
-use super::namesakes::Namesakes;
 use super::nets::World;
 use super::policy::Policy;
 use super::prefix::Prefix;
@@ -89,8 +88,6 @@ pub struct Engine {
     nets: Vec<(Prefix, World)>,
     /// Somebody keeps what changes.
     is_kept: bool,
-    /// Which hosts are one.
-    namesakes: Namesakes,
     /// The wall clock, as the last input told it: what lies before it is not enforced.
     wall: Timestamp,
 }
@@ -176,6 +173,8 @@ impl Engine {
         nets.dedup();
         let known = |net, world| self.state.nets.get(net, world).map(|net| Box::new(*net));
         self.changes.extend(nets.into_iter().map(|(net, world)| Change::Net(net, world, known(net, world))));
+        let names = self.state.namesakes.take_changes();
+        self.changes.extend(names.map(|names| Change::Namesakes(Box::new(names))));
         let connections = self.state.sessions.take_changes().into_iter();
         self.changes.extend(connections.map(|(key, connection)| Change::Connection(key, connection.map(Box::new))));
     }
@@ -202,13 +201,18 @@ impl Engine {
 
     /// The host that a record is of which its input calls `called`: the same, or a namesake.
     pub fn origin(&mut self, record: &Record<'_>, called: HostId, trust: Trust) -> HostId {
-        let hosts = &self.state.hosts;
-        self.namesakes.hear(record, called, trust, |host| Some(&**hosts.get_index(usize::from(host.0))?.0))
+        let State { hosts, namesakes, .. } = &mut self.state;
+        namesakes.hear(record, called, trust, |host| Some(&**hosts.get_index(usize::from(host.0))?.0))
+    }
+
+    /// An input's number is another one's now.
+    pub fn renumber(&mut self, input: SourceId) {
+        self.state.namesakes.forget(input);
     }
 
     /// The same of a record that tells no new host: of a repetition.
     pub fn meant(&self, record: &Record<'_>, called: HostId) -> HostId {
-        self.namesakes.meant((record.source, called))
+        self.state.namesakes.meant((record.source, called))
     }
 
     fn tick(&mut self) {

@@ -10,6 +10,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use inputs::record::{Record, SourceId};
+use serde::{Deserialize, Serialize};
 
 use super::rooms::forgeable;
 use super::session::{HostId, Trust};
@@ -35,16 +36,36 @@ struct Told {
     host: HostId,
 }
 
-/// What is known of namesakes. Nothing of it is kept over a restart: the next record that both bring tells it again.
+/// Whose records another one's are.
+#[derive(Clone, Copy, Debug)]
+struct Joined {
+    host: HostId,
+    /// Whether strangers cannot have made that up.
+    is_sound: bool,
+}
+
+/// What is known of namesakes.
 #[derive(Debug, Default)]
-pub(super) struct Namesakes {
-    /// By hash: a later record takes the place of an earlier one.
+pub struct Namesakes {
+    /// By hash: a later record takes the place of an earlier one. It is not kept over a restart.
     told: Vec<Option<Told>>,
     hasher: RandomState,
-    /// The full name of a short one; `None` = there are two.
+    /// The full name of a short one, by sound records; `None` = there are two.
     full: IndexMap<Called, Option<HostId>, RandomState>,
     /// Hosts that are another one's.
-    joined: IndexMap<Called, HostId, RandomState>,
+    joined: IndexMap<Called, Joined, RandomState>,
+    /// What is kept changed since it last was.
+    is_changed: bool,
+    /// Records of short names beyond [`JOINED_MAX`].
+    untold: u64,
+}
+
+/// What of it is kept over a restart: what is sound.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Kept {
+    full: Vec<(Called, Option<HostId>)>,
+    joined: Vec<(Called, HostId)>,
 }
 
 /// The part of a name before its first dot. An address has none.
@@ -60,7 +81,7 @@ impl Namesakes {
         if self.joined.is_empty() {
             return called.1;
         }
-        self.joined.get(&called).copied().unwrap_or(called.1)
+        self.joined.get(&called).map_or(called.1, |joined| joined.host)
     }
 
     /// Hears a record; says which host it is of, whose name is `name` of those.
@@ -97,7 +118,8 @@ impl Namesakes {
             return host;
         }
         if host != other.host && (is_sound || self.joined.len() < forgeable(JOINED_MAX)) {
-            self.joined.insert(by, other.host);
+            self.joined.insert(by, Joined { host: other.host, is_sound });
+            self.is_changed |= is_sound;
         }
         if is_sound {
             self.told[place] = Some(Told { hash, at, by, host: other.host });
@@ -112,13 +134,53 @@ impl Namesakes {
             known if !is_sound => return known.is_some(),
             None if self.full.len() < JOINED_MAX => {
                 self.full.insert(short, Some(full));
+                self.is_changed = true;
                 return false;
             }
-            None => return true,
-            Some(_) => {}
+            None => {
+                self.untold += 1;
+                return true;
+            }
+            Some(None) => return true,
+            Some(Some(_)) => {}
         }
         self.full.insert(short, None);
-        self.joined.retain(|called, host| *called != short && *host != short.1);
+        self.joined.retain(|called, joined| *called != short && joined.host != short.1);
+        self.is_changed = true;
         true
+    }
+
+    /// The short names that are two hosts', each with the input that calls them so.
+    pub(crate) fn ambiguous(&self) -> impl Iterator<Item = Called> {
+        self.full.iter().filter(|(_, full)| full.is_none()).map(|(short, _)| *short)
+    }
+
+    /// How many records were of short names of which there was no room to know whose they are.
+    pub(crate) fn untold(&self) -> u64 {
+        self.untold
+    }
+
+    /// What is to be kept, if that changed since the last call.
+    pub(super) fn take_changes(&mut self) -> Option<Kept> {
+        let sound = self.joined.iter().filter(|(_, joined)| joined.is_sound);
+        std::mem::take(&mut self.is_changed).then(|| Kept {
+            full: self.full.iter().map(|(short, full)| (*short, *full)).collect(),
+            joined: sound.map(|(called, joined)| (*called, joined.host)).collect(),
+        })
+    }
+
+    /// Takes back what was kept.
+    pub(crate) fn restore(&mut self, kept: Kept) {
+        self.full.extend(kept.full.into_iter().take(JOINED_MAX));
+        let joined = kept.joined.into_iter().map(|(called, host)| (called, Joined { host, is_sound: true }));
+        self.joined.extend(joined);
+    }
+
+    /// An input's number is another one's now: that one may call others so.
+    pub(super) fn forget(&mut self, input: SourceId) {
+        let known = self.full.len() + self.joined.len();
+        self.full.retain(|called, _| called.0 != input);
+        self.joined.retain(|called, _| called.0 != input);
+        self.is_changed |= self.full.len() + self.joined.len() < known;
     }
 }

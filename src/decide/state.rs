@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::Attempt;
 use super::claim::{Claim, Claimant, Deny};
+use super::namesakes::{self, Namesakes};
 use super::nets::{Net, Nets, World};
 use super::prefix::Prefix;
 use super::session::{Connection, HostId, KeptKey, Sessions};
@@ -127,6 +128,8 @@ pub enum Change {
     Connection(KeptKey, Option<Box<Connection>>),
     /// A wider net changed, in one world; `None` = forgotten.
     Net(Prefix, World, Option<Box<Net>>),
+    /// Which hosts are one changed.
+    Namesakes(Box<namesakes::Kept>),
     /// Something was not kept because there was too much of it.
     Untold {
         /// What.
@@ -181,6 +184,8 @@ pub struct State {
     pub sessions: Sessions,
     /// Wider nets of IPv6. As connections they change by themselves, and say afterwards what changed.
     pub nets: Nets,
+    /// Which hosts are one. They change by themselves, too.
+    pub namesakes: Namesakes,
     /// What was not kept, by [`Bound`].
     untold: [u64; 4],
 }
@@ -229,7 +234,7 @@ impl State {
             }
             Change::Untold { what, total } => self.untold[*what as usize] = *total,
             Change::Net(net, world, known) => self.nets.put(*net, *world, known.as_deref().copied()),
-            Change::Suspicious { .. } | Change::Late(_) | Change::Connection(..) => {}
+            Change::Suspicious { .. } | Change::Late(_) | Change::Connection(..) | Change::Namesakes(_) => {}
         }
     }
 

@@ -25,7 +25,7 @@ mod known;
 mod status;
 
 pub use known::{Address, Evidence, Host, User, Verdict, Why};
-pub use status::{Input, Sender, Shape, Status, Suppressed};
+pub use status::{Input, Namesake, Sender, Shape, Status, Suppressed};
 
 /// The answer to one request, whichever it was.
 #[derive(Clone, Debug, Serialize)]

@@ -6,7 +6,7 @@ use inputs::record::Timestamp;
 use rusqlite::{Connection, Row};
 use serde::Deserialize;
 
-use super::{Loaded, Store, WAITING};
+use super::{Loaded, NAMESAKES, Store, WAITING};
 use crate::decide::claim::Claim;
 use crate::decide::nets::World;
 use crate::decide::prefix::Prefix;
@@ -42,6 +42,8 @@ impl Store {
         let waiting = super::notes::read(db, WAITING)?;
         let waiting: Vec<KeptWaiting> = waiting.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
         state.sessions.restore(sessions, waiting);
+        let names = super::notes::read(db, NAMESAKES)?.and_then(|json| serde_json::from_str(&json).ok());
+        state.namesakes.restore(names.unwrap_or_default());
         let mut cursors = BTreeMap::new();
         each(db, "SELECT input, cursor FROM cursors", |row| {
             let (input, cursor): (String, String) = (row.get(0)?, row.get(1)?);

@@ -34,6 +34,8 @@ use write::{json, run};
 pub const FILE: &str = "denyd.db";
 /// The note that has the PAM lines that wait.
 const WAITING: &str = "waiting";
+/// The note that has which hosts are one.
+const NAMESAKES: &str = "namesakes";
 
 /// What one commit writes.
 #[derive(Debug, Default)]

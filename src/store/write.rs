@@ -59,6 +59,9 @@ pub(super) fn changes(tx: &Transaction<'_>, changes: &[Change], state: &State) -
                 run(tx, "INSERT OR REPLACE INTO sessions VALUES(?1, ?2)", [json(key), json(connection)])?;
             }
             Change::Connection(key, None) => run(tx, "DELETE FROM sessions WHERE key = ?1", [json(key)])?,
+            Change::Namesakes(names) => {
+                run(tx, "INSERT OR REPLACE INTO notes VALUES(?1, ?2)", [super::NAMESAKES, &json(names)])?;
+            }
             Change::Net(net, world, known) => {
                 let key = params![net.to_bytes(), *world as u8, known.as_ref().map(json)];
                 let sql = match known {

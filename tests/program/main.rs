@@ -9,6 +9,7 @@ mod copies;
 mod crash;
 mod follower;
 mod hostile;
+mod hosts;
 mod limits;
 mod read_as;
 mod replay;

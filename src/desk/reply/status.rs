@@ -62,6 +62,19 @@ pub struct Status {
     /// Who follows the decisions and has not seen them all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub followers: Vec<Follower>,
+    /// Short names of hosts that are two hosts'.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub namesakes: Vec<Namesake>,
+}
+
+/// A short name of a host that is two hosts'.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Namesake {
+    /// The input that calls them so.
+    pub input: String,
+    /// The name.
+    pub host: String,
 }
 
 /// One input.
