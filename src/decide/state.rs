@@ -86,6 +86,8 @@ pub enum Change {
         at: Timestamp,
         /// Why.
         why: Why,
+        /// Whether it rested on what strangers may have made up.
+        forgeable: bool,
         /// How often the prefix has been released now.
         times: u32,
     },

@@ -14,10 +14,13 @@ use super::{Commit, Store, StoreError};
 use crate::decide::claim::Claimant;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
+use crate::decide::rooms::forgeable;
 use crate::decide::state::{Change, Why};
 
 /// Decisions that are kept in all.
 pub const HISTORY_MAX: i64 = 1_000_000;
+/// Of them, those about denies that rest on what strangers may have made up.
+pub const FORGEABLE_HISTORY_MAX: i64 = forgeable(HISTORY_MAX as usize) as i64;
 /// Decisions that are kept while a follower has not had them all. Beyond it has missed some, and they are counted.
 pub const HISTORY_FOLLOWED_MAX: i64 = 2 * HISTORY_MAX;
 
@@ -157,16 +160,39 @@ fn followers(db: &rusqlite::Connection, newest: i64) -> rusqlite::Result<Vec<Fol
     query.query_map([], follower)?.collect()
 }
 
-/// Writes the decisions among the changes; returns how many.
-pub(super) fn write(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<i64> {
-    let mut written = 0;
+/// How many decisions are kept, about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rows {
+    /// In all.
+    pub(super) all: i64,
+    /// Of them, those about denies that rest on what strangers may have made up.
+    pub(super) forgeable: i64,
+}
+
+impl Rows {
+    pub(super) fn count(db: &rusqlite::Connection) -> rusqlite::Result<Rows> {
+        let number = |sql| db.query_row(sql, [], |row| row.get(0));
+        let forgeable = number("SELECT count(*) FROM history WHERE forgeable")?;
+        Ok(Rows { all: number("SELECT count(*) FROM history")?, forgeable })
+    }
+}
+
+/// Writes the decisions among the changes, and counts them; returns how many.
+pub(super) fn write(tx: &Transaction<'_>, commit: &Commit, rows: &mut Rows) -> rusqlite::Result<i64> {
+    let before = rows.all;
     for change in &commit.changes {
         let Some((at, prefix, decision)) = decision(change, commit.wall) else { continue };
-        let row = params![at.0, prefix.to_bytes(), json(&decision)];
-        run(tx, "INSERT INTO history(at, prefix, decision) VALUES(?1, ?2, ?3)", row)?;
-        written += 1;
+        let forgeable = match change {
+            Change::Denied { claim, .. } => claim.is_forgeable(),
+            Change::Released { forgeable, .. } => *forgeable,
+            _ => false,
+        };
+        let row = params![at.0, prefix.to_bytes(), json(&decision), forgeable];
+        run(tx, "INSERT INTO history(at, prefix, decision, forgeable) VALUES(?1, ?2, ?3, ?4)", row)?;
+        rows.all += 1;
+        rows.forgeable += i64::from(forgeable);
     }
-    Ok(written)
+    Ok(rows.all - before)
 }
 
 /// What `history` says of a change; counts alone are no decision.
@@ -195,14 +221,36 @@ pub(super) fn acknowledge(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Re
 }
 
 /// Forgets the oldest decisions when there are a twentieth more than `most`, but none that a follower has not seen, unless
-/// there are more than `at_worst`; returns how many it forgot. Numbers have no gaps.
-pub(super) fn trim(tx: &Transaction<'_>, newest: i64, rows: i64, most: i64, at_worst: i64) -> rusqlite::Result<i64> {
-    if rows <= most + most / 20 {
-        return Ok(0);
+/// there are more than `at_worst`. Of what rests on what strangers may have made up only its part is kept, or a flood of
+/// that would wash out the rest.
+pub(super) fn trim(
+    tx: &Transaction<'_>,
+    newest: i64,
+    rows: &mut Rows,
+    most: i64,
+    at_worst: i64,
+) -> rusqlite::Result<()> {
+    let part = forgeable(most as usize) as i64;
+    let (is_crowded, is_full) = (rows.forgeable > part + part / 20, rows.all > most + most / 20);
+    if !is_crowded && !is_full {
+        return Ok(());
     }
     let slowest: Option<i64> = tx.query_row("SELECT min(seen) FROM followers", [], |row| row.get(0))?;
-    let last = (newest - most).min(slowest.unwrap_or(newest).max(newest - at_worst));
-    let missed = "UPDATE followers SET missed = missed + ?1 - seen, seen = ?1 WHERE seen < ?1";
-    run(tx, missed, [last])?;
-    Ok(tx.prepare_cached("DELETE FROM history WHERE id <= ?1")?.execute([last])? as i64)
+    let waits_from = slowest.unwrap_or(newest).max(newest - at_worst);
+    if is_crowded {
+        let sql = "DELETE FROM history WHERE id IN
+                   (SELECT id FROM history WHERE forgeable AND id <= ?1 ORDER BY id LIMIT ?2)";
+        let gone = tx.prepare_cached(sql)?.execute([waits_from, rows.forgeable - part])? as i64;
+        (rows.all, rows.forgeable) = (rows.all - gone, rows.forgeable - gone);
+    }
+    if rows.all > most + most / 20 {
+        // Where some are missing, as many more are older.
+        let sql = "SELECT id FROM history ORDER BY id LIMIT 1 OFFSET ?1";
+        let oldest = tx.query_row(sql, [rows.all - most - 1], |row| row.get(0))?;
+        let last = waits_from.min(oldest);
+        run(tx, "UPDATE followers SET missed = missed + ?1 - seen, seen = ?1 WHERE seen < ?1", [last])?;
+        tx.prepare_cached("DELETE FROM history WHERE id <= ?1")?.execute([last])?;
+        *rows = Rows::count(tx)?;
+    }
+    Ok(())
 }

@@ -26,7 +26,7 @@ mod write;
 
 pub use error::StoreError;
 pub use evidence::Evidence;
-pub use history::{Decided, Decision, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision};
+pub use history::{Decided, Decision, FORGEABLE_HISTORY_MAX, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision};
 use open::{connect, copy, lock, set_aside};
 use write::{json, run};
 
@@ -79,7 +79,7 @@ pub struct Store {
     lock: Option<Flock<File>>,
     /// How many rows the bounded tables have, about: trimmed when they are well above their bounds.
     evidence: i64,
-    history: i64,
+    history: history::Rows,
     /// The number of the newest decision.
     newest: i64,
     /// PAM lines that waited at the last commit, so that an unchanged list is not written again.
@@ -123,10 +123,9 @@ impl Store {
 
     fn with(file: PathBuf, db: Connection, lock: Option<Flock<File>>) -> Result<Store, StoreError> {
         let number = |sql| db.query_row(sql, [], |row| row.get(0));
-        let counted = || -> rusqlite::Result<(i64, i64, i64)> {
-            let evidence = number("SELECT count(*) FROM evidence")?;
-            let history = number("SELECT count(*) FROM history")?;
-            Ok((evidence, history, number("SELECT coalesce(max(id), 0) FROM history")?))
+        let counted = || -> rusqlite::Result<(i64, history::Rows, i64)> {
+            let newest = number("SELECT coalesce(max(id), 0) FROM history")?;
+            Ok((number("SELECT count(*) FROM evidence")?, history::Rows::count(&db)?, newest))
         };
         let failed = |error| open::failed(&file, "cannot count", error);
         let (evidence, history, newest) = counted().map_err(failed)?;
@@ -162,12 +161,12 @@ impl Store {
             }
             let mut kept = self.evidence + evidence::write(&tx, &commit.evidence, state)?;
             evidence::trim(&tx, &mut kept, evidence::EVIDENCE_MAX)?;
-            let decided = history::write(&tx, commit)?;
+            let mut history = self.history;
+            let newest = self.newest + history::write(&tx, commit, &mut history)?;
             history::acknowledge(&tx, commit)?;
-            let (newest, rows) = (self.newest + decided, self.history + decided);
-            let trimmed = history::trim(&tx, newest, rows, HISTORY_MAX, HISTORY_FOLLOWED_MAX)?;
+            history::trim(&tx, newest, &mut history, HISTORY_MAX, HISTORY_FOLLOWED_MAX)?;
             tx.commit()?;
-            Ok((kept, rows - trimmed, newest))
+            Ok((kept, history, newest))
         })();
         let (evidence, history, newest) = result.map_err(|error| self.error("cannot commit", error))?;
         (self.evidence, self.history, self.newest, self.waiting) = (evidence, history, newest, waiting);

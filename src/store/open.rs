@@ -61,6 +61,10 @@ pub(super) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE nets(prefix BLOB, world INT, net TEXT NOT NULL, PRIMARY KEY(prefix, world)) WITHOUT ROWID;
 ",
+    "
+    ALTER TABLE history ADD COLUMN forgeable INT NOT NULL DEFAULT 0;
+    CREATE INDEX history_forgeable ON history(id) WHERE forgeable;
+",
 ];
 
 /// Pages of the database that are held in memory, in KiB. With SQLite's own 2000 most are read anew for each commit

@@ -48,7 +48,14 @@ fn what_was_committed_is_loaded() {
         Change::Shared { prefix: p, host: Some(HostId(0)), counts: [1, 0, 0, 0, 0] },
         Change::Denied { prefix: p, by: Claimant::Policy, claim: claim.clone() },
         Change::Denied { prefix: q, by: Claimant::Operator, claim: wide },
-        Change::Released { prefix: q, by: Claimant::Operator, at: Timestamp(7), why: Why::Expired, times: 2 },
+        Change::Released {
+            prefix: q,
+            by: Claimant::Operator,
+            at: Timestamp(7),
+            why: Why::Expired,
+            forgeable: false,
+            times: 2,
+        },
         Change::Net(q, World::Sound, Some(net.into())),
         Change::Net(q, World::Forgeable, Some(net.into())),
         Change::Net(q, World::Forgeable, None),
@@ -209,7 +216,7 @@ fn history_waits_for_the_slowest_follower_up_to_a_bound() {
     store.commit(&commit, &State::default()).unwrap();
     let trim = |store: &mut Store, most, at_worst| {
         let tx = store.database.db.transaction().unwrap();
-        history::trim(&tx, 50, 50, most, at_worst).unwrap();
+        history::trim(&tx, 50, &mut history::Rows::count(&tx).unwrap(), most, at_worst).unwrap();
         tx.commit().unwrap();
         let follower = store.followers().unwrap().remove(0);
         (store.history_after(0, 99).unwrap()[0].id, follower.seen, follower.missed)
@@ -222,7 +229,57 @@ fn history_waits_for_the_slowest_follower_up_to_a_bound() {
     assert_eq!(trim(&mut store, 10, 45), (31, 30, 5));
     store.follow(&[]).unwrap();
     let tx = store.database.db.transaction().unwrap();
-    assert_eq!(history::trim(&tx, 50, 20, 10, 45).unwrap(), 10, "nobody is waited for");
+    let mut rows = history::Rows { all: 20, forgeable: 0 };
+    history::trim(&tx, 50, &mut rows, 10, 45).unwrap();
+    assert_eq!(rows.all, 10, "nobody is waited for");
+}
+
+/// Decisions of denies by number, `f` where one rests on what strangers may have made up; with a bound of 32 its part is two.
+#[test]
+fn history_keeps_what_is_sound_in_a_flood_of_what_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let decide = |store: &mut Store, kinds: &str| {
+        let changes = kinds.chars().map(|kind| {
+            let basis = if kind == 'f' { Basis::Forgeable } else { Basis::Sound };
+            let reason = Reason::Policy { class: Class::Root, count: 2, threshold: 1, basis, parts: 0 };
+            let claim = Claim { since: Timestamp(1), until: None, reason, enforceable: true };
+            match kind {
+                'r' => Change::Released {
+                    prefix: prefix("192.0.2.7"),
+                    by: Claimant::Policy,
+                    at: Timestamp(2),
+                    why: Why::Expired,
+                    forgeable: true,
+                    times: 0,
+                },
+                _ => Change::Denied { prefix: prefix("192.0.2.7"), by: Claimant::Policy, claim },
+            }
+        });
+        let changes = changes.collect();
+        store.commit(&Commit { changes, ..Commit::default() }, &State::default()).unwrap();
+    };
+    let trim = |store: &mut Store, most| {
+        let newest = store.newest_decision();
+        let tx = store.database.db.transaction().unwrap();
+        let mut rows = history::Rows::count(&tx).unwrap();
+        history::trim(&tx, newest, &mut rows, most, 2 * most).unwrap();
+        assert_eq!(rows, history::Rows::count(&tx).unwrap());
+        tx.commit().unwrap();
+        ids(&store.history_after(0, 99).unwrap())
+    };
+    decide(&mut store, "sffsfr");
+    assert_eq!(trim(&mut store, 32), [1, 4, 5, 6]);
+    decide(&mut store, "ssffs");
+    assert_eq!(trim(&mut store, 32), [1, 4, 7, 8, 9, 10, 11]);
+    // Of all the oldest go, as many as there are too many.
+    decide(&mut store, &"s".repeat(28));
+    assert_eq!(trim(&mut store, 32)[..4], [8, 9, 10, 11]);
+    // None goes that a follower has not seen.
+    store.follow(&["mail"]).unwrap();
+    decide(&mut store, "fff");
+    assert_eq!(trim(&mut store, 32).len(), 33, "two that it had seen");
+    assert!(store.followers().unwrap().iter().all(|follower| (follower.behind, follower.missed) == (3, 0)));
 }
 
 /// Made by the program of schema 2, from a log, forged datagrams and an operator's requests; see its values there.

@@ -218,15 +218,18 @@ impl Engine {
     /// may have made up was no sentence, and takes no more with it than that.
     pub(super) fn release(&mut self, prefix: Prefix, by: Claimant, at: Timestamp, why: Why) {
         let known = self.state.released.get(&prefix).copied().unwrap_or(0);
+        let claim = self.state.denies.get(&prefix).and_then(|deny| deny.claim(by));
+        let forgeable = claim.is_some_and(Claim::is_forgeable);
         let ended = by == Claimant::Policy && matches!(why, Why::Expired | Why::Crowded);
         let forged = ended && self.is_forgeable(prefix);
         let served = ended && !forged && why == Why::Expired;
         let times = if served { known.saturating_add(1) } else { known };
         let crowded = times > known && known == 0 && self.state.released.len() >= RELEASED_MAX;
-        if let Some((victim, _)) = self.state.released.first().filter(|_| crowded) {
-            self.change(Change::Remembered { prefix: *victim, times: 0 });
+        if let Some(victim) = self.state.released.first().filter(|_| crowded).map(|(victim, _)| *victim) {
+            self.untold(Bound::Tallies, 1);
+            self.change(Change::Remembered { prefix: victim, times: 0 });
         }
-        self.change(Change::Released { prefix, by, at, why, times });
+        self.change(Change::Released { prefix, by, at, why, forgeable, times });
         let certain = self.state.tallies.get(&prefix).filter(|_| forged).map(Tally::certain);
         if by == Claimant::Policy || why != Why::Expired {
             self.forget_net(prefix, !forged);

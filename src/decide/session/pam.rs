@@ -48,6 +48,7 @@ impl World {
             && let Some((due, about)) = self.accounts.first(line.host)
         {
             self.look(about, due.after(Duration::from_micros(1)), true);
+            self.evicted += 1;
         }
     }
 
@@ -60,15 +61,15 @@ impl World {
     }
 
     /// Decides the lines about an address that were due before `now`.
-    fn look(&mut self, about: About, now: Timestamp, early: bool) {
+    fn look(&mut self, about: About, now: Timestamp, is_early: bool) {
         let speaks = self.watermarks.speaks(about.0);
         for one in self.accounts.take(about, now) {
             let may_be_told = one.pid.is_some() && speaks;
-            if may_be_told && !one.is_patient && !early {
+            if may_be_told && !one.is_patient && !is_early {
                 self.accounts.put(Waiting { is_patient: true, ..one });
             } else if !may_be_told || !self.is_told(&one) {
                 let Waiting { host, source, peer, at, user, is_copied, .. } = one;
-                self.due.push_back(Due { host, source, peer, at, user, is_copied });
+                self.due.push_back(Due { host, source, peer, at, user, is_copied, is_early });
             }
         }
     }

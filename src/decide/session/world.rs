@@ -64,6 +64,8 @@ pub(super) struct Due {
     pub(super) user: Box<[u8]>,
     /// The other world decides for itself.
     pub(super) is_copied: bool,
+    /// It was decided before its time, since there was no more room: what would have come may have cleared it.
+    pub(super) is_early: bool,
 }
 
 /// See the head of this file.
@@ -357,7 +359,7 @@ impl World {
             self.order.pop_front();
             match self.connections.get(&key) {
                 Some(connection) if connection.seen.after(IDLE) >= now => self.order.push_back((connection.seen, key)),
-                Some(_) => self.forget(key),
+                Some(_) => self.forget(key, false),
                 None => {}
             }
         }
@@ -369,18 +371,18 @@ impl World {
         while self.connections.len() == before
             && let Some((_, key)) = self.order.pop_front()
         {
-            self.forget(key);
+            self.forget(key, true);
         }
         self.evicted += 1;
     }
 
-    fn forget(&mut self, key: Key) {
+    fn forget(&mut self, key: Key, is_early: bool) {
         let Some(connection) = self.connections.remove(&key) else { return };
         self.mark(key);
         if connection.peer.is_none() && !connection.is_copied {
             self.unresolved += u64::from(connection.worth().max(u32::from(connection.offered)));
         }
-        self.due.extend(overdue(key, connection));
+        self.due.extend(overdue(key, connection).map(|due| Due { is_early, ..due }));
     }
 
     pub(super) fn mark(&mut self, key: Key) {
@@ -408,7 +410,7 @@ fn overdue(key: Key, ended: Connection) -> Option<Due> {
     let peer = ended.peer.filter(|_| ended.is_overdue())?;
     let Connection { last: at, is_copied, witness, .. } = ended;
     let user = ended.user().into();
-    Some(Due { host: key.host(), source: witness.source, peer, at, user, is_copied })
+    Some(Due { host: key.host(), source: witness.source, peer, at, user, is_copied, is_early: false })
 }
 
 #[cfg(test)]

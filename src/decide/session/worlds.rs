@@ -124,9 +124,12 @@ impl Sessions {
 
     /// Takes the next of them.
     pub fn next_due(&mut self, policy: &Policy) -> Option<Attempt<'static>> {
-        if let Some(due) = self.sound.due.pop_front() {
-            let times = u32::from(!due.is_copied);
-            return Some(due.attempt(&self.sound, times, 1, policy));
+        while let Some(due) = self.sound.due.pop_front() {
+            // What is decided early is not certain.
+            let (times, sound) = (u32::from(!due.is_copied), u32::from(!due.is_early));
+            if times + sound > 0 {
+                return Some(due.attempt(&self.sound, times, sound, policy));
+            }
         }
         let all = self.all.as_mut()?;
         let due = all.due.pop_front()?;

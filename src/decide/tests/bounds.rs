@@ -144,3 +144,33 @@ fn at_the_bound_a_deny_that_is_certain_takes_the_room_of_one_that_is_not() {
     assert!(!denied(&engine, 4), "and now there is none at all");
     assert_eq!((engine.state.denies.len(), engine.state.untold(Bound::Denies)), (DENIES_MAX, 3));
 }
+
+/// Strangers from so many addresses at once that what somebody else's line waits for cannot be waited for.
+#[test]
+fn what_is_decided_early_is_not_certain() {
+    let address = |n: u32| Ipv4Addr::from_bits(0x1400_0000 + n);
+    let check = |line: fn(Ipv4Addr, u32) -> String, flood: u32| {
+        let mut world = World::new(Policy::default());
+        let lines: String = (0..=flood).map(|n| line(address(n), n)).collect();
+        world.lines(0, &lines);
+        let counted = |world: &World, n| {
+            let tally = world.engine.state.tallies.get(&Prefix::host(address(n))).copied().unwrap_or_default();
+            (tally.failures(), tally.certain().failures())
+        };
+        assert_eq!(counted(&world, 0), (1, 0), "early");
+        world.engine.step(RECEIVED, Input::End);
+        assert_eq!(counted(&world, 0), (1, 0));
+        assert_eq!(counted(&world, flood), (1, 1), "in time");
+    };
+    let pam = |address: Ipv4Addr, n: u32| {
+        let pam = "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser=";
+        format!("2026-11-20T10:00:00Z web sshd[{n}]: {pam} rhost={address}  user=bob\n")
+    };
+    check(pam, 4_096);
+    let key = |address: Ipv4Addr, n: u32| {
+        format!(
+            "2026-11-20T10:00:00Z web sshd[{n}]: Failed publickey for bob from {address} port 22 ssh2: RSA SHA256:abc\n"
+        )
+    };
+    check(key, 100_000);
+}
