@@ -72,6 +72,8 @@ fn each_line_counts_once_however_the_log_is_copied() {
     check("cp log copy; cat copy > log");
     check("tail -n 20 log > copy; mv copy log");
     check("tail -n 20 log > copy; cat copy > log");
+    check("sed -i 12d log"); // a line out of the middle
+    check("sed -i 1,3d log"); // its oldest lines drop
     check("cp log /dev/shm/denyd-$$; rm log; cp /dev/shm/denyd-$$ log; rm /dev/shm/denyd-$$"); // log2ram
 }
 
@@ -86,5 +88,45 @@ fn what_is_written_behind_a_truncation_is_new() {
         home.append(lines(24 * n..24 * (n + 1)).as_bytes());
     }
     expect(&home, &daemon, 96, "truncated");
+    daemon.stop();
+}
+
+/// log2ram and the like swap the whole directory.
+#[test]
+fn each_line_counts_once_when_the_directory_is_swapped() {
+    let home = home();
+    let config = std::fs::read_to_string(home.path("config")).unwrap();
+    let log = format!("{:?}", home.log());
+    let moved = format!("{:?}", home.path("logs/log"));
+    assert!(config.contains(&log));
+    std::fs::write(home.path("config"), config.replace(&log, &moved)).unwrap();
+    // The tests' own way to it.
+    sh(&home, "mkdir logs; mv log logs; ln -s logs/log log");
+    home.append(lines(0..24).as_bytes());
+    let daemon = home.start();
+    for n in 0..3 {
+        let tries = 24 + n;
+        expect(&home, &daemon, tries.into(), "before the swap");
+        sh(&home, "cp -a logs ram; mv logs disk; mv ram logs; rm -r disk");
+        expect(&home, &daemon, tries.into(), "swapped");
+        home.append(lines(tries..tries + 1).as_bytes());
+    }
+    expect(&home, &daemon, 27, "behind the last swap");
+    daemon.stop();
+}
+
+/// What cannot be told from another file is another file: equal lines are real tries.
+#[test]
+fn a_file_that_may_be_another_one_is_new() {
+    let home = home();
+    home.append(lines(0..1).repeat(6).as_bytes());
+    let daemon = home.start();
+    expect(&home, &daemon, 6, "equal lines");
+    std::fs::write(home.path("other"), lines(0..1).repeat(8)).unwrap();
+    sh(&home, "mv other log");
+    expect(&home, &daemon, 14, "equal lines again, and more of them");
+    std::fs::write(home.path("other"), lines(30..40)).unwrap();
+    sh(&home, "mv other log");
+    expect(&home, &daemon, 24, "other lines");
     daemon.stop();
 }
