@@ -77,13 +77,18 @@ impl Policy {
     /// The prefix by which an address is counted and denied: of the configured length, but where it is special.
     pub fn prefix(&self, peer: Address) -> Prefix {
         let usual = if peer.is_ipv4() { self.ipv4_bits } else { self.ipv6_bits };
-        Prefix::of(peer, self.special(peer).and_then(|special| special.bits).unwrap_or(usual))
+        let special = if self.is_nat64(peer) { SITES_NAT64.bits } else { Special::bits(peer) };
+        Prefix::of(peer, special.unwrap_or(usual))
     }
 
     /// What an address is, if it is special.
     pub fn special(&self, peer: Address) -> Option<&'static Special> {
-        let is_nat64 = !self.nat64.is_empty() && self.nat64.iter().any(|net| net.contains(&Prefix::host(peer)));
-        if is_nat64 { Some(&SITES_NAT64) } else { Special::of(peer) }
+        if self.is_nat64(peer) { Some(&SITES_NAT64) } else { Special::of(peer) }
+    }
+
+    /// Whether a translator of the site's own put an IPv4 address into it.
+    fn is_nat64(&self, peer: Address) -> bool {
+        !self.nat64.is_empty() && self.nat64.iter().any(|net| net.contains(&Prefix::host(peer)))
     }
 }
 

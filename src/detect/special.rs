@@ -18,57 +18,89 @@ pub struct Special {
     len: u8,
     /// By how many bits of 128 an address of it is counted and denied; `None` = as others.
     pub bits: Option<u8>,
+    /// Whether nobody can connect from it. It is never denied then: that would only hit who has no address yet.
+    pub is_nobodys: bool,
     /// What it is called, and by which document.
     pub name: &'static str,
     /// Why it is counted so.
     pub why: &'static str,
 }
 
-/// Each address by itself.
-const ALONE: Option<u8> = Some(128);
+/// How an address is counted and denied.
+#[derive(Clone, Copy)]
+enum How {
+    /// As others.
+    Usual,
+    /// By itself.
+    Alone,
+    /// By so many bits.
+    By(u8),
+    /// By itself, and never denied.
+    Nobody,
+}
+use How::{Alone, By, Nobody, Usual};
 
-const fn v4(net: [u8; 4], len: u8, bits: Option<u8>, name: &'static str, why: &'static str) -> Special {
+const fn special(first: Ipv6Addr, len: u8, how: How, name: &'static str, why: &'static str) -> Special {
+    let bits = match how {
+        Usual => None,
+        Alone | Nobody => Some(128),
+        By(bits) => Some(bits),
+    };
+    Special { first: first.to_bits(), len, bits, is_nobodys: matches!(how, Nobody), name, why }
+}
+
+const fn v4(net: [u8; 4], len: u8, how: How, name: &'static str, why: &'static str) -> Special {
     let [a, b, c, d] = net;
-    Special { first: Ipv4Addr::new(a, b, c, d).to_ipv6_mapped().to_bits(), len: 96 + len, bits, name, why }
+    special(Ipv4Addr::new(a, b, c, d).to_ipv6_mapped(), 96 + len, how, name, why)
 }
 
-const fn v6(net: [u16; 3], len: u8, bits: Option<u8>, name: &'static str, why: &'static str) -> Special {
+const fn v6(net: [u16; 3], len: u8, how: How, name: &'static str, why: &'static str) -> Special {
     let [a, b, c] = net;
-    Special { first: Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_bits(), len, bits, name, why }
+    special(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), len, how, name, why)
 }
+
+const FORGED: &str = "nobody connects from it: only a forged record has it";
+const DHCP: &str = "only a forged record has it, and who asks for an address by DHCP sends from it";
+const SITES: &str = "a site numbers its own machines as others do";
+const EXAMPLES: &str = "examples and tests use it as any other";
 
 /// Of IPv4; the first that holds an address says how it is counted.
-const V4: [Special; 5] = [
-    v4([0, 0, 0, 0], 8, ALONE, "no address (RFC 791)", "nobody connects from it: only a forged record has it"),
-    v4([127, 0, 0, 0], 8, ALONE, "loopback (RFC 1122)", "all of it is this machine; nftables lets it pass"),
-    v4([169, 254, 0, 0], 16, ALONE, "link-local (RFC 3927)", "the neighbours on a link are other machines"),
-    v4([224, 0, 0, 0], 4, ALONE, "multicast (RFC 5771)", "nobody connects from it: only a forged record has it"),
-    v4([192, 0, 2, 0], 24, None, "documentation (RFC 5737)", "examples and tests use it as any other"),
+const V4: [Special; 13] = [
+    v4([0, 0, 0, 0], 8, Nobody, "no address (RFC 791)", DHCP),
+    v4([127, 0, 0, 0], 8, Alone, "loopback (RFC 1122)", "all of it is this machine; nftables lets it pass"),
+    v4([169, 254, 0, 0], 16, Alone, "link-local (RFC 3927)", "the neighbours on a link are other machines"),
+    v4([224, 0, 0, 0], 4, Nobody, "multicast (RFC 5771)", FORGED),
+    v4([255, 255, 255, 255], 32, Nobody, "broadcast (RFC 919)", FORGED),
+    v4([10, 0, 0, 0], 8, Usual, "private (RFC 1918)", SITES),
+    v4([172, 16, 0, 0], 12, Usual, "private (RFC 1918)", SITES),
+    v4([192, 168, 0, 0], 16, Usual, "private (RFC 1918)", SITES),
+    v4([100, 64, 0, 0], 10, Usual, "shared (RFC 6598)", "inside its network a carrier gives each customer one"),
+    v4([198, 18, 0, 0], 15, Usual, "benchmarking (RFC 2544)", EXAMPLES),
+    v4([192, 0, 2, 0], 24, Usual, "documentation (RFC 5737)", EXAMPLES),
+    v4([198, 51, 100, 0], 24, Usual, "documentation (RFC 5737)", EXAMPLES),
+    v4([203, 0, 113, 0], 24, Usual, "documentation (RFC 5737)", EXAMPLES),
 ];
 
 /// Of IPv6, in the same way.
-const V6: [Special; 10] = [
-    v6([0x64, 0xff9b, 0], 96, ALONE, "NAT64 (RFC 6052)", "all of IPv4 is in one /96, an address each"),
-    v6([0x64, 0xff9b, 1], 48, ALONE, "NAT64 (RFC 8215)", "all of IPv4 is in each of its prefixes, an address each"),
-    v6(
-        [0, 0, 0],
-        64,
-        ALONE,
-        "no address, loopback, IPv4 inside (RFC 4291)",
-        "this machine and all of IPv4 share its /64s",
-    ),
-    v6([0, 0, 0], 8, ALONE, "reserved (RFC 4291)", "only translators use it, and all of IPv4 may be in a /64"),
-    v6([0x2001, 0, 0], 32, ALONE, "Teredo (RFC 4380)", "a /64 has all clients of a Teredo server, from all of IPv4"),
-    v6([0x2002, 0, 0], 16, Some(48), "6to4 (RFC 3056)", "a /48 is one IPv4 address, and answers go to that alone"),
-    v6([0xfe80, 0, 0], 10, ALONE, "link-local (RFC 4291)", "the neighbours on a link are other machines"),
-    v6([0xff00, 0, 0], 8, ALONE, "multicast (RFC 4291)", "nobody connects from it: only a forged record has it"),
-    v6([0xfc00, 0, 0], 7, None, "unique local (RFC 4193)", "a site numbers its own machines as others do"),
-    v6([0x2001, 0xdb8, 0], 32, None, "documentation (RFC 3849)", "examples and tests use it as any other"),
+const V6: [Special; 13] = [
+    v6([0x64, 0xff9b, 0], 96, Alone, "NAT64 (RFC 6052)", "all of IPv4 is in one /96, an address each"),
+    v6([0x64, 0xff9b, 1], 48, Alone, "NAT64 (RFC 8215)", "all of IPv4 is in each of its prefixes, an address each"),
+    v6([0, 0, 0], 128, Nobody, "no address (RFC 4291)", FORGED),
+    v6([0, 0, 0], 64, Alone, "loopback, IPv4 inside (RFC 4291)", "this machine and all of IPv4 share its /64s"),
+    v6([0, 0, 0], 8, Alone, "reserved (RFC 4291)", "only translators use it, and all of IPv4 may be in a /64"),
+    v6([0x2001, 0, 0], 32, Alone, "Teredo (RFC 4380)", "a /64 has all clients of a Teredo server, from all of IPv4"),
+    v6([0x2002, 0, 0], 16, By(48), "6to4 (RFC 3056)", "a /48 is one IPv4 address, and answers go to that alone"),
+    v6([0xfe80, 0, 0], 10, Alone, "link-local (RFC 4291)", "the neighbours on a link are other machines"),
+    v6([0xff00, 0, 0], 8, Nobody, "multicast (RFC 4291)", FORGED),
+    v6([0xfc00, 0, 0], 7, Usual, "unique local (RFC 4193)", SITES),
+    v6([0x2001, 2, 0], 48, Usual, "benchmarking (RFC 5180)", EXAMPLES),
+    v6([0x2001, 0xdb8, 0], 32, Usual, "documentation (RFC 3849)", EXAMPLES),
+    v6([0x3fff, 0, 0], 20, Usual, "documentation (RFC 9637)", EXAMPLES),
 ];
 
 /// A NAT64 prefix of the site's own, which the configuration names.
 pub static SITES_NAT64: Special =
-    v6([0, 0, 0], 0, ALONE, "this site's NAT64 (nat64_prefixes)", "all of IPv4 is in it, an address each");
+    v6([0, 0, 0], 0, Alone, "this site's NAT64 (nat64_prefixes)", "all of IPv4 is in it, an address each");
 
 impl Special {
     /// What an address is, if it is special.
@@ -76,6 +108,14 @@ impl Special {
     pub fn of(address: Address) -> Option<&'static Special> {
         let table: &'static [Special] = if address.is_ipv4() { &V4 } else { &V6 };
         table.iter().find(|it| it.holds(address))
+    }
+
+    /// By how many bits of 128 an address is counted and denied, if not as others. Each record's is looked for, so the rows
+    /// that say nothing of that stand last.
+    #[inline]
+    pub fn bits(address: Address) -> Option<u8> {
+        let table: &[Special] = if address.is_ipv4() { &V4 } else { &V6 };
+        table.iter().take_while(|it| it.bits.is_some()).find(|it| it.holds(address))?.bits
     }
 
     /// Whether an address lies in it.
@@ -87,7 +127,8 @@ impl Special {
 /// For people: `link-local (RFC 4291): the neighbours on a link are other machines`.
 impl fmt::Display for Special {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.why)
+        let never = if self.is_nobodys { "; it is never denied" } else { "" };
+        write!(f, "{}: {}{never}", self.name, self.why)
     }
 }
 
@@ -99,27 +140,52 @@ mod tests {
     fn each_is_counted_as_the_table_says() {
         let check = |address: &str, want: Option<(&str, Option<u8>)>| {
             let special = Special::of(crate::detect::address::parse(address.as_bytes()).unwrap());
-            let got = special.map(|it| (it.name.split(' ').next().unwrap(), it.bits));
+            let name = |it: &Special| it.name.split([' ', ',']).next().unwrap();
+            let got = special.map(|it| (if it.is_nobodys { "nobody" } else { name(it) }, it.bits));
             assert_eq!(got, want, "{address}");
+            assert_eq!(
+                Special::bits(crate::detect::address::parse(address.as_bytes()).unwrap()),
+                want.and_then(|it| it.1)
+            );
         };
         let alone = |name| Some((name, Some(128)));
-        check("0.0.0.0", alone("no"));
+        let usual = |name| Some((name, None));
+        check("0.0.0.0", alone("nobody"));
         check("127.0.0.1", alone("loopback"));
         check("127.255.255.255", alone("loopback"));
         check("128.0.0.1", None);
         check("169.254.7.7", alone("link-local"));
         check("169.255.0.1", None);
-        check("224.0.0.1", alone("multicast"));
-        check("239.255.255.255", alone("multicast"));
+        check("224.0.0.1", alone("nobody"));
+        check("239.255.255.255", alone("nobody"));
         check("240.0.0.1", None);
-        check("10.0.0.1", None);
+        check("255.255.255.255", alone("nobody"));
+        check("255.255.255.254", None);
+        check("9.255.255.255", None);
+        check("10.0.0.1", usual("private"));
+        check("172.15.255.255", None);
+        check("172.16.0.1", usual("private"));
+        check("172.31.255.255", usual("private"));
+        check("172.32.0.0", None);
+        check("192.168.255.255", usual("private"));
+        check("100.63.255.255", None);
+        check("100.64.0.1", usual("shared"));
+        check("100.127.255.255", usual("shared"));
+        check("100.128.0.0", None);
+        check("198.17.255.255", None);
+        check("198.18.0.1", usual("benchmarking"));
+        check("198.19.255.255", usual("benchmarking"));
+        check("198.20.0.0", None);
+        check("198.51.100.7", usual("documentation"));
+        check("198.51.101.0", None);
+        check("203.0.113.255", usual("documentation"));
         check("192.0.2.7", Some(("documentation", None)));
         check("::ffff:192.0.2.7", Some(("documentation", None)));
         check("::ffff:127.0.0.1", alone("loopback"));
-        check("::", alone("no"));
-        check("::1", alone("no"));
-        check("::192.0.2.7", alone("no"));
-        check("::ffff:0:192.0.2.7", alone("no"));
+        check("::", alone("nobody"));
+        check("::1", alone("loopback"));
+        check("::192.0.2.7", alone("loopback"));
+        check("::ffff:0:192.0.2.7", alone("loopback"));
         check("64:ff9b::192.0.2.7", alone("NAT64"));
         check("64:ff9b:0:0:0:1:192.0.2.7", alone("reserved"));
         check("64:ff9b:1:fffe::192.0.2.7", alone("NAT64"));
@@ -132,7 +198,11 @@ mod tests {
         check("fe80::1%eth0", alone("link-local"));
         check("febf::1", alone("link-local"));
         check("fec0::1", None);
-        check("ff02::1", alone("multicast"));
+        check("ff02::1", alone("nobody"));
+        check("2001:2::1", usual("benchmarking"));
+        check("2001:2:1::1", None);
+        check("3fff:fff::1", usual("documentation"));
+        check("3fff:1000::1", None);
         check("fd00::1", Some(("unique", None)));
         check("2001:db8::1", Some(("documentation", None)));
         check("2600::1", None);
@@ -142,11 +212,12 @@ mod tests {
     #[test]
     fn the_readme_has_the_table() {
         let readme = include_str!("../../README.md");
-        for Special { first, len, bits, name, why } in V4.iter().chain(&V6) {
+        for Special { first, len, bits, is_nobodys, name, why } in V4.iter().chain(&V6) {
             let address = Address::from_bits(*first);
             let len = if address.is_ipv4() { len - 96 } else { *len };
             let counted = match bits {
                 None => "as others".to_owned(),
+                Some(_) if *is_nobodys => "alone, never denied".to_owned(),
                 Some(128) => "alone".to_owned(),
                 Some(bits) => format!("by its /{bits}"),
             };

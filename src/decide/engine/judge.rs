@@ -98,6 +98,9 @@ impl Engine {
             is_over.then(|| (class, threshold, tally.is_sound(class, threshold)))
         });
         let Some((class, threshold, sound)) = over.reduce(|a, b| if b.2 && !a.2 { b } else { a }) else { return };
+        if self.policy.special(attempt.peer).is_some_and(|special| special.is_nobodys) {
+            return;
+        }
         let basis = if sound { Basis::Sound } else { Basis::Forgeable };
         let reason = Reason::Policy { class, count: tally.counts[class as usize], threshold, basis, parts: 0 };
         self.sentence(prefix, reason, at, from);

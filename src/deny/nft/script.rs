@@ -196,6 +196,7 @@ const TIMEOUT_MAX_S: u64 = 99_999_999;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::policy::Policy;
 
     fn set(denied: &str) -> DenySet {
         let item = |item: &str| {
@@ -236,6 +237,29 @@ mod tests {
         check(nft(24, 128), "192.0.2.0/24@- 2001:db8::1@-", "add deny4 { 192.0.2.0 }; add deny6 { 2001:db8::1 }");
         check(nft(24, 128), "192.0.2.1@-", "add wide4 { 192.0.2.1 }");
         check(nft(32, 64), "192.0.2.1@9000000000", "add deny4 { 192.0.2.1 timeout 99999999s }");
+    }
+
+    /// What is denied of a special address is that alone, whatever the usual lengths are.
+    #[test]
+    fn special_addresses() {
+        let check = |nft: Lengths, address: &str, want: &str| {
+            let policy = Policy { ipv4_bits: nft.v4, ipv6_bits: nft.v6, ..Policy::default() };
+            let prefix = policy.prefix(crate::detect::address::parse(address.as_bytes()).unwrap());
+            let want_set = DenySet { denied: [(prefix, None)].into(), allowed: Vec::new() };
+            assert_eq!(elements(&script(nft, |script| script.replace(&want_set))), format!("add {want}"), "{address}");
+        };
+        check(nft(32, 64), "127.0.0.2", "deny4 { 127.0.0.2 }");
+        check(nft(24, 64), "127.0.0.2", "wide4 { 127.0.0.2 }");
+        check(nft(24, 64), "169.254.7.7", "wide4 { 169.254.7.7 }");
+        check(nft(24, 64), "100.64.7.7", "deny4 { 100.64.7.0 }");
+        check(nft(32, 64), "::1", "wide6 { ::1 }");
+        check(nft(32, 64), "fe80::7%eth0", "wide6 { fe80::7 }");
+        check(nft(32, 128), "fe80::7", "deny6 { fe80::7 }");
+        check(nft(32, 64), "64:ff9b::9.9.9.7", "wide6 { 64:ff9b::909:907 }");
+        check(nft(32, 64), "2001:0:909:907::1", "wide6 { 2001:0:909:907::1 }");
+        check(nft(32, 64), "2002:909:907:5::1", "wide6 { 2002:909:907::-2002:909:907:ffff:ffff:ffff:ffff:ffff }");
+        check(nft(32, 64), "2001:db8:1:2::3", "deny6 { 2001:db8:1:2:: }");
+        check(nft(32, 64), "3fff:1:2:3::4", "deny6 { 3fff:1:2:3:: }");
     }
 
     #[test]
