@@ -77,6 +77,21 @@ fn what_was_done_to_dovecot() {
     check("dovecot.toml", "dovecot.log", &[("198.51.100.7", [1, 27, 2]), ("2001:db8:66::7", [0, 3, 1])]);
 }
 
+/// However a connection ends, by TLS and without: logged out, closed with and without close_notify, reset, garbage or an
+/// alert instead of a record, too many commands, too long a line, a handshake that fails; of IMAP, POP3, submission, sieve.
+#[test]
+fn every_ending_of_dovecots_connections() {
+    // By TLS 17, without 14; two in one connection, by two kinds of STARTTLS, 8 by POP3, 3 by submission, 3 by sieve, one
+    // with a certificate, five with a hostile name. Two ended with a mechanism that there is not, which is all that
+    // dovecot says of them.
+    let by_ipv4 = 17 + 14 + 2 + 2 + 8 + 3 + 3 + 1 + 5;
+    check(
+        "dovecot.toml",
+        "dovecot-endings.log",
+        &[("198.51.100.7", [0, by_ipv4, 2]), ("2001:db8:66::7", [0, 1, 0])],
+    );
+}
+
 #[test]
 fn what_pam_says_was_done_to_dovecot() {
     // 8 and 7, of a name of 200 bytes none; hostile names did not get past dovecot to PAM in the first run.
@@ -144,7 +159,11 @@ fn a_hostile_name_names_nobody_else() {
         let (rules, hits) = (rules_of(&file), hits(&file));
         let texts: Vec<_> = hits.iter().map(|hit| hit["message"].as_str().unwrap()).collect();
         for hit in &hits {
-            let (message, user) = (hit["message"].as_str().unwrap(), hit["user"].as_str().unwrap());
+            let (Some(message), Some(user)) =
+                (hit["message"].as_str(), hit.get("user").and_then(toml::Value::as_str))
+            else {
+                continue; // no name in it
+            };
             let (identifier, own) = (hit["identifier"].as_str().unwrap(), hit["addr"].as_str().unwrap());
             let own: IpAddr = own.parse().unwrap();
             // Where the name stands: behind the same text in all of its examples.
