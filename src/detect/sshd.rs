@@ -14,6 +14,8 @@
 //! | `Invalid user U from A port N` | U | from the right end |
 //! | `maximum authentication attempts exceeded for U from A port N ssh2` | U | from the right end |
 //! | `User U from H not allowed because …` | none (U exists) | left of the last ` not allowed because ` |
+//! | `administratively prohibited connection for U from A port N` | U | from the right end |
+//! | `public key T F signature for U from A port N rejected: …` | none (U has that key) | left of the last ` rejected: ` |
 //! | `Authentication tried for U … (host=H, ip=A).` | H, as far as it is a name | behind `ip=` in the list |
 //! | `Connection closed by … user U A port N`, `reset by`, `Disconnected from`, `… timed out` | U | from the right end |
 //! | `Disconnecting … user U A port N: …` | U (never a colon), the reason | left of the first ` port N: ` |
@@ -26,7 +28,8 @@
 //! | `Timeout before authentication for A`, `… for connection from A to B, pid = N` | – | from the left |
 //! | `Bad protocol version identification 'T' from A` | T | from the right end |
 //! | `drop connection #N from [A]:P on [B]:Q …` | – | in the first brackets |
-//! | `refused connect from U@H (A)` | U, and H as far as it is a name | in the last parentheses, or behind the last `@` |
+//! | `SSH: Server;Ltype: W;Remote: A-N;…` (HPN) | what is behind it | behind the first `;Remote: ` |
+//! | `refused connect from U@H (A)`, `connect from …` | U, and H as far as it is a name | in the last parentheses, or behind the last `@` |
 //! | `reverse mapping checking getaddrinfo for H [A] failed` | H, as far as it is a name | in the last brackets |
 //! | `Nasty PTR record "H" is set up for A, ignoring` | H, as far as it is a name | from the right end |
 //! | `PAM: E for U from H[ via L]` | U | from the right end |
@@ -43,6 +46,7 @@ use super::event::{Event, Kind};
 
 mod connection;
 mod login;
+mod notes;
 mod pam;
 #[cfg(test)]
 mod tests;
@@ -62,9 +66,10 @@ pub fn is_sshd(identifier: &[u8]) -> bool {
 #[inline(always)]
 pub fn parse(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     let message = if truncated { without_last_word(message) } else { message };
-    let message = message.strip_prefix(b"error: ").or_else(|| message.strip_prefix(b"fatal: ")).unwrap_or(message);
+    let trouble = message.strip_prefix(b"error: ").or_else(|| message.strip_prefix(b"fatal: "));
+    let message = trouble.unwrap_or(message);
     let mut event = shape(message, truncated);
-    if event.is_none() && (is_note(message) || is_of_function(message)) {
+    if event.is_none() && notes::is_note(message, trouble.is_some()) {
         event = Some(Event::new(Kind::Note, "sshd.note"));
     }
     event
@@ -102,17 +107,23 @@ fn shape(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         Some(b'm') => message
             .strip_prefix(b"maximum authentication attempts exceeded for ")
             .and_then(|rest| login::of_user(rest, truncated, "sshd.max_attempts", Kind::Begun)),
-        Some(b'p') => match pam::module(message, truncated) {
-            None => connection::rare(message, truncated),
-            known => known,
+        Some(b'p') => match message.strip_prefix(b"public key ") {
+            Some(rest) => login::untouched_key(rest, truncated),
+            None => pam::module(message, truncated).or_else(|| connection::rare(message, truncated)),
         },
-        Some(b'a') => {
-            message.strip_prefix(b"authentication failure; ").and_then(|rest| pam::failure(b"unix", rest, truncated))
-        }
+        Some(b'a') => match message.strip_prefix(b"administratively prohibited connection for ") {
+            Some(rest) => login::of_user(rest, truncated, "sshd.not_allowed", Kind::Begun),
+            None => message
+                .strip_prefix(b"authentication failure; ")
+                .and_then(|rest| pam::failure(b"unix", rest, truncated)),
+        },
         Some(b'(') => pam::module(message, truncated),
         Some(b'0'..=b'9') => pam::more(message),
         Some(b'B') => connection::bad_protocol(message, truncated),
-        Some(b'S') => message.starts_with(b"Starting session: ").then(|| login::session(message)).flatten(),
+        Some(b'S') => match message.strip_prefix(b"SSH: Server;Ltype: ") {
+            Some(rest) => connection::hpn(rest),
+            None => message.starts_with(b"Starting session: ").then(|| login::session(message)).flatten(),
+        },
         Some(b'L') => {
             message.strip_prefix(b"Login restricted for ").and_then(|rest| login::restricted(rest, truncated))
         }
@@ -122,148 +133,3 @@ fn shape(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         _ => connection::rare(message, truncated),
     }
 }
-
-/// Whether a message begins with the name of a function of OpenSSH's: `mm_answer_pty_cleanup: …`. Such a message is about
-/// sshd's own troubles, but for those of `sshpkt_vfatal`.
-fn is_of_function(message: &[u8]) -> bool {
-    let name = message.iter().take_while(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || **b == b'_').count();
-    message[..name].contains(&b'_') && message[name..].starts_with(b": ")
-}
-
-/// Whether a message begins as one of [`NOTES`]: only the last of them that does not lie behind it can.
-fn is_note(message: &[u8]) -> bool {
-    let behind = NOTES.partition_point(|note| *note <= message);
-    behind > 0 && message.starts_with(NOTES[behind - 1])
-}
-
-/// Beginnings of messages about no peer, or that carry no address and no attempt: sorted, and none begins another.
-const NOTES: &[&[u8]] = &[
-    b"(pam_",
-    b"/",
-    b"AFS ",
-    b"Access denied for user ",
-    b"Account ",
-    b"Allocated",
-    b"Attempt to write login records by non-root user",
-    b"Authenticated with partial success",
-    b"Authentication key ",
-    b"Authentication refused: ",
-    b"Authentication rejected",
-    b"Authorized to ",
-    b"BSM audit: ",
-    b"Bad packet length ",
-    b"Bind to port ",
-    b"Cannot bind any address",
-    b"Certificate ",
-    b"Changed root directory",
-    b"Child ",
-    b"Client protocol ",
-    b"Client version ",
-    b"Closing connection to ",
-    b"Connection closed by remote host",
-    b"Connection reset by peer",
-    b"Corrupted ",
-    b"Could not",
-    b"DEAD_PROCESS: ",
-    b"Deprecated ",
-    b"Disabling ",
-    b"Disconnecting: ",
-    b"Entering interactive session",
-    b"Exiting on signal",
-    b"Failed to ",
-    b"Faking authloop ",
-    b"Finished discarding",
-    b"Forked child ",
-    b"Found matching ",
-    b"Generating ",
-    b"Hm, ",
-    b"Host ",
-    b"Key ",
-    b"Last message '",
-    b"Login name ",
-    b"Missing ",
-    b"Nasty PTR ",
-    b"No supported ",
-    b"PAM authentication thread",
-    b"PAM pwchange failed",
-    b"PAM service(",
-    b"PAM: ",
-    b"Packet corrupt",
-    b"Please ",
-    b"Protocol error",
-    b"Protocol major versions differ",
-    b"RSA key generation complete",
-    b"Read from socket failed",
-    b"Received SIG",
-    b"Received request to ",
-    b"Received signal ",
-    b"Refused ",
-    b"Remote: ",
-    b"Restarting",
-    b"Rhosts authentication refused",
-    b"Server has been configured",
-    b"Server listening on ",
-    b"Session ",
-    b"Set /proc/self/oom_score_adj",
-    b"Setting ",
-    b"Signature ",
-    b"Skipped ",
-    b"Subsystem ",
-    b"Timeout, client not responding.",
-    b"Transferred: ",
-    b"USER_PROCESS: ",
-    b"Unable to negotiate a ",
-    b"Unsupported option",
-    b"User child is on pid ",
-    b"User/password ssh access",
-    b"WARNING: ",
-    b"Warning: ",
-    b"Write failed: ",
-    b"Wrong ",
-    b"bad ",
-    b"beginning MaxStartups throttling",
-    b"buffer_get_",
-    b"chan_",
-    b"channel ",
-    b"check pass; ",
-    b"chroot",
-    b"connect_to ",
-    b"crc32 compensation attack",
-    b"debug",
-    b"dispatch_protocol_error",
-    b"do_cleanup",
-    b"exited MaxStartups throttling",
-    b"fork of unprivileged child failed",
-    b"get_socket_address",
-    b"in ",
-    b"kex_",
-    b"key_",
-    b"last message repeated ",
-    b"lastlog_",
-    b"libsldap: ",
-    b"mm_",
-    b"monitor_",
-    b"no hostkey alg",
-    b"no kex alg",
-    b"no matching ",
-    b"padding error",
-    b"pam_",
-    b"rcvd ",
-    b"reprocess config ",
-    b"rexec ",
-    b"service(",
-    b"session closed for ",
-    b"session opened for ",
-    b"session_",
-    b"setsockopt ",
-    b"socket: ",
-    b"sshd: ",
-    b"sshpam_",
-    b"subsystem",
-    b"syslogin_",
-    b"twist ",
-    b"unexpected ",
-    b"userauth_",
-    b"warning: ",
-    b"xauth ",
-];

@@ -299,6 +299,24 @@ pub fn message(random: &mut impl Chance, peer: &str) -> (Vec<u8>, Said) {
             let head = format!("message repeated {} times: [ Failed password for ", 1 + random.below(9));
             (bytes(&[head.as_bytes(), invalid.as_bytes(), &user100, tail.as_bytes(), b"]"]), Said::Peer)
         }
+        48 => {
+            let all = match random.below(4) {
+                0 => {
+                    let head = format!("administratively prohibited connection for {invalid}");
+                    bytes(&[head.as_bytes(), &user100, format!(" from {at}").as_bytes()])
+                }
+                1 => {
+                    let tail = format!(" from {at} rejected: user verification requirement not met{preauth}");
+                    bytes(&[b"error: public key SHA256:47DE signature for al", tail.as_bytes()])
+                }
+                2 => {
+                    let head = format!("SSH: Server;Ltype: Authname;Remote: {peer}-{port};Name: ");
+                    bytes(&[head.as_bytes(), &user100, preauth.as_bytes()])
+                }
+                _ => bytes(&[b"connect from ", &text, b"@", peer.as_bytes()]),
+            };
+            (all, Said::Peer)
+        }
         _ => {
             let head = random.pick(&[
                 "error: Could not get shadow information for ",
@@ -311,6 +329,8 @@ pub fn message(random: &mut impl Chance, peer: &str) -> (Vec<u8>, Said) {
                 "pam_winbind(sshd:auth): user '",
                 "pam_faillock(sshd:auth): Consecutive login failures for user ",
                 "subsystem request for sftp by user ",
+                "refused local port forward: originator ",
+                "error: Frobnicated from ",
                 "fatal: no matching cipher found: client ",
                 "Client version \"",
                 "Accepted certificate ID \"",

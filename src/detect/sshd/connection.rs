@@ -72,6 +72,10 @@ pub(super) fn c_shapes(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         if behind.is_empty() || is_on(behind) || truncated {
             return Some(Event::new(Kind::Opened, "sshd.connection").from(from));
         }
+        // `Connection from A port N with IP opts: X`, before 7.3 `Connection from A with IP options: X`
+        if behind.starts_with(b" with IP opt") {
+            return Some(Event::new(Kind::Probe, "sshd.ip_options").from(from));
+        }
         if !behind.starts_with(b":") {
             return None;
         }
@@ -123,6 +127,11 @@ pub(super) fn r_shapes(message: &[u8]) -> Option<Event<'_>> {
         let kind = if from.1.is_none() && rest.ends_with(b" [preauth]") { Kind::Probe } else { Kind::Note };
         return Some(Event::new(kind, "sshd.received_disconnect").from(from));
     }
+    if let Some(rest) = message.strip_prefix(b"Received request from ") {
+        // `… A port N to connect to host H port M, but the request was denied.`: of one who is logged in
+        let (from, _) = leading(rest)?;
+        return Some(Event::new(Kind::Note, "sshd.forwarding").from(from));
+    }
     if let Some(rest) = message.strip_prefix(b"ROOT LOGIN REFUSED FROM ") {
         let (from, _) = leading(rest)?;
         return Some(Event::new(Kind::Begun, "sshd.root_refused").from(from).by(b"root", Account::Known));
@@ -164,11 +173,31 @@ const LEADING: &[(&[u8], Kind, &str)] = &[
     (b"scanned from ", Kind::Probe, "sshd.probed"),
     (b"Unable to negotiate with ", Kind::Probe, "sshd.no_match"),
     (b"Protocol major versions differ for ", Kind::Probe, "sshd.bad_protocol"),
+    (b"Username too long from ", Kind::Begun, "sshd.invalid_user"),
     (b"Finished discarding for ", Kind::Note, "sshd.read_error"),
 ];
 
+/// `WORD;Remote: A-N;…`, which the patch HPN-SSH has of each connection behind `SSH: Server;Ltype: `.
+pub(super) fn hpn(rest: &[u8]) -> Option<Event<'_>> {
+    let at = memchr::memmem::find(rest, b";Remote: ")?;
+    let remote = &rest[at + 9..];
+    let remote = &remote[..memchr::memchr(b';', remote)?];
+    let dash = memchr::memrchr(b'-', remote)?;
+    let port = number(&remote[dash + 1..]).and_then(|port| u16::try_from(port).ok());
+    Some(Event::new(Kind::Note, "sshd.hpn").from((Peer::Address(parse(&remote[..dash])?), port)))
+}
+
 /// Everything that is rare.
 pub(super) fn rare(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    // `cert: Authentication tried for …`: what in the certificate did not permit it
+    for source in [&b"cert: "[..], b"principals: "] {
+        if let Some(rest) = message.strip_prefix(source) {
+            return login::not_permitted(rest.strip_prefix(b"Authentication tried for ")?, truncated);
+        }
+    }
+    if let Some(rest) = message.strip_prefix(b"terminating inactive connection from ") {
+        return ended(rest, truncated, "sshd.timed_out");
+    }
     for (prefix, kind, rule) in LEADING {
         if let Some(rest) = message.strip_prefix(*prefix) {
             let (from, _) = leading(rest)?;
@@ -196,13 +225,17 @@ fn refused(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         return Some(Event::new(Kind::Refused, "sshd.drop").from((peer(&rest[..end]), port)));
     }
     // libwrap: `[U@]A`, `[U@]H (A)`; U is what the peer's own ident server says, H a name that its owner chose
-    let rest = message.strip_prefix(b"refused connect from ")?;
+    let (kind, rest) = match message.strip_prefix(b"refused ") {
+        Some(rest) => (Kind::Refused, rest),
+        None => (Kind::Opened, message),
+    };
+    let rest = rest.strip_prefix(b"connect from ")?;
     if truncated {
-        return Some(Event::new(Kind::Refused, "sshd.libwrap"));
+        return Some(Event::new(kind, "sshd.libwrap"));
     }
     let text = rest.strip_suffix(b")").and_then(|r| memchr::memrchr(b'(', r).map(|at| &r[at + 1..])).unwrap_or(rest);
     let text = memchr::memrchr(b'@', text).map_or(text, |at| &text[at + 1..]);
-    Some(Event::new(Kind::Refused, "sshd.libwrap").from((peer(text), None)))
+    Some(Event::new(kind, "sshd.libwrap").from((peer(text), None)))
 }
 
 /// What sshd says of the peer's name (`canohost.c`). H is a name that its owner chose. The address comes first of all

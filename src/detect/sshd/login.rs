@@ -165,16 +165,25 @@ pub(super) fn not_allowed(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
     })
 }
 
+/// `T F signature for [invalid user ]U from A port N rejected: R` (`monitor.c`, `auth2-pubkey.c`; 8.2 and later), behind
+/// which a line `Failed publickey` comes.
+pub(super) fn untouched_key(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
+    let start = memchr::memmem::find(rest, b" signature for ")? + 15;
+    let end = memchr::memmem::rfind(rest, b" rejected: ").filter(|end| *end > start && !truncated)?;
+    of_user(&rest[start..end], false, "sshd.untouched_key", Kind::Note)
+}
+
 /// `Login restricted for U: R` (AIX).
 pub(super) fn restricted(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
     let end = memchr::memmem::find(rest, b": ").filter(|_| !truncated)?;
     Some(Event::new(Kind::Begun, "sshd.not_allowed").by(&rest[..end], Account::Known))
 }
 
-/// `Starting session: WHAT for U from A port N id D`, `Close session: user U from A port N id D` (`session.c`).
+/// `Starting session: WHAT for U from A port N[ id D]` (before 7.2 without `id`), `Close session: user U from A port N id D`
+/// (`session.c`).
 pub(super) fn session(message: &[u8]) -> Option<Event<'_>> {
-    let at = memchr::memmem::rfind(message, b" id ")?;
-    crate::detect::address::number(&message[at + 4..])?;
-    let (from, _) = trailing(&message[..at])?;
+    let id = memchr::memmem::rfind(message, b" id ");
+    let id = id.filter(|at| crate::detect::address::number(&message[at + 4..]).is_some());
+    let (from, _) = trailing(&message[..id.unwrap_or(message.len())]).filter(|((_, port), _)| port.is_some())?;
     Some(Event::new(Kind::Note, "sshd.session").from(from))
 }

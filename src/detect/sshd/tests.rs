@@ -23,13 +23,6 @@ fn check(message: &str, expected: &str) {
     check_as(false, message, expected);
 }
 
-#[test]
-fn notes_can_be_searched() {
-    for two in NOTES.windows(2) {
-        assert!(two[0] < two[1] && !two[1].starts_with(two[0]), "{}", two[1].escape_ascii());
-    }
-}
-
 /// Each message of the table says what the table says.
 #[test]
 fn every_message() {
