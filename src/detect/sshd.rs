@@ -21,7 +21,7 @@
 //! | `Disconnecting … user U A port N: …` | U (never a colon), the reason | left of the first ` port N: ` |
 //! | `FUNCTION: Connection from … user U A port N: …` | U (never a colon) | left of the first ` port N: ` |
 //! | `Received disconnect from A port N:C: …` | the reason | from the left |
-//! | `Unable to negotiate with A port N: …` | the offer | from the left |
+//! | `Unable to negotiate with [… user U ]A port N: …` | U (never a colon), the offer | from the left; left of the first ` port N: ` |
 //! | `Protocol major versions differ for A port N: …`, `probed from A …` | the version | from the left |
 //! | `banner exchange: Connection from A …`, `Did not receive identification string from A …` | – | from the left |
 //! | `Connection from A port N on B port M` | – | from the left |

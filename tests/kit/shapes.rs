@@ -110,8 +110,10 @@ pub fn message(random: &mut impl Chance, peer: &str) -> (Vec<u8>, Said) {
         }
         15 => {
             let what = random.pick(&["key exchange method", "host key type", "cipher", "MAC", "compression method"]);
-            let head = format!("Unable to negotiate with {at}: no matching {what} found. Their offer: ");
-            (bytes(&[head.as_bytes(), &text, b" [preauth]"]), Said::Peer)
+            let end = format!("{at}: no matching {what} found. Their offer: ");
+            let head = b"Unable to negotiate with ";
+            let user = if random.one_in(2) { bytes(&[who.as_bytes(), &user187, b" "]) } else { Vec::new() };
+            (bytes(&[head, &user, end.as_bytes(), &text, b" [preauth]"]), Said::Peer)
         }
         16 => {
             let tail = format!("' from {at}");

@@ -85,11 +85,7 @@ fn every_ending_of_dovecots_connections() {
     // with a certificate, five with a hostile name. Two ended with a mechanism that there is not, which is all that
     // dovecot says of them.
     let by_ipv4 = 17 + 14 + 2 + 2 + 8 + 3 + 3 + 1 + 5;
-    check(
-        "dovecot.toml",
-        "dovecot-endings.log",
-        &[("198.51.100.7", [0, by_ipv4, 2]), ("2001:db8:66::7", [0, 1, 0])],
-    );
+    check("dovecot.toml", "dovecot-endings.log", &[("198.51.100.7", [0, by_ipv4, 2]), ("2001:db8:66::7", [0, 1, 0])]);
 }
 
 #[test]
@@ -159,8 +155,7 @@ fn a_hostile_name_names_nobody_else() {
         let (rules, hits) = (rules_of(&file), hits(&file));
         let texts: Vec<_> = hits.iter().map(|hit| hit["message"].as_str().unwrap()).collect();
         for hit in &hits {
-            let (Some(message), Some(user)) =
-                (hit["message"].as_str(), hit.get("user").and_then(toml::Value::as_str))
+            let (Some(message), Some(user)) = (hit["message"].as_str(), hit.get("user").and_then(toml::Value::as_str))
             else {
                 continue; // no name in it
             };

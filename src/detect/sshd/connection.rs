@@ -33,6 +33,11 @@ fn ended<'a>(rest: &'a [u8], truncated: bool, rule: &'static str) -> Option<Even
     }
 }
 
+/// Whether a user's name stands before the address (`ssh_remote_id`).
+fn is_named(rest: &[u8]) -> bool {
+    [&b"authenticating user "[..], b"invalid user ", b"user "].iter().any(|who| rest.starts_with(who))
+}
+
 /// Where the first ` port N: ` ends, before its colon. No user's name holds a colon, but an address may, and the name
 /// before it end in ` port`.
 fn end_of_port(text: &[u8]) -> Option<usize> {
@@ -67,8 +72,7 @@ pub(super) fn c_shapes(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         return ended(rest, truncated, "sshd.timed_out");
     }
     // `Connection from A port N[ on B port M[ rdomain "R"]]`
-    let named = [&b"authenticating user "[..], b"invalid user ", b"user "].iter().any(|who| rest.starts_with(who));
-    if let Some((from, behind)) = leading(rest).filter(|_| !named) {
+    if let Some((from, behind)) = leading(rest).filter(|_| !is_named(rest)) {
         if behind.is_empty() || is_on(behind) || truncated {
             return Some(Event::new(Kind::Opened, "sshd.connection").from(from));
         }
@@ -200,6 +204,10 @@ pub(super) fn rare(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     }
     for (prefix, kind, rule) in LEADING {
         if let Some(rest) = message.strip_prefix(*prefix) {
+            // 7.5 and later: keys may be exchanged anew once a user was named
+            if is_named(rest) {
+                return ended(&rest[..end_of_port(rest)?], false, rule);
+            }
             let (from, _) = leading(rest)?;
             return Some(Event::new(*kind, rule).from(from));
         }
