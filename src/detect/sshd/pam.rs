@@ -18,15 +18,16 @@ const MODULES: &[(&[u8], &str)] = &[
     (b"afs", "sshd.pam_afs"),
 ];
 
+/// Errors of PAM, Linux' and Solaris', that hold a ` for ` themselves.
+const HOLDING_FOR: &[&[u8]] =
+    &[b"Have exhausted maximum number of retries for service", b"No account present for user"];
+
 /// `PAM: E for [illegal user ]U from H[ via L]`; FreeBSD and macOS say by which of their addresses.
 pub(super) fn error(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     if let Some(rest) = message.strip_prefix(b"PAM: ") {
-        let at = memchr::memmem::find(rest, b" for ")?;
-        let rest = match rest[at + 5..].strip_prefix(b"service for ") {
-            // PAM_MAXTRIES holds one itself: `Have exhausted maximum number of retries for service`
-            Some(behind) if rest.starts_with(b"Have exhausted ") => behind,
-            _ => &rest[at + 5..],
-        };
+        let behind = HOLDING_FOR.iter().find_map(|error| rest.strip_prefix(*error)).unwrap_or(rest);
+        let at = memchr::memmem::find(behind, b" for ")?;
+        let rest = &behind[at + 5..];
         let named = rest.strip_prefix(b"illegal user ").or_else(|| rest.strip_prefix(b"invalid user ")).unwrap_or(rest);
         if truncated {
             return Some(Event::new(Kind::PamTried, "sshd.pam_error"));
