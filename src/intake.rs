@@ -292,7 +292,10 @@ pub fn decide<'a>(
             row.understood += 1;
             row.unknown += u64::from(folded.outcome == Outcome::Unknown);
         });
-        if matches!(event.kind, Kind::Tried | Kind::PamTried) && event.times == 1 && repeat::can_repeat(&record) {
+        if matches!(event.kind, Kind::Tried | Kind::Answered | Kind::PamTried)
+            && event.times == 1
+            && repeat::can_repeat(&record)
+        {
             last = Some(record);
         }
         each(&Seen { record: &record, event: Some(event), folded: Some(&folded) }, engine);

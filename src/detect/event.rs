@@ -6,9 +6,12 @@ use super::address::Peer;
 /// that is for [`decide::session`](crate::decide::session) to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A guess that the server judged and refused: password, keyboard-interactive.
+    /// A password that the server judged and refused.
     Tried,
-    /// PAM's account of such a try, written by sshd itself beside or instead of [`Kind::Tried`].
+    /// The same, of an answer to a prompt: by keyboard-interactive.
+    Answered,
+    /// PAM's account of such an answer, written by sshd itself beside or instead of [`Kind::Answered`], never beside
+    /// [`Kind::Tried`].
     PamTried,
     /// A login was begun that cannot succeed any more, or ended without one: worth one attempt
     /// unless tries of this connection were counted.

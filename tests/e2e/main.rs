@@ -9,6 +9,7 @@ mod field;
 mod hostile;
 mod journal;
 mod lasts;
+mod mixing;
 mod multilog;
 mod offers;
 mod recipes;

@@ -139,3 +139,22 @@ pub fn moved(lines: &[&str], last: jiff::Timestamp) -> Vec<String> {
     });
     moved.collect()
 }
+
+/// All orders of `k` and `p`, up to so many letters: of tries by keyboard-interactive and by password.
+pub fn orders(most: usize) -> Vec<String> {
+    let longer = |order: &String| ["k", "p"].map(|method| order.clone() + method);
+    let mut orders = vec![String::new()];
+    let mut at = 0;
+    while orders[at].len() < most {
+        orders.extend(longer(&orders[at].clone()));
+        at += 1;
+    }
+    orders.split_off(1)
+}
+
+/// Where the tries of an order come from in `mixed-*.log`: the last byte's bits are its letters, behind a first 1; those of a
+/// user who does not exist have another net.
+pub fn source_of(order: &str, user_exists: bool) -> String {
+    let bits = order.bytes().fold(1, |bits, method| 2 * bits + u8::from(method == b'p'));
+    format!("198.51.100.{}", if user_exists { bits } else { bits | 128 })
+}

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub use corpus::{Connection, Corpus, Row, VERSIONS, corpus, moved, stamped};
+pub use corpus::{Connection, Corpus, Row, VERSIONS, corpus, moved, orders, source_of, stamped};
 pub use home::{Daemon, Home, config, denyd, explain, json, program_under_test, run, scan};
 pub use random::{Random, batches, property};
 pub use sandbox::{alone, in_box};

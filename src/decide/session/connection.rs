@@ -12,12 +12,15 @@ use crate::detect::event::{Account, Event, Kind};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Witness {
     pub(super) source: SourceId,
-    /// Tries that the server judged, by its own account.
+    /// Passwords that the server refused.
     #[serde(default, skip_serializing_if = "is_default")]
     tries: u32,
-    /// The same by PAM's account.
+    /// Answers to prompts that it refused, by its own account, which leaves out some.
     #[serde(default, skip_serializing_if = "is_default")]
-    pam_tries: u32,
+    answers: u32,
+    /// The same by PAM's account, where PAM judged them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pam_answers: u32,
     /// A login was begun.
     #[serde(default, skip_serializing_if = "is_default")]
     begun: bool,
@@ -99,7 +102,7 @@ pub(super) fn outcome(kind: Kind, before: Standing, after: Standing) -> Outcome 
     match kind {
         // The line that ends a connection of which all was said already.
         Kind::Begun if after.due == 0 && after.has_peer => Outcome::Ignored,
-        Kind::Tried | Kind::PamTried | Kind::Offered | Kind::Begun => Outcome::Failure,
+        Kind::Tried | Kind::Answered | Kind::PamTried | Kind::Offered | Kind::Begun => Outcome::Failure,
         // The same login by another path.
         Kind::Accepted if before.succeeded && after.logins == before.logins => Outcome::Ignored,
         Kind::Accepted => Outcome::Success,
@@ -153,9 +156,13 @@ impl Connection {
             self.rare().user = Some(user[..user.len().min(USER_MAX)].into());
         }
         match event.kind {
-            Kind::Tried | Kind::PamTried => {
-                let Witness { tries, pam_tries, .. } = self.witness(line);
-                let tries = if event.kind == Kind::Tried { tries } else { pam_tries };
+            Kind::Tried | Kind::Answered | Kind::PamTried => {
+                let Witness { tries, answers, pam_answers, .. } = self.witness(line);
+                let tries = match event.kind {
+                    Kind::Tried => tries,
+                    Kind::Answered => answers,
+                    _ => pam_answers,
+                };
                 // Whoever forges lines can keep a connection for long.
                 *tries = tries.saturating_add(event.times);
             }
@@ -201,9 +208,13 @@ impl Connection {
         self.rare.as_ref().map_or(first, |rare| rare.more.iter().map(account).fold(first, u32::max))
     }
 
-    /// Attempts: judged tries, by the larger of the two accounts of them; else one for a login begun.
+    /// Attempts: judged tries, else one for a login begun. sshd tells of each password, and of an answer to a prompt only
+    /// where the user does not exist, half of the tries that it grants are used up, or the log is verbose; PAM tells of
+    /// each answer that it refused, and of no password. So passwords count beside the larger of the two accounts of answers.
     pub(super) fn worth(&self) -> u32 {
-        self.most(|witness| witness.tries.max(witness.pam_tries).max(u32::from(witness.begun)))
+        let answers = self.most(|witness| witness.answers.max(witness.pam_answers));
+        let judged = self.most(|witness| witness.tries).saturating_add(answers);
+        judged.max(u32::from(self.most(|witness| witness.begun.into()) > 0))
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -244,13 +255,37 @@ mod tests {
     fn tries_without_end_stay_as_many_as_there_can_be() {
         let (source, at) = (SourceId(0), Timestamp(0));
         let line = Line { host: HostId(0), source, pid: None, at, received: at, from: at };
-        for kind in [Kind::Tried, Kind::PamTried] {
+        for kind in [Kind::Tried, Kind::Answered, Kind::PamTried] {
             let mut connection = Connection::new(&line, at);
             let event = Event { times: u32::MAX - 1, ..Event::new(kind, "x") };
             for want in [u32::MAX - 1, u32::MAX, u32::MAX] {
                 connection.tell(&line, &event);
                 assert_eq!(connection.worth(), want);
             }
+        }
+    }
+
+    /// A site may write what is an error into one file and what is information into another one.
+    #[test]
+    fn sources_that_tell_a_part_each_add_up_and_the_same_twice_does_not() {
+        const SAID: [(u16, Kind, u32); 8] = [
+            (0, Kind::PamTried, 1),
+            (1, Kind::Tried, 2),
+            (0, Kind::PamTried, 3),
+            (1, Kind::Answered, 3),
+            (2, Kind::Tried, 3),
+            (2, Kind::PamTried, 3),
+            (2, Kind::PamTried, 3),
+            (2, Kind::PamTried, 4),
+        ];
+        let line = |source| {
+            let (source, at) = (SourceId(source), Timestamp(0));
+            Line { host: HostId(0), source, pid: None, at, received: at, from: at }
+        };
+        let mut connection = Connection::new(&line(0), Timestamp(0));
+        for (source, kind, want) in SAID {
+            connection.tell(&line(source), &Event::new(kind, "x"));
+            assert_eq!(connection.worth(), want, "{kind:?} by {source}");
         }
     }
 }

@@ -22,8 +22,12 @@ const REFUSED_MAX: usize = 800;
 const GUESSES: &[&[u8]] =
     &[b"password", b"keyboard-interactive", b"pam", b"challenge-response", b"tis", b"bsdauth", b"skey", b"s/key"];
 
-fn is_guess(method: &[u8]) -> bool {
-    GUESSES.contains(&method) || method.starts_with(b"keyboard-interactive/")
+fn refused(method: &[u8]) -> Kind {
+    match method {
+        b"password" => Kind::Tried,
+        _ if GUESSES.contains(&method) || method.starts_with(b"keyboard-interactive/") => Kind::Answered,
+        _ => Kind::Offered,
+    }
 }
 
 /// Cuts ` [preauth]`, which the unprivileged child's messages end in.
@@ -39,13 +43,13 @@ pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kin
     let (method, rest) = rest.split_at(space);
     let rest = rest.strip_prefix(b" for ")?;
     let keyed = method == b"publickey" || method == b"hostbased" || method.starts_with(b"gssapi");
-    let kind = if kind == Kind::Tried && !is_guess(method) { Kind::Offered } else { kind };
+    let kind = if kind == Kind::Tried { refused(method) } else { kind };
     // A key's details may hold a certificate's id, which is a stranger's text, and may be cut anywhere.
     let keyed_end = if keyed { end_of_try(rest) } else { None };
     // Without privilege separation (before 7.5) METHOD is whatever the client names, and may hold a line of its own. The
     // true end follows, unless the line became too long for it.
     let is_foreign = is_long || keyed_end.is_some() && (truncated || rest.ends_with(b" ssh2"));
-    if is_foreign && matches!(kind, Kind::Tried | Kind::Offered) {
+    if is_foreign && matches!(kind, Kind::Tried | Kind::Answered | Kind::Offered) {
         return Some(Event::new(Kind::Offered, rule));
     }
     // Nobody can log in as an account that sshd calls invalid: such an offer is worth its attempt now.

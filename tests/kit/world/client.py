@@ -1,6 +1,8 @@
 """A client: reads one JSON request a line, carries it out, and answers one JSON line.
 
-login   {src, dst, user|user_hex, tries: [password]}   one connection, one try each; answers "ok" or what went wrong, by try
+login   {src, dst, user|user_hex, tries: [password], prompted: [bool]}
+                                                       one connection, one try each, by password or keyboard-interactive;
+                                                       answers "ok" or what went wrong, by try
 raw     {src, dst, send_hex}                           sends bytes in place of a banner, waits for the end
 kex     {src, dst, offer_hex}                          offers one key exchange by that name
 leave   {src, dst, text_hex}                           disconnects with that description after the key exchange
@@ -70,9 +72,12 @@ def login(ask):
     except Exception as e:
         return ["no connection: " + type(e).__name__ + " " + str(e)]
     try:
-        for password in ask["tries"]:
+        for password, prompted in zip(ask["tries"], ask.get("prompted", [False] * len(ask["tries"]))):
             try:
-                t.auth_password(data(ask, "user"), password, fallback=False)
+                if prompted:
+                    t.auth_interactive(ask["user"], lambda title, text, prompts: [password] * len(prompts))
+                else:
+                    t.auth_password(data(ask, "user"), password, fallback=False)
                 channel = t.open_session(timeout=10)
                 channel.exec_command("true")
                 out.append("ok" if channel.recv_exit_status() == 0 else "no session")
