@@ -99,6 +99,19 @@ impl Accounts {
         self.of.get(&about)?.own.as_ref().filter(|own| near(own.at, at))
     }
 
+    /// sshd's last own line, whenever that was.
+    pub(super) fn last(&self, about: About) -> Option<&Own> {
+        self.of.get(&about)?.own.as_ref()
+    }
+
+    /// A connection has another key now.
+    pub(super) fn rename(&mut self, about: About, from: Key, to: Key) {
+        let own = self.of.get_mut(&about).and_then(|account| account.own.as_mut());
+        if let Some(own) = own.filter(|own| own.key == from) {
+            own.key = to;
+        }
+    }
+
     /// sshd wrote of it itself: what PAM told of that try is no other.
     pub(super) fn tell(&mut self, about: About, own: Own) {
         let Accounts { of, due, waiting, .. } = self;

@@ -38,7 +38,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     pub(super) peer: Option<Address>,
-    port: Option<u16>,
+    pub(super) port: Option<u16>,
     /// When its last line was written.
     pub(super) last: Timestamp,
     /// Its host's watermark when that line came. Later than `last` where lines come out of order: in the hour that
@@ -59,6 +59,9 @@ pub struct Connection {
     /// The other world has a copy and decides for itself. Nothing in this world looks at it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) is_copied: bool,
+    /// Its process' number names another one, too, that may be open: a line without an address may be of either.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) is_shared: bool,
     #[serde(rename = "side")]
     pub(super) witness: Witness,
     /// What few connections have.
@@ -127,6 +130,7 @@ impl Connection {
             succeeded: false,
             probed: false,
             is_copied: false,
+            is_shared: false,
             witness: Witness { source: line.source, ..Witness::default() },
             rare: None,
         }

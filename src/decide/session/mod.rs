@@ -1,7 +1,7 @@
 //! One attempt counts once: joins the lines of a connection.
 //!
 //! sshd writes up to six lines about one wrong password. They belong together by (origin host, pid); without a
-//! pid by (host, address, port); without either by (host, address, user). Each source that delivers a
+//! pid, or where several have one, by (host, address, port); without either by (host, address, user). Each source that delivers a
 //! connection's lines keeps its own counters, and a connection is worth the *maximum* over its sources: the same
 //! line through two paths adds nothing, while equal lines on one path are separate tries (they are, in real logs).
 //!
@@ -12,6 +12,7 @@
 
 mod accounts;
 mod connection;
+mod join;
 mod kept;
 mod key;
 pub(crate) mod line;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use inputs::record::Timestamp;
 
 use super::accounts::{About, Waiting};
+use super::connection::Connection;
 use super::key::{FNV, Key, fnv};
 use super::line::{HostId, Line, USER_MAX};
 use super::world::{Due, World};
@@ -21,9 +22,11 @@ impl World {
     /// A module tells of a failure.
     pub(super) fn pam(&mut self, line: &Line, event: &Event<'_>) {
         // A host's name stands for its connection's address.
-        let known = || self.connections.get(&Key::Pid(line.host, line.pid?)).and_then(|connection| connection.peer);
+        let connection = line.pid.and_then(|pid| self.connections.get(&Key::Pid(line.host, pid)));
+        let is_shared = connection.is_some_and(|connection| connection.is_shared);
+        let known = || connection.filter(|_| !is_shared)?.peer;
         let Some(peer) = event.peer.address().or_else(known) else {
-            if matches!(event.peer, Peer::Name(_)) && line.pid.is_none() {
+            if matches!(event.peer, Peer::Name(_)) && (line.pid.is_none() || is_shared) {
                 self.unresolved += 1;
             }
             return;
@@ -76,10 +79,12 @@ impl World {
 
     /// Whether the process of a PAM line said itself, with it or later, what came of it.
     fn is_told(&self, one: &Waiting) -> bool {
-        let connection = one.pid.and_then(|pid| self.connections.get(&Key::Pid(one.host, pid)));
-        connection.is_some_and(|connection| {
+        let is_told = |connection: &Connection| {
             let is_judged = connection.worth() > 0 || connection.succeeded;
             is_judged && connection.last >= one.at && connection.fits(Some(one.peer), None)
-        })
+        };
+        let Some(holder) = one.pid.and_then(|pid| self.connections.get(&Key::Pid(one.host, pid))) else { return false };
+        let beside = || self.connections.get(&self.accounts.last((one.host, one.peer))?.key);
+        is_told(holder) || holder.is_shared && beside().is_some_and(is_told)
     }
 }

@@ -47,29 +47,32 @@ impl Table {
         self.get(key).is_some()
     }
 
-    /// The connection of a key, a new one where there is none.
-    pub(super) fn or_insert_with(&mut self, key: Key, new: impl FnOnce() -> Connection) -> &mut Connection {
+    /// Where the connection of a key is, a new one where there is none: until the next is put in or taken out.
+    pub(super) fn place_or_insert_with(&mut self, key: Key, new: impl FnOnce() -> Connection) -> u32 {
         let Table { rows, free, places, hasher } = self;
         let hash = |place: &u32| rows[*place as usize].as_ref().map_or(0, |(key, _)| hasher.hash_one(key));
-        let place = match places.entry(hasher.hash_one(key), |place| is_at(rows, *place, &key), hash) {
-            Entry::Occupied(known) => *known.get() as usize,
+        match places.entry(hasher.hash_one(key), |place| is_at(rows, *place, &key), hash) {
+            Entry::Occupied(known) => *known.get(),
             Entry::Vacant(vacant) => {
                 let place = free.pop().unwrap_or(rows.len() as u32);
                 vacant.insert(place);
-                let place = place as usize;
-                if place == rows.len() {
+                if place as usize == rows.len() {
                     rows.push(None);
                 }
-                rows[place] = Some((key, new()));
+                rows[place as usize] = Some((key, new()));
                 place
             }
-        };
-        &mut rows[place].as_mut().expect("a place has a row").1
+        }
+    }
+
+    /// The connection at a place.
+    pub(super) fn at(&mut self, place: u32) -> &mut Connection {
+        &mut self.rows[place as usize].as_mut().expect("a place has a row").1
     }
 
     pub(super) fn insert(&mut self, key: Key, connection: Connection) {
         self.remove(&key);
-        self.or_insert_with(key, || connection);
+        self.place_or_insert_with(key, || connection);
     }
 
     pub(super) fn remove(&mut self, key: &Key) -> Option<Connection> {
@@ -106,7 +109,8 @@ mod tests {
             let line = Line { host: HostId(0), source: SourceId(0), pid: None, at, received: at, from: at };
             if random.one_in(2) {
                 let is_new = !known.contains_key(&key);
-                let connection = table.or_insert_with(key, || Connection::new(&line, at));
+                let place = table.place_or_insert_with(key, || Connection::new(&line, at));
+                let connection = table.at(place);
                 assert_eq!(is_new, connection.seen == at, "step {step}");
                 connection.seen = at;
                 known.insert(key, at);

@@ -1,29 +1,27 @@
 //! One world: all connections as they follow from the lines that are told to it, and from nothing else.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use inputs::record::{SourceId, Timestamp};
 
 use super::accounts::{Accounts, Own};
 use super::connection::{Connection, outcome};
+use super::join::key_by_address;
 use super::key::{FNV, Key, fnv};
-use super::line::{HostId, Line, Outcome, SESSIONS_MAX};
+use super::line::{HostId, Line, Outcome};
 use super::recent::Recent;
 use super::table::Table;
 use super::watermark::Watermarks;
 use crate::detect::address::Address;
 use crate::detect::event::{Account, Event, Kind};
 
-/// A connection is forgotten after this time without a line. sshd's LoginGraceTime is 2 minutes by default.
-const IDLE: Duration = Duration::from_secs(15 * 60);
-/// Whether one is idle is looked at so much later, so that most are looked at once: LoginGraceTime again.
-const LINGER: Duration = Duration::from_secs(2 * 60);
-/// A connection that is renamed leaves its old key in the order. So many of these are kept, beside one for each connection:
-/// whoever is told of without a port and with one in turn would leave ever more.
-const ORDER_SPARE: usize = 1_000;
-/// Lines without pid and port belong together for this long.
-const IDLE_BY_USER: Duration = Duration::from_secs(60);
+/// A connection is forgotten after this time without a line.
+pub(super) const IDLE: Duration = Duration::from_secs(15 * 60);
+/// sshd's LoginGraceTime by default.
+pub(super) const GRACE: Duration = Duration::from_secs(2 * 60);
+/// Whether one is idle is looked at so much later, so that most are looked at once.
+const LINGER: Duration = GRACE;
 /// A login is remembered for this long, so that the line that ends it is not taken for a probe.
 const LOGIN: Duration = Duration::from_secs(7 * 86_400);
 /// Logins that are remembered at once; the oldest are forgotten first.
@@ -73,7 +71,7 @@ pub(super) struct Due {
 pub(super) struct World {
     pub(super) connections: Table,
     /// When each key is to be looked at for expiry: the host's watermark at its last line, as far as it was known then.
-    order: VecDeque<(Timestamp, Key)>,
+    pub(super) order: VecDeque<(Timestamp, Key)>,
     /// When there were logins, by the watermarks of their hosts.
     pub(super) logins: Recent<LoginKey, Timestamp, LOGINS_MAX>,
     pub(super) watermarks: Watermarks,
@@ -151,7 +149,7 @@ impl World {
     }
 
     fn connection(&mut self, key: Key, line: &Line, event: &Event<'_>, address: Option<Address>) -> Judged {
-        let connection = self.entry(key, line, address, event.port);
+        let (key, connection) = self.entry(key, line, event, address);
         let before = connection.standing();
         connection.tell(line, event);
         let after = connection.standing();
@@ -219,88 +217,9 @@ impl World {
         if address.is_some()
             && let Some(pid) = line.pid
         {
-            let key = Key::Pid(line.host, pid);
-            self.entry(key, line, address, event.port).open(line, address, event.port);
+            let (key, connection) = self.entry(Key::Pid(line.host, pid), line, event, address);
+            connection.open(line, address, event.port);
             self.mark(key);
-        }
-    }
-
-    /// The connection of a key: the one that is known, or a new one where the pid was used again.
-    fn entry(&mut self, key: Key, line: &Line, peer: Option<Address>, port: Option<u16>) -> &mut Connection {
-        let seen = self.watermarks.of(line.host);
-        if self.connections.len() >= SESSIONS_MAX && !self.connections.contains(&key) {
-            self.evict();
-        }
-        let World { connections, order, logins, due, .. } = self;
-        let mut is_new = false;
-        let connection = connections.or_insert_with(key, || {
-            order.push_back((seen, key));
-            is_new = true;
-            Connection::new(line, seen)
-        });
-        let idle = if matches!(key, Key::User(..)) { IDLE_BY_USER } else { IDLE };
-        if !connection.fits(peer, port) || connection.last.after(idle) < line.at {
-            let ended = std::mem::replace(connection, Connection::new(line, seen));
-            due.extend(overdue(key, ended));
-            is_new = true;
-        }
-        if is_new && let Key::Port(host, address, port) = key {
-            let login = (host, address, port);
-            // A line that comes late is of that login still; else it is another connection.
-            connection.succeeded = logins.get(&login).is_some_and(|seen| seen.after(IDLE) >= line.at);
-            if !connection.succeeded {
-                logins.remove(&login);
-            }
-        }
-        connection.seen = seen;
-        connection
-    }
-
-    /// What joins a line to the others of its connection.
-    ///
-    /// Without a pid, a line without a port is of the connection that sshd last wrote of, if that was just now, of the
-    /// same address, and of the same user where the line names one. So is the first line with a port.
-    fn key(&mut self, line: &Line, event: &Event<'_>, address: Option<Address>) -> Option<Key> {
-        let key = plain_key(line, event, address)?;
-        let (Key::Port(..) | Key::User(..), Some(address)) = (key, address) else { return Some(key) };
-        let about = (line.host, address);
-        let user = event.user.map(|user| fnv(FNV, user));
-        let Some(own) = self.accounts.own(about, line.at).filter(|own| user.is_none_or(|user| own.user == user)) else {
-            return Some(key);
-        };
-        let own = *own;
-        match (key, own.key) {
-            (Key::User(..), Key::Port(..) | Key::User(..)) => Some(own.key),
-            (Key::Port(_, _, port), Key::User(..))
-                if !self.connections.contains(&key) && self.logins.get(&(line.host, address, port)).is_none() =>
-            {
-                self.rename(own.key, key);
-                self.accounts.tell(about, Own { key, ..own });
-                Some(key)
-            }
-            _ => Some(key),
-        }
-    }
-
-    /// A connection's port became known.
-    fn rename(&mut self, from: Key, to: Key) {
-        if let Some(connection) = self.connections.remove(&from) {
-            self.mark(from);
-            self.insert(to, connection);
-        }
-    }
-
-    /// Puts a connection in that was known elsewhere.
-    pub(super) fn insert(&mut self, key: Key, connection: Connection) {
-        if self.connections.len() >= SESSIONS_MAX && !self.connections.contains(&key) {
-            self.evict();
-        }
-        self.order.push_back((connection.seen, key));
-        self.connections.insert(key, connection);
-        self.mark(key);
-        if self.order.len() > 2 * self.connections.len() + ORDER_SPARE {
-            let mut known = HashSet::with_hasher(foldhash::fast::RandomState::default());
-            self.order.retain(|(_, key)| self.connections.contains(key) && known.insert(*key));
         }
     }
 
@@ -309,7 +228,7 @@ impl World {
         let address = event.peer.address();
         let of_process = line.pid.map(|pid| Key::Pid(line.host, pid));
         let peer = |world: &World| of_process.and_then(|key| world.connections.get(&key)?.peer);
-        let mut keys = [of_process, plain_key(line, event, address), None];
+        let mut keys = [of_process, key_by_address(line, event, address), None];
         for about in [address, peer(self), peer(other)].into_iter().flatten().map(|address| (line.host, address)) {
             self.accounts.copy(about, &mut other.accounts);
             keys[2] = self.accounts.own(about, line.at).map(|own| own.key);
@@ -336,7 +255,7 @@ impl World {
     pub(super) fn knows(&self, line: &Line, event: &Event<'_>, peer: Option<Address>) -> bool {
         let address = event.peer.address().or(peer);
         let of_process = line.pid.map(|pid| Key::Pid(line.host, pid));
-        let keys = [of_process, plain_key(line, event, address)];
+        let keys = [of_process, key_by_address(line, event, address)];
         keys.into_iter().flatten().any(|key| self.connections.contains(&key))
             || address.is_some_and(|address| self.accounts.contains((line.host, address)))
     }
@@ -366,7 +285,7 @@ impl World {
     }
 
     /// Makes room: forgets the oldest connection.
-    fn evict(&mut self) {
+    pub(super) fn evict(&mut self) {
         let before = self.connections.len();
         while self.connections.len() == before
             && let Some((_, key)) = self.order.pop_front()
@@ -392,21 +311,8 @@ impl World {
     }
 }
 
-/// What joins a line to others by what it says itself.
-fn plain_key(line: &Line, event: &Event<'_>, address: Option<Address>) -> Option<Key> {
-    let hash = |behind| fnv(behind, event.user.unwrap_or_default());
-    if event.is_by_rule() {
-        return Some(Key::Rule(line.host, address?, hash(fnv(FNV, event.rule.as_bytes()))));
-    }
-    if let Some(pid) = line.pid {
-        return Some(Key::Pid(line.host, pid));
-    }
-    let by_user = || Some(Key::User(line.host, address?, hash(FNV)));
-    event.port.map_or_else(by_user, |port| Some(Key::Port(line.host, address?, port)))
-}
-
 /// What a connection that ended is worth if no line told of its end.
-fn overdue(key: Key, ended: Connection) -> Option<Due> {
+pub(super) fn overdue(key: Key, ended: Connection) -> Option<Due> {
     let peer = ended.peer.filter(|_| ended.is_overdue())?;
     let Connection { last: at, is_copied, witness, .. } = ended;
     let user = ended.user().into();
@@ -417,6 +323,7 @@ fn overdue(key: Key, ended: Connection) -> Option<Due> {
 mod tests {
     use inputs::record::Record;
 
+    use super::super::join::ORDER_SPARE;
     use super::*;
     use crate::detect::detect;
     use crate::detect::rule::Rules;

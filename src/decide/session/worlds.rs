@@ -93,7 +93,11 @@ impl Sessions {
     fn raise(&mut self, all: Judged, sound: Judged) -> Judged {
         let Some(key) = sound.key else { return all };
         let certain = self.sound.connections.get(&key).map_or(0, |known| known.counted);
-        let Some(known) = self.all().connections.get_mut(&key) else { return all };
+        // Where forged lines took its process' number it is known there by its address.
+        let key = all.key.unwrap_or(key);
+        let Some(known) = self.all().connections.get_mut(&key).filter(|known| known.fits(sound.peer, None)) else {
+            return all;
+        };
         let more = certain.saturating_sub(known.counted);
         known.counted += more;
         if more > 0 { Judged { due: all.due + more, peer: sound.peer, key: Some(key), ..all } } else { all }

@@ -31,6 +31,46 @@ fn what_is_copied_into_the_other_world_fits_its_bound() {
 }
 
 #[test]
+fn connections_that_have_one_number_fit_the_bound() {
+    let mut world = World::new(Policy::default());
+    let says = |peer: usize| {
+        let peer = Ipv4Addr::from_bits(0x0a00_0000 + peer as u32);
+        format!("2026-11-20T10:00:{:02}Z web sshd[9]: Invalid user x from {peer} port 22\n", peer.octets()[1])
+    };
+    world.lines(0, &(0..SESSIONS_MAX + 1_000).map(says).collect::<String>());
+    let sessions = &world.engine.state.sessions;
+    assert_eq!((sessions.len(), sessions.evicted()), (SESSIONS_MAX, 1_000));
+    // The last is known by the number, those before it by their addresses.
+    let last = says(SESSIONS_MAX - 1);
+    let before = world.engine.state.tallies.len();
+    world.lines(0, &last.replace("Invalid user x", "Failed password for invalid user x").replace("22\n", "22 ssh2\n"));
+    assert_eq!(world.engine.state.tallies.len(), before);
+    assert_eq!(world.counts.attempts as usize, SESSIONS_MAX + 1_000, "it had its attempt");
+}
+
+/// Stored, and taken back, two connections of one number stay two.
+#[test]
+fn connections_that_have_one_number_outlast_a_restart() {
+    let mut world = World::new(Policy::default());
+    world.engine.state.sessions.track_changes();
+    let line = |second: u32, says: &str, peer: u32| {
+        format!("2026-11-20T10:00:{second:02}Z web sshd[9]: {says} invalid user x from 192.0.2.{peer} port 22 ssh2\n")
+    };
+    for second in 0..3 {
+        for peer in [7, 8] {
+            world.lines(0, &line(second, "Failed password for", peer));
+        }
+        let sessions = &mut world.engine.state.sessions;
+        let kept = sessions.take_changes().into_iter().filter_map(|(key, kept)| Some((key, kept?))).collect();
+        let waiting = sessions.waiting();
+        *sessions = Default::default();
+        sessions.restore(kept, waiting);
+        sessions.track_changes();
+    }
+    assert_eq!((world.counts.attempts, world.engine.state.sessions.len()), (6, 2));
+}
+
+#[test]
 fn a_login_is_remembered_once_over_a_restart() {
     let mut world = World::new(Policy::default());
     world.engine.state.sessions.track_changes();

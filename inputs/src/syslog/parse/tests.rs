@@ -425,6 +425,20 @@ fn reads_what_containers_print() {
     assert_eq!(said("2026-11-21T23:52:53.5Z stdout F b"), "- - - 2026-11-21T23:52:53.5Z | b");
 }
 
+/// ESXi 8 writes a message's severity where others write the host.
+#[test]
+fn a_severity_of_esxi_is_no_host() {
+    for severity in ["Em", "Al", "Cr", "Er", "Wa", "No", "In", "Db"] {
+        for number in ["0", "35", "38", "187"] {
+            for stamp in ["2026-11-21T23:52:53.000Z", "2026-11-21T23:52:53Z", "Nov 21 23:52:53"] {
+                let said = "sshd 9 2026-11-21T23:52:53Z | x";
+                check(format!("{stamp} {severity}({number}) sshd[9]: x"), &format!("- {said}"));
+                check(format!("{stamp} b {severity}({number}) sshd[9]: x"), &format!("b {said}"));
+            }
+        }
+    }
+}
+
 #[test]
 fn reads_words_before_the_tag() {
     let stamp = "Nov 21 23:52:48";
