@@ -94,6 +94,7 @@ impl Source {
         record: &Record<'_>,
         stamp: Option<Timestamp>,
         vouched: bool,
+        trust: Trust,
         counts: &mut Counts,
     ) -> bool {
         if !vouched {
@@ -101,8 +102,8 @@ impl Source {
             return true;
         }
         // multilog's label is of all that it read at once, and nobody sends a program's own output again.
-        let is_again =
-            !self.bare && !record.labelled && stamp.is_some_and(|stamp| self.redelivered.knows(record, stamp));
+        let known = |stamp| self.redelivered.knows(record, stamp, trust, trust_of(self.forgeable));
+        let is_again = !self.bare && !record.labelled && stamp.is_some_and(known);
         counts.duplicates += u64::from(is_again);
         is_again
     }
@@ -111,7 +112,7 @@ impl Source {
         let (name, trust) = match &self.host {
             Some(host) => (&**host, Trust::Sound),
             None if claimed.is_empty() => (&*self.local_host, Trust::Sound),
-            None => (claimed, if self.forgeable { Trust::Forgeable } else { Trust::Sound }),
+            None => (claimed, trust_of(self.forgeable)),
         };
         if let Some((last, id)) = &self.last_host
             && **last == *name
@@ -122,6 +123,10 @@ impl Source {
         self.last_host = Some((name.into(), id));
         id
     }
+}
+
+fn trust_of(forgeable: bool) -> Trust {
+    if forgeable { Trust::Forgeable } else { Trust::Sound }
 }
 
 /// How many records amounted to what.
@@ -234,7 +239,7 @@ pub fn decide<'a>(
         let again = last.as_ref().filter(|_| !source.bare).and_then(|last| repeat::again(last, &record));
         let program = again.map(|again| again.identifier).or(event.as_ref().map(|_| record.identifier));
         let sender = source.senders.hear(&mut record, program.filter(|_| !is_foreign));
-        let trust = if source.forgeable || record.stdout { Trust::Forgeable } else { Trust::Sound };
+        let trust = trust_of(source.forgeable || record.stdout);
         let is_empty = record.message.is_empty() && record.identifier.is_empty();
         counts.records += u64::from(!is_empty);
         if let Some(again) = again.map(|again| Record { event: record.event, live: record.live, ..again })
@@ -267,7 +272,7 @@ pub fn decide<'a>(
             source.shapes.add(record.message);
         }
         let vouched = !source.vouched || vouched(&record, event, source.trusted_uid);
-        if event.changes_something() && source.leaves_out(&record, stamp, vouched, counts) {
+        if event.changes_something() && source.leaves_out(&record, stamp, vouched, trust, counts) {
             counts.ignored += 1;
             each(&Seen { record: &record, event: Some(event), folded: None }, engine);
             continue;

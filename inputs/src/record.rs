@@ -330,6 +330,11 @@ impl Batch {
         self.spans.iter_mut().for_each(|spans| spans.truncated = true);
     }
 
+    /// Says of all its records that a program printed them.
+    pub fn printed(&mut self) {
+        self.spans.iter_mut().for_each(|spans| spans.stdout = true);
+    }
+
     /// The number of a sender. Bursts come from one sender, so only the last is looked at; a batch has fewer records
     /// than there are numbers.
     pub(crate) fn number(&mut self, sender: &Sender) -> u16 {
