@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::accounts::About;
 use super::connection::Connection;
-use super::key::{FNV, Key, fnv};
+use super::key::{FNV, Key, fnv, key_by_address, plain_key};
 use super::line::{Line, SESSIONS_MAX};
 use super::world::{GRACE, IDLE, World, overdue};
 use crate::detect::address::Address;
@@ -20,24 +20,6 @@ use crate::detect::event::Event;
 pub(super) const ORDER_SPARE: usize = 1_000;
 /// Lines without pid and port belong together for this long.
 const IDLE_BY_USER: Duration = Duration::from_secs(60);
-
-/// What joins a line to others by what it says itself, where that is more than an address.
-fn plain_key(line: &Line, event: &Event<'_>, address: Option<Address>) -> Option<Key> {
-    match line.pid {
-        Some(pid) if !event.is_by_rule() => Some(Key::Pid(line.host, pid)),
-        _ => key_by_address(line, event, address),
-    }
-}
-
-/// The same, whatever process wrote it.
-pub(super) fn key_by_address(line: &Line, event: &Event<'_>, address: Option<Address>) -> Option<Key> {
-    let hash = |behind| fnv(behind, event.user.unwrap_or_default());
-    if event.is_by_rule() {
-        return Some(Key::Rule(line.host, address?, hash(fnv(FNV, event.rule.as_bytes()))));
-    }
-    let by_user = || Some(Key::User(line.host, address?, hash(FNV)));
-    event.port.map_or_else(by_user, |port| Some(Key::Port(line.host, address?, port)))
-}
 
 impl World {
     /// What joins a line to the others of its connection; nothing if it may be of several.

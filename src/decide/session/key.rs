@@ -4,8 +4,9 @@ use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-use super::line::HostId;
+use super::line::{HostId, Line};
 use crate::detect::address::Address;
+use crate::detect::event::Event;
 
 /// What the lines of a connection have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,6 +52,24 @@ impl Hash for Key {
             }
         }
     }
+}
+
+/// What joins a line to others by what it says itself, where that is more than an address.
+pub(super) fn plain_key(line: &Line, event: &Event<'_>, address: Option<Address>) -> Option<Key> {
+    match line.pid {
+        Some(pid) if !event.is_by_rule() => Some(Key::Pid(line.host, pid)),
+        _ => key_by_address(line, event, address),
+    }
+}
+
+/// The same, whatever process wrote it.
+pub(super) fn key_by_address(line: &Line, event: &Event<'_>, address: Option<Address>) -> Option<Key> {
+    let hash = |behind| fnv(behind, event.user.unwrap_or_default());
+    if event.is_by_rule() {
+        return Some(Key::Rule(line.host, address?, hash(fnv(FNV, event.rule.as_bytes()))));
+    }
+    let by_user = || Some(Key::User(line.host, address?, hash(FNV)));
+    event.port.map_or_else(by_user, |port| Some(Key::Port(line.host, address?, port)))
 }
 
 /// What FNV-1a begins with.

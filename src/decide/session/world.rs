@@ -7,8 +7,7 @@ use inputs::record::{SourceId, Timestamp};
 
 use super::accounts::{Accounts, Own};
 use super::connection::{Connection, outcome};
-use super::join::key_by_address;
-use super::key::{FNV, Key, fnv};
+use super::key::{FNV, Key, fnv, key_by_address};
 use super::line::{HostId, Line, Outcome};
 use super::recent::Recent;
 use super::table::Table;
