@@ -169,12 +169,14 @@ fn what_has_other_peoples_neighbours_is_denied_alone() {
         ("64:ff9b::c000:201", "64:ff9b::c000:202"),
         ("64:ff9b:1::1", "64:ff9b:1::2"),
         ("2001:0:c000:207::3fff:fdd2", "2001:0:c000:207::3fff:fdd3"),
-        ("::", "::192.0.2.7"),
+        ("::c000:206", "::c000:207"),
         ("2001:db8:64::c000:201", "2001:db8:64::c000:202"),
     ] {
         let denied = format!("{alone} root 2 until day 8");
         check(&policy, &format!("1d {alone} root\n1d {neighbour} root\n1d {alone} root"), &denied);
     }
+    // Nobody connects from there.
+    check(&policy, &times(2, "1d :: root"), "");
     check(&policy, "1d fec0::1 root\n1d fec0::2 root", "fec0::/32 root 2 until day 8");
     // 6to4: who has an IPv4 address has all of its /48, and none of the others.
     check(&policy, "1d 2002:c000:207:1::1 root\n1d 2002:c000:207:2::1 root", "2002:c000:207::/48 root 2 until day 8");
