@@ -34,7 +34,7 @@ pub struct Source {
     pub vouched: bool,
     /// Who is believed beside root, of whomever the record tells: a log daemon hands on what it was given.
     pub trusted_uid: Option<u32>,
-    /// Its lines are bare messages: what names no port stands alone, since nothing tells its connection.
+    /// Its lines are bare messages: a login that was begun and names no port stands alone, since nothing tells its connection.
     pub bare: bool,
     /// Whether strangers may be able to make up its records.
     pub forgeable: bool,
@@ -277,7 +277,7 @@ pub fn decide<'a>(
             each(&Seen { record: &record, event: Some(event), folded: None }, engine);
             continue;
         }
-        if source.bare && event.port.is_none() {
+        if source.bare && event.port.is_none() && event.kind == Kind::Begun {
             // A number that no process has: beyond what the kernel gives (`PID_MAX_LIMIT`, 2^22).
             record.pid = Some(BARE_PID | counts.lines as u32);
         }

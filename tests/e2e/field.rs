@@ -75,25 +75,6 @@ const LAST: &str = "198.51.100.10 port 40010 [preauth]";
 /// A file that a daemon writes, of a name of its own among all tests, and what `scan` must be told of it.
 type Written<'a> = (&'a str, &'a [&'a str]);
 
-/// Files that are not ten yet. Whoever makes one right takes it out: the test fails if it is.
-const NOT_YET: &[&str] = &[
-    "/run/journalctl-short-delta",
-    "/run/sv/current",
-    "/run/sv-t/current",
-    "/run/sv-tt/current",
-    "/run/sv-ttt/current",
-    "/run/s6-t/current",
-    "/run/s6-T/current",
-    "/run/s6-tT/current",
-    "/run/syslog-ng-full",
-    "/run/syslog-ng-full-fraction",
-    "/run/docker-syslogd",
-    "/run/cri-syslogd",
-    "/run/docker",
-    "/run/cri",
-    "/run/docker-syslog",
-];
-
 /// What all lines are of one program's own output.
 const OUTPUT: &[&str] = &["--identifier", "sshd"];
 
@@ -137,7 +118,7 @@ fn check(test: &str, daemon: &Daemon<'_>) {
     let output = TRIES.iter().flat_map(|(_, lines)| *lines).filter(|line| !line.starts_with("pam_"));
     world.write("/run/output", &output.map(|line| format!("{line}\r\n")).collect::<String>());
     let path = daemon.files[0].0;
-    let follows = !daemon.follows.is_empty() && !NOT_YET.contains(&path);
+    let follows = !daemon.follows.is_empty();
     let input = format!(
         "[[input]]\nkind = \"{}\"\npath = \"{}\"\nfirst_read = \"beginning\"\n",
         daemon.follows,
@@ -182,20 +163,20 @@ fn tallied(rows: &Value) -> BTreeMap<String, u64> {
     rows.as_array().unwrap().iter().map(|row| (kit::text(&row["prefix"]), count(row))).collect()
 }
 
-/// Ten in each of these files, but for those that are not right yet.
+/// Ten in each of these files.
 fn counted(world: &World, files: &[Written<'_>]) {
     let mut wrong = String::new();
     for (path, arguments) in files {
         let output = world.denyd(&[&["scan", "--json", "--all"], *arguments, &[path]].concat());
         let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let is_right = found["attempts"] == 10 && found["addresses"] == 10 && tallied(&found["tallies"]) == ten();
-        if is_right == NOT_YET.contains(path) {
+        if !is_right {
             let error = String::from_utf8_lossy(&output.stderr);
             let head: String = world.read(path).lines().take(2).map(|line| format!("    {line}\n")).collect();
             wrong += &format!("{path} {arguments:?}: {} attempts, {error}\n{head}", found["attempts"]);
         }
     }
-    assert!(wrong.is_empty(), "not ten, or right and yet in NOT_YET:\n{wrong}");
+    assert!(wrong.is_empty(), "not ten:\n{wrong}");
 }
 
 #[test]
@@ -359,13 +340,11 @@ fn written_by_hand() {
         ("sysklogd", |pid, line| format!("Nov 28 05:31:49 web sshd[{pid}]: {line}\n")),
         ("sysklogd-rfc5424", |pid, line| format!("2026-11-28T05:31:49.123456+01:00 web sshd {pid} - - {line}\n")),
         ("docker-syslogd", |pid, line| docker(&format!("Nov 28 05:31:49 web authpriv.info sshd[{pid}]: {line}"))),
+        ("docker-syslog", |_, line| format!("Nov 28 05:31:49 web 4f1c0a2b3c4d[812]: {line}\n")),
         ("cri-syslogd", |pid, line| format!("{CRI} stdout F Nov 28 05:31:49 web authpriv.info sshd[{pid}]: {line}\n")),
     ];
-    let output: &[(&str, Form)] = &[
-        ("docker", |_, line| docker(&format!("{line}\r"))),
-        ("cri", |_, line| format!("{CRI} stderr F {line}\r\n")),
-        ("docker-syslog", |_, line| format!("Nov 28 05:31:49 web 4f1c0a2b3c4d[812]: {line}\n")),
-    ];
+    let output: &[(&str, Form)] =
+        &[("docker", |_, line| docker(&format!("{line}\r"))), ("cri", |_, line| format!("{CRI} stderr F {line}\r\n"))];
     let metalog: &[(&str, Form)] = &[("metalog", |_, line| format!("Nov 28 05:31:49 [sshd] {line}\n"))];
     let mut files = Vec::new();
     for (forms, arguments) in [(syslog, [].as_slice()), (output, OUTPUT), (metalog, &[])] {

@@ -105,20 +105,23 @@ impl Parser {
         batch.identifier = self.bare.unwrap_or_default();
         batch.read(|line| {
             if container::is_json(line) && matches!(self.format, Format::Auto) {
-                return self.json(line);
+                return self.json(line, reference);
             }
             let line = without_end(line);
-            let header = match self.like_the_last(line, reference) {
+            let mut header = match self.like_the_last(line, reference) {
                 Some(header) => header,
                 None => self.header(line, reference).unwrap_or(Parts { message: line, ..Parts::default() }),
             };
+            if container::is_id(header.identifier) {
+                header = Parts { identifier: b"", pid: None, stdout: true, ..header };
+            }
             Parts { message: header.message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header.message), ..header }
         });
     }
 
     fn header<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         if self.bare.is_some() {
-            return Some(self.output(line));
+            return Some(self.output(line, reference));
         }
         let outer = match self.format {
             Format::Message => None,
@@ -145,48 +148,56 @@ impl Parser {
 
     /// A line of docker's json-file.
     #[cold]
-    fn json<'a>(&mut self, line: &'a mut [u8]) -> Parts<'a> {
+    fn json<'a>(&mut self, line: &'a mut [u8], reference: Timestamp) -> Parts<'a> {
         let Some(json) = container::unpack(line) else {
             self.goes_on = true;
             return Parts { message: line, stdout: true, ..Parts::default() };
         };
         let line = &*line;
         let event = self.stamps.rfc3339(&line[json.time]).map(|(event, _)| event);
-        Parts { event, ..self.printed(&line[json.text], json.is_whole) }
+        Parts { event, ..self.printed(&line[json.text], json.is_whole, reference) }
     }
 
-    /// What a program in a container printed; nothing of a piece.
-    fn printed<'a>(&mut self, text: &'a [u8], is_whole: bool) -> Parts<'a> {
+    /// What a program in a container printed; nothing of a piece. A syslog daemon there prints what others sent it.
+    fn printed<'a>(&mut self, text: &'a [u8], is_whole: bool, reference: Timestamp) -> Parts<'a> {
         let is_piece = !is_whole || self.goes_on;
         self.goes_on = !is_whole;
         let message = if is_piece { b"" } else { without_end(text) };
-        Parts { message, stdout: true, ..Parts::default() }
+        let header = if self.bare.is_some() { None } else { self.syslog(message, reference) };
+        let header = header.filter(|header| !header.identifier.is_empty() && !container::is_id(header.identifier));
+        Parts { stdout: true, ..header.unwrap_or(Parts { message, ..Parts::default() }) }
     }
 
-    /// A line of one program's own output.
-    fn output<'a>(&mut self, line: &'a [u8]) -> Parts<'a> {
-        let stamped = match line.first() {
-            Some(b'@') if self.format != Format::Message => labelled(line),
-            Some(b'0'..=b'9') if self.format == Format::Auto => {
-                self.stamps.rfc3339(line).and_then(|(event, len)| Some((event, line[len..].strip_prefix(b" ")?)))
-            }
+    /// A line of one program's own output, with what a logger put before it. See [`odd`] for who puts what.
+    fn output<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Parts<'a> {
+        let label = if self.format == Format::Message { None } else { labelled(line) };
+        let (event, text) = label.map_or((None, line), |(event, text)| (Some(event), text));
+        let bare = Parts { event, labelled: label.is_some(), message: text, ..Parts::default() };
+        let stamped = match text.first() {
+            Some(b'0'..=b'9') if self.format == Format::Auto => odd::before_output(text, &mut self.stamps),
             _ => None,
         };
-        let (event, message) = stamped.map_or((None, line), |(event, message)| (Some(event), message));
-        if event.is_some()
-            && let Some((text, is_whole)) = container::cri(message)
-        {
-            return Parts { event, ..self.printed(text, is_whole) };
+        let Some((pid, second, message)) = stamped else { return bare };
+        let event = event.or(Some(second));
+        match container::cri(message) {
+            Some((text, is_whole)) => Parts { event, ..self.printed(text, is_whole, reference) },
+            None => Parts { event, pid, message, ..bare },
         }
-        Parts { event, labelled: event.is_some() && line.first() == Some(&b'@'), message, ..Parts::default() }
     }
 
     /// metalog or syslog: a host does not begin with a bracket, so they cannot be confused.
     fn plain<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
-        match line.get(16) {
+        let header = match line.get(16) {
             Some(b'[') => self.metalog(line, reference).or_else(|| self.syslog(line, reference)),
             _ => self.syslog(line, reference),
+        }?;
+        if matches!(header.host, b"stdout" | b"stderr")
+            && header.identifier.is_empty()
+            && let Some((text, is_whole)) = container::cri_text(header.message)
+        {
+            return Some(Parts { event: header.event, ..self.printed(text, is_whole, reference) });
         }
+        Some(header)
     }
 
     fn metalog<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
@@ -254,11 +265,6 @@ impl Parser {
             let (event, len) = self.stamps.rfc3339(line)?;
             Some((Some(event), line[len..].strip_prefix(b" ")?))
         })?;
-        if self.format == Format::Auto
-            && let Some((text, is_whole)) = container::cri(rest)
-        {
-            return Some(Parts { event, ..self.printed(text, is_whole) });
-        }
         Some(Parts { event, ..words::read(rest, reference, &mut self.stamps)? })
     }
 

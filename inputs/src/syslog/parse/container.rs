@@ -2,10 +2,12 @@
 //!
 //! * docker's json-file: `{"log":"…\\n","stream":"stderr","attrs":{…},"time":"2024-01-10T12:00:00.123456789Z"}`.
 //! * CRI (Kubernetes, podman's k8s-file): `2024-01-10T12:00:00.123456789Z stdout F …`; `P` where the line goes on.
+//! * docker's `syslog` driver: `<30>Nov 21 23:52:48 4f1c0a2b3c4d[812]: …`: the container's id and dockerd's own pid.
 //!
 //! The engine wrote the stamp; the text is what the one program printed, which nothing escapes, so a stranger whose text it
 //! prints can make up whole lines of it. Hence such a record is like one from a program's output in a journal: forgeable. It
-//! names no program; that it is sshd's is told by its shape alone, or by the input's `identifier`. What the engine
+//! names no program; that it is sshd's is told by its shape alone, or by the input's `identifier`, or by the header that a syslog daemon
+//! in the container wrote. What the engine
 //! cut in pieces (16 KiB) is no message: sshd writes nothing so long, and the second piece may begin as a stranger likes.
 
 use std::ops::Range;
@@ -19,6 +21,8 @@ pub(super) struct Json {
 
 const LOG: &[u8] = b"{\"log\":\"";
 const TIME: &[u8] = b"\"time\":\"";
+/// Digits of an id that docker shows.
+const ID_LEN: usize = 12;
 
 /// Whether a line begins as json-file's do.
 #[inline]
@@ -77,11 +81,21 @@ pub(super) fn unpack(line: &mut [u8]) -> Option<Json> {
 
 /// What CRI has behind the stamp: the text, and whether it ends here.
 pub(super) fn cri(rest: &[u8]) -> Option<(&[u8], bool)> {
-    let rest = rest.strip_prefix(b"stdout ").or_else(|| rest.strip_prefix(b"stderr "))?;
+    cri_text(rest.strip_prefix(b"stdout ").or_else(|| rest.strip_prefix(b"stderr "))?)
+}
+
+/// The same of what stands behind the stream's name.
+pub(super) fn cri_text(rest: &[u8]) -> Option<(&[u8], bool)> {
     match rest {
         [b'F', b' ', text @ ..] => Some((text, true)),
         [b'P', b' ', text @ ..] => Some((text, false)),
         [b'F'] => Some((b"", true)),
         _ => None,
     }
+}
+
+/// Whether a tag is a container's id: what docker's `syslog` and `journald` drivers call a program, unless they are told.
+#[inline]
+pub(super) fn is_id(tag: &[u8]) -> bool {
+    tag.len() == ID_LEN && tag.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -8,9 +8,11 @@
 //! | `2023-09-08 17:20:30.123456789  ` | `s6-log T` |
 //! | `Fri 2023-09-08 17:20:30 CEST` | `journalctl -o short-full`, `with-unit` |
 //! | `Tue May 14 11:01:35 2024` | OpenWrt's `logd` |
+//! | `2026 Nov 21 23:52:48`, `2026 Nov 21 23:52:48.123` | syslog-ng's `ts-format(full)` |
 //! | `Nov 21 23:52:48 2026`, `Nov 21 23:52:48 CET` | syslog daemons of appliances |
 //! | `1694186430`, `1694186430.560211` | `journalctl -o short-unix` |
-//! | `[12345.678901]` | `journalctl -o short-monotonic`: since the boot, so no time is known |
+//! | `[12345.678901]`, `[12345.678901 <    0.000012 >]` | `journalctl -o short-monotonic`, `short-delta`: since the boot, so no time is known |
+//! | `1234 2023-09-08 17:20:30.123 ` | sshd of Windows, in its own file: pid, time, message |
 
 use super::stamp::Stamps;
 use crate::record::Timestamp;
@@ -48,9 +50,7 @@ pub(super) fn stamp<'a>(
     stamps: &Stamps,
 ) -> Option<(Option<Timestamp>, &'a [u8])> {
     if let Some(rest) = line.strip_prefix(b"[") {
-        let (number, rest) = digits(blanks(rest), 1..=10)?;
-        let (_, rest) = fraction(rest).filter(|_| number >= 0 && rest.first() == Some(&b'.'))?;
-        return Some((None, blanks(rest.strip_prefix(b"] ")?)));
+        return Some((None, since_boot(rest)?));
     }
     if let Some((seconds, rest)) = digits(line, 10..=10) {
         let (micros, rest) = fraction(rest)?;
@@ -60,12 +60,42 @@ pub(super) fn stamp<'a>(
         Some(_) => blanks(line[3..].strip_prefix(b",").unwrap_or(&line[3..]).strip_prefix(b" ")?),
         None => line,
     };
+    let led = digits(line, 4..=4).and_then(|(year, rest)| Some((year, rest.strip_prefix(b" ")?)));
+    let led = led.filter(|(_, rest)| place(MONTHS, rest).is_some());
+    let (year, line) = led.map_or((None, line), |(year, rest)| (Some(year), rest));
     let (time, rest) = match place(MONTHS, line) {
-        Some(month) => by_month(month, &line[3..], reference, stamps)?,
+        Some(month) => by_month(month, &line[3..], year, reference, stamps)?,
         None => by_year(line, stamps)?,
     };
     let rest = rest.strip_prefix(b":").unwrap_or(rest);
     Some((Some(time), blanks(rest.strip_prefix(b" ")?)))
+}
+
+/// What a logger puts before a program's output: a stamp that begins with the year, and before that Windows' sshd its pid.
+pub(super) fn before_output<'a>(text: &'a [u8], stamps: &mut Stamps) -> Option<(Option<u32>, Timestamp, &'a [u8])> {
+    let (pid, text) = match digits(text, 1..=10).and_then(|(pid, rest)| Some((pid, rest.strip_prefix(b" ")?))) {
+        Some((pid, rest)) => (Some(u32::try_from(pid).ok()?), rest),
+        None => (None, text),
+    };
+    let plain = stamps.rfc3339(text).map(|(time, len)| (time, &text[len..]));
+    let (time, rest) = plain.or_else(|| by_year(text, stamps))?;
+    let rest = rest.strip_prefix(b" ")?;
+    // `s6-log T` writes two.
+    Some((pid, time, rest.strip_prefix(b" ").unwrap_or(rest)))
+}
+
+/// `12345.678901] `, and `12345.678901 <    0.000012 >] ` with the time since the entry before.
+fn since_boot(text: &[u8]) -> Option<&[u8]> {
+    let seconds = |text| {
+        let (_, rest) = digits(blanks(text), 1..=10)?;
+        Some(fraction(rest).filter(|_| rest.first() == Some(&b'.'))?.1)
+    };
+    let rest = blanks(seconds(text)?);
+    let rest = match rest.strip_prefix(b"<") {
+        Some(rest) => blanks(seconds(rest)?).strip_prefix(b">")?,
+        None => rest,
+    };
+    Some(blanks(rest.strip_prefix(b"] ")?))
 }
 
 /// `2023-09-08 17:20:30,123 +0200` in all its forms.
@@ -81,12 +111,18 @@ fn by_year<'a>(line: &'a [u8], stamps: &Stamps) -> Option<(Timestamp, &'a [u8])>
 }
 
 /// ` 8 17:20:30 CEST 2023`, behind the month, in all its forms.
-fn by_month<'a>(month: i64, text: &'a [u8], reference: Timestamp, stamps: &Stamps) -> Option<(Timestamp, &'a [u8])> {
+fn by_month<'a>(
+    month: i64,
+    text: &'a [u8],
+    led: Option<i64>,
+    reference: Timestamp,
+    stamps: &Stamps,
+) -> Option<(Timestamp, &'a [u8])> {
     let (day, rest) = digits(blanks(text.strip_prefix(b" ")?), 1..=2)?;
     let rest = blanks(rest.strip_prefix(b" ")?);
     let (mut year, rest) = match digits(rest, 4..=4) {
         Some((year, rest)) => (Some(year), rest.strip_prefix(b" ")?),
-        None => (None, rest),
+        None => (led, rest),
     };
     // Any leap year will do until the year is known.
     let (time, micros, mut rest) = clock(rest, (2000, month, day))?;

@@ -17,6 +17,9 @@ const YEARS_BACK: i16 = 8;
 /// What two stamps of the same text, a leap day included, are apart at least, in seconds.
 const YEAR_MIN_S: i64 = 364 * 24 * 60 * 60;
 
+/// How long svlogd's fraction is: `.35191`.
+const SVLOGD_LEN: usize = 6;
+
 /// A time and how many bytes of the line said it.
 pub(super) type Stamp = (Timestamp, usize);
 
@@ -65,7 +68,7 @@ impl Stamps {
         Some((Timestamp((minute.start + i64::from(second)) * 1_000_000 + micros), 15 + len))
     }
 
-    /// `2026-11-21T23:52:53.351918+00:00`, `…Z`, or without zone; and svlogd's `2026-11-21_23:52:53.35191`, which is UTC.
+    /// `2026-11-21T23:52:53.351918+00:00`, `…Z`, or without zone; and svlogd's `2026-11-21_23:52:53.35191`, with `_` or `T`, which is UTC.
     #[inline]
     pub(super) fn rfc3339(&mut self, line: &[u8]) -> Option<Stamp> {
         let text: &[u8; 16] = line.first_chunk()?;
@@ -80,7 +83,8 @@ impl Stamps {
         self.rfc3339 = Some((*text, minute));
         let (micros, len) = fraction(&line[19..])?;
         let end = 19 + len;
-        let is_svlogd = text[10] == b'_';
+        // `-tt` has `_` for the `T`; `-ttt` is told by its five digits, which nobody else writes without a zone.
+        let is_svlogd = text[10] == b'_' || len == SVLOGD_LEN && matches!(line.get(end), None | Some(b' '));
         let start = match offset(&line[end..]) {
             _ if is_svlogd => matches!(line.get(end), None | Some(b' ')).then_some(minute)?,
             Some((offset, len)) => return Some((at(minute - offset, second, micros)?, end + len)),

@@ -393,6 +393,7 @@ fn reads_odd_stamps() {
         "Nov 21 2026 23:52:53",
         "Nov 21 2026 23:52:53 GMT:",
         "1795305173",
+        "2026 Nov 21 23:52:53",
     ] {
         check(format!("{stamp} b sshd[9]: x"), "b sshd 9 2026-11-21T23:52:53Z | x");
         check(format!("<38>{stamp} b sshd[9]: x"), "b sshd 9 2026-11-21T23:52:53Z | x");
@@ -401,6 +402,10 @@ fn reads_odd_stamps() {
     check("1795305173.560211 b sshd[9]: x", "b sshd 9 2026-11-21T23:52:53.560211Z | x");
     check("[12345.678901] b sshd[9]: x", "b sshd 9 - | x");
     check("[    5.678901] b sshd[9]: x", "b sshd 9 - | x");
+    check("[20586.776279                ] b sshd[9]: x", "b sshd 9 - | x");
+    check("[20586.776329 <    0.000050 >] b sshd[9]: x", "b sshd 9 - | x");
+    refused("[20586.776329 <    0.000050] b sshd[9]: x");
+    check("2026 Nov 21 23:52:53.250 b sshd[9]: x", "b sshd 9 2026-11-21T23:52:53.25Z | x");
     check("\u{feff}Nov 21 23:52:53 b sshd[9]: x", "b sshd 9 2026-11-21T23:52:53Z | x");
 }
 
@@ -413,6 +418,21 @@ fn reads_what_containers_print() {
         "- - - 2026-11-21T23:52:53Z | x",
     );
     check("2026-11-21T23:52:53.5Z stdout F x y", "- - - 2026-11-21T23:52:53.5Z | x y");
+    // A syslog daemon in the container: its host and tag, the container's time.
+    let inner = "Nov 20 10:00:00 b authpriv.info sshd[9]: x";
+    check(json(&format!("{inner}\\n")), "b sshd 9 2026-11-21T23:52:53.5Z | x");
+    check(format!("2026-11-21T23:52:53.5Z stdout F {inner}"), "b sshd 9 2026-11-21T23:52:53.5Z | x");
+    // No daemon puts one stamp of a container into another: a stranger would make the next line a piece.
+    let mut parser = Parser::default();
+    let twice = "2026-11-21T23:52:53.5Z stdout P x";
+    let said = read(&mut parser, format!("2026-11-21T23:52:53.5Z stdout F {twice}").as_bytes(), RECEIVED);
+    assert_eq!(said, format!("- - - 2026-11-21T23:52:53.5Z | {twice}"));
+    let said = read(&mut parser, b"2026-11-21T23:52:53.5Z stdout F x", RECEIVED);
+    assert_eq!(said, "- - - 2026-11-21T23:52:53.5Z | x");
+    // docker's `syslog` driver: the pid is dockerd's.
+    check("Nov 21 23:52:48 b 4f1c0a2b3c4d[812]: Failed x", "b - - 2026-11-21T23:52:48Z | Failed x");
+    check("<30>Nov 21 23:52:48 4f1c0a2b3c4d[812]: Failed x", "- - - 2026-11-21T23:52:48Z | Failed x");
+    check("Nov 21 23:52:48 b sshd-session[8]: x", "b sshd-session 8 2026-11-21T23:52:48Z | x");
     // A piece is no message, nor is what goes on with it.
     let mut parser = Parser::default();
     let mut said = |line: &str| read(&mut parser, line.as_bytes(), RECEIVED);
@@ -541,8 +561,11 @@ fn reads_svlogd() {
     check("2026-11-21_23:26:32.12345 b sshd[9]: x", "b sshd 9 2026-11-21T23:26:32.12345Z | x");
     check("2026-11-21T23:26:32.12345 b sshd[9]: x", "b sshd 9 2026-11-21T23:26:32.12345Z | x");
     let mut berlin = Parser::new(Format::Auto, TimeZone::get("Europe/Berlin").unwrap());
-    let utc = "2026-11-21_23:26:32.12345 b sshd[9]: x";
-    assert_eq!(read(&mut berlin, utc.as_bytes(), RECEIVED), "b sshd 9 2026-11-21T23:26:32.12345Z | x", "-tt is UTC");
+    for utc in ["2026-11-21_23:26:32.12345 b sshd[9]: x", "2026-11-21T23:26:32.12345 b sshd[9]: x"] {
+        assert_eq!(read(&mut berlin, utc.as_bytes(), RECEIVED), "b sshd 9 2026-11-21T23:26:32.12345Z | x", "{utc}");
+    }
+    let local = "2026-11-21T23:26:32.1234 b sshd[9]: x";
+    assert_eq!(read(&mut berlin, local.as_bytes(), RECEIVED), "b sshd 9 2026-11-21T22:26:32.1234Z | x");
     refused("2026-11-21_23:26:32.12345Z b sshd[9]: x");
     refused("2026-11-21_23:26:32+01:00 b sshd[9]: x");
 }
@@ -573,6 +596,15 @@ fn bare_output_has_no_header_that_a_stranger_could_write() {
     check_bare(Format::Auto, "2026-11-21_23:26:32.12345 Failed x", "- sshd - 2026-11-21T23:26:32.12345Z | Failed x");
     check_bare(Format::Auto, "2026-11-21T23:26:32.12345 Failed x", "- sshd - 2026-11-21T23:26:32.12345Z | Failed x");
     check_bare(Format::Auto, "Failed x", "- sshd - - | Failed x");
+    let s6 = "2026-11-21 23:26:32.622327647  Failed x";
+    check_bare(Format::Auto, s6, "- sshd - 2026-11-21T23:26:32.622327Z | Failed x");
+    let both = format!("@400000006b022fd7078dd0a4 {s6}");
+    check_bare(Format::Auto, &both, "- sshd - 2026-11-21T23:57:01.126734Z | Failed x");
+    check_bare(Format::Auto, "2026/11/21 23:26:32 Failed x", "- sshd - 2026-11-21T23:26:32Z | Failed x");
+    let windows = "1234 2026-11-21 23:26:32.123 Failed x";
+    check_bare(Format::Auto, windows, "- sshd 1234 2026-11-21T23:26:32.123Z | Failed x");
+    let in_container = "2026-11-21T23:26:32.5Z stderr F Nov 21 23:52:48 b su[9]: x";
+    check_bare(Format::Auto, in_container, "- sshd - 2026-11-21T23:26:32.5Z | Nov 21 23:52:48 b su[9]: x");
     check_bare(Format::Message, "@400000006b022fd7078dd0a4 x", "- sshd - - | @400000006b022fd7078dd0a4 x");
     check_bare(Format::Message, "2026-11-21_23:26:32.12345 x", "- sshd - - | 2026-11-21_23:26:32.12345 x");
 }
