@@ -291,6 +291,11 @@ impl Batch {
         });
     }
 
+    /// Takes the last lines back that were marked.
+    pub(crate) fn unmark(&mut self, count: usize) {
+        self.spans.truncate(self.spans.len() - count);
+    }
+
     /// Adds a record of which an input knows the parts.
     pub(crate) fn add_parts(&mut self, parts: &Parts<'_>, sender: u16, truncated: bool) {
         let start = self.buf.len();

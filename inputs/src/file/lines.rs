@@ -1,7 +1,7 @@
 //! Cuts a byte stream into lines.
 //!
 //! Promises every line once and in order, in bounded memory however long a line is. A line ends at LF and
-//! nowhere else; NULs and invalid UTF-8 are bytes like any other. Reads are big and files are never mapped: a
+//! nowhere else; invalid UTF-8 is bytes like any other, and so are NULs but in a hole. Reads are big and files are never mapped: a
 //! mapped file that is truncated is a SIGBUS. Knows nothing of files: what a rotation or a decompressor does is
 //! the business of the modules beside it.
 
@@ -20,6 +20,9 @@ const STORED_LINES_MAX: usize = 8 * 1024;
 
 /// How much of an unfinished line is kept: one byte that proves it too long, and a CR that may precede the LF.
 const HELD_MAX: usize = LINE_MAX + 2;
+
+/// So many NULs in a line are a hole. Programs' texts end at their first.
+const HOLE_MIN: usize = 16;
 
 /// A buffer that is filled from a source and emptied into batches, line by line.
 #[derive(Debug)]
@@ -88,12 +91,10 @@ impl Lines {
         }
         if self.end > HELD_MAX && memchr::memchr(b'\n', &self.buf[..self.end]).is_none() {
             // A hole: what was written behind it is a line, however far behind.
-            let nuls = nuls(&self.buf[..self.end]);
-            if nuls < self.end {
-                self.buf.copy_within(nuls..self.end, 0);
-                self.end -= nuls;
-                self.dropped += nuls as u64;
-            }
+            let hole = hole(&self.buf[..self.end]).min(self.end - 1);
+            self.buf.copy_within(hole..self.end, 0);
+            self.end -= hole;
+            self.dropped += hole as u64;
         }
         if self.end > HELD_MAX && memchr::memchr(b'\n', &self.buf[..self.end]).is_none() {
             self.dropped += (self.end - HELD_MAX) as u64;
@@ -104,19 +105,15 @@ impl Lines {
     /// Moves whole lines into `batch`, `max` at most, and says how many.
     pub fn cut(&mut self, batch: &mut Batch, max: usize) -> usize {
         let text = &self.buf[self.start..self.end];
-        let base = batch.buf.len();
-        let mut begin = 0;
-        let mut count = 0;
-        for lf in memchr::memchr_iter(b'\n', text).take(max) {
-            begin += nuls(&text[begin..lf]);
-            batch.mark(base + begin, without_cr(&text[begin..lf]), 0, false);
-            begin = lf + 1;
-            count += 1;
+        let (count, taken) = mark(batch, text, max, |_| 0);
+        if memchr::memchr(0, &text[..taken]).is_some() {
+            batch.unmark(count);
+            mark(batch, text, max, hole);
         }
         if count > 0 {
-            batch.buf.extend_from_slice(&text[..begin]);
-            self.start += begin;
-            self.offset += begin as u64 + std::mem::take(&mut self.dropped);
+            batch.buf.extend_from_slice(&text[..taken]);
+            self.start += taken;
+            self.offset += taken as u64 + std::mem::take(&mut self.dropped);
         }
         count
     }
@@ -129,21 +126,42 @@ impl Lines {
         if text.is_empty() {
             return false;
         }
-        batch.mark(batch.buf.len(), without_cr(text), 0, false);
+        let hole = Some(hole(text)).filter(|hole| *hole < text.len()).unwrap_or(0);
+        batch.mark(batch.buf.len() + hole, without_cr(&text[hole..]), 0, false);
         batch.buf.extend_from_slice(text);
         self.restart(self.position());
         true
     }
 }
 
-/// How many NULs stand at the beginning: a file that was truncated under a writer without `O_APPEND` has a hole before
-/// the next line.
-#[inline]
-fn nuls(text: &[u8]) -> usize {
-    match text.first() {
-        Some(0) => text.iter().position(|byte| *byte != 0).unwrap_or(text.len()),
-        _ => 0,
+/// Marks whole lines of `text`, each without as many first bytes as `skipped` says; how many there were, and bytes.
+#[inline(always)]
+fn mark(batch: &mut Batch, text: &[u8], max: usize, skipped: impl Fn(&[u8]) -> usize) -> (usize, usize) {
+    let base = batch.buf.len();
+    let (mut begin, mut count) = (0, 0);
+    for lf in memchr::memchr_iter(b'\n', text).take(max) {
+        begin += skipped(&text[begin..lf]);
+        batch.mark(base + begin, without_cr(&text[begin..lf]), 0, false);
+        begin = lf + 1;
+        count += 1;
     }
+    (count, begin)
+}
+
+/// How many bytes of a line end in its last hole, whose NULs nobody wrote: a file that was truncated under a writer without
+/// `O_APPEND` has one at a line's beginning, and one that was being written when the power went in its middle.
+fn hole(line: &[u8]) -> usize {
+    let leading = line.iter().position(|byte| *byte != 0).unwrap_or(line.len());
+    let mut end = line.iter().rposition(|byte| *byte != 0).map_or(leading, |last| last + 1);
+    while let Some(last) = memchr::memrchr(0, &line[leading..end]) {
+        let behind = leading + last + 1;
+        let nuls = line[..behind].iter().rev().take_while(|byte| **byte == 0).count();
+        if nuls >= HOLE_MIN {
+            return behind;
+        }
+        end = behind - nuls;
+    }
+    leading
 }
 
 fn without_cr(line: &[u8]) -> &[u8] {
@@ -289,6 +307,18 @@ mod tests {
             let data = [b"a\n".to_vec(), vec![0; len], b"behind\nb\n".to_vec()].concat();
             check(&data, &[b"a", b"behind", b"b"]);
         }
+        for len in [HOLE_MIN, 5_000] {
+            let hole = vec![0; len];
+            check(&[&b"half"[..], &hole, b"behind\nb\n"].concat(), &[b"behind", b"b"]);
+            check(&[&b"half"[..], &hole, b"end"].concat(), &[b"end"]);
+        }
+        let long = [&b"half"[..], &[0; 3 * READ_SIZE], b"behind\nb\n"].concat();
+        let lines: Vec<_> = read_all(&long, READ_SIZE).into_iter().map(|line| line.0).collect();
+        assert_eq!(lines, [&b"behind"[..], b"b"]);
+        let few = [&b"a"[..], &[0; HOLE_MIN - 1], b"b"].concat();
+        check(&[&few[..], b"\n"].concat(), &[&few]);
+        check(&[&few[..], &[0; HOLE_MIN], b"\n"].concat(), &[&[&few[..], &[0; HOLE_MIN]].concat()]);
+        check(&[&few[..], &[0; HOLE_MIN], &few, b"\n"].concat(), &[&few]);
     }
 
     #[test]

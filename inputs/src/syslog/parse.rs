@@ -112,8 +112,8 @@ impl Parser {
                 Some(header) => header,
                 None => self.header(line, reference).unwrap_or(Parts { message: line, ..Parts::default() }),
             };
-            if container::is_id(header.identifier) {
-                header = Parts { identifier: b"", pid: None, stdout: true, ..header };
+            if header.identifier.len() >= container::ID_LEN {
+                header = renamed(header);
             }
             Parts { message: header.message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header.message), ..header }
         });
@@ -190,7 +190,8 @@ impl Parser {
         let header = match line.get(16) {
             Some(b'[') => self.metalog(line, reference).or_else(|| self.syslog(line, reference)),
             _ => self.syslog(line, reference),
-        }?;
+        };
+        let header = header.or_else(|| self.framed(line, reference))?;
         if matches!(header.host, b"stdout" | b"stderr")
             && header.identifier.is_empty()
             && let Some((text, is_whole)) = container::cri_text(header.message)
@@ -200,12 +201,25 @@ impl Parser {
         Some(header)
     }
 
+    /// A frame as it was sent, in a file: `123 <38>1 …`; or RFC 5424 without its priority: `1 2026-…`.
+    #[cold]
+    fn framed<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
+        let digits = line.iter().take(6).take_while(|byte| byte.is_ascii_digit()).count();
+        let rest = line[digits..].strip_prefix(b" ").filter(|_| digits > 0)?;
+        let header = if rest.starts_with(b"<") {
+            self.syslog(rest, reference)
+        } else {
+            rfc5424::header(line.strip_prefix(b"1 ")?, &mut self.stamps).filter(|header| header.event.is_some())
+        };
+        header.filter(|header| !header.identifier.is_empty())
+    }
+
     fn metalog<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         let (event, len) = self.stamps.traditional(line, reference)?;
         let rest = line[len..].strip_prefix(b" [")?;
         let end = name_len(rest);
         // `[192.0.2.50] sshd[1]: …` has a host there.
-        if words::is_address(&rest[..end]) {
+        if words::is_no_program(&rest[..end]) {
             return None;
         }
         let message = match rest.get(end..)? {
@@ -254,18 +268,25 @@ impl Parser {
     #[cold]
     #[inline(never)]
     fn oddly<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
-        let mut line = odd::blanks(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line));
-        // socklog, without a stamp of svlogd's.
-        if let Some(end) = memchr::memchr(b' ', &line[..line.len().min(40)])
-            && words::is_level(&line[..end])
-        {
-            line = odd::blanks(&line[end..]);
-        }
-        let (event, rest) = odd::stamp(line, reference, &self.stamps).or_else(|| {
+        let line = odd::blanks(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line));
+        let (host, (event, rest)) = match self.odd_stamp(line, reference) {
+            Some(stamp) => (&b""[..], stamp),
+            None => words::led(line).and_then(|(host, rest)| Some((host, self.odd_stamp(rest, reference)?)))?,
+        };
+        let header = words::read(rest, reference, &mut self.stamps)?;
+        Some(Parts { event, host: if header.host.is_empty() { host } else { header.host }, ..header })
+    }
+
+    /// A stamp at the beginning of a line, or behind the level that socklog puts before it.
+    fn odd_stamp<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<(Option<Timestamp>, &'a [u8])> {
+        let line = match memchr::memchr(b' ', &line[..line.len().min(words::LEVEL_MAX)]) {
+            Some(end) if words::is_level(&line[..end]) => odd::blanks(&line[end..]),
+            _ => line,
+        };
+        odd::stamp(line, reference, &self.stamps).or_else(|| {
             let (event, len) = self.stamps.rfc3339(line)?;
             Some((Some(event), line[len..].strip_prefix(b" ")?))
-        })?;
-        Some(Parts { event, ..words::read(rest, reference, &mut self.stamps)? })
+        })
     }
 
     fn stamped_anew<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
@@ -283,7 +304,7 @@ impl Parser {
         };
         let header = host_and_tag(rest);
         let is_usual = line.len() - rest.len() == STAMP_LEN
-            && !(header.host.is_empty() || header.identifier.is_empty() || self.unwrap || words::is_level(header.host))
+            && !(header.host.is_empty() || header.identifier.is_empty() || self.unwrap || words::is_no_plain_host(header.host))
             // Without a priority before it that would be metalog's program.
             && !rest.starts_with(b"[");
         if is_usual {
@@ -294,6 +315,14 @@ impl Parser {
         }
         Some(Parts { event: Some(event), ..header })
     }
+}
+
+/// A program that is called by its container's id is not known by name, and one of a unit by that behind it.
+fn renamed(header: Parts<'_>) -> Parts<'_> {
+    if container::is_id(header.identifier) {
+        return Parts { identifier: b"", pid: None, stdout: true, ..header };
+    }
+    Parts { identifier: words::of_unit(header.identifier), ..header }
 }
 
 /// What multilog's label says, and what follows it and its blank.

@@ -10,7 +10,9 @@
 //! | `Tue May 14 11:01:35 2024` | OpenWrt's `logd` |
 //! | `2026 Nov 21 23:52:48`, `2026 Nov 21 23:52:48.123` | syslog-ng's `ts-format(full)` |
 //! | `Nov 21 23:52:48 2026`, `Nov 21 23:52:48 CET` | syslog daemons of appliances |
+//! | `2023-09-08 17:20:30.123456+0200  ` | macOS' `log show --style syslog` |
 //! | `1694186430`, `1694186430.560211` | `journalctl -o short-unix` |
+//! | `[2023-09-08 17:20:30]`, `[Fri Sep  8 17:20:30 2023]` | loggers of services, `dmesg -T` |
 //! | `[12345.678901]`, `[12345.678901 <    0.000012 >]` | `journalctl -o short-monotonic`, `short-delta`: since the boot, so no time is known |
 //! | `1234 2023-09-08 17:20:30.123 ` | sshd of Windows, in its own file: pid, time, message |
 
@@ -40,6 +42,8 @@ const ZONES: [(&[u8], i64); 19] = [
     (b"PST", -8),
     (b"PDT", -7),
 ];
+/// The longest stamp in brackets, in bytes.
+const BRACKETED_MAX: usize = 40;
 const MONTHS: &[u8] = b"janfebmaraprmayjunjulaugsepoctnovdec";
 const WEEKDAYS: &[u8] = b"montuewedthufrisatsun";
 
@@ -50,7 +54,7 @@ pub(super) fn stamp<'a>(
     stamps: &Stamps,
 ) -> Option<(Option<Timestamp>, &'a [u8])> {
     if let Some(rest) = line.strip_prefix(b"[") {
-        return Some((None, since_boot(rest)?));
+        return since_boot(rest).map(|rest| (None, rest)).or_else(|| bracketed(rest, reference, stamps));
     }
     if let Some((seconds, rest)) = digits(line, 10..=10) {
         let (micros, rest) = fraction(rest)?;
@@ -96,6 +100,19 @@ fn since_boot(text: &[u8]) -> Option<&[u8]> {
         None => rest,
     };
     Some(blanks(rest.strip_prefix(b"] ")?))
+}
+
+/// `2023-09-08 17:20:30] `: any other stamp but one in brackets itself.
+fn bracketed<'a>(text: &'a [u8], reference: Timestamp, stamps: &Stamps) -> Option<(Option<Timestamp>, &'a [u8])> {
+    let end = text.iter().take(BRACKETED_MAX).position(|byte| *byte == b']')?;
+    if text.first() == Some(&b'[') {
+        return None;
+    }
+    // What a stamp has behind it is a blank.
+    let mut inner = [b' '; BRACKETED_MAX + 1];
+    inner[..end].copy_from_slice(&text[..end]);
+    let (time, rest) = stamp(&inner[..=end], reference, stamps)?;
+    rest.is_empty().then_some((time, blanks(text[end..].strip_prefix(b"] ")?)))
 }
 
 /// `2023-09-08 17:20:30,123 +0200` in all its forms.

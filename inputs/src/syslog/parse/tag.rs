@@ -67,9 +67,18 @@ fn with_pid<'a>(identifier: &'a [u8], text: &'a [u8]) -> Option<Parts<'a>> {
     let (pid, after) = bracketed(text)?;
     match after.split_first() {
         Some((b':', after)) => behind(identifier, pid, after),
-        Some((b' ', _)) | None if pid.is_some() => behind(identifier, pid, after),
+        Some((b' ', rest)) if pid.is_some() => behind(identifier, pid, after_level(rest).unwrap_or(after)),
+        None if pid.is_some() => behind(identifier, pid, after),
         _ => None,
     }
+}
+
+/// What macOS' ASL puts there: `<Info>:`.
+#[cold]
+fn after_level(text: &[u8]) -> Option<&[u8]> {
+    let rest = text.strip_prefix(b"<")?;
+    let letters = rest.iter().take(10).take_while(|byte| byte.is_ascii_alphabetic()).count();
+    rest[letters..].strip_prefix(b">:").filter(|rest| letters > 0 && rest.first() == Some(&b' '))
 }
 
 /// What stands behind the colon.

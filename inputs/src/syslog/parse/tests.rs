@@ -608,3 +608,44 @@ fn bare_output_has_no_header_that_a_stranger_could_write() {
     check_bare(Format::Message, "@400000006b022fd7078dd0a4 x", "- sshd - - | @400000006b022fd7078dd0a4 x");
     check_bare(Format::Message, "2026-11-21_23:26:32.12345 x", "- sshd - - | 2026-11-21_23:26:32.12345 x");
 }
+
+/// Every header that is known to be written, and what looks like one and is none. See the head of the table.
+#[test]
+fn headers_of_the_field() {
+    let mut wrong = String::new();
+    for row in include_str!("../../../tests/data/headers.tsv").lines().filter(|row| !row.starts_with("# ")) {
+        let [line, host, tag, pid, time, message] = row.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("six columns: {row}");
+        };
+        let want = format!("{host} {tag} {pid} {time} | {}", unescaped(message).escape_ascii());
+        let mut parser = Parser::default();
+        // The second time the minute is remembered, and how the line began.
+        for _ in 0..2 {
+            let found = read(&mut parser, &unescaped(line), RECEIVED);
+            if found != want {
+                wrong += &format!("{line}\n    {found}\n    {want}\n");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "a line, what was read, and what it says:\n{wrong}");
+}
+
+/// `\xNN`, `\r` and `\\` of a table.
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match (byte, byte == b'\\') {
+            (byte, false) => byte,
+            (_, true) => match rest.next().unwrap() {
+                b'r' => b'\r',
+                b'x' => {
+                    let digits: Vec<u8> = rest.by_ref().take(2).collect();
+                    u8::from_str_radix(str::from_utf8(&digits).unwrap(), 16).unwrap()
+                }
+                other => other,
+            },
+        });
+    }
+    bytes
+}

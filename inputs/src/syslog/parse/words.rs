@@ -9,6 +9,11 @@
 //! | `host auth\|security:info tag[1]:`, `… Message forwarded from HOST: tag[1]:` | AIX `syslogd` |
 //! | `In(38) tag[1]:` | ESXi 8 |
 //! | `host aabbccddeeff,U7-Pro-8.6.11: tag[1]:`, `("U7PG2,788a20ddeeff,v4.0") tag[1]:` | UniFi |
+//! | `host sshd[1] <Info>: message` | macOS' ASL (`system.log`) |
+//! | `0x1a2b  Default  0x0  1  0  sshd: message` | macOS' `log show` |
+//! | `host ssh.service/sshd[1]:` | `journalctl -o with-unit` |
+//! | `HOST: auth.info: Jun  1 04:31:28 tag[1]:` | svlogd's `pHOST`, socklog's `inet` |
+//! | `FILE:Jun  1 04:31:28 host tag[1]:` | `grep` in several files |
 //! | `host app 1 - - message`, `host 1 2022-… host app 1 - - message` | sysklogd 2, relays: RFC 5424 without `<PRI>1` |
 //! | `sshd [1]:`, `/usr/sbin/sshd[1]:`, `[sshd]`, `[sshd]:` | templates, wrappers, metalog |
 //!
@@ -23,6 +28,11 @@ use crate::record::{Parts, Timestamp};
 
 /// How many words may stand before the tag.
 const WORDS_MAX: usize = 6;
+
+/// The longest level with its facility, in bytes: `auth|security:info:`.
+pub(super) const LEVEL_MAX: usize = 40;
+/// What ends a unit's name, before a program's.
+const UNIT: &[u8] = b".service/";
 
 const FACILITIES: [&[u8]; 26] = [
     b"kern",
@@ -58,7 +68,7 @@ const SEVERITIES: [&[u8]; 11] =
 /// What stands behind a stamp, where there is a program in it.
 pub(super) fn read<'a>(text: &'a [u8], reference: Timestamp, stamps: &mut Stamps) -> Option<Parts<'a>> {
     let (mut rest, mut host) = (blanks(text), &b""[..]);
-    let mut stamped = false;
+    let (mut stamped, mut just_stamped) = (false, false);
     if let Some(header) = rfc5424::bare(rest).filter(|header| is_host(header.host) && is_name(header.identifier)) {
         return Some(header);
     }
@@ -74,7 +84,7 @@ pub(super) fn read<'a>(text: &'a [u8], reference: Timestamp, stamps: &mut Stamps
         let inner = odd::stamp(rest, reference, stamps).map(|(_, after)| after);
         let inner = inner.or_else(|| stamps.rfc3339(rest).and_then(|(_, len)| rest[len..].strip_prefix(b" ")));
         if let Some(after) = inner.filter(|_| !stamped) {
-            (stamped, rest) = (true, after);
+            (stamped, just_stamped, rest) = (true, true, after);
             continue;
         }
         let end = memchr::memchr(b' ', &rest[..rest.len().min(HOST_MAX + 1)])?;
@@ -84,10 +94,11 @@ pub(super) fn read<'a>(text: &'a [u8], reference: Timestamp, stamps: &mut Stamps
             continue;
         }
         let name = unbracketed(word);
-        if !is_host(name) || !(host.is_empty() || looks_like_a_host(name, host)) {
+        // Whoever stamped it again says which host it is of.
+        if !is_host(name) || !(host.is_empty() || just_stamped || looks_like_a_host(name, host)) {
             return None;
         }
-        host = name;
+        (host, just_stamped) = (name, false);
     }
     None
 }
@@ -102,11 +113,14 @@ pub(super) fn tag(text: &[u8]) -> Option<Parts<'_>> {
         let rest = rest.strip_prefix(b"]")?;
         let rest = rest.strip_prefix(b":").unwrap_or(rest);
         let message = if rest.is_empty() { rest } else { rest.strip_prefix(b" ")? };
-        return (!name.is_empty() && !is_address(name)).then_some(Parts {
+        return (!name.is_empty() && !is_no_program(name)).then_some(Parts {
             identifier: name,
             message,
             ..Parts::default()
         });
+    }
+    if let Some(header) = with_unit(text).or_else(|| of_macos(text)) {
+        return Some(header);
     }
     // `sshd [1]: `
     let (name, rest) = text.split_at(name_len(text));
@@ -114,6 +128,38 @@ pub(super) fn tag(text: &[u8]) -> Option<Parts<'_>> {
     let end = rest.iter().take(11).position(|byte| *byte == b']')?;
     let message = rest[end + 1..].strip_prefix(b": ")?;
     Some(Parts { identifier: base(name), pid: Some(number(&rest[..end])?), message, ..Parts::default() })
+}
+
+/// `ssh@0-192.0.2.1:22-198.51.100.7:40000.service/sshd[1]: `, where a unit's name is no tag's.
+fn with_unit(text: &[u8]) -> Option<Parts<'_>> {
+    let word = &text[..memchr::memchr(b' ', &text[..text.len().min(HOST_MAX)])?];
+    tagged(&text[memchr::memmem::rfind(word, UNIT)? + UNIT.len()..])
+}
+
+/// `0x1a2b     Default     0x0                  1      0    sshd: `: thread, kind, activity, process and time to live.
+fn of_macos(text: &[u8]) -> Option<Parts<'_>> {
+    let (mut rest, mut pid) = (text.strip_prefix(b"0x")?, None);
+    for at in 0..5 {
+        let end = memchr::memchr(b' ', &rest[..rest.len().min(24)])?;
+        pid = if at == 3 { Some(number(&rest[..end])?) } else { pid };
+        rest = blanks(&rest[end..]);
+    }
+    Some(Parts { pid, ..tagged(rest)? })
+}
+
+/// The program of a unit: `journalctl -o with-unit` writes `ssh.service/sshd`.
+pub(super) fn of_unit(tag: &[u8]) -> &[u8] {
+    memchr::memmem::rfind(tag, UNIT).map_or(tag, |at| &tag[at + UNIT.len()..])
+}
+
+/// What a line begins with that is not the daemon's own: `HOST: ` before a level (svlogd, socklog), `FILE:` before a stamp
+/// (grep).
+pub(super) fn led(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = memchr::memchr2(b':', b' ', &line[..line.len().min(HOST_MAX + 1)])?;
+    let (word, rest) = (&line[..colon], line[colon..].strip_prefix(b":")?);
+    let Some(after) = rest.strip_prefix(b" ") else { return Some((b"", rest)) };
+    let end = memchr::memchr(b' ', &after[..after.len().min(LEVEL_MAX)])?;
+    (is_host(word) && is_level(&after[..end])).then_some((word, after))
 }
 
 /// A version of RFC 5424 without its priority, in the place of a tag: `1 2022-… host app 1 - - message`.
@@ -175,12 +221,13 @@ fn is_device(word: &[u8]) -> bool {
         && word.split(|byte| *byte == b',').any(|part| is_mac(part.strip_prefix(b"(\"").unwrap_or(part)))
 }
 
-/// What the plain way takes for a host and is none: a level, a year, an address in brackets.
+/// What the plain way takes for a host and is none: a level, a year, a device, an address in brackets.
 #[inline]
 pub(super) fn is_no_plain_host(host: &[u8]) -> bool {
     match host {
         [] => false,
         [b'[', ..] => unbracketed(host) != host,
+        [b'(', ..] => is_device(host),
         [_, _, _, _] if host.iter().all(u8::is_ascii_digit) => true,
         _ => is_level(host),
     }
@@ -191,7 +238,12 @@ fn unbracketed(word: &[u8]) -> &[u8] {
     inner.filter(|inner| is_address(inner)).unwrap_or(word)
 }
 
-pub(super) fn is_address(word: &[u8]) -> bool {
+/// What metalog's brackets cannot have in them: a host, a time.
+pub(super) fn is_no_program(word: &[u8]) -> bool {
+    is_address(word) || word.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+}
+
+fn is_address(word: &[u8]) -> bool {
     std::str::from_utf8(word).is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok())
 }
 
