@@ -266,8 +266,8 @@ fn addresses(lines: &[Vec<u8>]) -> Vec<Option<IpAddr>> {
 fn found(framing: Framing, cases: &[Case]) -> Vec<Option<IpAddr>> {
     let lines = cases.iter().map(|case| &case.line);
     let bytes = if framing == Framing::Export { lines.flatten().copied().collect() } else { kit::file(lines) };
-    let bare = framing == Framing::Multilog;
-    let format = if bare { Format::Multilog } else { Format::Auto };
+    let bare = matches!(framing, Framing::Multilog | Framing::S6Log);
+    let format = if framing == Framing::Multilog { Format::Multilog } else { Format::Auto };
     let mut parser = Parser::new(format, jiff::tz::TimeZone::UTC);
     parser.bare(bare.then_some("sshd"));
     let mut source = Source::new(SourceId(0), None, "web1");
@@ -309,10 +309,18 @@ enum Framing {
     Busybox,
     Socklog,
     Sysklogd,
+    WithUnit,
+    Forwarded,
+    Asl,
+    Spaced,
+    Docker,
+    DockerSyslog,
+    Cri,
+    S6Log,
 }
 
 impl Framing {
-    const ALL: [Framing; 8] = [
+    const ALL: [Framing; 16] = [
         Framing::Traditional,
         Framing::Rfc3339,
         Framing::Rfc5424,
@@ -321,6 +329,14 @@ impl Framing {
         Framing::Busybox,
         Framing::Socklog,
         Framing::Sysklogd,
+        Framing::WithUnit,
+        Framing::Forwarded,
+        Framing::Asl,
+        Framing::Spaced,
+        Framing::Docker,
+        Framing::DockerSyslog,
+        Framing::Cri,
+        Framing::S6Log,
     ];
 }
 
@@ -364,7 +380,20 @@ fn case(random: &mut Random, framing: Framing, number: usize) -> Case {
         Framing::Busybox => format!("Nov 21 23:47:19 web1 auth.info {program}[{pid}]: "),
         Framing::Socklog => format!("2025-11-21T23:47:19.35018 auth.info: Nov 21 23:47:19 {program}[{pid}]: "),
         Framing::Sysklogd => format!("2025-11-21T23:47:19.350189+00:00 web1 {program} {pid} - - "),
+        Framing::WithUnit => format!("Fri 2025-11-21 23:47:19 UTC web1 ssh.service/{program}[{pid}]: "),
+        Framing::Forwarded => {
+            format!("Nov 21 23:47:19 relay auth|security:info Message forwarded from web1: {program}[{pid}]: ")
+        }
+        Framing::Asl => format!("Nov 21 23:47:19 web1 {program}[{pid}] <Info>: "),
+        Framing::Spaced => format!("Nov 21 23:47:19  web1  {program} [{pid}]: "),
+        Framing::DockerSyslog => "Nov 21 23:47:19 web1 4f1c0a2b3c4d[812]: ".to_owned(),
+        Framing::Cri => "2025-11-21T23:47:19.350189123Z stderr F ".to_owned(),
+        Framing::S6Log => "2025-11-21 23:47:19.350189123  ".to_owned(),
         Framing::Multilog => "@400000006920f3f11e0a6b84 ".to_owned(),
+        Framing::Docker => {
+            let line = docker(&message);
+            return Case { message: line.len(), line, peer, said };
+        }
         Framing::Export => {
             let fields = format!("_HOSTNAME=web1\nSYSLOG_IDENTIFIER={program}\n_PID={pid}\n_UID=0\n_TRANSPORT=syslog");
             let head = format!("__REALTIME_TIMESTAMP=1763768839350189\n{fields}\nMESSAGE\n");
@@ -374,6 +403,20 @@ fn case(random: &mut Random, framing: Framing, number: usize) -> Case {
         }
     };
     Case { message: head.len(), line: [head.as_bytes(), &message].concat(), peer, said }
+}
+
+/// A line of docker's json-file. Its engine makes text of what is none; here it stays.
+fn docker(message: &[u8]) -> Vec<u8> {
+    let mut line = b"{\"log\":\"".to_vec();
+    for &byte in message {
+        match byte {
+            b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
+            ..b' ' | b'<' | b'>' | b'&' => line.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => line.push(byte),
+        }
+    }
+    line.extend_from_slice(b"\\n\",\"stream\":\"stderr\",\"time\":\"2025-11-21T23:47:19.350189123Z\"}");
+    line
 }
 
 /// An address as sshd prints it, and as it must come out.
