@@ -51,10 +51,13 @@ mod pam;
 #[cfg(test)]
 mod tests;
 
-/// Whether an identifier is sshd's: `sshd`, `sshd-session`, `sshd-auth`, and old PAM's `sshd(pam_unix)`.
+/// Whether an identifier is sshd's: `sshd`, `sshd-session`, `sshd-auth`, old PAM's `sshd(pam_unix)`, and its units, which
+/// `journalctl -o with-unit` prints.
 pub fn is_sshd(identifier: &[u8]) -> bool {
-    let Some(rest) = identifier.strip_prefix(b"sshd") else { return false };
-    if rest.is_empty() {
+    let Some(rest) = identifier.strip_prefix(b"sshd") else {
+        return matches!(identifier, b"ssh.service" | b"ssh@");
+    };
+    if matches!(rest, b"" | b".service" | b"@") {
         return true;
     }
     let rest = rest.strip_prefix(b"-session").or_else(|| rest.strip_prefix(b"-auth")).unwrap_or(rest);

@@ -380,7 +380,10 @@ fn case(random: &mut Random, framing: Framing, number: usize) -> Case {
         Framing::Busybox => format!("Nov 21 23:47:19 web1 auth.info {program}[{pid}]: "),
         Framing::Socklog => format!("2025-11-21T23:47:19.35018 auth.info: Nov 21 23:47:19 {program}[{pid}]: "),
         Framing::Sysklogd => format!("2025-11-21T23:47:19.350189+00:00 web1 {program} {pid} - - "),
-        Framing::WithUnit => format!("Fri 2025-11-21 23:47:19 UTC web1 ssh.service/{program}[{pid}]: "),
+        Framing::WithUnit => {
+            let unit = random.pick(&["ssh", "sshd", "sshd@7-192.0.2.1:22-198.51.100.9:40000"]);
+            format!("Fri 2025-11-21 23:47:19 UTC web1 {unit}.service[{pid}]: ")
+        }
         Framing::Forwarded => {
             format!("Nov 21 23:47:19 relay auth|security:info Message forwarded from web1: {program}[{pid}]: ")
         }

@@ -112,8 +112,8 @@ impl Parser {
                 Some(header) => header,
                 None => self.header(line, reference).unwrap_or(Parts { message: line, ..Parts::default() }),
             };
-            if header.identifier.len() >= container::ID_LEN {
-                header = renamed(header);
+            if container::is_id(header.identifier) {
+                header = Parts { identifier: b"", pid: None, stdout: true, ..header };
             }
             Parts { message: header.message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header.message), ..header }
         });
@@ -315,14 +315,6 @@ impl Parser {
         }
         Some(Parts { event: Some(event), ..header })
     }
-}
-
-/// A program that is called by its container's id is not known by name, and one of a unit by that behind it.
-fn renamed(header: Parts<'_>) -> Parts<'_> {
-    if container::is_id(header.identifier) {
-        return Parts { identifier: b"", pid: None, stdout: true, ..header };
-    }
-    Parts { identifier: words::of_unit(header.identifier), ..header }
 }
 
 /// What multilog's label says, and what follows it and its blank.

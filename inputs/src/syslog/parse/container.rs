@@ -22,7 +22,7 @@ pub(super) struct Json {
 const LOG: &[u8] = b"{\"log\":\"";
 const TIME: &[u8] = b"\"time\":\"";
 /// Digits of an id that docker shows.
-pub(super) const ID_LEN: usize = 12;
+const ID_LEN: usize = 12;
 
 /// Whether a line begins as json-file's do.
 #[inline]

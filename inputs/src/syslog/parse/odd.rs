@@ -1,19 +1,19 @@
 //! Stamps that are written in another way than the two plain ones. Slow and out of line: it is asked only where the plain
 //! way did not find a program.
 //!
-//! | stamp | who writes it |
+//! | stamp | who writes it: with a version, as it wrote here |
 //! |---|---|
-//! | `2023-09-08T17:20:30+0200` | `journalctl -o short-iso`, `short-iso-precise` (systemd before 255) |
+//! | `2023-09-08T17:20:30+0200` | `journalctl -o short-iso`, `short-iso-precise` (252; since 255 `+02:00`) |
 //! | `2023-09-08 17:20:30,123`, `2023/09/08 17:20:30`, `2023-09-08t17:20:30z`, `…+02` | templates of rsyslog and syslog-ng |
-//! | `2023-09-08 17:20:30.123456789  ` | `s6-log T` |
-//! | `Fri 2023-09-08 17:20:30 CEST` | `journalctl -o short-full`, `with-unit` |
+//! | `2023-09-08 17:20:30.123456789  ` | `s6-log T` (2.11) |
+//! | `Fri 2023-09-08 17:20:30 CEST` | `journalctl -o short-full`, `with-unit` (252) |
 //! | `Tue May 14 11:01:35 2024` | OpenWrt's `logd` |
-//! | `2026 Nov 21 23:52:48`, `2026 Nov 21 23:52:48.123` | syslog-ng's `ts-format(full)` |
+//! | `2026 Nov 21 23:52:48`, `2026 Nov 21 23:52:48.123` | syslog-ng's `ts-format(full)` (3.38) |
 //! | `Nov 21 23:52:48 2026`, `Nov 21 23:52:48 CET` | syslog daemons of appliances |
 //! | `2023-09-08 17:20:30.123456+0200  ` | macOS' `log show --style syslog` |
-//! | `1694186430`, `1694186430.560211` | `journalctl -o short-unix` |
+//! | `1694186430`, `1694186430.560211` | `journalctl -o short-unix` (252) |
 //! | `[2023-09-08 17:20:30]`, `[Fri Sep  8 17:20:30 2023]` | loggers of services, `dmesg -T` |
-//! | `[12345.678901]`, `[12345.678901 <    0.000012 >]` | `journalctl -o short-monotonic`, `short-delta`: since the boot, so no time is known |
+//! | `[12345.678901]`, `[12345.678901 <    0.000012 >]` | `journalctl -o short-monotonic`, `short-delta` (252): since the boot, so no time is known |
 //! | `1234 2023-09-08 17:20:30.123 ` | sshd of Windows, in its own file: pid, time, message |
 
 use super::stamp::Stamps;

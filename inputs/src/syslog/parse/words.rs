@@ -1,17 +1,17 @@
 //! What may stand between stamp and message beside `host tag[pid]:`. Slow and out of line, as `odd`.
 //!
-//! | words | who writes them (documentation, or the bytes it wrote) |
+//! | words | who writes them: with a version, bytes that it wrote here; else by its manual, or by public reports |
 //! |---|---|
 //! | `host auth.info tag[1]:` | BusyBox `syslogd` (1.35), Tomato, OpenWrt's `logd` (without host) |
 //! | `<4.6> host tag[1]:`, `<auth.info> host …` | FreeBSD `syslogd -v`, `-vv` (manual) |
 //! | `auth.info: tag[1]:`, `auth.info: Jun  1 04:31:28 tag[1]:` | socklog (2.1) |
 //! | `host info tag[1]:` | BIG-IP |
-//! | `host auth\|security:info tag[1]:`, `… Message forwarded from HOST: tag[1]:` | AIX `syslogd` |
+//! | `host auth\|security:info tag[1]:`, `… Message forwarded from HOST: tag[1]:` | AIX `syslogd` without `-N`, without `-n` (manual) |
 //! | `In(38) tag[1]:` | ESXi 8 |
 //! | `host aabbccddeeff,U7-Pro-8.6.11: tag[1]:`, `("U7PG2,788a20ddeeff,v4.0") tag[1]:` | UniFi |
 //! | `host sshd[1] <Info>: message` | macOS' ASL (`system.log`) |
 //! | `0x1a2b  Default  0x0  1  0  sshd: message` | macOS' `log show` |
-//! | `host ssh.service/sshd[1]:` | `journalctl -o with-unit` |
+//! | `host ssh.service[1]:`, `host sshd@1-192.0.2.1:22-….service[1]:` | `journalctl -o with-unit` (its source): a unit for the program |
 //! | `HOST: auth.info: Jun  1 04:31:28 tag[1]:` | svlogd's `pHOST`, socklog's `inet` |
 //! | `FILE:Jun  1 04:31:28 host tag[1]:` | `grep` in several files |
 //! | `host app 1 - - message`, `host 1 2022-… host app 1 - - message` | sysklogd 2, relays: RFC 5424 without `<PRI>1` |
@@ -23,7 +23,7 @@
 use super::odd::{self, blanks};
 use super::rfc5424;
 use super::stamp::Stamps;
-use super::tag::{HOST_MAX, base, name_len, number, tagged};
+use super::tag::{HOST_MAX, TAG_MAX, base, name_len, number, tagged};
 use crate::record::{Parts, Timestamp};
 
 /// How many words may stand before the tag.
@@ -31,8 +31,6 @@ const WORDS_MAX: usize = 6;
 
 /// The longest level with its facility, in bytes: `auth|security:info:`.
 pub(super) const LEVEL_MAX: usize = 40;
-/// What ends a unit's name, before a program's.
-const UNIT: &[u8] = b".service/";
 
 const FACILITIES: [&[u8]; 26] = [
     b"kern",
@@ -119,7 +117,7 @@ pub(super) fn tag(text: &[u8]) -> Option<Parts<'_>> {
             ..Parts::default()
         });
     }
-    if let Some(header) = with_unit(text).or_else(|| of_macos(text)) {
+    if let Some(header) = of_instance(text).or_else(|| of_macos(text)) {
         return Some(header);
     }
     // `sshd [1]: `
@@ -130,10 +128,12 @@ pub(super) fn tag(text: &[u8]) -> Option<Parts<'_>> {
     Some(Parts { identifier: base(name), pid: Some(number(&rest[..end])?), message, ..Parts::default() })
 }
 
-/// `ssh@0-192.0.2.1:22-198.51.100.7:40000.service/sshd[1]: `, where a unit's name is no tag's.
-fn with_unit(text: &[u8]) -> Option<Parts<'_>> {
+/// `ssh@0-192.0.2.1:22-198.51.100.7:40000.service[1]: `, where an instance's name is no tag's: its template stands for it.
+fn of_instance(text: &[u8]) -> Option<Parts<'_>> {
     let word = &text[..memchr::memchr(b' ', &text[..text.len().min(HOST_MAX)])?];
-    tagged(&text[memchr::memmem::rfind(word, UNIT)? + UNIT.len()..])
+    let (at, end) = (memchr::memchr(b'@', word)?, memchr::memmem::rfind(word, b".service[")?);
+    let header = tagged(&text[end..])?;
+    (at < end && at < TAG_MAX).then_some(Parts { identifier: &text[..=at], ..header })
 }
 
 /// `0x1a2b     Default     0x0                  1      0    sshd: `: thread, kind, activity, process and time to live.
@@ -145,11 +145,6 @@ fn of_macos(text: &[u8]) -> Option<Parts<'_>> {
         rest = blanks(&rest[end..]);
     }
     Some(Parts { pid, ..tagged(rest)? })
-}
-
-/// The program of a unit: `journalctl -o with-unit` writes `ssh.service/sshd`.
-pub(super) fn of_unit(tag: &[u8]) -> &[u8] {
-    memchr::memmem::rfind(tag, UNIT).map_or(tag, |at| &tag[at + UNIT.len()..])
 }
 
 /// What a line begins with that is not the daemon's own: `HOST: ` before a level (svlogd, socklog), `FILE:` before a stamp
