@@ -16,15 +16,25 @@ use rule::{Rules, TIMES_MAX};
 ///
 /// The first thing that looks at a record: other programs' records leave after a comparison of a few bytes.
 pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
+    let cut;
+    let record = if may_be_cut(record) {
+        cut = Record { truncated: true, ..*record };
+        &cut
+    } else {
+        record
+    };
     let is_sshd = sshd::is_sshd(record.identifier);
     let is_dropbear = !is_sshd && dropbear::is_dropbear(record.identifier);
     let mut event = if is_sshd {
-        sshd::parse(without_end(record.message), record.truncated)
+        sshd::parse(without_end(record.message), record.truncated || record.message.len() >= sshd::CUT_MIN)
     } else if is_dropbear {
         dropbear::parse(without_end(record.message), record.truncated)
     } else if record.stdout && record.identifier.is_empty() {
         // A container's output names no program: what has a shape of sshd's is taken for its own, as forgeable as it is.
-        sshd::parse(without_end(record.message), record.truncated).or_else(|| rules.event(record))
+        let message = without_end(record.message);
+        sshd::parse(message, record.truncated)
+            .or_else(|| dropbear::parse_stamped(message, record.truncated))
+            .or_else(|| rules.event(record))
     } else {
         rules.event(record)
     };
@@ -37,6 +47,23 @@ pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
         event.times = record.times.saturating_mul(event.times).min(TIMES_MAX);
     }
     event
+}
+
+/// What BusyBox's syslogd reads of a message as routers have it, `<38>Nov 21 23:26:32 TAG[PID]: MESSAGE`. The next that it can
+/// be told is 511, and what is as long sshd's grammar does not believe to be whole.
+const BUSYBOX_MAX: usize = 255;
+
+/// Whether a relay may have cut the message: a stranger whose name ends there has the last word of it.
+#[inline]
+fn may_be_cut(record: &Record<'_>) -> bool {
+    // `<38>` or `<166>`, and the stamp.
+    const BEFORE_TAG: [usize; 2] = [4 + 16, 5 + 16];
+    let behind_tag = record.message.len() + 2;
+    if !(BUSYBOX_MAX / 2..=BUSYBOX_MAX).contains(&behind_tag) {
+        return false;
+    }
+    let pid = record.pid.map_or(0, |pid| 3 + pid.checked_ilog10().unwrap_or(0) as usize);
+    BEFORE_TAG.iter().any(|before| before + record.identifier.len() + pid + behind_tag == BUSYBOX_MAX)
 }
 
 /// A message without what templates, terminals and relays leave behind it: blanks, CR, and CR as rsyslog escapes it.

@@ -8,7 +8,7 @@
 //! | shape | stranger's text | the address is read |
 //! |---|---|---|
 //! | `Failed M for U from A port N ssh2` | U | from the right end |
-//! | `Failed publickey for U from A port N ssh2: KEY` | U (never a colon), KEY (a certificate's id, a client's host) | left of the first ` ssh2: ` |
+//! | `Failed M for U from A port N ssh2: TEXT` | U (never a colon), TEXT (a certificate's id, a client's host) | left of the first ` port N ssh2: ` or ` port N ssh1: ` |
 //! | `Failed rhosts-rsa for U from A port N ruser R` | U, R | left of ` ruser `, if there is one only |
 //! | `Accepted`, `Postponed`, `Partial` | the same | the same |
 //! | `Invalid user U from A port N` | U | from the right end |
@@ -37,8 +37,8 @@
 //! | `pam_krb5(…): … logname=U … rhost=H` | U | behind the last ` rhost=`, unless it may be cut |
 //! | ``pam_access(…): access denied for user `U' from `H'`` | none (U exists) | from the right end |
 //!
-//! Without privilege separation (before 7.5) M is a stranger's text too: a `Failed` that is longer than sshd's own words, or
-//! has two ends, has no address. sshd cuts a user name at its first `:` (`auth2.c`, the style), so no user name holds one. What
+//! Without privilege separation (before 7.5) M is a stranger's text too: a `Failed` that has two ends has no address. Nor has
+//! what may have been cut, by sshd at 500 bytes or by a relay, one that stands behind a stranger's text. sshd cuts a user name at its first `:` (`auth2.c`, the style), so no user name holds one. What
 //! sshd does not know it calls `UNKNOWN`. Where H is a host's name, the connection's address is taken if another line tells
 //! it.
 
@@ -50,6 +50,8 @@ mod notes;
 mod pam;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod texts;
 
 /// Whether an identifier is sshd's: `sshd`, `sshd-session`, `sshd-auth`, old PAM's `sshd(pam_unix)`, and its units, which
 /// `journalctl -o with-unit` prints.
@@ -64,10 +66,17 @@ pub fn is_sshd(identifier: &[u8]) -> bool {
     rest.is_empty() || rest.first() == Some(&b'(')
 }
 
+/// The shortest message that may have been cut. sshd itself cuts at 500 bytes (`log.c`: `syslog(pri, "%.500s", …)`), behind
+/// whatever stands there: a name of 187 bytes, of which each may be escaped as five, can be followed by an address of its
+/// choice and by blanks, which journald takes off the end. So an end that is a stranger's may come after 398 bytes. Messages
+/// that are as long and whole are of such names too, or have their address before the text.
+pub(super) const CUT_MIN: usize = 380;
+
 /// What a message of sshd says, if a shape fits it. `truncated`: its end is missing, and nothing is believed that needs
 /// the end.
 #[inline(always)]
 pub fn parse(message: &[u8], truncated: bool) -> Option<Event<'_>> {
+    let truncated = truncated || message.len() >= CUT_MIN;
     let message = if truncated { without_last_word(message) } else { message };
     let trouble = message.strip_prefix(b"error: ").or_else(|| message.strip_prefix(b"fatal: "));
     let message = trouble.unwrap_or(message);
@@ -109,7 +118,7 @@ fn shape(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         },
         Some(b'm') => message
             .strip_prefix(b"maximum authentication attempts exceeded for ")
-            .and_then(|rest| login::of_user(rest, truncated, "sshd.max_attempts", Kind::Begun)),
+            .and_then(|rest| login::of_user(login::before_details(rest), truncated, "sshd.max_attempts", Kind::Begun)),
         Some(b'p') => match message.strip_prefix(b"public key ") {
             Some(rest) => login::untouched_key(rest, truncated),
             None => pam::module(message, truncated).or_else(|| connection::rare(message, truncated)),

@@ -8,6 +8,9 @@ use kit::world::tap::{Tap, counted, numbered};
 use kit::world::{ADMIN, Place};
 use kit::{program, until, until_or};
 
+/// Debian's unit of dropbear.
+const UNIT: &str = "lib/systemd/system/dropbear.service";
+
 /// A booted machine, on which denyd runs as a service without a configuration.
 fn booted(test: &str) -> Option<World> {
     if !std::path::Path::new("/lib/systemd/systemd").exists() || program("systemctl").is_none() {
@@ -82,6 +85,58 @@ fn without_a_configuration_on_a_journald_box() {
     assert!(world.ssh(Place::Admin, ADMIN, "Tb-Right-1"));
     let status = input(&world);
     assert_eq!((&status["forged"], &status["lost"], &status["unknown"]), (&0.into(), &0.into(), &0.into()), "{status}");
+}
+
+/// Debian's unit runs `dropbear -EF`: its lines reach the journal by stderr, with a pid and a stamp of their own before them.
+#[test]
+fn dropbear_as_debians_unit_runs_it() {
+    let name = "dropbear_as_debians_unit_runs_it";
+    let programs = kit::root().join("target/programs");
+    if !programs.join("usr/sbin/dropbear").exists() {
+        return skip(name, "no dropbear, which tests/setup unpacks");
+    }
+    let Some(mut world) = booted(name) else { return };
+    world.run(&["systemctl", "stop", "ssh"]);
+    let mut files = vec!["usr/sbin/dropbear".into(), "usr/bin/dropbearkey".into(), UNIT.into()];
+    for directory in ["usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu"] {
+        let entries = std::fs::read_dir(programs.join(directory)).into_iter().flatten().map(|entry| entry.unwrap());
+        let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+        files.extend(names.filter(|name| name.starts_with("libtom")).map(|name| format!("{directory}/{name}")));
+    }
+    for file in &files {
+        // As a file, whatever links to it; its mode comes with it.
+        std::fs::copy(programs.join(file), world.path(&format!("/{file}"))).unwrap();
+    }
+    world.run(&["mkdir", "-p", "/etc/dropbear"]);
+    world.run(&["dropbearkey", "-t", "ed25519", "-f", "/etc/dropbear/dropbear_ed25519_host_key"]);
+    world.run(&["systemctl", "daemon-reload"]);
+    world.run(&["systemctl", "start", "dropbear"]);
+    until("dropbear to listen", || (world.run(&["ss", "-Hltn", "sport = :22"]).lines().count() >= 2).then_some(()));
+
+    let tries = |world: &mut World, source: &str, user: &str, tries: &[&str]| {
+        world.attacker.ask(source, serde_json::json!({"do": "login", "user": user, "tries": tries}))
+    };
+    tries(&mut world, "198.51.100.2", "tbuser", &["a", "b", "c"]);
+    tries(&mut world, "198.51.100.3", "nobody-here", &["a", "b"]);
+    tries(&mut world, "2001:db8:66:6::1", "tbuser", &["a", "b"]);
+    let answer = tries(&mut world, "198.51.100.4", "tbuser", &["a", "Tb-Right-1"]);
+    assert_eq!(answer[1], "ok", "{answer}");
+    let lines = |world: &World| world.run(&["journalctl", "-q", "-u", "dropbear", "-o", "cat"]);
+    assert!(lines(&world).lines().any(|line| line.starts_with('[')), "{}", lines(&world));
+    // dropbear names neither the user nor how often that one was tried.
+    for (prefix, class, count) in [
+        ("198.51.100.2", "valid", 3),
+        ("198.51.100.3", "invalid", 1),
+        ("2001:db8:66:6::/64", "valid", 2),
+        ("198.51.100.4", "valid", 1),
+    ] {
+        world.wait_count(prefix, class, count);
+    }
+    tries(&mut world, "198.51.100.1", "root", &["a", "b"]);
+    until_or("the deny", || lines(&world), || (world.denied() == ["198.51.100.1"]).then_some(()));
+    assert_eq!(world.attacker.banner("198.51.100.1"), "silent");
+    let status = input(&world);
+    assert_eq!((&status["forged"], &status["unknown"]), (&0.into(), &0.into()), "{status}");
 }
 
 #[test]

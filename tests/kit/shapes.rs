@@ -43,6 +43,13 @@ pub enum Said {
 
 /// One of the messages, about a peer that sshd writes as `peer`.
 pub fn message(random: &mut impl Chance, peer: &str) -> (Vec<u8>, Said) {
+    let (message, said) = shape(random, peer);
+    // Of what is so long nobody knows whether sshd cut it, at 500 bytes.
+    let is_long = message.len() >= 380 && said == Said::Peer;
+    (message, if is_long { Said::PeerOrNobody } else { said })
+}
+
+fn shape(random: &mut impl Chance, peer: &str) -> (Vec<u8>, Said) {
     let port = 1 + random.below(65_535);
     let at = format!("{peer} port {port}");
     let name = random.user();
@@ -69,12 +76,12 @@ pub fn message(random: &mut impl Chance, peer: &str) -> (Vec<u8>, Said) {
             let verb = random.pick(&["Failed", "Accepted", "Postponed"]);
             let head = format!("{verb} publickey for {}", if *verb == *"Failed" { invalid } else { "" });
             let mut all = bytes(&[head.as_bytes(), &user100, format!(" from {at} ssh2: {key}").as_bytes(), &text]);
-            // `auth.c` cuts it where its buffer ends. Then it could be a method of the client's own: see 49.
+            // sshd cuts it at 500 bytes. Then it could be a method of the client's own: see 49.
             let is_cut = random.one_in(2);
             if !is_cut {
                 all.extend_from_slice(b" (serial 5) CA ED25519 SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU");
             }
-            let is_doubtful = *verb == *"Failed" && (is_cut || all.len() > 800);
+            let is_doubtful = *verb == *"Failed" && is_cut;
             (all, if is_doubtful { Said::PeerOrNobody } else { Said::Peer })
         }
         4 => (bytes(&[b"Accepted password for ", &user100, format!(" from {at} ssh2").as_bytes()]), Said::Peer),
@@ -117,7 +124,7 @@ pub fn message(random: &mut impl Chance, peer: &str) -> (Vec<u8>, Said) {
         }
         16 => {
             let tail = format!("' from {at}");
-            (bytes(&[b"Bad protocol version identification '", &text, tail.as_bytes()]), Said::Peer)
+            (bytes(&[b"Bad protocol version identification '", &cut(&text, 200), tail.as_bytes()]), Said::Peer)
         }
         17 => (format!("banner exchange: Connection from {at}: invalid format").into(), Said::Peer),
         18 => {
@@ -279,7 +286,7 @@ pub fn message(random: &mut impl Chance, peer: &str) -> (Vec<u8>, Said) {
         }
         43 => {
             // What the peer's own ident server says.
-            let all = [&b"refused connect from "[..], &text, b"@", peer.as_bytes()];
+            let all = [&b"refused connect from "[..], &cut(&text, 128), b"@", peer.as_bytes()];
             (bytes(&all), Said::Peer)
         }
         44 => {

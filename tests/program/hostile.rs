@@ -369,6 +369,12 @@ fn case(random: &mut Random, framing: Framing, number: usize) -> Case {
     }
     let program = random.pick(&["sshd", "sshd-session", "sshd-auth"]);
     let pid = number + 1;
+    // As long as BusyBox's syslogd reads: nobody knows whether it was cut.
+    let wrapped = if message.starts_with(b"message repeated ") { "message repeated 1 times: [ ]".len() } else { 0 };
+    let tag = if framing == Framing::Multilog { "sshd: ".into() } else { format!("{program}[{pid}]: ") };
+    let with_stamp = 16 + tag.len() + message.len() - wrapped;
+    let may_be_cut = said == Said::Peer && [250, 251].contains(&with_stamp);
+    let said = if may_be_cut { Said::PeerOrNobody } else { said };
     let head = match framing {
         Framing::Traditional => format!("Nov 21 23:47:19 web1 {program}[{pid}]: "),
         Framing::Rfc3339 => format!("2025-11-21T23:47:19.350189+00:00 web1 {program}[{pid}]: "),

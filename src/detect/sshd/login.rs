@@ -3,9 +3,6 @@
 use crate::detect::address::{Peer, leading, parse, peer, trailing};
 use crate::detect::event::{Account, Event, Kind};
 
-/// The longest that a refused try is, in bytes, but for a key's details: a name of 100 bytes, escaped.
-const REFUSED_MAX: usize = 800;
-
 /// The methods by which a client guesses: what it sends may be right by luck, and is another secret each time. All others
 /// are offers: who has the wrong key, host key or ticket, cannot try another one until it fits, and clients offer all that
 /// they have before they ask for a password. The names are those that sshd's monitor and dispatch tables have.
@@ -38,34 +35,50 @@ pub(super) fn without_preauth(text: &[u8]) -> &[u8] {
 /// `METHOD for [invalid user ]U from A port N ssh2[: KEY]` (`auth_log`).
 #[inline(always)]
 pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
-    let is_long = rest.len() > REFUSED_MAX;
     let space = memchr::memchr(b' ', rest)?;
     let (method, rest) = rest.split_at(space);
     let rest = rest.strip_prefix(b" for ")?;
-    let keyed = method == b"publickey" || method == b"hostbased" || method.starts_with(b"gssapi");
     let kind = if kind == Kind::Tried { refused(method) } else { kind };
-    // A key's details may hold a certificate's id, which is a stranger's text, and may be cut anywhere.
-    let keyed_end = if keyed { end_of_try(rest) } else { None };
+    // The details may hold a certificate's id or a client's host, which are a stranger's text, and may be cut anywhere.
+    let end = end_of_try(rest);
     // Without privilege separation (before 7.5) METHOD is whatever the client names, and may hold a line of its own. The
     // true end follows, unless the line became too long for it.
-    let is_foreign = is_long || keyed_end.is_some() && (truncated || rest.ends_with(b" ssh2"));
+    let is_foreign = end.is_some_and(|at| truncated || holds_another(&rest[at..]));
     if is_foreign && matches!(kind, Kind::Tried | Kind::Answered | Kind::Offered) {
         return Some(Event::new(Kind::Offered, rule));
     }
     // Nobody can log in as an account that sshd calls invalid: such an offer is worth its attempt now.
     let hopeless = kind == Kind::Offered && unknown_to_sshd(rest).is_some();
     let kind = if hopeless { Kind::Begun } else { kind };
-    match keyed_end {
-        Some(at) => of_user(&rest[..at], false, rule, kind),
-        None if method.starts_with(b"rhosts") => of_ruser(rest, truncated, rule, kind),
-        None => of_user(rest, truncated, rule, kind),
+    match end {
+        Some(at) if !method.starts_with(b"rhosts") || memchr::memmem::find(&rest[..at], b" ruser ").is_none() => {
+            of_user(&rest[..at], false, rule, kind)
+        }
+        None if !method.starts_with(b"rhosts") => of_user(rest, truncated, rule, kind),
+        _ => of_ruser(rest, truncated, rule, kind),
     }
 }
 
-/// Where the first ` ssh2: ` is. Colons are few.
+/// Where the first ` port N ssh2: ` or ` port N ssh1: ` ends, before its ` ssh`: no user's name holds a colon, so that what
+/// follows is detail, and never names the peer. Colons are few.
 fn end_of_try(text: &[u8]) -> Option<usize> {
-    let is_end = |colon: &usize| text[*colon..].starts_with(b": ") && text[..*colon].ends_with(b" ssh2");
-    memchr::memchr_iter(b':', text).find(is_end).map(|colon| colon - 5)
+    let end = |colon: usize| {
+        let head = text[..colon].strip_suffix(b" ssh2").or_else(|| text[..colon].strip_suffix(b" ssh1"))?;
+        let digits = head.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        let is_port = digits > 0 && head[..head.len() - digits].ends_with(b" port ");
+        (is_port && text[colon..].starts_with(b": ")).then_some(head.len())
+    };
+    memchr::memchr_iter(b':', text).find_map(end)
+}
+
+/// Whether details hold a whole try of their own, `… for U from A port N ssh2`.
+fn holds_another(details: &[u8]) -> bool {
+    details.ends_with(b" ssh2") && memchr::memmem::find(details, b" for ").is_some()
+}
+
+/// What precedes the details, if there are any.
+pub(super) fn before_details(text: &[u8]) -> &[u8] {
+    end_of_try(text).map_or(text, |at| &text[..at])
 }
 
 /// What follows `invalid user `, or what the oldest versions and SunSSH have in its place.
