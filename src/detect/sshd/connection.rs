@@ -44,7 +44,8 @@ fn end_of_port(text: &[u8]) -> Option<usize> {
     memchr::memmem::find_iter(text, b" port ").find_map(|at| {
         let digits = text[at + 6..].iter().take_while(|b| b.is_ascii_digit()).count();
         let end = at + 6 + digits;
-        (digits > 0 && text[end..].starts_with(b": ")).then_some(end)
+        // What was cut may end in the colon.
+        (digits > 0 && (text[end..].starts_with(b": ") || text[end..] == *b":")).then_some(end)
     })
 }
 
