@@ -438,5 +438,6 @@ fn both(address: String, zone: &str) -> (String, IpAddr) {
 fn starts_with_address(message: &[u8]) -> bool {
     [&b"Received disconnect from "[..], b"error: Received disconnect from ", b"Unable to negotiate with "]
         .iter()
-        .any(|start| message.starts_with(start))
+        .filter_map(|start| message.strip_prefix(*start))
+        .any(|rest| !rest.starts_with(b"invalid user ") && !rest.starts_with(b"authenticating user "))
 }
