@@ -17,5 +17,6 @@ mod replay;
 mod reports;
 mod rules;
 mod sessions;
+mod special;
 mod truth;
 mod worlds;
