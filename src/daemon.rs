@@ -24,12 +24,14 @@ use crate::store::{Store, StoreError};
 
 mod connected;
 pub(crate) mod feeds;
+mod here;
 mod owner;
 mod pace;
 mod signals;
 mod wall;
 
 use connected::Connected;
+use here::Here;
 use owner::{Owner, Shown};
 
 /// Batches that wait for the engine; a full inbox makes inputs wait.
@@ -83,7 +85,7 @@ pub(crate) fn run(mut config: Config, file: Option<&Path>, dry_run: bool) -> any
     let reins = workers.iter().map(|worker| worker.reins.clone()).collect();
     let hangups = tokio::spawn(feeds::reload_on_hangup(reins, inputs.iter().any(Input::has_certificates)));
     let shown = Shown { taps, latest: latest_in, dry_run, since: now, configuration: file.map(Path::to_owned) };
-    let owner = Owner::new(desk, sources, reconcilers, shown, now);
+    let owner = Owner::new(desk, sources, Here::new(&inputs), reconcilers, shown, now);
     drop(running);
     // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks. Clients
     // and signals have the runtime's; inputs and projections have threads.

@@ -19,9 +19,6 @@ pub mod shapes;
 pub mod sight;
 pub mod suppressed;
 
-/// How much is kept of a record in which no program was found, in bytes.
-const EXAMPLE_MAX: usize = 256;
-
 /// One input as the fold needs it.
 pub struct Source {
     /// Its number.
@@ -52,8 +49,8 @@ pub struct Source {
     pub senders: senders::Senders,
     /// What its records that no shape fits look like.
     pub shapes: shapes::Shapes,
-    /// How the first of its records begins in which no program was found.
-    pub no_header: Option<Box<[u8]>>,
+    /// Whether anything of it is understood.
+    pub sight: sight::Sight,
     /// What a rate limit on the way threw away.
     pub suppressed: suppressed::Suppressed,
 }
@@ -76,7 +73,7 @@ impl Source {
             redelivered: redelivered::Redelivered::default(),
             senders: senders::Senders::default(),
             shapes: shapes::Shapes::default(),
-            no_header: None,
+            sight: sight::Sight::default(),
             suppressed: suppressed::Suppressed::default(),
         }
     }
@@ -227,6 +224,7 @@ pub fn decide<'a>(
     counts: &mut Counts,
     mut each: impl FnMut(&Seen<'_>, &Engine),
 ) {
+    let rules = Arc::clone(&source.rules);
     let kept = source.last.take();
     let mut last = kept.as_ref().map(repeat::Last::record);
     for (mut record, event) in batch.records().zip(told) {
@@ -245,7 +243,6 @@ pub fn decide<'a>(
         let is_empty = record.message.is_empty() && record.identifier.is_empty();
         counts.records += u64::from(!is_empty);
         if let Some(again) = again.map(|again| Record { event: record.event, live: record.live, ..again })
-            && let rules = Arc::clone(&source.rules)
             && let Some(event) = detect(&again, &rules)
         {
             let called = source.host(again.host, engine);
@@ -261,19 +258,28 @@ pub fn decide<'a>(
             counts.ignored += u64::from(!is_empty);
             if !is_empty && record.identifier.is_empty() && !record.message.starts_with(b"-- MARK --") {
                 counts.no_header += 1;
-                let example = &record.message[..record.message.len().min(EXAMPLE_MAX)];
-                source.no_header.get_or_insert_with(|| example.into());
             }
+            let tells = !is_empty && !is_foreign && may_be_judged(&record, source);
+            let is_unfit = tells.then(|| source.sight.miss(&record, rules.are_for(&record)));
             let lost = source.suppressed.hear(&record, source.vouched, trust);
             counts.lost = counts.lost.saturating_add(lost);
-            source.senders.tell(sender, |row| row.lost = row.lost.saturating_add(lost));
+            source.senders.tell(sender, |row| {
+                row.lost = row.lost.saturating_add(lost);
+                row.judge(is_unfit == Some(true), &record);
+            });
             each(&Seen { record: &record, event: None, folded: None }, engine);
             continue;
         };
-        if event.kind == Kind::Unknown {
+        let fits = event.kind != Kind::Unknown;
+        if !fits {
             source.shapes.add(record.message);
         }
         let vouched = !source.vouched || vouched(&record, event, source.trusted_uid);
+        match (vouched, event.is_by_rule()) {
+            (false, _) => {}
+            (true, true) => source.sight.know_by_rule(&record),
+            (true, false) => source.sight.know(&record, fits, !is_foreign),
+        }
         if event.changes_something() && source.leaves_out(&record, stamp, vouched, trust, counts) {
             counts.ignored += 1;
             each(&Seen { record: &record, event: Some(event), folded: None }, engine);
@@ -298,6 +304,7 @@ pub fn decide<'a>(
         source.senders.tell(sender, |row| {
             row.understood += 1;
             row.unknown += u64::from(folded.outcome == Outcome::Unknown);
+            row.judge(!fits, &record);
         });
         if matches!(event.kind, Kind::Tried | Kind::Answered | Kind::PamTried)
             && event.times == 1
@@ -308,6 +315,14 @@ pub fn decide<'a>(
         each(&Seen { record: &record, event: Some(event), folded: Some(&folded) }, engine);
     }
     source.last = last.as_ref().map(repeat::Last::keep);
+}
+
+/// Whether a record of which nobody knows what it says tells of its source: root wrote it, or its log daemon.
+fn may_be_judged(record: &Record<'_>, source: &Source) -> bool {
+    match record.sender {
+        Sender::Uid(uid) => !source.vouched || *uid == 0 || source.trusted_uid == Some(*uid),
+        Sender::Peer(_) | Sender::Cert(_) | Sender::Unknown => true,
+    }
 }
 
 /// Whether the kernel, where it tells a uid at all, says that one wrote the record who may: root, or whom a rule names.

@@ -66,16 +66,17 @@ fn findings(status: &Status) -> Vec<Finding> {
             put(true, &place.name, format!("denies are not enforced since {since}: {error}"));
         }
     }
+    if let Some(unread) = &status.unread {
+        put(true, "sshd", printable(unread.as_bytes()));
+    }
     for input in &status.inputs {
         if let Some(problem) = &input.problem {
             let problem = printable(problem.as_bytes());
             put(true, &input.name, format!("what is written there is not seen, or not all of it: {problem}"));
         }
-        if let Some(line) = &input.blind {
-            put(true, &input.name, format!("{} {}", status::BLIND, printable(line.as_bytes())));
-            let what = "see how it is read: denyd explain 'LINE'; name the input's format, or its identifier where lines have \
-                        no header; please report a header that denyd does not know";
-            put(true, &input.name, what.to_owned());
+        if let Some(blind) = &input.blind {
+            put(true, &input.name, status::blind(blind));
+            put(true, &input.name, blind.remedy.clone());
         }
         if input.forgeable {
             let what = "strangers may be able to make up its records, so what it alone denies it denies for an hour at most, \
@@ -113,6 +114,10 @@ fn findings(status: &Status) -> Vec<Finding> {
         let about = format!("{} by {}", sender.host.as_deref().unwrap_or("-"), sender.sender);
         if let Some(by) = sender.skew_s {
             put(false, &about, clock(by));
+        }
+        if let Some(blind) = &sender.blind {
+            put(true, &about, status::blind(blind));
+            put(true, &about, blind.remedy.clone());
         }
         if sender.silent {
             put(true, &about, format!("has said nothing since {}", when_if(sender.last)));

@@ -40,6 +40,8 @@ pub(super) struct Reading {
     pub(super) format: Format,
     /// Its lines are a program's own output, without header.
     pub(super) bare: bool,
+    /// Whether strangers may be able to make up its records.
+    pub(super) forgeable: bool,
     /// The host of all its records.
     pub(super) host: Option<Box<[u8]>>,
 }
@@ -78,6 +80,7 @@ impl Options {
             parser: (!is_journal).then_some(parser),
             format,
             bare: identifier.is_some() || format == Format::Message,
+            forgeable: identifier.is_some() || format == Format::Message || input.is_some_and(Input::is_forgeable),
             host: host.map(|host| host.to_ascii_lowercase().into_bytes().into()),
         })
     }

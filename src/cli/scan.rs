@@ -15,6 +15,7 @@ mod report;
 
 use super::lines::Reading;
 use super::office;
+use super::output::count;
 use crate::clock;
 use crate::config::Config;
 use crate::decide::claim::Claim;
@@ -23,7 +24,6 @@ use crate::decide::prefix::Prefix;
 use crate::decide::state::Change;
 use crate::desk::reply::Applied;
 use crate::desk::{APPLIED_MAX, Request};
-use crate::intake::sight::Sight;
 use crate::intake::{Counts, Source};
 use crate::text::printable;
 use fold::Fold;
@@ -32,6 +32,8 @@ use fold::Fold;
 const ADDRESSES_MAX: usize = 4_000_000;
 /// Shapes of what is not understood that are shown.
 const SHAPES_SHOWN: usize = 10;
+/// Files of which nothing was understood that are named.
+const BLIND_SHOWN: usize = 10;
 /// Input of this size or more gets a progress bar, in bytes.
 const PROGRESS_FROM: u64 = 50_000_000;
 
@@ -66,8 +68,8 @@ struct Found {
     first: Option<Timestamp>,
     last: Option<Timestamp>,
     addresses: Addresses,
-    /// What was not understood.
-    sight: Sight,
+    /// The files of which nothing was understood.
+    blind: Vec<BlindFile>,
     denied: Vec<(Prefix, Claim)>,
     suspicious: Vec<(IpAddr, Vec<u8>, Timestamp)>,
     /// What the records look like that no shape fits, and how many are like that.
@@ -116,16 +118,15 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     let found = Found { pairs: arguments.all.then(HashSet::default), ..Found::default() };
     let mut fold = Fold { engine: Engine::new(config.policy()), lines, journal, found };
     let mut code = ExitCode::SUCCESS;
-    for Opened { mut log, batch, reading, .. } in files {
-        fold.lines.bare = reading.bare;
-        fold.lines.host.clone_from(&reading.host);
-        fold.journal.host = reading.host;
+    for Opened { path, mut log, batch, reading, .. } in files {
+        let before = fold.begin(reading);
         if let Err(error) = fold.log(&mut log, batch, &bar) {
             // What was read of it counts; the others are read all the same.
             eprintln!("denyd: {error}");
             code = ExitCode::from(2);
         }
         fold.found.damaged += log.stored().counters().lost();
+        fold.end(path, before);
     }
     bar.finish_and_clear();
     let Fold { mut engine, lines, journal, mut found } = fold;
@@ -147,33 +148,45 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
             println!("{applied} denied now; the others were already, or are on the allow list.");
         }
     }
-    if let Some(what) = blind(&found) {
-        eprintln!("denyd: {what}");
-        code = if code == ExitCode::SUCCESS { ExitCode::from(BLIND) } else { code };
+    if warn_of_blind(&found) && code == ExitCode::SUCCESS {
+        code = ExitCode::from(BLIND);
     }
     Ok(code)
 }
 
-/// What to say where there was something and nothing of it was understood: that would look like a log in which nothing
-/// happened.
-fn blind(found: &Found) -> Option<String> {
-    if found.counts.lines == 0 || found.counts.understood > 0 {
-        return None;
+/// A file that has lines of which none was understood.
+struct BlindFile {
+    path: PathBuf,
+    /// One of them, and whether it looks like a service's.
+    example: Option<(Box<[u8]>, bool)>,
+    /// It should have been understood, by what it holds.
+    is_sure: bool,
+}
+
+/// Says of which files nothing was understood: each would look like a log in which nothing happened. Returns whether the exit
+/// status is to say so: not where it may be one among others that is of another service.
+fn warn_of_blind(found: &Found) -> bool {
+    for BlindFile { path, example, .. } in found.blind.iter().take(BLIND_SHOWN) {
+        let name = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
+        let mut what = format!("{name}: nothing here was understood, so nobody could be found");
+        if let Some((line, is_marked)) = example {
+            let whose = if *is_marked { "sshd or dropbear may have written this line" } else { "a line of it" };
+            what.push_str(&format!("; {whose}: {}", printable(line)));
+        }
+        eprintln!("denyd: {what}");
     }
-    let mut what = "nothing here was understood, so nobody could be found".to_owned();
-    if let Some(example) = &found.sight.example {
-        what.push_str(if found.sight.is_marked() {
-            "; sshd or dropbear may have written this line: "
-        } else {
-            "; a line of it: "
-        });
-        what.push_str(&printable(example));
+    let more = found.blind.len().saturating_sub(BLIND_SHOWN);
+    if more > 0 {
+        eprintln!("denyd: nor was anything of {}", count(more as u64, "more file", "more files"));
     }
-    what.push_str(
-        "\ndenyd: is it the log that sshd writes to? If its lines have no header say --identifier sshd, and else --format (see \
-         denyd scan --help); `denyd explain FILE` says how each line is read",
+    if found.blind.is_empty() {
+        return false;
+    }
+    eprintln!(
+        "denyd: is it the log that sshd writes to? If its lines have no header say --identifier sshd, and else --format (see denyd \
+         scan --help); `denyd explain FILE` says how each line is read"
     );
-    Some(what)
+    found.counts.understood == 0 || found.blind.iter().any(|file| file.is_sure)
 }
 
 /// Hands over what is still to be enforced; returns how many denies were new.
@@ -189,6 +202,7 @@ fn apply(config: &Config, found: &Found) -> anyhow::Result<usize> {
 
 /// A file whose first lines were read, so that its place among the others is known.
 struct Opened {
+    path: PathBuf,
     log: Log,
     batch: Batch,
     first: Option<Timestamp>,
@@ -203,7 +217,7 @@ impl Opened {
             reading.refuse_headless(path, &batch)?;
         }
         let first = batch.records().take(100).find_map(|record| record.event);
-        Ok(Opened { log, batch, first, reading })
+        Ok(Opened { path: path.to_owned(), log, batch, first, reading })
     }
 }
 

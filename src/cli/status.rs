@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::desk::Request;
 use crate::desk::reply::{At, BackEnd, Follower, Input, Namesake, Sender, Shape, Status};
 use crate::intake::senders::zone;
+use crate::intake::sight::Blind;
 use crate::text::printable;
 
 /// What `status` takes.
@@ -42,8 +43,10 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// Before a line of an input of which nothing is understood.
-pub(super) const BLIND: &str = "nothing is understood, though sshd or dropbear may have written this:";
+/// How something is blind, and a line of it.
+pub(super) fn blind(blind: &Blind) -> String {
+    format!("{}: {}", printable(blind.what.as_bytes()), printable(blind.line.as_bytes()))
+}
 
 /// Behind a host's short name that two have.
 pub(super) const TWO_HOSTS: &str =
@@ -104,8 +107,8 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
         for (number, what) in odd.into_iter().filter(|(number, _)| *number > 0) {
             writeln!(screen, "{}: {} {what}", input.name, count(number, "record", "records"))?;
         }
-        if let Some(line) = &input.blind {
-            let text = format!("{}: {BLIND} {}", input.name, printable(line.as_bytes()));
+        if let Some(one) = &input.blind {
+            let text = format!("{}: {}", input.name, blind(one));
             writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
         }
         if let Some(problem) = &input.problem {
@@ -113,10 +116,18 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
             writeln!(screen, "{}", screen.paint(Style::Red, &problem))?;
         }
     }
+    if let Some(unread) = &status.unread {
+        let text = format!("sshd: {}", printable(unread.as_bytes()));
+        writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
+    }
     if !status.senders.is_empty() {
         writeln!(screen)?;
         let rows: Vec<_> = folded(&status.senders).into_iter().map(|sender| Row(sender, status.at)).collect();
         screen.table(SENDERS, &rows)?;
+        for (sender, one) in status.senders.iter().filter_map(|sender| Some((sender, sender.blind.as_ref()?))) {
+            let text = format!("{} by {}: {}", sender.host.as_deref().unwrap_or("-"), sender.sender, blind(one));
+            writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
+        }
     }
     if !status.shapes.is_empty() {
         writeln!(screen)?;

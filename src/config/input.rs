@@ -114,6 +114,15 @@ impl Input {
         }
     }
 
+    /// Whether what is written on this machine may come by it.
+    pub fn may_be_local(&self) -> bool {
+        match &self.source {
+            Source::File(_) | Source::Multilog(_) => true,
+            Source::Journald(journald) => journald.directory.is_none(),
+            Source::Syslog(syslog) => syslog.address().is_none_or(|address| address.ip().to_canonical().is_loopback()),
+        }
+    }
+
     /// Whether strangers may be able to make up its records: UDP from a network that lets false addresses through, what
     /// listens on loopback, which every local user reaches and a web application that can be made to post, and sshd's own output (`-e`, `-E`), in which it does not escape the newlines of a user's name. A multilog may
     /// hold that whatever the configuration says: without `identifier` only the strangers' lines would look like sshd's.

@@ -44,8 +44,8 @@ const SAMPLES: [(&str, &str); 8] = [
         r#"{ kind = "multilog", path = "/var/log/sshd", identifier = "sshd" }"#,
     ),
     (
-        "The systemd journal, of this machine, persistent and volatile, over rotation and boots; or the journals of a
-        directory. It tells who wrote each record: what root did not write is counted as forged and never as a failure.",
+        "The systemd journal, of this machine, persistent and volatile, of all namespaces (LogNamespace=), over rotation and
+        boots; or the journals of a directory. It tells who wrote each record: what root did not write is counted as forged and never as a failure.",
         r#"{ kind = "journald" }"#,
     ),
     ("", r#"{ kind = "journald", directory = "/var/log/journal/remote" }"#),

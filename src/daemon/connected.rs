@@ -7,13 +7,12 @@ use inputs::input::{Health, State};
 use inputs::record::{Batch, Sender, SourceId, Timestamp};
 
 use crate::clock;
-use crate::config::Input;
+use crate::config::{self, Input, Journald};
 use crate::desk::reply::{self, At};
 use crate::desk::{Desk, Effects};
 use crate::detect::rule::Rules;
 use crate::intake::senders::{self, Lag, Minutes};
 use crate::intake::shapes::Notice;
-use crate::intake::sight::Sight;
 use crate::intake::{Counts, Seen, Source};
 use crate::store::StoreError;
 use crate::text::printable;
@@ -30,10 +29,11 @@ pub(super) struct Connected {
     counts: Counts,
     health: Health,
     minutes: Minutes,
-    /// What was not understood.
-    sight: Sight,
     /// Whose clocks are behind, as that was kept.
     lags: Vec<Lag>,
+    /// Why it brings nothing, where that is known of this machine.
+    pub(super) dead: Option<String>,
+    is_journal_of_here: bool,
     /// What `status` shows of it, but for what the others know.
     shown: reply::Input,
 }
@@ -57,10 +57,16 @@ impl Connected {
             counts: Counts::default(),
             health,
             minutes: Minutes::default(),
-            sight: Sight::default(),
             lags: Vec::new(),
+            dead: None,
+            is_journal_of_here: matches!(input.source, config::Source::Journald(Journald { directory: None, .. })),
             shown,
         }
+    }
+
+    /// The note that has how much of it was understood, by day.
+    fn share_note(&self) -> String {
+        format!("understood {}", self.shown.name)
     }
 
     /// The note that has whose clocks are behind.
@@ -68,20 +74,25 @@ impl Connected {
         format!("clocks {}", self.shown.name)
     }
 
-    /// Takes back whose clocks were behind.
+    /// Takes back whose clocks were behind, and how much was understood.
     pub(super) fn recall(&mut self, desk: &Desk) -> Result<(), StoreError> {
         let note = desk.note(&self.lags_note())?.filter(|_| !self.fold.forgeable);
         self.lags = note.and_then(|note| serde_json::from_str(&note).ok()).unwrap_or_default();
         self.fold.senders.recall(self.lags.clone());
+        let days = desk.note(&self.share_note())?.and_then(|note| serde_json::from_str(&note).ok());
+        self.fold.sight.share.resume(days.unwrap_or_default());
         Ok(())
     }
 
-    /// Keeps whose clocks are behind, but not of whom strangers may have made up.
+    /// Keeps both, but not the clocks of whom strangers may have made up.
     pub(super) fn keep(&mut self, desk: &mut Desk) {
         let lags = if self.fold.forgeable { Vec::new() } else { self.fold.senders.lags() };
         if lags != self.lags {
             desk.set_note(self.lags_note(), reply::json(&lags));
             self.lags = lags;
+        }
+        if let Some(days) = self.fold.sight.share.changed() {
+            desk.set_note(self.share_note(), reply::json(&days));
         }
     }
 
@@ -93,15 +104,12 @@ impl Connected {
         now: Timestamp,
         mut tap: impl FnMut(&Seen<'_>, &str),
     ) -> Effects {
-        let Connected { fold, counts, minutes, sight, shown, .. } = self;
+        let Connected { fold, counts, minutes, shown, .. } = self;
         shown.lost = shown.lost.saturating_add(batch.lost);
         let mut lag = None;
         let effects = desk.fold(fold, batch, counts, now, |seen| {
             let record = seen.record;
             minutes.add(record.received);
-            if seen.event.is_none() {
-                sight.miss(record);
-            }
             if let Some(at) = record.event {
                 shown.last = Some(At(at));
                 lag = Some(record.received.0.saturating_sub(at.0).max(0));
@@ -117,6 +125,11 @@ impl Connected {
         effects
     }
 
+    /// Whether it is the journal of this machine.
+    pub(super) fn is_journal_of_here(&self) -> bool {
+        self.is_journal_of_here
+    }
+
     pub(super) fn status(&self, now: Timestamp) -> reply::Input {
         let State { problem, counters } = self.health.now();
         let unreadable = counters.unreadable;
@@ -129,11 +142,11 @@ impl Connected {
             duplicates: self.counts.duplicates,
             lost: self.shown.lost.saturating_add(self.counts.lost).saturating_add(counters.lost()),
             suppressed: self.suppressed(),
-            problem: problem.or_else(|| (unreadable > 0).then(some)),
+            problem: self.dead.clone().or(problem).or_else(|| (unreadable > 0).then(some)),
             counters,
             truncated: self.counts.truncated,
             no_header: self.counts.no_header,
-            blind: self.sight.blind(self.counts.understood).map(printable),
+            blind: self.fold.sight.blind(),
             per_minute: self.minutes.rate(now),
             skew_s: self.skew().map(|skew| skew as f64 / 1e6),
             ..self.shown.clone()
@@ -174,19 +187,15 @@ impl Connected {
             lag_s: row.lag().as_secs_f64(),
             skew_s: row.skew().map(|skew| skew as f64 / 1e6),
             silent: row.is_silent,
+            blind: row.blind(),
         })
     }
 
     /// Tells the operator of senders that fell silent or whose clocks are off, and of records that nobody understands.
     pub(super) fn notice(&mut self, now: Timestamp) {
-        self.sight.rest();
-        if self.sight.warns(self.counts.understood, now) {
-            tracing::warn!(
-                input = self.shown.name,
-                records = self.counts.records,
-                line = self.sight.example.as_deref().map(printable),
-                "nothing of this input is understood, though sshd or dropbear may have written this line: see `denyd doctor`"
-            );
+        self.fold.sight.rest();
+        if let Some(blind) = self.fold.sight.warns(now) {
+            tracing::warn!(input = self.shown.name, line = blind.line, "{}: see `denyd doctor`", blind.what);
         }
         if let Some(Notice { shape, records, others }) = self.fold.shapes.notice(now) {
             tracing::warn!(
@@ -201,6 +210,18 @@ impl Connected {
         let more = notices.len().saturating_sub(NOTICES_MAX);
         for (row, notice) in notices.into_iter().take(NOTICES_MAX) {
             let (seconds, what) = match notice {
+                senders::Notice::Blind(blind) => {
+                    let (sender, host) = (row.sender.to_string(), printable(&row.host));
+                    let what = blind.what;
+                    tracing::warn!(
+                        input = self.shown.name,
+                        sender,
+                        host,
+                        line = blind.line,
+                        "{what}: see `denyd doctor`"
+                    );
+                    continue;
+                }
                 senders::Notice::Silent(silence) => {
                     (silence.as_secs(), "a sender has fallen silent; what happens there is not seen")
                 }
@@ -228,7 +249,7 @@ impl Connected {
             tracing::warn!(
                 input = self.shown.name,
                 senders = more,
-                "more senders are silent or have wrong clocks: see `denyd status`"
+                "more senders are silent, have wrong clocks or are not understood: see `denyd status`"
             );
         }
     }

@@ -1,12 +1,12 @@
 //! The inputs that the configuration names: which there are, how each is opened, and whether it could be.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use inputs::cursor::Cursor;
 use inputs::input::{self, Bell, Now, Progress, Reins, Start, Wake, Worker};
-use inputs::journald::follow as journald;
+use inputs::journald::{follow as journald, here};
 use inputs::record::{Batch, SourceId};
 use inputs::syslog::listen::{self, Inherited};
 use inputs::{file, multilog};
@@ -18,14 +18,16 @@ use crate::text::printable;
 
 /// The log that a machine without configuration has: the journal, which tells who wrote what, else a file.
 pub(crate) fn found() -> anyhow::Result<Input> {
-    if journald::is_here() {
+    let dropped = here::keeps_nothing(Path::new("/"));
+    if here::is_here() && dropped.is_none() {
         return Ok(Input::of(Source::Journald(Journald::default())));
     }
     const KNOWN: &[&str] = &["/var/log/auth.log", "/var/log/secure", "/var/log/authlog", "/var/log/messages"];
     let path = KNOWN.iter().map(PathBuf::from).find(|path| path.is_file()).with_context(|| {
         format!(
-            "no log of sshd was found (looked for the journal, {}). Name a file or a syslog listener in an [[input]] of the \
+            "no log of sshd was found (looked for the journal{}, {}). Name a file or a syslog listener in an [[input]] of the \
              configuration: see packaging/denyd.toml",
+            dropped.map_or(String::new(), |file| format!(", which keeps nothing by Storage=none in {}", file.display())),
             KNOWN.join(", ")
         )
     })?;

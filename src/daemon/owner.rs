@@ -8,6 +8,7 @@ use inputs::record::{Batch, Timestamp};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::connected::Connected;
+use super::here::Here;
 use super::pace::Pace;
 use super::wall::{Wall, WallGuard};
 use crate::clock;
@@ -38,6 +39,7 @@ pub(super) struct Shown {
 pub(super) struct Owner {
     desk: Desk,
     sources: Vec<Connected>,
+    here: Here,
     pub(super) reconcilers: Reconcilers,
     shown: Shown,
     /// When the latest status was made.
@@ -50,13 +52,14 @@ impl Owner {
     pub(super) fn new(
         desk: Desk,
         sources: Vec<Connected>,
+        here: Here,
         reconcilers: Reconcilers,
         shown: Shown,
         now: Timestamp,
     ) -> Self {
         let time = clock::monotonic();
         let (wall, pace) = (WallGuard::new(now, time), Pace::new(time));
-        Owner { desk, sources, reconcilers, shown, shown_at: time, wall, pace }
+        Owner { desk, sources, here, reconcilers, shown, shown_at: time, wall, pace }
     }
 
     pub(super) async fn run(
@@ -126,6 +129,7 @@ impl Owner {
                     source.notice(wall);
                     source.keep(&mut self.desk);
                 }
+                self.here.look(&mut self.sources, wall, false);
                 self.desk.tick(wall)
             }
             Wall::Steady | Wall::Unsteady => Effects::default(),
@@ -189,6 +193,7 @@ impl Owner {
 
     fn ask(&mut self, ask: Ask) {
         if ask.request == Request::Status {
+            self.here.look(&mut self.sources, clock::now(), true);
             let _ = ask.reply.send(Ok(Reply::Status(Box::new(self.status()))));
             return;
         }
@@ -214,6 +219,7 @@ impl Owner {
             dry_run: self.shown.dry_run,
             enforced: reconciler::enforced(&statuses),
             backends: statuses,
+            unread: self.here.unread(&self.sources),
             inputs: self.sources.iter().map(|source| source.status(now)).collect(),
             senders: self.sources.iter().flat_map(|source| source.senders(now)).collect(),
             senders_untold: self.sources.iter().map(|source| source.fold.senders.untold).sum(),

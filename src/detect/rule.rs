@@ -336,6 +336,11 @@ impl Rules {
         self.rules.iter()
     }
 
+    /// Whether a record's program has rules.
+    pub fn are_for(&self, record: &Record<'_>) -> bool {
+        !self.rules.is_empty() && self.of.contains_key(record.identifier)
+    }
+
     /// What a record says by the first rule of its program that matches. `None`: no rule knows it.
     pub(super) fn event<'a>(&'a self, record: &Record<'a>) -> Option<Event<'a>> {
         // Of what was cut nobody knows where it would have ended.

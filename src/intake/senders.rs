@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use inputs::record::{Record, Sender, Timestamp};
 
+use super::sight::Blind;
 use crate::decide::session::{FNV, fnv};
+use crate::text::printable;
 
 mod clock;
 mod lag;
@@ -25,6 +27,11 @@ const SILENCE: Duration = Duration::from_secs(600);
 const SILENCE_GAPS: u32 = 20;
 /// Records without which nothing is known of a sender's gaps.
 const SAMPLE: u32 = 20;
+/// Records of a sender without which nothing is said of how many fit; and those that are remembered.
+const JUDGED_MIN: u32 = 10;
+const JUDGED_MAX: u32 = 400;
+/// Bytes that are kept of one that fits nothing.
+const EXAMPLE_MAX: usize = 300;
 /// Minutes that are looked back.
 const MINUTES: i64 = 10;
 const MINUTE: i64 = 60_000_000;
@@ -118,6 +125,11 @@ pub struct Row {
     pub unknown: u64,
     /// Messages that it says were lost on the way to it.
     pub lost: u64,
+    /// Its latest records that were judged, and of them those that fit nothing: no header, or no shape.
+    judged: [u32; 2],
+    /// One that fits nothing.
+    example: Option<Box<[u8]>>,
+    warned_of_junk: Option<Timestamp>,
     /// When the last record came.
     pub last: Timestamp,
     /// When that was written, as it says.
@@ -144,6 +156,9 @@ impl Row {
             understood: 0,
             unknown: 0,
             lost: 0,
+            judged: [0; 2],
+            example: None,
+            warned_of_junk: None,
             last: record.received,
             event: None,
             minutes: Minutes::default(),
@@ -180,6 +195,31 @@ impl Row {
         ahead.or(skews.max_by_key(|skew| skew.unsigned_abs()).map(|behind| -behind))
     }
 
+    /// One of its records fits nothing, or something.
+    pub(super) fn judge(&mut self, is_unfit: bool, record: &Record<'_>) {
+        let [all, unfit] = &mut self.judged;
+        (*all, *unfit) = (*all + 1, *unfit + u32::from(is_unfit));
+        if *all == JUDGED_MAX {
+            // What was is forgotten by and by.
+            (*all, *unfit) = (*all / 2, *unfit / 2);
+        }
+        if is_unfit && (self.example.is_none() || *unfit == JUDGED_MAX / 4) {
+            self.example = Some(record.message[..record.message.len().min(EXAMPLE_MAX)].into());
+        }
+    }
+
+    /// How it is blind, if half of its messages fit nothing.
+    pub fn blind(&self) -> Option<Blind> {
+        let [all, unfit] = self.judged;
+        let is_blind = self.is_remote() && all >= JUDGED_MIN && 2 * unfit >= all;
+        is_blind.then(|| Blind {
+            what: format!("of its last {all} messages {unfit} fit nothing that is known, as this one"),
+            line: self.example.as_deref().map(printable).unwrap_or_default(),
+            remedy: "let it send RFC 3164 or RFC 5424, and only syslog to this port; see how a line is read: denyd explain 'LINE'"
+                .to_owned(),
+        })
+    }
+
     /// Only who sends over a network can be cut off.
     pub fn is_remote(&self) -> bool {
         matches!(self.sender, Sender::Peer(_) | Sender::Cert(_))
@@ -210,6 +250,8 @@ pub enum Notice {
     Silent(Duration),
     /// Its clock is ahead of ours by so many microseconds, or behind.
     Skewed(i64),
+    /// Half of what it sends fits nothing.
+    Blind(Blind),
 }
 
 /// The senders of a source.
@@ -309,6 +351,11 @@ impl Senders {
             {
                 row.warned_of_skew = Some(now);
                 due.push((&*row, Notice::Skewed(skew)));
+            } else if again(row.warned_of_junk)
+                && let Some(blind) = row.blind()
+            {
+                row.warned_of_junk = Some(now);
+                due.push((&*row, Notice::Blind(blind)));
             }
         }
         due

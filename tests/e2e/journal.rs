@@ -226,3 +226,65 @@ fn what_was_vacuumed_unread_is_counted() {
     assert!(missing > 1000 && (missing..missing + 50).contains(&lost), "{missing} are missing, {lost} counted as lost");
     assert_eq!(world.denied(), Vec::<String>::new());
 }
+
+/// sshd's unit has a journald of its own. Without a configuration that is read; with one that reads something else, it is said.
+#[test]
+fn sshd_in_a_namespace_of_the_journal() {
+    let Some(mut world) = booted("sshd_in_a_namespace_of_the_journal") else { return };
+    world.write("/etc/systemd/system/ssh.service.d/space.conf", "[Service]\nLogNamespace=logins\n");
+    world.run(&["systemctl", "daemon-reload"]);
+    world.run(&["systemctl", "restart", "ssh"]);
+    for _ in 0..2 {
+        world.attacker.fail("198.51.100.1", "root");
+    }
+    let spaces =
+        || world.run(&["bash", "-c", "ls /var/log/journal /run/log/journal; journalctl -q --namespace=logins -n 20"]);
+    until_or("the deny", spaces, || (world.denied() == ["198.51.100.1"]).then_some(()));
+    // Across its rotation, and while denyd is away.
+    world.run(&["systemctl", "kill", "--signal=KILL", "denyd"]);
+    world.attacker.fail("198.51.100.2", "nobody-here");
+    world.run(&["journalctl", "--namespace=logins", "--rotate"]);
+    world.attacker.fail("198.51.100.2", "nobody-here");
+    start(&world);
+    world.wait_count("198.51.100.2", "invalid", 2);
+    world.run(&["systemctl", "stop", "denyd"]);
+
+    world.write("/var/log/auth.log", "");
+    world.write("/etc/denyd/denyd.toml", "[[input]]\nkind = \"file\"\npath = \"/var/log/auth.log\"\n");
+    start(&world);
+    let doctor = world.denyd(&["doctor"]);
+    let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert_eq!(doctor.status.code(), Some(1), "{text}");
+    assert!(text.contains("FAIL sshd: ssh.service logs into the namespace logins"), "{text}");
+}
+
+/// What sshd writes comes nowhere, and somebody logs in.
+#[test]
+fn a_login_of_which_no_input_tells() {
+    let Some(world) = booted("a_login_of_which_no_input_tells") else { return };
+    world.run(&["systemctl", "stop", "denyd"]);
+    world.write("/var/log/auth.log", "Nov 21 23:26:32 b cron[9]: x\n");
+    world.write("/etc/denyd/denyd.toml", "[[input]]\nkind = \"file\"\npath = \"/var/log/auth.log\"\n");
+    start(&world);
+    let doctor = || String::from_utf8_lossy(&world.denyd(&["doctor"]).stdout).into_owned();
+    assert!(!doctor().contains("sshd"), "{}", doctor());
+    let options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o PubkeyAuthentication=no";
+    let ssh = ["sshpass", "-p", "Tb-Right-1", "ssh"].into_iter().chain(options.split(' '));
+    let ssh: Vec<_> = ssh.chain(["-l", "tbuser", "127.0.0.1", "sleep", "1000"]).collect();
+    let _session = world.spawn(&ssh);
+    let told = || doctor().contains("FAIL sshd: an sshd runs on this machine").then_some(());
+    until_or("the login that nobody read", doctor, told);
+
+    // The journal is there, and keeps nothing.
+    world.run(&["systemctl", "stop", "denyd"]);
+    world.write("/run/systemd/journald.conf.d/none.conf", "[Journal]\nStorage=none\n");
+    world.write("/etc/denyd/denyd.toml", "[[input]]\nkind = \"journald\"\n");
+    start(&world);
+    let told = || doctor().contains("Storage=none in /run/systemd/journald.conf.d/none.conf").then_some(());
+    until_or("what the journal keeps", doctor, told);
+    // Without a configuration the file is taken.
+    world.run(&["systemctl", "stop", "denyd"]);
+    world.write("/etc/denyd/denyd.toml", "");
+    start(&world);
+    assert_eq!(input(&world)["kind"], "file");
+}

@@ -60,13 +60,84 @@ fn a_daemon_that_understands_nothing_of_an_input_says_so() {
     let daemon = home.start();
     home.append(b"?? h cron[1] x\n?? h sshd[9] Failed \x1b[31m\n");
     daemon.folded(2);
-    let doctor = home.denyd(&["doctor"]).output().unwrap();
-    let said = String::from_utf8(doctor.stdout).unwrap();
-    assert_eq!(doctor.status.code(), Some(1), "{said}");
+    let output = home.denyd(&["doctor"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("FAIL auth: nothing is understood") && said.contains("sshd[9] Failed \\x1b[31m"), "{said}");
     home.append(b"Nov 21 23:26:32 b sshd[9]: Failed password for root from 192.0.2.7 port 22 ssh2\n");
     daemon.folded(3);
-    let said = String::from_utf8(home.denyd(&["doctor"]).output().unwrap().stdout).unwrap();
-    assert!(!said.contains("nothing is understood"), "{said}");
+    assert!(!doctor(&home).contains("nothing is understood"));
+    // A daemon that puts another header before all that comes, from then on.
+    home.append("Nov 21 23:26:32 b sshd[9]: Connection closed by 192.0.2.7 port 22\n".repeat(400).as_bytes());
+    home.append("?? h sshd[9] \x1b[31m\n".repeat(400).as_bytes());
+    daemon.folded(803);
+    let said = doctor(&home);
+    assert!(said.contains("FAIL auth: of the last 200 records") && said.contains(": ?? h sshd[9] \\x1b[31m"), "{said}");
+    let status = String::from_utf8(home.denyd(&["status"]).output().unwrap().stdout).unwrap();
+    assert!(
+        status.contains("auth: of the last 200 records") && status.contains(": ?? h sshd[9] \\x1b[31m"),
+        "{status}"
+    );
+    daemon.stop();
+    assert_eq!(home.stderr().matches("see `denyd doctor`").count(), 1, "one warning a day");
+}
+
+fn doctor(home: &kit::Home) -> String {
+    String::from_utf8(home.denyd(&["doctor"]).output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_blind_file_among_several_is_named() {
+    let home = kit::Home::with_log();
+    let good = format!("Nov 21 23:26:32 b sshd[9]: {BARE}");
+    let check = |files: &[(&str, &str)], want: i32, said: &[&str]| {
+        let mut scan = home.denyd(&["scan"]);
+        for (name, text) in files {
+            std::fs::write(home.path(name), text).unwrap();
+            scan.arg(home.path(name));
+        }
+        let output = scan.output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(want), "{files:?} {err}");
+        assert_eq!(err.matches("nothing here was understood").count(), said.len(), "{err}");
+        assert!(said.iter().all(|said| err.contains(said)), "{err}");
+    };
+    check(&[("a", &good), ("b", "")], 0, &[]);
+    check(&[("a", &good), ("b", "Nov 21 23:26:32 b cron[9]: x\n")], 0, &["b: nothing here was understood"]);
+    check(&[("a", &good), ("b", "?? h sshd[9] x\n")], 3, &["may have written this line: ?? h sshd[9] x"]);
+    check(&[("a", "x\n"), ("b", "y\n")], 3, &["a line of it: x", "a line of it: y"]);
+}
+
+/// Half of what a sender brings is no syslog, and half of it is.
+#[test]
+fn a_sender_of_whom_half_fits_nothing_is_named() {
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let home =
+        kit::Home::new(&format!("[[input]]\nkind = \"syslog\"\nname = \"net\"\nlisten = \"udp://127.0.0.1:{port}\"\n"));
+    let daemon = home.start();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let send =
+        |text: &str, times| (0..times).for_each(|_| _ = socket.send_to(text.as_bytes(), ("127.0.0.1", port)).unwrap());
+    send("<13>Nov 21 23:26:32 h cron[9]: x", 5);
+    send("\x1b{\"not\": \"syslog\"}", 4);
+    daemon.folded(9);
+    assert!(!doctor(&home).contains("fit nothing"));
+    send("\x1b{\"not\": \"syslog\"}", 100);
+    daemon.folded(109);
+    let said = doctor(&home);
+    assert!(said.contains("by 127.0.0.1: of its last ") && said.contains(r#": \x1b{"not": "syslog"}"#), "{said}");
+    daemon.stop();
+}
+
+#[test]
+fn a_rule_that_finds_nothing_where_there_are_failures_is_named() {
+    let home = kit::Home::with_log();
+    let rule = kit::root().join("packaging/rules.d/dovecot.toml");
+    std::fs::copy(rule, home.path("rules.d/dovecot.toml")).unwrap();
+    let daemon = home.start();
+    home.append("Nov 21 23:26:32 b dovecot: imap-login: Some new words of a failed login\n".repeat(10).as_bytes());
+    daemon.folded(10);
+    let said = doctor(&home);
+    assert!(said.contains("FAIL auth: no rule knows any record of dovecot, though 10 look like failures"), "{said}");
     daemon.stop();
 }

@@ -1,9 +1,9 @@
 //! Follows the systemd journal, by whichever reader can.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Error;
+use super::here::{KEPT_IN, machine};
 use super::journalctl::Journalctl;
 use super::native::{Native, Root};
 use crate::input::{self, Counters, Input, Now, Progress, Start, Wake};
@@ -27,8 +27,8 @@ pub enum Reader {
 /// What to follow.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A directory of journals, or of directories named by machine ids; `None` = this machine's journal, persistent
-    /// and volatile.
+    /// A directory of journals, or of directories named by machine ids; `None` = this machine's journals, persistent and
+    /// volatile, of all namespaces.
     pub directory: Option<PathBuf>,
     /// Which program reads.
     pub reader: Reader,
@@ -89,7 +89,7 @@ impl Follower {
             Reader::Journalctl => (Reader::Journalctl, Box::new(Journalctl::new(directory, start))),
             Reader::Auto | Reader::Native => {
                 let roots = match directory {
-                    Some(path) => vec![Root { path, volatile: false }],
+                    Some(path) => vec![Root { path, volatile: false, machine: None }],
                     None => local()?,
                 };
                 (Reader::Native, Box::new(Native::new(roots, start)))
@@ -104,24 +104,9 @@ impl Follower {
     }
 }
 
-/// Whether this machine has a journal that may be there to follow: a journald that runs, or files of one.
-pub fn is_here() -> bool {
-    local().is_ok_and(|roots| roots.iter().any(|root| root.path.is_dir()))
-        || Path::new("/run/systemd/journal/socket").exists()
-}
-
-/// Where journald keeps this machine's journal.
+/// Where journald keeps this machine's journal, and those of its namespaces.
 fn local() -> Result<Vec<Root>, Error> {
-    let path = Path::new("/etc/machine-id");
-    let id = fs::read_to_string(path).map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
-    let id: crate::cursor::Id128 = id.trim_end().parse().map_err(|_| Error::Damaged {
-        path: path.to_owned(),
-        offset: 0,
-        what: "it is no machine id",
-    })?;
-    let below = |path: &str| Path::new(path).join(id.to_string());
-    Ok(vec![
-        Root { path: below("/var/log/journal"), volatile: false },
-        Root { path: below("/run/log/journal"), volatile: true },
-    ])
+    let machine = Some(machine()?);
+    let [persistent, volatile] = KEPT_IN.map(PathBuf::from);
+    Ok(vec![Root { path: persistent, volatile: false, machine }, Root { path: volatile, volatile: true, machine }])
 }

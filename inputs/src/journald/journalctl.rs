@@ -17,6 +17,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::Error;
 use super::export::{Export, Stop};
+use super::here::has_namespaces;
 use crate::cursor::{Cursor, JournalCursor, Place};
 use crate::input::{self, Counters, FRAMES_MAX, Input, Now, Progress, Start, Wake};
 use crate::record::Batch;
@@ -180,6 +181,9 @@ impl Journalctl {
         command.args(["--quiet", "--no-pager", "--output=export"]).env("LC_ALL", "C").stdin(Stdio::null());
         if let Some(directory) = &self.directory {
             command.arg("--directory").arg(directory);
+        } else if has_namespaces() {
+            // Unknown before systemd 245, which has no namespaces.
+            command.arg("--namespace=*");
         }
         command
     }

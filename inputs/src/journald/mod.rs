@@ -15,6 +15,7 @@ mod entry;
 mod export;
 pub mod follow;
 mod head;
+pub mod here;
 mod journalctl;
 mod json;
 mod native;

@@ -18,7 +18,8 @@ mod begin;
 mod look;
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Error;
@@ -61,6 +62,8 @@ pub(super) struct Root {
     pub(super) path: PathBuf,
     /// What is here is copied to the other root when that comes up.
     pub(super) volatile: bool,
+    /// Only the directories of this machine are read in it, of all its namespaces; `None` = all that is there.
+    pub(super) machine: Option<Id128>,
 }
 
 /// Follows directories. See the module.
@@ -80,7 +83,8 @@ pub(super) struct Native {
     seen: HashMap<Id128, u64>,
     places: HashMap<Id128, Place>,
     last: Option<Place>,
-    volatile: Option<Place>,
+    /// How far each volatile journal was read, by the name of its directory: each namespace has its own.
+    volatile: HashMap<OsString, Place>,
     idle: u32,
     /// When it was read last, and when that brought something, by the clock that is never set.
     asked: Duration,
@@ -131,11 +135,13 @@ impl Input for Native {
 
 impl Native {
     pub(super) fn new(roots: Vec<Root>, start: Start) -> Self {
-        let (mut places, mut last, mut volatile) = (HashMap::new(), None, None);
+        let (mut places, mut last, mut volatile) = (HashMap::new(), None, HashMap::new());
         if let Start::Cursor(Cursor::Journal(cursor)) = &start {
             places = cursor.places.iter().flatten().map(|place| (place.seqnum_id, *place)).collect();
             places.insert(cursor.last.seqnum_id, cursor.last);
-            (last, volatile) = (Some(cursor.last), cursor.volatile);
+            last = Some(cursor.last);
+            let machine = roots.iter().find_map(|root| root.machine).map(|id| id.to_string().into());
+            volatile.extend(machine.zip(cursor.volatile));
         }
         Native { roots, start, places, last, volatile, ..Native::default() }
     }
@@ -144,7 +150,10 @@ impl Native {
     fn cursor(&self) -> Option<JournalCursor> {
         let mut places: Vec<_> = self.places.values().copied().collect();
         places.sort_unstable_by_key(|place| place.seqnum_id);
-        Some(JournalCursor { last: self.last?, volatile: self.volatile, places: Some(places) })
+        // Of the namespaces it is not kept: only what is flushed while nobody reads would be read again.
+        let machine = self.roots.iter().find_map(|root| root.machine).map(|id| OsString::from(id.to_string()));
+        let volatile = machine.and_then(|machine| self.volatile.get(&machine).copied());
+        Some(JournalCursor { last: self.last?, volatile, places: Some(places) })
     }
 
     fn has_changed(&self) -> bool {
@@ -268,7 +277,8 @@ impl Native {
             other.seqnum_id != place.seqnum_id && other.boot_id == place.boot_id && place.monotonic <= other.monotonic
         };
         let is_read = known.is_some_and(|known| place.seqnum <= known.seqnum);
-        if is_read || (!volatile && self.volatile.as_ref().is_some_and(is_copy)) {
+        let volatile_one = self.volatile.get(file.directory());
+        if is_read || (!volatile && volatile_one.is_some_and(is_copy)) {
             self.counters.copies += 1;
         } else {
             match file.journal.read(&found, &mut self.entry) {
@@ -285,7 +295,10 @@ impl Native {
         let file = &mut self.files[at];
         (file.next, file.found) = (file.next + 1, None);
         if !is_read {
-            self.remember(place, volatile);
+            if volatile {
+                self.volatile.insert(file.directory().to_owned(), place);
+            }
+            self.remember(place);
         }
         Ok(())
     }
@@ -305,11 +318,8 @@ impl Native {
         if missing > 0 && is_elsewhere() { 0 } else { missing }
     }
 
-    fn remember(&mut self, place: Place, volatile: bool) {
+    fn remember(&mut self, place: Place) {
         self.last = Some(place);
-        if volatile {
-            self.volatile = Some(place);
-        }
         self.places.insert(place.seqnum_id, place);
         if self.places.len() > PLACES_MAX {
             let oldest = self.places.values().min_by_key(|place| place.realtime).map(|place| place.seqnum_id);
@@ -319,6 +329,11 @@ impl Native {
 }
 
 impl Tracked {
+    /// The name of its directory, which all journals of a namespace share.
+    fn directory(&self) -> &OsStr {
+        self.path.parent().and_then(Path::file_name).unwrap_or_default()
+    }
+
     /// Looks the next entry up, passing those that are damaged, and says where it is; `None` if there is none (yet).
     fn find(&mut self, counters: &mut Counters) -> Result<Option<Place>, Error> {
         for _ in 0..PASSED_MAX {

@@ -3,6 +3,7 @@
 //! Two threads do the same: each takes a batch, hears what its records say, and decides when its turn has come. So one hears
 //! while the other one decides, and what is decided is decided in the order of the log.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use indicatif::ProgressBar;
@@ -10,12 +11,14 @@ use inputs::input::{Error, Progress};
 use inputs::log::{Log, Stored};
 use inputs::record::Batch;
 
-use super::{ADDRESSES_MAX, Found, take_changes};
+use super::super::lines::Reading;
+use super::{ADDRESSES_MAX, BlindFile, Found, take_changes};
 use crate::clock;
 use crate::decide::engine::Engine;
 use crate::detect::event::Event;
 use crate::detect::rule::Rules;
-use crate::intake::{Source, decide, hear};
+use crate::intake::sight::Sight;
+use crate::intake::{Counts, Source, decide, hear};
 
 /// What the batches go through, and what is found.
 pub(super) struct Fold {
@@ -26,7 +29,7 @@ pub(super) struct Fold {
 }
 
 /// A log, as far as it was read.
-struct Reading<'a, L> {
+struct Reader<'a, L> {
     log: &'a mut L,
     /// Its first batch, if it was not given out yet.
     first: Option<Batch>,
@@ -38,7 +41,7 @@ struct Reading<'a, L> {
     done: u64,
 }
 
-impl<L: Stored> Reading<'_, L> {
+impl<L: Stored> Reader<'_, L> {
     /// Gives out the next batch, and its number.
     fn next(&mut self, batch: &mut Batch) -> Option<u64> {
         if self.end.is_some() {
@@ -70,6 +73,29 @@ struct Deciding<'a> {
 }
 
 impl Fold {
+    /// A log begins that is read so. Returns what was counted before it.
+    pub(super) fn begin(&mut self, reading: Reading) -> Counts {
+        self.lines.bare = reading.bare;
+        for source in [&mut self.lines, &mut self.journal] {
+            source.forgeable = reading.forgeable;
+            source.host.clone_from(&reading.host);
+            source.sight = Sight::default();
+        }
+        self.found.counts
+    }
+
+    /// It has ended.
+    pub(super) fn end(&mut self, path: PathBuf, before: Counts) {
+        let Counts { lines, understood, .. } = self.found.counts;
+        if lines == before.lines || understood > before.understood {
+            return;
+        }
+        let sights = [&self.lines.sight, &self.journal.sight];
+        let example = sights.iter().find_map(|sight| sight.example()).map(|(line, marked)| (line.into(), marked));
+        let is_sure = sights.iter().any(|sight| sight.blind().is_some());
+        self.found.blind.push(BlindFile { path, example, is_sure });
+    }
+
     /// Folds a log of which the first batch was read.
     pub(super) fn log(&mut self, log: &mut Log, first: Batch, bar: &ProgressBar) -> Result<(), Error> {
         let Fold { engine, lines, journal, found } = self;
@@ -97,7 +123,7 @@ impl Fold {
 
 /// The two things of which there is one.
 struct Both<'a, L> {
-    reading: Mutex<Reading<'a, L>>,
+    reading: Mutex<Reader<'a, L>>,
     deciding: Mutex<Deciding<'a>>,
     /// The next batch may be decided.
     turn: Condvar,
@@ -106,7 +132,7 @@ struct Both<'a, L> {
 
 impl<'a, L: Stored> Both<'a, L> {
     fn new(log: &'a mut L, first: Batch, bar: &'a ProgressBar, deciding: Deciding<'a>) -> Self {
-        let reading = Reading { log, first: Some(first), batches: 0, end: None, bar, done: bar.position() };
+        let reading = Reader { log, first: Some(first), batches: 0, end: None, bar, done: bar.position() };
         let rules = Arc::clone(&deciding.source.rules);
         Both { reading: Mutex::new(reading), deciding: Mutex::new(deciding), turn: Condvar::new(), rules }
     }
@@ -134,7 +160,7 @@ impl<'a, L: Stored> Both<'a, L> {
     }
 
     fn end(self) -> Result<(), Error> {
-        let Reading { end, log, bar, done, .. } = held(self.reading.into_inner());
+        let Reader { end, log, bar, done, .. } = held(self.reading.into_inner());
         bar.set_position(done + log.size());
         end.unwrap_or(Ok(()))
     }
@@ -149,16 +175,13 @@ impl Deciding<'_> {
     fn batch<'b>(&mut self, batch: &'b Batch, told: impl Iterator<Item = Option<Event<'b>>>) {
         let Deciding { engine, source, found, batches } = self;
         *batches += 1;
-        let Found { counts, first, last, addresses, pairs, sight, .. } = found;
+        let Found { counts, first, last, addresses, pairs, .. } = found;
         decide(engine, source, batch, told, counts, |seen, engine| {
             if let Some(at) = seen.record.event
                 && *last != Some(at)
             {
                 *first = Some(first.map_or(at, |known| known.min(at)));
                 *last = Some(last.map_or(at, |known| known.max(at)));
-            }
-            if seen.event.is_none() {
-                sight.miss(seen.record);
             }
             let Some(folded) = seen.folded else { return };
             let Some(attempt) = folded.attempt.as_ref().filter(|attempt| attempt.times > 0) else { return };

@@ -8,6 +8,7 @@ use inputs::syslog::losses::Limit;
 use serde::{Deserialize, Serialize};
 
 use super::{At, BackEnd, Follower};
+use crate::intake::sight::Blind;
 
 /// How the daemon and all around it are.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub struct Status {
     pub backends: Vec<BackEnd>,
     /// What is read.
     pub inputs: Vec<Input>,
+    /// What the sshd of this machine writes and no input brings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
     /// Who sends to the inputs that listen.
     pub senders: Vec<Sender>,
     /// What the records look like that no shape fits.
@@ -104,9 +108,9 @@ pub struct Input {
     pub suppressed: Vec<Suppressed>,
     /// Why it cannot be read, or not all of it.
     pub problem: Option<String>,
-    /// A line that sshd or dropbear may have written, escaped, where none of its records was understood.
+    /// How nothing of it is understood, or much less than before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub blind: Option<String>,
+    pub blind: Option<Blind>,
     /// What has befallen it since the start.
     #[serde(flatten)]
     pub counters: Counters,
@@ -167,6 +171,9 @@ pub struct Sender {
     pub skew_s: Option<f64>,
     /// Whether it has fallen silent.
     pub silent: bool,
+    /// How half of what it sends fits nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blind: Option<Blind>,
 }
 
 /// What records look like that no shape fits.

@@ -79,6 +79,7 @@ impl Native {
 
     /// Remembers a file's last entry as read, so that the cursor says from the start what is not wanted.
     fn pass(&mut self, at: usize) {
+        let directory = self.files[at].directory().to_owned();
         let Tracked { journal, volatile, archived, .. } = &mut self.files[at];
         // The header of a live file may give a number whose entry is not linked yet.
         let tail = match journal.head.entries.checked_sub(1) {
@@ -90,7 +91,7 @@ impl Native {
         if self.places.get(&tail.seqnum_id).is_none_or(|known| known.seqnum < tail.seqnum) {
             self.places.insert(tail.seqnum_id, tail);
             if *volatile {
-                self.volatile = Some(tail);
+                self.volatile.insert(directory, tail);
             }
         }
     }

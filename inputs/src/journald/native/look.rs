@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{FILES_MAX, LIST_EVERY, Native, Tracked};
+use crate::cursor::Id128;
 use crate::journald::Error;
 use crate::journald::disk::Journal;
 use crate::record::Timestamp;
@@ -86,12 +87,15 @@ impl Native {
                 self.listed.push((directory.clone(), modified(&directory)));
                 match list_one(&directory) {
                     Ok((files, below)) => {
-                        names.extend(files.into_iter().map(|path| (path, root.volatile)));
-                        if directory == root.path {
-                            directories.extend(below);
+                        let is_top = directory == root.path;
+                        if !is_top || root.machine.is_none() {
+                            names.extend(files.into_iter().map(|path| (path, root.volatile)));
+                        }
+                        if is_top {
+                            directories.extend(below.into_iter().filter(|path| is_of(path, root.machine)));
                         }
                     }
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
                     // Not all was seen, so what was not is not gone.
                     Err(cause) => return Err(Error::Read { path: directory, cause }),
                 }
@@ -167,7 +171,13 @@ fn is_archive(path: &Path) -> bool {
     })
 }
 
-/// The journals in a directory, and the directories in it that are called as machines are.
+/// Whether a directory is called as one of this machine's is: by its id, and behind a dot the namespace if it is of one.
+fn is_of(path: &Path, machine: Option<Id128>) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    machine.is_none_or(|machine| name.starts_with(machine.to_string().as_bytes()))
+}
+
+/// The journals in a directory, and the directories in it that are called as those of machines and namespaces are.
 fn list_one(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let (mut files, mut below) = (Vec::new(), Vec::new());
     for item in fs::read_dir(directory)? {
@@ -176,7 +186,10 @@ fn list_one(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         let name = name.as_encoded_bytes();
         if name.ends_with(b".journal") || name.ends_with(b".journal~") {
             files.push(item.path());
-        } else if name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit) {
+        } else if let Some((id, rest)) = name.split_at_checked(32)
+            && id.iter().all(u8::is_ascii_hexdigit)
+            && (rest.is_empty() || rest[0] == b'.')
+        {
             below.push(item.path());
         }
     }
