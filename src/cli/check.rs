@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use inputs::syslog::listen::{self, Listener};
 
@@ -50,12 +51,13 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
             Err(error) => say("input", Err(error.to_string())),
         }
     }
+    let rules = Arc::new(rules.rules);
     // Open till the end, as in `run`: two may be in each other's way.
     let mut opened = Vec::new();
     for input in &config.inputs {
         let tried = match &input.source {
             Source::Syslog(syslog) => try_listener(&config, input, syslog, &mut opened),
-            _ => feeds::try_log(input),
+            _ => feeds::try_log(input, &rules),
         };
         say(&feeds::describe(input), tried);
     }

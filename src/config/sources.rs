@@ -15,6 +15,7 @@ use super::input::{File, Input, Journald, Source, Syslog};
 use super::key::{Key, Section};
 use super::values::{host, listen, local_user, mode, name, path, timezone};
 use crate::decide::prefix::Prefix;
+use crate::detect::rule;
 use together::{check, clash, meaningless};
 
 mod together;
@@ -123,15 +124,25 @@ fn logs() -> Vec<InputKey> {
             r#"Where the very first start begins, "now" or "beginning", or for a journal so long ago, as "1d"; later
             starts go on where the last one ended. A multilog's "beginning" is the oldest file of its directory."#,
         ),
-        key(headless, "identifier", words(&[("sshd", "sshd")]).optional(), |file| &mut file.identifier).says(
-            r#""sshd", for files and multilogs of what sshd writes to its standard error (`sshd -e`, `sshd -E FILE`):
-            lines without any header. sshd does not escape line ends in them, so that a stranger can write whole lines
-            of his own by a user name with a line end in it, and nothing tells them from sshd's. Therefore such records,
-            those of any multilog, and those of a file with format = "message" never clear a count and never report a
+        key(headless, "identifier", program().optional(), |file| &mut file.identifier).says(
+            r#"The program whose own output it is: "sshd", for files and multilogs of what sshd writes to its standard error
+            (`sshd -e`, `sshd -E FILE`), "dropbear" (`dropbear -E`), or one that rules are for: lines without any header.
+            sshd does not escape line ends in them, so that a stranger can write whole lines of his own by a user name with
+            a line end in it, and nothing tells them from sshd's. Therefore such records, those of any multilog, and those of a file with format = "message" never clear a count and never report a
             login, and a deny that rests on them lasts an hour at most. Let sshd log to syslog or to the journal where
             you can. No default."#,
         ),
     ]
+}
+
+/// A program's name. It is kept for as long as we run: batches of records refer to it.
+fn program() -> Codec<&'static str> {
+    let read = |text: &str| {
+        let fits = (1..=rule::NAME_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let expected = "expected a program's name without blanks, such as \"sshd\" or \"dropbear\"".to_owned();
+        if fits { Ok(&*text.to_owned().leak()) } else { Err(expected) }
+    };
+    Codec::text(read, |name| (*name).to_owned())
 }
 
 fn first_read() -> Codec<Start> {

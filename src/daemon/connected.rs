@@ -6,7 +6,7 @@ use std::time::Duration;
 use inputs::input::{Health, State};
 use inputs::record::{Batch, Sender, SourceId, Timestamp};
 
-use crate::clock;
+use super::feeds;
 use crate::config::{self, Input, Journald};
 use crate::desk::reply::{self, At};
 use crate::desk::{Desk, Effects};
@@ -40,12 +40,7 @@ pub(super) struct Connected {
 
 impl Connected {
     pub(super) fn new(input: &Input, id: SourceId, rules: &Arc<Rules>, health: Health) -> Self {
-        let mut fold = Source::new(id, input.host.as_deref(), &clock::host_name());
-        fold.forgeable = input.is_forgeable();
-        fold.trusted_uid = input.trusted_uid();
-        fold.bare = input.bare().is_some();
-        fold.rules = Arc::clone(rules);
-        fold.our_pid = Some(std::process::id());
+        let fold = feeds::source(input, id, rules);
         let shown = reply::Input {
             name: input.name.clone(),
             kind: input.source.kind().to_owned(),

@@ -1,19 +1,25 @@
 //! The inputs that the configuration names: which there are, how each is opened, and whether it could be.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use inputs::cursor::Cursor;
 use inputs::input::{self, Bell, Now, Progress, Reins, Start, Wake, Worker};
 use inputs::journald::{follow as journald, here};
-use inputs::record::{Batch, SourceId};
+use inputs::record::{Batch, Record, SourceId};
 use inputs::syslog::listen::{self, Inherited};
 use inputs::{file, multilog};
 use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::config::{File, Input, Journald, Source};
+use crate::decide::engine::Engine;
+use crate::decide::policy::Policy;
+use crate::detect::rule::Rules;
+use crate::intake::sight::Blind;
+use crate::intake::{self, Counts};
 use crate::text::printable;
 
 /// The log that a machine without configuration has: the journal, which tells who wrote what, else a file.
@@ -117,26 +123,42 @@ pub(super) async fn reload_on_hangup(inputs: Vec<Reins>, any_certificates: bool)
     }
 }
 
-/// Whether a log can be followed: reads its first record, and says what was found.
-pub(crate) fn try_log(input: &Input) -> Result<String, String> {
+/// An input as the fold needs it.
+pub(super) fn source(input: &Input, id: SourceId, rules: &Arc<Rules>) -> intake::Source {
+    let mut source = intake::Source::new(id, input.host.as_deref(), &clock::host_name());
+    source.forgeable = input.is_forgeable();
+    source.trusted_uid = input.trusted_uid();
+    source.bare = input.bare().is_some();
+    source.rules = Arc::clone(rules);
+    source.our_pid = Some(std::process::id());
+    source
+}
+
+/// Whether a log can be followed and is understood: reads its first records, and says what was found.
+pub(crate) fn try_log(input: &Input, rules: &Arc<Rules>) -> Result<String, String> {
+    /// Records that are read.
+    const RECORDS_MAX: u64 = 10_000;
     /// Reads until a record must have come.
     const READS_MAX: usize = 1_000;
     /// Waits, of [`WAIT`] each at most, for a program that reads for us.
     const WAITS_MAX: usize = 20;
     const WAIT: Duration = Duration::from_millis(250);
+    if let Source::Journald(Journald { directory: None, .. }) = input.source
+        && let Some(file) = here::keeps_nothing(Path::new("/"))
+    {
+        return Err(keeps_nothing(&file));
+    }
     let mut log = open_log(input, Start::Beginning).map_err(|error| format!("{error:#}"))?;
     let bell = Bell::new().map_err(|error| error.to_string())?;
-    let (mut batch, mut waits) = (Batch::default(), 0);
+    let (mut batch, mut waits, mut first) = (Batch::default(), 0, None);
+    let (mut engine, mut counts) = (Engine::new(Policy::default()), Counts::default());
+    let mut source = source(input, SourceId(0), rules);
     for _ in 0..READS_MAX {
         let progress = log.refill(clock::now().into(), &mut batch).map_err(|error| error.to_string())?;
-        if let Some(record) = batch.records().next() {
-            let program = if record.identifier.is_empty() { b"no program" } else { record.identifier };
-            return Ok(match record.event {
-                Some(at) => format!("can be read; its first record is of {at}, by {}", printable(program)),
-                None => {
-                    "can be read; its first line has no time that is known, so it counts when it is read".to_owned()
-                }
-            });
+        first = first.or_else(|| batch.records().next().map(|record| begins(&record)));
+        intake::fold(&mut engine, &mut source, &batch, &mut counts, |_, _| {});
+        if counts.records >= RECORDS_MAX {
+            break;
         }
         match progress {
             Progress::More => {}
@@ -147,6 +169,7 @@ pub(crate) fn try_log(input: &Input) -> Result<String, String> {
                 return Ok("is not there yet; it will be read from its beginning when it comes".to_owned());
             }
             Progress::Idle | Progress::End => break,
+            Progress::Pending if first.is_some() => break,
             Progress::Pending if waits == WAITS_MAX => {
                 return Ok("journalctl runs, and has said nothing yet".to_owned());
             }
@@ -157,7 +180,27 @@ pub(crate) fn try_log(input: &Input) -> Result<String, String> {
             }
         }
     }
-    Ok("can be read; it is empty".to_owned())
+    if let Some(Blind { what, line, remedy }) = source.sight.blind() {
+        return Err(format!("{what}: {line}\n     {remedy}"));
+    }
+    let Some(first) = first else { return Ok("can be read; it is empty".to_owned()) };
+    let Counts { records, understood, .. } = counts;
+    Ok(format!("can be read; {first}; {understood} of its first {records} are sshd's, or a rule's"))
+}
+
+/// When the first record of a log is of, and by whom.
+fn begins(record: &Record<'_>) -> String {
+    let program = if record.identifier.is_empty() { b"no program" } else { record.identifier };
+    match record.event {
+        Some(at) => format!("its first record is of {at}, by {}", printable(program)),
+        None => "its first line has no time that is known, so it counts when it is read".to_owned(),
+    }
+}
+
+/// What to say of a journal that keeps nothing.
+pub(super) fn keeps_nothing(file: &Path) -> String {
+    let file = file.display();
+    format!("the journal keeps nothing, by Storage=none in {file}: set Storage=auto there, or name another log")
 }
 
 #[cfg(test)]
@@ -189,7 +232,7 @@ mod tests {
         let (reader, directory) = (journald::Reader::Journalctl, Some(directory.path().join("none")));
         let input = Input::of(Source::Journald(Journald { directory, reader }));
         // With no journalctl it cannot be started; with one, there is no such directory.
-        assert!(try_log(&input).unwrap_err().starts_with("journalctl: "));
+        assert!(try_log(&input, &Arc::default()).unwrap_err().starts_with("journalctl: "));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use inputs::journald::here::{self, Namespace};
 use inputs::record::Timestamp;
 
 use super::connected::Connected;
+use super::feeds;
 use crate::config::{Input, Journald, Source};
 
 /// systemd's files are read so often.
@@ -92,12 +93,7 @@ impl Here {
     fn read_files(&mut self, sources: &mut [Connected]) {
         let root = Path::new("/");
         self.namespaces = here::namespaces(root);
-        let dead = here::keeps_nothing(root).map(|file| {
-            format!(
-                "the journal keeps nothing, by Storage=none in {}: set Storage=auto there, or name another log",
-                file.display()
-            )
-        });
+        let dead = here::keeps_nothing(root).map(|file| feeds::keeps_nothing(&file));
         for source in sources.iter_mut().filter(|source| source.is_journal_of_here()) {
             source.dead.clone_from(&dead);
         }

@@ -22,3 +22,24 @@ fn two_listeners_may_be_in_each_others_way() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("Address already in use"), "{said}");
 }
+
+/// More than the first record is looked at.
+#[test]
+fn an_input_that_is_not_understood_is_told() {
+    let home = kit::Home::with_log();
+    let check = |log: &str, want: i32, said: &str| {
+        std::fs::write(home.log(), log).unwrap();
+        let output = home.denyd(&["check"]).output().unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.code() == Some(want) && out.contains(said), "{out}");
+    };
+    let cron = "Nov 21 23:26:32 b cron[9]: x\n";
+    check("", 0, "it is empty");
+    check(cron, 0, "0 of its first 1 are sshd's");
+    check(
+        &format!("{cron}Nov 21 23:26:32 b sshd[9]: Connection closed by 192.0.2.7 port 22\n"),
+        0,
+        "1 of its first 2 are",
+    );
+    check(&format!("{cron}?? h sshd[9] \x1b\n"), 1, "may have written this: ?? h sshd[9] \\x1b");
+}
