@@ -80,6 +80,7 @@ fn a_daemon_that_understands_nothing_of_an_input_says_so() {
         status.contains("auth: of the last 200 records") && status.contains(": ?? h sshd[9] \\x1b[31m"),
         "{status}"
     );
+    kit::until("the warning", || home.stderr().contains("see `denyd doctor`").then_some(()));
     daemon.stop();
     assert_eq!(home.stderr().matches("see `denyd doctor`").count(), 1, "one warning a day");
 }
