@@ -126,7 +126,7 @@ fn logs() -> Vec<InputKey> {
         ),
         key(headless, "identifier", program().optional(), |file| &mut file.identifier).says(
             r#"The program whose own output it is: "sshd", for files and multilogs of what sshd writes to its standard error
-            (`sshd -e`, `sshd -E FILE`), "dropbear" (`dropbear -E`), or one that rules are for: lines without any header.
+            (`sshd -e`, `sshd -E FILE`), "dropbear", or one that rules are for: lines without any header.
             sshd does not escape line ends in them, so that a stranger can write whole lines of his own by a user name with
             a line end in it, and nothing tells them from sshd's. Therefore such records, those of any multilog, and those of a file with format = "message" never clear a count and never report a
             login, and a deny that rests on them lasts an hour at most. Let sshd log to syslog or to the journal where
