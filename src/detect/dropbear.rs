@@ -41,7 +41,7 @@ fn plain(message: &[u8], truncated: bool) -> Option<Event<'_>> {
 fn stamped(message: &[u8]) -> Option<(u32, &[u8])> {
     let rest = message.strip_prefix(b"[")?;
     let end = memchr::memchr(b']', rest)?;
-    let pid = u32::try_from(number(&rest[..end])?).ok()?;
+    let pid = number(&rest[..end])?;
     let rest = rest[end + 1..].strip_prefix(b" ")?;
     if let Some((stamp, behind)) = rest.split_at_checked(16)
         && let [b'A'..=b'Z', _, _, b' ', _, _, b' ', _, _, b':', _, _, b':', _, _, b' '] = stamp
