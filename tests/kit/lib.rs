@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     /// All test data, in bytes of the disk.
-    const DATA_MAX: u64 = 4 << 20;
+    const DATA_MAX: u64 = 5 << 20;
 
     fn size(path: &Path) -> u64 {
         let metadata = path.symlink_metadata().unwrap();

@@ -20,7 +20,7 @@ fn check(keys: &str, options: &[&str], log: &str, want: &str) {
 
 #[test]
 fn by_the_options_else_by_the_configuration() {
-    let stamped = &format!("2026-11-21T23:26:32.12345 {BARE}");
+    let stamped = &format!("2026-11-21T23:26:32.123456 {BARE}");
     check("", &["--identifier", "sshd", "--timezone", "UTC"], stamped, "1 2026-11-21T23:26:32");
     check("identifier = \"sshd\"\ntimezone = \"Etc/GMT-2\"", &[], stamped, "1 2026-11-21T21:26:32");
     check("identifier = \"sshd\"\ntimezone = \"Etc/GMT-2\"", &["--timezone", "UTC"], stamped, "1 2026-11-21T23:26:32");
