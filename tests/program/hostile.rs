@@ -371,9 +371,15 @@ fn case(random: &mut Random, framing: Framing, number: usize) -> Case {
     let pid = number + 1;
     // As long as BusyBox's syslogd reads: nobody knows whether it was cut.
     let wrapped = if message.starts_with(b"message repeated ") { "message repeated 1 times: [ ]".len() } else { 0 };
-    let tag = if framing == Framing::Multilog { "sshd: ".into() } else { format!("{program}[{pid}]: ") };
+    let bare = matches!(framing, Framing::Multilog | Framing::S6Log);
+    let tag = if bare { "sshd: ".into() } else { format!("{program}[{pid}]: ") };
     let with_stamp = 16 + tag.len() + message.len() - wrapped;
-    let may_be_cut = said == Said::Peer && [250, 251].contains(&with_stamp);
+    let may_be_cut = match framing {
+        // A unit or a container's number stands for the tag, or nothing.
+        Framing::WithUnit | Framing::Docker | Framing::DockerSyslog | Framing::Cri => (180..=280).contains(&with_stamp),
+        _ => [250, 251].contains(&with_stamp),
+    };
+    let may_be_cut = may_be_cut && said == Said::Peer;
     let said = if may_be_cut { Said::PeerOrNobody } else { said };
     let head = match framing {
         Framing::Traditional => format!("Nov 21 23:47:19 web1 {program}[{pid}]: "),
