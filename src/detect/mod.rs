@@ -26,7 +26,7 @@ pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
     let is_sshd = sshd::is_sshd(record.identifier);
     let is_dropbear = !is_sshd && dropbear::is_dropbear(record.identifier);
     let mut event = if is_sshd {
-        sshd::parse(without_end(record.message), record.truncated || record.message.len() >= sshd::CUT_MIN)
+        sshd::parse(without_end(record.message), record.truncated)
     } else if is_dropbear {
         dropbear::parse(without_end(record.message), record.truncated)
     } else if record.stdout && record.identifier.is_empty() {

@@ -70,7 +70,7 @@ pub fn is_sshd(identifier: &[u8]) -> bool {
 /// whatever stands there: a name of 187 bytes, of which each may be escaped as five, can be followed by an address of its
 /// choice and by blanks, which journald takes off the end. So an end that is a stranger's may come after 398 bytes. Messages
 /// that are as long and whole are of such names too, or have their address before the text.
-pub(super) const CUT_MIN: usize = 380;
+const CUT_MIN: usize = 380;
 
 /// What a message of sshd says, if a shape fits it. `truncated`: its end is missing, and nothing is believed that needs
 /// the end.
@@ -87,9 +87,10 @@ pub fn parse(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     event
 }
 
-/// The last word of what was cut may be half an address.
+/// The last word of what was cut may be half an address. The blank before it stays: it ends sshd's own words where a
+/// stranger's name is all that follows.
 fn without_last_word(message: &[u8]) -> &[u8] {
-    &message[..memchr::memrchr(b' ', message).unwrap_or(0)]
+    &message[..memchr::memrchr(b' ', message).map_or(0, |at| at + 1)]
 }
 
 /// Finds the shape by the words that it begins with; those are sshd's, never a stranger's.

@@ -44,9 +44,17 @@ fn end_of_port(text: &[u8]) -> Option<usize> {
     memchr::memmem::find_iter(text, b" port ").find_map(|at| {
         let digits = text[at + 6..].iter().take_while(|b| b.is_ascii_digit()).count();
         let end = at + 6 + digits;
-        // What was cut may end in the colon.
-        (digits > 0 && (text[end..].starts_with(b": ") || text[end..] == *b":")).then_some(end)
+        (digits > 0 && text[end..].starts_with(b": ")).then_some(end)
     })
+}
+
+/// `[… user U ]A port N: R`, where R may quote a stranger. What was cut within U names nobody.
+fn ended_for<'a>(rest: &'a [u8], truncated: bool, rule: &'static str) -> Option<Event<'a>> {
+    match end_of_port(rest) {
+        Some(end) => ended(&rest[..end], false, rule),
+        None if truncated && is_named(rest) => ended(rest, true, rule),
+        None => None,
+    }
 }
 
 /// `Connection …`, `Close session: …`, and `Could not …`.
@@ -85,7 +93,7 @@ pub(super) fn c_shapes(message: &[u8], truncated: bool) -> Option<Event<'_>> {
             return None;
         }
     }
-    broken(rest)
+    broken(rest, truncated)
 }
 
 /// ` on B port M[ rdomain "R"]`.
@@ -95,14 +103,11 @@ fn is_on(text: &[u8]) -> bool {
 }
 
 /// `[… user U ]A[ port N]: E`, what `sshpkt_vfatal` says behind `Connection from `.
-fn broken(rest: &[u8]) -> Option<Event<'_>> {
-    match end_of_port(rest) {
-        Some(end) => ended(&rest[..end], false, "sshd.dispatch"),
-        None => {
-            let (from, behind) = leading(rest)?;
-            behind.starts_with(b":").then_some(Event::new(Kind::Probe, "sshd.dispatch").from(from))
-        }
-    }
+fn broken(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
+    ended_for(rest, truncated, "sshd.dispatch").or_else(|| {
+        let (from, behind) = leading(rest).filter(|_| !is_named(rest))?;
+        behind.starts_with(b":").then_some(Event::new(Kind::Probe, "sshd.dispatch").from(from))
+    })
 }
 
 /// `Disconnected from …`, `Disconnecting …`, `Did not receive identification string from A[ port N]`.
@@ -111,9 +116,7 @@ pub(super) fn d_shapes(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         return ended(rest, truncated, "sshd.disconnected");
     }
     if let Some(rest) = message.strip_prefix(b"Disconnecting ") {
-        // `[invalid user |authenticating user ]U A port N: reason`; the reason may quote a stranger.
-        let end = end_of_port(rest)?;
-        return ended(&rest[..end], false, "sshd.disconnecting");
+        return ended_for(rest, truncated, "sshd.disconnecting");
     }
     if let Some(rest) = message.strip_prefix(b"Disconnecting: Too many authentication failures for ") {
         // Before 7.4 the only line about a connection that offered nothing but keys. Another line has the address.
@@ -150,11 +153,13 @@ pub(super) fn r_shapes(message: &[u8]) -> Option<Event<'_>> {
 
 /// `Bad protocol version identification 'T' from A[ port N]`.
 pub(super) fn bad_protocol(message: &[u8], truncated: bool) -> Option<Event<'_>> {
-    if !message.starts_with(b"Bad protocol version identification ") || truncated {
-        return None;
+    let rest = message.strip_prefix(b"Bad protocol version identification ")?;
+    let event = Event::new(Kind::Probe, "sshd.bad_protocol");
+    if truncated {
+        return Some(event);
     }
-    let (from, head) = trailing(without_preauth(message))?;
-    head.ends_with(b"' from").then_some(Event::new(Kind::Probe, "sshd.bad_protocol").from(from))
+    let (from, head) = trailing(without_preauth(rest))?;
+    head.ends_with(b"' from").then_some(event.from(from))
 }
 
 /// `Timeout …`.
@@ -207,7 +212,7 @@ pub(super) fn rare(message: &[u8], truncated: bool) -> Option<Event<'_>> {
         if let Some(rest) = message.strip_prefix(*prefix) {
             // 7.5 and later: keys may be exchanged anew once a user was named
             if is_named(rest) {
-                return ended(&rest[..end_of_port(rest)?], false, rule);
+                return ended_for(rest, truncated, rule);
             }
             let (from, _) = leading(rest)?;
             return Some(Event::new(*kind, rule).from(from));
@@ -218,7 +223,7 @@ pub(super) fn rare(message: &[u8], truncated: bool) -> Option<Event<'_>> {
     if let Some(rest) = message[word..].strip_prefix(b": Connection from ")
         && word > 0
     {
-        return broken(rest);
+        return broken(rest, truncated);
     }
     refused(message, truncated).or_else(|| name(message, truncated))
 }

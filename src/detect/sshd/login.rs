@@ -35,9 +35,11 @@ pub(super) fn without_preauth(text: &[u8]) -> &[u8] {
 /// `METHOD for [invalid user ]U from A port N ssh2[: KEY]` (`auth_log`).
 #[inline(always)]
 pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
-    let space = memchr::memchr(b' ', rest)?;
-    let (method, rest) = rest.split_at(space);
-    let rest = rest.strip_prefix(b" for ")?;
+    let method = &rest[..memchr::memchr(b' ', rest).unwrap_or(rest.len())];
+    let Some(rest) = rest[method.len()..].strip_prefix(b" for ") else {
+        // Cut within a method that a stranger named.
+        return (truncated && kind == Kind::Tried).then_some(Event::new(Kind::Offered, rule));
+    };
     let kind = if kind == Kind::Tried { refused(method) } else { kind };
     // The details may hold a certificate's id or a client's host, which are a stranger's text, and may be cut anywhere.
     let end = end_of_try(rest);

@@ -203,3 +203,15 @@ fn no_cut_moves_the_address() {
         wrong[..wrong.len().min(20)].join("\n")
     );
 }
+
+/// Else strangers could make a source look as if nobody understood it.
+#[test]
+fn what_was_cut_within_a_text_is_known() {
+    let unknown = |message: &String| parse(message.as_bytes(), false).is_none();
+    let cut = FORMATS.iter().filter(|(.., bytes, _, _)| *bytes != Host).map(|(_, format, ..)| {
+        let mut message = filled(format, &"\\377".repeat(125), PEER);
+        message.truncate(500);
+        message
+    });
+    assert_eq!(cut.filter(unknown).collect::<Vec<_>>(), [""; 0]);
+}
