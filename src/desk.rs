@@ -334,6 +334,7 @@ impl Desk {
             tracked: state.tallies.len(),
             sessions: state.sessions.distinct(),
             unresolved: state.sessions.unresolved(),
+            undecided: state.sessions.undecided(),
             evicted: state.untold(Bound::Tallies) + state.sessions.evicted() + state.nets.forgotten(),
             users_untold: state.untold(Bound::Users),
             hosts_untold: state.untold(Bound::Hosts) + state.namesakes.untold(),

@@ -27,6 +27,7 @@ pub(super) fn reached(status: &Status) -> impl Iterator<Item = (u64, &'static st
         (status.evidence_untold, "failures counted, but of too many at once to keep their messages"),
         (status.evicted, "counters were forgotten because there were too many"),
         (status.unresolved, "attempts had no address"),
+        (status.undecided, "attempts or logins counted nothing because too many waited for what comes of them"),
         (status.users_untold, "attempts were of more users than are told apart"),
         (status.hosts_untold, "records were of more hosts than are known by name"),
         (status.senders_untold, "records were of more senders than are told apart"),

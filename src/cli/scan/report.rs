@@ -48,6 +48,9 @@ impl Serialize for Report<'_> {
         if found.damaged > 0 {
             out.serialize_entry("damaged", &found.damaged)?;
         }
+        if engine.state.sessions.undecided() > 0 {
+            out.serialize_entry("undecided", &engine.state.sessions.undecided())?;
+        }
         out.serialize_entry("evicted", &evicted(engine))?;
         out.serialize_entry("attempts", &counts.attempts)?;
         out.serialize_entry("first", &found.first.map(At))?;
@@ -190,6 +193,7 @@ fn print_counts(screen: &mut Screen, engine: &Engine, found: &Found) -> std::io:
     let odd = [
         (counts.unknown, "records of sshd not understood; please report what they look like:"),
         (engine.state.sessions.unresolved(), "attempts without an address"),
+        (engine.state.sessions.undecided(), "attempts or logins that counted nothing, too many waited at once"),
         (counts.forged, "forged records"),
         (counts.truncated, "lines cut for their length"),
         (counts.no_header, "lines without a header that is known"),

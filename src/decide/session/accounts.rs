@@ -7,7 +7,7 @@ use inputs::record::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
-use super::line::{HostId, SESSIONS_MAX, WINDOW, near};
+use super::line::{HostId, SESSIONS_MAX, WAITING_MAX, WINDOW, near};
 use super::recent::Recent;
 use crate::detect::address::Address;
 
@@ -129,8 +129,20 @@ impl Accounts {
         self.rotate();
     }
 
-    /// A module tells of a failure.
-    pub(super) fn wait(&mut self, one: Waiting) {
+    /// What a process itself said came of its tries up to `last`: what PAM told of those is no other.
+    pub(super) fn told_by(&mut self, about: About, pid: u32, last: Timestamp) {
+        let Accounts { of, due, waiting, .. } = self;
+        let Some(account) = of.get_mut(&about) else { return };
+        let told = account.waiting.extract_if(.., |one| one.pid == Some(pid) && one.at <= last);
+        for one in told {
+            *waiting -= 1;
+            due.remove(&one.place());
+        }
+        due.extend(account.waiting.iter().map(Waiting::place));
+    }
+
+    /// A module tells of a failure; whether there is room for that.
+    pub(super) fn wait(&mut self, one: Waiting) -> bool {
         let about = (one.host, one.peer);
         let account = self.of.entry(about);
         let behind = account.waiting.len().saturating_sub(TOGETHER);
@@ -138,9 +150,20 @@ impl Accounts {
             |other: &&mut Waiting| other.pid == one.pid && other.modules & one.modules == 0 && near(other.at, one.at);
         if let Some(told) = account.waiting[behind..].iter_mut().find(is_same) {
             told.modules |= one.modules;
-            return;
+            return true;
         }
-        self.put(one);
+        let has_room = self.waiting < WAITING_MAX;
+        if has_room {
+            self.put(one);
+        }
+        has_room
+    }
+
+    /// The line about an address that came last waits in the other world, too.
+    pub(super) fn copied(&mut self, about: About) {
+        if let Some(last) = self.of.get_mut(&about).and_then(|account| account.waiting.last_mut()) {
+            last.is_copied = true;
+        }
     }
 
     /// Lets a line wait.
@@ -181,7 +204,9 @@ impl Accounts {
             && let Some(known) = other.of.get_mut(&about)
         {
             let mut account = known.clone();
-            known.waiting.iter_mut().for_each(|one| one.is_copied = true);
+            // What finds no room here is decided there.
+            account.waiting.truncate(WAITING_MAX.saturating_sub(self.waiting));
+            known.waiting[..account.waiting.len()].iter_mut().for_each(|one| one.is_copied = true);
             account.waiting.iter_mut().for_each(|one| one.is_copied = false);
             self.due.extend(account.waiting.iter().map(Waiting::place));
             self.waiting += account.waiting.len();

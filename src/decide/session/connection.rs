@@ -56,6 +56,9 @@ pub struct Connection {
     pub(super) succeeded: bool,
     #[serde(default, skip_serializing_if = "is_default")]
     probed: bool,
+    /// The rest of one that was forgotten for want of room, when something had come of it: only tries count still.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) is_rest: bool,
     /// The other world has a copy and decides for itself. Nothing in this world looks at it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) is_copied: bool,
@@ -129,6 +132,7 @@ impl Connection {
             offered: false,
             succeeded: false,
             probed: false,
+            is_rest: false,
             is_copied: false,
             is_shared: false,
             witness: Witness { source: line.source, ..Witness::default() },
@@ -170,8 +174,8 @@ impl Connection {
                 // Whoever forges lines can keep a connection for long.
                 *tries = tries.saturating_add(event.times);
             }
-            Kind::Begun => self.witness(line).begun = true,
-            Kind::Offered => self.offered = true,
+            Kind::Begun => self.witness(line).begun = !self.is_rest,
+            Kind::Offered => self.offered = !self.is_rest,
             Kind::Accepted => {
                 self.succeeded = true;
                 // Where a process or a port names the connection there is one; else there are as many as that source
@@ -179,7 +183,9 @@ impl Connection {
                 self.witness(line).logins += u32::from(event.is_by_rule());
             }
             Kind::Probe | Kind::Timeout if self.offered && !self.succeeded => self.witness(line).begun = true,
-            Kind::Probe | Kind::Timeout => self.probed |= !self.succeeded && self.worth() == 0,
+            Kind::Probe | Kind::Timeout => {
+                self.probed |= !self.succeeded && !self.is_rest && self.worth() == 0;
+            }
             _ => {}
         }
     }
@@ -235,6 +241,16 @@ impl Connection {
     /// What is known of the account behind a line.
     pub(super) fn account(&self, event: &Event<'_>) -> Account {
         if self.user_unknown { Account::Unknown } else { event.account }
+    }
+
+    /// Whether it is known what came of a try.
+    pub(super) fn is_judged(&self) -> bool {
+        self.worth() > 0 || self.succeeded
+    }
+
+    /// Whether something came of it that a later line must not bring anew.
+    pub(super) fn is_told(&self) -> bool {
+        self.is_judged() || self.probed || self.is_rest
     }
 
     /// Whether keys were refused and nothing came of it: worth an attempt in the end, if no line tells of the end.

@@ -78,7 +78,7 @@ impl World {
         if self.connections.len() >= SESSIONS_MAX && !self.connections.contains(&key) {
             self.evict();
         }
-        let World { connections, order, logins, due, .. } = self;
+        let World { connections, order, logins, due, evicted, .. } = self;
         let mut is_new = false;
         let place = connections.place_or_insert_with(key, || {
             order.push_back((seen, key));
@@ -87,7 +87,8 @@ impl World {
         });
         let connection = connections.at(place);
         let fits = connection.fits(peer, event.port);
-        let is_over = connection.last.after(if matches!(key, Key::User(..)) { IDLE_BY_USER } else { IDLE }) < line.at;
+        let idle = if matches!(key, Key::User(..)) { IDLE_BY_USER } else { IDLE };
+        let is_over = connection.last.after(idle) < line.at;
         if !fits
             && !is_over
             && matches!(key, Key::Pid(..))
@@ -99,6 +100,9 @@ impl World {
             let ended = std::mem::replace(connection, Connection::new(line, seen));
             due.extend(overdue(key, ended));
             is_new = true;
+        }
+        if is_new && let Some(peer) = peer {
+            connection.is_rest = evicted.of(key, peer).is_some_and(|last| last.after(idle) >= line.at);
         }
         if is_new && let Key::Port(host, address, port) = key {
             let login = (host, address, port);

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Connections that each world remembers at once. At the bound the oldest is forgotten, and counted.
 pub(crate) const SESSIONS_MAX: usize = 100_000;
+/// PAM lines that wait in each world at once. Further ones are not taken, and counted.
+pub(crate) const WAITING_MAX: usize = 4_096;
 /// Bytes of a user's name that are remembered.
 pub(super) const USER_MAX: usize = 100;
 

@@ -12,6 +12,7 @@
 
 mod accounts;
 mod connection;
+mod evicted;
 mod join;
 mod kept;
 mod key;

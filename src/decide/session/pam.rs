@@ -4,8 +4,6 @@
 //! on that host; and where sshd is known to speak for itself, nothing by that process for as long as a login may take, since
 //! the modules behind may ask a server or a person before they refuse, or let in.
 
-use std::time::Duration;
-
 use inputs::record::Timestamp;
 
 use super::accounts::{About, Waiting};
@@ -13,14 +11,15 @@ use super::connection::Connection;
 use super::key::{FNV, Key, fnv};
 use super::line::{HostId, Line, USER_MAX};
 use super::world::{Due, World};
-use crate::detect::address::Peer;
+use crate::detect::address::{Address, Peer};
 use crate::detect::event::Event;
 
-/// PAM lines that wait. At the bound the one of its host that is due next is decided early.
-const WAITING_MAX: usize = 4_096;
 impl World {
-    /// A module tells of a failure.
-    pub(super) fn pam(&mut self, line: &Line, event: &Event<'_>) {
+    /// A module tells of a failure. Where too many wait already, it counts nothing: what another line would have said of it
+    /// nobody can know, and one that is pushed out would be replaced by one that is pushed out in its turn.
+    ///
+    /// Returns about whom, where it waits now.
+    pub(super) fn pam(&mut self, line: &Line, event: &Event<'_>) -> Option<Address> {
         // A host's name stands for its connection's address.
         let connection = line.pid.and_then(|pid| self.connections.get(&Key::Pid(line.host, pid)));
         let is_shared = connection.is_some_and(|connection| connection.is_shared);
@@ -29,13 +28,13 @@ impl World {
             if matches!(event.peer, Peer::Name(_)) && (line.pid.is_none() || is_shared) {
                 self.unresolved += 1;
             }
-            return;
+            return None;
         };
         if self.accounts.own((line.host, peer), line.at).is_some() {
-            return;
+            return None;
         }
         let user = event.user.unwrap_or_default();
-        self.accounts.wait(Waiting {
+        let one = Waiting {
             host: line.host,
             source: line.source,
             peer,
@@ -46,44 +45,43 @@ impl World {
             modules: 1 << (fnv(FNV, event.rule.as_bytes()) % 64),
             is_copied: false,
             is_patient: false,
-        });
-        if self.accounts.waits() > WAITING_MAX
-            && let Some((due, about)) = self.accounts.first(line.host)
-        {
-            self.look(about, due.after(Duration::from_micros(1)), true);
-            self.evicted += 1;
-        }
+        };
+        let waits = self.accounts.wait(one);
+        self.undecided += u64::from(!waits);
+        waits.then_some(peer)
     }
 
     /// Decides the PAM lines of a host that have waited for long enough.
     pub(super) fn decide_pam(&mut self, host: HostId) {
         let now = self.watermarks.of(host);
         while let Some((_, about)) = self.accounts.first(host).filter(|(due, _)| *due < now) {
-            self.look(about, now, false);
+            self.look(about, now);
         }
     }
 
     /// Decides the lines about an address that were due before `now`.
-    fn look(&mut self, about: About, now: Timestamp, is_early: bool) {
+    fn look(&mut self, about: About, now: Timestamp) {
         let speaks = self.watermarks.speaks(about.0);
         for one in self.accounts.take(about, now) {
             let may_be_told = one.pid.is_some() && speaks;
-            if may_be_told && !one.is_patient && !is_early {
+            if may_be_told && !one.is_patient {
                 self.accounts.put(Waiting { is_patient: true, ..one });
             } else if !may_be_told || !self.is_told(&one) {
                 let Waiting { host, source, peer, at, user, is_copied, .. } = one;
-                self.due.push_back(Due { host, source, peer, at, user, is_copied, is_early });
+                self.due.push_back(Due { host, source, peer, at, user, is_copied });
             }
         }
     }
 
     /// Whether the process of a PAM line said itself, with it or later, what came of it.
     fn is_told(&self, one: &Waiting) -> bool {
+        let Some(key) = one.pid.map(|pid| Key::Pid(one.host, pid)) else { return false };
         let is_told = |connection: &Connection| {
-            let is_judged = connection.worth() > 0 || connection.succeeded;
-            is_judged && connection.last >= one.at && connection.fits(Some(one.peer), None)
+            connection.is_judged() && connection.last >= one.at && connection.fits(Some(one.peer), None)
         };
-        let Some(holder) = one.pid.and_then(|pid| self.connections.get(&Key::Pid(one.host, pid))) else { return false };
+        let Some(holder) = self.connections.get(&key) else {
+            return self.evicted.of(key, one.peer).is_some_and(|last| last >= one.at);
+        };
         let beside = || self.connections.get(&self.accounts.last((one.host, one.peer))?.key);
         is_told(holder) || holder.is_shared && beside().is_some_and(is_told)
     }

@@ -7,6 +7,7 @@ use inputs::record::{SourceId, Timestamp};
 
 use super::accounts::{Accounts, Own};
 use super::connection::{Connection, outcome};
+use super::evicted::Evicted;
 use super::key::{FNV, Key, fnv, key_by_address};
 use super::line::{HostId, Line, Outcome};
 use super::recent::Recent;
@@ -41,12 +42,14 @@ pub(super) struct Judged {
     pub(super) account: Account,
     /// Its connection.
     pub(super) key: Option<Key>,
+    /// It waits for what comes of it.
+    pub(super) waits: bool,
 }
 
 impl Judged {
     /// What adds nothing.
     pub(super) fn nothing(outcome: Outcome, event: &Event<'_>) -> Self {
-        Judged { outcome, due: 0, peer: event.peer.address(), account: event.account, key: None }
+        Judged { outcome, due: 0, peer: event.peer.address(), account: event.account, key: None, waits: false }
     }
 }
 
@@ -61,8 +64,6 @@ pub(super) struct Due {
     pub(super) user: Box<[u8]>,
     /// The other world decides for itself.
     pub(super) is_copied: bool,
-    /// It was decided before its time, since there was no more room: what would have come may have cleared it.
-    pub(super) is_early: bool,
 }
 
 /// See the head of this file.
@@ -81,7 +82,9 @@ pub(super) struct World {
     pub(super) changed: Vec<Key>,
     pub(super) tracks_changes: bool,
     /// Connections forgotten because there were too many.
-    pub(super) evicted: u64,
+    pub(super) evicted: Evicted,
+    /// What had no room to wait for what came of it.
+    pub(super) undecided: u64,
     /// Attempts whose connection never showed an address.
     pub(super) unresolved: u64,
 }
@@ -124,8 +127,8 @@ impl World {
             Kind::Unknown => nothing(Outcome::Unknown),
             Kind::Refused => nothing(Outcome::Refused),
             Kind::Pam => {
-                self.pam(line, event);
-                nothing(Outcome::Ignored)
+                let waits = self.pam(line, event);
+                Judged { peer: waits.or(address), waits: waits.is_some(), ..nothing(Outcome::Ignored) }
             }
             Kind::Opened => {
                 self.opened(line, event, address);
@@ -154,6 +157,7 @@ impl World {
         let after = connection.standing();
         connection.counted += after.due;
         let (peer, account) = (connection.peer, connection.account(event));
+        let (is_judged, last) = (connection.is_judged(), connection.last);
         let outcome = outcome(event.kind, before, after);
         if let Some(peer) = peer
             && matches!(outcome, Outcome::Failure | Outcome::Success)
@@ -161,11 +165,17 @@ impl World {
         {
             self.spoke(line.host, peer, Own { at: line.at, key, user: fnv(FNV, event.user.unwrap_or_default()) });
         }
+        if is_judged
+            && self.accounts.waits() > 0
+            && let (Some(peer), Key::Pid(host, pid)) = (peer, key)
+        {
+            self.accounts.told_by((host, peer), pid, last);
+        }
         self.mark(key);
         if event.kind == Kind::Accepted {
             self.login(key, address, event.port);
         }
-        Judged { outcome, due: after.due, peer: address.or(peer), account, key: Some(key) }
+        Judged { outcome, due: after.due, peer: address.or(peer), account, key: Some(key), waits: false }
     }
 
     /// sshd itself told what came of a try.
@@ -250,6 +260,21 @@ impl World {
         }
     }
 
+    /// A line was told here and in the other world, which decides for itself what came of it there.
+    pub(super) fn copied(&mut self, line: &Line, here: Judged, there: Judged) {
+        if let (Some(key), true) = (here.key, here.key == there.key)
+            && let Some(connection) = self.connections.get_mut(&key)
+        {
+            connection.is_copied = true;
+        }
+        if here.waits
+            && there.waits
+            && let Some(peer) = here.peer
+        {
+            self.accounts.copied((line.host, peer));
+        }
+    }
+
     /// Whether what a line is about was copied, or came about, here.
     pub(super) fn knows(&self, line: &Line, event: &Event<'_>, peer: Option<Address>) -> bool {
         let address = event.peer.address().or(peer);
@@ -277,30 +302,36 @@ impl World {
             self.order.pop_front();
             match self.connections.get(&key) {
                 Some(connection) if connection.seen.after(IDLE) >= now => self.order.push_back((connection.seen, key)),
-                Some(_) => self.forget(key, false),
+                Some(_) => self.forget(key),
                 None => {}
             }
         }
     }
 
-    /// Makes room: forgets the oldest connection.
+    /// Makes room: forgets the oldest connection. What it did not come to counts nothing: it may have been a login.
     pub(super) fn evict(&mut self) {
-        let before = self.connections.len();
-        while self.connections.len() == before
-            && let Some((_, key)) = self.order.pop_front()
-        {
-            self.forget(key, true);
+        while let Some((_, key)) = self.order.pop_front() {
+            let Some(connection) = self.remove(key) else { continue };
+            self.evicted.put(key, &connection);
+            self.undecided += u64::from(overdue(key, connection).is_some_and(|due| !due.is_copied));
+            return;
         }
-        self.evicted += 1;
     }
 
-    fn forget(&mut self, key: Key, is_early: bool) {
-        let Some(connection) = self.connections.remove(&key) else { return };
+    /// Forgets a connection whose time is over.
+    fn forget(&mut self, key: Key) {
+        if let Some(connection) = self.remove(key) {
+            self.due.extend(overdue(key, connection));
+        }
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Connection> {
+        let connection = self.connections.remove(&key)?;
         self.mark(key);
         if connection.peer.is_none() && !connection.is_copied {
             self.unresolved += u64::from(connection.worth().max(u32::from(connection.offered)));
         }
-        self.due.extend(overdue(key, connection).map(|due| Due { is_early, ..due }));
+        Some(connection)
     }
 
     pub(super) fn mark(&mut self, key: Key) {
@@ -315,7 +346,7 @@ pub(super) fn overdue(key: Key, ended: Connection) -> Option<Due> {
     let peer = ended.peer.filter(|_| ended.is_overdue())?;
     let Connection { last: at, is_copied, witness, .. } = ended;
     let user = ended.user().into();
-    Some(Due { host: key.host(), source: witness.source, peer, at, user, is_copied, is_early: false })
+    Some(Due { host: key.host(), source: witness.source, peer, at, user, is_copied })
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ impl Sessions {
         let judged = self.sound.fold(line, event);
         let mut sound = folded(&self.sound, judged, trust, line, event, policy);
         let Some(all) = in_all else { return sound };
+        self.sound.copied(line, judged, all);
         let all = self.raise(all, judged);
         let mut all = folded(self.all(), all, Trust::Forgeable, line, event, policy);
         let mut certain = sound.attempt.take().map(|attempt| Box::new(Attempt { times: 0, ..attempt }));
@@ -128,12 +129,9 @@ impl Sessions {
 
     /// Takes the next of them.
     pub fn next_due(&mut self, policy: &Policy) -> Option<Attempt<'static>> {
-        while let Some(due) = self.sound.due.pop_front() {
-            // What is decided early is not certain.
-            let (times, sound) = (u32::from(!due.is_copied), u32::from(!due.is_early));
-            if times + sound > 0 {
-                return Some(due.attempt(&self.sound, times, sound, policy));
-            }
+        if let Some(due) = self.sound.due.pop_front() {
+            let times = u32::from(!due.is_copied);
+            return Some(due.attempt(&self.sound, times, 1, policy));
         }
         let all = self.all.as_mut()?;
         let due = all.due.pop_front()?;
@@ -169,7 +167,13 @@ impl Sessions {
 
     /// Connections forgotten because there were too many.
     pub fn evicted(&self) -> u64 {
-        self.worlds().map(|world| world.evicted).sum()
+        self.worlds().map(|world| world.evicted.count).sum()
+    }
+
+    /// Lines of PAM's, and connections in which keys were refused, of which nobody will know what came: there was no room for
+    /// them to wait. Each may have been an attempt, and counts as none.
+    pub fn undecided(&self) -> u64 {
+        self.worlds().map(|world| world.undecided).sum()
     }
 
     /// Attempts whose connection never showed an address.
@@ -188,7 +192,7 @@ fn folded<'a>(
     event: &Event<'a>,
     policy: &Policy,
 ) -> Folded<'a> {
-    let Judged { outcome, due, peer, account, key } = judged;
+    let Judged { outcome, due, peer, account, key, .. } = judged;
     let is_probe = due == 0 && outcome == Outcome::Probe;
     let mut folded = Folded { outcome, peer, account, ..Folded::default() };
     folded.logged_in = trust == Trust::Sound && outcome == Outcome::Success;

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::decide::session::Trust;
-use crate::decide::session::line::SESSIONS_MAX;
+use crate::decide::session::line::{SESSIONS_MAX, WAITING_MAX};
 use crate::decide::state::{Bound, DENIES_MAX, FORGEABLE_DENIES_MAX, HOSTS_MAX, USERS_MAX};
 use crate::decide::tally::FORGEABLE_TRACKED_MAX;
 
@@ -185,32 +185,127 @@ fn at_the_bound_a_deny_that_is_certain_takes_the_room_of_one_that_is_not() {
     assert_eq!((engine.state.denies.len(), engine.state.untold(Bound::Denies)), (DENIES_MAX, 3));
 }
 
-/// Strangers from so many addresses at once that what somebody else's line waits for cannot be waited for.
+/// A time so many seconds behind 10:00.
+fn at(second: usize) -> String {
+    format!("2026-11-20T10:{:02}:{:02}Z", second / 60, second % 60)
+}
+
+/// What a module of PAM tells of an address, by a process of its own.
+fn pam(second: usize, pid: usize, peer: impl std::fmt::Display) -> String {
+    let failure = "authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost";
+    format!("{} web sshd[{pid}]: pam_unix(sshd:auth): {failure}={peer}  user=al\n", at(second))
+}
+
+/// sshd lets in by LDAP, later, whom pam_unix had refused.
+fn login(second: usize, pid: usize) -> String {
+    format!("{} web sshd[{pid}]: Accepted password for al from 192.0.2.7 port {pid} ssh2\n", at(second))
+}
+
+/// A flood of PAM's lines about other addresses, more than may wait.
+fn flood(second: usize) -> String {
+    let peer = |number: usize| Ipv4Addr::from_bits(0x0a00_0000 + number as u32);
+    (0..WAITING_MAX + 100).map(|number| pam(second, 1_000_000 + number, peer(number))).collect()
+}
+
+/// All that is counted against 192.0.2.7 in the end, what of it is certain, and what was not decided.
+fn counted(mut world: World) -> (u32, u32, u64) {
+    world.engine.step(RECEIVED, Input::End);
+    let state = &world.engine.state;
+    let tally = state.tallies.get(&"192.0.2.7".parse().unwrap()).copied().unwrap_or_default();
+    (tally.failures(), tally.certain().failures(), state.sessions.undecided())
+}
+
 #[test]
-fn what_is_decided_early_is_not_certain() {
-    let address = |n: u32| Ipv4Addr::from_bits(0x1400_0000 + n);
-    let check = |line: fn(Ipv4Addr, u32) -> String, flood: u32| {
-        let mut world = World::new(Policy::default());
-        let lines: String = (0..=flood).map(|n| line(address(n), n)).collect();
-        world.lines(0, &lines);
-        let counted = |world: &World, n| {
-            let tally = world.engine.state.tallies.get(&Prefix::host(address(n))).copied().unwrap_or_default();
-            (tally.failures(), tally.certain().failures())
+fn good_logins_stay_nothing_whatever_floods_what_waits() {
+    for (flooding, slow) in [(0, 1), (1, 1), (0, 40), (1, 40)] {
+        let mut world = World::new(Policy { thresholds: [None; 5], ..Policy::default() });
+        // Both worlds know the address.
+        world.lines(1, &login(0, 8));
+        world.lines(0, &login(1, 9));
+        for number in 0..11 {
+            let (second, pid) = (20 + 200 * number, 100 + number);
+            let (before, behind) =
+                if number % 2 == 0 { (flood(second), String::new()) } else { (String::new(), flood(second)) };
+            world.lines(flooding, &before);
+            world.lines(0, &pam(second, pid, "192.0.2.7"));
+            world.lines(flooding, &behind);
+            world.lines(0, &login(second + slow, pid));
+        }
+        let (failures, certain, undecided) = counted(world);
+        assert_eq!((failures, certain), (0, 0), "{flooding} {slow}");
+        assert!(undecided >= 11 * 100, "{undecided} {flooding} {slow}");
+    }
+}
+
+/// Of 25 failures PAM alone tells, in a flood of such lines about others, or in none.
+#[track_caller]
+fn check_in_flood(flooding: Option<usize>, is_named: bool, want: (u32, u32, u64)) {
+    let mut world = World::new(Policy { thresholds: [None; 5], ..Policy::default() });
+    if is_named {
+        world.lines(1, &pam(0, 7, "192.0.2.7"));
+    }
+    for number in 0..25 {
+        let second = 20 + 20 * number;
+        if let Some(flooding) = flooding {
+            world.lines(flooding, &flood(second));
+        }
+        world.lines(0, &pam(second, 100 + number, "192.0.2.7"));
+    }
+    assert_eq!(counted(world), want, "{flooding:?} {is_named}");
+}
+
+#[test]
+fn no_forged_flood_hides_what_is_certain_and_what_a_sound_one_hides_is_counted() {
+    check_in_flood(None, false, (25, 25, 0));
+    // The forged line that names the address counts as well, and makes nothing more.
+    check_in_flood(None, true, (26, 25, 0));
+    check_in_flood(Some(1), false, (25, 25, 25 * 100));
+    check_in_flood(Some(1), true, (26, 25, 25 * 101));
+    check_in_flood(Some(0), false, (0, 0, 25 * 101));
+}
+
+/// What is counted against 192.0.2.7, what of it is certain, and how often it probed, where a connection's lines have a
+/// flood of others between them: of what sound sources tell, or of what is forged.
+#[track_caller]
+fn check_evicted(before: &str, behind: &str, want: [(u32, u32, u64); 2]) {
+    for (flooding, want) in want.into_iter().enumerate() {
+        let line = |second: usize, says: &str| format!("{} web sshd[9]: {says}\n", at(second));
+        let lines = |from: usize, said: &str| -> String {
+            said.lines().enumerate().map(|(number, says)| line(from + number, says.trim())).collect()
         };
-        assert_eq!(counted(&world, 0), (1, 0), "early");
-        world.engine.step(RECEIVED, Input::End);
-        assert_eq!(counted(&world, 0), (1, 0));
-        assert_eq!(counted(&world, flood), (1, 1), "in time");
-    };
-    let pam = |address: Ipv4Addr, n: u32| {
-        let pam = "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser=";
-        format!("2026-11-20T10:00:00Z web sshd[{n}]: {pam} rhost={address}  user=bob\n")
-    };
-    check(pam, 4_096);
-    let key = |address: Ipv4Addr, n: u32| {
-        format!(
-            "2026-11-20T10:00:00Z web sshd[{n}]: Failed publickey for bob from {address} port 22 ssh2: RSA SHA256:abc\n"
-        )
-    };
-    check(key, 100_000);
+        let mut world = World::new(Policy { thresholds: [None; 5], ..Policy::default() });
+        if flooding == 1 {
+            // Both worlds know its process.
+            world.lines(1, &line(0, "Connection from 192.0.2.7 port 22 on 198.51.100.1 port 22"));
+        }
+        world.lines(0, &lines(0, before));
+        let flood = 1_000..SESSIONS_MAX + 2_000;
+        processes(&mut world, flooding, flood, |peer| format!("Invalid user x from {peer} port 22"));
+        world.lines(0, &lines(60, behind));
+        let probes = world.counts.probes;
+        let (failures, certain, _) = counted(world);
+        assert_eq!((failures, certain, probes), want, "{flooding}: {before} | {behind}");
+    }
+}
+
+#[test]
+fn a_connection_that_was_forgotten_counts_nothing_anew() {
+    let failed = "Failed password for al from 192.0.2.7 port 22 ssh2";
+    let refused = "Failed publickey for al from 192.0.2.7 port 22 ssh2: RSA SHA256:x";
+    let ends = "Connection closed by authenticating user al 192.0.2.7 port 22 [preauth]";
+    let probe = "Connection closed by 192.0.2.7 port 22 [preauth]";
+    let let_in = "Accepted publickey for al from 192.0.2.7 port 22 ssh2: RSA SHA256:y";
+    for (before, behind, want) in [
+        (&*[failed; 3].join("\n"), ends, (3, 3, 0)),
+        (failed, &*[failed, ends].join("\n"), (2, 2, 0)),
+        ("Invalid user al from 192.0.2.7 port 22", ends, (1, 1, 0)),
+        (refused, let_in, (0, 0, 0)),
+        (refused, ends, (1, 1, 0)),
+        (let_in, probe, (0, 0, 0)),
+        (probe, probe, (1, 1, 1)),
+    ] {
+        check_evicted(before, behind, [want; 2]);
+    }
+    // It may have logged in: who forgot it cannot tell.
+    check_evicted(refused, "", [(0, 0, 0), (1, 1, 0)]);
 }

@@ -49,6 +49,9 @@ pub struct Status {
     pub sessions: usize,
     /// Attempts without an address.
     pub unresolved: u64,
+    /// What may have been attempts, or have become logins, and counted nothing because too many waited at once.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub undecided: u64,
     /// Whether the database cannot be written, so that nothing is read.
     pub held_back: bool,
     /// Counters that were forgotten because there were too many.
