@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use inputs::record::{Record, Sender, Timestamp};
 
-use super::sight::Blind;
+use super::sight::{Blind, beginning};
 use crate::decide::session::{FNV, fnv};
 use crate::text::printable;
 
@@ -30,8 +30,6 @@ const SAMPLE: u32 = 20;
 /// Records of a sender without which nothing is said of how many fit; and those that are remembered.
 const JUDGED_MIN: u32 = 10;
 const JUDGED_MAX: u32 = 400;
-/// Bytes that are kept of one that fits nothing.
-const EXAMPLE_MAX: usize = 300;
 /// Minutes that are looked back.
 const MINUTES: i64 = 10;
 const MINUTE: i64 = 60_000_000;
@@ -204,7 +202,7 @@ impl Row {
             (*all, *unfit) = (*all / 2, *unfit / 2);
         }
         if is_unfit && (self.example.is_none() || *unfit == JUDGED_MAX / 4) {
-            self.example = Some(record.message[..record.message.len().min(EXAMPLE_MAX)].into());
+            self.example = Some(beginning(record));
         }
     }
 

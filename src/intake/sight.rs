@@ -191,7 +191,7 @@ impl Sight {
 }
 
 /// What is kept of a record, whose header may be what is not understood.
-fn beginning(record: &Record<'_>) -> Box<[u8]> {
+pub(super) fn beginning(record: &Record<'_>) -> Box<[u8]> {
     record.message[..record.message.len().min(EXAMPLE_MAX)].into()
 }
 

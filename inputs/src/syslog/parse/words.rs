@@ -18,7 +18,9 @@
 //! | `sshd [1]:`, `/usr/sbin/sshd[1]:`, `[sshd]`, `[sshd]:` | templates, wrappers, metalog |
 //!
 //! A stranger's text may look like any of it, so only a few words are looked at, each must be one of these, and a second
-//! host must look like one: `User sshd[1]: …` of a line without tag is nobody's.
+//! host must look like one: `User sshd[1]: …` of a line without tag is nobody's. What is left of this is known: a program that
+//! writes no tag and begins its line with a stranger's text can be made to write `Nov 29 10:00:00 h sshd[1]: …` behind its
+//! own stamp and host, which is to the letter what a relay writes.
 
 use super::odd::{self, blanks};
 use super::rfc5424;
