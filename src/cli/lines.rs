@@ -8,7 +8,7 @@ use inputs::record::Batch;
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
-use crate::config::{Config, FORMATS, Input, Source};
+use crate::config::{self, Config, FORMATS, Input, Source};
 use crate::detect::event::Kind;
 use crate::intake::hear;
 
@@ -25,8 +25,8 @@ pub(super) struct Options {
     #[arg(long, value_name = "IANA-NAME")]
     timezone: Option<String>,
     /// The program whose own output it is, such as sshd: lines without a header [default: the input's]
-    #[arg(long, value_name = "NAME")]
-    identifier: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = config::program_name)]
+    identifier: Option<&'static str>,
     /// The host that all records are of, instead of the one that they claim [default: the input's]
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
@@ -58,13 +58,13 @@ impl Options {
         let asked = self.format.and_then(|format| format.0);
         let format = asked.or(lines.map(|lines| lines.format)).unwrap_or_default();
         let headless = matches!(format, Format::Auto | Format::Multilog | Format::Message);
-        let identifier = match &self.identifier {
+        let identifier = match self.identifier {
             Some(_) if is_journal || !headless => {
                 bail!(
                     "--identifier is for lines without a header, and these have one; leave one of the two options out"
                 )
             }
-            Some(name) => Some(name.as_str()),
+            Some(name) => Some(name),
             // What is asked for goes before what is configured.
             None => lines.and_then(|lines| lines.identifier).filter(|_| headless && !is_journal),
         };
@@ -73,8 +73,7 @@ impl Options {
             None => input.and_then(|input| input.timezone.clone()).unwrap_or_else(TimeZone::system),
         };
         let mut parser = Parser::new(format, zone);
-        // Once a log, and for as long as the program runs.
-        parser.bare(identifier.map(|name| &*name.to_owned().leak()));
+        parser.bare(identifier);
         let host = self.host.as_ref().or(input.and_then(|input| input.host.as_ref()));
         Ok(Reading {
             parser: (!is_journal).then_some(parser),

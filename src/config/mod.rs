@@ -31,6 +31,7 @@ pub use input::{File, Input, Journald, Source, Syslog};
 pub use reference::{manual, packaged};
 pub use rules::Loaded;
 pub use sources::FORMATS;
+pub(crate) use sources::program_name;
 
 /// Everything that an administrator decides.
 #[derive(Clone, Debug, PartialEq, Eq)]

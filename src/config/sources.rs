@@ -137,12 +137,14 @@ fn logs() -> Vec<InputKey> {
 
 /// A program's name. It is kept for as long as we run: batches of records refer to it.
 fn program() -> Codec<&'static str> {
-    let read = |text: &str| {
-        let fits = (1..=rule::NAME_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        let expected = "expected a program's name without blanks, such as \"sshd\" or \"dropbear\"".to_owned();
-        if fits { Ok(&*text.to_owned().leak()) } else { Err(expected) }
-    };
-    Codec::text(read, |name| (*name).to_owned())
+    Codec::text(program_name, |name| (*name).to_owned())
+}
+
+/// The same of a command line.
+pub(crate) fn program_name(text: &str) -> Result<&'static str, String> {
+    let fits = (1..=rule::NAME_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let expected = "expected a program's name without blanks, such as \"sshd\" or \"dropbear\"".to_owned();
+    if fits { Ok(text.to_owned().leak()) } else { Err(expected) }
 }
 
 fn first_read() -> Codec<Start> {

@@ -59,6 +59,27 @@ fn explain_tells_all_of_one_line() {
     kit::assert_screen("explain/name-with-an-address.txt", &said);
     let bare = explain("Invalid user a from 192.0.2.7 port 22");
     assert!(bare.ends_with("if it is a bare message of sshd, say --format message\n"), "{bare}");
+    let tried = "Failed password for root from 192.0.2.7 port 22 ssh2";
+    let docker = format!(r#"{{"log":"{tried}\n","stream":"stderr","time":"2026-11-21T23:26:32Z"}}"#);
+    let forgeable = "trust      strangers may have made it up: what rests on it denies for an hour at most, and it clears nothing\n";
+    for (line, written, is_forgeable) in [
+        (format!("Nov 21 23:26:32 web sshd[9]: {tried}"), "as in a file, with an RFC 3164 stamp", false),
+        (format!("<38>Nov 21 23:26:32 web sshd[9]: {tried}"), "as sent, RFC 3164", false),
+        (format!("<38>1 2026-11-21T23:26:32Z web sshd 9 - - {tried}"), "as sent, RFC 5424", false),
+        (format!("1795303592.123456 web sshd[9]: {tried}"), "as in a file, with a stamp that few daemons write", false),
+        (format!("Nov 21 23:26:32 [sshd] {tried}"), "by metalog", false),
+        (
+            format!("2026-11-21T23:26:32Z stderr F {tried}"),
+            "by a container's engine (CRI, or docker's syslog driver)",
+            true,
+        ),
+        (docker, "by docker, in its json-file", true),
+    ] {
+        let said = explain(&line);
+        assert!(said.starts_with(&format!("written    {written}\n")), "{said}");
+        assert_eq!(said.ends_with(forgeable), is_forgeable, "{said}");
+        assert!(said.contains("+1 root of 192.0.2.7;"), "{said}");
+    }
 }
 
 #[test]

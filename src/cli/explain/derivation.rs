@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use inputs::record::{Batch, SourceId};
+use inputs::record::{Batch, Record, SourceId};
 use inputs::syslog::parse::Format;
 
 use super::parts;
@@ -29,23 +29,34 @@ pub(super) fn print(line: &[u8], reading: Reading, config: &Config) -> anyhow::R
     let mut engine = Engine::new(config.policy());
     let mut source = Source::new(SourceId(0), None, &clock::host_name());
     source.bare = reading.bare;
+    source.forgeable = reading.forgeable;
     source.host = reading.host;
     source.rules = Arc::new(config.rules()?.rules);
     let mut screen = Screen::new();
     let mut printed = Ok(());
     fold(&mut engine, &mut source, &batch, &mut Counts::default(), |seen, engine| {
         printed = derive(&mut screen, &batch, seen, format, engine);
+        if printed.is_ok() && folds(seen) && (reading.forgeable || seen.record.stdout) {
+            let what =
+                "strangers may have made it up: what rests on it denies for an hour at most, and it clears nothing";
+            printed = writeln!(screen, "{:<10} {what}", "trust");
+        }
     });
     printed?;
     screen.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether a record moves anything.
+fn folds(seen: &Seen<'_>) -> bool {
+    seen.folded.as_ref().is_some_and(|folded| !matches!(folded.outcome, Outcome::Ignored | Outcome::Unknown))
+}
+
 fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, engine: &Engine) -> std::io::Result<()> {
     let record = &seen.record;
     let line = batch.lines().next().unwrap_or_default();
     let mut say = |what: &str, text: &str| writeln!(screen, "{what:<10} {text}");
-    say("written", written(line, format, record.event.is_some()))?;
+    say("written", written(line, format, record))?;
     say("time", &record.event.map_or("not said: it counts when it is read".to_owned(), when))?;
     say("host", &named(record.host, "not said: this machine"))?;
     let pid = record.pid.map_or(String::new(), |pid| format!(", process {pid}"));
@@ -142,15 +153,18 @@ fn named(bytes: &[u8], none: &str) -> String {
 }
 
 /// How a line is written, for people: the parser tells these apart in the same way.
-fn written(line: &[u8], format: Format, stamped: bool) -> &'static str {
+fn written(line: &[u8], format: Format, record: &Record<'_>) -> &'static str {
     match (format, line.first()) {
         (Format::Message, _) => "as a bare message, as asked",
-        (_, Some(b'@')) if stamped => "by multilog, or in its way (TAI64N)",
+        (_, Some(b'{')) if record.stdout => "by docker, in its json-file",
+        _ if record.stdout => "by a container's engine (CRI, or docker's syslog driver)",
+        (_, Some(b'@')) if record.labelled => "by multilog, or in its way (TAI64N)",
         (_, Some(b'<')) if memchr::memmem::find(&line[..line.len().min(6)], b">1 ").is_some() => "as sent, RFC 5424",
         (_, Some(b'<')) => "as sent, RFC 3164",
-        _ if !stamped => "in no way that is known: all of it is the message",
-        (_, Some(b'0'..=b'9')) => "as in a file, with an RFC 3339 stamp",
+        _ if record.event.is_none() && record.pid.is_none() => "in no way that is known: all of it is the message",
+        (_, Some(b'0'..=b'9')) if line.get(10) == Some(&b'T') => "as in a file, with an RFC 3339 stamp",
         _ if line.get(16) == Some(&b'[') => "by metalog",
-        _ => "as in a file, with an RFC 3164 stamp",
+        _ if line.get(3) == Some(&b' ') && line.get(15) == Some(&b' ') => "as in a file, with an RFC 3164 stamp",
+        _ => "as in a file, with a stamp that few daemons write",
     }
 }

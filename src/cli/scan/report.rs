@@ -190,18 +190,19 @@ fn print_counts(screen: &mut Screen, engine: &Engine, found: &Found) -> std::io:
         count(counts.successes, "login", "logins"),
         count(counts.refused, "connection", "connections")
     )?;
+    let undecided = engine.state.sessions.undecided();
     let odd = [
-        (counts.unknown, "records of sshd not understood; please report what they look like:"),
-        (engine.state.sessions.unresolved(), "attempts without an address"),
-        (engine.state.sessions.undecided(), "attempts or logins that counted nothing, too many waited at once"),
-        (counts.forged, "forged records"),
-        (counts.truncated, "lines cut for their length"),
-        (counts.no_header, "lines without a header that is known"),
-        (found.damaged, "entries or fields of journals passed over, they were damaged or too great"),
-        (evicted(engine), "counters forgotten, there were too many"),
+        (counts.unknown, "record", "records", " of sshd not understood; please report what they look like:"),
+        (engine.state.sessions.unresolved(), "attempt", "attempts", " without an address"),
+        (undecided, "attempt or login", "attempts or logins", " that counted nothing, too many waited at once"),
+        (counts.forged, "forged record", "forged records", ""),
+        (counts.truncated, "line", "lines", " cut for their length"),
+        (counts.no_header, "line", "lines", " without a header that is known"),
+        (found.damaged, "entry or field", "entries or fields", " of journals passed over: damaged or too great"),
+        (evicted(engine), "counter", "counters", " forgotten, there were too many"),
     ];
-    for (count, what) in odd.into_iter().filter(|(count, _)| *count > 0) {
-        writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{count} {what}")))?;
+    for (number, one, more, what) in odd.into_iter().filter(|(number, ..)| *number > 0) {
+        writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{}{what}", count(number, one, more))))?;
         if what.ends_with(':') {
             for (shape, records) in &found.shapes {
                 writeln!(screen, "{records:>8}  {shape}")?;
