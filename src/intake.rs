@@ -256,9 +256,9 @@ pub fn decide<'a>(
         last = None;
         let Some(event) = event.as_ref().filter(|event| !event.is_by_rule() || !source.is_ours(&record)) else {
             counts.ignored += u64::from(!is_empty);
-            if !is_empty && record.identifier.is_empty() && !record.message.starts_with(b"-- MARK --") {
-                counts.no_header += 1;
-            }
+            // What a program prints has none to be known.
+            let is_bare = !is_empty && record.identifier.is_empty() && !record.stdout;
+            counts.no_header += u64::from(is_bare && !record.message.starts_with(b"-- MARK --"));
             let tells = !is_empty && !is_foreign && may_be_judged(&record, source);
             let is_unfit = tells.then(|| source.sight.miss(&record, rules.are_for(&record)));
             let lost = source.suppressed.hear(&record, source.vouched, trust);

@@ -143,3 +143,15 @@ fn a_rule_that_finds_nothing_where_there_are_failures_is_named() {
     assert!(said.contains("FAIL auth: no rule knows any record of dovecot, though 10 look like failures"), "{said}");
     daemon.stop();
 }
+
+#[test]
+fn what_a_program_prints_has_no_header_to_be_known() {
+    let check = |line: &str, want: Option<u64>| {
+        let (_, out, _) = kit::run(&["scan", "--json", "-"], line.as_bytes());
+        let found: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(found["no_header"].as_u64(), want, "{line}");
+    };
+    check("GET / 200\n", Some(1));
+    check("{\"log\":\"GET / 200\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-21T23:26:32Z\"}\n", None);
+    check("2026-11-21T23:26:32Z stdout F GET / 200\n", None);
+}
