@@ -51,9 +51,11 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let peer: Option<std::net::IpAddr> = peer.map(|address: std::net::IpAddr| address.to_canonical());
     let (message, said) = shapes::message(&mut bytes, printed);
     let names = found(&message, false);
+    // As long as BusyBox's syslogd reads, behind `<38>` or `<166>`, a stamp and `sshd: `: nobody knows whether it was cut.
+    let may_be_cut = [255, 254].contains(&("<38>Nov 21 23:26:32 sshd: ".len() + message.len()));
     let right = match said {
-        Said::Peer => names == peer,
-        Said::PeerOrNobody => names.is_none() || names == peer,
+        Said::Peer if !may_be_cut => names == peer,
+        Said::Peer | Said::PeerOrNobody => names.is_none() || names == peer,
         Said::Nobody => names.is_none(),
     };
     assert!(right, "{names:?}, not {peer:?}: {}", message.escape_ascii());
