@@ -181,6 +181,7 @@ impl Desk {
             self.store.database.set_note(INPUTS, &serde_json::to_string(&all).unwrap_or_default())?;
         }
         self.inputs = all;
+        self.engine.set_inputs(names.len());
         Ok(ids)
     }
 

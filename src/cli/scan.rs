@@ -116,7 +116,10 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     lines.rules = Arc::new(config.rules()?.rules);
     journal.rules = Arc::clone(&lines.rules);
     let found = Found { pairs: arguments.all.then(HashSet::default), ..Found::default() };
-    let mut fold = Fold { engine: Engine::new(config.policy()), lines, journal, found };
+    let mut engine = Engine::new(config.policy());
+    // All files are one input: a copy of a log is the same log.
+    engine.set_inputs(1);
+    let mut fold = Fold { engine, lines, journal, found };
     let mut code = ExitCode::SUCCESS;
     for Opened { path, mut log, batch, reading, .. } in files {
         let before = fold.begin(reading);

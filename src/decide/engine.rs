@@ -205,6 +205,11 @@ impl Engine {
         namesakes.hear(record, called, trust, |host| Some(&**hosts.get_index(usize::from(host.0))?.0))
     }
 
+    /// How many inputs there are. With one alone, nobody looks for a host's other name.
+    pub fn set_inputs(&mut self, inputs: usize) {
+        self.state.namesakes.set_alone(inputs == 1);
+    }
+
     /// An input's number is another one's now.
     pub fn renumber(&mut self, input: SourceId) {
         self.state.namesakes.forget(input);

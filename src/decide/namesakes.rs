@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::rooms::forgeable;
 use super::session::{HostId, Trust};
 
-/// Records of which it is remembered who told them.
+/// Records of which it is remembered who told them, in sets of [`WAYS`].
 const TOLD_MAX: usize = 4_096;
+/// Records of which a set has room: a few of one moment may share a set, and none displaces another.
+const WAYS: usize = 4;
 /// Short names of which it is known which full one they are; further ones are hosts of their own.
 const JOINED_MAX: usize = 1_000;
 /// Microseconds between two stamps of one record, at most.
@@ -47,8 +49,8 @@ struct Joined {
 /// What is known of namesakes.
 #[derive(Debug, Default)]
 pub struct Namesakes {
-    /// By hash: a later record takes the place of an earlier one. It is not kept over a restart.
-    told: Vec<Option<Told>>,
+    /// In sets by hash, the latest first: a fifth record of a set displaces its first. It is not kept over a restart.
+    told: Vec<[Option<Told>; WAYS]>,
     hasher: RandomState,
     /// The full name of a short one, by sound records; `None` = there are two.
     full: IndexMap<Called, Option<HostId>, RandomState>,
@@ -58,6 +60,8 @@ pub struct Namesakes {
     is_changed: bool,
     /// Records of short names beyond [`JOINED_MAX`].
     untold: u64,
+    /// There is one input, so that no other tells the same: nothing is looked for.
+    is_alone: bool,
 }
 
 /// What of it is kept over a restart: what is sound.
@@ -75,6 +79,11 @@ fn label(name: &[u8]) -> &[u8] {
 }
 
 impl Namesakes {
+    /// Says whether there is one input alone.
+    pub(super) fn set_alone(&mut self, is_alone: bool) {
+        self.is_alone = is_alone;
+    }
+
     /// The host that is meant by what an input calls so.
     #[inline]
     pub(super) fn meant(&self, called: Called) -> HostId {
@@ -94,18 +103,21 @@ impl Namesakes {
     ) -> HostId {
         let by = (record.source, called);
         let host = self.meant(by);
-        let Some(pid) = record.pid else { return host };
+        let Some(pid) = record.pid.filter(|_| !self.is_alone) else { return host };
         let (hash, at) = (self.hasher.hash_one((pid, record.message)), record.time().0);
         if self.told.is_empty() {
-            self.told = vec![None; TOLD_MAX];
+            self.told = vec![[None; WAYS]; TOLD_MAX / WAYS];
         }
-        let place = hash as usize % TOLD_MAX;
+        let sets = self.told.len();
+        let set = &mut self.told[hash as usize % sets];
         let is_sound = trust == Trust::Sound;
-        let other = self.told[place];
+        let known = set.iter().position(|told| told.is_some_and(|told| told.hash == hash));
+        let other = known.and_then(|at| set[at]);
         if is_sound {
-            self.told[place] = Some(Told { hash, at, by, host });
+            set[..=known.unwrap_or(WAYS - 1)].rotate_right(1);
+            set[0] = Some(Told { hash, at, by, host });
         }
-        let Some(other) = other.filter(|other| other.hash == hash && other.at.abs_diff(at) <= APART_MAX) else {
+        let Some(other) = other.filter(|other| other.at.abs_diff(at) <= APART_MAX) else {
             return host;
         };
         if other.by.0 == by.0 || other.by.1 == called {
@@ -122,7 +134,7 @@ impl Namesakes {
             self.is_changed |= is_sound;
         }
         if is_sound {
-            self.told[place] = Some(Told { hash, at, by, host: other.host });
+            self.told[hash as usize % sets][0] = Some(Told { hash, at, by, host: other.host });
         }
         other.host
     }

@@ -186,6 +186,7 @@ impl Parser {
     }
 
     /// metalog or syslog: a host does not begin with a bracket, so they cannot be confused.
+    #[inline]
     fn plain<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         let header = match line.get(16) {
             Some(b'[') => self.metalog(line, reference).or_else(|| self.syslog(line, reference)),

@@ -183,9 +183,31 @@ pub(super) fn is_name(name: &[u8]) -> bool {
 #[inline]
 pub(super) fn is_level(word: &[u8]) -> bool {
     // As they end, and few hosts do.
-    word.last().is_some_and(|last| b")>:gctrneoIOGETNRC".contains(last)) && is_level_indeed(word)
+    matches!(
+        word.last(),
+        Some(
+            b')' | b'>'
+                | b':'
+                | b'g'
+                | b'c'
+                | b't'
+                | b'r'
+                | b'n'
+                | b'e'
+                | b'o'
+                | b'I'
+                | b'O'
+                | b'G'
+                | b'E'
+                | b'T'
+                | b'N'
+                | b'R'
+                | b'C'
+        )
+    ) && is_level_indeed(word)
 }
 
+#[cold]
 fn is_level_indeed(word: &[u8]) -> bool {
     let word = word.strip_suffix(b":").unwrap_or(word);
     if let Some(inner) = word.strip_prefix(b"<").and_then(|word| word.strip_suffix(b">")) {
