@@ -26,7 +26,7 @@ use open::Open;
 
 mod open;
 
-/// How many reads, of 256 KiB, a poll does at most before it returns without a whole line.
+/// How many reads, of 64 KiB, a poll does at most before it returns without a whole line.
 const READS_MAX: usize = 64;
 
 /// How many rotated files a poll passes at most.
@@ -63,9 +63,10 @@ pub struct Follower {
     counters: Counters,
 }
 
-/// When a file was first looked at, how large it was last, and since when.
+/// Which file is looked at, since when, how large it was last, and since when it is that.
 #[derive(Clone, Copy, Debug)]
 struct Look {
+    id: FileId,
     begun: Duration,
     size: u64,
     since: Duration,
@@ -124,8 +125,14 @@ impl Follower {
                 Fill::Rewritten => {}
                 Fill::End if self.is_rewritten && self.look.is_some() => return Ok(Progress::Idle),
                 Fill::End => match next {
-                    Next::Itself | Next::Empty => return Ok(Progress::Idle),
-                    Next::Missing => return Ok(Progress::Missing(ABSENT)),
+                    Next::Itself | Next::Empty => {
+                        self.look = None;
+                        return Ok(Progress::Idle);
+                    }
+                    Next::Missing => {
+                        self.look = None;
+                        return Ok(Progress::Missing(ABSENT));
+                    }
                     Next::File { path, id, is_rotated } => {
                         let Some(next) = self.open_next(&path, id)? else { continue };
                         let whole = is_rotated || path != self.path;
@@ -161,6 +168,7 @@ impl Follower {
         }
         let mut file = file.try_clone()?;
         if file.metadata()?.len() == 0 {
+            self.look = None;
             return Ok(Fill::End);
         }
         let Some(place) = self.settle(&file, false, now)? else { return Ok(Fill::End) };
@@ -182,9 +190,11 @@ impl Follower {
     /// What is `whole` is not.
     fn settle(&mut self, file: &File, whole: bool, now: Duration) -> io::Result<Option<Place>> {
         let Some(Open { known, .. }) = &self.open else { return Ok(Some(Place::default())) };
-        let size = file.metadata()?.len();
-        let is_first = self.look.is_none();
-        let look = self.look.get_or_insert(Look { begun: now, size, since: now });
+        let metadata = file.metadata()?;
+        let (id, size) = (FileId::of(&metadata), metadata.len());
+        let known_look = self.look.filter(|look| look.id == id);
+        let is_first = known_look.is_none();
+        let look = self.look.insert(known_look.unwrap_or(Look { id, begun: now, size, since: now }));
         if look.size != size {
             (look.size, look.since) = (size, now);
         }

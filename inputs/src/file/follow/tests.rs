@@ -263,6 +263,44 @@ fn a_copy_by_hand_and_a_truncation() {
     check_copy(&[Replace(""), Restart, Poll, copy], "|i");
 }
 
+/// A copy that was looked at, and is gone again, says nothing of how long the next one was looked at.
+#[test]
+fn a_copy_that_is_gone_is_looked_at_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, copy) = (dir.path().join("auth.log"), dir.path().join("copy"));
+    append(&path, "a\nb\nc\nd\n");
+    let mut follower = Follower::new(path.clone(), Start::Beginning, Parser::default());
+    let (mut batch, mut lines) = (Batch::default(), Vec::new());
+    poll_all(&mut follower, &mut batch, &mut lines);
+    assert_eq!(lines.join(""), "abcd");
+    let mut poll = |at| {
+        let now = Now { wall: Timestamp(1), steady: Duration::from_millis(at) };
+        let mut progress = Progress::More;
+        let mut lines = Vec::new();
+        while progress == Progress::More {
+            progress = follower.refill(now, &mut batch).unwrap();
+            lines.extend(batch.lines().map(|line| String::from_utf8_lossy(line).into_owned()));
+        }
+        (lines.join(""), follower.look.is_some())
+    };
+    let put = |text: &str| {
+        fs::write(&copy, text).unwrap();
+        fs::rename(&copy, &path).unwrap();
+    };
+    // Half of each is written when it is seen first.
+    put("a\nb\n");
+    assert_eq!(poll(0), (String::new(), true));
+    fs::remove_file(&path).unwrap();
+    assert_eq!(poll(10), (String::new(), false), "nothing is looked at");
+    put("a\nb\n");
+    assert_eq!(poll(5_000), (String::new(), true));
+    put("a\n");
+    assert_eq!(poll(10_000), (String::new(), true), "another one");
+    append(&path, "b\nc\nd\ne\n");
+    assert_eq!(poll(10_010), (String::new(), true), "it grows");
+    assert_eq!(poll(10_110), ("e".to_owned(), false));
+}
+
 /// What was read is `abc`, a letter a line; then it is truncated. So many milliseconds later this is appended, and looked
 /// at. What is read by then.
 fn check_growing(copy: &[(u64, &str)], want: &str) {
