@@ -156,6 +156,16 @@ impl<'a> Record<'a> {
     }
 }
 
+/// Digits of an id that docker shows.
+const CONTAINER_ID_LEN: usize = 12;
+
+/// Whether a program's name is a container's id: what docker's `syslog` and `journald` drivers call a program, unless they
+/// are told a `tag`. It is none, and the process is docker's own.
+#[inline]
+pub(crate) fn is_container_id(identifier: &[u8]) -> bool {
+    identifier.len() == CONTAINER_ID_LEN && identifier.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// What is known of a record beside its batch: what a line's header says, or what a journal's entry has in its fields.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Parts<'a> {

@@ -7,7 +7,7 @@
 //! what cursors and `journalctl --since` mean, and no sender chooses it. `_SOURCE_REALTIME_TIMESTAMP` is earlier by
 //! microseconds, or by hours if a suspended machine lies between.
 
-use crate::record::{Batch, LINE_MAX, Parts, Sender, Timestamp};
+use crate::record::{Batch, LINE_MAX, Parts, Sender, Timestamp, is_container_id};
 
 /// The longest identifier and host that are kept, in bytes; what is longer is cut.
 const NAME_MAX: usize = 255;
@@ -107,14 +107,17 @@ impl Entry {
     pub(super) fn push(&self, batch: &mut Batch) {
         // What has no uid was not written by a process that journald saw.
         let sender = batch.number(&self.uid.map_or(Sender::NOBODY, Sender::Uid));
+        // docker's `journald` driver: what a program in a container printed.
+        let is_container = is_container_id(&self.identifier);
+        let (identifier, pid) = if is_container { (&b""[..], None) } else { (&self.identifier[..], self.pid) };
         let parts = Parts {
             event: Some(Timestamp(i64::try_from(self.realtime).unwrap_or(i64::MAX))),
             labelled: false,
             host: &self.host,
-            identifier: &self.identifier,
-            pid: self.pid,
+            identifier,
+            pid,
             message: &self.message,
-            stdout: self.stdout,
+            stdout: self.stdout || is_container,
         };
         batch.add_parts(&parts, sender, self.truncated);
     }
@@ -175,6 +178,25 @@ mod tests {
             &[(b"_TRANSPORT", b"syslog"), (b"_UID", b"65534"), (b"MESSAGE", b"one"), (b"MESSAGE", b"two")],
             &format!("{time} Uid(65534) host= id= pid=None stdout=false cut=false one"),
         );
+    }
+
+    /// By docker's `journald` driver: the process is dockerd.
+    #[test]
+    fn a_containers_id_is_no_program() {
+        let of = |tag: &'static [u8], want: &str| {
+            let told: [(&[u8], &[u8]); 5] = [
+                (b"_TRANSPORT", b"journal"),
+                (b"_UID", b"0"),
+                (b"_PID", b"812"),
+                (b"SYSLOG_IDENTIFIER", tag),
+                (b"MESSAGE", b"x"),
+            ];
+            check(&told, &format!("2023-11-14T22:13:20.25Z Uid(0) host= {want} cut=false x"));
+        };
+        of(b"4f1c0a2b3c4d", "id= pid=None stdout=true");
+        of(b"sshd", "id=sshd pid=Some(812) stdout=false");
+        of(b"4f1c0a2b3c4", "id=4f1c0a2b3c4 pid=Some(812) stdout=false");
+        of(b"4F1C0A2B3C4D", "id=4F1C0A2B3C4D pid=Some(812) stdout=false");
     }
 
     #[test]

@@ -12,6 +12,8 @@
 
 use std::ops::Range;
 
+pub(super) use crate::record::is_container_id as is_id;
+
 /// Where in a line of json-file's the text lies, and its stamp, and whether the text ends here.
 pub(super) struct Json {
     pub(super) text: Range<usize>,
@@ -21,8 +23,6 @@ pub(super) struct Json {
 
 const LOG: &[u8] = b"{\"log\":\"";
 const TIME: &[u8] = b"\"time\":\"";
-/// Digits of an id that docker shows.
-const ID_LEN: usize = 12;
 
 /// Whether a line begins as json-file's do.
 #[inline]
@@ -92,10 +92,4 @@ pub(super) fn cri_text(rest: &[u8]) -> Option<(&[u8], bool)> {
         [b'F'] => Some((b"", true)),
         _ => None,
     }
-}
-
-/// Whether a tag is a container's id: what docker's `syslog` and `journald` drivers call a program, unless they are told.
-#[inline]
-pub(super) fn is_id(tag: &[u8]) -> bool {
-    tag.len() == ID_LEN && tag.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
