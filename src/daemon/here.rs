@@ -42,7 +42,7 @@ pub(super) struct Here {
     /// When we started, in the kernel's ticks since the boot.
     began: Option<u64>,
     /// Since when it is known that an sshd serves somebody who came after we started.
-    serves: Option<(Timestamp, u32)>,
+    serves: Option<Timestamp>,
     /// It has served one for so long that it must have written something.
     must_have_written: Option<u32>,
     warned: Option<Timestamp>,
@@ -103,7 +103,7 @@ impl Here {
         let Some(began) = self.began else { return };
         let served = sessions().filter(|process| process.began > began);
         let Some(one) = served.max_by_key(|process| process.has_logged_in) else { return };
-        let (since, _) = *self.serves.get_or_insert((now, one.pid));
+        let since = *self.serves.get_or_insert(now);
         if one.has_logged_in || since.after(WRITTEN_AFTER) <= now {
             self.must_have_written = Some(one.pid);
         }

@@ -3,7 +3,6 @@
 //!
 //! Tries that only look alike are real, so a record is told from another one by its producer's stamp, and only where
 //! that is finer than a hundredth of a second: no server judges two passwords of a connection within a millisecond.
-
 //!
 //! Who can make up records must not hide others' by it: what may be forged is known by itself, and beside what is sound in a
 //! small room.
