@@ -224,8 +224,9 @@ impl Engine {
         let claim = self.state.denies.get(&prefix).and_then(|deny| deny.claim(by));
         let forgeable = claim.is_some_and(Claim::is_forgeable);
         let ended = by == Claimant::Policy && matches!(why, Why::Expired | Why::Crowded);
-        let forged = ended && self.is_forgeable(prefix);
-        let served = ended && !forged && why == Why::Expired;
+        // Who made way served nothing, whatever came up since.
+        let forged = ended && (why == Why::Crowded || self.is_forgeable(prefix));
+        let served = ended && !forged;
         let times = if served { known.saturating_add(1) } else { known };
         let crowded = times > known && known == 0 && self.state.released.len() >= RELEASED_MAX;
         if let Some(victim) = self.state.released.first().filter(|_| crowded).map(|(victim, _)| *victim) {

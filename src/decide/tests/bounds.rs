@@ -165,8 +165,11 @@ fn counts_that_become_certain_change_the_room() {
 
 #[test]
 fn at_the_bound_a_deny_that_is_certain_takes_the_room_of_one_that_is_not() {
-    let mut engine = Engine::default();
+    let hour = Some(std::time::Duration::from_secs(3_600));
+    let mut engine = Engine::new(Policy { deny_for: hour, ..Policy::default() });
     attempt(&mut engine, 1, 99, Trust::Forgeable);
+    // Its deny would last no longer, so it stays one that was not certain.
+    attempt(&mut engine, 1, 50, Trust::Sound);
     let reason = Reason::Operator { because: None };
     let claim = Claim { since: Timestamp(1), until: None, reason, enforceable: true };
     for number in 0..DENIES_MAX as u32 - 1 {
@@ -180,6 +183,12 @@ fn at_the_bound_a_deny_that_is_certain_takes_the_room_of_one_that_is_not() {
     assert_eq!([denied(&engine, 1), denied(&engine, 2)], [true, false], "there is no room");
     attempt(&mut engine, 3, 99, Trust::Sound);
     assert_eq!([denied(&engine, 1), denied(&engine, 3)], [false, true]);
+    let tally = engine.state.tallies.get(&Prefix::host(Ipv4Addr::from_bits(0x1400_0001))).unwrap();
+    assert_eq!(
+        (tally.failures(), tally.certain().failures()),
+        (50, 50),
+        "it served nothing, and what is certain stays"
+    );
     attempt(&mut engine, 4, 99, Trust::Sound);
     assert!(!denied(&engine, 4), "and now there is none at all");
     assert_eq!((engine.state.denies.len(), engine.state.untold(Bound::Denies)), (DENIES_MAX, 3));
