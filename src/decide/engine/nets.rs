@@ -12,15 +12,19 @@ use crate::decide::tally::Tally;
 use crate::detect::address::Address;
 
 impl Engine {
-    /// The nets of an address that are counted, and from how many /64s each is denied.
+    /// The nets of an address that are counted, and from how many /64s each is denied. One that holds a translator's prefix
+    /// is none: all of IPv4 is in it.
     fn nets_of(&self, peer: Address) -> impl Iterator<Item = (Prefix, u32)> + use<> {
-        let is_counted = self.policy.wider_nets
-            && !peer.is_ipv4()
-            && self.policy.special(peer).is_none_or(|special| special.bits.is_none());
-        let widths = if is_counted { &WIDTHS[..] } else { &[] };
-        let usual = self.policy.ipv6_bits;
-        let widths = widths.iter().filter(move |(bits, _)| *bits < usual);
-        widths.map(move |(bits, spread)| (Prefix::of(peer, *bits), *spread))
+        let policy = &self.policy;
+        let is_counted =
+            policy.wider_nets && !peer.is_ipv4() && policy.special(peer).is_none_or(|special| special.bits.is_none());
+        let net = |(bits, spread)| {
+            let net = Prefix::of(peer, bits);
+            let is_one = bits < policy.ipv6_bits && !policy.nat64.iter().any(|own| net.contains(own));
+            is_one.then_some((net, spread))
+        };
+        let nets = if is_counted { WIDTHS.map(net) } else { [None; WIDTHS.len()] };
+        nets.into_iter().flatten()
     }
 
     /// Counts an attempt in the nets of its address, and judges them. `before` and `after` are what its prefix had.

@@ -42,6 +42,17 @@ fn many_64s_of_one_net_are_denied_together() {
     check(&never, &tries("1d", 0..300, 5), &[]);
 }
 
+/// A site's own translator shows all of IPv4 in one of its /64s.
+#[test]
+fn a_net_that_holds_a_translator_is_never_denied() {
+    let policy = |nat64: &str| Policy { nat64: vec![nat64.parse().unwrap()], ..Policy::default() };
+    let denied = ["2001:db8::/56 valid 45 until day 1.0416666666666667"];
+    check(&policy("2001:db8:0:64::/96"), &tries("1d", 0..45, 1), &[]);
+    // Of a /56 beside its own one.
+    check(&policy("2001:db8:0:164::/96"), &tries("1d", 0..45, 1), &denied);
+    check(&policy("2001:db8:0:164::/96"), &tries("1d", 0..300, 1), &denied);
+}
+
 #[test]
 fn it_is_for_an_hour_at_first() {
     let story = tries("1d", 0..45, 1) + &tries("2d", 50..100, 1);
