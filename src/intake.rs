@@ -231,7 +231,7 @@ pub fn decide<'a>(
         counts.lines += 1;
         counts.truncated += u64::from(record.truncated);
         // dropbear prints names that exist, and of strangers a client's version alone, which is one line.
-        record.stdout &= !crate::detect::dropbear::is_dropbear(record.identifier);
+        record.stdout = record.stdout && !crate::detect::dropbear::is_dropbear(record.identifier);
         let stamp = record.event;
         // sshd that logs to stderr does not escape newlines: strangers write whole lines there.
         let is_foreign = record.stdout && !source.forgeable;

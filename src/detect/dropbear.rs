@@ -11,6 +11,7 @@ use super::address::{self, Peer, number};
 use super::event::{Account, Event, Kind};
 
 /// Whether an identifier is dropbear's, or its units'.
+#[inline]
 pub fn is_dropbear(identifier: &[u8]) -> bool {
     matches!(identifier, b"dropbear" | b"dropbear.service" | b"dropbear@")
 }

@@ -15,7 +15,14 @@ use rule::{Rules, TIMES_MAX};
 /// What `record` says, or `None` if it is of a program that we do not know.
 ///
 /// The first thing that looks at a record: other programs' records leave after a comparison of a few bytes.
+#[inline(always)]
 pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
+    let (is_sshd, is_dropbear) = (sshd::is_sshd(record.identifier), dropbear::is_dropbear(record.identifier));
+    let is_known = is_sshd || is_dropbear || record.stdout || rules.are_for(record);
+    if is_known { detect_of(record, rules, is_sshd, is_dropbear) } else { None }
+}
+
+fn detect_of<'a>(record: &Record<'a>, rules: &'a Rules, is_sshd: bool, is_dropbear: bool) -> Option<Event<'a>> {
     let cut;
     let record = if may_be_cut(record) {
         cut = Record { truncated: true, ..*record };
@@ -23,8 +30,6 @@ pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
     } else {
         record
     };
-    let is_sshd = sshd::is_sshd(record.identifier);
-    let is_dropbear = !is_sshd && dropbear::is_dropbear(record.identifier);
     let mut event = if is_sshd {
         sshd::parse(without_end(record.message), record.truncated)
     } else if is_dropbear {

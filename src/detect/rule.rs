@@ -337,6 +337,7 @@ impl Rules {
     }
 
     /// Whether a record's program has rules.
+    #[inline]
     pub fn are_for(&self, record: &Record<'_>) -> bool {
         !self.rules.is_empty() && self.of.contains_key(record.identifier)
     }

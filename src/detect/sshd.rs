@@ -55,7 +55,12 @@ mod texts;
 
 /// Whether an identifier is sshd's: `sshd`, `sshd-session`, `sshd-auth`, old PAM's `sshd(pam_unix)`, and its units, which
 /// `journalctl -o with-unit` prints.
+#[inline(always)]
 pub fn is_sshd(identifier: &[u8]) -> bool {
+    identifier.starts_with(b"ssh") && is_sshd_indeed(identifier)
+}
+
+fn is_sshd_indeed(identifier: &[u8]) -> bool {
     let Some(rest) = identifier.strip_prefix(b"sshd") else {
         return matches!(identifier, b"ssh.service" | b"ssh@");
     };

@@ -274,11 +274,14 @@ impl Senders {
     /// no harm: no record is judged by a later time than the one when it came. A record that is
     /// [`live`](Record::live) tells of the clock of its `program`, another one is set right by what was known before; without a
     /// program it tells nothing and keeps its stamp.
+    #[inline(always)]
     pub(super) fn hear(&mut self, record: &mut Record<'_>, program: Option<&[u8]>) -> Option<RowId> {
         // Of a stored log nobody sends, and no clock is to be known; but that of what is followed may be, since before.
-        if matches!(record.sender, Sender::Unknown) && !record.live && self.lags.is_empty() && self.rows.is_empty() {
-            return None;
-        }
+        let is_stored = matches!(record.sender, Sender::Unknown) && !record.live;
+        if is_stored && self.lags.is_empty() && self.rows.is_empty() { None } else { self.hear_sent(record, program) }
+    }
+
+    fn hear_sent(&mut self, record: &mut Record<'_>, program: Option<&[u8]>) -> Option<RowId> {
         let id = self.hasher.hash_one((record.sender, record.host));
         if !self.rows.contains_key(&id) && self.rows.len() >= SENDERS_MAX && !self.forget(record.received) {
             self.untold += 1;

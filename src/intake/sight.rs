@@ -4,9 +4,11 @@
 //! that look so. Only what its writer may write counts, for both: neither junk nor a good line that somebody forged says
 //! how well a source is understood. Where strangers may have made up all records of a source, all of them count.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use inputs::record::{Record, Timestamp};
+use memchr::memmem::Finder;
 
 use crate::text::printable;
 
@@ -21,9 +23,11 @@ const LOOKED_AT: u32 = 10_000;
 /// A warning comes so often at most.
 const WARNED_EVERY: Duration = Duration::from_secs(86_400);
 /// What a service's line holds, however its header is written. Anybody can write that, so it is a warning and never more.
-const MARKS: [&[u8]; 5] = [b" sshd[", b" sshd:", b"sshd-session[", b"dropbear[", b"Failed password for"];
+static MARKS: LazyLock<[Finder<'static>; 5]> =
+    LazyLock::new(|| [" sshd[", " sshd:", "sshd-session[", "dropbear[", "Failed password for"].map(Finder::new));
 /// What a line of a failed login holds that a rule is for.
-const FAILED: [&[u8]; 6] = [b"fail", b"FAIL", b"Fail", b"invalid", b"incorrect", b"denied"];
+static FAILED: LazyLock<[Finder<'static>; 6]> =
+    LazyLock::new(|| ["fail", "FAIL", "Fail", "invalid", "incorrect", "denied"].map(Finder::new));
 /// So many lines look like failures to a rule's program, and none is one, before that is said.
 const FAILED_MIN: u32 = 10;
 /// So many records in a row without a header are no log, or one of a header that is not known.
@@ -105,16 +109,16 @@ impl Sight {
 
     fn look(&mut self, record: &Record<'_>, is_of_rule: bool) -> bool {
         self.looked_at += 1;
-        let holds = |marks: &[&[u8]]| marks.iter().any(|mark| memchr::memmem::find(record.message, mark).is_some());
+        let holds = |marks: &[Finder<'static>]| marks.iter().any(|mark| mark.find(record.message).is_some());
         if is_of_rule {
-            if holds(&FAILED) {
+            if holds(&*FAILED) {
                 let program = self.program(record);
                 program.failed = program.failed.saturating_add(1);
                 program.example = beginning(record);
             }
             return false;
         }
-        let is_marked = holds(&MARKS);
+        let is_marked = holds(&*MARKS);
         if (is_marked && !self.marked || self.example.is_none()) && !record.message.is_empty() {
             self.example = Some(beginning(record));
         }

@@ -24,8 +24,14 @@ impl Suppressed {
     /// How many records `record` says were lost. It is not believed where the kernel tells that another user than root
     /// wrote it and `vouched` says that this counts, nor of a program's own output. What strangers may have made up is
     /// a number, and names nobody.
+    #[inline(always)]
     pub(super) fn hear(&mut self, record: &Record<'_>, vouched: bool, trust: Trust) -> u64 {
-        let Some(Loss { by, of, records }) = losses(record) else { return 0 };
+        losses(record).map_or(0, |loss| self.add(loss, record, vouched, trust))
+    }
+
+    #[cold]
+    fn add(&mut self, loss: Loss<'_>, record: &Record<'_>, vouched: bool, trust: Trust) -> u64 {
+        let Loss { by, of, records } = loss;
         let is_daemons = match record.sender {
             Sender::Uid(uid) => *uid == 0 || !vouched,
             Sender::Peer(_) | Sender::Cert(_) | Sender::Unknown => true,

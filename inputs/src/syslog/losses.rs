@@ -34,6 +34,7 @@ pub struct Loss<'a> {
 /// What a record says was lost before it came to us, if it says so.
 ///
 /// rsyslogd 5 to 8 (`imuxsock`, `imjournal` and its other inputs) and systemd-journald tell when their limits end.
+#[inline(always)]
 pub fn losses<'a>(record: &Record<'a>) -> Option<Loss<'a>> {
     match record.identifier {
         b"rsyslogd" | b"rsyslogd-2177" => rsyslogd(record.message),
@@ -48,6 +49,7 @@ pub fn losses<'a>(record: &Record<'a>) -> Option<Loss<'a>> {
 ///
 /// A process may never log again whose messages were dropped, as sshd's that served a connection: then only the
 /// beginning is told.
+#[cold]
 fn rsyslogd(message: &[u8]) -> Option<Loss<'_>> {
     let message = message.trim_ascii();
     if let Some(rest) = message.strip_prefix(b"imuxsock lost ") {
@@ -80,6 +82,7 @@ fn of_input(input: &[u8], records: u64) -> Loss<'_> {
 }
 
 /// `Suppressed 42 messages from ssh.service`; older ones wrote the unit's whole cgroup.
+#[cold]
 fn journald(message: &[u8]) -> Option<Loss<'_>> {
     const FROM: &[u8] = b" messages from ";
     let rest = message.strip_prefix(b"Suppressed ")?;

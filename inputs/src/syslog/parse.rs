@@ -119,6 +119,7 @@ impl Parser {
         });
     }
 
+    #[inline(always)]
     fn header<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         if self.bare.is_some() {
             return Some(self.output(line, reference));
@@ -186,20 +187,27 @@ impl Parser {
     }
 
     /// metalog or syslog: a host does not begin with a bracket, so they cannot be confused.
-    #[inline]
+    #[inline(always)]
     fn plain<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         let header = match line.get(16) {
             Some(b'[') => self.metalog(line, reference).or_else(|| self.syslog(line, reference)),
             _ => self.syslog(line, reference),
         };
-        let header = header.or_else(|| self.framed(line, reference))?;
-        if matches!(header.host, b"stdout" | b"stderr")
-            && header.identifier.is_empty()
-            && let Some((text, is_whole)) = container::cri_text(header.message)
-        {
-            return Some(Parts { event: header.event, ..self.printed(text, is_whole, reference) });
+        match header {
+            Some(header) if header.identifier.is_empty() => Some(self.unnamed(header, reference)),
+            Some(header) => Some(header),
+            None => self.framed(line, reference),
         }
-        Some(header)
+    }
+
+    /// A line without a program's name, which may be a container's: `stdout F …`.
+    #[cold]
+    fn unnamed<'a>(&mut self, header: Parts<'a>, reference: Timestamp) -> Parts<'a> {
+        let text = matches!(header.host, b"stdout" | b"stderr").then(|| container::cri_text(header.message));
+        match text.flatten() {
+            Some((text, is_whole)) => Parts { event: header.event, ..self.printed(text, is_whole, reference) },
+            None => header,
+        }
     }
 
     /// A frame as it was sent, in a file: `123 <38>1 …`; or RFC 5424 without its priority: `1 2026-…`.
@@ -231,6 +239,7 @@ impl Parser {
         Some(Parts { event: Some(event), identifier: &rest[..end], message, ..Parts::default() })
     }
 
+    #[inline(always)]
     fn syslog<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         let Some((b'<', _)) = line.split_first() else { return self.stamped(line, reference) };
         let rest = after_priority(line)?;
@@ -245,10 +254,7 @@ impl Parser {
     #[inline(always)]
     fn like_the_last<'a>(&self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         let last = self.beginning.as_ref().filter(|last| last.reference == reference)?;
-        let header = tagged(line.strip_prefix(&last.text[..])?)?;
-        if header.pid.is_none() && !words::is_name(header.identifier) {
-            return None;
-        }
+        let header = named(line.strip_prefix(&last.text[..])?)?;
         Some(Parts { event: Some(last.event), host: &line[STAMP_LEN..last.text.len() - 1], ..header })
     }
 
@@ -257,12 +263,26 @@ impl Parser {
         if let Some(header) = self.like_the_last(line, reference) {
             return Some(header);
         }
-        let header = self.stamped_anew(line, reference);
-        let is_sure = header.as_ref().is_some_and(|header| {
-            let is_program = header.pid.is_some() || words::is_name(header.identifier);
-            !header.identifier.is_empty() && is_program && !words::is_no_plain_host(header.host)
-        });
-        if is_sure { header } else { self.oddly(line, reference).or(header) }
+        let stamp = match line.first()? {
+            b'0'..=b'9' => self.stamps.rfc3339(line),
+            _ => self.stamps.traditional(line, reference),
+        };
+        let Some((event, rest)) = stamp.and_then(|(event, len)| Some((event, line[len..].strip_prefix(b" ")?))) else {
+            return self.oddly(line, reference).or_else(|| self.in_dialect(line, reference));
+        };
+        let header = Parts { event: Some(event), ..host_and_tag(rest) };
+        let is_program = header.pid.is_some() || words::is_name(header.identifier);
+        if header.identifier.is_empty() || !is_program || words::is_no_plain_host(header.host) {
+            return self.oddly(line, reference).or(Some(header));
+        }
+        // Without a priority before it `[` would begin metalog's program.
+        if line.len() - rest.len() == STAMP_LEN && !(header.host.is_empty() || self.unwrap || rest.starts_with(b"[")) {
+            let mut text = self.beginning.take().map_or_else(Vec::new, |last| last.text);
+            text.clear();
+            text.extend_from_slice(&line[..STAMP_LEN + header.host.len() + 1]);
+            self.beginning = Some(Beginning { text, event, reference });
+        }
+        Some(header)
     }
 
     /// What the plain way did not understand, or took for something else.
@@ -290,32 +310,17 @@ impl Parser {
         })
     }
 
-    fn stamped_anew<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
-        let stamp = match line.first()? {
-            b'0'..=b'9' => self.stamps.rfc3339(line),
-            _ => self.stamps.traditional(line, reference),
-        };
-        let stamp = stamp.and_then(|(event, len)| Some((event, line[len..].strip_prefix(b" ")?)));
-        let Some((event, rest)) = stamp else {
-            if let Some(header) = self.oddly(line, reference) {
-                return Some(header);
-            }
-            let (event, rest) = dialect::stamp(line, reference, &self.stamps)?;
-            return Some(Parts { event: Some(event), ..host_and_tag(rest) });
-        };
-        let header = host_and_tag(rest);
-        let is_usual = line.len() - rest.len() == STAMP_LEN
-            && !(header.host.is_empty() || header.identifier.is_empty() || self.unwrap || words::is_no_plain_host(header.host))
-            // Without a priority before it that would be metalog's program.
-            && !rest.starts_with(b"[");
-        if is_usual {
-            let mut text = self.beginning.take().map_or_else(Vec::new, |last| last.text);
-            text.clear();
-            text.extend_from_slice(&line[..STAMP_LEN + header.host.len() + 1]);
-            self.beginning = Some(Beginning { text, event, reference });
-        }
-        Some(Parts { event: Some(event), ..header })
+    #[cold]
+    fn in_dialect<'a>(&self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
+        let (event, rest) = dialect::stamp(line, reference, &self.stamps)?;
+        Some(Parts { event: Some(event), ..host_and_tag(rest) })
     }
+}
+
+/// A tag that is a program's.
+#[inline(always)]
+fn named(text: &[u8]) -> Option<Parts<'_>> {
+    tagged(text).filter(|header| header.pid.is_some() || words::is_name(header.identifier))
 }
 
 /// What multilog's label says, and what follows it and its blank.

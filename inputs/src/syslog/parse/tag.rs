@@ -15,7 +15,7 @@ pub(super) const HOST_MAX: usize = 255;
 const UNHOSTED: [&[u8]; 3] = [b"last message repeated ", b"--- last message repeated ", b"-- MARK --"];
 
 /// Splits what follows a stamp. A first word that is a tag means that there is no host (busybox, glibc's /dev/log).
-#[inline]
+#[inline(always)]
 pub(super) fn host_and_tag(rest: &[u8]) -> Parts<'_> {
     let bare = Parts { message: rest, ..Parts::default() };
     let name = name_len(rest);

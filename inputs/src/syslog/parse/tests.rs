@@ -25,11 +25,14 @@ fn check_as(format: Format, line: impl AsRef<[u8]>, expected: &str) {
     assert_eq!(read(&mut parser, line, RECEIVED), expected, "{}", line.escape_ascii());
     // The second time the minute is remembered, and how the line began.
     assert_eq!(read(&mut parser, line, RECEIVED), expected, "again: {}", line.escape_ascii());
-    // Of the same second, from another host, from the same one, and from one that looks like metalog's program.
-    for host in [&b"web1"[..], b"b", b"[sshd]"] {
-        let stamp = &line[..line.len().min(STAMP_LEN)];
-        read(&mut parser, &[b"<86>", stamp, host, b" su[7]: x"].concat(), RECEIVED);
-        assert_eq!(read(&mut parser, line, RECEIVED), expected, "after another: {}", line.escape_ascii());
+    // After another stamp or the same, of another host, of the same one, and of one that looks like metalog's program.
+    let blanks = line.iter().take(40).enumerate().filter(|(_, byte)| **byte == b' ');
+    let stamps = blanks.map(|(at, _)| &line[..=at]).chain([&b"Nov  1 02:03:04 "[..], b"2026-11-01T02:03:04.5Z "]);
+    for stamp in stamps {
+        for host in [&b"web1"[..], b"b", b"[sshd]"] {
+            read(&mut parser, &[b"<86>", stamp, host, b" su[7]: x"].concat(), RECEIVED);
+            assert_eq!(read(&mut parser, line, RECEIVED), expected, "after another: {}", line.escape_ascii());
+        }
     }
 }
 

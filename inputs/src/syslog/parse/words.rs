@@ -241,7 +241,7 @@ fn is_device(word: &[u8]) -> bool {
 }
 
 /// What the plain way takes for a host and is none: a level, a year, a device, an address in brackets.
-#[inline]
+#[inline(always)]
 pub(super) fn is_no_plain_host(host: &[u8]) -> bool {
     match host {
         [] => false,
