@@ -49,6 +49,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     let mut source = Source::new(SourceId(0), None, &clock::host_name());
     let has_lines = matches!(log, Log::Lines(_));
     source.bare = reading.bare && has_lines;
+    source.forgeable = reading.forgeable;
     source.host.clone_from(&reading.host);
     source.rules = Arc::new(config.rules()?.rules);
     let mut batch = Batch::default();

@@ -50,9 +50,10 @@ impl Last {
     }
 }
 
-/// Whether a line can be spoken of by the one behind it.
+/// Whether a line can be spoken of by the one behind it. A program's own output is no syslog daemon's, whose word would
+/// make it sound.
 pub(super) fn can_repeat(record: &Record<'_>) -> bool {
-    record.message.len() <= MESSAGE_MAX && !record.truncated
+    record.message.len() <= MESSAGE_MAX && !record.truncated && !record.stdout
 }
 
 /// A record without what a daemon put around its message; `None` = there is nothing.
@@ -155,6 +156,8 @@ mod tests {
         let last = record(b"Failed password for root from 192.0.2.7 port 22 ssh2", false);
         let times = |stdout| again(&last, &record(b"last message repeated 3 times", stdout)).map(|again| again.times);
         assert_eq!((times(false), times(true)), (Some(3), None));
+        let of_program = record(b"Failed password for root from 192.0.2.7 port 22 ssh2", true);
+        assert_eq!((can_repeat(&last), can_repeat(&of_program)), (true, false));
     }
 
     #[test]
