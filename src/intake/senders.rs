@@ -1,4 +1,5 @@
-//! Who sends to a source: when each was heard last, how much of it was understood, and whether its clock can be believed.
+//! Who sends to a source: when each was heard last, how much of it was understood, and whether its clock can be
+//! believed.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -135,7 +136,8 @@ pub struct Row {
     /// The last minutes.
     pub minutes: Minutes,
     gaps: Gaps,
-    /// By the beginning of a program's name: one that runs since the zone changed has another than the rest of its host.
+    /// By the beginning of a program's name: one that runs since the zone changed has another than the rest of its
+    /// host.
     clocks: [(u64, Clock); PROGRAMS_MAX],
     /// Which is given up for the next that is new.
     oldest: usize,
@@ -201,6 +203,7 @@ impl Row {
             // What was is forgotten by and by.
             (*all, *unfit) = (*all / 2, *unfit / 2);
         }
+        // A new one now and then.
         if is_unfit && (self.example.is_none() || *unfit == JUDGED_MAX / 4) {
             self.example = Some(beginning(record));
         }
@@ -270,10 +273,10 @@ pub struct Senders {
 pub(super) struct RowId(u64);
 
 impl Senders {
-    /// A record came. If its sender's clock is known to be off, its stamp is set right; until then one that is ahead does
-    /// no harm: no record is judged by a later time than the one when it came. A record that is
-    /// [`live`](Record::live) tells of the clock of its `program`, another one is set right by what was known before; without a
-    /// program it tells nothing and keeps its stamp.
+    /// A record came. If its sender's clock is known to be off, its stamp is set right; until then one that is ahead
+    /// does no harm: no record is judged by a later time than the one when it came. A record that is
+    /// [`live`](Record::live) tells of the clock of its `program`, another one is set right by what was known before;
+    /// without a program it tells nothing and keeps its stamp.
     #[inline(always)]
     pub(super) fn hear(&mut self, record: &mut Record<'_>, program: Option<&[u8]>) -> Option<RowId> {
         // Of a stored log nobody sends, and no clock is to be known; but that of what is followed may be, since before.

@@ -1,10 +1,10 @@
 //! Finds the place in a file's copy: which lines of a file that was replaced, or written anew, were read before.
 //!
-//! `sed -i`, an editor, rsync and log2ram put a copy in a log's place, and a log that drops its oldest lines is one, too.
-//! It is known by its lines: the last [`KNOWN_MAX`] that were read are remembered, each by a hash, and the place is where
-//! they end in the copy. That is so only if it is one place: lines that are equal are tries that happened, so where they
-//! fit twice or nowhere the file is new. A copy may have been made a moment before the last lines were written, and may
-//! begin within those that are remembered.
+//! `sed -i`, an editor, rsync and log2ram put a copy in a log's place, and a log that drops its oldest lines is one,
+//! too. It is known by its lines: the last [`KNOWN_MAX`] that were read are remembered, each by a hash, and the place
+//! is where they end in the copy. That is so only if it is one place: lines that are equal are tries that happened, so
+//! where they fit twice or nowhere the file is new. A copy may have been made a moment before the last lines were
+//! written, and may begin within those that are remembered.
 
 use std::fs::File;
 use std::io;
@@ -77,12 +77,13 @@ impl Known {
         io::Seek::seek(&mut file, io::SeekFrom::Start(begin))?;
         let (mut lines, mut batch) = (Lines::new(begin), Batch::default());
         let mut search = Search::new(&self.0);
-        // How a file begins that is not looked at from its beginning, nobody knows; its first line may be half a one.
-        let mut is_first = begin > 0;
-        search.lines = u64::from(is_first);
+        // Behind the beginning the first line may be half a one. It counts as one before those that are looked at, so
+        // that none of these is the file's first.
+        let mut is_half = begin > 0;
+        search.lines = u64::from(is_half);
         while lines.read_from(&mut file)? > 0 {
             while lines.cut(&mut batch, 1) > 0 {
-                if !std::mem::take(&mut is_first) {
+                if !std::mem::take(&mut is_half) {
                     search.line(batch.lines().map(hash).next().unwrap_or_default(), lines.offset());
                 }
                 batch.clear();
@@ -143,17 +144,18 @@ impl<'a> Search<'a> {
         common as u64 == self.lines && common >= FEW && lines.iter().any(|line| *line != lines[0])
     }
 
-    /// The place, if there is one: the last known line that the file has decides.
+    /// The place, if there is one: the last known line that the file has decides, and it is there once.
     fn end(&self) -> Option<Place> {
-        let found = std::iter::once(self.all).chain(self.some.iter().rev().copied()).zip(-1..);
-        let (found, missing) = found.into_iter().find(|(found, _)| found.times > 0)?;
-        let missing = usize::try_from(missing).unwrap_or(0);
+        let all = std::iter::once((self.all, 0));
+        let (found, missing) =
+            all.chain(self.some.iter().rev().copied().zip(0..)).find(|(found, _)| found.times > 0)?;
         let known = Known(self.known[..self.known.len() - missing].to_vec());
         (found.times == 1).then_some(Place { offset: found.offset, lines: found.lines, known, missing })
     }
 }
 
-/// 32 bits of FNV-1a. Not against forgery: nobody who writes lines can have the file replaced.
+/// 32 bits of FNV-1a. Not made against forgery: who would hide what the next file begins with needs eight lines in a
+/// row that are alike to known ones, and would have to know the second, the process and the port of each beforehand.
 fn hash(line: &[u8]) -> u32 {
     let hash = super::fnv1a(line);
     (hash ^ hash >> 32) as u32
@@ -163,7 +165,8 @@ fn hash(line: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// Lines are letters. What stands before `|` is known, what is behind is the file; where the place is, it has a `|`, too.
+    /// Lines are letters. What stands before `|` is known, what is behind is the file; where the place is, it has a
+    /// `|`, too.
     fn check(known: &str, want: &str) {
         let lines = |text: &str| text.chars().map(|c| format!("{c}\n")).collect::<String>();
         let log = tempfile::NamedTempFile::new().unwrap();
