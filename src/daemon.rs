@@ -45,8 +45,8 @@ const BACK_ENDS_END: Duration = Duration::from_secs(10);
 /// Records that a slow `tap` may be behind.
 const TAP_MAX: usize = 4_096;
 
-/// Runs until SIGTERM or SIGINT, by a configuration and the file that it is from. A dry run enforces nothing, and prints
-/// what would be.
+/// Runs until SIGTERM or SIGINT, by a configuration and the file that it is from. A dry run enforces nothing, and
+/// prints what would be.
 pub(crate) fn run(mut config: Config, file: Option<&Path>, dry_run: bool) -> anyhow::Result<()> {
     if dry_run {
         config.deny.backends = Backends::printing();
@@ -87,8 +87,8 @@ pub(crate) fn run(mut config: Config, file: Option<&Path>, dry_run: bool) -> any
     let shown = Shown { taps, latest: latest_in, dry_run, since: now, configuration: file.map(Path::to_owned) };
     let owner = Owner::new(desk, sources, Here::new(&inputs), reconcilers, shown, now);
     drop(running);
-    // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks. Clients
-    // and signals have the runtime's; inputs and projections have threads.
+    // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks.
+    // Clients and signals have the runtime's; inputs and projections have threads.
     let owner = tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
         let (mut owner, batches) = owner.run(batches, asks, stop).await;
         // First they are told, or the reader of a long file would hand over as fast as we take.

@@ -2,8 +2,8 @@
 //!
 //! It owns the protocol between the two: what is folded in ([`Desk::fold`]), what the clock and people say
 //! ([`Desk::tick`], [`Desk::ask`]) waits in it for the next [`Desk::commit`]. Each returns what is to be told to the
-//! projections: new denies at once, since an early deny is harmless and a late one is not; all else when it is committed.
-//! The daemon has one, behind its control socket; with the daemon stopped the command line opens one itself.
+//! projections: new denies at once, since an early deny is harmless and a late one is not; all else when it is
+//! committed. The daemon has one, behind its control socket; with the daemon stopped the command line opens one itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -290,8 +290,8 @@ impl Desk {
         Ok(diff)
     }
 
-    /// From now on those of these names are to see every decision: mail, a list that is shared. Each reads what is behind
-    /// what it has acknowledged; what it is given here changes when there is more.
+    /// From now on those of these names are to see every decision: mail, a list that is shared. Each reads what is
+    /// behind what it has acknowledged; what it is given here changes when there is more.
     pub fn follow(&mut self, names: &[&str]) -> Result<(Vec<Follower>, watch::Receiver<i64>), StoreError> {
         self.followed = !names.is_empty();
         Ok((self.store.follow(names)?, self.decided.subscribe()))

@@ -1,10 +1,10 @@
 //! One shape of input, and the one loop that drives all of them.
 //!
 //! Whatever is read, a file, a journal, a stored log or a socket with a thousand senders, is an [`Input`]: it was told
-//! where to begin, gives the next records with the cursor behind them, says what can wake it, and counts what befell it.
-//! A [`Worker`] is the thread that drives one: it sleeps while nothing happens, tells the operator of a problem once,
-//! and hands every batch to a sink that may make it wait. Nobody here asks for the time: the loop is given a clock, and
-//! tells its input.
+//! where to begin, gives the next records with the cursor behind them, says what can wake it, and counts what befell
+//! it. A [`Worker`] is the thread that drives one: it sleeps while nothing happens, tells the operator of a problem
+//! once, and hands every batch to a sink that may make it wait. Nobody here asks for the time: the loop is given a
+//! clock, and tells its input.
 
 use std::convert::Infallible;
 use std::io;
@@ -82,8 +82,8 @@ pub struct Wake<'a> {
     pub within: Duration,
 }
 
-/// What has befallen an input since it was opened. What cannot happen to it stays 0; what happens seldom is told only if
-/// it has.
+/// What has befallen an input since it was opened. What cannot happen to it stays 0; what happens seldom is
+/// told only if it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Counters {

@@ -1,8 +1,8 @@
 //! What a log line is, before anyone believes it.
 //!
 //! A [`Batch`] owns one buffer and says where in it the parts of its records lie; a [`Record`] borrows them. Whoever
-//! knows the format says where they lie: the [`Parser`](crate::syslog::parse::Parser) of lines, the reader of a journal.
-//! Log bytes stay bytes: text is made only for people, and escaped then.
+//! knows the format says where they lie: the [`Parser`](crate::syslog::parse::Parser) of lines, the reader of a
+//! journal. Log bytes stay bytes: text is made only for people, and escaped then.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -159,8 +159,8 @@ impl<'a> Record<'a> {
 /// Digits of an id that docker shows.
 const CONTAINER_ID_LEN: usize = 12;
 
-/// Whether a program's name is a container's id: what docker's `syslog` and `journald` drivers call a program, unless they
-/// are told a `tag`. It is none, and the process is docker's own.
+/// Whether a program's name is a container's id: what docker's `syslog` and `journald` drivers call a program, unless
+/// they are told a `tag`. It is none, and the process is docker's own.
 #[inline]
 pub(crate) fn is_container_id(identifier: &[u8]) -> bool {
     identifier.len() == CONTAINER_ID_LEN && identifier.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -270,8 +270,8 @@ impl Batch {
         self.spans.is_empty()
     }
 
-    /// Adds a line or frame, of the sender of that number. What is too long is cut. Until a parser has read its header it
-    /// is all message.
+    /// Adds a line or frame, of the sender of that number. What is too long is cut. Until a parser has read its
+    /// header it is all message.
     pub fn add(&mut self, line: &[u8], sender: u16, truncated: bool) {
         self.mark(self.buf.len(), line, sender, truncated);
         self.buf.extend_from_slice(&line[..line.len().min(LINE_MAX)]);

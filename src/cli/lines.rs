@@ -1,4 +1,5 @@
-//! How a log is read that a person names: as the options say, else as the input of the configuration says that reads it.
+//! How a log is read that a person names: as the options say, else as the input of the
+//! configuration says that reads it.
 
 use std::path::Path;
 
@@ -86,8 +87,8 @@ impl Options {
 }
 
 impl Reading {
-    /// Refuses what `journalctl` printed in a form that has no header: it would be read, and nothing seen in it. `first` is
-    /// what was read first of the log.
+    /// Refuses what `journalctl` printed in a form that has no header: it would be read, and nothing seen in it.
+    /// `first` is what was read first of the log.
     pub(super) fn refuse_headless(&self, path: &Path, first: &Batch) -> anyhow::Result<()> {
         let form = first.lines().take(SAMPLE).find_map(printed::form);
         let form = form.or_else(|| (!self.bare && is_headless(first)).then_some("cat"));

@@ -166,8 +166,8 @@ struct BlindFile {
     is_sure: bool,
 }
 
-/// Says of which files nothing was understood: each would look like a log in which nothing happened. Returns whether the exit
-/// status is to say so: not where it may be one among others that is of another service.
+/// Says of which files nothing was understood: each would look like a log in which nothing happened. Returns whether
+/// the exit status is to say so: not where it may be one among others that is of another service.
 fn warn_of_blind(found: &Found) -> bool {
     for BlindFile { path, example, .. } in found.blind.iter().take(BLIND_SHOWN) {
         let name = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };

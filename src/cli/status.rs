@@ -170,7 +170,8 @@ fn print_head(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     writeln!(screen)
 }
 
-/// Senders, those of this machine's users as one row an input: who they are says nothing that an administrator can act on.
+/// Senders, those of this machine's users as one row an input: who they are says nothing that an
+/// administrator can act on.
 fn folded(senders: &[Sender]) -> Vec<Sender> {
     let mut rows: Vec<Sender> = Vec::new();
     for sender in senders {

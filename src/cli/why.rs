@@ -75,8 +75,8 @@ fn print(screen: &mut Screen, why: &Why, special: Option<&Special>) -> std::io::
     Ok(())
 }
 
-/// Whether a failure is only that a connection ended: no password was refused in it, or the evidence were that line. Where
-/// the account does not exist the reason is another one.
+/// Whether a failure is only that a connection ended: no password was refused in it, or the evidence were that line.
+/// Where the account does not exist the reason is another one.
 fn ended_without_login(message: &[u8]) -> bool {
     const ENDS: [&str; 5] = ["sshd.closed", "sshd.disconnected", "sshd.timed_out", "sshd.timeout", "sshd.dispatch"];
     let ends = sshd::parse(message, false).is_some_and(|event| ENDS.contains(&event.rule));

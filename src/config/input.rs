@@ -124,8 +124,9 @@ impl Input {
     }
 
     /// Whether strangers may be able to make up its records: UDP from a network that lets false addresses through, what
-    /// listens on loopback, which every local user reaches and a web application that can be made to post, and sshd's own output (`-e`, `-E`), in which it does not escape the newlines of a user's name. A multilog may
-    /// hold that whatever the configuration says: without `identifier` only the strangers' lines would look like sshd's.
+    /// listens on loopback, which every local user reaches and a web application that can be made to post, and sshd's
+    /// own output (`-e`, `-E`), in which it does not escape the newlines of a user's name. A multilog may hold that
+    /// whatever the configuration says: without `identifier` only the strangers' lines would look like sshd's.
     pub fn is_forgeable(&self) -> bool {
         match &self.source {
             Source::Syslog(syslog) => syslog.is_open() && !syslog.trust_network,

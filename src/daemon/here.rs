@@ -1,7 +1,7 @@
 //! Whether what the sshd of this machine writes is read at all.
 //!
-//! An input that is quiet looks as one that is blind. So it is looked for what shows that something should have come: the
-//! namespace of the journal that its unit names, and somebody who has logged in by it since we started.
+//! An input that is quiet looks as one that is blind. So it is looked for what shows that something should have come:
+//! the namespace of the journal that its unit names, and somebody who has logged in by it since we started.
 
 use std::fs;
 use std::path::Path;

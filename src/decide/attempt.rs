@@ -83,8 +83,8 @@ pub struct Folded<'a> {
     pub peer: Option<Address>,
     /// What is known of the account by now.
     pub account: Account,
-    /// What counts of it, if anything does, for who believes every line; with what of that is certain, where it is of the
-    /// same user and class.
+    /// What counts of it, if anything does, for who believes every line; with what of that is certain, where it is of
+    /// the same user and class.
     pub attempt: Option<Attempt<'a>>,
     /// What is certain beside it.
     pub(super) certain: Option<Box<Attempt<'a>>>,

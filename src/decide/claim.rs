@@ -156,8 +156,8 @@ impl Claim {
         self.until.is_some_and(|until| until <= self.since.after(FORGEABLE_FOR))
     }
 
-    /// Whether one that rests on sound records alone takes its place. Nobody knows what one rests on that was adopted: what
-    /// is left of it must do.
+    /// Whether one that rests on sound records alone takes its place. Nobody knows what one rests on that was adopted:
+    /// what is left of it must do.
     pub(super) fn gives_way(&self) -> bool {
         match self.reason {
             Reason::Policy { .. } => self.is_forgeable(),

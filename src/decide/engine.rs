@@ -62,8 +62,8 @@ pub enum Command {
     Forgive(Option<Prefix>),
     /// The allow list changed: what it covers now is released.
     Allowed,
-    /// Withdraw what an earlier version denied of the policy's own: a whole link, or all that is behind a translator, for
-    /// one address of it.
+    /// Withdraw what an earlier version denied of the policy's own: a whole link, or all that is behind a translator,
+    /// for one address of it.
     ReleaseWideLinks,
 }
 
@@ -179,8 +179,8 @@ impl Engine {
         self.changes.extend(connections.map(|(key, connection)| Change::Connection(key, connection.map(Box::new))));
     }
 
-    /// The number of an origin host: of what it calls itself, in lower case. Names that strangers may have made up become
-    /// numbers alone where there are many.
+    /// The number of an origin host: of what it calls itself, in lower case. Names that strangers may have made up
+    /// become numbers alone where there are many.
     pub fn host(&mut self, name: &[u8], trust: Trust) -> HostId {
         let mut lower = [0u8; HOST_MAX];
         let len = name.len().min(lower.len());
@@ -237,8 +237,8 @@ impl Engine {
         }
     }
 
-    /// Takes a claim. One of the policy was decided elsewhere, by a scan or before the database was lost: what is allowed,
-    /// is denied already, or is not to be enforced any more, is left out.
+    /// Takes a claim. One of the policy was decided elsewhere, by a scan or before the database was lost: what is
+    /// allowed, is denied already, or is not to be enforced any more, is left out.
     fn claim(&mut self, prefix: Prefix, by: Claimant, claim: Claim) {
         if by == Claimant::Policy {
             let known = self.state.denies.get(&prefix).is_some_and(|deny| deny.claim(by).is_some());

@@ -1,9 +1,10 @@
 //! Hosts that go by a short name in one input and by a full one in another.
 //!
-//! A whole name is a host: `web1.a` and `web1.b` are two. But the journal of a machine may say `web1` and a relay `web1.a`,
-//! and what both tell happened once. They are one where both inputs brought the same message of the same process within a
-//! second, by sound records, which nobody can make up. A short name that would be two full ones is a host of its own. What
-//! may be forged is taken for the host of which a sound record told the same, and joins nothing but its own input's names.
+//! A whole name is a host: `web1.a` and `web1.b` are two. But the journal of a machine may say `web1` and a relay
+//! `web1.a`, and what both tell happened once. They are one where both inputs brought the same message of the same
+//! process within a second, by sound records, which nobody can make up. A short name that would be two full ones is a
+//! host of its own. What may be forged is taken for the host of which a sound record told the same, and joins nothing
+//! but its own input's names.
 
 use std::hash::BuildHasher;
 

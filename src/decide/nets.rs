@@ -1,8 +1,8 @@
 //! Wider nets of IPv6: a /48 or a /56 whose owner tries from many of its /64s, each of which stays below its threshold.
 //!
-//! Each /64 adds at most what it is denied for alone, and one, so only many of them exceed a net's own threshold. Nets are
-//! counted in two worlds, by sound records alone and by the others, each with its own bound: what is sound does not depend
-//! on what is not.
+//! Each /64 adds at most what it is denied for alone, and one, so only many of them exceed a net's own threshold. Nets
+//! are counted in two worlds, by sound records alone and by the others, each with its own bound: what is sound does not
+//! depend on what is not.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::policy::Class;
 use super::prefix::Prefix;
 
-/// The nets, by their length, and from how many /64s at least one is denied. It is when its failures of a class exceed so
-/// many times what one /64 is denied for.
+/// The nets, by their length, and from how many /64s at least one is denied. It is when its failures of a class exceed
+/// so many times what one /64 is denied for.
 pub const WIDTHS: [(u8, u32); 2] = [(56, 4), (48, 16)];
 
 /// No net is denied from which somebody logged in within this time, by a sound record.
@@ -179,8 +179,8 @@ impl Nets {
     }
 }
 
-/// Whom to forget, the `nth`: of a sample the one where nobody logged in, that failed from the fewest /64s, the least often,
-/// and longest ago.
+/// Whom to forget, the `nth`: of a sample the one where nobody logged in, that failed from the fewest /64s, the least
+/// often, and longest ago.
 fn least(nets: &IndexMap<Prefix, Net, foldhash::fast::RandomState>, nth: u64) -> Option<Prefix> {
     let sample = (0..SAMPLE).filter_map(|step| nets.get_index((nth as usize * SAMPLE + step) % nets.len()));
     let least = sample.min_by_key(|(_, net)| {

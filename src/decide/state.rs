@@ -17,11 +17,11 @@ use crate::detect::event::Account;
 
 /// User names that are counted at once; further ones are counted together.
 pub const USERS_MAX: usize = 10_000;
-/// Bytes of a user's name that are kept; who is told apart by more of it is counted together. sshd's own lines hold some
-/// hundreds, forged ones thousands.
+/// Bytes of a user's name that are kept; who is told apart by more of it is counted together. sshd's own lines hold
+/// some hundreds, forged ones thousands.
 pub const USER_MAX: usize = 256;
-/// Origin hosts that are known by name. Further ones are told apart by a hash, so that whoever claims to be ten thousand
-/// hosts cannot make one of all others.
+/// Origin hosts that are known by name. Further ones are told apart by a hash, so that whoever claims to be ten
+/// thousand hosts cannot make one of all others.
 pub const HOSTS_MAX: usize = 10_000;
 /// Bytes of a host's name that are kept.
 pub const HOST_MAX: usize = 255;

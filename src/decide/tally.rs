@@ -147,11 +147,13 @@ impl Tallies {
         self.at(self.find(prefix))
     }
 
-    /// Puts the counts of a prefix where it was found. Whoever puts a new one, or what is certain now, makes room first.
+    /// Puts the counts of a prefix where it was found. Whoever puts a new one, or what is certain
+    /// now, makes room first.
     #[inline]
     pub(super) fn put(&mut self, slot: Slot, prefix: Prefix, tally: &Tally) {
         if let Some(place) = slot.place {
-            // What was certain of it may be too old by now. It stays where it is: it is forgotten there before the others.
+            // What was certain of it may be too old by now. It stays where it is: it is forgotten
+            // there before the others.
             if place & FORGEABLE == 0 || tally.is_forgeable() {
                 self.rows[room(place)][index(place)].tally = *tally;
                 return;
@@ -191,7 +193,8 @@ impl Tallies {
         self.rows.iter().map(Vec::len).sum()
     }
 
-    /// Whom to forget, the `nth`, where there is no more room for counts that are to be put at a place. `None` where there is.
+    /// Whom to forget, the `nth`, where there is no more room for counts that are to be put at a place.
+    /// `None` where there is.
     pub fn victim(&self, slot: Slot, tally: &Tally, policy: &Policy, nth: u64) -> Option<Prefix> {
         let (rows, bound) = match tally.is_forgeable() {
             true => (&self.rows[1], FORGEABLE_TRACKED_MAX),

@@ -1,4 +1,5 @@
-//! What is logged of a flood: of what strangers may have made up, and of what ends, a few lines a second, and then a sum.
+//! What is logged of a flood: of what strangers may have made up, and of what ends, a few lines a
+//! second, and then a sum.
 
 use inputs::record::Timestamp;
 

@@ -1,8 +1,8 @@
 //! What the desk answers, as types: the daemon writes them to its socket, the command line reads them back, and every
 //! screen is a function of them.
 //!
-//! Their JSON is what `--json` prints, so a key that has been shown keeps its name. What is not there when it is read is
-//! its default: the other side may be a version that does not know it yet. What is text of a log is shown by
+//! Their JSON is what `--json` prints, so a key that has been shown keeps its name. What is not there when it is read
+//! is its default: the other side may be a version that does not know it yet. What is text of a log is shown by
 //! [`crate::text::shown`], which puts its bytes beside it where they differ.
 
 use std::net::IpAddr;

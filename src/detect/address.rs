@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address in its canonical form: an IPv4-mapped IPv6 address is the IPv4 address, and there is no zone id.
 ///
-/// As two words, IPv4 as `::ffff:a.b.c.d`. An [`IpAddr`] is a tag and bytes; each record's is copied a dozen times on its
-/// way, and to load as a whole what was stored as parts stalls the processor each time.
+/// As two words, IPv4 as `::ffff:a.b.c.d`. An [`IpAddr`] is a tag and bytes; each record's is copied a dozen times on
+/// its way, and to load as a whole what was stored as parts stalls the processor each time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     high: u64,
@@ -172,7 +172,8 @@ fn octet(word: u32) -> Option<(u32, u32)> {
     is_one.then_some((octet, 8 * len + 8))
 }
 
-/// Eight groups of hexadecimal digits, of which `::` leaves out some that are zero. An IPv4 address may be the last two.
+/// Eight groups of hexadecimal digits, of which `::` leaves out some that are zero. An IPv4 address
+/// may be the last two.
 #[inline(never)]
 fn v6(text: &[u8]) -> Option<u128> {
     let text = match memchr::memchr(b'%', text) {

@@ -1,11 +1,12 @@
 //! dropbear's grammar (0.43 to 2026.94; `svr-session.c`, `svr-main.c`, `svr-auth*.c`, `loginrec`).
 //!
-//! Until 0.52 its messages began with a small letter, later with a capital one. An address is written `A:PORT`, which for
-//! IPv6 has brackets only since 2026: the port follows the last colon. A user's name stands in quotes that are not escaped,
-//! so what stands behind it is read from the right end. `Exit before auth from <A:PORT>: …` has its address before any
-//! stranger's text, and is read from the left.
+//! Until 0.52 its messages began with a small letter, later with a capital one. An address is written `A:PORT`, which
+//! for IPv6 has brackets only since 2026: the port follows the last colon. A user's name stands in quotes that are not
+//! escaped, so what stands behind it is read from the right end. `Exit before auth from <A:PORT>: …` has its address
+//! before any stranger's text, and is read from the left.
 //!
-//! With `-E`, as Debian's unit has it, dropbear writes to stderr, and puts `[PID] Mon dd hh:mm:ss ` before each message.
+//! With `-E`, as Debian's unit has it, dropbear writes to stderr, and puts `[PID] Mon dd hh:mm:ss `
+//! before each message.
 
 use super::address::{self, Peer, number};
 use super::event::{Account, Event, Kind};

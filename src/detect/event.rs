@@ -16,8 +16,8 @@ pub enum Kind {
     /// A login was begun that cannot succeed any more, or ended without one: worth one attempt
     /// unless tries of this connection were counted.
     Begun,
-    /// What cannot be guessed was refused (a key, a host key, a ticket), or `none`: worth one attempt only if the connection
-    /// ends without a success.
+    /// What cannot be guessed was refused (a key, a host key, a ticket), or `none`: worth one attempt only if the
+    /// connection ends without a success.
     Offered,
     /// A login succeeded.
     Accepted,

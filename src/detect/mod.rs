@@ -35,7 +35,8 @@ fn detect_of<'a>(record: &Record<'a>, rules: &'a Rules, is_sshd: bool, is_dropbe
     } else if is_dropbear {
         dropbear::parse(without_end(record.message), record.truncated)
     } else if record.stdout && record.identifier.is_empty() {
-        // A container's output names no program: what has a shape of sshd's is taken for its own, as forgeable as it is.
+        // A container's output names no program: what has a shape of sshd's is taken for its own,
+        // as forgeable as it is.
         let message = without_end(record.message);
         sshd::parse(message, record.truncated)
             .or_else(|| dropbear::parse_stamped(message, record.truncated))
@@ -54,8 +55,8 @@ fn detect_of<'a>(record: &Record<'a>, rules: &'a Rules, is_sshd: bool, is_dropbe
     event
 }
 
-/// What BusyBox's syslogd reads of a message as routers have it, `<38>Nov 21 23:26:32 TAG[PID]: MESSAGE`. The next that it can
-/// be told is 511, and what is as long sshd's grammar does not believe to be whole.
+/// What BusyBox's syslogd reads of a message as routers have it, `<38>Nov 21 23:26:32 TAG[PID]: MESSAGE`. The next that
+/// it can be told is 511, and what is as long sshd's grammar does not believe to be whole.
 const BUSYBOX_MAX: usize = 255;
 
 /// Whether a relay may have cut the message: a stranger whose name ends there has the last word of it.

@@ -1,8 +1,8 @@
 //! Addresses that are not counted as others are, and why: the one table of them.
 //!
 //! Elsewhere an IPv4 address is one customer's, and so is an IPv6 /64. Here the neighbours are other people's, or one
-//! customer has more. What is counted is what is denied, since a back end sees the packet's own address: an IPv4 address
-//! within another one is never denied by itself, nor is the other one because of it.
+//! customer has more. What is counted is what is denied, since a back end sees the packet's own address: an IPv4
+//! address within another one is never denied by itself, nor is the other one because of it.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -110,8 +110,8 @@ impl Special {
         table.iter().find(|it| it.holds(address))
     }
 
-    /// By how many bits of 128 an address is counted and denied, if not as others. Each record's is looked for, so the rows
-    /// that say nothing of that stand last.
+    /// By how many bits of 128 an address is counted and denied, if not as others. Each record's is looked for, so the
+    /// rows that say nothing of that stand last.
     #[inline]
     pub fn bits(address: Address) -> Option<u8> {
         let table: &[Special] = if address.is_ipv4() { &V4 } else { &V6 };

@@ -37,10 +37,10 @@
 //! | `pam_krb5(…): … logname=U … rhost=H` | U | behind the last ` rhost=`, unless it may be cut |
 //! | ``pam_access(…): access denied for user `U' from `H'`` | none (U exists) | from the right end |
 //!
-//! Without privilege separation (before 7.5) M is a stranger's text too: a `Failed` that has two ends has no address. Nor has
-//! what may have been cut, by sshd at 500 bytes or by a relay, one that stands behind a stranger's text. sshd cuts a user name at its first `:` (`auth2.c`, the style), so no user name holds one. What
-//! sshd does not know it calls `UNKNOWN`. Where H is a host's name, the connection's address is taken if another line tells
-//! it.
+//! Without privilege separation (before 7.5) M is a stranger's text too: a `Failed` that has two ends has no address.
+//! Nor has what may have been cut, by sshd at 500 bytes or by a relay, one that stands behind a stranger's text. sshd
+//! cuts a user name at its first `:` (`auth2.c`, the style), so no user name holds one. What sshd does not know it
+//! calls `UNKNOWN`. Where H is a host's name, the connection's address is taken if another line tells it.
 
 use super::event::{Event, Kind};
 
@@ -53,8 +53,8 @@ mod tests;
 #[cfg(test)]
 mod texts;
 
-/// Whether an identifier is sshd's: `sshd`, `sshd-session`, `sshd-auth`, old PAM's `sshd(pam_unix)`, and its units, which
-/// `journalctl -o with-unit` prints.
+/// Whether an identifier is sshd's: `sshd`, `sshd-session`, `sshd-auth`, old PAM's `sshd(pam_unix)`, and its units,
+/// which `journalctl -o with-unit` prints.
 #[inline(always)]
 pub fn is_sshd(identifier: &[u8]) -> bool {
     identifier.starts_with(b"ssh") && is_sshd_indeed(identifier)
@@ -71,10 +71,10 @@ fn is_sshd_indeed(identifier: &[u8]) -> bool {
     rest.is_empty() || rest.first() == Some(&b'(')
 }
 
-/// The shortest message that may have been cut. sshd itself cuts at 500 bytes (`log.c`: `syslog(pri, "%.500s", …)`), behind
-/// whatever stands there: a name of 187 bytes, of which each may be escaped as five, can be followed by an address of its
-/// choice and by blanks, which journald takes off the end. So an end that is a stranger's may come after 398 bytes. Messages
-/// that are as long and whole are of such names too, or have their address before the text.
+/// The shortest message that may have been cut. sshd itself cuts at 500 bytes (`log.c`: `syslog(pri, "%.500s", …)`),
+/// behind whatever stands there: a name of 187 bytes, of which each may be escaped as five, can be followed by an
+/// address of its choice and by blanks, which journald takes off the end. So an end that is a stranger's may come after
+/// 398 bytes. Messages that are as long and whole are of such names too, or have their address before the text.
 const CUT_MIN: usize = 380;
 
 /// What a message of sshd says, if a shape fits it. `truncated`: its end is missing, and nothing is believed that needs

@@ -4,8 +4,8 @@
 //! Tries that only look alike are real, so a record is told from another one by its producer's stamp, and only where
 //! that is finer than a hundredth of a second: no server judges two passwords of a connection within a millisecond.
 //!
-//! Who can make up records must not hide others' by it: what may be forged is known by itself, and beside what is sound in a
-//! small room.
+//! Who can make up records must not hide others' by it: what may be forged is known by itself, and beside what is
+//! sound in a small room.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasher;
@@ -39,8 +39,8 @@ struct Lately {
 }
 
 impl Redelivered {
-    /// Whether the source brought this very record, with this stamp, before; remembers it. `of_source` is how far the source
-    /// as a whole is trusted.
+    /// Whether the source brought this very record, with this stamp, before; remembers it. `of_source` is how far the
+    /// source as a whole is trusted.
     #[inline]
     pub(super) fn knows(&mut self, record: &Record<'_>, stamp: Timestamp, trust: Trust, of_source: Trust) -> bool {
         stamp.0 % COARSE != 0 && self.remember(record, stamp, trust == of_source)

@@ -80,7 +80,8 @@ impl Store {
     }
 }
 
-/// Writes evidence and keeps only the newest of each prefix, and up to twice as many; returns by how many rows the table grew.
+/// Writes evidence and keeps only the newest of each prefix, and up to twice as many; returns by how many
+/// rows the table grew.
 pub(super) fn write(tx: &Transaction<'_>, evidence: &[Evidence], state: &State) -> rusqlite::Result<i64> {
     let mut grown = 0;
     let mut evidence: Vec<&Evidence> = evidence.iter().collect();

@@ -1,8 +1,9 @@
 //! What was decided, in order, and who follows it.
 //!
-//! An output that must tell each decision once (mail, a list that is shared) is a follower, known by its name. It reads what
-//! was decided after what it has acknowledged, does its work, and acknowledges in a commit. What it did in between it may
-//! do again after a crash: a decision's number is how it knows. Decisions wait for the slowest follower, up to a bound.
+//! An output that must tell each decision once (mail, a list that is shared) is a follower, known by its name. It
+//! reads what was decided after what it has acknowledged, does its work, and acknowledges in a commit. What it did in
+//! between it may do again after a crash: a decision's number is how it knows. Decisions wait for the slowest
+//! follower, up to a bound.
 
 use inputs::record::Timestamp;
 use rusqlite::types::ToSql;
@@ -125,8 +126,8 @@ impl Store {
         self.newest
     }
 
-    /// From now on those of these names follow what is decided, and nobody else does. One that is new begins with what is
-    /// decided next; the others go on where they were.
+    /// From now on those of these names follow what is decided, and nobody else does. One that is new begins with what
+    /// is decided next; the others go on where they were.
     pub fn follow(&mut self, names: &[&str]) -> Result<Vec<Follower>, StoreError> {
         let newest = self.newest;
         let result = (|| {
@@ -220,9 +221,9 @@ pub(super) fn acknowledge(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Re
     Ok(())
 }
 
-/// Forgets the oldest decisions when there are a twentieth more than `most`, but none that a follower has not seen, unless
-/// there are more than `at_worst`. Of what rests on what strangers may have made up only its part is kept, or a flood of
-/// that would wash out the rest.
+/// Forgets the oldest decisions when there are a twentieth more than `most`, but none that a follower has not seen,
+/// unless there are more than `at_worst`. Of what rests on what strangers may have made up only its part is kept, or a
+/// flood of that would wash out the rest.
 pub(super) fn trim(
     tx: &Transaction<'_>,
     newest: i64,

@@ -44,8 +44,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
         '\"offered\":\"Sound\"', '\"offered\":true'), '\"offered\":\"Forgeable\"', '\"offered\":true'),
         '\"succeeded\":\"Sound\"', '\"succeeded\":true'), '\"succeeded\":\"Forgeable\"', '\"succeeded\":true');
 ",
-    // What a deny rested on was told by its length until then: nothing that was forgeable lasted longer than an hour. Its
-    // threshold was less than the count.
+    // What a deny rested on was told by its length until then: nothing that was forgeable lasted longer than an hour.
+    // Its threshold was less than the count.
     r#"
     ALTER TABLE denies ADD COLUMN reason TEXT NOT NULL DEFAULT '"adopted"';
     UPDATE denies SET reason = '{"operator":{}}' WHERE claimant = 'operator';

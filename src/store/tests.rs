@@ -234,7 +234,8 @@ fn history_waits_for_the_slowest_follower_up_to_a_bound() {
     assert_eq!(rows.all, 10, "nobody is waited for");
 }
 
-/// Decisions of denies by number, `f` where one rests on what strangers may have made up; with a bound of 32 its part is two.
+/// Decisions of denies by number, `f` where one rests on what strangers may have made up; with a bound
+/// of 32 its part is two.
 #[test]
 fn history_keeps_what_is_sound_in_a_flood_of_what_is_not() {
     let dir = tempfile::tempdir().unwrap();

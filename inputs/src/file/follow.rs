@@ -35,8 +35,8 @@ pub(crate) const FILES_MAX: usize = 16;
 /// How often a file that is renamed while it is opened is looked for again.
 const OPENS_MAX: usize = 100;
 
-/// A file that was replaced, and is no copy as far as it goes, may be one that is still being written. It is read once it
-/// did not grow for so long.
+/// A file that was replaced, and is no copy as far as it goes, may be one that is still being written. It is read once
+/// it did not grow for so long.
 const REST: Duration = Duration::from_millis(100);
 
 /// It is read after so long though it grows.
@@ -186,8 +186,8 @@ impl Follower {
         Ok(Fill::Rewritten)
     }
 
-    /// Says where to go on in a file that stands where ours stood; `None`: it may be a copy that is still being written.
-    /// What is `whole` is not.
+    /// Says where to go on in a file that stands where ours stood; `None`: it may be a copy that is still being
+    /// written. What is `whole` is not.
     fn settle(&mut self, file: &File, whole: bool, now: Duration) -> io::Result<Option<Place>> {
         let Some(Open { known, .. }) = &self.open else { return Ok(Some(Place::default())) };
         let metadata = file.metadata()?;

@@ -1,9 +1,9 @@
 //! Cuts a byte stream into lines.
 //!
-//! Promises every line once and in order, in bounded memory however long a line is. A line ends at LF and
-//! nowhere else; invalid UTF-8 is bytes like any other, and so are NULs but in a hole. Reads are big and files are never mapped: a
-//! mapped file that is truncated is a SIGBUS. Knows nothing of files: what a rotation or a decompressor does is
-//! the business of the modules beside it.
+//! Promises every line once and in order, in bounded memory however long a line is. A line ends at LF and nowhere else;
+//! invalid UTF-8 is bytes like any other, and so are NULs but in a hole. Reads are big and files are never mapped: a
+//! mapped file that is truncated is a SIGBUS. Knows nothing of files: what a rotation or a decompressor does is the
+//! business of the modules beside it.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -12,7 +12,8 @@ use crate::record::{Batch, LINE_MAX};
 /// How many bytes are asked of the source at once.
 pub const READ_SIZE: usize = 64 * 1024;
 
-/// The same of a log that is read from end to end: two threads may take its batches in turn, and should not do so often.
+/// The same of a log that is read from end to end: two threads may take its batches in turn, and
+/// should not do so often.
 pub(crate) const STORED_READ_SIZE: usize = 8 * READ_SIZE;
 
 /// How many lines a batch of such a log has at most: a stranger's may be empty, and each takes more than its bytes.
@@ -148,8 +149,8 @@ fn mark(batch: &mut Batch, text: &[u8], max: usize, skipped: impl Fn(&[u8]) -> u
     (count, begin)
 }
 
-/// How many bytes of a line end in its last hole, whose NULs nobody wrote: a file that was truncated under a writer without
-/// `O_APPEND` has one at a line's beginning, and one that was being written when the power went in its middle.
+/// How many bytes of a line end in its last hole, whose NULs nobody wrote: a file that was truncated under a writer
+/// without `O_APPEND` has one at a line's beginning, and one that was being written when the power went in its middle.
 fn hole(line: &[u8]) -> usize {
     let leading = line.iter().position(|byte| *byte != 0).unwrap_or(line.len());
     let mut end = line.iter().rposition(|byte| *byte != 0).map_or(leading, |last| last + 1);
@@ -187,7 +188,8 @@ impl<R: Read> LineReader<R> {
         LineReader { source, lines: Lines::of(size), ended: false }
     }
 
-    /// Refills `batch` with the next lines, as many as one read brought and a batch may have; `false` = there are no more.
+    /// Refills `batch` with the next lines, as many as one read brought and a batch may have; `false`
+    /// = there are no more.
     ///
     /// A last line without LF is delivered at a clean end. After an error it is not: cut off in its middle, it
     /// could name another address than the one that was meant. The lines before the error were delivered, and

@@ -82,7 +82,8 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, Metadata), Error> {
     Ok((file, metadata))
 }
 
-/// Fills `buf` with what stands at `offset`, as much as there is of it before the file's end, and says how much that is.
+/// Fills `buf` with what stands at `offset`, as much as there is of it before the file's end, and
+/// says how much that is.
 pub(crate) fn read_up_to(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut len = 0;
     while len < buf.len() {

@@ -27,8 +27,8 @@ pub enum Reader {
 /// What to follow.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A directory of journals, or of directories named by machine ids; `None` = this machine's journals, persistent and
-    /// volatile, of all namespaces.
+    /// A directory of journals, or of directories named by machine ids; `None` = this machine's journals, persistent
+    /// and volatile, of all namespaces.
     pub directory: Option<PathBuf>,
     /// Which program reads.
     pub reader: Reader,

@@ -70,7 +70,8 @@ pub fn namespaces(root: &Path) -> Vec<Namespace> {
     found
 }
 
-/// The file that says that nothing of an sshd's is kept in the journal of this machine: in no namespace that one logs into.
+/// The file that says that nothing of an sshd's is kept in the journal of this machine: in no
+/// namespace that one logs into.
 pub fn keeps_nothing(root: &Path) -> Option<PathBuf> {
     let drops =
         |name: &str| setting(root, name, "Storage").and_then(|(storage, file)| (storage == "none").then_some(file));

@@ -1,10 +1,10 @@
 //! Listens for syslog on UDP, TCP, TLS and unix sockets, its own or the service manager's.
 //!
-//! A [`Listener`] is an [`Input`] as any other: one thread reads its datagrams, or all its connections in turn, and asks
-//! for no more while nobody takes what it has, which reaches TCP and unix senders as back-pressure. Promises that what a
-//! stranger can grow is bounded and counted: connections, connections of one sender, frames, batches, messages of one
-//! sender in a second. What the kernel dropped of UDP is in [`Batch::lost`]. Whether a listener that anybody can reach may
-//! start without [`Options::from`] is the configuration's question, not asked here.
+//! A [`Listener`] is an [`Input`] as any other: one thread reads its datagrams, or all its connections in turn, and
+//! asks for no more while nobody takes what it has, which reaches TCP and unix senders as back-pressure. Promises that
+//! what a stranger can grow is bounded and counted: connections, connections of one sender, frames, batches, messages
+//! of one sender in a second. What the kernel dropped of UDP is in [`Batch::lost`]. Whether a listener that anybody can
+//! reach may start without [`Options::from`] is the configuration's question, not asked here.
 
 mod bound;
 mod datagram;
@@ -75,8 +75,8 @@ pub struct Options {
     /// Networks whose messages are taken, as address and prefix length; empty = any. Known users of unix sockets are
     /// taken all the same.
     pub from: Vec<(IpAddr, u8)>,
-    /// Receive buffer to ask of the kernel for datagrams, in bytes. Without CAP_NET_ADMIN it gives `net.core.rmem_max` at
-    /// most.
+    /// Receive buffer to ask of the kernel for datagrams, in bytes. Without CAP_NET_ADMIN it gives
+    /// `net.core.rmem_max` at most.
     pub rcvbuf: usize,
     /// Connections at a time; further ones are closed at once and counted.
     pub max_connections: usize,

@@ -1,7 +1,7 @@
 //! The lines of a log through detector and engine.
 //!
-//! Two threads do the same: each takes a batch, hears what its records say, and decides when its turn has come. So one hears
-//! while the other one decides, and what is decided is decided in the order of the log.
+//! Two threads do the same: each takes a batch, hears what its records say, and decides when its turn has come. So one
+//! hears while the other one decides, and what is decided is decided in the order of the log.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

@@ -89,7 +89,8 @@ impl Engine {
         self.change(Change::Shared { prefix, host: Some(host), counts: share });
     }
 
-    /// Denies a prefix whose count exceeds its threshold, at the moment of the record that made it so: for an hour at most if it would not without what strangers may have made up, and in full once it would.
+    /// Denies a prefix whose count exceeds its threshold, at the moment of the record that made it so: for an hour at
+    /// most if it would not without what strangers may have made up, and in full once it would.
     fn judge(&mut self, attempt: &Attempt<'_>, tally: &Tally) {
         let Attempt { prefix, classes, at, from, .. } = *attempt;
         let over = classes.iter().filter_map(|class| {
@@ -106,8 +107,8 @@ impl Engine {
         self.sentence(prefix, reason, at, from);
     }
 
-    /// Denies a prefix for a reason of the policy's, at `at` and to last from `from`: for an hour at most if it rests on what strangers may have made up, or
-    /// if it is a wider net that was not denied before.
+    /// Denies a prefix for a reason of the policy's, at `at` and to last from `from`: for an hour at most if it rests
+    /// on what strangers may have made up, or if it is a wider net that was not denied before.
     pub(super) fn sentence(&mut self, prefix: Prefix, reason: Reason, at: Timestamp, from: Timestamp) {
         let sound = matches!(reason, Reason::Policy { basis: Basis::Sound, .. });
         let released = self.state.released.get(&prefix).copied().unwrap_or(0);
@@ -245,8 +246,8 @@ impl Engine {
         }
     }
 
-    /// Whether the policy denies a prefix only because of what strangers may have made up: it did when it decided so, and
-    /// nothing certain has come up to it since.
+    /// Whether the policy denies a prefix only because of what strangers may have made up: it did when it decided so,
+    /// and nothing certain has come up to it since.
     fn is_forgeable(&self, prefix: Prefix) -> bool {
         let claim = self.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Policy));
         let Some(Reason::Policy { class, threshold, basis: Basis::Forgeable, .. }) = claim.map(|claim| &claim.reason)
@@ -262,9 +263,9 @@ const LEAST_ZONE: Duration = Duration::from_secs(14 * 60);
 /// One part in so many of a deny's time is not worth an end that its record does not tell.
 const SHARE: u32 = 10;
 
-/// From when a deny of this `time` lasts, whose record was written at `at`, as it says, and is to be counted from `from`:
-/// a lag that no zone makes and that takes hardly any of its time changes nothing, so that a log that is read again says
-/// the same end.
+/// From when a deny of this `time` lasts, whose record was written at `at`, as it says, and is to be counted from
+/// `from`: a lag that no zone makes and that takes hardly any of its time changes nothing, so that a log that is read
+/// again says the same end.
 fn begins(at: Timestamp, from: Timestamp, time: Option<Duration>) -> Timestamp {
     let slight = time.map_or(LEAST_ZONE, |time| LEAST_ZONE.min(time / SHARE));
     if from <= at.after(slight) { at } else { from }

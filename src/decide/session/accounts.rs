@@ -235,8 +235,8 @@ impl Accounts {
         }
     }
 
-    /// The watermark of a host moved: what it told of long ago is forgotten. That is a walk over what others told, so it
-    /// is made only where much was told since the last: a stranger's host may move by leaps, a year in an hour.
+    /// The watermark of a host moved: what it told of long ago is forgotten. That is a walk over what others told, so
+    /// it is made only where much was told since the last: a stranger's host may move by leaps, a year in an hour.
     #[inline]
     pub(super) fn tick(&mut self, host: HostId, now: Timestamp) {
         if self.of.len() == 0 {

@@ -218,9 +218,10 @@ impl Connection {
         self.rare.as_ref().map_or(first, |rare| rare.more.iter().map(account).fold(first, u32::max))
     }
 
-    /// Attempts: judged tries, else one for a login begun. sshd tells of each password, and of an answer to a prompt only
-    /// where the user does not exist, half of the tries that it grants are used up, or the log is verbose; PAM tells of
-    /// each answer that it refused, and of no password. So passwords count beside the larger of the two accounts of answers.
+    /// Attempts: judged tries, else one for a login begun. sshd tells of each password, and of an answer to a prompt
+    /// only where the user does not exist, half of the tries that it grants are used up, or the log is verbose; PAM
+    /// tells of each answer that it refused, and of no password. So passwords count beside the larger of the two
+    /// accounts of answers.
     pub(super) fn worth(&self) -> u32 {
         let answers = self.most(|witness| witness.answers.max(witness.pam_answers));
         let judged = self.most(|witness| witness.tries).saturating_add(answers);

@@ -11,8 +11,8 @@ use super::line::SESSIONS_MAX;
 use super::recent::Recent;
 use crate::detect::address::Address;
 
-/// When the last line came of those of which something had come: what ends them must not count once more. Only a hash of
-/// each is kept, with its time; after as many others they are forgotten for good.
+/// When the last line came of those of which something had come: what ends them must not count once more. Only a hash
+/// of each is kept, with its time; after as many others they are forgotten for good.
 #[derive(Debug, Default)]
 pub(super) struct Evicted {
     told: Recent<u64, Timestamp, SESSIONS_MAX>,

@@ -1,8 +1,9 @@
 //! Which connection a line is of.
 //!
-//! A process' number names one connection, mostly. In containers that have numbers of their own, and where several hosts call
-//! themselves by one name, it names several at once. The last of these to come has the number; the others are known as
-//! connections without a number are, by address and port. A line that has neither may be of each of them, and joins none.
+//! A process' number names one connection, mostly. In containers that have numbers of their own, and where several
+//! hosts call themselves by one name, it names several at once. The last of these to come has the number; the others
+//! are known as connections without a number are, by address and port. A line that has neither may be of each of
+//! them, and joins none.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use super::world::{GRACE, IDLE, World, overdue};
 use crate::detect::address::Address;
 use crate::detect::event::Event;
 
-/// A connection that is renamed leaves its old key in the order. So many of these are kept, beside one for each connection:
-/// whoever is told of without a port and with one in turn would leave ever more.
+/// A connection that is renamed leaves its old key in the order. So many of these are kept, beside one for each
+/// connection: whoever is told of without a port and with one in turn would leave ever more.
 pub(super) const ORDER_SPARE: usize = 1_000;
 /// Lines without pid and port belong together for this long.
 const IDLE_BY_USER: Duration = Duration::from_secs(60);
@@ -36,8 +37,8 @@ impl World {
 
     /// The key of a line of which no process is known.
     ///
-    /// A line without a port is of the connection that sshd last wrote of, if that was just now, of the same address, and of
-    /// the same user where the line names one. So is the first line with a port.
+    /// A line without a port is of the connection that sshd last wrote of, if that was just now, of the same address,
+    /// and of the same user where the line names one. So is the first line with a port.
     fn joined(&mut self, key: Key, line: &Line, event: &Event<'_>, address: Address) -> Key {
         let about = (line.host, address);
         let user = event.user.map(|user| fnv(FNV, user));
@@ -66,7 +67,8 @@ impl World {
         self.accounts.rename(about, from, to);
     }
 
-    /// The connection of a line, by its key: the one that is known, or a new one where a process' number was used again.
+    /// The connection of a line, by its key: the one that is known, or a new one where a process'
+    /// number was used again.
     pub(super) fn entry(
         &mut self,
         key: Key,

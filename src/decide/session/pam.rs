@@ -1,8 +1,8 @@
 //! PAM's modules and sshd tell of the same tries. This joins their accounts, try by try, for each address on each host.
 //!
-//! A module's account of a failure counts only if sshd itself says nothing: for a few seconds nothing about that address
-//! on that host; and where sshd is known to speak for itself, nothing by that process for as long as a login may take, since
-//! the modules behind may ask a server or a person before they refuse, or let in.
+//! A module's account of a failure counts only if sshd itself says nothing: for a few seconds nothing about that
+//! address on that host; and where sshd is known to speak for itself, nothing by that process for as long as a login
+//! may take, since the modules behind may ask a server or a person before they refuse, or let in.
 
 use inputs::record::Timestamp;
 
@@ -15,8 +15,8 @@ use crate::detect::address::{Address, Peer};
 use crate::detect::event::Event;
 
 impl World {
-    /// A module tells of a failure. Where too many wait already, it counts nothing: what another line would have said of it
-    /// nobody can know, and one that is pushed out would be replaced by one that is pushed out in its turn.
+    /// A module tells of a failure. Where too many wait already, it counts nothing: what another line would have said
+    /// of it nobody can know, and one that is pushed out would be replaced by one that is pushed out in its turn.
     ///
     /// Returns about whom, where it waits now.
     pub(super) fn pam(&mut self, line: &Line, event: &Event<'_>) -> Option<Address> {

@@ -81,8 +81,8 @@ impl Sessions {
                     return None;
                 }
             }
-            // Strangers may know the pid of a connection that a sound source tells of: if their line is about another one,
-            // that stands beside it, as without a pid, and not in its place.
+            // Strangers may know the pid of a connection that a sound source tells of: if their line is about another
+            // one, that stands beside it, as without a pid, and not in its place.
             Trust::Forgeable if sound.holds_another(&line, event) => line.pid = None,
             Trust::Forgeable => {}
         }
@@ -170,8 +170,8 @@ impl Sessions {
         self.worlds().map(|world| world.evicted.count).sum()
     }
 
-    /// Lines of PAM's, and connections in which keys were refused, of which nobody will know what came: there was no room for
-    /// them to wait. Each may have been an attempt, and counts as none.
+    /// Lines of PAM's, and connections in which keys were refused, of which nobody will know what came: there was no
+    /// room for them to wait. Each may have been an attempt, and counts as none.
     pub fn undecided(&self) -> u64 {
         self.worlds().map(|world| world.undecided).sum()
     }

@@ -111,8 +111,8 @@ fn attempt(engine: &mut Engine, number: usize, times: u32, trust: Trust) {
     engine.changes.clear();
 }
 
-/// A flood of what may be forged, of `times` failures each, fills its room of what `len` counts, is counted beyond it, and
-/// leaves what was there before.
+/// A flood of what may be forged, of `times` failures each, fills its room of what `len` counts, is counted beyond it,
+/// and leaves what was there before.
 fn check_room(times: u32, flood: usize, bound: Bound, len: fn(&State) -> usize, room: usize) {
     const BEFORE: usize = 100;
     let mut engine = Engine::new(Policy { reset_on_success: true, ..Policy::default() });

@@ -1,4 +1,5 @@
-//! What is to be done in nftables so that it denies what is wanted, in the language of `nft`: pure, whoever hands it over.
+//! What is to be done in nftables so that it denies what is wanted, in the language of `nft`: pure,
+//! whoever hands it over.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -162,8 +163,8 @@ impl<'a> Script<'a> {
         self.name("add", set, flatten(wide.filter(|(prefix, _)| self.set(prefix) == set)));
     }
 
-    /// Names the elements that are not over yet, in one command for every [`ELEMENTS_MAX`] of them. One that is added and is
-    /// there already keeps its end.
+    /// Names the elements that are not over yet, in one command for every [`ELEMENTS_MAX`] of them. One that is added
+    /// and is there already keeps its end.
     fn name(&mut self, verb: &str, set: Set, mut elements: Vec<(Range, Until)>) {
         elements.retain(|(_, until)| Life::left(*until, self.now) != Life::Over);
         for some in elements.chunks(ELEMENTS_MAX) {

@@ -3,9 +3,10 @@
 use crate::detect::address::{Peer, leading, parse, peer, trailing};
 use crate::detect::event::{Account, Event, Kind};
 
-/// The methods by which a client guesses: what it sends may be right by luck, and is another secret each time. All others
-/// are offers: who has the wrong key, host key or ticket, cannot try another one until it fits, and clients offer all that
-/// they have before they ask for a password. The names are those that sshd's monitor and dispatch tables have.
+/// The methods by which a client guesses: what it sends may be right by luck, and is another secret each time.
+/// All others are offers: who has the wrong key, host key or ticket, cannot try another one until it fits, and
+/// clients offer all that they have before they ask for a password. The names are those that sshd's monitor and
+/// dispatch tables have.
 ///
 /// | method | what is guessed | who names it so |
 /// |---|---|---|
@@ -14,8 +15,8 @@ use crate::detect::event::{Account, Event, Kind};
 /// | `pam` | the same | old FreeBSD |
 /// | `challenge-response`, `tis`, `bsdauth`, `skey`, `s/key` | an answer to a prompt | protocol 1, and old monitors |
 ///
-/// So `publickey`, `hostbased`, `gssapi-with-mic`, `gssapi-keyex`, `rsa`, `rhosts`, `rhosts-rsa`, `kerberos`, a vendor's own,
-/// `none`, and `unknown` (what the monitor calls the key of an account that does not exist) are offers.
+/// So `publickey`, `hostbased`, `gssapi-with-mic`, `gssapi-keyex`, `rsa`, `rhosts`, `rhosts-rsa`, `kerberos`, a
+/// vendor's own, `none`, and `unknown` (what the monitor calls the key of an account that does not exist) are offers.
 const GUESSES: &[&[u8]] =
     &[b"password", b"keyboard-interactive", b"pam", b"challenge-response", b"tis", b"bsdauth", b"skey", b"s/key"];
 
@@ -43,8 +44,8 @@ pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kin
     let kind = if kind == Kind::Tried { refused(method) } else { kind };
     // The details may hold a certificate's id or a client's host, which are a stranger's text, and may be cut anywhere.
     let end = end_of_try(rest);
-    // Without privilege separation (before 7.5) METHOD is whatever the client names, and may hold a line of its own. The
-    // true end follows, unless the line became too long for it.
+    // Without privilege separation (before 7.5) METHOD is whatever the client names, and may hold a line of its own.
+    // The true end follows, unless the line became too long for it.
     let is_foreign = end.is_some_and(|at| truncated || holds_another(&rest[at..]));
     if is_foreign && matches!(kind, Kind::Tried | Kind::Answered | Kind::Offered) {
         return Some(Event::new(Kind::Offered, rule));
@@ -61,8 +62,8 @@ pub(super) fn tried<'a>(rest: &'a [u8], truncated: bool, rule: &'static str, kin
     }
 }
 
-/// Where the first ` port N ssh2: ` or ` port N ssh1: ` ends, before its ` ssh`: no user's name holds a colon, so that what
-/// follows is detail, and never names the peer. Colons are few.
+/// Where the first ` port N ssh2: ` or ` port N ssh1: ` ends, before its ` ssh`: no user's name holds a colon, so that
+/// what follows is detail, and never names the peer. Colons are few.
 fn end_of_try(text: &[u8]) -> Option<usize> {
     let end = |colon: usize| {
         let head = text[..colon].strip_suffix(b" ssh2").or_else(|| text[..colon].strip_suffix(b" ssh1"))?;
@@ -106,8 +107,8 @@ pub(super) fn of_user<'a>(text: &'a [u8], truncated: bool, rule: &'static str, k
     Some(Event::new(kind, rule).from(from).by(before_from(head)?, account))
 }
 
-/// `U from A port N[ ruser R]` (protocol 1): neither end is sshd's if R was chosen so, but then there are two `ruser`. Nor
-/// does a line of protocol 2 have one.
+/// `U from A port N[ ruser R]` (protocol 1): neither end is sshd's if R was chosen so, but then there are two `ruser`.
+/// Nor does a line of protocol 2 have one.
 fn of_ruser<'a>(text: &'a [u8], truncated: bool, rule: &'static str, kind: Kind) -> Option<Event<'a>> {
     let mut found = memchr::memmem::find_iter(text, b" ruser ");
     match (found.next(), found.next()) {
@@ -184,8 +185,8 @@ pub(super) fn not_allowed(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
     })
 }
 
-/// `T F signature for [invalid user ]U from A port N rejected: R` (`monitor.c`, `auth2-pubkey.c`; 8.2 and later), behind
-/// which a line `Failed publickey` comes.
+/// `T F signature for [invalid user ]U from A port N rejected: R` (`monitor.c`, `auth2-pubkey.c`; 8.2 and later),
+/// behind which a line `Failed publickey` comes.
 pub(super) fn untouched_key(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
     let start = memchr::memmem::find(rest, b" signature for ")? + 15;
     let end = memchr::memmem::rfind(rest, b" rejected: ").filter(|end| *end > start && !truncated)?;
@@ -198,8 +199,8 @@ pub(super) fn restricted(rest: &[u8], truncated: bool) -> Option<Event<'_>> {
     Some(Event::new(Kind::Begun, "sshd.not_allowed").by(&rest[..end], Account::Known))
 }
 
-/// `Starting session: WHAT for U from A port N[ id D]` (before 7.2 without `id`), `Close session: user U from A port N id D`
-/// (`session.c`).
+/// `Starting session: WHAT for U from A port N[ id D]` (before 7.2 without `id`),
+/// `Close session: user U from A port N id D` (`session.c`).
 pub(super) fn session(message: &[u8]) -> Option<Event<'_>> {
     let id = memchr::memmem::rfind(message, b" id ");
     let id = id.filter(|at| crate::detect::address::number(&message[at + 4..]).is_some());

@@ -1,9 +1,10 @@
-//! What sshd says that is about no peer, or carries neither an address nor an attempt: its own troubles, keys, channels.
+//! What sshd says that is about no peer, or carries neither an address nor an attempt: its own
+//! troubles, keys, channels.
 //!
 //! A message of these is recognised, and nothing was tried. It is asked for last, of what has no other shape.
 
-/// Whether a message is one of these; `is_trouble`: it began with `error: ` or `fatal: `, which are sshd's own words. What
-/// tells of a peer names it behind ` from `: such a message stays unknown, so that somebody notices.
+/// Whether a message is one of these; `is_trouble`: it began with `error: ` or `fatal: `, which are sshd's own words.
+/// What tells of a peer names it behind ` from `: such a message stays unknown, so that somebody notices.
 pub(super) fn is_note(message: &[u8], is_trouble: bool) -> bool {
     is_listed(message)
         || is_of_function(message)
@@ -12,14 +13,15 @@ pub(super) fn is_note(message: &[u8], is_trouble: bool) -> bool {
         || is_trouble && memchr::memmem::find(message, b" from ").is_none()
 }
 
-/// Whether a message begins with the name of a function of OpenSSH's: `mm_answer_pty_cleanup: …`. Such a message is about
-/// sshd's own troubles, but for those of `sshpkt_vfatal`.
+/// Whether a message begins with the name of a function of OpenSSH's: `mm_answer_pty_cleanup: …`. Such a message is
+/// about sshd's own troubles, but for those of `sshpkt_vfatal`.
 fn is_of_function(message: &[u8]) -> bool {
     let name = message.iter().take_while(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || **b == b'_').count();
     message[..name].contains(&b'_') && message[name..].starts_with(b": ")
 }
 
-/// `N active startups`, `N active ipv4 penalties`: what sshd tells of itself when it is asked by SIGINFO (9.8 and later).
+/// `N active startups`, `N active ipv4 penalties`: what sshd tells of itself when it is asked by
+/// SIGINFO (9.8 and later).
 fn is_count(message: &[u8]) -> bool {
     let digits = message.iter().take_while(|b| b.is_ascii_digit()).count();
     digits > 0 && message[digits..].starts_with(b" active ")

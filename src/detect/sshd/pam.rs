@@ -103,8 +103,8 @@ pub(super) fn failure<'a>(module: &[u8], text: &'a [u8], truncated: bool) -> Opt
         let event = Event::new(Kind::Pam, rule).from((peer, None));
         return Some(Event { user, ..event });
     }
-    // krb5 and afs put the user's name, of any length, before `rhost=`, which ends the line: unless it was cut, by us or
-    // by a syslog daemon on the way, behind a `rhost=` in the name.
+    // krb5 and afs put the user's name, of any length, before `rhost=`, which ends the line: unless it was cut, by us
+    // or by a syslog daemon on the way, behind a `rhost=` in the name.
     if truncated || text.len() > LOGNAME_MAX {
         return Some(Event::new(Kind::Note, "sshd.pam"));
     }

@@ -13,8 +13,8 @@ use crate::detect::rule::Rules;
 const PEER: &str = "192.0.2.7";
 const VICTIM: &str = "198.51.100.9";
 
-/// Which bytes a text can hold as sshd prints it. `log.c` escapes what is not printable (`strnvis`), so that no text has a
-/// line end, a NUL ends it or is refused, and a backslash before digits is all that is left of other bytes.
+/// Which bytes a text can hold as sshd prints it. `log.c` escapes what is not printable (`strnvis`), so that no text
+/// has a line end, a NUL ends it or is refused, and a backslash before digits is all that is left of other bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Bytes {
     /// All that is printable.
@@ -27,8 +27,8 @@ enum Bytes {
 
 use Bytes::{Any, Host, NoColon};
 
-/// A format: the source file and its versions, `<T>` for the text and `<A>` for the address, what the text can hold, how long it
-/// can be before it is escaped, and whether the address is always found.
+/// A format: the source file and its versions, `<T>` for the text and `<A>` for the address, what the text can hold,
+/// how long it can be before it is escaped, and whether the address is always found.
 type Format = (&'static str, &'static str, Bytes, usize, bool);
 
 #[rustfmt::skip]
@@ -180,9 +180,9 @@ fn no_cut_moves_the_address() {
             }
         }
     }
-    // journald takes blanks off the end, and a byte of a name may be escaped as four or five. Only a method's length has no
-    // bound, without privilege separation: what is left of such a line after that is, to the letter, a true one. And sshd
-    // does not cut what PAM's modules write.
+    // journald takes blanks off the end, and a byte of a name may be escaped as four or five. Only a method's length
+    // has no bound, without privilege separation: what is left of such a line after that is, to the letter, a true one.
+    // And sshd does not cut what PAM's modules write.
     let of_sshd = |source: &str| !source.ends_with("separation") && !source.starts_with("pam_");
     for (_, format, bytes, max, _) in FORMATS.iter().filter(|(source, ..)| of_sshd(source)) {
         for escaped in 0..*max {

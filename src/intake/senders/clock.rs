@@ -1,8 +1,8 @@
 //! What is known of the clock of a sender's program, by the stamps of its records and by when they came.
 //!
-//! How late a record is says little: it may have waited, or its stamp is wrong. How that changes says which. A clock that is
-//! off stays off by the same; of what has waited, each comes less late than the one before. Until one of the two is shown,
-//! nobody can tell, and what is decided then must be right in both cases.
+//! How late a record is says little: it may have waited, or its stamp is wrong. How that changes says which. A clock
+//! that is off stays off by the same; of what has waited, each comes less late than the one before. Until one of the
+//! two is shown, nobody can tell, and what is decided then must be right in both cases.
 
 use inputs::record::Timestamp;
 
@@ -21,7 +21,8 @@ const SHOWN: (u32, i64) = (20, 30 * SECOND);
 const SHOWN_SLOWLY: (u32, i64) = (3, 10 * MINUTE);
 /// The same of one whose records come in bursts.
 const SHOWN_IN_BURSTS: (u32, i64) = (20, 10 * MINUTE);
-/// Records that come so much less late than others before them have waited: what comes in a burst every minute does not.
+/// Records that come so much less late than others before them have waited: what comes in a burst
+/// every minute does not.
 const WAITED: i64 = 90 * SECOND;
 /// A backlog is one until this much later, unless it goes on.
 const BACKLOG: i64 = 3 * SECOND;
@@ -125,8 +126,8 @@ impl Clock {
         }
     }
 
-    /// How far behind ours it is, in microseconds, less than none where it is ahead; `None` = it is right, or nobody can
-    /// tell yet.
+    /// How far behind ours it is, in microseconds, less than none where it is ahead; `None` = it is right, or
+    /// nobody can tell yet.
     pub(super) fn skew(&self) -> Option<i64> {
         self.known.filter(|known| known.unsigned_abs() > SKEW.unsigned_abs())
     }
@@ -185,7 +186,8 @@ mod tests {
 
     #[test]
     fn a_lag_that_falls_is_a_backlogs() {
-        // An hour that is worked off at twice, at ten and at 3600 times its pace, once that took a minute and a half off.
+        // An hour that is worked off at twice, at ten and at 3600 times its pace, once that took a
+        // minute and a half off.
         check((0..91).map(|n| (n, 3_600 - n)), (3_510, true), None);
         check((0..94).map(|n| (n, 3_600 - n)), (3_507, false), None);
         check((0..11).map(|n| (n, 3_600 - 9 * n)), (3_510, true), None);

@@ -1,5 +1,5 @@
-//! Lags that are kept over a restart: whose clock was known to be behind need not show it again. What is read at a start has
-//! its stamps set right by them, and `status` and `doctor` know at once.
+//! Lags that are kept over a restart: whose clock was known to be behind need not show it again. What is read at a
+//! start has its stamps set right by them, and `status` and `doctor` know at once.
 //!
 //! A clock that is ahead shows that by itself: its stamps are of the future.
 
@@ -60,7 +60,8 @@ impl Row {
     }
 }
 
-/// A stamp of what is read at a start, set right. One that would be of the future then was written after the clock was set.
+/// A stamp of what is read at a start, set right. One that would be of the future then was written
+/// after the clock was set.
 pub(super) fn set_right(event: Timestamp, skew: Option<i64>, received: Timestamp) -> Timestamp {
     let right = Timestamp(event.0.saturating_add(skew.unwrap_or(0).max(0)));
     if right.0 <= received.0.saturating_add(SKEW) { right } else { event }

@@ -206,8 +206,8 @@ fn a_new_file_in_the_old_ones_place() {
     assert_eq!(check(Start::Beginning, &steps, "a|b c").gaps, 0);
 }
 
-/// What was read is `abcdefgh`, a letter a line. `steps` replace the file, live and while the follower is away; `want` is
-/// what is read then.
+/// What was read is `abcdefgh`, a letter a line. `steps` replace the file, live and while the follower is away; `want`
+/// is what is read then.
 fn check_copy(steps: &[Step], want: &str) {
     let read = "a\nb\nc\nd\ne\nf\ng\nh\n";
     for away in [&[][..], &[Restart]] {
@@ -301,8 +301,8 @@ fn a_copy_that_is_gone_is_looked_at_no_more() {
     assert_eq!(poll(10_110), ("e".to_owned(), false));
 }
 
-/// What was read is `abc`, a letter a line; then it is truncated. So many milliseconds later this is appended, and looked
-/// at. What is read by then.
+/// What was read is `abc`, a letter a line; then it is truncated. So many milliseconds later this is appended, and
+/// looked at. What is read by then.
 fn check_growing(copy: &[(u64, &str)], want: &str) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");

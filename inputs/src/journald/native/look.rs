@@ -171,7 +171,8 @@ fn is_archive(path: &Path) -> bool {
     })
 }
 
-/// Whether a directory is called as one of this machine's is: by its id, and behind a dot the namespace if it is of one.
+/// Whether a directory is called as one of this machine's is: by its id, and behind a dot the
+/// namespace if it is of one.
 fn is_of(path: &Path, machine: Option<Id128>) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     machine.is_none_or(|machine| name.starts_with(machine.to_string().as_bytes()))

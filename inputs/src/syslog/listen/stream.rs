@@ -300,8 +300,8 @@ impl Gate {
 
 /// What a connection begins with, as far as other protocols are known by it.
 ///
-/// A browser, or a web application that strangers make post somewhere, sends lines that they choose, behind its own first
-/// one. No frame ends before that one is known.
+/// A browser, or a web application that strangers make post somewhere, sends lines that they choose, behind its own
+/// first one. No frame ends before that one is known.
 #[derive(Default)]
 struct Beginning {
     bytes: [u8; 8],

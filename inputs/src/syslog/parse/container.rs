@@ -4,11 +4,11 @@
 //! * CRI (Kubernetes, podman's k8s-file): `2024-01-10T12:00:00.123456789Z stdout F …`; `P` where the line goes on.
 //! * docker's `syslog` driver: `<30>Nov 21 23:52:48 4f1c0a2b3c4d[812]: …`: the container's id and dockerd's own pid.
 //!
-//! The engine wrote the stamp; the text is what the one program printed, which nothing escapes, so a stranger whose text it
-//! prints can make up whole lines of it. Hence such a record is like one from a program's output in a journal: forgeable. It
-//! names no program; that it is sshd's is told by its shape alone, or by the input's `identifier`, or by the header that a syslog daemon
-//! in the container wrote. What the engine
-//! cut in pieces (16 KiB) is no message: sshd writes nothing so long, and the second piece may begin as a stranger likes.
+//! The engine wrote the stamp; the text is what the one program printed, which nothing escapes, so a stranger whose
+//! text it prints can make up whole lines of it. Hence such a record is like one from a program's output in a journal:
+//! forgeable. It names no program; that it is sshd's is told by its shape alone, or by the input's `identifier`, or by
+//! the header that a syslog daemon in the container wrote. What the engine cut in pieces (16 KiB) is no message: sshd
+//! writes nothing so long, and the second piece may begin as a stranger likes.
 
 use std::ops::Range;
 

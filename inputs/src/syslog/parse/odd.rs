@@ -1,5 +1,5 @@
-//! Stamps that are written in another way than the two plain ones. Slow and out of line: it is asked only where the plain
-//! way did not find a program.
+//! Stamps that are written in another way than the two plain ones. Slow and out of line: it is asked only where the
+//! plain way did not find a program.
 //!
 //! | stamp | who writes it: with a version, as it wrote here |
 //! |---|---|
@@ -75,7 +75,8 @@ pub(super) fn stamp<'a>(
     Some((Some(time), blanks(rest.strip_prefix(b" ")?)))
 }
 
-/// What a logger puts before a program's output: a stamp that begins with the year, and before that Windows' sshd its pid.
+/// What a logger puts before a program's output: a stamp that begins with the year, and before that
+/// Windows' sshd its pid.
 pub(super) fn before_output<'a>(text: &'a [u8], stamps: &mut Stamps) -> Option<(Option<u32>, Timestamp, &'a [u8])> {
     let (pid, text) = match digits(text, 1..=10).and_then(|(pid, rest)| Some((pid, rest.strip_prefix(b" ")?))) {
         Some((pid, rest)) => (Some(u32::try_from(pid).ok()?), rest),
@@ -186,7 +187,8 @@ fn instant(time: civil::DateTime, micros: i64, east: Option<i64>, stamps: &Stamp
     Some(Timestamp(start.checked_mul(1_000_000)? + micros))
 }
 
-/// A zone behind a time, with a blank before it or none, in seconds east of Greenwich. A word that is no zone is a host.
+/// A zone behind a time, with a blank before it or none, in seconds east of Greenwich. A word that
+/// is no zone is a host.
 fn zone(text: &[u8]) -> Option<(i64, &[u8])> {
     if let [b'Z' | b'z', rest @ ..] = text {
         return Some((0, rest));

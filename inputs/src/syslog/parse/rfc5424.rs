@@ -1,5 +1,5 @@
-//! RFC 5424's header. It is read by hand: its grammar is short, and `syslog_loose` wants text (hostile user names are raw
-//! bytes), trims the message and collects structured data that nobody reads.
+//! RFC 5424's header. It is read by hand: its grammar is short, and `syslog_loose` wants text (hostile user names are
+//! raw bytes), trims the message and collects structured data that nobody reads.
 
 use super::stamp::Stamps;
 use super::tag::{HOST_MAX, TAG_MAX, nil, number};
@@ -42,7 +42,8 @@ fn field(text: &[u8], max: usize) -> Option<(&[u8], &[u8])> {
     Some((nil(&text[..end]), &text[end + 1..]))
 }
 
-/// What follows `-` or `[id name="value"]…`, with its blank. In a value a backslash keeps the next `"`, `\` or `]` from its meaning.
+/// What follows `-` or `[id name="value"]…`, with its blank. In a value a backslash keeps the next `"`, `\` or
+/// `]` from its meaning.
 fn after_structured_data(text: &[u8]) -> Option<&[u8]> {
     let mut rest = match text.strip_prefix(b"-") {
         Some(rest) => rest,

@@ -8,7 +8,8 @@ use crate::record::Timestamp;
 use jiff::civil;
 use jiff::tz::TimeZone;
 
-/// How far past its batch's reference a stamp without a year may lie, in seconds: clocks differ, zones are misconfigured.
+/// How far past its batch's reference a stamp without a year may lie, in seconds: clocks differ,
+/// zones are misconfigured.
 const AHEAD_MAX_S: i64 = 24 * 60 * 60;
 
 /// How many years back a stamp's year is looked for: 29 February skips eight around 1900 and 2100.
@@ -68,7 +69,8 @@ impl Stamps {
         Some((Timestamp((minute.start + i64::from(second)) * 1_000_000 + micros), 15 + len))
     }
 
-    /// `2026-11-21T23:52:53.351918+00:00`, `…Z`, or without zone; and svlogd's `2026-11-21_23:52:53.35191`, with `_` or `T`, which is UTC.
+    /// `2026-11-21T23:52:53.351918+00:00`, `…Z`, or without zone; and svlogd's `2026-11-21_23:52:53.35191`, with `_`
+    /// or `T`, which is UTC.
     #[inline]
     pub(super) fn rfc3339(&mut self, line: &[u8]) -> Option<Stamp> {
         let text: &[u8; 16] = line.first_chunk()?;
@@ -148,7 +150,8 @@ fn minute(text: &[u8; 12], limit: i64, zone: &TimeZone) -> Option<Minute> {
     Some(Minute { text: *text, start, until })
 }
 
-/// The latest year in which (month, day, hour, minute) is not after `limit`, its epoch second, and the limit from which on a later year is right.
+/// The latest year in which (month, day, hour, minute) is not after `limit`, its epoch second, and the limit from which
+/// on a later year is right.
 fn year((month, day, hour, minute): (i8, i8, i8, i8), limit: i64, zone: &TimeZone) -> Option<(i16, i64, i64)> {
     let last = jiff::Timestamp::from_second(limit).ok()?.to_zoned(zone.clone()).year();
     let mut later = None;
@@ -163,7 +166,8 @@ fn year((month, day, hour, minute): (i8, i8, i8, i8), limit: i64, zone: &TimeZon
     None
 }
 
-/// Epoch seconds of a civil time in a zone. In the gap of a clock change the time before it counts on, in the fold the first of the two is meant.
+/// Epoch seconds of a civil time in a zone. In the gap of a clock change the time before it counts on, in the fold the
+/// first of the two is meant.
 fn local(time: civil::DateTime, zone: &TimeZone) -> Option<i64> {
     Some(zone.to_ambiguous_timestamp(time).compatible().ok()?.as_second())
 }
