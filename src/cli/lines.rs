@@ -62,7 +62,8 @@ impl Options {
         let identifier = match self.identifier {
             Some(_) if is_journal || !headless => {
                 bail!(
-                    "--identifier is for lines without a header, and these have one; leave one of the two options out"
+                    "--identifier is for lines without a header, and these have one by their format (--format, or that of \
+                     the input which reads this file); leave --identifier out, or say --format auto"
                 )
             }
             Some(name) => Some(name),

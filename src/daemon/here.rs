@@ -1,7 +1,8 @@
 //! Whether what the sshd of this machine writes is read at all.
 //!
 //! An input that is quiet looks as one that is blind. So it is looked for what shows that something should have come:
-//! the namespace of the journal that its unit names, and somebody who has logged in by it since we started.
+//! the namespace of the journal that its unit names, and somebody who has logged in by it since we started. Any local
+//! user can call a process so: nothing is done with it but to tell a person.
 
 use std::fs;
 use std::path::Path;
