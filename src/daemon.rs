@@ -3,7 +3,7 @@
 //! One thread owns engine and store and does everything in turn: fold, publish new denies, commit, publish the
 //! rest. Inputs push into a bounded inbox and wait; projections are told and never waited for.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ use crate::store::{Store, StoreError};
 mod connected;
 pub(crate) mod feeds;
 mod here;
+mod log;
+mod manager;
 mod owner;
 mod pace;
 mod signals;
@@ -32,7 +34,9 @@ mod wall;
 
 use connected::Connected;
 use here::Here;
-use owner::{Owner, Shown};
+pub(crate) use log::Log;
+use manager::Manager;
+use owner::{Outside, Owner, Shown};
 
 /// Batches that wait for the engine; a full inbox makes inputs wait.
 const INBOX_MAX: usize = 16;
@@ -45,9 +49,16 @@ const BACK_ENDS_END: Duration = Duration::from_secs(10);
 /// Records that a slow `tap` may be behind.
 const TAP_MAX: usize = 4_096;
 
-/// Runs until SIGTERM or SIGINT, by a configuration and the file that it is from. A dry run enforces nothing, and
-/// prints what would be.
-pub(crate) fn run(mut config: Config, file: Option<&Path>, dry_run: bool) -> anyhow::Result<()> {
+/// Where a configuration is from.
+pub(crate) struct Origin {
+    /// The file, unless the defaults hold.
+    pub(crate) file: Option<PathBuf>,
+    /// What is wrong with it, so that the last good one holds.
+    pub(crate) broken: Option<String>,
+}
+
+/// Runs until SIGTERM or SIGINT. A dry run enforces nothing, and prints what would be.
+pub(crate) fn run(mut config: Config, origin: Origin, dry_run: bool, log: Log) -> anyhow::Result<()> {
     if dry_run {
         config.deny.backends = Backends::printing();
     }
@@ -68,6 +79,11 @@ pub(crate) fn run(mut config: Config, file: Option<&Path>, dry_run: bool) -> any
     // So that they end when the last input does.
     drop(batches_in);
     let now = clock::now();
+    if let Some(file) = origin.file.as_ref().filter(|_| !dry_run && origin.broken.is_none())
+        && let Err(error) = config.keep(file)
+    {
+        tracing::warn!(%error, "this configuration could not be kept for when its file is broken");
+    }
     let want = desk.publish_all(now);
     tracing::info!(
         inputs = inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", "),
@@ -78,19 +94,22 @@ pub(crate) fn run(mut config: Config, file: Option<&Path>, dry_run: bool) -> any
         "running"
     );
     let time = || (clock::now(), clock::monotonic());
-    let reconcilers = Reconcilers::start(back_ends, &want, time, reconciler::Pace::default())?;
+    let mut reconcilers = Reconcilers::start(back_ends, &want, time, reconciler::Pace::default())?;
+    manager::tell_ready(reconcilers.tried())?;
     let line = Line { asks: asks_in, latest, dry_run, taps: taps.clone() };
     let server = tokio::spawn(control::serve(control, line));
     let signals = tokio::spawn(signals::stop(stop_in));
     let reins = workers.iter().map(|worker| worker.reins.clone()).collect();
     let hangups = tokio::spawn(feeds::reload_on_hangup(reins, inputs.iter().any(Input::has_certificates)));
-    let shown = Shown { taps, latest: latest_in, dry_run, since: now, configuration: file.map(Path::to_owned) };
-    let owner = Owner::new(desk, sources, Here::new(&inputs), reconcilers, shown, now);
+    let shown = Shown { taps, latest: latest_in, dry_run, since: now, origin };
+    let outside = Outside { reconcilers, shown, log, manager: Manager::new(clock::monotonic()) };
+    let owner = Owner::new(desk, sources, Here::new(&inputs), outside, now);
     drop(running);
     // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks.
     // Clients and signals have the runtime's; inputs and projections have threads.
     let owner = tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
         let (mut owner, batches) = owner.run(batches, asks, stop).await;
+        manager::tell_stopping();
         // First they are told, or the reader of a long file would hand over as fast as we take.
         workers.iter().for_each(|worker| worker.reins.stop());
         owner.finish(batches).await;
@@ -102,7 +121,7 @@ pub(crate) fn run(mut config: Config, file: Option<&Path>, dry_run: bool) -> any
     for task in [server, signals, hangups] {
         task.abort();
     }
-    if !owner.reconcilers.stop(BACK_ENDS_END) {
+    if !owner.outside.reconcilers.stop(BACK_ENDS_END) {
         tracing::warn!("a back end did not end in time; what is denied stays denied");
     }
     runtime.shutdown_timeout(Duration::from_secs(1));

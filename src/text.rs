@@ -69,6 +69,14 @@ impl<'de> Deserialize<'de> for At {
     }
 }
 
+/// A time as people read it: this machine's zone, to the second.
+pub(crate) fn when(at: inputs::record::Timestamp) -> String {
+    match jiff::Timestamp::from_second(at.secs()) {
+        Ok(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Err(_) => "never".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

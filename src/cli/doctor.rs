@@ -57,6 +57,14 @@ fn findings(status: &Status) -> Vec<Finding> {
     if status.dry_run {
         put(false, "daemon", "it is a DRY RUN: nothing is enforced, and all is forgotten when it ends".to_owned());
     }
+    if let Some(problem) = &status.configuration_broken {
+        let problem = printable(problem.as_bytes());
+        put(
+            true,
+            "configuration",
+            format!("it was broken at the start, so the last good one holds; mend it: {problem}"),
+        );
+    }
     if status.held_back {
         put(true, "database", "it cannot be written, so no input is read; see the log, make room".to_owned());
     }

@@ -90,18 +90,18 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let path = arguments.config.as_deref();
     match arguments.verb {
-        Verb::Run(verb) => run::run(verb, config(path)?, file(path)),
+        Verb::Run(verb) => run::run(verb, file(path)),
         Verb::Scan(verb) => scan::run(verb, &config(path)?),
         Verb::Explain(verb) => explain::run(verb, &config(path)?),
-        Verb::Tap(verb) => tap::run(verb, &config(path)?),
-        Verb::Status(verb) => status::run(verb, &config(path)?),
-        Verb::Doctor(verb) => doctor::run(verb, &config(path)?),
-        Verb::List(verb) => list::run(verb, &config(path)?),
-        Verb::Why(verb) => why::run(verb, &config(path)?),
-        Verb::History(verb) => history::run(verb, &config(path)?),
-        Verb::Deny(verb) => deny::run(verb, &config(path)?),
-        Verb::Forgive(verb) => forgive::run(verb, &config(path)?),
-        Verb::Allow(verb) => allow::run(verb, &config(path)?),
+        Verb::Tap(verb) => tap::run(verb, &holding(path)?),
+        Verb::Status(verb) => status::run(verb, &holding(path)?),
+        Verb::Doctor(verb) => doctor::run(verb, &holding(path)?),
+        Verb::List(verb) => list::run(verb, &holding(path)?),
+        Verb::Why(verb) => why::run(verb, &holding(path)?),
+        Verb::History(verb) => history::run(verb, &holding(path)?),
+        Verb::Deny(verb) => deny::run(verb, &holding(path)?),
+        Verb::Forgive(verb) => forgive::run(verb, &holding(path)?),
+        Verb::Allow(verb) => allow::run(verb, &holding(path)?),
         Verb::Check(verb) => check::run(verb, path),
         Verb::Describe(verb) => Ok(describe::run(verb)),
     }
@@ -110,6 +110,16 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// The configuration: of the file that was named, else of the usual one if it is there, else the defaults.
 fn config(path: Option<&Path>) -> anyhow::Result<Config> {
     Ok(file(path).map_or_else(|| Ok(Config::default()), Config::read)?)
+}
+
+/// The configuration that holds: the last good one while the file is broken, so that a verb finds daemon and state.
+fn holding(path: Option<&Path>) -> anyhow::Result<Config> {
+    let Some(file) = file(path) else { return Ok(Config::default()) };
+    let (config, broken) = Config::read_or_last(file)?;
+    if let Some(error) = broken {
+        eprintln!("denyd: the configuration is broken, and the last good one holds: {error}");
+    }
+    Ok(config)
 }
 
 /// The file that holds the configuration, if there is one.

@@ -6,14 +6,7 @@ use serde_json::Value;
 
 use crate::desk::reply::{At, json};
 use crate::text::shown;
-
-/// A time as people read it: this machine's zone, to the second.
-pub(crate) fn when(at: inputs::record::Timestamp) -> String {
-    match jiff::Timestamp::from_second(at.secs()) {
-        Ok(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        Err(_) => "never".to_owned(),
-    }
-}
+pub(crate) use crate::text::when;
 
 /// The same for a time that may be missing.
 pub(crate) fn when_if(at: Option<At>) -> String {

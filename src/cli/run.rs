@@ -1,11 +1,10 @@
 //! `denyd run`: the daemon.
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::Config;
-use crate::daemon::{self, feeds};
+use crate::daemon::{self, Log, Origin, feeds};
 
 /// What `run` takes.
 #[derive(clap::Args, Debug)]
@@ -15,37 +14,24 @@ pub(super) struct Arguments {
     dry_run: bool,
 }
 
-/// Runs the verb.
-pub(super) fn run(arguments: Arguments, mut config: Config, path: Option<&Path>) -> anyhow::Result<ExitCode> {
-    log_to_stderr(config.log_level);
-    if path.is_none() && config == Config::default() {
+/// Runs the verb. Where the file is broken the last good configuration holds, but for a dry run, which tries the file.
+pub(super) fn run(arguments: Arguments, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let (mut config, broken) = match file {
+        None => (Config::default(), None),
+        Some(file) if arguments.dry_run => (Config::read(file)?, None),
+        Some(file) => Config::read_or_last(file)?,
+    };
+    let log = Log::to_stderr(config.log_level);
+    if let Some(problem) = &broken {
+        tracing::error!(%problem, "the configuration is broken, and the last good one holds; see denyd check, then restart");
+    }
+    if file.is_none() {
         config.inputs = vec![feeds::found()?];
         let what: Vec<_> = config.inputs.iter().map(feeds::describe).collect();
         tracing::info!("no configuration: the defaults hold; denyd check --print shows them");
         tracing::info!("found: {}", what.join(", "));
     }
-    daemon::run(config, path, arguments.dry_run)?;
+    let origin = Origin { file: file.map(Path::to_owned), broken: broken.map(|error| error.to_string()) };
+    daemon::run(config, origin, arguments.dry_run, log)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Logs to stderr, where systemd and people look; the journal stamps lines itself.
-fn log_to_stderr(level: tracing::Level) {
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal());
-    // Fails only if a subscriber was set before, which then is used.
-    let _ = match std::env::var("JOURNAL_STREAM") {
-        Ok(_) => builder.without_time().try_init(),
-        Err(_) => builder.with_timer(Stamp).try_init(),
-    };
-}
-
-struct Stamp;
-
-impl tracing_subscriber::fmt::time::FormatTime for Stamp {
-    fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
-        write!(w, "{}", super::output::when(crate::clock::now()))
-    }
 }

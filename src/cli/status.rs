@@ -155,6 +155,10 @@ fn print_head(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     let up = status.since.map_or(String::new(), |since| format!(", up {}", span(since, status.at)));
     writeln!(screen, "denyd {} runs{up}, pid {}", status.version, status.pid)?;
     writeln!(screen, "configuration: {}", file.as_deref().unwrap_or("none, the defaults hold"))?;
+    if status.configuration_broken.is_some() {
+        let what = "it was broken at the start, and the last good one holds; see denyd doctor";
+        writeln!(screen, "{}", screen.paint(Style::Red, what))?;
+    }
     writeln!(
         screen,
         "{} denied; {} counted, {} remembered",

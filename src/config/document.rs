@@ -36,7 +36,8 @@ pub(super) struct Table<'a> {
     at: usize,
 }
 
-/// What `take` makes of the text of `file`, if that is TOML with these tables, and all its problems.
+/// What `take` makes of the text of `file`, if that is TOML with these tables, and all its problems. Where there are some,
+/// it is what could be made out.
 pub(super) fn read<T>(
     file: &Path,
     text: &str,
@@ -59,7 +60,9 @@ pub(super) fn read<T>(
     }
     let mut problems = reader.problems();
     problems.dedup_by_key(|problem| problem.line);
-    (None, problems)
+    let mut unheard = Reader { file, text, tables: Vec::new(), problems: Vec::new() };
+    let top = Table { name: "", entries: Some(document.get_ref()), at: 0 };
+    (Some(take(&mut unheard, &top)), problems)
 }
 
 /// The parser's message in an administrator's words, where we know what is meant.

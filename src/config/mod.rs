@@ -17,6 +17,7 @@ mod document;
 pub mod duration;
 mod error;
 mod input;
+mod kept;
 mod key;
 mod reference;
 pub mod rules;

@@ -1,14 +1,16 @@
 //! The loop of the thread that owns the desk: whatever happens is told to it, in turn, and what follows is carried out.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use inputs::record::{Batch, Timestamp};
 use tokio::sync::{broadcast, mpsc, watch};
 
+use super::Origin;
 use super::connected::Connected;
 use super::here::Here;
+use super::log::Log;
+use super::manager::Manager;
 use super::pace::Pace;
 use super::wall::{Wall, WallGuard};
 use crate::clock;
@@ -32,7 +34,15 @@ pub(super) struct Shown {
     pub(super) dry_run: bool,
     /// When it was started.
     pub(super) since: Timestamp,
-    pub(super) configuration: Option<PathBuf>,
+    pub(super) origin: Origin,
+}
+
+/// Who is told of what happens at the desk.
+pub(super) struct Outside {
+    pub(super) reconcilers: Reconcilers,
+    pub(super) shown: Shown,
+    pub(super) log: Log,
+    pub(super) manager: Manager,
 }
 
 /// What the engine's thread owns.
@@ -40,8 +50,7 @@ pub(super) struct Owner {
     desk: Desk,
     sources: Vec<Connected>,
     here: Here,
-    pub(super) reconcilers: Reconcilers,
-    shown: Shown,
+    pub(super) outside: Outside,
     /// When the latest status was made.
     shown_at: Instant,
     wall: WallGuard,
@@ -49,17 +58,10 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    pub(super) fn new(
-        desk: Desk,
-        sources: Vec<Connected>,
-        here: Here,
-        reconcilers: Reconcilers,
-        shown: Shown,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn new(desk: Desk, sources: Vec<Connected>, here: Here, outside: Outside, now: Timestamp) -> Self {
         let time = clock::monotonic();
         let (wall, pace) = (WallGuard::new(now, time), Pace::new(time));
-        Owner { desk, sources, here, reconcilers, shown, shown_at: time, wall, pace }
+        Owner { desk, sources, here, outside, shown_at: time, wall, pace }
     }
 
     pub(super) async fn run(
@@ -109,7 +111,7 @@ impl Owner {
 
     fn batch(&mut self, batch: &Batch) {
         let Some(source) = self.sources.iter_mut().find(|source| source.fold.id == batch.source) else { return };
-        let taps = &self.shown.taps;
+        let taps = &self.outside.shown.taps;
         let tapped = taps.receiver_count() > 0;
         let effects = source.take(&mut self.desk, batch, clock::now(), |seen, name| {
             if tapped {
@@ -123,6 +125,8 @@ impl Owner {
     /// `waiting`: records have come that were not folded yet.
     fn tick(&mut self, waiting: bool) {
         let (wall, time) = (clock::now(), clock::monotonic());
+        self.outside.manager.alive(time);
+        self.outside.log.tell_dropped();
         let effects = match self.wall.tick(wall, time) {
             Wall::Steady if self.pace.ticks(waiting, time) => {
                 for source in &mut self.sources {
@@ -139,7 +143,7 @@ impl Owner {
             }
             Wall::SteadyAgain => {
                 // Kernel timeouts do not follow the clock.
-                self.reconcilers.rewrite();
+                self.outside.reconcilers.rewrite();
                 self.desk.tick(wall)
             }
         };
@@ -164,7 +168,7 @@ impl Owner {
         let time = clock::monotonic();
         if time.saturating_duration_since(self.shown_at) >= SHOWN_EVERY {
             self.shown_at = time;
-            self.shown.latest.send_replace(Some(Arc::new(self.status())));
+            self.outside.shown.latest.send_replace(Some(Arc::new(self.status())));
         }
     }
 
@@ -187,7 +191,7 @@ impl Owner {
 
     fn publish(&self, diff: &Diff) {
         if !diff.is_empty() {
-            self.reconcilers.send(diff, || self.desk.wanted(clock::now()));
+            self.outside.reconcilers.send(diff, || self.desk.wanted(clock::now()));
         }
     }
 
@@ -209,14 +213,15 @@ impl Owner {
 
     fn status(&self) -> reply::Status {
         let now = clock::now();
-        let statuses = self.reconcilers.statuses();
+        let statuses = self.outside.reconcilers.statuses();
         reply::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             at: At(now),
-            since: Some(At(self.shown.since)),
-            configuration: self.shown.configuration.clone(),
-            dry_run: self.shown.dry_run,
+            since: Some(At(self.outside.shown.since)),
+            configuration: self.outside.shown.origin.file.clone(),
+            configuration_broken: self.outside.shown.origin.broken.clone(),
+            dry_run: self.outside.shown.dry_run,
             enforced: reconciler::enforced(&statuses),
             backends: statuses,
             unread: self.here.unread(&self.sources),

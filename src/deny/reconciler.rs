@@ -66,6 +66,8 @@ pub struct Status {
 #[derive(Debug)]
 pub struct Reconcilers {
     feeds: Vec<Feed>,
+    /// Closed once each back end has tried to make its set equal for the first time.
+    tried: Option<mpsc::Receiver<Infallible>>,
     /// Closed once the last thread has ended.
     ended: mpsc::Receiver<Infallible>,
 }
@@ -76,19 +78,24 @@ impl Reconcilers {
     where
         C: Fn() -> (Timestamp, Instant) + Clone + Send + 'static,
     {
-        let (ends, ended) = mpsc::channel();
+        let ((tries, tried), (ends, ended)) = (mpsc::channel(), mpsc::channel());
         let mut feeds = Vec::new();
         for backend in backends {
             let thread = std::thread::Builder::new().name(format!("deny {}", backend.name()));
             let (reconciler, feed) = Reconciler::new(backend, want.clone(), clock.clone(), pace);
-            let end = ends.clone();
+            let (tried, end) = (tries.clone(), ends.clone());
             thread.spawn(move || {
-                reconciler.run();
+                reconciler.run(tried);
                 drop(end);
             })?;
             feeds.push(feed);
         }
-        Ok(Reconcilers { feeds, ended })
+        Ok(Reconcilers { feeds, tried: Some(tried), ended })
+    }
+
+    /// What is closed once each back end has tried for the first time, whether it could or not; the first call has it.
+    pub fn tried(&mut self) -> Option<mpsc::Receiver<Infallible>> {
+        self.tried.take()
     }
 
     /// Tells all of them of a change; never waits for a back end. `whole` is the set after it.
@@ -235,13 +242,15 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         (reconciler, feed)
     }
 
-    /// Works until its [`Feed`] is gone, then carries out what it was told last, once.
-    fn run(mut self) {
+    /// Works until its [`Feed`] is gone, then carries out what it was told last, once. Drops `tried` after its first try.
+    fn run(mut self, tried: mpsc::Sender<Infallible>) {
+        let mut wake = self.step();
+        drop(tried);
         loop {
-            let wake = self.step();
             if !self.wait(wake) {
                 break;
             }
+            wake = self.step();
         }
         (_, self.retry_at) = (self.clock)();
         self.carry_out();
@@ -572,7 +581,7 @@ mod tests {
 
         fn stop(mut self) -> (Fake, DenySet) {
             drop(self.feed.take());
-            self.reconciler.run();
+            self.reconciler.run(mpsc::channel().0);
             (self.fake, self.wanted)
         }
     }

@@ -11,6 +11,7 @@ mod follower;
 mod hostile;
 mod hosts;
 mod limits;
+mod managed;
 mod mixing;
 mod read_as;
 mod replay;

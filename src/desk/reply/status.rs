@@ -26,6 +26,9 @@ pub struct Status {
     /// The file of its configuration, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub configuration: Option<PathBuf>,
+    /// What was wrong with it at the start, so that the last good one holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration_broken: Option<String>,
     /// Whether nothing is enforced, and all is forgotten when it ends.
     pub dry_run: bool,
     /// Prefixes that are to be denied.

@@ -1,0 +1,50 @@
+//! The last configuration with which a daemon ran. It holds while the file is broken, so that a slip of the pen in it
+//! neither opens the door at the next boot nor takes the commands away.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::{Config, ConfigError, document, listed, text};
+
+/// Beside the database.
+const FILE: &str = "last-good.toml";
+
+impl Config {
+    /// The configuration `file`; where that is broken, the last good one, and what is wrong. Only what was kept of the same
+    /// path counts. It is looked for in the `state_dir` that the broken file names, if that much of it can be read.
+    pub fn read_or_last(file: &Path) -> Result<(Config, Option<ConfigError>), ConfigError> {
+        let (found, error) = match text(file).map(|text| document::read(file, &text, listed(), super::config)) {
+            Ok((Some(found), problems)) if problems.is_empty() => return Ok((found, None)),
+            Ok((found, problems)) => (found, ConfigError::Wrong(problems)),
+            Err(error) => (None, error),
+        };
+        match last(file, &found.unwrap_or_default().state_dir) {
+            Some(config) => Ok((config, Some(error))),
+            None => Err(error),
+        }
+    }
+
+    /// Keeps this configuration, which is of `file`, in its `state_dir`, readable by its owner alone. The file is replaced
+    /// whole or not at all.
+    pub fn keep(&self, file: &Path) -> io::Result<()> {
+        let path = self.state_dir.join(FILE);
+        let fresh = path.with_extension("new");
+        let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        out.write_all(format!("{}\n{}", head(file)?, self.to_toml()).as_bytes())?;
+        out.sync_all()?;
+        fs::rename(fresh, path)
+    }
+}
+
+/// The first line of what is kept: of which file it is.
+fn head(file: &Path) -> io::Result<String> {
+    Ok(format!("# What denyd ran with last, by {:?}. It holds while that file is broken.", std::path::absolute(file)?))
+}
+
+fn last(file: &Path, dir: &Path) -> Option<Config> {
+    let path = dir.join(FILE);
+    let kept = text(&path).ok()?;
+    kept.starts_with(&head(file).ok()?).then(|| Config::parse(&path, &kept).ok())?
+}

@@ -1,0 +1,118 @@
+//! Where the daemon's own log goes: stderr, which a person or the service manager reads, and which nobody waits for.
+//!
+//! A thread writes it. Where whoever reads it stands still, as a full pipe does, lines are dropped and counted, and
+//! records are decided all the same.
+
+use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+
+use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::clock;
+use crate::text::when;
+
+/// Lines that wait for who reads the log.
+const LINES_MAX: usize = 1_024;
+
+/// The log of this process. What waits is written when it is dropped, unless that takes more than a second.
+pub(crate) struct Log {
+    dropped: ErrorCounter,
+    told: usize,
+    _writes: WorkerGuard,
+}
+
+impl Log {
+    /// Logs what is not less severe than `level`. Lines begin with the time, or for the journal, which has a time of its
+    /// own, with their priority (`sd-daemon(3)`).
+    pub(crate) fn to_stderr(level: Level) -> Self {
+        let (lines, writes) =
+            NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).finish(std::io::stderr());
+        let dropped = lines.error_counter();
+        let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+        // Fails only if a subscriber was set before, which then is used.
+        let _ = match is_journal() {
+            true => {
+                builder.with_level(false).without_time().with_ansi(false).with_writer(Prioritised(lines)).try_init()
+            }
+            false => builder.with_timer(Stamp).with_ansi(std::io::stderr().is_terminal()).with_writer(lines).try_init(),
+        };
+        Log { dropped, told: 0, _writes: writes }
+    }
+
+    /// Says how many lines were dropped, if more were than it said before.
+    pub(crate) fn tell_dropped(&mut self) {
+        let lines = self.dropped.dropped_lines();
+        if lines > self.told {
+            tracing::warn!(lines, "lines of this log were dropped since the start: whoever reads it stood still");
+            self.told = self.dropped.dropped_lines().min(lines);
+        }
+    }
+}
+
+/// Whether stderr is the journal: `JOURNAL_STREAM` holds device and inode of the stream that the service manager opened
+/// (`systemd.exec(5)`); it is inherited by who redirects stderr, too.
+fn is_journal() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned().map(std::fs::File::from);
+    let metadata = stderr.and_then(|stderr| stderr.metadata());
+    metadata.is_ok_and(|metadata| stream == format!("{}:{}", metadata.dev(), metadata.ino()))
+}
+
+/// Writes lines that begin with their priority.
+struct Prioritised(NonBlocking);
+
+/// Lines of one priority.
+struct Lines {
+    priority: &'static str,
+    writer: NonBlocking,
+}
+
+impl<'a> MakeWriter<'a> for Prioritised {
+    type Writer = Lines;
+
+    fn make_writer(&'a self) -> Lines {
+        Lines { priority: "<6>", writer: self.0.clone() }
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Lines {
+        Lines { priority: priority(*metadata.level()), ..self.make_writer() }
+    }
+}
+
+/// As `syslog(3)` numbers them.
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        _ => "<7>",
+    }
+}
+
+impl Write for Lines {
+    /// Takes a whole event, whose text may have several lines.
+    fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
+        let mut prefixed = Vec::with_capacity(event.len() + 8);
+        for line in event.split_inclusive(|byte| *byte == b'\n') {
+            prefixed.extend_from_slice(self.priority.as_bytes());
+            prefixed.extend_from_slice(line);
+        }
+        self.writer.write_all(&prefixed)?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+struct Stamp;
+
+impl tracing_subscriber::fmt::time::FormatTime for Stamp {
+    fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+        write!(w, "{}", when(clock::now()))
+    }
+}
