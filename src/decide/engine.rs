@@ -151,7 +151,9 @@ impl Engine {
     fn overdue(&mut self) {
         while let Some(attempt) = self.state.sessions.next_due(&self.policy) {
             self.attempt(&attempt);
-            self.changes.push(Change::Late(Box::new(attempt)));
+            if attempt.times > 0 {
+                self.changes.push(Change::Late(Box::new(attempt)));
+            }
         }
     }
 

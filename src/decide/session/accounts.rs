@@ -185,6 +185,17 @@ impl Accounts {
         taken
     }
 
+    /// Gives up the line of that time and process about an address; whether it waited.
+    pub(super) fn forgo(&mut self, about: About, at: Timestamp, pid: Option<u32>) -> bool {
+        let Some(account) = self.of.get_mut(&about) else { return false };
+        let found = account.waiting.iter().position(|one| one.at == at && one.pid == pid);
+        let Some(one) = found.map(|found| account.waiting.remove(found)) else { return false };
+        self.waiting -= 1;
+        self.due.remove(&one.place());
+        self.due.extend(account.waiting.iter().map(Waiting::place));
+        true
+    }
+
     /// The first address of a host of which a line is due, and when that was.
     pub(super) fn first(&self, host: HostId) -> Option<(Timestamp, About)> {
         let (of, due, address) = *self.due.range((host, Timestamp(i64::MIN), Address::from_bits(0))..).next()?;

@@ -256,7 +256,7 @@ impl Connection {
 
     /// Whether keys were refused and nothing came of it: worth an attempt in the end, if no line tells of the end.
     pub(super) fn is_overdue(&self) -> bool {
-        self.offered && !self.succeeded && self.worth() == 0
+        self.offered && !self.succeeded && self.worth() == 0 && self.counted == 0
     }
 
     /// What is kept of a login when all else is forgotten.

@@ -10,7 +10,7 @@ use super::accounts::{About, Waiting};
 use super::connection::Connection;
 use super::key::{FNV, Key, fnv};
 use super::line::{HostId, Line, USER_MAX};
-use super::world::{Due, World};
+use super::world::{Due, Of, World};
 use crate::detect::address::{Address, Peer};
 use crate::detect::event::Event;
 
@@ -67,8 +67,8 @@ impl World {
             if may_be_told && !one.is_patient {
                 self.accounts.put(Waiting { is_patient: true, ..one });
             } else if !may_be_told || !self.is_told(&one) {
-                let Waiting { host, source, peer, at, user, is_copied, .. } = one;
-                self.due.push_back(Due { host, source, peer, at, user, is_copied });
+                let Waiting { host, source, peer, at, user, pid, is_copied, .. } = one;
+                self.due.push_back(Due { host, source, peer, at, user, of: Of::Pam(pid), is_copied });
             }
         }
     }

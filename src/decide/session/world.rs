@@ -62,8 +62,19 @@ pub(super) struct Due {
     pub(super) peer: Address,
     pub(super) at: Timestamp,
     pub(super) user: Box<[u8]>,
+    /// What it is of.
+    pub(super) of: Of,
     /// The other world decides for itself.
     pub(super) is_copied: bool,
+}
+
+/// What an attempt is of that no line says now.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Of {
+    /// A connection.
+    Connection(Key),
+    /// A PAM line, by its process.
+    Pam(Option<u32>),
 }
 
 /// See the head of this file.
@@ -275,6 +286,20 @@ impl World {
         }
     }
 
+    /// What was decided in the other world is counted: whether it waits here still, where it counts nothing now.
+    pub(super) fn forgoes(&mut self, due: &Due) -> bool {
+        match due.of {
+            Of::Connection(key) => {
+                let known = self.connections.get_mut(&key);
+                let known = known.filter(|known| known.is_overdue() && known.fits(Some(due.peer), None));
+                let waits = known.map(|known| known.counted += 1).is_some();
+                self.mark(key);
+                waits
+            }
+            Of::Pam(pid) => self.accounts.forgo((due.host, due.peer), due.at, pid),
+        }
+    }
+
     /// Whether what a line is about was copied, or came about, here.
     pub(super) fn knows(&self, line: &Line, event: &Event<'_>, peer: Option<Address>) -> bool {
         let address = event.peer.address().or(peer);
@@ -346,7 +371,7 @@ pub(super) fn overdue(key: Key, ended: Connection) -> Option<Due> {
     let peer = ended.peer.filter(|_| ended.is_overdue())?;
     let Connection { last: at, is_copied, witness, .. } = ended;
     let user = ended.user().into();
-    Some(Due { host: key.host(), source: witness.source, peer, at, user, is_copied })
+    Some(Due { host: key.host(), source: witness.source, peer, at, user, of: Of::Connection(key), is_copied })
 }
 
 #[cfg(test)]

@@ -127,15 +127,18 @@ impl Sessions {
         !self.sound.due.is_empty() || self.all.as_ref().is_some_and(|all| !all.due.is_empty())
     }
 
-    /// Takes the next of them.
+    /// Takes the next of them. What both worlds wait for counts once: by all lines, if that is decided first, and what is
+    /// certain then only vouches for it; else by what is certain.
     pub fn next_due(&mut self, policy: &Policy) -> Option<Attempt<'static>> {
-        if let Some(due) = self.sound.due.pop_front() {
-            let times = u32::from(!due.is_copied);
-            return Some(due.attempt(&self.sound, times, 1, policy));
+        let Sessions { sound, all } = self;
+        if let Some(all) = all
+            && let Some(due) = all.due.pop_front()
+        {
+            return Some(due.attempt(all, 1, 0, policy));
         }
-        let all = self.all.as_mut()?;
-        let due = all.due.pop_front()?;
-        Some(due.attempt(all, 1, 0, policy))
+        let due = sound.due.pop_front()?;
+        let is_new = !due.is_copied || all.as_mut().is_some_and(|all| all.forgoes(&due));
+        Some(due.attempt(sound, is_new.into(), 1, policy))
     }
 
     /// The wall clock moved.

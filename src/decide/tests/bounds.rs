@@ -246,6 +246,27 @@ fn good_logins_stay_nothing_whatever_floods_what_waits() {
     }
 }
 
+/// A forged line about its address copies what waits; each world decides for itself, and what comes of it is one attempt.
+#[test]
+fn what_waited_in_both_worlds_is_told_once() {
+    let disconnect = format!("{} web sshd[8]: Received disconnect from 192.0.2.7 port 22:11: Bye\n", at(1));
+    for forged in [0, 1] {
+        let mut world = World::new(Policy::default());
+        world.lines(0, &pam(0, 7, "192.0.2.7"));
+        (0..forged).for_each(|_| _ = world.lines(1, &disconnect));
+        world.engine.step(RECEIVED, Input::End);
+        let late = world.engine.changes.iter().filter(|change| matches!(change, Change::Late(_))).count();
+        assert_eq!((late, counted(world)), (1, (1, 1, 0)), "{forged} forged lines");
+    }
+    // By what is certain it is decided before a forged line lets it be.
+    let key = |second| format!("{} web sshd[7]: Failed publickey for al from 192.0.2.7 port 22 ssh2\n", at(second));
+    let mut world = World::new(Policy::default());
+    world.lines(0, &key(0));
+    world.lines(1, &key(600));
+    world.lines(0, &format!("{} web sshd[9]: Invalid user x from 192.0.2.8 port 23\n", at(1_100)));
+    assert_eq!(counted(world), (1, 1, 0));
+}
+
 /// Of 25 failures PAM alone tells, in a flood of such lines about others, or in none.
 #[track_caller]
 fn check_in_flood(flooding: Option<usize>, is_named: bool, want: (u32, u32, u64)) {
