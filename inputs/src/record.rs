@@ -159,11 +159,17 @@ impl<'a> Record<'a> {
 /// Digits of an id that docker shows.
 const CONTAINER_ID_LEN: usize = 12;
 
-/// Whether a program's name is a container's id: what docker's `syslog` and `journald` drivers call a program, unless
-/// they are told a `tag`. It is none, and the process is docker's own.
+/// Whether a program's name is a container's: what docker's `syslog` and `journald` drivers call a program. That is its
+/// id, and with a `tag` of docker's manual `docker/NAME` or `IMAGE/NAME/ID`. It is no program, and the process is
+/// docker's own.
 #[inline]
 pub(crate) fn is_container_id(identifier: &[u8]) -> bool {
-    identifier.len() == CONTAINER_ID_LEN && identifier.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    let Some((path, id)) = identifier.split_last_chunk::<CONTAINER_ID_LEN>() else {
+        return identifier.starts_with(b"docker/");
+    };
+    let is_id =
+        matches!(path.last(), None | Some(b'/')) && id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_id || identifier.starts_with(b"docker/")
 }
 
 /// What is known of a record beside its batch: what a line's header says, or what a journal's entry has in its fields.
@@ -176,6 +182,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) pid: Option<u32>,
     pub(crate) message: &'a [u8],
     pub(crate) stdout: bool,
+    /// It is a piece of a text.
+    pub(crate) is_piece: bool,
 }
 
 /// Where in its batch's buffer the parts of a record lie. An entry of a journal has no line.
@@ -215,6 +223,7 @@ impl Spans {
         };
         self.event = parts.event.unwrap_or(NO_EVENT);
         (self.pid, self.labelled, self.stdout) = (parts.pid, parts.labelled, parts.stdout);
+        self.truncated |= parts.is_piece;
         (self.host, self.host_len) = (place(parts.host), parts.host.len() as u8);
         (self.identifier, self.identifier_len) = (place(parts.identifier), parts.identifier.len() as u8);
         (self.message, self.message_len) = (place(parts.message), parts.message.len() as u16);

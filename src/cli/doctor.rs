@@ -110,7 +110,7 @@ fn findings(status: &Status) -> Vec<Finding> {
             (input.counters.handshakes_failed, "TLS handshakes failed; the log says why"),
             (input.counters.broken, "streams were broken off; the log says why"),
             (input.counters.foreign, "connections spoke HTTP, TLS or SSH and were closed; the log says whose"),
-            (input.truncated, "lines were longer than 8 KiB and were cut"),
+            (input.truncated, "lines were longer than 8 KiB, or pieces of a container's line, and were cut"),
             (input.forged, "records were not believed: who wrote them may not write for that program"),
         ] {
             if count > 0 {

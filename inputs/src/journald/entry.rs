@@ -1,9 +1,11 @@
-//! What of an entry of the journal is a record: seven of its fields.
+//! What of an entry of the journal is a record: eight of its fields.
 //!
 //! All readers fill an [`Entry`] and push it into a batch. Who sent it is
 //! `_UID`, which journald has from the kernel; `_PID` likewise. `SYSLOG_IDENTIFIER` and `MESSAGE` are what the sender
-//! says. `_COMM`, `_EXE` and `_SYSTEMD_UNIT` are not carried: they are missing of processes that ended at once, so
-//! nothing may depend on them. The time is `__REALTIME_TIMESTAMP`, when journald had it: every entry has it, it is
+//! says. `_EXE` and `_SYSTEMD_UNIT` are not carried: they are missing of processes that ended at once, so
+//! nothing may depend on them. `_COMM` only tells the engines of containers, which stay: what docker's `journald` driver or podman's
+//! conmon sends to the journal's own socket is what a program in a container printed, and `SYSLOG_IDENTIFIER` the container's id,
+//! name, or any word that its `tag` says. So it names no program. The time is `__REALTIME_TIMESTAMP`, when journald had it: every entry has it, it is
 //! what cursors and `journalctl --since` mean, and no sender chooses it. `_SOURCE_REALTIME_TIMESTAMP` is earlier by
 //! microseconds, or by hours if a suspended machine lies between.
 
@@ -21,11 +23,12 @@ pub(super) enum Field {
     Uid,
     Pid,
     Transport,
+    Command,
 }
 
 impl Field {
     /// How many there are.
-    pub(super) const COUNT: u32 = 6;
+    pub(super) const COUNT: u32 = 7;
 
     /// The longest name of one, in bytes.
     pub(super) const NAME_MAX: usize = 17;
@@ -39,6 +42,7 @@ impl Field {
             b"_UID" => Some(Field::Uid),
             b"_PID" => Some(Field::Pid),
             b"_TRANSPORT" => Some(Field::Transport),
+            b"_COMM" => Some(Field::Command),
             _ => None,
         }
     }
@@ -59,6 +63,10 @@ pub(super) struct Entry {
     uid: Option<u32>,
     pid: Option<u32>,
     stdout: bool,
+    /// By the journal's own socket.
+    native: bool,
+    /// By an engine of containers.
+    by_engine: bool,
     identifier: Vec<u8>,
     host: Vec<u8>,
     message: Vec<u8>,
@@ -68,7 +76,7 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn clear(&mut self) {
         (self.realtime, self.seen, self.uid, self.pid) = (0, 0, None, None);
-        (self.stdout, self.truncated) = (false, false);
+        (self.stdout, self.native, self.by_engine, self.truncated) = (false, false, false, false);
         self.identifier.clear();
         self.host.clear();
         self.message.clear();
@@ -99,7 +107,8 @@ impl Entry {
             // A uid that is no number is nobody's, and above all not root's.
             Field::Uid => self.uid = Some(number(value).unwrap_or(u32::MAX)),
             Field::Pid => self.pid = number(value),
-            Field::Transport => self.stdout = value == b"stdout",
+            Field::Transport => (self.stdout, self.native) = (value == b"stdout", value == b"journal"),
+            Field::Command => self.by_engine = matches!(value, b"dockerd" | b"conmon"),
         }
     }
 
@@ -107,8 +116,7 @@ impl Entry {
     pub(super) fn push(&self, batch: &mut Batch) {
         // What has no uid was not written by a process that journald saw.
         let sender = batch.number(&self.uid.map_or(Sender::NOBODY, Sender::Uid));
-        // docker's `journald` driver: what a program in a container printed.
-        let is_container = is_container_id(&self.identifier);
+        let is_container = self.native && self.by_engine || is_container_id(&self.identifier);
         let (identifier, pid) = if is_container { (&b""[..], None) } else { (&self.identifier[..], self.pid) };
         let parts = Parts {
             event: Some(Timestamp(i64::try_from(self.realtime).unwrap_or(i64::MAX))),
@@ -118,6 +126,7 @@ impl Entry {
             pid,
             message: &self.message,
             stdout: self.stdout || is_container,
+            is_piece: false,
         };
         batch.add_parts(&parts, sender, self.truncated);
     }
@@ -180,7 +189,7 @@ mod tests {
         );
     }
 
-    /// By docker's `journald` driver: the process is dockerd.
+    /// By docker's `journald` driver, where nothing else says so: the process is dockerd.
     #[test]
     fn a_containers_id_is_no_program() {
         let of = |tag: &'static [u8], want: &str| {
@@ -197,6 +206,33 @@ mod tests {
         of(b"sshd", "id=sshd pid=Some(812) stdout=false");
         of(b"4f1c0a2b3c4", "id=4f1c0a2b3c4 pid=Some(812) stdout=false");
         of(b"4F1C0A2B3C4D", "id=4F1C0A2B3C4D pid=Some(812) stdout=false");
+        of(b"docker/sshbox", "id= pid=None stdout=true");
+        of(b"registry/sshbox/4f1c0a2b3c4d", "id= pid=None stdout=true");
+        of(b"x4f1c0a2b3c4d", "id=x4f1c0a2b3c4d pid=Some(812) stdout=false");
+    }
+
+    #[test]
+    fn what_an_engine_of_containers_hands_on_names_no_program() {
+        let of = |command: &'static [u8], transport: &'static [u8], tag: &'static [u8], want: &str| {
+            let told: [(&[u8], &[u8]); 6] = [
+                (b"SYSLOG_IDENTIFIER", tag),
+                (b"_COMM", command),
+                (b"_UID", b"0"),
+                (b"_PID", b"812"),
+                (b"_TRANSPORT", transport),
+                (b"MESSAGE", b"x"),
+            ];
+            check(&told, &format!("2023-11-14T22:13:20.25Z Uid(0) host= {want} cut=false x"));
+        };
+        let printed = "id= pid=None stdout=true";
+        of(b"dockerd", b"journal", b"sshbox", printed);
+        of(b"dockerd", b"journal", b"sshd", printed);
+        of(b"conmon", b"journal", b"sshbox", printed);
+        // Its own words, and others'.
+        of(b"dockerd", b"stdout", b"dockerd", "id=dockerd pid=Some(812) stdout=true");
+        of(b"conmon", b"syslog", b"conmon", "id=conmon pid=Some(812) stdout=false");
+        of(b"sshd", b"journal", b"sshd", "id=sshd pid=Some(812) stdout=false");
+        of(b"sshd", b"syslog", b"sshd", "id=sshd pid=Some(812) stdout=false");
     }
 
     #[test]

@@ -45,7 +45,7 @@ const LISTEN_EVERY: Duration = Duration::from_secs(1);
 const ENDS_WITHIN: Duration = Duration::from_millis(10);
 
 /// All that a record is made of; what begins with two underscores comes unasked.
-const FIELDS: &str = "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_HOSTNAME,_UID,_PID,_TRANSPORT";
+const FIELDS: &str = "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_HOSTNAME,_UID,_PID,_TRANSPORT,_COMM";
 
 /// Follows by a child. See the module.
 pub(super) struct Journalctl {

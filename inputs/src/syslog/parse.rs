@@ -152,7 +152,7 @@ impl Parser {
     fn json<'a>(&mut self, line: &'a mut [u8], reference: Timestamp) -> Parts<'a> {
         let Some(json) = container::unpack(line) else {
             self.goes_on = true;
-            return Parts { message: line, stdout: true, ..Parts::default() };
+            return Parts { message: line, stdout: true, is_piece: true, ..Parts::default() };
         };
         let line = &*line;
         let event = self.stamps.rfc3339(&line[json.time]).map(|(event, _)| event);
@@ -166,7 +166,7 @@ impl Parser {
         let message = if is_piece { b"" } else { without_end(text) };
         let header = if self.bare.is_some() { None } else { self.syslog(message, reference) };
         let header = header.filter(|header| !header.identifier.is_empty() && !container::is_id(header.identifier));
-        Parts { stdout: true, ..header.unwrap_or(Parts { message, ..Parts::default() }) }
+        Parts { stdout: true, is_piece, ..header.unwrap_or(Parts { message, ..Parts::default() }) }
     }
 
     /// A line of one program's own output, with what a logger put before it. See [`odd`] for who puts what.
@@ -210,9 +210,12 @@ impl Parser {
         }
     }
 
-    /// A frame as it was sent, in a file: `123 <38>1 …`; or RFC 5424 without its priority: `1 2026-…`.
+    /// A frame as it was sent, in a file: `123 <38>1 …`; RFC 5424 without its priority: `1 2026-…`; or a container's line.
     #[cold]
     fn framed<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
+        if let Some(text) = container::compose(line) {
+            return Some(self.printed(text, true, reference));
+        }
         let digits = line.iter().take(6).take_while(|byte| byte.is_ascii_digit()).count();
         let rest = line[digits..].strip_prefix(b" ").filter(|_| digits > 0)?;
         let header = if rest.starts_with(b"<") {
@@ -306,7 +309,7 @@ impl Parser {
         };
         odd::stamp(line, reference, &self.stamps).or_else(|| {
             let (event, len) = self.stamps.rfc3339(line)?;
-            Some((Some(event), line[len..].strip_prefix(b" ")?))
+            Some((Some(event), odd::after_blank(&line[len..])?))
         })
     }
 

@@ -2,13 +2,15 @@
 //!
 //! * docker's json-file: `{"log":"…\\n","stream":"stderr","attrs":{…},"time":"2024-01-10T12:00:00.123456789Z"}`.
 //! * CRI (Kubernetes, podman's k8s-file): `2024-01-10T12:00:00.123456789Z stdout F …`; `P` where the line goes on.
-//! * docker's `syslog` driver: `<30>Nov 21 23:52:48 4f1c0a2b3c4d[812]: …`: the container's id and dockerd's own pid.
+//! * docker's `syslog` driver: `<30>Nov 21 23:52:48 4f1c0a2b3c4d[812]: …`: the container's id and dockerd's own pid. With
+//!   a `tag` it may be `docker/sshbox[812]`, `image/sshbox/4f1c0a2b3c4d[812]`.
+//! * `docker compose logs` (2; 1 has `_` for `-`): `sshbox-1  | …`.
 //!
 //! The engine wrote the stamp; the text is what the one program printed, which nothing escapes, so a stranger whose
 //! text it prints can make up whole lines of it. Hence such a record is like one from a program's output in a journal:
 //! forgeable. It names no program; that it is sshd's is told by its shape alone, or by the input's `identifier`, or by
 //! the header that a syslog daemon in the container wrote. What the engine cut in pieces (16 KiB) is no message: sshd
-//! writes nothing so long, and the second piece may begin as a stranger likes.
+//! writes nothing so long, and the second piece may begin as a stranger likes. Each piece counts as cut.
 
 use std::ops::Range;
 
@@ -23,6 +25,8 @@ pub(super) struct Json {
 
 const LOG: &[u8] = b"{\"log\":\"";
 const TIME: &[u8] = b"\"time\":\"";
+/// The longest name of a container before its line, in bytes, with the blanks that make the names of all even.
+const NAME_MAX: usize = 160;
 
 /// Whether a line begins as json-file's do.
 #[inline]
@@ -92,4 +96,17 @@ pub(super) fn cri_text(rest: &[u8]) -> Option<(&[u8], bool)> {
         [b'F'] => Some((b"", true)),
         _ => None,
     }
+}
+
+/// What stands behind `NAME-1  | `.
+pub(super) fn compose(line: &[u8]) -> Option<&[u8]> {
+    let (head, text) = line.split_at(memchr::memmem::find(&line[..line.len().min(NAME_MAX)], b" | ")?);
+    let name = head.trim_ascii_end();
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (service, is_numbered) = match name[..name.len() - digits].split_last()? {
+        (b'-' | b'_', service) => (service, digits > 0),
+        _ => return None,
+    };
+    let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
+    (is_numbered && !service.is_empty() && service.iter().all(is_of_name)).then_some(&text[3..])
 }

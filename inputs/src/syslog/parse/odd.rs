@@ -10,11 +10,14 @@
 //! | `Tue May 14 11:01:35 2024` | OpenWrt's `logd` |
 //! | `2026 Nov 21 23:52:48`, `2026 Nov 21 23:52:48.123` | syslog-ng's `ts-format(full)` (3.38) |
 //! | `Nov 21 23:52:48 2026`, `Nov 21 23:52:48 CET` | syslog daemons of appliances |
+//! | `20230908T172030Z`, `2023.09.08 17:20:30`, `08 Sep 2023 17:20:30`, `08-Sep-2023 17:20:30` | templates, loggers of services |
 //! | `2023-09-08 17:20:30.123456+0200  ` | macOS' `log show --style syslog` |
 //! | `1694186430`, `1694186430.560211` | `journalctl -o short-unix` (252) |
 //! | `[2023-09-08 17:20:30]`, `[Fri Sep  8 17:20:30 2023]` | loggers of services, `dmesg -T` |
 //! | `[12345.678901]`, `[12345.678901 <    0.000012 >]` | `journalctl -o short-monotonic`, `short-delta` (252): since the boot, so no time is known |
 //! | `1234 2023-09-08 17:20:30.123 ` | sshd of Windows, in its own file: pid, time, message |
+//!
+//! Behind each of them a tab stands as well as a blank.
 
 use super::stamp::Stamps;
 use crate::record::Timestamp;
@@ -58,7 +61,7 @@ pub(super) fn stamp<'a>(
     }
     if let Some((seconds, rest)) = digits(line, 10..=10) {
         let (micros, rest) = fraction(rest)?;
-        return Some((Some(Timestamp(seconds.checked_mul(1_000_000)? + micros)), blanks(rest.strip_prefix(b" ")?)));
+        return Some((Some(Timestamp(seconds.checked_mul(1_000_000)? + micros)), blanks(after_blank(rest)?)));
     }
     let line = match place(WEEKDAYS, line) {
         Some(_) => blanks(line[3..].strip_prefix(b",").unwrap_or(&line[3..]).strip_prefix(b" ")?),
@@ -69,10 +72,10 @@ pub(super) fn stamp<'a>(
     let (year, line) = led.map_or((None, line), |(year, rest)| (Some(year), rest));
     let (time, rest) = match place(MONTHS, line) {
         Some(month) => by_month(month, &line[3..], year, reference, stamps)?,
-        None => by_year(line, stamps)?,
+        None => by_day(line, stamps).or_else(|| by_year(line, stamps))?,
     };
     let rest = rest.strip_prefix(b":").unwrap_or(rest);
-    Some((Some(time), blanks(rest.strip_prefix(b" ")?)))
+    Some((Some(time), blanks(after_blank(rest)?)))
 }
 
 /// What a logger puts before a program's output: a stamp that begins with the year, and before that
@@ -100,7 +103,7 @@ fn since_boot(text: &[u8]) -> Option<&[u8]> {
         Some(rest) => blanks(seconds(rest)?).strip_prefix(b">")?,
         None => rest,
     };
-    Some(blanks(rest.strip_prefix(b"] ")?))
+    Some(blanks(after_blank(rest.strip_prefix(b"]")?)?))
 }
 
 /// `2023-09-08 17:20:30] `: any other stamp but one in brackets itself.
@@ -113,17 +116,41 @@ fn bracketed<'a>(text: &'a [u8], reference: Timestamp, stamps: &Stamps) -> Optio
     let mut inner = [b' '; BRACKETED_MAX + 1];
     inner[..end].copy_from_slice(&text[..end]);
     let (time, rest) = stamp(&inner[..=end], reference, stamps)?;
-    rest.is_empty().then_some((time, blanks(text[end..].strip_prefix(b"] ")?)))
+    rest.is_empty().then_some((time, blanks(after_blank(&text[end + 1..])?)))
 }
 
 /// `2023-09-08 17:20:30,123 +0200` in all its forms.
 fn by_year<'a>(line: &'a [u8], stamps: &Stamps) -> Option<(Timestamp, &'a [u8])> {
+    if let Some((date, rest)) = digits(line, 8..=8) {
+        return compact(date, rest, stamps);
+    }
     let (year, rest) = digits(line, 4..=4)?;
-    let separator = *rest.first().filter(|byte| matches!(byte, b'-' | b'/'))?;
+    let separator = *rest.first().filter(|byte| matches!(byte, b'-' | b'/' | b'.'))?;
     let (month, rest) = digits(&rest[1..], 2..=2)?;
     let (day, rest) = digits(rest.strip_prefix(&[separator])?, 2..=2)?;
     let (_, rest) = rest.split_first().filter(|(byte, _)| matches!(byte, b'T' | b't' | b' '))?;
     let (time, micros, rest) = clock(rest, (year, month, day))?;
+    let (east, rest) = zone(rest).map_or((None, rest), |(east, rest)| (Some(east), rest));
+    Some((instant(time, micros, east, stamps)?, rest))
+}
+
+/// `20230908T172030Z`, behind its date.
+fn compact<'a>(date: i64, rest: &'a [u8], stamps: &Stamps) -> Option<(Timestamp, &'a [u8])> {
+    let (time, rest) = digits(rest.strip_prefix(b"T")?, 6..=6)?;
+    let parts = |number: i64| (number / 10_000, number / 100 % 100, number % 100);
+    let (micros, rest) = fraction(rest)?;
+    let time = civil(parts(date), parts(time))?;
+    let (east, rest) = zone(rest).map_or((None, rest), |(east, rest)| (Some(east), rest));
+    Some((instant(time, micros, east, stamps)?, rest))
+}
+
+/// `08 Sep 2023 17:20:30`, `08-Sep-2023 17:20:30`.
+fn by_day<'a>(line: &'a [u8], stamps: &Stamps) -> Option<(Timestamp, &'a [u8])> {
+    let (day, rest) = digits(line, 1..=2)?;
+    let separator = *rest.first().filter(|byte| matches!(byte, b'-' | b' '))?;
+    let month = place(MONTHS, &rest[1..])?;
+    let (year, rest) = digits(rest[4..].strip_prefix(&[separator])?, 4..=4)?;
+    let (time, micros, rest) = clock(rest.strip_prefix(b" ")?, (year, month, day))?;
     let (east, rest) = zone(rest).map_or((None, rest), |(east, rest)| (Some(east), rest));
     Some((instant(time, micros, east, stamps)?, rest))
 }
@@ -151,7 +178,7 @@ fn by_month<'a>(
         } else if let Some((number, after)) = rest.strip_prefix(b" ").and_then(|rest| digits(rest, 4..=4))
             && year.is_none()
             && (1970..2200).contains(&number)
-            && matches!(after.first(), Some(b' ' | b':'))
+            && matches!(after, [b' ' | b'\t', ..] | [b':', b' ' | b'\t', ..])
         {
             (year, rest) = (Some(number), after);
         }
@@ -165,18 +192,21 @@ fn by_month<'a>(
 }
 
 /// `hh:mm:ss` with a fraction or none, of that day.
-fn clock(text: &[u8], (year, month, day): (i64, i64, i64)) -> Option<(civil::DateTime, i64, &[u8])> {
+fn clock(text: &[u8], date: (i64, i64, i64)) -> Option<(civil::DateTime, i64, &[u8])> {
     let (hour, rest) = digits(text, 1..=2)?;
     let (minute, rest) = digits(rest.strip_prefix(b":")?, 2..=2)?;
     let (second, rest) = digits(rest.strip_prefix(b":")?, 1..=2)?;
     let (micros, rest) = fraction(rest)?;
+    Some((civil(date, (hour, minute, second))?, micros, rest))
+}
+
+fn civil((year, month, day): (i64, i64, i64), (hour, minute, second): (i64, i64, i64)) -> Option<civil::DateTime> {
     let small = |number: i64| i8::try_from(number).ok();
-    let year = i16::try_from(year).ok()?;
     let (month, day, hour, minute, second) = (small(month)?, small(day)?, small(hour)?, small(minute)?, small(second)?);
     if second > 59 {
         return None;
     }
-    Some((civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()?, micros, rest))
+    civil::DateTime::new(i16::try_from(year).ok()?, month, day, hour, minute, second, 0).ok()
 }
 
 fn instant(time: civil::DateTime, micros: i64, east: Option<i64>, stamps: &Stamps) -> Option<Timestamp> {
@@ -201,18 +231,18 @@ fn zone(text: &[u8]) -> Option<(i64, &[u8])> {
             None => digits(rest, 2..=2).unwrap_or((0, rest)),
         };
         let east = hours * 3600 + minutes * 60;
-        let is_one = hours < 24 && minutes < 60 && matches!(rest.first(), Some(b' ' | b':'));
+        let is_one = hours < 24 && minutes < 60 && matches!(rest.first(), Some(b' ' | b'\t' | b':'));
         return is_one.then_some((if *sign == b'-' { -east } else { east }, rest));
     }
     let (word, rest) = word.split_at(word.iter().take(6).position(|byte| !byte.is_ascii_uppercase())?);
-    let is_ended = matches!(rest.first(), Some(b' ' | b':')) && text.first() == Some(&b' ');
+    let is_ended = matches!(rest.first(), Some(b' ' | b'\t' | b':')) && text.first() == Some(&b' ');
     let (_, hours) = ZONES.iter().find(|(name, _)| is_ended && *name == word)?;
     Some((hours * 3600, rest))
 }
 
 /// The place of a name of three letters among such names, from 1, where it is a word of its own.
 fn place(names: &[u8], line: &[u8]) -> Option<i64> {
-    let name = line.get(..3).filter(|_| matches!(line.get(3), Some(b' ' | b',')))?;
+    let name = line.get(..3).filter(|_| matches!(line.get(3), Some(b' ' | b',' | b'-')))?;
     let at = names.chunks_exact(3).position(|known| known.eq_ignore_ascii_case(name))?;
     Some(at as i64 + 1)
 }
@@ -232,6 +262,12 @@ fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     (1..=9).contains(&count).then_some((micros, &rest[count..]))
 }
 
+/// What follows one blank or tab.
+pub(super) fn after_blank(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(b" ").or_else(|| text.strip_prefix(b"\t"))
+}
+
+/// What follows all blanks and tabs, of which there may be none.
 pub(super) fn blanks(text: &[u8]) -> &[u8] {
-    &text[text.iter().position(|byte| *byte != b' ').unwrap_or(text.len())..]
+    &text[text.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(text.len())..]
 }

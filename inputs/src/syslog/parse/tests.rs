@@ -448,6 +448,37 @@ fn reads_what_containers_print() {
     assert_eq!(said("2026-11-21T23:52:53.5Z stdout F b"), "- - - 2026-11-21T23:52:53.5Z | b");
 }
 
+/// Whoever writes to a program's output can make it up, and a piece counts as cut.
+#[test]
+fn what_containers_print_is_told_as_such() {
+    let mut parser = Parser::default();
+    let mut check = |line: &str, stdout: bool, truncated: bool| {
+        let batch = parser.batch(Timestamp::default(), [line.as_bytes()]);
+        let record = batch.record(0);
+        assert_eq!((record.stdout, record.truncated), (stdout, truncated), "{line}");
+    };
+    let json = |text: &str| format!("{{\"log\":\"{text}\",\"stream\":\"stderr\",\"time\":\"2026-11-21T23:52:53.5Z\"}}");
+    check(&json("x\\n"), true, false);
+    check("2026-11-21T23:52:53.5Z stdout F x", true, false);
+    check("2026-11-21T23:52:53.5Z stdout F Nov 21 23:52:48 b sshd[9]: x", true, false);
+    check("Nov 21 23:52:48 b 4f1c0a2b3c4d[812]: x", true, false);
+    check("Nov 21 23:52:48 b docker/sshd[812]: x", true, false);
+    check("Nov 21 23:52:48 b registry/sshd/4f1c0a2b3c4d[812]: x", true, false);
+    check("Nov 21 23:52:48 b registry:5000/sshd:9/sshd/4f1c0a2b3c4d[812]: x", true, false);
+    check("sshd-1  | x", true, false);
+    check("sshd-1  | Nov 21 23:52:48 b sshd[9]: x", true, false);
+    check("Nov 21 23:52:48 b sshd[9]: x", false, false);
+    check("Nov 21 23:52:48 b docker[812]: x", false, false);
+    check("x-1 x | x", false, false);
+    check("2026-11-21T23:52:53.5Z stdout P x", true, true);
+    check("2026-11-21T23:52:53.5Z stdout P x", true, true);
+    check("2026-11-21T23:52:53.5Z stdout F x", true, true);
+    check("2026-11-21T23:52:53.5Z stdout F x", true, false);
+    check(&json("x"), true, true);
+    check(&json("x\\n"), true, true);
+    check(&json("x\\n"), true, false);
+}
+
 /// ESXi 8 writes a message's severity where others write the host.
 #[test]
 fn a_severity_of_esxi_is_no_host() {
