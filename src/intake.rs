@@ -151,7 +151,7 @@ pub struct Counts {
     pub forged: u64,
     /// Records that the same source had brought before.
     pub duplicates: u64,
-    /// Lines that were longer than [`LINE_MAX`](inputs::record::LINE_MAX), or pieces of one that a container's engine cut.
+    /// Lines that were longer than [`LINE_MAX`](inputs::record::LINE_MAX), or pieces that a container's engine cut.
     pub truncated: u64,
     /// Records in which no program was found: none is guessed.
     pub no_header: u64,

@@ -10,6 +10,7 @@
 
 use super::address::{self, Peer, number};
 use super::event::{Account, Event, Kind};
+use super::wrapped::behind_date;
 
 /// Whether an identifier is dropbear's, or its units'.
 #[inline]
@@ -45,9 +46,7 @@ fn stamped(message: &[u8]) -> Option<(u32, &[u8])> {
     let end = memchr::memchr(b']', rest)?;
     let pid = number(&rest[..end])?;
     let rest = rest[end + 1..].strip_prefix(b" ")?;
-    if let Some((stamp, behind)) = rest.split_at_checked(16)
-        && let [b'A'..=b'Z', _, _, b' ', _, _, b' ', _, _, b':', _, _, b':', _, _, b' '] = stamp
-    {
+    if let Some(behind) = behind_date(rest) {
         return Some((pid, behind));
     }
     let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();

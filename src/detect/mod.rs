@@ -7,6 +7,7 @@ pub mod event;
 pub mod rule;
 pub mod special;
 pub mod sshd;
+mod wrapped;
 
 use event::{Event, Kind};
 use inputs::record::Record;
@@ -45,7 +46,7 @@ fn detect_of<'a>(record: &Record<'a>, rules: &'a Rules, is_sshd: bool, is_dropbe
         rules.event(record)
     };
     if event.is_none() && (is_sshd || is_dropbear) {
-        event = Some(unknown(record, rules, is_sshd));
+        event = Some(again(record, is_sshd).unwrap_or_else(|| unknown(record, rules, is_sshd)));
     }
     if record.times != 1
         && let Some(event) = &mut event
@@ -85,6 +86,13 @@ fn without_end(mut message: &[u8]) -> &[u8] {
         };
     }
     message
+}
+
+/// What a record of sshd or dropbear says, if a shape fits what was left before its message on the way taken off.
+#[cold]
+fn again<'a>(record: &Record<'a>, is_sshd: bool) -> Option<Event<'a>> {
+    let message = without_end(wrapped::inner(record)?);
+    if is_sshd { sshd::parse(message, record.truncated) } else { dropbear::parse(message, record.truncated) }
 }
 
 /// What a record of sshd or dropbear is that no shape of theirs fits.

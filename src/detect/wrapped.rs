@@ -50,8 +50,9 @@ fn behind_stamp(text: &[u8]) -> Option<&[u8]> {
         return Some(rest);
     }
     let (word, rest) = behind_word(text)?;
-    let is_stamp = matches!(word, [b'0'..=b'9', _, _, _, b'-', _, _, b'-', _, _, b'T', _, _, b':', _, _, b':', _, _, ..])
-        && word.iter().all(|byte| byte.is_ascii_digit() || b"-+:.TZ".contains(byte));
+    let is_stamp =
+        matches!(word, [b'0'..=b'9', _, _, _, b'-', _, _, b'-', _, _, b'T', _, _, b':', _, _, b':', _, _, ..])
+            && word.iter().all(|byte| byte.is_ascii_digit() || b"-+:.TZ".contains(byte));
     is_stamp.then_some(rest)
 }
 

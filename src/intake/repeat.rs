@@ -59,16 +59,19 @@ pub(super) fn can_repeat(record: &Record<'_>) -> bool {
 /// A record without what a daemon put around its message; `None` = there is nothing.
 pub(super) fn unwrapped<'a>(record: &Record<'a>) -> Option<Record<'a>> {
     // Hardly a message begins so.
-    if !matches!(record.message.first(), Some(b'[' | b'm')) {
+    if !matches!(record.message.first(), Some(b'[' | b'm' | b' ' | b'\t')) {
         return None;
     }
-    let message = without_solaris_id(record.message);
+    // A template may leave blanks there: see `detect::wrapped`.
+    let blanks = record.message.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let begun = &record.message[blanks..];
+    let message = without_solaris_id(begun);
     let (times, message) = match folded(message) {
         // The end of what was cut is not the bracket.
         Some((times, inner)) if !record.truncated => (times, without_solaris_id(inner)),
         _ => (1, message),
     };
-    (message.len() < record.message.len()).then_some(Record { times, message, ..*record })
+    (message.len() < begun.len()).then_some(Record { times, message, ..*record })
 }
 
 /// Reads rsyslog's account of repeats (`$RepeatedMsgReduction`): `message repeated 3 times: [ Failed …]`. No message of a
@@ -168,6 +171,10 @@ mod tests {
             assert_eq!(got, want, "{message}");
         };
         check("[ID 800047 auth.info] Failed x", Some((1, "Failed x")));
+        check(" [ID 800047 auth.info] Failed x", Some((1, "Failed x")));
+        check("\t message repeated 2 times: [ Failed x]", Some((2, "Failed x")));
+        check("  Failed x", None);
+        check(" ", None);
         check("message repeated 2 times: [ Failed x]", Some((2, "Failed x")));
         check("message repeated 2 times: [Failed x]", Some((2, "Failed x")));
         check("message repeated 0 times: [ x]", Some((1, "x")));

@@ -265,7 +265,7 @@ fn addresses(lines: &[Vec<u8>]) -> Vec<Option<IpAddr>> {
 /// The address that each record yields, read and folded as the framing has it; none may be missing or too many.
 fn found(framing: Framing, cases: &[Case]) -> Vec<Option<IpAddr>> {
     let lines = cases.iter().map(|case| &case.line);
-    let bytes = if framing == Framing::Export { lines.flatten().copied().collect() } else { kit::file(lines) };
+    let bytes = if framing.is_export() { lines.flatten().copied().collect() } else { kit::file(lines) };
     let bare = matches!(framing, Framing::Multilog | Framing::S6Log);
     let format = if framing == Framing::Multilog { Format::Multilog } else { Format::Auto };
     let mut parser = Parser::new(format, jiff::tz::TimeZone::UTC);
@@ -277,13 +277,13 @@ fn found(framing: Framing, cases: &[Case]) -> Vec<Option<IpAddr>> {
     let mut take = |batch: &mut Batch| {
         batch.received = Timestamp::from_secs(1_795_305_600); // 2026-11-22T00:00:00Z
         batch.reference = batch.received;
-        if framing != Framing::Export {
+        if !framing.is_export() {
             parser.parse(batch);
         }
         fold(&mut engine, &mut source, batch, &mut counts, |seen, _| found.push(address(seen)));
     };
     let bytes = std::io::Cursor::new(bytes);
-    if framing == Framing::Export {
+    if framing.is_export() {
         let mut reader = stored::Reader::stream(stored::Kind::Export, bytes, "export".as_ref()).unwrap();
         while reader.fill(&mut batch).unwrap() {
             take(&mut batch);
@@ -317,10 +317,22 @@ enum Framing {
     DockerSyslog,
     Cri,
     S6Log,
+    Blanks,
+    Tabs,
+    TagTwice,
+    LineTwice,
+    Bracketed,
+    Framed,
+    SocklogInet,
+    Router,
+    Compact,
+    DockerTag,
+    Compose,
+    DockerJournal,
 }
 
 impl Framing {
-    const ALL: [Framing; 16] = [
+    const ALL: [Framing; 28] = [
         Framing::Traditional,
         Framing::Rfc3339,
         Framing::Rfc5424,
@@ -337,7 +349,43 @@ impl Framing {
         Framing::DockerSyslog,
         Framing::Cri,
         Framing::S6Log,
+        Framing::Blanks,
+        Framing::Tabs,
+        Framing::TagTwice,
+        Framing::LineTwice,
+        Framing::Bracketed,
+        Framing::Framed,
+        Framing::SocklogInet,
+        Framing::Router,
+        Framing::Compact,
+        Framing::DockerTag,
+        Framing::Compose,
+        Framing::DockerJournal,
     ];
+
+    /// Whether it is a stream of a journal's entries.
+    fn is_export(self) -> bool {
+        matches!(self, Framing::Export | Framing::DockerJournal)
+    }
+
+    /// Whether the tag that the reader sees is none of these lengths, or it sees more before the message.
+    fn has_another_length(self) -> bool {
+        use Framing::*;
+        matches!(
+            self,
+            WithUnit
+                | Docker
+                | DockerSyslog
+                | DockerTag
+                | DockerJournal
+                | Compose
+                | Cri
+                | Blanks
+                | Tabs
+                | TagTwice
+                | LineTwice
+        )
+    }
 }
 
 struct Case {
@@ -375,8 +423,10 @@ fn case(random: &mut Random, framing: Framing, number: usize) -> Case {
     let tag = if bare { "sshd: ".into() } else { format!("{program}[{pid}]: ") };
     let with_stamp = 16 + tag.len() + message.len() - wrapped;
     let may_be_cut = match framing {
+        // What is inside a second tag is a message, and no account of some.
+        Framing::TagTwice | Framing::LineTwice if wrapped > 0 => true,
         // A unit or a container's number stands for the tag, or nothing.
-        Framing::WithUnit | Framing::Docker | Framing::DockerSyslog | Framing::Cri => (180..=280).contains(&with_stamp),
+        _ if framing.has_another_length() => (180..=280).contains(&with_stamp),
         _ => [250, 251].contains(&with_stamp),
     };
     let may_be_cut = may_be_cut && said == Said::Peer;
@@ -405,12 +455,41 @@ fn case(random: &mut Random, framing: Framing, number: usize) -> Case {
         Framing::Cri => "2025-11-21T23:47:19.350189123Z stderr F ".to_owned(),
         Framing::S6Log => "2025-11-21 23:47:19.350189123  ".to_owned(),
         Framing::Multilog => "@400000006920f3f11e0a6b84 ".to_owned(),
+        Framing::Blanks => format!("Nov 21 23:47:19 web1 {program}[{pid}]:  "),
+        Framing::Tabs => format!("Nov 21 23:47:19\tweb1\t{program}[{pid}]:\t"),
+        Framing::TagTwice => format!("Nov 21 23:47:19 web1 {program}[{pid}]: {program}[{pid}]: "),
+        Framing::LineTwice => {
+            let host = random.pick(&["", "web1 "]);
+            format!("Nov 21 23:47:19 web1 {program}[{pid}]: Nov 21 23:47:19 {host}{program}[{pid}]: ")
+        }
+        Framing::Bracketed => {
+            let level = random.pick(&["[auth.info]", "(auth.info)"]);
+            format!("Nov 21 23:47:19 web1 {level} {program}[{pid}]: ")
+        }
+        Framing::Framed => format!("2025-11-21T23:47:19+00:00 relay <38>Nov 21 23:47:19 web1 {program}[{pid}]: "),
+        Framing::SocklogInet => {
+            format!("2025-11-21_23:47:19.35018 198.51.100.9: auth.info: Nov 21 23:47:19 {program}[{pid}]: ")
+        }
+        Framing::Router => format!("Nov 21 23:47:19 198.51.100.9 OpenWrt auth.info {program}[{pid}]: "),
+        Framing::Compact => {
+            let stamp = random.pick(&["20251121T234719Z", "2025.11.21 23:47:19", "21-Nov-2025 23:47:19"]);
+            format!("{stamp} web1 {program}[{pid}]: ")
+        }
+        Framing::DockerTag => {
+            let tag = random.pick(&["docker/sshbox", "sshd/sshbox/4f1c0a2b3c4d", "sshd:9/sshbox/4f1c0a2b3c4d"]);
+            format!("Nov 21 23:47:19 web1 {tag}[812]: ")
+        }
+        Framing::Compose => "sshbox-1  | ".to_owned(),
         Framing::Docker => {
             let line = docker(&message);
             return Case { message: line.len(), line, peer, said };
         }
-        Framing::Export => {
-            let fields = format!("_HOSTNAME=web1\nSYSLOG_IDENTIFIER={program}\n_PID={pid}\n_UID=0\n_TRANSPORT=syslog");
+        Framing::Export | Framing::DockerJournal => {
+            let fields = match framing {
+                Framing::Export => format!("SYSLOG_IDENTIFIER={program}\n_PID={pid}\n_UID=0\n_TRANSPORT=syslog"),
+                _ => "SYSLOG_IDENTIFIER=sshbox\n_COMM=dockerd\n_PID=812\n_UID=0\n_TRANSPORT=journal".to_owned(),
+            };
+            let fields = format!("_HOSTNAME=web1\n{fields}");
             let head = format!("__REALTIME_TIMESTAMP=1763768839350189\n{fields}\nMESSAGE\n");
             let len = (message.len() as u64).to_le_bytes();
             let line = [head.as_bytes(), &len, &message, b"\n\n"].concat();

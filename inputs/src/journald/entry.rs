@@ -2,12 +2,12 @@
 //!
 //! All readers fill an [`Entry`] and push it into a batch. Who sent it is
 //! `_UID`, which journald has from the kernel; `_PID` likewise. `SYSLOG_IDENTIFIER` and `MESSAGE` are what the sender
-//! says. `_EXE` and `_SYSTEMD_UNIT` are not carried: they are missing of processes that ended at once, so
-//! nothing may depend on them. `_COMM` only tells the engines of containers, which stay: what docker's `journald` driver or podman's
-//! conmon sends to the journal's own socket is what a program in a container printed, and `SYSLOG_IDENTIFIER` the container's id,
-//! name, or any word that its `tag` says. So it names no program. The time is `__REALTIME_TIMESTAMP`, when journald had it: every entry has it, it is
-//! what cursors and `journalctl --since` mean, and no sender chooses it. `_SOURCE_REALTIME_TIMESTAMP` is earlier by
-//! microseconds, or by hours if a suspended machine lies between.
+//! says. `_EXE` and `_SYSTEMD_UNIT` are not carried: they are missing of processes that ended at once, so nothing may
+//! depend on them. `_COMM` only tells the engines of containers, which stay: what docker's `journald` driver or podman's
+//! conmon sends to the journal's own socket is what a program in a container printed, and `SYSLOG_IDENTIFIER` the
+//! container's id, name, or any word that its `tag` says. So it names no program. The time is `__REALTIME_TIMESTAMP`, when
+//! journald had it: every entry has it, it is what cursors and `journalctl --since` mean, and no sender chooses it.
+//! `_SOURCE_REALTIME_TIMESTAMP` is earlier by microseconds, or by hours if a suspended machine lies between.
 
 use crate::record::{Batch, LINE_MAX, Parts, Sender, Timestamp, is_container_id};
 

@@ -210,7 +210,8 @@ impl Parser {
         }
     }
 
-    /// A frame as it was sent, in a file: `123 <38>1 …`; RFC 5424 without its priority: `1 2026-…`; or a container's line.
+    /// A frame as it was sent, in a file: `123 <38>1 …`; RFC 5424 without its priority: `1 2026-…`; or a container's
+    /// line.
     #[cold]
     fn framed<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
         if let Some(text) = container::compose(line) {

@@ -10,7 +10,7 @@
 //! | `Tue May 14 11:01:35 2024` | OpenWrt's `logd` |
 //! | `2026 Nov 21 23:52:48`, `2026 Nov 21 23:52:48.123` | syslog-ng's `ts-format(full)` (3.38) |
 //! | `Nov 21 23:52:48 2026`, `Nov 21 23:52:48 CET` | syslog daemons of appliances |
-//! | `20230908T172030Z`, `2023.09.08 17:20:30`, `08 Sep 2023 17:20:30`, `08-Sep-2023 17:20:30` | templates, loggers of services |
+//! | `20230908T172030Z`, `2023.09.08 17:20:30`, `08 Sep 2023 17:20:30`, `08-Sep-2023 …` | templates, loggers of services |
 //! | `2023-09-08 17:20:30.123456+0200  ` | macOS' `log show --style syslog` |
 //! | `1694186430`, `1694186430.560211` | `journalctl -o short-unix` (252) |
 //! | `[2023-09-08 17:20:30]`, `[Fri Sep  8 17:20:30 2023]` | loggers of services, `dmesg -T` |

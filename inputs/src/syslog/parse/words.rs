@@ -21,11 +21,12 @@
 //! | `host app 1 - - message`, `host 1 2022-… host app 1 - - message` | sysklogd 2, relays: RFC 5424 without `<PRI>1` |
 //! | `sshd [1]:`, `/usr/sbin/sshd[1]:`, `[sshd]`, `[sshd]:` | templates, wrappers, metalog |
 //!
-//! A tab may stand for each blank. A stranger's text may look like any of it, so only a few words are looked at, each must be
-//! one of these, and a second host must look like one: `User sshd[1]: …` of a line without tag is nobody's. What is left of this
-//! is known: a program that writes no tag and begins its line with a stranger's text can be made to write
-//! `Nov 29 10:00:00 h sshd[1]: …` behind its own stamp and host, which is to the letter what a relay writes. So what no relay
-//! writes is not read: a name with a colon (`web1: sshd[1]: …` may be a program's) and a host behind multilog's label.
+//! A tab may stand for each blank. A stranger's text may look like any of it, so only a few words are looked at, each
+//! must be one of these, and a second host must look like one: `User sshd[1]: …` of a line without tag is nobody's. What
+//! is left of this is known: a program that writes no tag and begins its line with a stranger's text can be made to write
+//! `Nov 29 10:00:00 h sshd[1]: …` behind its own stamp and host, which is to the letter what a relay writes. So what no
+//! relay writes is not read: a name with a colon (`web1: sshd[1]: …` may be a program's), and a host behind multilog's
+//! label.
 
 use super::odd::{self, after_blank, blanks};
 use super::rfc5424;
@@ -210,7 +211,8 @@ pub(super) fn is_name(name: &[u8]) -> bool {
         && !is_device(name)
 }
 
-/// `auth.info`, `<auth.info>`, `[auth.info]`, `(auth.info)`, `<4.6>`, `<38>`, `auth.info:`, `auth|security:info`, `In(38)`: of what kind and how bad a message is.
+/// `auth.info`, `<auth.info>`, `[auth.info]`, `(auth.info)`, `<4.6>`, `<38>`, `auth.info:`, `auth|security:info`,
+/// `In(38)`: of what kind and how bad a message is.
 #[inline]
 pub(super) fn is_level(word: &[u8]) -> bool {
     // As they end, and few hosts do.
@@ -319,8 +321,8 @@ fn looks_like_a_host(word: &[u8], first: &[u8]) -> bool {
     word.iter().any(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-')) || label(word) == label(first)
 }
 
-/// A router's name before a level, behind the address that a relay put there: `192.0.2.1 OpenWrt auth.info`. No word of a message
-/// has a capital letter behind a small one, but a product's name.
+/// A router's name before a level, behind the address that a relay put there: `192.0.2.1 OpenWrt auth.info`. No word of
+/// a message has a capital letter behind a small one, but a product's name.
 fn is_named_behind(word: &[u8], first: &[u8], after: &[u8]) -> bool {
     let is_name = word.windows(2).any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase());
     is_name && is_address(first) && begins_with_level(after)
