@@ -336,7 +336,10 @@ impl Desk {
             sessions: state.sessions.distinct(),
             unresolved: state.sessions.unresolved(),
             undecided: state.sessions.undecided(),
-            evicted: state.untold(Bound::Tallies) + state.sessions.evicted() + state.nets.forgotten(),
+            evicted: state.untold(Bound::Tallies)
+                + state.untold(Bound::Familiar)
+                + state.sessions.evicted()
+                + state.nets.forgotten(),
             users_untold: state.untold(Bound::Users),
             hosts_untold: state.untold(Bound::Hosts) + state.namesakes.untold(),
             denies_refused: state.untold(Bound::Denies),

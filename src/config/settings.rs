@@ -100,6 +100,11 @@ fn decide() -> Vec<Key<Config>> {
                 r#"How long a deny lasts, at least "1s"; then the address is released and its counts begin at zero.
                 "forever" never releases: consider that addresses change hands."#,
             ),
+        key("probation", unless("off", duration), |c| &mut c.decide.policy.probation).says(
+            r#"How long the first deny lasts of an address from which somebody logged in within 30 days, so that an office
+            whose people mistype is not out for deny_for. It is for once in 30 days, whoever logs in meanwhile; the next deny
+            is as any. "off" makes no difference."#,
+        ),
         key("permanent_after", unless("never", releases), |c| &mut c.decide.policy.permanent_after)
             .denyhosts("PURGE_THRESHOLD")
             .says(

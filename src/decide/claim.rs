@@ -88,6 +88,9 @@ pub enum Reason {
         /// From how many /64s it came, or more, where it is a wider net's; 0 elsewhere.
         #[serde(default, skip_serializing_if = "is_zero")]
         parts: u16,
+        /// Whether it is short because somebody logged in from there lately: see [`familiar`](super::familiar).
+        #[serde(default, skip_serializing_if = "is_false")]
+        probation: bool,
     },
     /// A person wants it.
     Operator {
@@ -107,6 +110,10 @@ fn is_zero(number: &u16) -> bool {
     *number == 0
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl Reason {
     /// The class that decided it, if the policy did.
     pub fn class(&self) -> Option<Class> {
@@ -122,6 +129,11 @@ impl Reason {
             Reason::Policy { parts, .. } => *parts,
             _ => 0,
         }
+    }
+
+    /// Whether it is short because somebody logged in from there lately.
+    pub fn is_probation(&self) -> bool {
+        matches!(self, Reason::Policy { probation: true, .. })
     }
 
     /// That class' count.
@@ -203,7 +215,8 @@ impl From<Told> for Claim {
         let mut claim = Claim { since, until, reason: reason.unwrap_or(Reason::Adopted), enforceable };
         if let (Reason::Adopted, Some(class)) = (&claim.reason, class) {
             let basis = if claim.is_short() { Basis::Forgeable } else { Basis::Sound };
-            claim.reason = Reason::Policy { class, count, threshold: count.saturating_sub(1), basis, parts: 0 };
+            claim.reason =
+                Reason::Policy { class, count, threshold: count.saturating_sub(1), basis, parts: 0, probation: false };
         }
         claim
     }
@@ -291,7 +304,8 @@ mod tests {
             let json = format!(r#"{{"since":1,"until":{until},"class":{class},"count":6,"enforceable":true}}"#);
             serde_json::from_str::<Claim>(&json).unwrap().reason
         };
-        let policy = |basis| Reason::Policy { class: Class::Root, count: 6, threshold: 5, basis, parts: 0 };
+        let policy =
+            |basis| Reason::Policy { class: Class::Root, count: 6, threshold: 5, basis, parts: 0, probation: false };
         assert_eq!(claim("\"root\"", "null"), policy(Basis::Sound));
         assert_eq!(claim("\"root\"", "3600000001"), policy(Basis::Forgeable));
         assert_eq!(claim("\"root\"", "3600000002"), policy(Basis::Sound));

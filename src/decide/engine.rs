@@ -19,6 +19,7 @@ use crate::detect::event::Event;
 
 mod judge;
 mod nets;
+mod sentence;
 
 /// All that can change what is decided.
 ///

@@ -5,6 +5,7 @@ pub mod allow;
 pub mod attempt;
 pub mod claim;
 pub mod engine;
+pub mod familiar;
 pub mod namesakes;
 pub mod nets;
 pub mod policy;

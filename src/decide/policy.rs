@@ -55,6 +55,8 @@ pub struct Policy {
     pub reset_on_success: bool,
     /// How long a deny lasts; `None` = for ever.
     pub deny_for: Option<Duration>,
+    /// How long the first deny of a prefix lasts from which somebody logged in lately, once in 30 days; `None` = as any.
+    pub probation: Option<Duration>,
     /// A prefix that was released this many times is denied for ever the next time; `None` = never.
     pub permanent_after: Option<u32>,
     /// Users that are counted as restricted; exact bytes, as the log prints them.
@@ -102,6 +104,7 @@ impl Default for Policy {
             age_reset: [Some(10 * DAY), Some(5 * DAY), Some(25 * DAY), Some(25 * DAY), Some(10 * DAY)],
             reset_on_success: false,
             deny_for: Some(7 * DAY),
+            probation: Some(Duration::from_secs(600)),
             permanent_after: None,
             restricted: HashSet::new(),
             allow: AllowList::default(),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::Attempt;
 use super::claim::{Claim, Claimant, Deny};
+use super::familiar::{Familiar, Known};
 use super::namesakes::{self, Namesakes};
 use super::nets::{Net, Nets, World};
 use super::prefix::Prefix;
@@ -98,6 +99,13 @@ pub enum Change {
         /// How often.
         times: u32,
     },
+    /// From where somebody logged in, or had a probation.
+    Familiar {
+        /// The prefix by which it is counted.
+        prefix: Prefix,
+        /// What is known of it; `None` = it is forgotten.
+        known: Option<Known>,
+    },
     /// Somebody logged in from where too many failed.
     Suspicious {
         /// From where.
@@ -150,6 +158,8 @@ pub enum Bound {
     Users,
     /// Records of hosts beyond [`HOSTS_MAX`].
     Hosts,
+    /// Prefixes with a login beyond [`FAMILIAR_MAX`](super::familiar::FAMILIAR_MAX).
+    Familiar,
     /// Denies beyond [`DENIES_MAX`] or [`FORGEABLE_DENIES_MAX`], which were refused, or released to make room.
     Denies,
 }
@@ -178,6 +188,8 @@ pub struct State {
     pub ends: BTreeSet<(Timestamp, Prefix, Claimant)>,
     /// How often prefixes were released; only those that were.
     pub released: IndexMap<Prefix, u32, foldhash::fast::RandomState>,
+    /// From where somebody logged in lately.
+    pub familiar: Familiar,
     /// Users that were tried.
     pub users: IndexMap<Box<[u8]>, UserCounts, foldhash::fast::RandomState>,
     /// Origin hosts by name; [`HostId`] is the place here.
@@ -189,7 +201,7 @@ pub struct State {
     /// Which hosts are one. They change by themselves, too.
     pub namesakes: Namesakes,
     /// What was not kept, by [`Bound`].
-    untold: [u64; 4],
+    untold: [u64; 5],
 }
 
 impl State {
@@ -223,6 +235,7 @@ impl State {
             Change::Remembered { prefix, times } => {
                 self.released.insert(*prefix, *times);
             }
+            Change::Familiar { prefix, known } => self.familiar.put(*prefix, *known),
             Change::User { name } => {
                 self.users.entry(name.clone()).or_default();
             }

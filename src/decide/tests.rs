@@ -9,6 +9,7 @@ use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
 mod bounds;
+mod familiar;
 mod names;
 mod nets;
 mod policies;
@@ -333,7 +334,7 @@ fn what_was_forged_before_it_happened_does_not_hide_it() {
 
 #[test]
 fn a_login_clears_nothing_certain_of_another_host_for_what_was_forged_of_its_own() {
-    let mut world = World::new(Policy { reset_on_success: true, ..Policy::default() });
+    let mut world = World::new(Policy { reset_on_success: true, probation: None, ..Policy::default() });
     world.lines(0, &failures_of_al(1..=5));
     world.lines(1, &failures_of_al(11..=15).replace(" web ", " mail "));
     world.lines(0, "Nov  1 02:00:30 mail sshd[20]: Accepted password for al from 192.0.2.7 port 20 ssh2");
@@ -478,7 +479,9 @@ fn changes_make_the_state_again() {
     let tallies =
         |state: &State| state.tallies.iter().map(|(prefix, tally)| (prefix, *tally)).collect::<BTreeMap<_, _>>();
     assert_eq!(tallies(&again), tallies(&engine.state));
-    let State { shares, denies, ends, released, users, hosts, .. } = &engine.state;
+    let State { shares, denies, ends, released, familiar, users, hosts, .. } = &engine.state;
+    let known = "192.0.2.9".parse().unwrap();
+    assert!(familiar.get(&known).is_some() && familiar.get(&known) == again.familiar.get(&known));
     assert!(!denies.is_empty() && !released.is_empty() && !users.is_empty() && hosts.len() == 2 && connections > 0);
     assert_eq!((&again.shares, &again.denies, &again.ends), (shares, denies, ends));
     assert_eq!((&again.released, &again.users, &again.hosts), (released, users, hosts));

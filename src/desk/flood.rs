@@ -68,7 +68,8 @@ mod tests {
     fn a_flood_of_what_may_be_forged_is_a_few_lines_a_second_and_a_sum() {
         let prefix = Prefix::host(std::net::Ipv4Addr::new(192, 0, 2, 7));
         let deny = |basis| {
-            let reason = Reason::Policy { class: Class::Root, count: 6, threshold: 5, basis, parts: 0 };
+            let reason =
+                Reason::Policy { class: Class::Root, count: 6, threshold: 5, basis, parts: 0, probation: false };
             let claim = Claim { since: Timestamp(1), until: None, reason, enforceable: true };
             Change::Denied { prefix, by: Claimant::Policy, claim }
         };

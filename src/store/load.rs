@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{Loaded, NAMESAKES, Store, WAITING};
 use crate::decide::claim::Claim;
+use crate::decide::familiar::Known;
 use crate::decide::nets::World;
 use crate::decide::prefix::Prefix;
 use crate::decide::session::{HostId, Kept, KeptKey, KeptWaiting};
@@ -105,6 +106,10 @@ fn denies(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
     apply(db, state, "SELECT prefix, times FROM released", |row| {
         let times = row.get(1)?;
         Ok(prefix_of(row, 0)?.map(|prefix| Change::Remembered { prefix, times }))
+    })?;
+    apply(db, state, "SELECT prefix, login, probation FROM familiar", |row| {
+        let known = Some(Known { login: row.get(1)?, probation: row.get(2)? });
+        Ok(prefix_of(row, 0)?.map(|prefix| Change::Familiar { prefix, known }))
     })
 }
 

@@ -65,6 +65,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ALTER TABLE history ADD COLUMN forgeable INT NOT NULL DEFAULT 0;
     CREATE INDEX history_forgeable ON history(id) WHERE forgeable;
 ",
+    "
+    CREATE TABLE familiar(prefix BLOB PRIMARY KEY, login INT NOT NULL, probation INT NOT NULL) WITHOUT ROWID;
+",
 ];
 
 /// Pages of the database that are held in memory, in KiB. With SQLite's own 2000 most are read anew for each commit

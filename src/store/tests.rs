@@ -8,6 +8,7 @@ use super::open::MIGRATIONS;
 use super::*;
 use crate::decide::claim::{Basis, Claim, Claimant, Reason};
 use crate::decide::engine::{Engine, Input};
+use crate::decide::familiar::Known;
 use crate::decide::nets::{Net, World};
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
@@ -33,7 +34,8 @@ fn evidence(n: usize) -> Evidence {
 fn what_was_committed_is_loaded() {
     let dir = tempfile::tempdir().unwrap();
     let tally = Tally { counts: [1, 2, 3, 4, 5], last: [6, 7, 8, 9, 10], successes: 11, sound: [1, 0, 3, 0, 5] };
-    let reason = Reason::Policy { class: Class::Root, count: 3, threshold: 1, basis: Basis::Sound, parts: 0 };
+    let reason =
+        Reason::Policy { class: Class::Root, count: 3, threshold: 1, basis: Basis::Sound, parts: 0, probation: false };
     let claim = Claim { since: Timestamp(5), until: Some(Timestamp(9)), reason, enforceable: true };
     let wide = Claim { until: None, reason: Reason::Operator { because: None }, ..claim.clone() };
     let (p, q) = (prefix("192.0.2.7"), prefix("2001:db8::/64"));
@@ -56,6 +58,9 @@ fn what_was_committed_is_loaded() {
             forgeable: false,
             times: 2,
         },
+        Change::Familiar { prefix: p, known: Some(Known { login: 5, probation: 7 }) },
+        Change::Familiar { prefix: q, known: Some(Known { login: 5, probation: 0 }) },
+        Change::Familiar { prefix: q, known: None },
         Change::Net(q, World::Sound, Some(net.into())),
         Change::Net(q, World::Forgeable, Some(net.into())),
         Change::Net(q, World::Forgeable, None),
@@ -77,6 +82,7 @@ fn what_was_committed_is_loaded() {
     assert_eq!(state.users[&b"bob\xff"[..]], counts);
     assert_eq!(state.host_name(HostId(0)), b"web1");
     assert_eq!((state.nets.get(q, World::Sound), state.nets.get(q, World::Forgeable)), (Some(&net), None));
+    assert_eq!((state.familiar.get(&p), state.familiar.get(&q)), (Some(Known { login: 5, probation: 7 }), None));
     assert_eq!(cursors["log"], cursor);
     assert_eq!(allowed.into_iter().collect::<Vec<_>>(), ["192.0.2.0/30"]);
     let history = open(dir.path()).history(None, 10).unwrap();
@@ -243,7 +249,8 @@ fn history_keeps_what_is_sound_in_a_flood_of_what_is_not() {
     let decide = |store: &mut Store, kinds: &str| {
         let changes = kinds.chars().map(|kind| {
             let basis = if kind == 'f' { Basis::Forgeable } else { Basis::Sound };
-            let reason = Reason::Policy { class: Class::Root, count: 2, threshold: 1, basis, parts: 0 };
+            let reason =
+                Reason::Policy { class: Class::Root, count: 2, threshold: 1, basis, parts: 0, probation: false };
             let claim = Claim { since: Timestamp(1), until: None, reason, enforceable: true };
             match kind {
                 'r' => Change::Released {
@@ -305,7 +312,8 @@ fn a_database_of_the_second_schema_is_taken_on() {
     assert_eq!((state.tallies.len(), state.shares.len()), (6, 7));
     assert_eq!(state.shares[&(prefix("192.0.2.3"), HostId(1))], [0, 2, 0, 0, 0]);
     // Full, for an hour, for ever; and what a person denied.
-    let policy = |class, count, basis| Reason::Policy { class, count, threshold: count - 1, basis, parts: 0 };
+    let policy =
+        |class, count, basis| Reason::Policy { class, count, threshold: count - 1, basis, parts: 0, probation: false };
     let denied = |text: &str, by, since, until: Option<i64>, reason| {
         let claim = Claim { since: Timestamp(since), until: until.map(Timestamp), reason, enforceable: true };
         assert_eq!(state.denies[&prefix(text)].claims().collect::<Vec<_>>(), [(by, &claim)], "{text}");

@@ -6,6 +6,7 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, Params, Transaction, params};
 
 use crate::decide::claim::Claim;
+use crate::decide::familiar::Known;
 use crate::decide::prefix::Prefix;
 use crate::decide::state::{Change, State, UserCounts};
 use crate::decide::tally::Tally;
@@ -44,6 +45,13 @@ pub(super) fn changes(tx: &Transaction<'_>, changes: &[Change], state: &State) -
                 }
             }
             Change::Remembered { prefix, times } => remember(tx, prefix, *times)?,
+            Change::Familiar { prefix, known: Some(Known { login, probation }) } => {
+                let row = params![prefix.to_bytes(), login, probation];
+                run(tx, "INSERT OR REPLACE INTO familiar VALUES(?1, ?2, ?3)", row)?;
+            }
+            Change::Familiar { prefix, known: None } => {
+                run(tx, "DELETE FROM familiar WHERE prefix = ?1", [prefix.to_bytes()])?;
+            }
             Change::Tried { user, counts: UserCounts { attempts, account } } => {
                 if let Some((name, _)) = state.users.get_index(*user) {
                     let account = serde_json::to_value(account).unwrap_or_default();

@@ -149,8 +149,10 @@ fn log(last: jiff::Timestamp, lone: Lone) -> Vec<String> {
     }
     // Logged in from where too many failed.
     let (stamp, _) = lines[2_000].split_at(lines[2_000].find(' ').unwrap());
-    let login = format!("{stamp} web1 sshd[999999]: Accepted password for bob from 10.66.0.7 port 4321 ssh2");
-    lines.insert(2_001, login);
+    let told = |says: &str, pid: u32| format!("{stamp} web1 sshd[{pid}]: {says} from 192.0.2.99 port {pid} ssh2");
+    let root = "Failed password for root";
+    let guessed = [told(root, 999_997), told(root, 999_998), told("Accepted password for bob", 999_999)];
+    lines.splice(2_001..2_001, guessed);
     let stamps = lines.iter().map(|line| kit::stamped(line).0).max().unwrap();
     for host in if lone == Lone::Yes { &["web1", "web2"][..] } else { &[] } {
         let later = stamps + jiff::SignedDuration::from_hours(1);

@@ -1,18 +1,14 @@
 //! What an attempt leads to: it is counted, its prefix is judged, and released in the end.
 
-use std::time::Duration;
-
 use inputs::record::Timestamp;
 
 use super::Engine;
 use crate::decide::attempt::{Attempt, Classes};
-use crate::decide::claim::{Basis, Claim, Claimant, FORGEABLE_FOR, Reason};
+use crate::decide::claim::{Basis, Claim, Claimant, Reason};
 use crate::decide::prefix::Prefix;
 use crate::decide::rooms::fits;
 use crate::decide::session::HostId;
-use crate::decide::state::{
-    Bound, Change, DENIES_MAX, FORGEABLE_DENIES_MAX, RELEASED_MAX, State, USER_MAX, USERS_MAX, Why,
-};
+use crate::decide::state::{Bound, Change, RELEASED_MAX, USER_MAX, USERS_MAX, Why};
 use crate::decide::tally::Tally;
 use crate::detect::address::Address;
 use crate::detect::event::Account;
@@ -103,60 +99,26 @@ impl Engine {
             return;
         }
         let basis = if sound { Basis::Sound } else { Basis::Forgeable };
-        let reason = Reason::Policy { class, count: tally.counts[class as usize], threshold, basis, parts: 0 };
+        let reason =
+            Reason::Policy { class, count: tally.counts[class as usize], threshold, basis, parts: 0, probation: false };
         self.sentence(prefix, reason, at, from);
     }
 
-    /// Denies a prefix for a reason of the policy's, at `at` and to last from `from`: for an hour at most if it rests
-    /// on what strangers may have made up, or if it is a wider net that was not denied before.
-    pub(super) fn sentence(&mut self, prefix: Prefix, reason: Reason, at: Timestamp, from: Timestamp) {
-        let sound = matches!(reason, Reason::Policy { basis: Basis::Sound, .. });
-        let released = self.state.released.get(&prefix).copied().unwrap_or(0);
-        let is_short = !sound || reason.parts() > 0 && released == 0;
-        let for_ever = self.policy.permanent_after.is_some_and(|times| released >= times);
-        let time = if for_ever { None } else { self.policy.deny_for };
-        let time = if is_short { Some(time.unwrap_or(FORGEABLE_FOR).min(FORGEABLE_FOR)) } else { time };
-        let from = begins(at, from, time);
-        let (until, within_the_hour) = (time.map(|time| from.after(time)), from.after(FORGEABLE_FOR));
-        match self.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Policy)) {
-            // It was denied for an hour at most, and now it is certain.
-            Some(claim) if sound && until.is_none_or(|until| until > within_the_hour) && claim.gives_way() => {}
-            Some(_) => return,
-            None => {}
-        }
-        let enforceable = until.is_some() || from.after(self.policy.replay_max_age) > self.wall;
-        let claim = Claim { since: at, until, reason, enforceable };
-        if self.has_room(prefix, &claim) {
-            self.change(Change::Denied { prefix, by: Claimant::Policy, claim });
-        }
-    }
-
-    /// Whether there is room for a claim of the policy's. One that is certain takes that of one that is not.
-    pub(super) fn has_room(&mut self, prefix: Prefix, claim: &Claim) -> bool {
-        let State { denies, forgeable, .. } = &self.state;
-        let is_full = denies.len() >= DENIES_MAX && !denies.contains_key(&prefix);
-        let (has_room, victim) = match claim.is_forgeable() {
-            true => (!is_full && forgeable.len() < FORGEABLE_DENIES_MAX, None),
-            false if is_full => (!forgeable.is_empty(), forgeable.first().copied()),
-            false => (true, None),
-        };
-        if !has_room || victim.is_some() {
-            self.untold(Bound::Denies, 1);
-        }
-        if let Some(victim) = victim {
-            self.release(victim, Claimant::Policy, self.wall, Why::Crowded);
-        }
-        has_room
-    }
-
     /// A login that strangers cannot have made up: it may clear counts.
-    pub(super) fn success(&mut self, peer: Address, user: &[u8], host: HostId, at: Timestamp) {
+    pub(in crate::decide) fn success(&mut self, peer: Address, user: &[u8], host: HostId, at: Timestamp) {
         self.at_home(peer, at);
         let prefix = self.policy.prefix(peer);
         // A deny that was over by then has cleared the counts: nothing to suspect.
         self.expire(prefix, at);
-        let Some(mut tally) = self.state.tallies.get(&prefix).copied() else { return };
-        if tally.exceeded(&self.policy, at).is_some() {
+        let tally = self.state.tallies.get(&prefix).copied();
+        let is_exceeded = |tally: Tally| tally.exceeded(&self.policy, at).is_some();
+        let is_suspicious = tally.is_some_and(is_exceeded);
+        // Who guessed until it fitted is none of us.
+        if !tally.is_some_and(|tally| is_exceeded(tally.certain())) {
+            self.familiarise(prefix, at);
+        }
+        let Some(mut tally) = tally else { return };
+        if is_suspicious {
             self.changes.push(Change::Suspicious { address: peer.into(), user: user.to_vec(), at });
         }
         tally.successes = tally.successes.saturating_add(1);
@@ -225,9 +187,10 @@ impl Engine {
         let claim = self.state.denies.get(&prefix).and_then(|deny| deny.claim(by));
         let forgeable = claim.is_some_and(Claim::is_forgeable);
         let ended = by == Claimant::Policy && matches!(why, Why::Expired | Why::Crowded);
+        let probation = claim.is_some_and(|claim| claim.reason.is_probation());
         // Who made way served nothing, whatever came up since.
         let forged = ended && (why == Why::Crowded || self.is_forgeable(prefix));
-        let served = ended && !forged;
+        let served = ended && !forged && !probation;
         let times = if served { known.saturating_add(1) } else { known };
         let crowded = times > known && known == 0 && self.state.released.len() >= RELEASED_MAX;
         if let Some(victim) = self.state.released.first().filter(|_| crowded).map(|(victim, _)| *victim) {
@@ -256,17 +219,4 @@ impl Engine {
         };
         !self.state.tallies.get(&prefix).is_some_and(|tally| tally.is_sound(*class, *threshold))
     }
-}
-
-/// No zone's time is nearer to another's, but for a minute.
-const LEAST_ZONE: Duration = Duration::from_secs(14 * 60);
-/// One part in so many of a deny's time is not worth an end that its record does not tell.
-const SHARE: u32 = 10;
-
-/// From when a deny of this `time` lasts, whose record was written at `at`, as it says, and is to be counted from
-/// `from`: a lag that no zone makes and that takes hardly any of its time changes nothing, so that a log that is read
-/// again says the same end.
-fn begins(at: Timestamp, from: Timestamp, time: Option<Duration>) -> Timestamp {
-    let slight = time.map_or(LEAST_ZONE, |time| LEAST_ZONE.min(time / SHARE));
-    if from <= at.after(slight) { at } else { from }
 }

@@ -85,7 +85,14 @@ impl Engine {
             let threshold = each.saturating_mul(spread);
             let reason = |count: u32, parts: usize, basis| {
                 let is_over = count > threshold && parts >= spread as usize;
-                is_over.then_some(Reason::Policy { class, count, threshold, basis, parts: parts as u16 })
+                is_over.then_some(Reason::Policy {
+                    class,
+                    count,
+                    threshold,
+                    basis,
+                    parts: parts as u16,
+                    probation: false,
+                })
             };
             let all = sound.count(class).saturating_add(forgeable.count(class));
             reason(sound.count(class), by_sound, Basis::Sound).or_else(|| reason(all, by_sound + new, Basis::Forgeable))

@@ -104,7 +104,14 @@ fn lines(pid: u32, parts: std::ops::Range<u32>, says: &str) -> String {
 fn what_strangers_make_up_denies_for_an_hour_and_is_no_login() {
     let net = "2001:db8::/56".parse().unwrap();
     let claim = |world: &World| Some(world.engine.state.denies.get(&net)?.claim(Claimant::Policy)?.reason.clone());
-    let policy = |count, basis, parts| Reason::Policy { class: Class::Valid, count, threshold: 44, basis, parts };
+    let policy = |count, basis, parts| Reason::Policy {
+        class: Class::Valid,
+        count,
+        threshold: 44,
+        basis,
+        parts,
+        probation: false,
+    };
     let mut world = World::new(Policy::default());
     world.lines(0, &lines(1_000, 0..40, "Failed"));
     world.lines(1, &lines(2_000, 200..201, "Accepted"));

@@ -48,11 +48,11 @@ pub(super) fn decisions(policy: &Policy, story: &str) -> String {
 }
 
 #[track_caller]
-fn check(policy: &Policy, story: &str, want: &str) {
+pub(super) fn check(policy: &Policy, story: &str, want: &str) {
     assert_eq!(decisions(policy, story), want, "{story}");
 }
 
-fn times(n: usize, line: &str) -> String {
+pub(super) fn times(n: usize, line: &str) -> String {
     format!("{line}\n").repeat(n)
 }
 
@@ -103,7 +103,7 @@ fn a_count_begins_anew_after_its_age() {
 
 #[test]
 fn a_login_clears_what_came_from_its_own_host() {
-    let mut policy = Policy { reset_on_success: true, ..Policy::default() };
+    let mut policy = Policy { reset_on_success: true, probation: None, ..Policy::default() };
     let before = "1h 192.0.2.7 root web1\n2h 192.0.2.7 login web1\n3h 192.0.2.7 root web1";
     check(&policy, before, "");
     let elsewhere = "1h 192.0.2.7 root web2\n2h 192.0.2.7 login web1\n24h 192.0.2.7 root web1";
