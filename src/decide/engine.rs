@@ -1,6 +1,5 @@
 //! The fold: one input in, changes out.
 
-use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -231,11 +230,17 @@ impl Engine {
         // would count from zero and deny once more. Its end is not late by that, it is enforced no longer.
         let told = self.state.sessions.told(wall);
         let recent = (wall.before(RECENTLY), Prefix::of(Ipv6Addr::UNSPECIFIED, 0), Claimant::Policy);
-        let over = |ends: &BTreeSet<(Timestamp, Prefix, Claimant)>| {
-            let oldest = ends.first().filter(|(until, ..)| *until <= told);
-            oldest.or_else(|| ends.range(recent..).next().filter(|(until, ..)| *until <= wall)).copied()
+        // One that lasts no longer than that always waits for them: its end may lie within any backlog.
+        let is_brief = |state: &State, (until, prefix, by): &(Timestamp, Prefix, Claimant)| {
+            let claim = state.denies.get(prefix).and_then(|deny| deny.claim(*by));
+            *by == Claimant::Policy && claim.is_some_and(|claim| claim.since.after(RECENTLY) > *until)
         };
-        while let Some((until, prefix, by)) = over(&self.state.ends) {
+        let over = |state: &State| {
+            let oldest = state.ends.first().filter(|(until, ..)| *until <= told);
+            let recent = || state.ends.range(recent..).take_while(|(until, ..)| *until <= wall);
+            oldest.or_else(|| recent().find(|end| !is_brief(state, end))).copied()
+        };
+        while let Some((until, prefix, by)) = over(&self.state) {
             self.release(prefix, by, until, Why::Expired);
         }
     }
