@@ -110,7 +110,7 @@ fn is_headless(batch: &Batch) -> bool {
     let mut any = false;
     let none = records.peek().is_some()
         && records.all(|mut record| {
-            let is_bare = record.identifier.is_empty() && record.event.is_none() && !record.truncated;
+            let is_bare = record.identifier.is_empty() && record.event.is_none() && !record.truncated && !record.stdout;
             record.identifier = b"sshd";
             any |= is_bare && hear(&record, &rules).is_some_and(|event| event.kind != Kind::Unknown);
             is_bare

@@ -40,6 +40,22 @@ fn what_journalctl_prints_without_headers_is_refused_by_its_name() {
 }
 
 #[test]
+fn what_relays_and_engines_of_containers_put_before_a_line_is_taken_off() {
+    let one = |before: &str| check("", &["--timezone", "UTC"], &format!("{before}{BARE}"), "1 ");
+    one("sshbox-1  | ");
+    one("Nov 21 23:26:32 b docker/sshbox[812]: ");
+    one("Nov 21 23:26:32 b sshd[9]:  ");
+    one("Nov 21 23:26:32\tb\tsshd[9]:\t");
+    one("Nov 21 23:26:32 b sshd[9]: sshd[9]: ");
+    one("Nov 21 23:26:32 b sshd[9]: Nov 21 23:26:32 sshd[9]: ");
+    one("Nov 21 23:26:32 b [auth.info] sshd[9]: ");
+    let none = |before: &str| check("", &["--timezone", "UTC"], &format!("{before}{BARE}"), "0 ");
+    none("Nov 21 23:26:32 b sshd[9]: sshd[8]: ");
+    none("Nov 21 23:26:32 b sshd[9]: User sshd[9]: ");
+    none("Nov 21 23:26:32 b app[9]:  sshd[9]: ");
+}
+
+#[test]
 fn a_scan_that_understands_nothing_ends_with_3() {
     let config = kit::config();
     let check = |log: &[u8], want: i32, said: &str| {
