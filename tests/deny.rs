@@ -227,9 +227,13 @@ fn takes_every_table_name_that_can_be_configured() {
 fn updates_lead_where_replace_does() {
     in_namespace("updates_lead_where_replace_does", async |world| {
         let mut random = Random::new();
-        let (mut nft, mut fresh) = (world.nft(), Nft::new("denyd_fresh".parse().unwrap(), Lengths::default()));
+        let of = |table: &str| Nft::new(table.parse().unwrap(), Lengths::default());
+        let (mut fresh, mut by_program) = (of("denyd_fresh"), of("denyd_p").without_netlink());
         let mut want = DenySet::default();
-        nft.replace(&want, NOW).unwrap();
+        world.nft().replace(&want, NOW).unwrap();
+        by_program.replace(&want, NOW).unwrap();
+        // an update needs no program
+        let mut nft = world.nft().with_binary("/nonexistent/nft".into());
         let mut compared = 0;
         for step in 0..60 {
             let mut diff = Diff::default();
@@ -254,7 +258,8 @@ fn updates_lead_where_replace_does() {
             }
             want.apply(&diff);
             nft.update(&diff, &want, NOW).unwrap();
-            nft.probe().unwrap();
+            by_program.update(&diff, &want, NOW).unwrap();
+            by_program.probe().unwrap();
             if step % 5 > 0 {
                 continue;
             }
@@ -263,9 +268,94 @@ fn updates_lead_where_replace_does() {
                 let elements = world.elements("denyd_t", name);
                 compared += elements.len();
                 assert_eq!(elements, world.elements("denyd_fresh", name), "{name}");
+                assert_eq!(elements, world.elements("denyd_p", name), "{name}, by the program alone");
             }
         }
         assert!(compared > 20, "too little to compare: {compared} elements");
+    });
+}
+
+/// More changes at once than a transaction has, and allowed ranges that are more than netlink takes.
+#[test]
+fn updates_of_any_size() {
+    in_namespace("updates_of_any_size", async |world| {
+        let mut nft = world.nft();
+        let mut want = DenySet::default();
+        nft.replace(&want, NOW).unwrap();
+        let host = |n: u32| Prefix::host(IpAddr::V4((0x0a00_0000 + n).into()));
+        let mut diff = Diff { denies: (0..16_000).map(|n| (host(n), Some(None))).collect(), allowed: None };
+        diff.denies.insert("192.0.2.10".parse().unwrap(), Some(None));
+        want.apply(&diff);
+        nft.update(&diff, &want, NOW).unwrap();
+        let count = || world.run("nft", &["list", "set", "inet", "denyd_t", "deny4"]).matches(['.']).count() / 3;
+        assert_eq!(count(), 16_001);
+        let range = |n: u32| Range::from(host(0x10_0000 + 2 * n));
+        let diff = Diff { allowed: Some((0..20_000).map(range).collect()), ..Diff::default() };
+        want.apply(&diff);
+        nft.update(&diff, &want, NOW).unwrap();
+        assert_eq!(world.run("nft", &["list", "set", "inet", "denyd_t", "allow4"]).matches(['.']).count() / 3, 20_000);
+        assert_eq!(count(), 16_001);
+        let diff =
+            Diff { denies: want.denied.keys().map(|prefix| (*prefix, None)).collect(), allowed: Some(Vec::new()) };
+        want.apply(&diff);
+        nft.update(&diff, &want, NOW).unwrap();
+        assert_eq!(count(), 0);
+        world.is("192.0.2.10 open").await;
+    });
+}
+
+/// Not a test but a measurement, printed: `cargo test --test deny measures -- --ignored --nocapture`.
+#[test]
+#[ignore = "it takes a minute, and what it finds depends on the machine"]
+fn measures() {
+    in_namespace("measures", async |world| {
+        let mut want = set("", "192.0.2.11");
+        for n in 0..50_000_u32 {
+            let until = Some(NOW.after(Duration::from_secs(86400 + u64::from(n))));
+            want.denied.insert(Prefix::host(IpAddr::V4((0x0a00_0000 + n).into())), until);
+            want.denied.insert(Prefix::of(IpAddr::V6((0x2001_0db9 << 96 | u128::from(n) << 64).into()), 64), until);
+        }
+        let by_program = || world.nft().without_netlink();
+        for (way, mut nft) in [("by nft alone", by_program()), ("over netlink", world.nft())] {
+            let started = Instant::now();
+            nft.replace(&want, NOW).unwrap();
+            println!("{way}: 100 000 denies, half of them IPv6, from nothing: {} ms", started.elapsed().as_millis());
+        }
+        for foreign in [false, true] {
+            if foreign {
+                let elements: Vec<_> =
+                    (0..100_000_u32).map(|n| std::net::Ipv4Addr::from(0x0b00_0000 + 2 * n).to_string()).collect();
+                let script = format!(
+                    "table inet other {{ set s {{ type ipv4_addr; flags interval; }}; }}\nadd element inet other s {{ {} }}\n",
+                    elements.join(", ")
+                );
+                let dir = Dir::new();
+                std::fs::write(dir.0.join("script"), script).unwrap();
+                world.run("nft", &["-f", dir.0.join("script").to_str().unwrap()]);
+            }
+            for (way, mut nft, tries) in [("by nft alone", by_program(), 20), ("over netlink", world.nft(), 1000)] {
+                let mut took = Vec::new();
+                for n in 0..tries {
+                    let prefix = Prefix::host(IpAddr::V4((0xc612_0000 + n).into()));
+                    let diff = Diff {
+                        denies: [(prefix, Some(Some(NOW.after(Duration::from_secs(600)))))].into(),
+                        allowed: None,
+                    };
+                    want.apply(&diff);
+                    let started = Instant::now();
+                    nft.update(&diff, &want, NOW).unwrap();
+                    took.push(started.elapsed());
+                }
+                took.sort_unstable();
+                let of = |share: usize| took[(took.len() - 1) * share / 100].as_micros();
+                println!(
+                    "{way}{}: one deny among 100 000, {tries} times: p50 {} us, p99 {} us",
+                    if foreign { ", beside an interval set of 100 000" } else { "" },
+                    of(50),
+                    of(99)
+                );
+            }
+        }
     });
 }
 

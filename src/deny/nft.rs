@@ -22,7 +22,9 @@
 //!
 //! # How it is made so
 //!
-//! `script` says what is to be done, in the language of `nft`; `answer` reads what `nft` says.
+//! `plan` says what is to be done. The whole set is written by `nft` (`script` is in its language; `answer` reads what it
+//! says). A change goes to the kernel over netlink, without a process: `message` is that language, `wire` its form, `socket`
+//! the way. Where netlink is refused, or a change is too large for it, `nft` carries that out too.
 //!
 //! # What it does not do
 //!
@@ -33,16 +35,22 @@ use std::fmt;
 use std::path::PathBuf;
 
 use inputs::record::Timestamp;
+use nix::errno::Errno;
 
 use super::program::{self, DIRECTORIES, TIME_MAX};
 use super::{DenyBackend, DenyError, DenySet, Diff, Kept, Probe};
-pub use script::Lengths;
-use script::{Script, USUAL, WIDE};
+pub use plan::Lengths;
+use plan::{Plan, Step, USUAL, WIDE};
+use script::Script;
+use socket::{Refused, Socket};
 
 mod answer;
 mod kept;
-mod netlink;
+pub mod message;
+mod plan;
 mod script;
+mod socket;
+pub mod wire;
 
 /// The nftables back end. Needs CAP_NET_ADMIN and the program `nft`.
 #[derive(Debug)]
@@ -53,6 +61,16 @@ pub struct Nft {
     binary: Option<PathBuf>,
     /// The kernel's generation when our table was last known to be well.
     generation: Option<u32>,
+    netlink: Netlink,
+}
+
+/// The way to the kernel that needs no process.
+#[derive(Debug)]
+enum Netlink {
+    Unopened,
+    Open(Socket),
+    /// It cannot be used here.
+    Refused,
 }
 
 /// What an administrator decides of it.
@@ -95,12 +113,17 @@ impl std::str::FromStr for Table {
 impl Nft {
     /// A back end for table `inet TABLE`, which is ours alone. Prefixes of the lengths in `usual` are the fast ones.
     pub fn new(table: Table, usual: Lengths) -> Self {
-        Nft { table, usual, binary: None, generation: None }
+        Nft { table, usual, binary: None, generation: None, netlink: Netlink::Unopened }
     }
 
     /// Uses this program instead of looking for `nft`.
     pub fn with_binary(self, binary: PathBuf) -> Self {
         Nft { binary: Some(binary), ..self }
+    }
+
+    /// Uses `nft` for everything, as where netlink is refused.
+    pub fn without_netlink(self) -> Self {
+        Nft { netlink: Netlink::Refused, ..self }
     }
 
     /// Asks whether nftables can be used; changes nothing.
@@ -111,26 +134,56 @@ impl Nft {
     /// Takes our table out of the kernel, and with it every deny. Not an error if there is none.
     pub fn remove(&mut self) -> Result<(), DenyError> {
         self.generation = None;
-        let mut script = self.script(Timestamp::default());
+        let mut script = Script::new(&self.table);
         script.remove();
         self.run("remove", &["-f", "-"], &script.text).map(|_| ())
     }
 
-    fn script(&self, now: Timestamp) -> Script<'_> {
-        Script::new(&self.table, self.usual, now)
+    /// The socket that asks, where there may be one.
+    fn socket(&mut self) -> Option<&mut Socket> {
+        if matches!(self.netlink, Netlink::Unopened) {
+            self.netlink = Socket::open().map_or(Netlink::Refused, Netlink::Open);
+        }
+        match &mut self.netlink {
+            Netlink::Open(socket) => Some(socket),
+            _ => None,
+        }
     }
 
-    /// Commits a script; the generation is known only if ours was the one commit meanwhile.
-    fn commit(&mut self, verb: &str, script: &str) -> Result<(), DenyError> {
+    fn generation(&mut self) -> Option<u32> {
+        self.socket()?.generation().ok()
+    }
+
+    /// Commits what `by` does; the generation is known only if that was the one commit meanwhile.
+    fn commit(&mut self, verb: &str, by: impl FnOnce(&mut Self) -> Result<(), DenyError>) -> Result<(), DenyError> {
         let known = self.generation.take();
-        let before = netlink::generation();
-        self.run(verb, &["-f", "-"], script)?;
-        let after = netlink::generation();
+        let before = self.generation();
+        by(self)?;
+        let after = self.generation();
         let alone = before.is_some_and(|before| after == Some(before.wrapping_add(1)));
         // An update also leans on what was there before it.
         let well = alone && (verb == REPLACE || known == before);
         self.generation = after.filter(|_| well);
         Ok(())
+    }
+
+    /// Carries out steps without a process, if that can be; `None` if not.
+    fn send(&mut self, verb: &str, steps: &[Step]) -> Option<Result<(), DenyError>> {
+        let table = self.table.clone();
+        let refused = self.socket()?.commit(&table, steps).err();
+        match refused {
+            None => Some(Ok(())),
+            Some(Refused::By(Errno::EMSGSIZE | Errno::EINVAL)) => None,
+            Some(Refused::By(error @ (Errno::EPERM | Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT))) => {
+                tracing::warn!(error = error.desc(), "nftables refuses changes over netlink, so nft makes them");
+                self.netlink = Netlink::Refused;
+                None
+            }
+            Some(refused) => {
+                let cause = refused.to_string();
+                Some(Err(self.failed(format!("{verb} table inet {}", self.table), cause, None)))
+            }
+        }
     }
 
     fn run(&self, verb: &str, arguments: &[&str], input: &str) -> Result<Vec<u8>, DenyError> {
@@ -162,19 +215,35 @@ impl DenyBackend for Nft {
     }
 
     fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
-        let script = self.script(now).replace(want).text;
-        self.commit(REPLACE, &script)
+        let mut script = Script::new(&self.table);
+        script.remove();
+        script.make(self.usual);
+        script.take(&Plan { usual: self.usual, want, now }.all());
+        let text = script.text;
+        self.commit(REPLACE, |nft| nft.run(REPLACE, &["-f", "-"], &text).map(|_| ()))
     }
 
     fn update(&mut self, diff: &Diff, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
-        let script = self.script(now).update(diff, want).text;
-        if script.is_empty() { Ok(()) } else { self.commit("update", &script) }
+        const UPDATE: &str = "update";
+        let plan = Plan { usual: self.usual, want, now };
+        for steps in plan.mend(&plan.touched(diff)) {
+            self.commit(UPDATE, |nft| {
+                if let Some(done) = nft.send(UPDATE, &steps) {
+                    return done;
+                }
+                let mut script = Script::new(&nft.table);
+                script.take(&steps);
+                let text = script.text;
+                nft.run(UPDATE, &["-f", "-"], &text).map(|_| ())
+            })?;
+        }
+        Ok(())
     }
 
     /// Costs one netlink message while nobody else changes rules, else one `nft` process (12 ms).
     fn probe(&mut self) -> Result<Probe, DenyError> {
         // Asked before the listing: a change in between is looked at next time.
-        let generation = netlink::generation();
+        let generation = self.generation();
         if generation.is_some() && generation == self.generation {
             return Ok(Probe::Ours);
         }

@@ -31,7 +31,8 @@ fn is_inside() -> bool {
 
 /// Runs the test by this command; it is not here, then.
 fn again(test: &str, mut command: Command) -> bool {
-    let command = command.arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]);
+    let command =
+        command.arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture", "--include-ignored"]);
     let output = command.env(INSIDE, "1").stdin(Stdio::null()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     println!("{}", text(&output.stdout));

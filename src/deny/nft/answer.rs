@@ -1,7 +1,8 @@
 //! What `nft` says.
 
 use super::Table;
-use super::script::{RULES, SETS};
+use super::plan::SETS;
+use super::script::RULES;
 
 /// What is wrong with our table in a listing of all of family inet, if anything.
 pub(super) fn fault(table: &Table, listing: &str) -> Option<String> {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use inputs::record::Timestamp;
 use serde_json::Value;
 
-use super::script::Lengths;
+use super::plan::Lengths;
 use crate::decide::prefix::Prefix;
 use crate::decide::range::Range;
 use crate::deny::Kept;

@@ -1,104 +1,24 @@
-//! What is to be done in nftables so that it denies what is wanted, in the language of `nft`: pure,
-//! whoever hands it over.
+//! What is to be done in nftables, in the language of `nft`: pure.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use inputs::record::Timestamp;
-
 use super::Table;
+use super::plan::{Lengths, SETS, Set, Step};
 use crate::decide::prefix::Prefix;
-use crate::decide::range::{Range, merge};
-use crate::deny::overlap::flatten;
-use crate::deny::{DenySet, Diff, Life, Until};
-
-/// The prefix lengths that go into hash sets: those that addresses are denied with by default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lengths {
-    /// Bits of an IPv4 prefix, 1 to 32.
-    pub v4: u8,
-    /// Bits of an IPv6 prefix, 1 to 128.
-    pub v6: u8,
-}
-
-impl Default for Lengths {
-    fn default() -> Self {
-        Lengths { v4: 32, v6: 64 }
-    }
-}
-
-/// A set of our table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Set {
-    pub(super) name: &'static str,
-    ipv4: bool,
-    flags: &'static str,
-}
-
-/// Ranges that are allowed.
-const ALLOWED: [Set; 2] = both(["allow4", "allow6"], "interval");
-/// Denied prefixes of the usual length, by their first address.
-pub(super) const USUAL: [Set; 2] = both(["deny4", "deny6"], "timeout");
-/// Denied prefixes of other lengths, as ranges without overlap.
-pub(super) const WIDE: [Set; 2] = both(["wide4", "wide6"], "interval, timeout");
-/// All of them.
-pub(super) const SETS: [Set; 6] = [ALLOWED[0], USUAL[0], WIDE[0], ALLOWED[1], USUAL[1], WIDE[1]];
-
-const fn both([v4, v6]: [&'static str; 2], flags: &'static str) -> [Set; 2] {
-    [Set { name: v4, ipv4: true, flags }, Set { name: v6, ipv4: false, flags }]
-}
+use crate::decide::range::Range;
+use crate::deny::Life;
 
 /// A script for `nft`: one transaction.
 pub(super) struct Script<'a> {
     table: &'a Table,
-    /// The lengths of the prefixes that are in hash sets.
-    usual: Lengths,
-    now: Timestamp,
     pub(super) text: String,
 }
 
 impl<'a> Script<'a> {
     /// One that does nothing, for the table of this name.
-    pub(super) fn new(table: &'a Table, usual: Lengths, now: Timestamp) -> Self {
-        Script { table, usual, now, text: String::new() }
-    }
-
-    /// Makes everything anew.
-    pub(super) fn replace(mut self, want: &DenySet) -> Self {
-        self.remove();
-        self.make();
-        self.allow(&want.allowed);
-        for set in USUAL {
-            let prefixes = want.denied.iter().filter(|(prefix, _)| self.set(prefix) == set);
-            self.name("add", set, prefixes.map(|(prefix, until)| (first(prefix), *until)).collect());
-        }
-        WIDE.into_iter().for_each(|set| self.add_wide(set, want));
-        self
-    }
-
-    /// Does only what `diff` names; what becomes of it is looked up in `want`.
-    pub(super) fn update(mut self, diff: &Diff, want: &DenySet) -> Self {
-        if diff.allowed.is_some() {
-            ALLOWED.into_iter().for_each(|set| self.flush(set));
-            self.allow(&want.allowed);
-        }
-        for set in USUAL {
-            let touched: Vec<&Prefix> = diff.denies.keys().filter(|prefix| self.set(prefix) == set).collect();
-            // A delete fails on what is not there, so it is added first. An add does not change the end of
-            // what is there on kernels before 6.12, so that is deleted first.
-            let all: Vec<_> = touched.iter().map(|prefix| (first(prefix), None)).collect();
-            self.name("add", set, all.clone());
-            self.name("delete", set, all);
-            let wanted = touched.iter().filter_map(|prefix| Some((first(prefix), *want.denied.get(prefix)?)));
-            self.name("add", set, wanted.collect());
-        }
-        for set in WIDE {
-            if diff.denies.keys().any(|prefix| self.set(prefix) == set) {
-                self.flush(set);
-                self.add_wide(set, want);
-            }
-        }
-        self
+    pub(super) fn new(table: &'a Table) -> Self {
+        Script { table, text: String::new() }
     }
 
     /// Takes the table away, be it there or not.
@@ -107,82 +27,70 @@ impl<'a> Script<'a> {
         self.text += &format!("add table inet {table}\ndelete table inet {table}\n");
     }
 
-    /// Makes the table with its empty sets and its rules.
-    fn make(&mut self) {
+    /// Makes the table with its empty sets and its rules, for hash sets of prefixes of these lengths.
+    pub(super) fn make(&mut self, usual: Lengths) {
         self.text += &format!("table inet {} {{\n", self.table);
-        for Set { name, ipv4, flags } in SETS {
+        for Set { name, ipv4, flags, .. } in SETS {
             let family = if ipv4 { "ipv4_addr" } else { "ipv6_addr" };
             self.text += &format!("set {name} {{ type {family}; flags {flags}; }}\n");
         }
         self.text += &format!("chain {CHAIN} {{\ntype filter hook prerouting priority {PRIORITY}; policy accept;\n");
-        self.text += &self.rules().join("\n");
+        self.text += &rules(usual).join("\n");
         self.text += "\n}\n}\n";
     }
 
-    /// The rules of our chain, in which the first that matches decides.
-    fn rules(&self) -> [String; RULES] {
-        let mask = |all: IpAddr, bits: u8| {
-            let mask = Prefix::of(all, bits);
-            if mask.is_host() { String::new() } else { format!(" & {}", mask.address()) }
-        };
-        let mask4 = mask(Ipv4Addr::BROADCAST.into(), self.usual.v4);
-        let mask6 = mask(Ipv6Addr::from(u128::MAX).into(), self.usual.v6);
-        [
-            "iif lo accept".to_owned(),
-            "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept"
-                .to_owned(),
-            "ip saddr @allow4 accept".to_owned(),
-            "ip6 saddr @allow6 accept".to_owned(),
-            format!("ip saddr{mask4} @deny4 counter drop"),
-            format!("ip6 saddr{mask6} @deny6 counter drop"),
-            "ip saddr @wide4 counter drop".to_owned(),
-            "ip6 saddr @wide6 counter drop".to_owned(),
-        ]
-    }
-
-    /// The set in which a denied prefix is.
-    fn set(&self, prefix: &Prefix) -> Set {
-        let (family, usual) = if prefix.is_ipv4() { (0, self.usual.v4) } else { (1, self.usual.v6) };
-        if prefix.bits() == usual { USUAL[family] } else { WIDE[family] }
-    }
-
-    fn flush(&mut self, set: Set) {
-        self.text += &format!("flush set inet {} {}\n", self.table, set.name);
-    }
-
-    fn allow(&mut self, allowed: &[Range]) {
-        let ranges = merge(allowed.to_vec());
-        for set in ALLOWED {
-            let family = ranges.iter().filter(|range| range.first.is_ipv4() == set.ipv4);
-            self.name("add", set, family.map(|range| (*range, None)).collect());
+    /// Carries out steps, in one command for every [`ELEMENTS_MAX`] elements.
+    pub(super) fn take(&mut self, steps: &[Step]) {
+        for step in steps {
+            match step {
+                Step::Flush(set) => self.text += &format!("flush set inet {} {}\n", self.table, set.name),
+                Step::Add(set, elements) => self.name("add", *set, elements.iter().copied()),
+                Step::Delete(set, elements) => {
+                    self.name("delete", *set, elements.iter().map(|range| (*range, Life::Forever)));
+                }
+            }
         }
     }
 
-    fn add_wide(&mut self, set: Set, want: &DenySet) {
-        let wide = want.denied.iter().map(|(prefix, until)| (*prefix, *until));
-        self.name("add", set, flatten(wide.filter(|(prefix, _)| self.set(prefix) == set)));
-    }
-
-    /// Names the elements that are not over yet, in one command for every [`ELEMENTS_MAX`] of them. One that is added
-    /// and is there already keeps its end.
-    fn name(&mut self, verb: &str, set: Set, mut elements: Vec<(Range, Until)>) {
-        elements.retain(|(_, until)| Life::left(*until, self.now) != Life::Over);
-        for some in elements.chunks(ELEMENTS_MAX) {
-            _ = write!(self.text, "{verb} element inet {} {} {{ ", self.table, set.name);
-            for (index, (range, until)) in some.iter().enumerate() {
-                _ = write!(self.text, "{}{range}", if index > 0 { ", " } else { "" });
-                if let Life::Seconds(left) = Life::left(*until, self.now) {
-                    _ = write!(self.text, " timeout {}s", left.min(TIMEOUT_MAX_S));
-                }
+    fn name(&mut self, verb: &str, set: Set, elements: impl Iterator<Item = (Range, Life)>) {
+        let mut named = 0;
+        for (range, life) in elements {
+            match named % ELEMENTS_MAX {
+                0 if named > 0 => _ = write!(self.text, " }}\n{verb} element inet {} {} {{ ", self.table, set.name),
+                0 => _ = write!(self.text, "{verb} element inet {} {} {{ ", self.table, set.name),
+                _ => self.text.push_str(", "),
             }
+            _ = write!(self.text, "{range}");
+            if let Life::Seconds(left) = life {
+                _ = write!(self.text, " timeout {}s", left.min(TIMEOUT_MAX_S));
+            }
+            named += 1;
+        }
+        if named > 0 {
             self.text.push_str(" }\n");
         }
     }
 }
 
-/// The element of a prefix of the usual length.
-fn first(prefix: &Prefix) -> Range {
-    Range { first: prefix.address(), last: prefix.address() }
+/// The rules of our chain, in which the first that matches decides.
+fn rules(usual: Lengths) -> [String; RULES] {
+    let mask = |all: IpAddr, bits: u8| {
+        let mask = Prefix::of(all, bits);
+        if mask.is_host() { String::new() } else { format!(" & {}", mask.address()) }
+    };
+    let mask4 = mask(Ipv4Addr::BROADCAST.into(), usual.v4);
+    let mask6 = mask(Ipv6Addr::from(u128::MAX).into(), usual.v6);
+    [
+        "iif lo accept".to_owned(),
+        "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept"
+            .to_owned(),
+        "ip saddr @allow4 accept".to_owned(),
+        "ip6 saddr @allow6 accept".to_owned(),
+        format!("ip saddr{mask4} @deny4 counter drop"),
+        format!("ip6 saddr{mask6} @deny6 counter drop"),
+        "ip saddr @wide4 counter drop".to_owned(),
+        "ip6 saddr @wide6 counter drop".to_owned(),
+    ]
 }
 
 /// How many rules there are.
@@ -192,12 +100,16 @@ const PRIORITY: i32 = -300;
 /// Elements a command: 1000 a line is as fast as all in one, and four times one a line.
 const ELEMENTS_MAX: usize = 1000;
 /// 3 years: nft 1.0.6 reads no more than eight digits. The daily `replace` starts it anew.
-const TIMEOUT_MAX_S: u64 = 99_999_999;
+pub(super) const TIMEOUT_MAX_S: u64 = 99_999_999;
 
 #[cfg(test)]
 mod tests {
+    use inputs::record::Timestamp;
+
     use super::*;
     use crate::decide::policy::Policy;
+    use crate::deny::nft::plan::Plan;
+    use crate::deny::{DenySet, Diff};
 
     fn set(denied: &str) -> DenySet {
         let item = |item: &str| {
@@ -211,9 +123,17 @@ mod tests {
         Lengths { v4, v6 }
     }
 
-    /// The script for table `t`, 100 s after the epoch.
-    fn script(usual: Lengths, write: impl FnOnce(Script<'_>) -> Script<'_>) -> String {
-        write(Script::new(&Table("t".to_owned()), usual, Timestamp::from_secs(100))).text
+    /// The script for table `t` that carries these steps out.
+    fn script(steps: &[Step]) -> String {
+        let table = Table("t".to_owned());
+        let mut script = Script::new(&table);
+        script.take(steps);
+        script.text
+    }
+
+    /// What is wanted 100 s after the epoch.
+    fn plan(usual: Lengths, want: &DenySet) -> Plan<'_> {
+        Plan { usual, want, now: Timestamp::from_secs(100) }
     }
 
     /// The lines of a script that name elements, without `element inet t`.
@@ -225,7 +145,7 @@ mod tests {
     #[test]
     fn sorts_prefixes_into_sets() {
         let check = |nft: Lengths, denied: &str, want: &str| {
-            assert_eq!(elements(&script(nft, |script| script.replace(&set(denied)))), want, "{denied}");
+            assert_eq!(elements(&script(&plan(nft, &set(denied)).all())), want, "{denied}");
         };
         check(nft(32, 64), "192.0.2.1@160 192.0.2.2@- 192.0.2.3@100", "add deny4 { 192.0.2.1 timeout 60s, 192.0.2.2 }");
         check(nft(32, 64), "2001:db8::/64@101", "add deny6 { 2001:db8:: timeout 1s }");
@@ -247,7 +167,7 @@ mod tests {
             let policy = Policy { ipv4_bits: nft.v4, ipv6_bits: nft.v6, ..Policy::default() };
             let prefix = policy.prefix(crate::detect::address::parse(address.as_bytes()).unwrap());
             let want_set = DenySet { denied: [(prefix, None)].into(), allowed: Vec::new() };
-            assert_eq!(elements(&script(nft, |script| script.replace(&want_set))), format!("add {want}"), "{address}");
+            assert_eq!(elements(&script(&plan(nft, &want_set).all())), format!("add {want}"), "{address}");
         };
         check(nft(32, 64), "127.0.0.2", "deny4 { 127.0.0.2 }");
         check(nft(24, 64), "127.0.0.2", "wide4 { 127.0.0.2 }");
@@ -265,7 +185,6 @@ mod tests {
 
     #[test]
     fn masks() {
-        let rules = |usual| Script::new(&Table::default(), usual, Timestamp(0)).rules();
         assert_eq!(rules(nft(24, 56))[4], "ip saddr & 255.255.255.0 @deny4 counter drop");
         assert_eq!(rules(nft(32, 56))[5], "ip6 saddr & ffff:ffff:ffff:ff00:: @deny6 counter drop");
         assert_eq!(rules(nft(1, 128))[4], "ip saddr & 128.0.0.0 @deny4 counter drop");
@@ -278,7 +197,9 @@ mod tests {
             let denied_now = set(denied).denied.into_iter().map(|(prefix, until)| (prefix, Some(until)));
             let released_now = released.split_whitespace().map(|p| (p.parse().unwrap(), None));
             let diff = Diff { denies: denied_now.chain(released_now).collect(), allowed: None };
-            let script = script(nft(32, 64), |script| script.update(&diff, &set(after)));
+            let after = set(after);
+            let plan = plan(nft(32, 64), &after);
+            let script = script(&plan.mend(&plan.touched(&diff)).concat());
             assert_eq!(elements(&script), want, "{denied} released {released}");
         };
         check("", "", "192.0.2.7@-", "");
@@ -304,7 +225,8 @@ mod tests {
     #[test]
     fn cuts_long_commands() {
         let denied = (0..2001_u32).map(|n| (Prefix::host(Ipv4Addr::from(0x0a00_0000 + n)), None)).collect();
-        let script = script(nft(32, 64), |script| script.replace(&DenySet { denied, allowed: Vec::new() }));
+        let want = DenySet { denied, allowed: Vec::new() };
+        let script = script(&plan(nft(32, 64), &want).all());
         let counts: Vec<usize> =
             script.lines().filter(|l| l.starts_with("add element")).map(|l| l.matches("10.0.").count()).collect();
         assert_eq!(counts, [1000, 1000, 1]);

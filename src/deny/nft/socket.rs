@@ -1,0 +1,134 @@
+//! A socket to nf_tables. The kernel answers while a request is sent, so nobody ever waits here for an answer.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, send, setsockopt, socket,
+    sockopt,
+};
+
+use super::Table;
+use super::message::{self, Told};
+use super::plan::Step;
+use super::wire::{Message, messages};
+
+/// A socket of the kernel's netfilter.
+#[derive(Debug)]
+pub(super) struct Socket {
+    fd: OwnedFd,
+    seq: u32,
+    buffer: Vec<u8>,
+}
+
+/// Why a request came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    /// The kernel says so.
+    #[error("{}", .0.desc())]
+    By(#[from] Errno),
+    /// It says nothing, or nothing that we can read.
+    #[error("the kernel's answer over netlink cannot be read")]
+    Unread,
+}
+
+impl Socket {
+    pub(super) fn open() -> Result<Socket, Errno> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkNetFilter)?;
+        // In a user namespace the usual room has to do. What does not fit is told.
+        _ = setsockopt(&fd, sockopt::SndBufForce, &SEND_MAX).or_else(|_| setsockopt(&fd, sockopt::SndBuf, &SEND_MAX));
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        Ok(Socket { fd, seq: 0, buffer: vec![0; DATAGRAM_MAX] })
+    }
+
+    /// Carries steps out, all or none.
+    pub(super) fn commit(&mut self, table: &Table, steps: &[Step]) -> Result<(), Refused> {
+        let request = |seq| message::transaction(table, steps, seq);
+        let mut answer = None;
+        self.ask(request, |told| {
+            // Of several complaints the first is it.
+            if let Told::Answer { errno, .. } = told
+                && answer.is_none_or(|before| before == 0)
+            {
+                answer = Some(errno);
+            }
+            Ok(true)
+        })?;
+        match answer {
+            Some(0) => Ok(()),
+            Some(errno) => Err(Errno::from_raw(errno).into()),
+            None => Err(Refused::Unread),
+        }
+    }
+
+    /// How many transactions there were in this network namespace, as the kernel counts them.
+    pub(super) fn generation(&mut self) -> Result<u32, Refused> {
+        let mut found = None;
+        self.ask(message::ask_generation, |told| {
+            if let Told::Generation { id, .. } = told {
+                found = Some(id);
+            }
+            refused(&told).map(|()| true)
+        })?;
+        found.ok_or(Refused::Unread)
+    }
+
+    /// The next datagram, if one is there: its messages, up to one that cannot be read, which is `None`.
+    fn receive(&mut self, mut each: impl FnMut(Option<Message<'_>>)) -> Result<bool, Errno> {
+        loop {
+            match recvfrom::<NetlinkAddr>(self.fd.as_raw_fd(), &mut self.buffer) {
+                Err(Errno::EAGAIN) => return Ok(false),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error),
+                // Not of the kernel: only root could send it.
+                Ok((_, from)) if from.is_some_and(|from| from.pid() != 0) => {}
+                Ok((len, _)) => {
+                    messages(self.buffer.get(..len).unwrap_or_default()).for_each(&mut each);
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// Sends a request and hands over what is said about it, while `each` says to go on.
+    fn ask(
+        &mut self,
+        request: impl FnOnce(u32) -> Vec<u8>,
+        mut each: impl FnMut(Told<'_>) -> Result<bool, Refused>,
+    ) -> Result<(), Refused> {
+        self.seq = self.seq.wrapping_add(1);
+        let seq = self.seq;
+        send(self.fd.as_raw_fd(), &request(seq), MsgFlags::empty())?;
+        let mut result = Ok(true);
+        while result == Ok(true) {
+            let more = self.receive(|message| {
+                let Some(message) = message else {
+                    result = Err(Refused::Unread);
+                    return;
+                };
+                if message.seq == seq && result == Ok(true) {
+                    result = Told::read(&message).ok_or(Refused::Unread).and_then(&mut each);
+                }
+            })?;
+            if !more {
+                break;
+            }
+        }
+        result.map(|_| ())
+    }
+}
+
+/// The error in an answer.
+fn refused(told: &Told<'_>) -> Result<(), Refused> {
+    match told {
+        Told::Answer { errno, .. } if *errno != 0 => Err(Errno::from_raw(*errno).into()),
+        _ => Ok(()),
+    }
+}
+
+/// The largest transaction that is sent; a larger one is `nft`'s to write.
+const SEND_MAX: usize = 1 << 20;
+/// The kernel's datagrams of news are of a page or two, those of listings of 32 KiB; an answer to a large message that
+/// failed holds that message, and its end is not missed.
+const DATAGRAM_MAX: usize = 64 * 1024;
