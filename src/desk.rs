@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::decide::allow::AllowList;
 use crate::decide::claim::{Claim, Claimant, Reason, Until};
 use crate::decide::engine::{Command, Engine, Input};
+use crate::decide::live::Spared;
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
 use crate::decide::range::Range;
@@ -22,7 +23,7 @@ use crate::decide::state::{Bound, Change};
 use crate::deny::{DenySet, Diff};
 use crate::intake::{self, Counts, Seen, Source};
 use crate::store::{Commit, Decided, Decision, Evidence, Follower, Loaded, Store, StoreError, decision};
-use crate::text::printable;
+use crate::text::{printable, shown};
 
 mod answer;
 mod back_ends;
@@ -50,6 +51,8 @@ pub const ROWS_MAX: usize = 100_000;
 pub const APPLIED_MAX: usize = 200;
 /// Short names of two hosts that a status shows.
 const NAMESAKES_SHOWN: usize = 10;
+/// Prefixes that are spared which a status shows.
+const SPARED_SHOWN: usize = 10;
 /// No person denies wider prefixes than these by mistake; `--force` is for those who mean it.
 const WIDEST: (u8, u8) = (8, 32);
 
@@ -338,6 +341,7 @@ impl Desk {
             undecided: state.sessions.undecided(),
             evicted: state.untold(Bound::Tallies)
                 + state.untold(Bound::Familiar)
+                + state.untold(Bound::Live)
                 + state.sessions.evicted()
                 + state.nets.forgotten(),
             users_untold: state.untold(Bound::Users),
@@ -345,6 +349,7 @@ impl Desk {
             denies_refused: state.untold(Bound::Denies),
             evidence_untold: self.budgets.iter().map(|budget| budget.untold).sum(),
             followers: self.behind(),
+            spared: self.spared(),
             namesakes: self.namesakes().take(NAMESAKES_SHOWN).collect(),
             ..reply::Status::default()
         }
@@ -356,6 +361,16 @@ impl Desk {
             input: self.inputs.get(usize::from(source.0)).cloned().unwrap_or_default(),
             host: printable(self.engine.state.host_name(host)),
         })
+    }
+
+    /// Who is over a threshold and spared.
+    fn spared(&self) -> Vec<reply::Spared> {
+        let all = self.engine.spared().into_iter().take(SPARED_SHOWN);
+        let row = |Spared { prefix, user, class, count, most }| {
+            let (user, user_b64) = shown(&user);
+            reply::Spared { prefix, user, user_b64, class, count, denied_above: most }
+        };
+        all.map(row).collect()
     }
 
     /// Who has not seen all that was decided.
@@ -398,6 +413,10 @@ fn log(change: &Change, wall: Timestamp, is_rehearsal: bool) {
             tracing::info!(%prefix, class, count, %at, until, by = by.to_string(), enforced, "denied");
         }
         Decision::Released { by, why } => tracing::info!(%prefix, %at, by = by.to_string(), ?why, "released"),
+        Decision::Spared { user, class, count, most } => {
+            let (user, class) = (printable(&user), class.name());
+            tracing::warn!(%prefix, user, class, count, denied_above = most, %at, "spared: too many failures, from where somebody is logged in");
+        }
         Decision::Suspicious { address, user } => {
             tracing::warn!(%address, user = printable(&user), %at, "suspicious login: too many failures before it");
         }

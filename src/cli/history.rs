@@ -64,6 +64,10 @@ fn decision(row: &Decided) -> (&'static str, String) {
             ("denied", format!("{because}, {}{late}", until(*end)))
         }
         Decision::Released { why, .. } => ("released", word(why)),
+        Decision::Spared { user, class, count, .. } => {
+            let failures = output::count(*count, "failure", "failures");
+            ("spared", format!("{failures} of class {}, and {user} is logged in from there", class.name()))
+        }
         Decision::Suspicious { user, .. } => ("suspicious", format!("logged in as {user} after too many failures")),
     }
 }

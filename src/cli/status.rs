@@ -8,7 +8,7 @@ use super::office;
 use super::output::{self, Column, Screen, Style, count, when_if};
 use crate::config::Config;
 use crate::desk::Request;
-use crate::desk::reply::{At, BackEnd, Follower, Input, Namesake, Sender, Shape, Status};
+use crate::desk::reply::{At, BackEnd, Follower, Input, Namesake, Sender, Shape, Spared, Status};
 use crate::intake::senders::zone;
 use crate::intake::sight::Blind;
 use crate::text::printable;
@@ -137,6 +137,13 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     for Follower { name, behind, missed, .. } in &status.followers {
         let behind = count(behind.cast_unsigned(), "decision", "decisions");
         let text = format!("{name} is {behind} behind, and has missed {missed}");
+        writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
+    }
+    for Spared { prefix, user, class, count, denied_above, .. } in &status.spared {
+        let (failures, class) = (output::count(*count, "failure", "failures"), class.name());
+        let text = format!(
+            "{prefix} has {failures} of class {class} and is spared up to {denied_above}: {user} is logged in from there"
+        );
         writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
     }
     for Namesake { input, host } in &status.namesakes {

@@ -54,7 +54,7 @@ pub struct Config {
 }
 
 /// What is tolerated, and who is spared.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decide {
     /// All of it, the contents of the two files included.
     pub policy: Policy,
@@ -62,10 +62,25 @@ pub struct Decide {
     pub restricted_users: Vec<String>,
     /// A file that names more of them, one a line.
     pub restricted_users_file: Option<PathBuf>,
+    /// Groups whose users a deny must not lock out while they are logged in. Default sudo, wheel, admin.
+    pub protect_groups: Vec<String>,
     /// The entries of the allow list in the configuration itself, in its order.
     pub allow: Vec<String>,
     /// A file with more of them, one a line.
     pub allow_file: Option<PathBuf>,
+}
+
+impl Default for Decide {
+    fn default() -> Self {
+        Decide {
+            policy: Policy::default(),
+            restricted_users: Vec::new(),
+            restricted_users_file: None,
+            protect_groups: ["sudo", "wheel", "admin"].map(str::to_owned).to_vec(),
+            allow: Vec::new(),
+            allow_file: None,
+        }
+    }
 }
 
 impl Default for Config {

@@ -139,6 +139,11 @@ fn decide() -> Vec<Key<Config>> {
         key("restricted_users_file", path().optional(), |c| &mut c.decide.restricted_users_file)
             .example(r#""/etc/denyd/restricted-usernames""#)
             .says("The same as a file, one name a line, `#` for comments. No default."),
+        key("protect_groups", group().list(), |c| &mut c.decide.protect_groups).says(
+            "Groups of administrators. Where one of them, or root, is logged in from, an address is denied only when its count
+            exceeds 3 times what others are denied for; `denyd status` and the log warn before. What counts is a login by a sound
+            record whose end was not told. Who is of the groups is looked up at start.",
+        ),
         key("allow", allowed().list(), |c| &mut c.decide.allow)
             .example(
                 r#"["192.0.2.7", "198.51.100.0/24", "192.0.2.[6-23]", "192.0.2.40-192.0.2.60", "10.*", "2001:db8::/32"]"#,
@@ -174,6 +179,15 @@ fn releases(or: String) -> Codec<u32> {
         _ => read(node),
     };
     Codec { read: Box::new(read), show }
+}
+
+/// The name of a group, as `groupadd(8)` takes them.
+fn group() -> Codec<String> {
+    let parse = |text: &str| match text.len() {
+        1..=32 if text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b':' | b',')) => Ok(text.to_owned()),
+        _ => Err("expected the name of a group".to_owned()),
+    };
+    Codec::text(parse, String::clone)
 }
 
 /// A prefix of IPv6.

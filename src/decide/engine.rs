@@ -19,6 +19,7 @@ use crate::detect::event::Event;
 mod judge;
 mod nets;
 mod sentence;
+mod spare;
 
 /// All that can change what is decided.
 ///
@@ -139,6 +140,9 @@ impl Engine {
             && let Some(peer) = folded.peer
         {
             self.success(peer, event.user.unwrap_or_default(), host, at);
+            self.logged_in(record, peer, event, host);
+        } else if trust == Trust::Sound {
+            self.logged_out(record, event, host);
         }
         // A connection whose pid came again has just been forgotten: what it was worth is counted before a commit.
         if self.state.sessions.is_due() {

@@ -40,6 +40,9 @@ impl Class {
     }
 }
 
+/// Users whom a deny must not lock out while they are logged in.
+pub const PROTECTED_MAX: usize = 10_000;
+
 /// A count that is tolerated: denied when the count *exceeds* it. 0 = the first failure denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threshold(pub u32);
@@ -61,6 +64,8 @@ pub struct Policy {
     pub permanent_after: Option<u32>,
     /// Users that are counted as restricted; exact bytes, as the log prints them.
     pub restricted: HashSet<Vec<u8>>,
+    /// Users whom a deny must not lock out while they are logged in; exact bytes. At most [`PROTECTED_MAX`].
+    pub protected: HashSet<Vec<u8>>,
     /// Addresses that are never denied.
     pub allow: AllowList,
     /// IPv4 addresses are counted and denied by prefixes of this length, in bits; 32 = each alone.
@@ -107,6 +112,7 @@ impl Default for Policy {
             probation: Some(Duration::from_secs(600)),
             permanent_after: None,
             restricted: HashSet::new(),
+            protected: HashSet::from([b"root".to_vec()]),
             allow: AllowList::default(),
             ipv4_bits: 32,
             ipv6_bits: 64,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::Attempt;
 use super::claim::{Claim, Claimant, Deny};
 use super::familiar::{Familiar, Known};
+use super::live::{Live, LiveKey, Session, Spared};
 use super::namesakes::{self, Namesakes};
 use super::nets::{Net, Nets, World};
 use super::prefix::Prefix;
@@ -106,6 +107,20 @@ pub enum Change {
         /// What is known of it; `None` = it is forgotten.
         known: Option<Known>,
     },
+    /// Somebody whom a deny must not lock out logged in; `None` = out.
+    Live {
+        /// From where, and on which host.
+        key: LiveKey,
+        /// The session.
+        session: Option<Session>,
+    },
+    /// A prefix came to be over a threshold, and is not denied because somebody is logged in from there.
+    Spared {
+        /// Who.
+        spared: Box<Spared>,
+        /// When.
+        at: Timestamp,
+    },
     /// Somebody logged in from where too many failed.
     Suspicious {
         /// From where.
@@ -160,6 +175,8 @@ pub enum Bound {
     Hosts,
     /// Prefixes with a login beyond [`FAMILIAR_MAX`](super::familiar::FAMILIAR_MAX).
     Familiar,
+    /// Sessions beyond [`LIVE_MAX`](super::live::LIVE_MAX).
+    Live,
     /// Denies beyond [`DENIES_MAX`] or [`FORGEABLE_DENIES_MAX`], which were refused, or released to make room.
     Denies,
 }
@@ -190,6 +207,8 @@ pub struct State {
     pub released: IndexMap<Prefix, u32, foldhash::fast::RandomState>,
     /// From where somebody logged in lately.
     pub familiar: Familiar,
+    /// Who is logged in, of those whom a deny must not lock out.
+    pub live: Live,
     /// Users that were tried.
     pub users: IndexMap<Box<[u8]>, UserCounts, foldhash::fast::RandomState>,
     /// Origin hosts by name; [`HostId`] is the place here.
@@ -201,7 +220,7 @@ pub struct State {
     /// Which hosts are one. They change by themselves, too.
     pub namesakes: Namesakes,
     /// What was not kept, by [`Bound`].
-    untold: [u64; 5],
+    untold: [u64; 6],
 }
 
 impl State {
@@ -236,6 +255,7 @@ impl State {
                 self.released.insert(*prefix, *times);
             }
             Change::Familiar { prefix, known } => self.familiar.put(*prefix, *known),
+            Change::Live { key, session } => self.live.put(*key, session.clone()),
             Change::User { name } => {
                 self.users.entry(name.clone()).or_default();
             }
@@ -249,7 +269,11 @@ impl State {
             }
             Change::Untold { what, total } => self.untold[*what as usize] = *total,
             Change::Net(net, world, known) => self.nets.put(*net, *world, known.as_deref().copied()),
-            Change::Suspicious { .. } | Change::Late(_) | Change::Connection(..) | Change::Namesakes(_) => {}
+            Change::Spared { .. }
+            | Change::Suspicious { .. }
+            | Change::Late(_)
+            | Change::Connection(..)
+            | Change::Namesakes(_) => {}
         }
     }
 

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 
 mod bounds;
 mod familiar;
+mod live;
 mod names;
 mod nets;
 mod policies;
@@ -463,6 +464,7 @@ fn changes_make_the_state_again() {
     world.lines(0, &failures_of_al(1..=11));
     world.lines(1, &failures_of_al(11..=25).replace("al from 192.0.2.7", "invalid user bob from 192.0.2.8"));
     world.lines(0, "Nov  1 02:01:00 mail.example.org sshd[80]: Accepted password for al from 192.0.2.9 port 80 ssh2");
+    world.lines(0, "Nov  1 02:01:00 web sshd[81]: Accepted password for root from 192.0.2.10 port 81 ssh2");
     let (prefix, now) = ("198.51.100.0/24".parse().unwrap(), RECEIVED.after(Duration::from_secs(60)));
     let claim = Claim { since: RECEIVED, until: None, reason: Reason::Operator { because: None }, enforceable: true };
     world.engine.step(now, Input::Claim { prefix, by: Claimant::Operator, claim });
@@ -481,6 +483,8 @@ fn changes_make_the_state_again() {
     assert_eq!(tallies(&again), tallies(&engine.state));
     let State { shares, denies, ends, released, familiar, users, hosts, .. } = &engine.state;
     let known = "192.0.2.9".parse().unwrap();
+    assert_eq!(engine.state.live.iter().collect::<Vec<_>>(), again.live.iter().collect::<Vec<_>>());
+    assert_eq!(again.live.len(), 1);
     assert!(familiar.get(&known).is_some() && familiar.get(&known) == again.familiar.get(&known));
     assert!(!denies.is_empty() && !released.is_empty() && !users.is_empty() && hosts.len() == 2 && connections > 0);
     assert_eq!((&again.shares, &again.denies, &again.ends), (shares, denies, ends));

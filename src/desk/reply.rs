@@ -25,7 +25,7 @@ mod known;
 mod status;
 
 pub use known::{Address, Evidence, Host, User, Verdict, Why};
-pub use status::{Input, Namesake, Sender, Shape, Status, Suppressed};
+pub use status::{Input, Namesake, Sender, Shape, Spared, Status, Suppressed};
 
 /// The answer to one request, whichever it was.
 #[derive(Clone, Debug, Serialize)]
@@ -147,6 +147,20 @@ pub enum Decision {
         /// Why.
         why: state::Why,
     },
+    /// A prefix came to be over a threshold, and is not denied because somebody is logged in from there.
+    Spared {
+        /// Who is logged in: for reading.
+        user: String,
+        /// The name's bytes, where they differ.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user_b64: Option<String>,
+        /// Of which class.
+        class: Class,
+        /// That class' count.
+        count: u32,
+        /// Above how many it is denied.
+        most: u32,
+    },
     /// Somebody logged in from where too many failed.
     Suspicious {
         /// From where.
@@ -166,6 +180,10 @@ impl From<store::Decision> for Decision {
                 Decision::Denied { by, class, count, until: until.map(At), enforced }
             }
             store::Decision::Released { by, why } => Decision::Released { by, why },
+            store::Decision::Spared { user, class, count, most } => {
+                let (user, user_b64) = shown(&user);
+                Decision::Spared { user, user_b64, class, count, most }
+            }
             store::Decision::Suspicious { address, user } => {
                 let (user, user_b64) = shown(&user);
                 Decision::Suspicious { address, user, user_b64 }

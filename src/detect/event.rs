@@ -94,6 +94,19 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// Whether it ends a session, if its connection is one.
+    pub fn ends_session(&self) -> bool {
+        const ENDS: [&str; 6] = [
+            "sshd.session_closed",
+            "sshd.received_disconnect",
+            "sshd.disconnected",
+            "sshd.closed",
+            "sshd.timed_out",
+            "dropbear.exit",
+        ];
+        matches!(self.kind, Kind::Note | Kind::Probe) && ENDS.contains(&self.rule)
+    }
+
     /// Whether it could move a counter or clear one: what only a trusted writer may do.
     pub fn changes_something(&self) -> bool {
         !matches!(self.kind, Kind::Opened | Kind::Note | Kind::Unknown)

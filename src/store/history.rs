@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::write::{json, run};
 use super::{Commit, Store, StoreError};
 use crate::decide::claim::Claimant;
+use crate::decide::live::Spared;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::rooms::forgeable;
@@ -48,6 +49,17 @@ pub enum Decision {
         by: Claimant,
         /// Why.
         why: Why,
+    },
+    /// A prefix came to be over a threshold, and is not denied because somebody is logged in from there.
+    Spared {
+        /// Who is logged in: bytes of the log.
+        user: Vec<u8>,
+        /// Of which class.
+        class: Class,
+        /// That class' count.
+        count: u32,
+        /// Above how many it is denied.
+        most: u32,
     },
     /// Somebody logged in from where too many failed.
     Suspicious {
@@ -205,6 +217,11 @@ pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Prefix, 
             Some((claim.since, *prefix, Decision::Denied { by: *by, class, count, until, enforced }))
         }
         Change::Released { prefix, by, at, why, .. } => Some((*at, *prefix, Decision::Released { by: *by, why: *why })),
+        Change::Spared { spared, at } => {
+            let Spared { prefix, user, class, count, most } = &**spared;
+            let decision = Decision::Spared { user: user.to_vec(), class: *class, count: *count, most: *most };
+            Some((*at, *prefix, decision))
+        }
         Change::Suspicious { address, user, at } => {
             let decision = Decision::Suspicious { address: *address, user: user.clone() };
             Some((*at, Prefix::host(*address), decision))

@@ -9,11 +9,13 @@ use serde::Deserialize;
 use super::{Loaded, NAMESAKES, Store, WAITING};
 use crate::decide::claim::Claim;
 use crate::decide::familiar::Known;
+use crate::decide::live::Session;
 use crate::decide::nets::World;
 use crate::decide::prefix::Prefix;
 use crate::decide::session::{HostId, Kept, KeptKey, KeptWaiting};
 use crate::decide::state::{Change, State, UserCounts};
 use crate::decide::tally::Tally;
+use crate::detect::address::Address;
 
 impl Store {
     pub(super) fn try_load(&self) -> rusqlite::Result<Loaded> {
@@ -110,6 +112,13 @@ fn denies(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
     apply(db, state, "SELECT prefix, login, probation FROM familiar", |row| {
         let known = Some(Known { login: row.get(1)?, probation: row.get(2)? });
         Ok(prefix_of(row, 0)?.map(|prefix| Change::Familiar { prefix, known }))
+    })?;
+    apply(db, state, "SELECT peer, port, host, user, pid, since FROM live", |row| {
+        let Ok(peer) = <[u8; 16]>::try_from(row.get_ref(0)?.as_blob()?) else { return Ok(None) };
+        let peer = Address::from_bits(u128::from_be_bytes(peer));
+        let session =
+            Session { user: row.get::<_, Vec<u8>>(3)?.into(), pid: row.get(4)?, since: Timestamp(row.get(5)?) };
+        Ok(Some(Change::Live { key: (peer, row.get(1)?, HostId(row.get(2)?)), session: Some(session) }))
     })
 }
 

@@ -9,12 +9,14 @@ use super::*;
 use crate::decide::claim::{Basis, Claim, Claimant, Reason};
 use crate::decide::engine::{Engine, Input};
 use crate::decide::familiar::Known;
+use crate::decide::live::Session;
 use crate::decide::nets::{Net, World};
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
 use crate::decide::session::HostId;
 use crate::decide::state::{UserCounts, Why};
 use crate::decide::tally::Tally;
+use crate::detect::address::Address;
 use crate::detect::event::Account;
 
 fn open(dir: &Path) -> Store {
@@ -42,6 +44,8 @@ fn what_was_committed_is_loaded() {
     let counts = UserCounts { attempts: 3, account: Account::Unknown };
     let mut net = Net::default();
     net.add(Class::Root, 3, 0xffff, Timestamp::from_secs(7));
+    let session = Session { user: (*b"root").into(), pid: Some(7), since: Timestamp(8) };
+    let [live, gone] = [22, 23].map(|port| (Address::from_bits(9), port, HostId(0)));
     let changes = vec![
         Change::Host { name: (*b"web1").into() },
         Change::User { name: (*b"bob\xff").into() },
@@ -58,6 +62,9 @@ fn what_was_committed_is_loaded() {
             forgeable: false,
             times: 2,
         },
+        Change::Live { key: live, session: Some(session.clone()) },
+        Change::Live { key: gone, session: Some(session.clone()) },
+        Change::Live { key: gone, session: None },
         Change::Familiar { prefix: p, known: Some(Known { login: 5, probation: 7 }) },
         Change::Familiar { prefix: q, known: Some(Known { login: 5, probation: 0 }) },
         Change::Familiar { prefix: q, known: None },
@@ -83,6 +90,7 @@ fn what_was_committed_is_loaded() {
     assert_eq!(state.host_name(HostId(0)), b"web1");
     assert_eq!((state.nets.get(q, World::Sound), state.nets.get(q, World::Forgeable)), (Some(&net), None));
     assert_eq!((state.familiar.get(&p), state.familiar.get(&q)), (Some(Known { login: 5, probation: 7 }), None));
+    assert_eq!(state.live.iter().collect::<Vec<_>>(), [(&live, &session)]);
     assert_eq!(cursors["log"], cursor);
     assert_eq!(allowed.into_iter().collect::<Vec<_>>(), ["192.0.2.0/30"]);
     let history = open(dir.path()).history(None, 10).unwrap();

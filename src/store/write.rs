@@ -7,6 +7,7 @@ use rusqlite::{Connection, Params, Transaction, params};
 
 use crate::decide::claim::Claim;
 use crate::decide::familiar::Known;
+use crate::decide::live::Session;
 use crate::decide::prefix::Prefix;
 use crate::decide::state::{Change, State, UserCounts};
 use crate::decide::tally::Tally;
@@ -52,6 +53,14 @@ pub(super) fn changes(tx: &Transaction<'_>, changes: &[Change], state: &State) -
             Change::Familiar { prefix, known: None } => {
                 run(tx, "DELETE FROM familiar WHERE prefix = ?1", [prefix.to_bytes()])?;
             }
+            Change::Live { key: (peer, port, host), session: Some(Session { user, pid, since }) } => {
+                let row = params![peer.to_bits().to_be_bytes(), port, host.0, &**user, pid, since.0];
+                run(tx, "INSERT OR REPLACE INTO live VALUES(?1, ?2, ?3, ?4, ?5, ?6)", row)?;
+            }
+            Change::Live { key: (peer, port, host), session: None } => {
+                let key = params![peer.to_bits().to_be_bytes(), port, host.0];
+                run(tx, "DELETE FROM live WHERE peer = ?1 AND port = ?2 AND host = ?3", key)?;
+            }
             Change::Tried { user, counts: UserCounts { attempts, account } } => {
                 if let Some((name, _)) = state.users.get_index(*user) {
                     let account = serde_json::to_value(account).unwrap_or_default();
@@ -80,6 +89,7 @@ pub(super) fn changes(tx: &Transaction<'_>, changes: &[Change], state: &State) -
             }
             // The first is written above; the others are told, not kept.
             Change::Counted { .. }
+            | Change::Spared { .. }
             | Change::Suspicious { .. }
             | Change::Late(_)
             | Change::User { .. }

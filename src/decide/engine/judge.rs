@@ -43,7 +43,7 @@ impl Engine {
         self.state.count(slot, prefix, &tally);
         self.changes.push(Change::Counted { prefix, tally: Some(tally) });
         if !allowed {
-            self.judge(attempt, &tally);
+            self.judge(attempt, &before, &tally);
             self.widen(attempt, &before, &tally);
         }
     }
@@ -87,7 +87,7 @@ impl Engine {
 
     /// Denies a prefix whose count exceeds its threshold, at the moment of the record that made it so: for an hour at
     /// most if it would not without what strangers may have made up, and in full once it would.
-    fn judge(&mut self, attempt: &Attempt<'_>, tally: &Tally) {
+    fn judge(&mut self, attempt: &Attempt<'_>, before: &Tally, tally: &Tally) {
         let Attempt { prefix, classes, at, from, .. } = *attempt;
         let over = classes.iter().filter_map(|class| {
             let threshold = self.policy.thresholds[class as usize]?.0;
@@ -96,6 +96,9 @@ impl Engine {
         });
         let Some((class, threshold, sound)) = over.reduce(|a, b| if b.2 && !a.2 { b } else { a }) else { return };
         if self.policy.special(attempt.peer).is_some_and(|special| special.is_nobodys) {
+            return;
+        }
+        if self.spares(attempt, before, tally) {
             return;
         }
         let basis = if sound { Basis::Sound } else { Basis::Forgeable };

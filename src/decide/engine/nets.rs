@@ -75,7 +75,7 @@ impl Engine {
             net
         };
         let [sound, forgeable] = World::BOTH.map(known);
-        if sound.is_at_home(at) || self.policy.allow.covers(&net) {
+        if sound.is_at_home(at) || self.guest(&net, at).is_some() || self.policy.allow.covers(&net) {
             return;
         }
         let new = forgeable.parts().iter().filter(|part| !sound.parts().contains(part)).count();

@@ -8,6 +8,8 @@ use inputs::syslog::losses::Limit;
 use serde::{Deserialize, Serialize};
 
 use super::{At, BackEnd, Follower};
+use crate::decide::policy::Class;
+use crate::decide::prefix::Prefix;
 use crate::intake::sight::Blind;
 
 /// How the daemon and all around it are.
@@ -72,9 +74,30 @@ pub struct Status {
     /// Who follows the decisions and has not seen them all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub followers: Vec<Follower>,
+    /// Who is over a threshold and not denied, because somebody is logged in from there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spared: Vec<Spared>,
     /// Short names of hosts that are two hosts'.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namesakes: Vec<Namesake>,
+}
+
+/// A prefix that is over a threshold and spared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spared {
+    /// Which.
+    pub prefix: Prefix,
+    /// Who is logged in from there, for reading.
+    pub user: String,
+    /// The name's bytes, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_b64: Option<String>,
+    /// What it is over.
+    pub class: Class,
+    /// By how many failures.
+    pub count: u32,
+    /// Above how many it is denied.
+    pub denied_above: u32,
 }
 
 /// A short name of a host that is two hosts'.

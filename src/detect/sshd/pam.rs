@@ -56,27 +56,32 @@ pub(super) fn more(text: &[u8]) -> Option<Event<'_>> {
     Some(Event { user, ..event })
 }
 
+/// What the process of a login tells when it is over.
+const CLOSED: &[u8] = b"session closed for user ";
+
 /// `pam_MODULE(SERVICE:auth): TEXT`, and older PAM's `(pam_unix) TEXT`.
 pub(super) fn module(message: &[u8], truncated: bool) -> Option<Event<'_>> {
-    let (module, text) = match message
-        .strip_prefix(b"pam_unix(sshd:auth): ")
-        .or_else(|| message.strip_prefix(b"(pam_unix) "))
-    {
-        // Nothing but who it is not.
-        Some(b"check pass; user unknown") => return Some(Event::new(Kind::Note, "sshd.note")),
-        Some(text) => (&b"unix"[..], text),
-        None if message.starts_with(b"pam_unix(sshd:session): ") => return Some(Event::new(Kind::Note, "sshd.note")),
-        None => {
-            let rest = message.strip_prefix(b"pam_")?;
-            let at = rest.windows(2).position(|two| two == b": ")?;
-            let (name, text) = (&rest[..at], &rest[at + 2..]);
-            let service = memchr::memchr(b'(', name)?;
-            if !name.ends_with(b":auth)") && !name.ends_with(b":account)") {
-                return Some(Event::new(Kind::Note, "sshd.note"));
+    let (module, text) =
+        match message.strip_prefix(b"pam_unix(sshd:auth): ").or_else(|| message.strip_prefix(b"(pam_unix) ")) {
+            Some(text) if text.starts_with(CLOSED) => return Some(Event::new(Kind::Note, "sshd.session_closed")),
+            // Nothing but who it is not.
+            Some(b"check pass; user unknown") => return Some(Event::new(Kind::Note, "sshd.note")),
+            Some(text) => (&b"unix"[..], text),
+            None if let Some(text) = message.strip_prefix(b"pam_unix(sshd:session): ") => {
+                let rule = if text.starts_with(CLOSED) { "sshd.session_closed" } else { "sshd.note" };
+                return Some(Event::new(Kind::Note, rule));
             }
-            (&name[..service], text)
-        }
-    };
+            None => {
+                let rest = message.strip_prefix(b"pam_")?;
+                let at = rest.windows(2).position(|two| two == b": ")?;
+                let (name, text) = (&rest[..at], &rest[at + 2..]);
+                let service = memchr::memchr(b'(', name)?;
+                if !name.ends_with(b":auth)") && !name.ends_with(b":account)") {
+                    return Some(Event::new(Kind::Note, "sshd.note"));
+                }
+                (&name[..service], text)
+            }
+        };
     if let Some(text) = text.strip_prefix(b"authentication failure; ") {
         return failure(module, text, truncated);
     }

@@ -1,0 +1,110 @@
+//! Whom a deny must not lock out: where somebody is logged in.
+
+use inputs::record::{Record, Timestamp};
+
+use super::Engine;
+use crate::decide::attempt::Attempt;
+use crate::decide::live::{LENIENCE, LiveKey, Session, Spared};
+use crate::decide::policy::{Class, Threshold};
+use crate::decide::prefix::Prefix;
+use crate::decide::session::HostId;
+use crate::decide::state::{Bound, Change, USER_MAX};
+use crate::decide::tally::Tally;
+use crate::detect::address::Address;
+use crate::detect::event::Event;
+
+impl Engine {
+    /// Notes a login of one who is to be spared, that strangers cannot have made up.
+    pub(super) fn logged_in(&mut self, record: &Record<'_>, peer: Address, event: &Event<'_>, host: HostId) {
+        let (Some(port), Some(user)) = (event.port, event.user) else { return };
+        let is_protected = self.policy.protected.contains(user);
+        if event.is_by_rule() || !is_protected && self.state.live.is_empty() {
+            return;
+        }
+        let key = (peer, port, host);
+        // A number or a port that is used again was given back.
+        let before = record.pid.and_then(|pid| self.state.live.of_pid(host, pid)).filter(|before| *before != key);
+        let gone = Some(key).filter(|key| !is_protected && self.state.live.contains(key));
+        for key in before.into_iter().chain(gone) {
+            self.change(Change::Live { key, session: None });
+        }
+        if !is_protected {
+            return;
+        }
+        if !self.state.live.contains(&key)
+            && let Some(victim) = self.state.live.victim()
+        {
+            self.untold(Bound::Live, 1);
+            self.change(Change::Live { key: victim, session: None });
+        }
+        let user = user[..user.len().min(USER_MAX)].into();
+        let session = Some(Session { user, pid: record.pid, since: record.time() });
+        self.change(Change::Live { key, session });
+    }
+
+    /// Notes the end of a session, that a sound record tells of.
+    pub(super) fn logged_out(&mut self, record: &Record<'_>, event: &Event<'_>, host: HostId) {
+        if self.state.live.is_empty() || !event.ends_session() {
+            return;
+        }
+        let by_peer = || -> Option<LiveKey> { Some((event.peer.address()?, event.port?, host)) };
+        let by_pid = || self.state.live.of_pid(host, record.pid?);
+        let key = by_peer().filter(|key| self.state.live.contains(key));
+        if let Some(key) = key.or_else(|| by_pid().filter(|_| event.peer.address().is_none())) {
+            self.change(Change::Live { key, session: None });
+        }
+    }
+
+    /// Who is logged in from a prefix, of those who are to be spared.
+    pub(super) fn guest(&self, prefix: &Prefix, at: Timestamp) -> Option<&Session> {
+        if self.state.live.is_empty() {
+            return None;
+        }
+        self.state.live.within(prefix, at).find(|session| self.policy.protected.contains(&*session.user))
+    }
+
+    /// Whether a prefix that is over a threshold is spared. That is told once, when it comes to be over it.
+    pub(super) fn spares(&mut self, attempt: &Attempt<'_>, before: &Tally, tally: &Tally) -> bool {
+        let Attempt { prefix, classes, at, .. } = *attempt;
+        let Some(user) = self.guest(&prefix, at).map(|session| session.user.clone()) else { return false };
+        // What strangers may have made up locks nobody out who is logged in.
+        if classes.iter().any(|class| self.lenient(class).is_some_and(|most| tally.is_sound(class, most))) {
+            return false;
+        }
+        for class in classes.iter() {
+            let Some(Threshold(threshold)) = self.policy.thresholds[class as usize] else { continue };
+            let count = tally.counts[class as usize];
+            let was = before.aged(class, self.policy.age_reset[class as usize], at);
+            if count > threshold && was <= threshold {
+                let most = self.lenient(class).unwrap_or(u32::MAX);
+                let spared = Spared { prefix, user: user.clone(), class, count, most };
+                self.changes.push(Change::Spared { spared: Box::new(spared), at });
+            }
+        }
+        true
+    }
+
+    /// How many failures of a class are tolerated where somebody is logged in; `None` = any number.
+    pub(super) fn lenient(&self, class: Class) -> Option<u32> {
+        let threshold = self.policy.thresholds[class as usize]?.0;
+        Some(threshold.saturating_add(1).saturating_mul(LENIENCE))
+    }
+
+    /// Who is over a threshold now and not denied because somebody is logged in.
+    pub fn spared(&self) -> Vec<Spared> {
+        let mut all: Vec<Spared> = Vec::new();
+        for ((peer, ..), session) in self.state.live.iter() {
+            let prefix = self.policy.prefix(*peer);
+            let is_known = all.last().is_some_and(|last| last.prefix == prefix);
+            if is_known || self.state.denies.contains_key(&prefix) || self.guest(&prefix, self.wall).is_none() {
+                continue;
+            }
+            let over = self.state.tallies.get(&prefix).and_then(|tally| tally.exceeded(&self.policy, self.wall));
+            if let Some((class, count)) = over {
+                let (user, most) = (session.user.clone(), self.lenient(class).unwrap_or(u32::MAX));
+                all.push(Spared { prefix, user, class, count, most });
+            }
+        }
+        all
+    }
+}
