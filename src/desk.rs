@@ -149,7 +149,7 @@ impl Desk {
         };
         desk.rebuild_allow_list();
         // The configuration may allow now what was denied before.
-        desk.engine.step(now, Input::Command(Command::Allowed));
+        desk.engine.step(now, Input::Command(Command::Allowed(Some("the configuration".into()))));
         desk.engine.step(now, Input::Command(Command::ReleaseWideLinks));
         Ok(desk)
     }
@@ -342,6 +342,7 @@ impl Desk {
             evicted: state.untold(Bound::Tallies)
                 + state.untold(Bound::Familiar)
                 + state.untold(Bound::Live)
+                + state.untold(Bound::Forgives)
                 + state.sessions.evicted()
                 + state.nets.forgotten(),
             users_untold: state.untold(Bound::Users),
@@ -412,7 +413,10 @@ fn log(change: &Change, wall: Timestamp, is_rehearsal: bool) {
             let enforced = enforced && !is_rehearsal;
             tracing::info!(%prefix, class, count, %at, until, by = by.to_string(), enforced, "denied");
         }
-        Decision::Released { by, why } => tracing::info!(%prefix, %at, by = by.to_string(), ?why, "released"),
+        Decision::Released { by, why, who } => {
+            let (claim, who) = (by.to_string(), who.as_deref().unwrap_or("denyd"));
+            tracing::info!(%prefix, %at, claim, ?why, who, "released");
+        }
         Decision::Spared { user, class, count, most } => {
             let (user, class) = (printable(&user), class.name());
             tracing::warn!(%prefix, user, class, count, denied_above = most, %at, "spared: too many failures, from where somebody is logged in");
@@ -479,6 +483,110 @@ mod tests {
             matches!(&history[1], Decided { at, decision: Decision::Released { .. }, .. } if *at == later),
             "{history:?}"
         );
+    }
+
+    fn said(asked: &Asked) -> String {
+        match &asked.reply {
+            Ok(reply) => reply::json(reply),
+            Err(error) => error.clone(),
+        }
+    }
+
+    #[test]
+    fn a_shorter_deny_shortens_none_unless_that_is_meant() {
+        let dir = Dir::new("shorter");
+        let mut desk = dir.open(Policy::default(), NOW);
+        let prefix = "192.0.2.7".parse().expect("an address");
+        let mut deny = |seconds, force| said(&desk.ask(&Request::Deny { prefix, seconds, force, caller: None }, NOW));
+        let until =
+            |seconds| format!(r#"{{"prefix":"192.0.2.7","until":"{}"}}"#, NOW.after(Duration::from_secs(seconds)));
+        assert_eq!(deny(Some(60), false), until(60));
+        assert_eq!(deny(Some(3_600), false), until(3_600));
+        let longer = "which is longer; to shorten that, say --force";
+        let end = NOW.after(Duration::from_secs(3_600));
+        assert_eq!(deny(Some(60), false), format!("192.0.2.7 is denied until {end} already, {longer}"));
+        assert_eq!(deny(Some(60), true), until(60));
+        assert_eq!(deny(None, false), r#"{"prefix":"192.0.2.7","until":null}"#);
+        assert_eq!(deny(Some(60), false), format!("192.0.2.7 is denied for ever already, {longer}"));
+        // Whoever else wants it for longer has it.
+        let reason = Reason::Adopted;
+        let claim = Claim { since: NOW, until: None, reason, enforceable: true };
+        let prefix = "192.0.2.8".parse().expect("an address");
+        desk.engine.step(NOW, Input::Claim { prefix, by: Claimant::Policy, claim });
+        let asked = desk.ask(&Request::Deny { prefix, seconds: Some(60), force: false, caller: None }, NOW);
+        assert_eq!(said(&asked), r#"{"prefix":"192.0.2.8","until":null}"#);
+    }
+
+    #[test]
+    fn why_shows_every_claim_that_holds_an_address_and_what_was_forgiven() {
+        let dir = Dir::new("claims");
+        let mut desk = dir.open(Policy::default(), NOW);
+        for (text, seconds) in [("192.0.2.0/24", 60), ("192.0.2.7", 30), ("192.0.2.8", 90)] {
+            let prefix = text.parse().expect("a prefix");
+            let asked = desk.ask(&Request::Deny { prefix, seconds: Some(seconds), force: false, caller: None }, NOW);
+            asked.reply.expect("denied");
+        }
+        let claim = Claim { since: NOW, until: None, reason: Reason::Adopted, enforceable: true };
+        let prefix = "192.0.2.7".parse().expect("an address");
+        desk.engine.step(NOW, Input::Claim { prefix, by: Claimant::Policy, claim });
+        let why = |desk: &mut Desk, now| match desk
+            .ask(&Request::Why { address: "192.0.2.7".parse().expect("one") }, now)
+            .reply
+        {
+            Ok(Reply::Why(why)) => *why,
+            other => panic!("{:?}", other.map(|reply| reply::json(&reply))),
+        };
+        let held = |why: &reply::Why| {
+            let one = |one: &reply::Held| {
+                let end = one.until.map_or("ever".to_owned(), |until| (until.0.secs() - NOW.secs()).to_string());
+                format!("{} by {} until {end}{}", one.prefix, one.by, if one.enforced { "" } else { ", over" })
+            };
+            why.claims.iter().map(one).collect::<Vec<_>>()
+        };
+        let all = why(&mut desk, NOW);
+        let wide = "192.0.2.0/24 by operator until 60";
+        assert_eq!(held(&all), [wide, "192.0.2.7 by operator until 30", "192.0.2.7 by policy until ever"]);
+        assert_eq!((all.prefix, all.until), (prefix, None), "the verdict is of the one that lasts longest");
+        let later = NOW.after(Duration::from_secs(45));
+        let over = "192.0.2.7 by operator until 30, over";
+        assert_eq!(held(&why(&mut desk, later)), [wide, over, "192.0.2.7 by policy until ever"]);
+        // Forgiven, what failed before is shown apart.
+        let _ = put_line(&mut desk, "Nov 21 23:38:00 web sshd[7]: Failed password for al from 192.0.2.7 port 41 ssh2");
+        let _ = desk.ask(&Request::Forgive { prefix: Some(prefix), who: Some("al".to_owned()) }, NOW);
+        let forgiven = why(&mut desk, NOW);
+        let evidence: Vec<_> = forgiven.evidence.iter().map(|one| one.forgiven).collect();
+        assert_eq!((forgiven.forgiven, held(&forgiven).len(), evidence), (Some(reply::At(NOW)), 0, vec![true]));
+        let history = desk.store.history(Some(prefix), 10).expect("it can be read");
+        let by = history
+            .iter()
+            .filter(|one| matches!(&one.decision, Decision::Released { who: Some(who), .. } if &**who == "al"));
+        assert_eq!(by.count(), 2, "{history:?}");
+    }
+
+    #[test]
+    fn what_is_dangerously_wide_is_allowed_by_force_alone() {
+        let dir = Dir::new("wide");
+        let mut desk = dir.open(Policy::default(), NOW);
+        let mut allow = |entry: &str, force| {
+            said(&desk.ask(&Request::Allow { entry: Some(entry.to_owned()), remove: false, force, who: None }, NOW))
+        };
+        for (entry, widest) in [
+            ("0.0.0.0/0", 8),
+            ("10.0.0.0/7", 8),
+            ("[10-11].*", 8),
+            ("1.0.0.0-2.0.0.0", 8),
+            ("*.*.*.*", 8),
+            ("::/0", 32),
+            ("2001:db8::/31", 32),
+            ("2001:db8::-2001:db9::", 32),
+        ] {
+            let refused = format!("{entry} is wider than /{widest}; if you mean it, say --force");
+            assert_eq!(allow(entry, false), refused);
+        }
+        for entry in ["10.0.0.0/8", "11.*", "2001:db8::/32", "192.0.2.7"] {
+            assert!(allow(entry, false).contains("allowed"), "{entry}");
+        }
+        assert!(allow("0.0.0.0/0", true).contains("allowed"));
     }
 
     #[test]

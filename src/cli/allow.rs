@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::{office, output};
+use super::{office, output, person};
 use crate::config::Config;
 use crate::desk::Request;
 use crate::desk::reply::{AllowList, Allowed, Removed};
@@ -16,6 +16,9 @@ pub(super) struct Arguments {
     /// Take it off the list
     #[arg(long, requires = "entry")]
     remove: bool,
+    /// Also what is dangerously wide: more than a /8 of IPv4, or a /32 of IPv6
+    #[arg(long, requires = "entry")]
+    force: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -23,7 +26,8 @@ pub(super) struct Arguments {
 
 /// Runs the verb.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let request = Request::Allow { entry: arguments.entry.clone(), remove: arguments.remove };
+    let Arguments { remove, force, .. } = arguments;
+    let request = Request::Allow { entry: arguments.entry.clone(), remove, force, who: person::name() };
     match arguments.entry {
         None => {
             let list: AllowList = office::ask(config, &request)?;

@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     /// For how long, such as 2h or 7d [default: for ever]
     #[arg(long = "for", value_name = "DURATION")]
     duration: Option<String>,
-    /// Also what is dangerously wide, or where you are logged in from
+    /// Also what is dangerously wide, or where you are logged in from; also for shorter than it is denied already
     #[arg(long)]
     force: bool,
     /// Print one JSON object

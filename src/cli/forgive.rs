@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::{office, output};
+use super::{office, output, person};
 use crate::config::Config;
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 
 /// Runs the verb: exit status 0 if something was forgiven, 1 if there was nothing.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let answer: Forgiven = office::ask(config, &Request::Forgive { prefix: arguments.prefix })?;
+    let answer: Forgiven = office::ask(config, &Request::Forgive { prefix: arguments.prefix, who: person::name() })?;
     let (released, counts) = (&answer.released, answer.counts_cleared);
     output::show(arguments.json, &answer, |screen| {
         released.iter().try_for_each(|prefix| writeln!(screen, "{prefix} is let in again"))?;

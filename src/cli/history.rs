@@ -63,6 +63,7 @@ fn decision(row: &Decided) -> (&'static str, String) {
             let late = if *enforced { "" } else { ", too late to be enforced" };
             ("denied", format!("{because}, {}{late}", until(*end)))
         }
+        Decision::Released { why, who: Some(who), .. } => ("released", format!("{} by {who}", word(why))),
         Decision::Released { why, .. } => ("released", word(why)),
         Decision::Spared { user, class, count, .. } => {
             let failures = output::count(*count, "failure", "failures");

@@ -19,6 +19,7 @@ mod lines;
 mod list;
 mod office;
 mod output;
+mod person;
 mod run;
 mod scan;
 mod status;

@@ -7,12 +7,14 @@ use std::process::ExitCode;
 use super::office;
 use super::output::{self, Column, Screen, Style, count, until, when};
 use crate::config::Config;
+use crate::decide::claim::Reason;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
-use crate::desk::reply::{Verdict, Why};
+use crate::desk::reply::{Evidence, Held, Verdict, Why};
 use crate::detect::special::Special;
 use crate::detect::sshd;
+use crate::text::printable;
 
 /// What `why` takes.
 #[derive(clap::Args, Debug)]
@@ -38,6 +40,16 @@ const CLASSES: &[Column<(Class, (u32, String))>] = &[
     ("DENIED ABOVE", '>', |(_, (_, above))| above.clone()),
 ];
 
+const CLAIMS: &[Column<Held>] = &[
+    ("HELD AS", '<', |one| one.prefix.to_string()),
+    ("BY", '<', |one| one.by.to_string()),
+    ("UNTIL", '<', |one| output::end(one.until)),
+    ("WHY", '<', |one| {
+        let over = if one.enforced { "" } else { " (not enforced)" };
+        reason(&one.reason) + over
+    }),
+];
+
 fn print(screen: &mut Screen, why: &Why, special: Option<&Special>) -> std::io::Result<()> {
     let sentence = sentence(screen, why);
     writeln!(screen, "{sentence}")?;
@@ -58,21 +70,53 @@ fn print(screen: &mut Screen, why: &Why, special: Option<&Special>) -> std::io::
     if why.times > 0 {
         writeln!(screen, "denied and released {} before", count(why.times, "time", "times"))?;
     }
-    if !why.evidence.is_empty() {
-        writeln!(screen, "\nThe last failures that were counted:")?;
+    if why.claims.len() > 1 || why.claims.iter().any(|claim| !claim.enforced) {
+        writeln!(screen)?;
+        screen.table(CLAIMS, &why.claims)?;
     }
-    for one in &why.evidence {
-        writeln!(screen, "  {}  {}  {}", when(one.at.0), one.host, one.message)?;
-        if ended_without_login(one.message.as_bytes()) {
-            let remark = "(no login succeeded in this connection, probably a refused key)";
-            writeln!(screen, "  {:19}  {}", "", screen.paint(Style::Dim, remark))?;
-        }
+    let (forgiven, counted): (Vec<_>, Vec<_>) = why.evidence.iter().partition(|one| one.forgiven);
+    print_evidence(screen, "The last failures that were counted:", &counted)?;
+    if let Some(at) = why.forgiven {
+        print_evidence(screen, &format!("Forgiven {}, and counted no more:", when(at.0)), &forgiven)?;
     }
     if why.verdict == Verdict::Denied {
         let address = why.address;
         writeln!(screen, "\nTo let it in: denyd forgive {address}; to never deny it again: denyd allow {address}")?;
     }
     Ok(())
+}
+
+fn print_evidence(screen: &mut Screen, head: &str, evidence: &[&Evidence]) -> std::io::Result<()> {
+    if !evidence.is_empty() {
+        writeln!(screen, "\n{head}")?;
+    }
+    for one in evidence {
+        writeln!(screen, "  {}  {}  {}", when(one.at.0), one.host, one.message)?;
+        if ended_without_login(one.message.as_bytes()) {
+            let remark = "(no login succeeded in this connection, probably a refused key)";
+            writeln!(screen, "  {:19}  {}", "", screen.paint(Style::Dim, remark))?;
+        }
+    }
+    Ok(())
+}
+
+/// Why a claim is there.
+fn reason(reason: &Reason) -> String {
+    match reason {
+        Reason::Policy { class, count, threshold, probation, .. } => {
+            let short = if *probation { "; on probation, since somebody logged in from there lately" } else { "" };
+            format!(
+                "{} of class {}, above {threshold}{short}",
+                output::count(*count, "failure", "failures"),
+                class.name()
+            )
+        }
+        Reason::Operator { because: Some(because) } => printable(because.as_bytes()),
+        Reason::Operator { because: None } => "an operator denied it".to_owned(),
+        Reason::Adopted => "taken over when the database was lost".to_owned(),
+        Reason::Sync => "a shared list has it".to_owned(),
+        Reason::Peer(number) => format!("denyd number {number} denies it"),
+    }
 }
 
 /// Whether a failure is only that a connection ended: no password was refused in it, or the evidence were that line.
@@ -97,7 +141,9 @@ fn sentence(screen: &Screen, why: &Why) -> String {
                         0 => String::new(),
                         parts => format!(", from {parts} of its /64s or more, and no login from there in 30 days"),
                     };
-                    format!(", since {}: too many failures of class {}{from}", when(since.0), class.name())
+                    let is_probation = why.claims.iter().any(|claim| claim.enforced && claim.reason.is_probation());
+                    let short = if is_probation { "; shortly, since somebody logged in from there lately" } else { "" };
+                    format!(", since {}: too many failures of class {}{from}{short}", when(since.0), class.name())
                 }
                 (None, Some(_)) => ": taken over from the firewall when the database was lost".to_owned(),
                 _ => ": an operator denied it".to_owned(),

@@ -12,10 +12,11 @@ use super::policy::Policy;
 use super::prefix::Prefix;
 use super::rooms::fits;
 use super::session::{FNV, HostId, Line, Trust, fnv};
-use super::state::{Bound, Change, HOST_MAX, HOSTS_MAX, State, Why};
+use super::state::{Bound, Change, HOST_MAX, HOSTS_MAX, State, Who, Why};
 use crate::detect::address::Address;
 use crate::detect::event::Event;
 
+mod forgive;
 mod judge;
 mod nets;
 mod sentence;
@@ -59,10 +60,11 @@ pub enum Input<'a> {
 /// What an operator asks for.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Withdraw all denies inside a prefix, or that hold it, and clear counts inside it; `None` = all.
-    Forgive(Option<Prefix>),
+    /// Withdraw all denies inside a prefix, or that hold it, clear counts inside it, and those that it is counted in;
+    /// `None` = all. What failed before counts nothing any more.
+    Forgive(Option<Prefix>, Who),
     /// The allow list changed: what it covers now is released.
-    Allowed,
+    Allowed(Who),
     /// Withdraw what an earlier version denied of the policy's own: a whole link, or all that is behind a translator,
     /// for one address of it.
     ReleaseWideLinks,
@@ -245,7 +247,7 @@ impl Engine {
             oldest.or_else(|| recent().find(|end| !is_brief(state, end))).copied()
         };
         while let Some((until, prefix, by)) = over(&self.state) {
-            self.release(prefix, by, until, Why::Expired);
+            self.release(prefix, by, until, Why::Expired, None);
         }
     }
 
@@ -255,6 +257,8 @@ impl Engine {
         if by == Claimant::Policy {
             let known = self.state.denies.get(&prefix).is_some_and(|deny| deny.claim(by).is_some());
             let over = !claim.enforceable || claim.until.is_some_and(|until| until <= self.wall);
+            // Who was forgiven since is not denied for what was before.
+            let over = over || self.state.forgives.cover(&prefix, claim.since);
             if known || over || self.policy.allow.covers(&prefix) || !self.has_room(prefix, &claim) {
                 return;
             }
@@ -262,17 +266,19 @@ impl Engine {
         self.change(Change::Denied { prefix, by, claim });
     }
 
+    /// Whether what a prefix is counted by is forgiven with `forgiven`: it is in it, or the other way round.
+    pub fn is_forgiven_with(&self, counted: &Prefix, forgiven: &Prefix) -> bool {
+        forgiven.contains(counted) || *counted == self.policy.prefix(forgiven.address().into())
+    }
+
     fn command(&mut self, command: &Command) {
         match command {
-            Command::Forgive(Some(prefix)) => {
-                self.forgive(|other| prefix.contains(other) || other.contains(prefix), |other| prefix.contains(other));
-            }
-            Command::Forgive(None) => self.forgive(|_| true, |_| true),
-            Command::Allowed => {
+            Command::Forgive(prefix, who) => self.forgive(*prefix, who),
+            Command::Allowed(who) => {
                 let covered: Vec<_> =
                     self.state.denies.keys().filter(|p| self.policy.allow.covers(p)).copied().collect();
                 for prefix in covered {
-                    self.release_all(prefix, Why::Allowed);
+                    self.release_all(prefix, Why::Allowed, who);
                 }
             }
             Command::ReleaseWideLinks => {
@@ -285,7 +291,7 @@ impl Engine {
                 let is_ours = |prefix: &Prefix| self.state.denies[prefix].claim(Claimant::Policy).is_some();
                 let denied = self.state.denies.keys().filter(|prefix| is_wide(prefix) && is_ours(prefix));
                 for prefix in denied.copied().collect::<Vec<_>>() {
-                    self.release(prefix, Claimant::Policy, self.wall, Why::Narrowed);
+                    self.release(prefix, Claimant::Policy, self.wall, Why::Narrowed, None);
                 }
             }
         }

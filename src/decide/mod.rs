@@ -6,6 +6,7 @@ pub mod attempt;
 pub mod claim;
 pub mod engine;
 pub mod familiar;
+pub mod forgives;
 pub mod live;
 pub mod namesakes;
 pub mod nets;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::prefix::Prefix;
+use crate::detect::address::Address;
 
 /// Addresses from `first` to `last`, both included, of one family. In order IPv4 comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +23,13 @@ impl Range {
     /// Whether `address` is in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         (self.first..=self.last).contains(&address)
+    }
+
+    /// The length of the widest prefix of its family, of those given for IPv4 and IPv6, if it has more addresses.
+    pub fn wider_than(&self, widest: (u8, u8)) -> Option<u8> {
+        let (len, bits) = if self.first.is_ipv4() { (widest.0, 32) } else { (widest.1, 128) };
+        let [first, last] = [self.first, self.last].map(|end| Address::from(end).to_bits());
+        (last - first >= 1 << (bits - len)).then_some(len)
     }
 
     /// The prefixes that cover it and no other address, in order.

@@ -1,6 +1,7 @@
 //! All that is remembered, and the one way in which it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use indexmap::{IndexMap, IndexSet};
 use inputs::record::Timestamp;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::Attempt;
 use super::claim::{Claim, Claimant, Deny};
 use super::familiar::{Familiar, Known};
+use super::forgives::Forgives;
 use super::live::{Live, LiveKey, Session, Spared};
 use super::namesakes::{self, Namesakes};
 use super::nets::{Net, Nets, World};
@@ -49,6 +51,9 @@ pub enum Why {
     /// It rested on what strangers may have made up, and its room was needed.
     Crowded,
 }
+
+/// A person, by name, for reading: whoever may change something is root, and says who that is.
+pub type Who = Option<Box<str>>;
 
 /// What changed, in absolute values: applying one twice changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +97,15 @@ pub enum Change {
         forgeable: bool,
         /// How often the prefix has been released now.
         times: u32,
+        /// Who did it, where a person did.
+        who: Who,
+    },
+    /// A prefix was forgiven.
+    Forgave {
+        /// Which.
+        prefix: Prefix,
+        /// When: what failed until then counts nothing. `None` = that is forgotten.
+        at: Option<Timestamp>,
     },
     /// How often a prefix has been released, apart from a release; 0 = that is forgotten, there were too many.
     Remembered {
@@ -177,6 +191,8 @@ pub enum Bound {
     Familiar,
     /// Sessions beyond [`LIVE_MAX`](super::live::LIVE_MAX).
     Live,
+    /// Forgives beyond [`FORGIVES_MAX`](super::forgives::FORGIVES_MAX).
+    Forgives,
     /// Denies beyond [`DENIES_MAX`] or [`FORGEABLE_DENIES_MAX`], which were refused, or released to make room.
     Denies,
 }
@@ -207,6 +223,8 @@ pub struct State {
     pub released: IndexMap<Prefix, u32, foldhash::fast::RandomState>,
     /// From where somebody logged in lately.
     pub familiar: Familiar,
+    /// Who was forgiven.
+    pub forgives: Forgives,
     /// Who is logged in, of those whom a deny must not lock out.
     pub live: Live,
     /// Users that were tried.
@@ -220,7 +238,7 @@ pub struct State {
     /// Which hosts are one. They change by themselves, too.
     pub namesakes: Namesakes,
     /// What was not kept, by [`Bound`].
-    untold: [u64; 6],
+    untold: [u64; 7],
 }
 
 impl State {
@@ -255,6 +273,7 @@ impl State {
                 self.released.insert(*prefix, *times);
             }
             Change::Familiar { prefix, known } => self.familiar.put(*prefix, *known),
+            Change::Forgave { prefix, at } => self.forgives.put(*prefix, *at),
             Change::Live { key, session } => self.live.put(*key, session.clone()),
             Change::User { name } => {
                 self.users.entry(name.clone()).or_default();
@@ -313,6 +332,13 @@ impl State {
             self.denies.swap_remove(&prefix);
         }
         self.sort(prefix, is_forgeable);
+    }
+
+    /// What is denied and holds an address, the widest first.
+    pub fn holding(&self, address: IpAddr) -> impl Iterator<Item = (Prefix, &Deny)> {
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        (0..=most)
+            .filter_map(move |len| self.denies.get_key_value(&Prefix::of(address, len)).map(|(p, deny)| (*p, deny)))
     }
 
     /// How much was not kept, since the start.

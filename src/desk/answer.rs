@@ -11,10 +11,10 @@ use super::reply::{
 };
 use super::{APPLIED_MAX, Desk, ROWS_MAX, Request, WIDEST, What};
 use crate::decide::allow;
-use crate::decide::claim::{Claim, Claimant, Deny, Reason};
+use crate::decide::claim::{Claim, Claimant, Deny, Reason, latest};
 use crate::decide::engine::{Command, Input};
 use crate::decide::prefix::Prefix;
-use crate::decide::state::{Change, UserCounts};
+use crate::decide::state::{Change, UserCounts, Who};
 use crate::decide::tally::Tally;
 use crate::store::{self, StoreError};
 use crate::text::{printable, shown};
@@ -38,19 +38,21 @@ impl Desk {
                 let claims = claims.map(|(prefix, claim)| Input::Claim { prefix, by: Claimant::Policy, claim });
                 Ok(Reply::Applied(Applied { denied: claims.map(|claim| self.changes(now, claim).len()).sum() }))
             }
-            Request::Forgive { prefix } => {
-                let counted = prefix.map_or(self.engine.state.tallies.len(), |prefix| {
-                    self.engine.state.tallies.iter().filter(|(other, _)| prefix.contains(other)).count()
-                });
-                let mut released = self.released(now, Command::Forgive(*prefix));
+            Request::Forgive { prefix, who } => {
+                let counted = self.engine.state.tallies.iter().map(|(other, _)| other);
+                let counted = counted.filter(|other| prefix.is_none_or(|p| self.engine.is_forgiven_with(other, &p)));
+                let counted = counted.count();
+                let mut released = self.released(now, Command::Forgive(*prefix, person(who.as_deref())));
                 released.sort();
+                released.dedup();
                 Ok(Reply::Forgiven(Forgiven { released, counts_cleared: counted }))
             }
             Request::Allow { entry: None, .. } => Ok(Reply::AllowList(AllowList {
                 configured: self.configured.entries().map(str::to_owned).collect(),
                 added: self.added.iter().cloned().collect(),
             })),
-            Request::Allow { entry: Some(entry), remove } => self.allow(entry, *remove, now),
+            Request::Allow { entry: Some(entry), remove: true, .. } => self.disallow(entry),
+            Request::Allow { entry: Some(entry), force, who, .. } => self.allow(entry, *force, who.as_deref(), now),
         }
     }
 
@@ -95,31 +97,44 @@ impl Desk {
             return Err(format!("{prefix} is on the allow list; take it off first: denyd allow --remove"));
         }
         let until = seconds.map(|seconds| now.after(Duration::from_secs(seconds)));
+        let ours = self.engine.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Operator));
+        if let Some(ours) = ours.filter(|ours| !force && ours.is_due(now) && latest(ours.until, until) != until) {
+            let end = ours.until.map_or("for ever".to_owned(), |end| format!("until {end}"));
+            return Err(format!("{prefix} is denied {end} already, which is longer; to shorten that, say --force"));
+        }
         let claim = Claim { since: now, until, reason: Reason::Operator { because: None }, enforceable: true };
         self.engine.step(now, Input::Claim { prefix, by: Claimant::Operator, claim });
+        // Somebody else may want it for longer.
+        let until = self.engine.state.denies.get(&prefix).map_or(until, Deny::until);
         Ok(Reply::Denied(Denied { prefix, until: until.map(At) }))
     }
 
-    fn allow(&mut self, entry: &str, remove: bool, now: Timestamp) -> Result<Reply, String> {
-        let mut list = self.engine.policy.allow.clone();
-        if remove {
-            let known: Vec<_> = self.added.iter().filter(|known| same_entry(known, entry)).cloned().collect();
-            if known.is_empty() {
-                let why = if self.configured.entries().any(|known| same_entry(known, entry)) {
-                    "it is in the configuration; take it out there"
-                } else {
-                    "it is not on the allow list"
-                };
-                return Err(format!("{}: {why}", printable(entry.as_bytes())));
-            }
-            for known in known {
-                self.store.set_allowed(&known, false).map_err(|error| error.to_string())?;
-                self.added.remove(&known);
-            }
-            self.rebuild_allow_list();
-            self.allow_changed = true;
-            return Ok(Reply::Removed(Removed { removed: entry.to_owned() }));
+    fn disallow(&mut self, entry: &str) -> Result<Reply, String> {
+        let known: Vec<_> = self.added.iter().filter(|known| same_entry(known, entry)).cloned().collect();
+        if known.is_empty() {
+            let why = if self.configured.entries().any(|known| same_entry(known, entry)) {
+                "it is in the configuration; take it out there"
+            } else {
+                "it is not on the allow list"
+            };
+            return Err(format!("{}: {why}", printable(entry.as_bytes())));
         }
+        for known in known {
+            self.store.set_allowed(&known, false).map_err(|error| error.to_string())?;
+            self.added.remove(&known);
+        }
+        self.rebuild_allow_list();
+        self.allow_changed = true;
+        Ok(Reply::Removed(Removed { removed: entry.to_owned() }))
+    }
+
+    fn allow(&mut self, entry: &str, force: bool, who: Option<&str>, now: Timestamp) -> Result<Reply, String> {
+        let alone = allow::AllowList::of([entry].into_iter()).map_err(|error| error.to_string())?;
+        if !force && let Some(widest) = alone.ranges().find_map(|range| range.wider_than(WIDEST)) {
+            let entry = printable(entry.as_bytes());
+            return Err(format!("{entry} is wider than /{widest}; if you mean it, say --force"));
+        }
+        let mut list = self.engine.policy.allow.clone();
         if !list.add(entry).map_err(|error| error.to_string())? {
             return Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released: Vec::new(), known: true }));
         }
@@ -127,7 +142,7 @@ impl Desk {
         self.added.insert(entry.to_owned());
         self.rebuild_allow_list();
         self.allow_changed = true;
-        let released = self.released(now, Command::Allowed);
+        let released = self.released(now, Command::Allowed(person(who)));
         Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released, known: false }))
     }
 
@@ -187,11 +202,21 @@ impl Desk {
         let host = Prefix::host(address);
         let address = host.address();
         let own = policy.prefix(address.into());
-        let denied = state
-            .denies
-            .iter()
-            .filter(|(prefix, _)| prefix.contains(&host))
-            .find_map(|(prefix, deny)| deny.enforced(now).map(|until| (*prefix, until, deny)));
+        let held: Vec<_> = state.holding(address).collect();
+        // The one that lasts longest, of these the narrowest.
+        let denied = held.iter().filter_map(|(prefix, deny)| Some((*prefix, deny.enforced(now)?, *deny)));
+        let denied = denied.reduce(|a, b| if latest(a.1, b.1) == b.1 { b } else { a });
+        let claims = held.iter().flat_map(|(prefix, deny)| deny.claims().map(move |(by, claim)| (*prefix, by, claim)));
+        let claims = claims.map(|(prefix, by, claim)| reply::Held {
+            prefix,
+            by,
+            since: At(claim.since),
+            until: claim.until.map(At),
+            enforced: claim.is_due(now),
+            reason: claim.reason.clone(),
+        });
+        let claims = claims.collect();
+        let forgiven = state.forgives.of(&own);
         let tally = state.tallies.get(&own).copied().unwrap_or_default();
         let allowed_by = policy.allow.allowed_by(address);
         let verdict = match (&allowed_by, &denied) {
@@ -206,7 +231,8 @@ impl Desk {
         let evidence = self.store.evidence(&prefixes)?.into_iter().map(|one| {
             let (message, message_b64) = shown(&one.message);
             let host = printable(state.host_name(one.host));
-            reply::Evidence { at: At(one.at), source: one.source, host, message, message_b64 }
+            let is_forgiven = forgiven.is_some_and(|forgiven| one.at <= forgiven);
+            reply::Evidence { at: At(one.at), source: one.source, host, message, message_b64, forgiven: is_forgiven }
         });
         let claim = denied.and_then(|(_, _, deny)| deny.claim(Claimant::Policy));
         Ok(Reply::Why(Box::new(Why {
@@ -223,6 +249,8 @@ impl Desk {
             since: claim.map(|claim| At(claim.since)),
             times: state.released.get(&own).copied().unwrap_or(0),
             successes: tally.successes,
+            claims,
+            forgiven: forgiven.map(At),
             evidence: evidence.collect(),
         })))
     }
@@ -232,6 +260,15 @@ impl Desk {
         let row = |one: store::Decided| Decided { at: At(one.at), prefix: one.prefix, what: one.decision.into() };
         Ok(Reply::History(rows.map(row).collect()))
     }
+}
+
+/// Bytes of a person's name that are kept.
+const PERSON_MAX: usize = 64;
+
+/// A person who asks for something, as the command line says.
+fn person(who: Option<&str>) -> Who {
+    let name: String = printable(who.unwrap_or("root").as_bytes()).chars().take(PERSON_MAX).collect();
+    Some(name.into())
 }
 
 /// Whether two entries of an allow list mean the same.

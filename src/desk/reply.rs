@@ -13,7 +13,7 @@ use crate::decide::claim::Claimant;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::session::Outcome;
-use crate::decide::state;
+use crate::decide::state::{self, Who};
 pub use crate::deny::reconciler::Status as BackEnd;
 use crate::intake::{self, Seen};
 use crate::store;
@@ -24,7 +24,7 @@ use crate::text::shown;
 mod known;
 mod status;
 
-pub use known::{Address, Evidence, Host, User, Verdict, Why};
+pub use known::{Address, Evidence, Held, Host, User, Verdict, Why};
 pub use status::{Input, Namesake, Sender, Shape, Spared, Status, Suppressed};
 
 /// The answer to one request, whichever it was.
@@ -146,6 +146,9 @@ pub enum Decision {
         by: Claimant,
         /// Why.
         why: state::Why,
+        /// Who did it, where a person did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        who: Who,
     },
     /// A prefix came to be over a threshold, and is not denied because somebody is logged in from there.
     Spared {
@@ -179,7 +182,7 @@ impl From<store::Decision> for Decision {
             store::Decision::Denied { by, class, count, until, enforced } => {
                 Decision::Denied { by, class, count, until: until.map(At), enforced }
             }
-            store::Decision::Released { by, why } => Decision::Released { by, why },
+            store::Decision::Released { by, why, who } => Decision::Released { by, why, who },
             store::Decision::Spared { user, class, count, most } => {
                 let (user, user_b64) = shown(&user);
                 Decision::Spared { user, user_b64, class, count, most }

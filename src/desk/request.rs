@@ -36,7 +36,7 @@ pub enum Request {
         prefix: Prefix,
         /// For how long; `None` = for ever.
         seconds: Option<u64>,
-        /// Also what is dangerously wide, or holds `caller`.
+        /// Also what is dangerously wide, or holds `caller`, or is denied for longer already.
         force: bool,
         /// Where the asking person is logged in from.
         caller: Option<IpAddr>,
@@ -50,6 +50,9 @@ pub enum Request {
     Forgive {
         /// Which.
         prefix: Option<Prefix>,
+        /// Who wants it, in a word.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        who: Option<String>,
     },
     /// Show the allow list, or change it.
     Allow {
@@ -57,6 +60,12 @@ pub enum Request {
         entry: Option<String>,
         /// Remove it.
         remove: bool,
+        /// Also what is dangerously wide.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
+        /// Who wants it, in a word.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        who: Option<String>,
     },
     /// Every record as it is folded, from now on.
     Tap,

@@ -17,7 +17,7 @@ use crate::decide::live::Spared;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::rooms::forgeable;
-use crate::decide::state::{Change, Why};
+use crate::decide::state::{Change, Who, Why};
 
 /// Decisions that are kept in all.
 pub const HISTORY_MAX: i64 = 1_000_000;
@@ -49,6 +49,9 @@ pub enum Decision {
         by: Claimant,
         /// Why.
         why: Why,
+        /// Who did it, where a person did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        who: Who,
     },
     /// A prefix came to be over a threshold, and is not denied because somebody is logged in from there.
     Spared {
@@ -216,7 +219,9 @@ pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Prefix, 
             let enforced = claim.is_due(wall);
             Some((claim.since, *prefix, Decision::Denied { by: *by, class, count, until, enforced }))
         }
-        Change::Released { prefix, by, at, why, .. } => Some((*at, *prefix, Decision::Released { by: *by, why: *why })),
+        Change::Released { prefix, by, at, why, who, .. } => {
+            Some((*at, *prefix, Decision::Released { by: *by, why: *why, who: who.clone() }))
+        }
         Change::Spared { spared, at } => {
             let Spared { prefix, user, class, count, most } = &**spared;
             let decision = Decision::Spared { user: user.to_vec(), class: *class, count: *count, most: *most };

@@ -113,6 +113,10 @@ fn denies(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
         let known = Some(Known { login: row.get(1)?, probation: row.get(2)? });
         Ok(prefix_of(row, 0)?.map(|prefix| Change::Familiar { prefix, known }))
     })?;
+    apply(db, state, "SELECT prefix, at FROM forgives", |row| {
+        let at = Some(Timestamp(row.get(1)?));
+        Ok(prefix_of(row, 0)?.map(|prefix| Change::Forgave { prefix, at }))
+    })?;
     apply(db, state, "SELECT peer, port, host, user, pid, since FROM live", |row| {
         let Ok(peer) = <[u8; 16]>::try_from(row.get_ref(0)?.as_blob()?) else { return Ok(None) };
         let peer = Address::from_bits(u128::from_be_bytes(peer));

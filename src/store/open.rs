@@ -72,6 +72,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     CREATE TABLE live(peer BLOB, port INT, host INT, user BLOB NOT NULL, pid INT, since INT NOT NULL,
         PRIMARY KEY(peer, port, host)) WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE forgives(prefix BLOB PRIMARY KEY, at INT NOT NULL) WITHOUT ROWID;
+",
 ];
 
 /// Pages of the database that are held in memory, in KiB. With SQLite's own 2000 most are read anew for each commit

@@ -61,7 +61,11 @@ fn what_was_committed_is_loaded() {
             why: Why::Expired,
             forgeable: false,
             times: 2,
+            who: Some("al".into()),
         },
+        Change::Forgave { prefix: p, at: Some(Timestamp(77)) },
+        Change::Forgave { prefix: q, at: Some(Timestamp(78)) },
+        Change::Forgave { prefix: q, at: None },
         Change::Live { key: live, session: Some(session.clone()) },
         Change::Live { key: gone, session: Some(session.clone()) },
         Change::Live { key: gone, session: None },
@@ -91,10 +95,13 @@ fn what_was_committed_is_loaded() {
     assert_eq!((state.nets.get(q, World::Sound), state.nets.get(q, World::Forgeable)), (Some(&net), None));
     assert_eq!((state.familiar.get(&p), state.familiar.get(&q)), (Some(Known { login: 5, probation: 7 }), None));
     assert_eq!(state.live.iter().collect::<Vec<_>>(), [(&live, &session)]);
+    assert_eq!((state.forgives.of(&p), state.forgives.of(&q)), (Some(Timestamp(77)), None));
     assert_eq!(cursors["log"], cursor);
     assert_eq!(allowed.into_iter().collect::<Vec<_>>(), ["192.0.2.0/30"]);
     let history = open(dir.path()).history(None, 10).unwrap();
     assert_eq!(history.len(), 3, "counts are no decision");
+    let who = |one: &Decided| matches!(&one.decision, Decision::Released { who: Some(who), .. } if &**who == "al");
+    assert!(history.iter().any(who), "{history:?}");
     assert_eq!(open(dir.path()).history(Some(p), 10).unwrap().len(), 1);
 }
 
@@ -268,6 +275,7 @@ fn history_keeps_what_is_sound_in_a_flood_of_what_is_not() {
                     why: Why::Expired,
                     forgeable: true,
                     times: 0,
+                    who: None,
                 },
                 _ => Change::Denied { prefix: prefix("192.0.2.7"), by: Claimant::Policy, claim },
             }

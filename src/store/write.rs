@@ -53,6 +53,12 @@ pub(super) fn changes(tx: &Transaction<'_>, changes: &[Change], state: &State) -
             Change::Familiar { prefix, known: None } => {
                 run(tx, "DELETE FROM familiar WHERE prefix = ?1", [prefix.to_bytes()])?;
             }
+            Change::Forgave { prefix, at: Some(at) } => {
+                run(tx, "INSERT OR REPLACE INTO forgives VALUES(?1, ?2)", params![prefix.to_bytes(), at.0])?;
+            }
+            Change::Forgave { prefix, at: None } => {
+                run(tx, "DELETE FROM forgives WHERE prefix = ?1", [prefix.to_bytes()])?;
+            }
             Change::Live { key: (peer, port, host), session: Some(Session { user, pid, since }) } => {
                 let row = params![peer.to_bits().to_be_bytes(), port, host.0, &**user, pid, since.0];
                 run(tx, "INSERT OR REPLACE INTO live VALUES(?1, ?2, ?3, ?4, ?5, ?6)", row)?;

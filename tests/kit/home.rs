@@ -105,6 +105,16 @@ impl Home {
         home
     }
 
+    /// The same where each deny takes a week: from when one of minutes lasts depends on whether its record was read as it
+    /// came.
+    pub fn with_weeks() -> Self {
+        let home = Home::with_log();
+        let config = fs::read_to_string(home.path("config")).unwrap();
+        fs::write(home.path("config"), config.replacen("[[input]]", "[decide]\nprobation = \"off\"\n[[input]]", 1))
+            .unwrap();
+        home
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

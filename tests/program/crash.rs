@@ -161,19 +161,9 @@ fn log(last: jiff::Timestamp, lone: Lone) -> Vec<String> {
     kit::moved(&lines.iter().map(String::as_str).collect::<Vec<_>>(), last)
 }
 
-/// A home with a log, where each deny takes a week. From when one of minutes lasts depends on whether its record was
-/// read as it came.
-fn home() -> Home {
-    let home = Home::with_log();
-    let config = fs::read_to_string(home.path("config")).unwrap();
-    fs::write(home.path("config"), config.replacen("[[input]]", "[decide]\nprobation = \"off\"\n[[input]]", 1))
-        .unwrap();
-    home
-}
-
 /// What is decided by a daemon that nobody kills.
 fn undisturbed(log: &[String]) -> String {
-    let home = home();
+    let home = Home::with_weeks();
     let daemon = home.start();
     for some in log.chunks(500) {
         home.append(&kit::file(some));
@@ -185,7 +175,7 @@ fn undisturbed(log: &[String]) -> String {
 
 /// What is decided by one that is killed again and again, while the log is written and rotated.
 fn disturbed(log: &[String], random: &mut Random) -> String {
-    let home = home();
+    let home = Home::with_weeks();
     // From here on it knows where it was: only what happens before a first start is nobody's to find again.
     let daemon = home.start();
     daemon.caught_up();

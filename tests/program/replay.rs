@@ -153,7 +153,7 @@ fn check_live(last: jiff::Timestamp) -> (Home, Vec<Value>) {
     let want = Golden::of(&corpus);
     let lines = kit::moved(&corpus.rows.iter().map(|row| row.iso.as_str()).collect::<Vec<_>>(), last);
     let stamp = |line: usize| kit::stamped(&lines[line]).0;
-    let home = Home::with_log();
+    let home = Home::with_weeks();
     let (before, after) = lines.split_at(700);
     home.append(&kit::file(before));
     let daemon = home.start();
@@ -169,7 +169,10 @@ fn check_live(last: jiff::Timestamp) -> (Home, Vec<Value>) {
         assert_eq!(row["until"], (stamp(want.line) + WEEK).to_string());
     }
     assert_eq!(tallies(&home.ask(&["list", "addresses"]).unwrap()), want.tallies);
-    let scanned = kit::scan(&kit::file(&lines));
+    std::fs::write(home.path("all"), kit::file(&lines)).unwrap();
+    let all = home.path("all");
+    let scan = ["scan", "--json", "--all", "--timezone", "UTC", all.to_str().unwrap()];
+    let scanned: Value = serde_json::from_slice(&home.denyd(&scan).output().unwrap().stdout).unwrap();
     let as_scanned = |rows: &[Value]| -> Vec<Value> {
         let columns = ["prefix", "at", "class", "count", "until", "enforced"];
         let mut rows: Vec<_> = rows.iter().map(|row| columns.map(|column| row[column].clone())).collect();

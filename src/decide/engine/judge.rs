@@ -8,7 +8,7 @@ use crate::decide::claim::{Basis, Claim, Claimant, Reason};
 use crate::decide::prefix::Prefix;
 use crate::decide::rooms::fits;
 use crate::decide::session::HostId;
-use crate::decide::state::{Bound, Change, RELEASED_MAX, USER_MAX, USERS_MAX, Why};
+use crate::decide::state::{Bound, Change, RELEASED_MAX, USER_MAX, USERS_MAX, Who, Why};
 use crate::decide::tally::Tally;
 use crate::detect::address::Address;
 use crate::detect::event::Account;
@@ -23,6 +23,9 @@ impl Engine {
         let allowed = self.policy.allow.contains(attempt.peer.into());
         // What an allowed host does must not weigh against its neighbours.
         if allowed && !prefix.is_host() {
+            return;
+        }
+        if self.state.forgives.cover(&prefix, at) {
             return;
         }
         self.expire(prefix, at);
@@ -147,45 +150,22 @@ impl Engine {
         let over = deny.claims().filter_map(|(by, claim)| Some((by, claim.until.filter(|until| *until <= at)?)));
         let over: Vec<_> = over.collect();
         for (by, until) in over {
-            self.release(prefix, by, until, Why::Expired);
+            self.release(prefix, by, until, Why::Expired, None);
         }
     }
 
     /// Clears all counts of a prefix.
-    fn forget(&mut self, prefix: Prefix) {
+    pub(super) fn forget(&mut self, prefix: Prefix) {
         self.change(Change::Counted { prefix, tally: None });
         if self.policy.reset_on_success || !self.state.shares.is_empty() {
             self.change(Change::Shared { prefix, host: None, counts: [0; 5] });
         }
     }
 
-    pub(super) fn forgive(&mut self, denied: impl Fn(&Prefix) -> bool, counted: impl Fn(&Prefix) -> bool) {
-        let released: Vec<_> = self.state.denies.keys().filter(|p| denied(p)).copied().collect();
-        for prefix in released {
-            self.release_all(prefix, Why::Forgiven);
-        }
-        let cleared: Vec<_> = self.state.tallies.iter().map(|(p, _)| p).filter(|p| counted(p)).collect();
-        for prefix in cleared {
-            self.forget(prefix);
-        }
-        let nets: Vec<_> = self.state.nets.iter().map(|(net, _)| net).filter(|net| counted(net)).collect();
-        for net in nets {
-            self.forget_net(net, true);
-        }
-    }
-
-    pub(super) fn release_all(&mut self, prefix: Prefix, why: Why) {
-        let claimants: Vec<_> =
-            self.state.denies.get(&prefix).map(|deny| deny.claims().map(|(by, _)| by).collect()).unwrap_or_default();
-        for by in claimants {
-            self.release(prefix, by, self.wall, why);
-        }
-    }
-
     /// Withdraws a claim. The end of the policy's own, and whatever a person withdraws, also clears the prefix' counts,
     /// so that it starts again from zero; the end of an operator's deny does not. A deny that rested on what strangers
     /// may have made up was no sentence, and takes no more with it than that.
-    pub(super) fn release(&mut self, prefix: Prefix, by: Claimant, at: Timestamp, why: Why) {
+    pub(super) fn release(&mut self, prefix: Prefix, by: Claimant, at: Timestamp, why: Why, who: Who) {
         let known = self.state.released.get(&prefix).copied().unwrap_or(0);
         let claim = self.state.denies.get(&prefix).and_then(|deny| deny.claim(by));
         let forgeable = claim.is_some_and(Claim::is_forgeable);
@@ -200,7 +180,7 @@ impl Engine {
             self.untold(Bound::Tallies, 1);
             self.change(Change::Remembered { prefix: victim, times: 0 });
         }
-        self.change(Change::Released { prefix, by, at, why, forgeable, times });
+        self.change(Change::Released { prefix, by, at, why, forgeable, times, who });
         let certain = self.state.tallies.get(&prefix).filter(|_| forged).map(Tally::certain);
         if by == Claimant::Policy || why != Why::Expired {
             self.forget_net(prefix, !forged);

@@ -31,6 +31,9 @@ impl Engine {
     pub(super) fn widen(&mut self, attempt: &Attempt<'_>, before: &Tally, after: &Tally) {
         let Attempt { peer, classes, at, .. } = *attempt;
         for (net, spread) in self.nets_of(peer) {
+            if self.state.forgives.cover(&net, at) {
+                continue;
+            }
             self.expire(net, at);
             for class in classes.iter() {
                 self.count_in_net(net, peer, class, (before, after), at);

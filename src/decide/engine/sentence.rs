@@ -79,7 +79,7 @@ impl Engine {
             self.untold(Bound::Denies, 1);
         }
         if let Some(victim) = victim {
-            self.release(victim, Claimant::Policy, self.wall, Why::Crowded);
+            self.release(victim, Claimant::Policy, self.wall, Why::Crowded, None);
         }
         has_room
     }

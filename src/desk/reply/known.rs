@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{At, PerClass};
-use crate::decide::claim::Claimant;
+use crate::decide::claim::{Claimant, Reason};
 use crate::decide::policy::{self, Class};
 use crate::decide::prefix::Prefix;
 use crate::detect::event::Account;
@@ -94,12 +94,39 @@ pub struct Why {
     pub times: u32,
     /// Good logins.
     pub successes: u32,
+    /// Every claim that holds the address, those of the widest prefix first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Held>,
+    /// When it was forgiven last: what failed until then counts nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgiven: Option<At>,
     /// The last failures that were counted.
     pub evidence: Vec<Evidence>,
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 fn is_zero(number: &u16) -> bool {
     *number == 0
+}
+
+/// A claim that holds an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// By which prefix.
+    pub prefix: Prefix,
+    /// Who wants it.
+    pub by: Claimant,
+    /// Since when.
+    pub since: At,
+    /// When it ends; `None` = never.
+    pub until: Option<At>,
+    /// Whether it is enforced.
+    pub enforced: bool,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// What `why` comes to.
@@ -156,4 +183,7 @@ pub struct Evidence {
     /// Its bytes, where they differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_b64: Option<String>,
+    /// Whether it was forgiven since.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub forgiven: bool,
 }
