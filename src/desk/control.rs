@@ -71,7 +71,7 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     }
     let listener = UnixListener::bind(path).with_context(|| format!("cannot listen at {}", path.display()))?;
     let group = nix::unistd::Group::from_name(GROUP).ok().flatten().map(|group| group.gid);
-    if let Some(group) = group
+    if let Some(group) = group.filter(|group| *group != nix::unistd::getegid())
         && let Err(error) = nix::unistd::chown(path, None, Some(group))
     {
         tracing::warn!(%error, path = %path.display(), "cannot give the control socket to its group");

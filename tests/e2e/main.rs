@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
 
+mod booted;
 mod denies;
 mod field;
 mod hostile;

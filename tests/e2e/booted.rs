@@ -1,0 +1,52 @@
+//! The unit of the package on a machine that systemd boots, with its journald and sshd.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use kit::skip;
+
+/// The longest that a script may take, in seconds.
+const LONGEST_S: &str = "150";
+
+/// Runs a script of `tests/e2e/booted` in such a machine; `outside` watches from the other one.
+fn booted(test: &str, script: &str, outside: bool) {
+    if !nix::unistd::geteuid().is_root() {
+        return skip(test, "only root can make namespaces");
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let place = |name: &str| scratch.path().join(name);
+    let root = kit::root();
+    fs::copy(kit::program_under_test(), place("denyd")).unwrap();
+    for (from, name) in [("tests/e2e/booted", "booted"), ("packaging/systemd", "systemd")] {
+        fs::create_dir(place(name)).unwrap();
+        for file in fs::read_dir(root.join(from)).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), place(name).join(file.file_name())).unwrap();
+        }
+    }
+    if outside {
+        symlink("booted/scanner", place("outside")).unwrap();
+    }
+    let mut command = Command::new("timeout");
+    command.args(["-k", "10", LONGEST_S]).arg(root.join("tests/kit/booted.sh")).arg(scratch.path());
+    let output = command.args(["bash", &format!("/scratch/booted/{script}")]).output().unwrap();
+    let told = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text)).concat();
+    println!("{told}");
+    assert!(output.status.success() && told.contains("ok   "), "{test}: {}\n{told}", output.status);
+}
+
+#[test]
+fn the_unit_of_the_package() {
+    booted("the_unit_of_the_package", "unit.sh", false);
+}
+
+#[test]
+fn who_is_denied_stays_out_through_everything() {
+    booted("who_is_denied_stays_out_through_everything", "reboot.sh", true);
+}
+
+#[test]
+fn sshd_starts_whatever_becomes_of_denyd() {
+    booted("sshd_starts_whatever_becomes_of_denyd", "hangs.sh", false);
+}

@@ -1,0 +1,16 @@
+# Whatever becomes of denyd, sshd starts, and soon.
+. /scratch/booted/common.sh
+install_denyd
+printf '#!/bin/sh\nexec sleep 1000\n' >/usr/sbin/nft
+begun=$SECONDS
+systemctl start ssh denyd
+took=$((SECONDS - begun))
+check "with an nft that hangs both are up after $took s, of 10" test $took -le 10
+check "sshd is" systemctl is-active ssh
+check "denyd is, and says what it does not do" sh -c 'denyd doctor | grep -i nft'
+systemctl stop ssh denyd
+printf '#!/bin/sh\nexit 1\n' >/usr/sbin/denyd
+begun=$SECONDS
+systemctl start ssh
+systemctl start denyd || true
+check "sshd starts beside a denyd that cannot" systemctl is-active ssh

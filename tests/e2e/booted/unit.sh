@@ -1,0 +1,32 @@
+# The unit of the package, as an administrator installs it.
+. /scratch/booted/common.sh
+install_denyd
+check "it starts, and is ready when nftables has its table" systemctl start denyd
+check "its table is there" nft list table inet denyd
+systemctl start ssh
+main=$(systemctl show denyd -p MainPID --value)
+check "it is not root" sh -c "! grep -q '^Uid:.0' /proc/$main/status"
+check "it has CAP_NET_ADMIN alone" grep -q '^CapEff:.*0000000000001000' "/proc/$main/status"
+check "seccomp filters its calls" grep -q '^Seccomp:.*2' "/proc/$main/status"
+exposure=$(systemd-analyze --no-pager security denyd 2>/dev/null | sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
+check "systemd-analyze security says $exposure, which is 2.0 or better" awk "BEGIN { exit !($exposure <= 2.0) }"
+
+echo root:secret | chpasswd
+echo 'PermitRootLogin yes' >/etc/ssh/sshd_config.d/root.conf
+systemctl restart ssh
+for _ in 1 2; do if login 203.0.113.10 wrong; then exit 1; fi; done
+until_true 10 is_denied 203.0.113.10
+check "two wrong passwords of root are denied, by the journal" is_denied 203.0.113.10
+if login 203.0.113.10 secret; then echo "FAIL a denied address is let in"; exit 1; fi
+check "somebody else is" login 203.0.113.11 secret
+check "who is in the group may look" runuser -u nobody -g denyd -- denyd status
+check "and do no more" sh -c '! runuser -u nobody -g denyd -- denyd forgive 203.0.113.10'
+check "its warnings have their priority in the journal" sh -c '! journalctl -q -u denyd -p warning --no-pager | grep .'
+check "its news too" sh -c 'journalctl -q -u denyd -p info -o export --no-pager | grep -q ^PRIORITY=6'
+
+kill -9 "$main"
+restarted() { now=$(systemctl show denyd -p MainPID --value); [ "$now" != 0 ] && [ "$now" != "$main" ]; }
+until_true 10 restarted
+check "killed, it is started again, and the deny stands" is_denied 203.0.113.10
+systemctl stop denyd
+check "stopped, the deny stands" is_denied 203.0.113.10
