@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use super::{DenyBackend, DenyError, DenySet, Diff, Probe};
+use crate::clock;
 use crate::text::At;
 
 /// How often a reconciler does what. Tests shorten it.
@@ -135,6 +136,8 @@ struct Shared {
     inbox: Mutex<Inbox>,
     news: Condvar,
     status: Mutex<Status>,
+    /// Since when the back end has been at work, and when that began by the wall clock.
+    busy: Mutex<Option<(Instant, Timestamp)>>,
 }
 
 /// What a reconciler was told and has not taken yet.
@@ -172,7 +175,13 @@ impl Feed {
     }
 
     fn status(&self) -> Status {
-        lock(&self.0.status).clone()
+        let mut status = lock(&self.0.status).clone();
+        let busy = lock(&self.0.busy).filter(|(since, _)| clock::monotonic().duration_since(*since) >= SLOW);
+        if let (None, Some((_, since))) = (&status.error, busy) {
+            status.error = Some("it has not done yet what it was told; see what holds it up".to_owned());
+            status.failing_since = Some(At(since));
+        }
+        status
     }
 
     fn tell(&self, change: impl FnOnce(&mut Inbox)) {
@@ -267,9 +276,11 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
 
     /// Does what there is to do now, and says when to come again at the latest.
     fn step(&mut self) -> Instant {
+        *lock(&self.shared.busy) = Some((clock::monotonic(), (self.clock)().0));
         self.carry_out();
         self.look();
         self.replace();
+        *lock(&self.shared.busy) = None;
         if self.stale { self.retry_at } else { self.probe_at.min(self.replace_at) }
     }
 
@@ -394,6 +405,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Who has been at work for so long is told of.
+const SLOW: Duration = Duration::from_secs(2);
 /// Changes that may wait, about 2 MB: at 1 000 denies a second, a quarter of a minute of a back end that hangs. More are the
 /// whole set.
 const CHANGES_MAX: usize = 16_384;
