@@ -11,6 +11,7 @@ use crate::detect::address::Peer;
 use crate::detect::detect;
 use crate::detect::event::{Event, Kind};
 use crate::detect::rule::Rules;
+use sight::Miss;
 
 mod redelivered;
 mod repeat;
@@ -260,12 +261,13 @@ pub fn decide<'a>(
             let is_bare = !is_empty && record.identifier.is_empty() && !record.stdout;
             counts.no_header += u64::from(is_bare && !record.message.starts_with(b"-- MARK --"));
             let tells = !is_empty && !is_foreign && may_be_judged(&record, source);
-            let is_unfit = tells.then(|| source.sight.miss(&record, rules.are_for(&record)));
+            let miss = tells.then(|| source.sight.miss(&record, rules.are_for(&record)));
             let lost = source.suppressed.hear(&record, source.vouched, trust);
             counts.lost = counts.lost.saturating_add(lost);
             source.senders.tell(sender, |row| {
                 row.lost = row.lost.saturating_add(lost);
-                row.judge(is_unfit == Some(true), &record);
+                row.odd += u64::from(miss == Some(Miss::Odd));
+                row.judge(matches!(miss, Some(Miss::Odd | Miss::Bare)), &record);
             });
             each(&Seen { record: &record, event: None, folded: None }, engine);
             continue;

@@ -34,10 +34,14 @@ const ADDRESSES_MAX: usize = 4_000_000;
 const SHAPES_SHOWN: usize = 10;
 /// Files of which nothing was understood that are named.
 const BLIND_SHOWN: usize = 10;
+/// Characters of a line that are shown.
+const LINE_SHOWN: usize = 120;
+/// So many lines of a file look like a service's and were not understood, before that is warned of.
+const ODD_MIN: u64 = 10;
 /// Input of this size or more gets a progress bar, in bytes.
 const PROGRESS_FROM: u64 = 50_000_000;
 
-/// The exit status where nothing was understood.
+/// The exit status where nothing was understood, or much that is sshd's was not.
 const BLIND: u8 = 3;
 
 /// What `scan` takes.
@@ -68,8 +72,10 @@ struct Found {
     first: Option<Timestamp>,
     last: Option<Timestamp>,
     addresses: Addresses,
-    /// The files of which nothing was understood.
+    /// The files of which nothing was understood, or much was not.
     blind: Vec<BlindFile>,
+    /// Lines that look like a service's and were not understood.
+    odd: u64,
     denied: Vec<(Prefix, Claim)>,
     suspicious: Vec<(IpAddr, Vec<u8>, Timestamp)>,
     /// What the records look like that no shape fits, and how many are like that.
@@ -129,7 +135,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
             code = ExitCode::from(2);
         }
         fold.found.damaged += log.stored().counters().lost();
-        fold.end(path, before);
+        fold.end(path, &log, before);
     }
     bar.finish_and_clear();
     let Fold { mut engine, lines, journal, mut found } = fold;
@@ -157,39 +163,44 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     Ok(code)
 }
 
-/// A file that has lines of which none was understood.
+/// A file that has lines of which none was understood, or many were not.
 struct BlindFile {
     path: PathBuf,
-    /// One of them, and whether it looks like a service's.
-    example: Option<(Box<[u8]>, bool)>,
+    what: String,
+    /// One of them.
+    line: Option<Box<[u8]>>,
     /// It should have been understood, by what it holds.
     is_sure: bool,
+    remedy: String,
 }
 
-/// Says of which files nothing was understood: each would look like a log in which nothing happened. Returns whether
-/// the exit status is to say so: not where it may be one among others that is of another service.
+/// Says of which files nothing was understood, or much was not: each would look like a log in which nothing happened. Returns
+/// whether the exit status is to say so: not where it may be one among others that is of another service.
 fn warn_of_blind(found: &Found) -> bool {
-    for BlindFile { path, example, .. } in found.blind.iter().take(BLIND_SHOWN) {
+    for BlindFile { path, what, line, remedy, .. } in found.blind.iter().take(BLIND_SHOWN) {
         let name = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
-        let mut what = format!("{name}: nothing here was understood, so nobody could be found");
-        if let Some((line, is_marked)) = example {
-            let whose = if *is_marked { "sshd or dropbear may have written this line" } else { "a line of it" };
-            what.push_str(&format!("; {whose}: {}", printable(line)));
-        }
-        eprintln!("denyd: {what}");
+        let line = line.as_ref().map_or(String::new(), |line| format!(": {}", cut(printable(line))));
+        eprintln!("denyd: {name}: {what}{line}");
+        eprintln!("denyd: {remedy}");
     }
     let more = found.blind.len().saturating_sub(BLIND_SHOWN);
     if more > 0 {
-        eprintln!("denyd: nor was anything of {}", count(more as u64, "more file", "more files"));
+        eprintln!("denyd: the same is so of {}", count(more as u64, "more file", "more files"));
     }
     if found.blind.is_empty() {
         return false;
     }
-    eprintln!(
-        "denyd: is it the log that sshd writes to? If its lines have no header say --identifier sshd, and else --format (see denyd \
-         scan --help); `denyd explain FILE` says how each line is read"
-    );
-    found.counts.understood == 0 || found.blind.iter().any(|file| file.is_sure)
+    eprintln!("denyd: is it the log that sshd writes to? See --identifier and --format in denyd scan --help");
+    found.counts.understood == found.counts.unknown || found.blind.iter().any(|file| file.is_sure)
+}
+
+/// The beginning of a line.
+fn cut(mut line: String) -> String {
+    if let Some((end, _)) = line.char_indices().nth(LINE_SHOWN) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
 }
 
 /// Hands over what is still to be enforced; returns how many denies were new.

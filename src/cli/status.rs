@@ -67,7 +67,7 @@ const INPUTS: &[Column<Row<Input>>] = &[
     ("INPUT", '<', |Row(one, _)| one.name.clone()),
     ("RECORDS", '>', |Row(one, _)| one.records.to_string()),
     ("A MINUTE", '>', |Row(one, _)| format!("{:.1}", one.per_minute)),
-    ("UNDERSTOOD", '>', |Row(one, _)| share(one.understood, one.unknown)),
+    ("UNDERSTOOD", '>', |Row(one, _)| share(one.understood, one.unknown, one.odd)),
     ("LOST", '>', |Row(one, _)| one.lost.to_string()),
     ("LAG", '>', |Row(one, _)| one.last.map_or("-".to_owned(), |_| seconds(one.lag_s))),
     ("CLOCK", '<', |Row(one, _)| one.skew_s.map_or("right".to_owned(), skew)),
@@ -78,7 +78,7 @@ const SENDERS: &[Column<Row<Sender>>] = &[
     ("BY", '<', |Row(one, _)| one.sender.clone()),
     ("INPUT", '<', |Row(one, _)| one.source.clone()),
     ("RECORDS", '>', |Row(one, _)| one.records.to_string()),
-    ("UNDERSTOOD", '>', |Row(one, _)| share(one.understood, one.unknown)),
+    ("UNDERSTOOD", '>', |Row(one, _)| share(one.understood, one.unknown, one.odd)),
     ("LOST", '>', |Row(one, _)| one.lost.to_string()),
     ("CLOCK", '<', |Row(one, _)| one.skew_s.map_or("right".to_owned(), skew)),
     ("LAST RECORD", '<', |Row(one, now)| ago(one.last, *now)),
@@ -193,6 +193,7 @@ fn folded(senders: &[Sender]) -> Vec<Sender> {
                 row.records += sender.records;
                 row.understood += sender.understood;
                 row.unknown += sender.unknown;
+                row.odd += sender.odd;
                 row.lost += sender.lost;
                 row.last = row.last.max(sender.last);
                 row.skew_s = row.skew_s.or(sender.skew_s);
@@ -219,13 +220,15 @@ fn span(from: At, to: At) -> String {
     }
 }
 
-/// How much of what sshd (or another known service) wrote was understood; `-` where it wrote nothing.
-fn share(understood: u64, unknown: u64) -> String {
-    match (understood, unknown) {
+/// How much of what sshd (or another known service) wrote was understood; `-` where it wrote nothing. What only looks so is
+/// of it and was not understood.
+fn share(known: u64, unknown: u64, odd: u64) -> String {
+    let all = known + odd;
+    match (all, unknown + odd) {
         (0, _) => "-".to_owned(),
         (_, 0) => "100 %".to_owned(),
         // Never rounded up to all of it.
-        (all, unknown) => format!("{:.1} %", (1000 * (all - unknown.min(all)) / all) as f64 / 10.0),
+        (all, not) => format!("{:.1} %", (1000 * (all - not.min(all)) / all) as f64 / 10.0),
     }
 }
 
@@ -255,6 +258,17 @@ mod tests {
         check(20_699.0, "5:45 h ahead");
         check(-61.0, "61 s behind");
         check(18_061.0, "18061 s ahead");
+    }
+
+    #[test]
+    fn what_looks_like_sshds_is_of_what_it_wrote() {
+        let check = |known, unknown, odd, want| assert_eq!(share(known, unknown, odd), want);
+        check(0, 0, 0, "-");
+        check(5, 0, 0, "100 %");
+        check(0, 0, 240, "0.0 %");
+        check(3, 0, 240, "1.2 %");
+        check(100_000, 1, 0, "99.9 %");
+        check(2, 1, 2, "25.0 %");
     }
 
     #[test]

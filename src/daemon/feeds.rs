@@ -180,7 +180,7 @@ pub(crate) fn try_log(input: &Input, rules: &Arc<Rules>) -> Result<String, Strin
             }
         }
     }
-    if let Some(Blind { what, line, remedy }) = source.sight.blind() {
+    if let Some(Blind { what, line, remedy }) = source.sight.blind_at_end() {
         return Err(format!("{what}: {line}\n     {remedy}"));
     }
     let Some(first) = first else { return Ok("can be read; it is empty".to_owned()) };

@@ -122,6 +122,8 @@ pub struct Row {
     pub understood: u64,
     /// Of those, the ones that no shape fits.
     pub unknown: u64,
+    /// Records that are nobody's and look like a known service's.
+    pub odd: u64,
     /// Messages that it says were lost on the way to it.
     pub lost: u64,
     /// Its latest records that were judged, and of them those that fit nothing: no header, or no shape.
@@ -155,6 +157,7 @@ impl Row {
             records: 0,
             understood: 0,
             unknown: 0,
+            odd: 0,
             lost: 0,
             judged: [0; 2],
             example: None,

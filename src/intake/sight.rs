@@ -7,11 +7,13 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use inputs::journald::printed;
 use inputs::record::{Record, Timestamp};
 use memchr::memmem::Finder;
 
 use crate::text::printable;
 
+mod remedy;
 mod share;
 
 pub use share::Share;
@@ -32,23 +34,46 @@ static FAILED: LazyLock<[Finder<'static>; 6]> =
 const FAILED_MIN: u32 = 10;
 /// So many records in a row without a header are no log, or one of a header that is not known.
 const BARE_MIN: u32 = 200;
+/// So many records of a service's, and no shape fits any, before that is said of what is followed.
+const UNFIT_MIN: u64 = 10;
 
 /// What was seen of a source's records.
 #[derive(Debug, Default)]
 pub struct Sight {
     /// Records that sshd or dropbear wrote.
     pub known: u64,
+    /// Of them, those that were judged, by whether a shape fits.
+    fit: u64,
+    unfit: u64,
+    /// Records that are nobody's and look like theirs, as far as that was looked for.
+    pub odd: u64,
     looked_at: u32,
     marked: bool,
     /// Records without a header since the last that has one.
     bare: u32,
-    /// The beginning of a record that was not understood: of one that looks like a service's, if there was one.
-    example: Option<Box<[u8]>>,
+    /// A record that was not understood: one that looks like a service's, if there was one.
+    example: Option<Example>,
     /// How much was understood lately, and in the days before.
     pub share: Share,
     /// The programs that rules are for; there are no more of them than the rules name.
     programs: Vec<Program>,
     warned: Option<Timestamp>,
+}
+
+/// A record that was not understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Example {
+    /// Its beginning.
+    line: Box<[u8]>,
+    /// The known service that wrote it.
+    whose: Option<Box<[u8]>>,
+    is_stamped: bool,
+}
+
+impl Example {
+    fn of(record: &Record<'_>, whose: Option<&[u8]>) -> Self {
+        Example { line: beginning(record), whose: whose.map(Into::into), is_stamped: record.event.is_some() }
+    }
 }
 
 /// A program that has rules.
@@ -73,9 +98,16 @@ pub struct Blind {
     pub remedy: String,
 }
 
-/// What to do where lines are not understood.
-const REMEDY: &str = "see how it is read: denyd explain 'LINE'; name the input's format, or its identifier where lines have no \
-                      header; please report a header that denyd does not know";
+/// A record of which nobody knows what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// It is another program's.
+    Other,
+    /// It has no header.
+    Bare,
+    /// It looks like a service's.
+    Odd,
+}
 
 impl Sight {
     /// A known service wrote a record; whether it fits a shape. What strangers may have written in a source that is
@@ -87,9 +119,17 @@ impl Sight {
             return;
         }
         self.bare = 0;
+        self.fit += u64::from(fits);
         self.add(record.received, fits);
-        if !fits && self.example.is_none() {
-            self.example = Some(beginning(record));
+        if !fits {
+            self.unfit += 1;
+            self.keep_unfit(record);
+        }
+    }
+
+    fn keep_unfit(&mut self, record: &Record<'_>) {
+        if self.example.is_none() {
+            self.example = Some(Example::of(record, Some(record.identifier)));
         }
     }
 
@@ -99,12 +139,18 @@ impl Sight {
         self.program(record).known += 1;
     }
 
-    /// A record was not understood; whether it has no header, or looks like a service's. `is_of_rule`: its program has rules.
+    /// A record was not understood. `is_of_rule`: its program has rules.
     #[inline]
-    pub fn miss(&mut self, record: &Record<'_>, is_of_rule: bool) -> bool {
+    pub fn miss(&mut self, record: &Record<'_>, is_of_rule: bool) -> Miss {
         let is_bare = record.identifier.is_empty();
         self.bare = if is_bare { self.bare.saturating_add(1) } else { 0 };
-        is_bare | (self.looked_at < LOOKED_AT && self.look(record, is_of_rule))
+        if self.looked_at < LOOKED_AT && self.look(record, is_of_rule) {
+            Miss::Odd
+        } else if is_bare {
+            Miss::Bare
+        } else {
+            Miss::Other
+        }
     }
 
     fn look(&mut self, record: &Record<'_>, is_of_rule: bool) -> bool {
@@ -119,14 +165,21 @@ impl Sight {
             return false;
         }
         let is_marked = holds(&*MARKS);
-        if (is_marked && !self.marked || self.example.is_none()) && !record.message.is_empty() {
-            self.example = Some(beginning(record));
+        if !record.message.is_empty() && !self.marked && (is_marked || self.is_better(record)) {
+            self.example = Some(Example::of(record, None));
         }
         if is_marked {
             self.marked = true;
+            self.odd += 1;
             self.add(record.received, false);
         }
         is_marked
+    }
+
+    /// Whether a record tells more than the one that is kept: what journalctl prints says so in its fields, not in its first line.
+    fn is_better(&self, record: &Record<'_>) -> bool {
+        let Some(Example { line, .. }) = &self.example else { return true };
+        record.identifier.is_empty() && printed::field(record.message).is_some() && printed::field(line).is_none()
     }
 
     fn add(&mut self, at: Timestamp, fits: bool) {
@@ -154,30 +207,61 @@ impl Sight {
 
     /// How the source is blind, if it is: it is as good as not there.
     pub fn blind(&self) -> Option<Blind> {
-        let blind = |what: String, line: &[u8], remedy: &str| {
-            Some(Blind { what, line: printable(line), remedy: remedy.to_owned() })
-        };
-        let example = self.example.as_deref().unwrap_or_default();
-        if let Some((what, line)) = self.share.fallen() {
-            return blind(what, if line.is_empty() { example } else { line }, REMEDY);
+        self.blind_from(UNFIT_MIN)
+    }
+
+    /// The same of a log of which no more will be read: each record has its weight.
+    pub fn blind_at_end(&self) -> Option<Blind> {
+        self.blind_from(1)
+    }
+
+    fn blind_from(&self, unfit_min: u64) -> Option<Blind> {
+        if let Some(blind) = self.fallen() {
+            return Some(blind);
         }
-        if self.marked && self.known == 0 {
-            return blind(
-                "nothing is understood, though sshd or dropbear may have written this".to_owned(),
-                example,
-                REMEDY,
+        if self.marked && self.known == self.unfit {
+            return Some(
+                self.blind_by("nothing is understood, though sshd or dropbear may have written this".to_owned()),
             );
+        }
+        if self.fit == 0 && self.unfit >= unfit_min {
+            let what = format!("sshd or dropbear wrote {} records, and none was understood, as this one", self.unfit);
+            return Some(self.blind_by(what));
         }
         if self.bare >= BARE_MIN {
             let what = format!("the last {} records have no header that is known, as this one", self.bare);
-            return blind(what, example, REMEDY);
+            return Some(self.blind_by(what));
         }
         let failed = |program: &&Program| program.known == 0 && program.failed >= FAILED_MIN;
         let Program { name, failed, example, .. } = self.programs.iter().find(failed)?;
         let name = printable(name);
         let what = format!("no rule knows any record of {name}, though {failed} look like failures, as this one");
         let remedy = format!("see what its rules find: denyd explain; write a rule for {name} that knows this line");
-        blind(what, example, &remedy)
+        Some(Blind { what, line: printable(example), remedy })
+    }
+
+    /// How the last records were understood less than those before, if they were.
+    pub fn fallen(&self) -> Option<Blind> {
+        self.share.fallen().map(|what| self.blind_by(what))
+    }
+
+    fn blind_by(&self, what: String) -> Blind {
+        let (line, remedy) = self.example().map_or(Default::default(), |(line, _)| (printable(line), self.remedy()));
+        Blind { what, line, remedy }
+    }
+
+    /// What to do about the example.
+    pub fn remedy(&self) -> String {
+        let example = self.shown();
+        let line = example.map_or(&[][..], |example| &example.line);
+        let is_stamped = example.is_some_and(|example| example.is_stamped);
+        remedy::of(line, is_stamped, example.and_then(|example| example.whose.as_deref()))
+    }
+
+    /// Of those that were judged last, if these were not understood.
+    fn shown(&self) -> Option<&Example> {
+        let judged = self.share.line();
+        judged.filter(|_| self.share.fallen().is_some()).or(self.example.as_ref()).or(judged)
     }
 
     /// How it is blind, if that is to be warned of now: once a day.
@@ -187,10 +271,9 @@ impl Sight {
         Some(blind)
     }
 
-    /// A line that was not understood, and whether it looks like a service's.
+    /// A line that was not understood, and whether it is a service's, or looks so.
     pub fn example(&self) -> Option<(&[u8], bool)> {
-        let judged = || self.share.line().map(|line| (line, true));
-        self.example.as_deref().map(|line| (line, self.marked)).or_else(judged)
+        self.shown().map(|example| (&*example.line, self.odd > 0 || self.unfit > 0))
     }
 }
 
@@ -245,6 +328,12 @@ mod tests {
         check(&[(1_000, "cron", "x")], None);
         check(&[(1, "", odd)], Some((nothing, "?? h sshd[1]: x\\x1b")));
         check(&[(1, "", odd), (1, "sshd", "x")], None);
+        // What sshd itself wrote and nobody understands is no better.
+        let unfit = "sshd or dropbear wrote 10 records, and none was understood, as this one";
+        check(&[(9, "sshd", "?")], None);
+        check(&[(10, "sshd", "?")], Some((unfit, "?")));
+        check(&[(10, "sshd", "?"), (1, "sshd", "x"), (100, "sshd", "?")], None);
+        check(&[(1, "sshd", "?"), (1, "", odd)], Some((nothing, "?? h sshd[1]: x\\x1b")));
         // One that is understood does not speak for two hundred that are not, nor do as many of others.
         let none = "of the last 200 records that may be sshd's or dropbear's, none was understood, as this one";
         check(&[(1, "sshd", "x"), (199, "", odd)], None);
@@ -266,6 +355,32 @@ mod tests {
         check(&[(199, "", "x")], None);
         check(&[(200, "", "x")], Some(("the last 200 records have no header that is known, as this one", "x")));
         check(&[(200, "", "x"), (1, "cron", "x")], None);
+    }
+
+    #[test]
+    fn of_a_log_that_has_ended_each_record_has_its_weight() {
+        let check = |told: &[(u32, &str, &str)], want: bool| {
+            let mut sight = Sight::default();
+            told.iter().for_each(|(times, program, message)| tell(&mut sight, *times, program, message));
+            assert_eq!(sight.blind_at_end().is_some(), want, "{told:?}");
+        };
+        check(&[(1, "cron", "x")], false);
+        check(&[(1, "sshd", "?")], true);
+        check(&[(1, "sshd", "?"), (1, "sshd", "x")], false);
+    }
+
+    #[test]
+    fn what_journalctl_prints_is_told_by_a_field_of_it() {
+        let check = |lines: &[&str], want: &str| {
+            let mut sight = Sight::default();
+            lines.iter().for_each(|line| tell(&mut sight, 100, "", line));
+            let blind = sight.blind().unwrap();
+            assert!(blind.remedy.contains(want), "{blind:?}");
+        };
+        check(&["{", "\"PRIORITY\" : \"6\","], "`journalctl -o json-pretty`");
+        check(&["Sat 2026-11-21 23:26:32.123456 UTC [s=1;i=2]", "_UID=0"], "`journalctl -o verbose`");
+        check(&["Failed password for root from 192.0.2.7 port 22 ssh2"], "`journalctl -o cat`");
+        check(&["a", "b"], "denyd explain");
     }
 
     #[test]

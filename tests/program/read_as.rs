@@ -36,6 +36,7 @@ fn what_journalctl_prints_without_headers_is_refused_by_its_name() {
     check("", &[], BARE, "`journalctl -o cat`");
     let verbose = "Sat 2026-11-21 23:26:32.123456 UTC [s=1;i=2;b=3;m=4;t=5;x=6]\n    _UID=0\n    MESSAGE=x\n";
     check("", &[], verbose, "`journalctl -o verbose`");
+    check("", &[], "{\n    \"__CURSOR\" : \"s=1\",\n}\n", "`journalctl -o json-pretty`");
     check("", &[], "{\n\t\"__CURSOR\" : \"s=1\",\n\t\"MESSAGE\" : \"x\"\n}\n", "`journalctl -o json-pretty`");
 }
 
@@ -58,17 +59,52 @@ fn what_relays_and_engines_of_containers_put_before_a_line_is_taken_off() {
 #[test]
 fn a_scan_that_understands_nothing_ends_with_3() {
     let config = kit::config();
-    let check = |log: &[u8], want: i32, said: &str| {
-        let (status, _, err) = kit::run(&["--config", config.arg(), "scan", "-"], log);
+    let check_as = |options: &[&str], log: &[u8], want: i32, said: &str| {
+        let (status, _, err) = kit::run(&[&["--config", config.arg(), "scan", "-"], options].concat(), log);
         let err = String::from_utf8(err).unwrap();
         assert_eq!(status.code(), Some(want), "{err}");
         assert!(err.contains(said), "{err}");
     };
+    let check = |log: &[u8], want: i32, said: &str| check_as(&[], log, want, said);
     check(b"", 0, "");
     check(&std::fs::read("/bin/ls").unwrap(), 3, "nothing here was understood");
     check(b"Nov 21 23:26:32 b cron[9]: x\n", 3, "a line of it: x");
     check(b"??|b|sshd[9]|x\n?? sshd[9]: \x1b[31m\n", 3, "may have written this line: ?? sshd[9]: \\x1b[31m");
-    check(format!("Nov 21 23:26:32 b sshd[9]: {BARE}").as_bytes(), 0, "");
+    let good = &format!("Nov 21 23:26:32 b sshd[9]: {BARE}");
+    check(good.as_bytes(), 0, "");
+    check(good.repeat(2).as_bytes(), 0, "");
+    // All of it is sshd's, by what was asked for, and no shape fits.
+    for options in [["--identifier", "sshd"], ["--identifier", "dropbear"], ["--format", "message"]] {
+        check_as(&options, good.as_bytes(), 3, "this line has a header of its own: leave `identifier` away");
+    }
+    check_as(
+        &["--identifier", "dropbear"],
+        b"Invalid user bob from 192.0.2.7 port 22\n",
+        3,
+        "let `identifier` be sshd",
+    );
+    let by_docker = serde_json::json!({"log": good, "stream": "stderr", "time": "2026-11-21T23:26:32Z"});
+    check_as(&["--identifier", "sshd"], by_docker.to_string().as_bytes(), 3, "leave `identifier` away");
+    check(format!("@400000006a20ff0a0bebc200 {BARE}").as_bytes(), 3, "let `identifier` be sshd");
+}
+
+#[test]
+fn what_looks_like_sshds_behind_good_lines_is_told() {
+    let config = kit::config();
+    let check = |log: &str, want: i32, told: &str, warned: &str| {
+        let (status, out, err) = kit::run(&["--config", config.arg(), "scan", "-"], log.as_bytes());
+        let (out, err) = (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap());
+        assert!(status.code() == Some(want) && out.contains(told) && err.contains(warned), "{out} {err}");
+        assert_eq!(err.is_empty(), warned.is_empty(), "{err}");
+    };
+    let good = format!("Nov 21 23:26:32 b sshd[9]: {BARE}").repeat(30);
+    let odd = |times| format!("Nov 21 23:26:33 b {{auth.info}} sshd[9]: {BARE}").repeat(times);
+    check(&(good.clone() + &odd(9)), 0, "\n9 lines not understood that look like sshd's", "");
+    let warned = "standard input: 10 lines look like sshd's or dropbear's and were not understood, as this one: {auth.info} sshd";
+    check(&(good.clone() + &odd(10)), 0, "\n10 lines not understood that look like sshd's", warned);
+    let none =
+        "of the last 200 records that may be sshd's or dropbear's, none was understood, as this one: {auth.info} sshd";
+    check(&(good + &odd(3_000)), 3, "\n3000 lines not understood that look like sshd's", none);
 }
 
 #[test]
@@ -123,6 +159,10 @@ fn a_blind_file_among_several_is_named() {
     check(&[("a", &good), ("b", "")], 0, &[]);
     check(&[("a", &good), ("b", "Nov 21 23:26:32 b cron[9]: x\n")], 0, &["b: nothing here was understood"]);
     check(&[("a", &good), ("b", "?? h sshd[9] x\n")], 3, &["may have written this line: ?? h sshd[9] x"]);
+    // Nothing in it looks like sshd's.
+    let ls: String = std::fs::read("/bin/ls").unwrap().iter().map(|byte| char::from(byte & 0x7f)).collect();
+    check(&[("a", &good), ("b", &ls)], 0, &["b: nothing here was understood"]);
+    check(&[("a", &good), ("b", "Nov 21 23:26:32 b sshd[9]: Frobnicated 7\n")], 3, &["b: nothing here was understood"]);
     check(&[("a", "x\n"), ("b", "y\n")], 3, &["a line of it: x", "a line of it: y"]);
 }
 

@@ -2,11 +2,24 @@
 
 /// The form, as `journalctl -o` calls it, in which this line alone can have been printed; `None` = in none of those.
 pub fn form(line: &[u8]) -> Option<&'static str> {
-    if let Some(field) = line.strip_prefix(b"\t\"") {
-        return name_len(field).filter(|len| field[*len..].starts_with(b"\" : ")).map(|_| "json-pretty");
+    let trimmed = line.trim_ascii_start();
+    let form = field(line)?;
+    let is_indented = match form {
+        "verbose" => line.starts_with(b"    ") && line.len() - trimmed.len() == 4,
+        _ => trimmed.len() < line.len(),
+    };
+    is_indented.then_some(form)
+}
+
+/// The same whatever blanks are before it, which then is a guess. Of JSON, journalctl puts a blank on
+/// both sides of the colon, others (jq) behind it alone.
+pub fn field(line: &[u8]) -> Option<&'static str> {
+    let line = line.trim_ascii_start();
+    if let Some(field) = line.strip_prefix(b"\"") {
+        let behind = &field[name_len(field)?..];
+        return [&b"\" : "[..], b"\": "].iter().any(|colon| behind.starts_with(colon)).then_some("json-pretty");
     }
-    let field = line.strip_prefix(b"    ")?;
-    name_len(field).filter(|len| field[*len..].starts_with(b"=")).map(|_| "verbose")
+    line[name_len(line)?..].starts_with(b"=").then_some("verbose")
 }
 
 /// How long the name of a journal's field is that these bytes begin with.
@@ -26,6 +39,11 @@ mod tests {
         check("    MESSAGE=Failed password for root from 192.0.2.7 port 22 ssh2", Some("verbose"));
         check("\t\"__CURSOR\" : \"s=0\",", Some("json-pretty"));
         check("\t\"MESSAGE\" : \"x\"", Some("json-pretty"));
+        check("    \"MESSAGE\" : \"x\"", Some("json-pretty"));
+        check("  \"MESSAGE\": \"x\"", Some("json-pretty"));
+        check("\"MESSAGE\": \"x\"", None);
+        check("     MESSAGE=x", None);
+        check("MESSAGE=x", None);
         check("{", None);
         check("Nov 21 23:26:32 b sshd[9]: x", None);
         check("    at frame=1", None);

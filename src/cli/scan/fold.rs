@@ -12,7 +12,7 @@ use inputs::log::{Log, Stored};
 use inputs::record::Batch;
 
 use super::super::lines::Reading;
-use super::{ADDRESSES_MAX, BlindFile, Found, take_changes};
+use super::{ADDRESSES_MAX, BlindFile, Found, ODD_MIN, take_changes};
 use crate::clock;
 use crate::decide::engine::Engine;
 use crate::detect::event::Event;
@@ -85,15 +85,31 @@ impl Fold {
     }
 
     /// It has ended.
-    pub(super) fn end(&mut self, path: PathBuf, before: Counts) {
-        let Counts { lines, understood, .. } = self.found.counts;
-        if lines == before.lines || understood > before.understood {
+    pub(super) fn end(&mut self, path: PathBuf, log: &Log, before: Counts) {
+        let counts = self.found.counts;
+        if counts.lines == before.lines {
             return;
         }
-        let sights = [&self.lines.sight, &self.journal.sight];
-        let example = sights.iter().find_map(|sight| sight.example()).map(|(line, marked)| (line.into(), marked));
-        let is_sure = sights.iter().any(|sight| sight.blind().is_some());
-        self.found.blind.push(BlindFile { path, example, is_sure });
+        let sight = match log {
+            Log::Lines(_) => &self.lines.sight,
+            Log::Journal(_) => &self.journal.sight,
+        };
+        self.found.odd += sight.odd;
+        let (line, is_a_services) = sight.example().map_or((None, false), |(line, is)| (Some(line.into()), is));
+        // What came before was understood as well.
+        let understood = |counts: Counts| counts.understood + counts.duplicates - counts.unknown;
+        let (what, is_sure) = if understood(counts) == understood(before) {
+            let whose = if is_a_services { "sshd or dropbear may have written this line" } else { "a line of it" };
+            (format!("nothing here was understood, so nobody could be found; {whose}"), is_a_services)
+        } else if let Some(fallen) = sight.fallen() {
+            (fallen.what, true)
+        } else if sight.odd >= ODD_MIN {
+            let many = sight.odd;
+            (format!("{many} lines look like sshd's or dropbear's and were not understood, as this one"), false)
+        } else {
+            return;
+        };
+        self.found.blind.push(BlindFile { path, what, line, is_sure, remedy: sight.remedy() });
     }
 
     /// Folds a log of which the first batch was read.

@@ -45,6 +45,9 @@ impl Serialize for Report<'_> {
         if counts.no_header > 0 {
             out.serialize_entry("no_header", &counts.no_header)?;
         }
+        if found.odd > 0 {
+            out.serialize_entry("odd", &found.odd)?;
+        }
         if found.damaged > 0 {
             out.serialize_entry("damaged", &found.damaged)?;
         }
@@ -197,6 +200,7 @@ fn print_counts(screen: &mut Screen, engine: &Engine, found: &Found) -> std::io:
         (undecided, "attempt or login", "attempts or logins", " that counted nothing, too many waited at once"),
         (counts.forged, "forged record", "forged records", ""),
         (counts.truncated, "line", "lines", " cut for their length"),
+        (found.odd, "line", "lines", " not understood that look like sshd's or dropbear's"),
         (counts.no_header, "line", "lines", " without a header that is known"),
         (found.damaged, "entry or field", "entries or fields", " of journals passed over: damaged or too great"),
         (evicted(engine), "counter", "counters", " forgotten, there were too many"),

@@ -126,6 +126,9 @@ pub struct Input {
     pub understood: u64,
     /// Of these, those that no shape fits.
     pub unknown: u64,
+    /// Records that are nobody's and look like a known service's.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub odd: u64,
     /// Records that were not believed.
     pub forged: u64,
     /// Records that came before.
@@ -188,6 +191,9 @@ pub struct Sender {
     pub understood: u64,
     /// Of these, those that no shape fits.
     pub unknown: u64,
+    /// Records that are nobody's and look like a known service's.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub odd: u64,
     /// Records that were lost on the way.
     pub lost: u64,
     /// When the last one came.

@@ -3,6 +3,8 @@
 use inputs::record::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Example;
+
 /// Records that are judged at a time, and as many there must be to compare them with.
 const JUDGED: u32 = 200;
 /// Days that are looked back.
@@ -40,7 +42,7 @@ pub struct Share {
     changed: bool,
     /// The last that were judged, and those before, where these were much better.
     fallen: Option<(Part, Part)>,
-    line: Option<Box<[u8]>>,
+    line: Option<Example>,
 }
 
 impl Share {
@@ -73,25 +75,24 @@ impl Share {
     }
 
     /// Keeps a line that was not understood among those that were judged last.
-    pub(super) fn keep(&mut self, line: Option<Box<[u8]>>) {
+    pub(super) fn keep(&mut self, line: Option<Example>) {
         self.line = line;
     }
 
-    /// What to say if the last were understood much less than those before, and one of the lines that were not.
-    pub(super) fn fallen(&self) -> Option<(String, &[u8])> {
+    /// What to say if the last were understood much less than those before.
+    pub(super) fn fallen(&self) -> Option<String> {
         let (now, before) = self.fallen?;
         let (share, seen) = (now.percent(), before.percent());
         let of = format!("of the last {JUDGED} records that may be sshd's or dropbear's");
-        let what = match now.fit {
+        Some(match now.fit {
             0 => format!("{of}, none was understood, as this one"),
             _ => format!("{of}, {share} % were understood, and {seen} % in the seven days before, as not this one"),
-        };
-        Some((what, self.line().unwrap_or_default()))
+        })
     }
 
     /// One of those that were judged last, and not understood.
-    pub(super) fn line(&self) -> Option<&[u8]> {
-        self.line.as_deref()
+    pub(super) fn line(&self) -> Option<&Example> {
+        self.line.as_ref()
     }
 
     /// The days, if they are to be kept now.
