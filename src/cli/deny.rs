@@ -42,7 +42,13 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     let answer: Denied = office::ask(config, &request)?;
     output::show(arguments.json, &answer, |screen| {
         let (prefix, until) = (arguments.prefix, until(answer.until));
-        writeln!(screen, "{prefix} is denied {until}. To let it in again: denyd forgive {prefix}")
+        writeln!(screen, "{prefix} is denied {until}. To let it in again: denyd forgive {prefix}")?;
+        let address = prefix.address();
+        let special = config.policy().special(address.into());
+        match special.filter(|special| special.is_nobodys || address.is_loopback()) {
+            Some(special) => writeln!(screen, "But that may stop nobody, it is special: {special}"),
+            None => Ok(()),
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -82,7 +82,9 @@ fn findings(status: &Status) -> Vec<Finding> {
             let problem = printable(problem.as_bytes());
             put(true, &input.name, format!("what is written there is not seen, or not all of it: {problem}"));
         }
-        if let Some(blind) = &input.blind {
+        // What is a sender's is told of that one.
+        let mut senders = status.senders.iter().filter(|sender| sender.source == input.name);
+        if let Some(blind) = input.blind.as_ref().filter(|_| !senders.clone().any(|sender| sender.blind.is_some())) {
             put(true, &input.name, status::blind(blind));
             put(true, &input.name, blind.remedy.clone());
         }
@@ -92,8 +94,7 @@ fn findings(status: &Status) -> Vec<Finding> {
                         trust_network = true if no false address can come in and no local user is a stranger";
             put(false, &input.name, what.to_owned());
         }
-        // What is a sender's is told of that one.
-        let is_told = status.senders.iter().any(|sender| sender.source == input.name && sender.skew_s.is_some());
+        let is_told = senders.any(|sender| sender.skew_s.is_some());
         if let Some(by) = input.skew_s.filter(|_| !is_told) {
             put(false, &input.name, clock(by));
         }
@@ -109,7 +110,10 @@ fn findings(status: &Status) -> Vec<Finding> {
             (input.counters.refused, "connections or messages were refused by `from` or a limit"),
             (input.counters.handshakes_failed, "TLS handshakes failed; the log says why"),
             (input.counters.broken, "streams were broken off; the log says why"),
-            (input.counters.foreign, "connections spoke HTTP, TLS or SSH and were closed; the log says whose"),
+            (
+                input.counters.foreign,
+                "connections spoke HTTP, TLS or SSH and were closed; the log names the last of them now and then",
+            ),
             (input.truncated, "lines were longer than 8 KiB, or pieces of a container's line, and were cut"),
             (input.forged, "records were not believed: who wrote them may not write for that program"),
         ] {
@@ -137,8 +141,8 @@ fn findings(status: &Status) -> Vec<Finding> {
         put(false, &one.input, format!("{host} {}; {what}", status::TWO_HOSTS));
     }
     for shape in &status.shapes {
-        let what = "records like this are not understood, please report it";
-        put(false, &shape.input, format!("{} {what}: {}", shape.records, shape.shape));
+        let what = output::count(shape.records, "record like this is", "records like this are");
+        put(false, &shape.input, format!("{what} not understood, please report it: {}", shape.shape));
     }
     for (count, what) in status::reached(status) {
         put(false, "limits", format!("{count} {what}"));
@@ -224,6 +228,23 @@ mod tests {
         check(-100.0, json!([]), "a", "its clock is 100 s behind");
         let web = json!([{"source": "a", "host": "web", "sender": "192.0.2.1", "skew_s": -18_000.0}]);
         check(-18_000.0, web, "web by 192.0.2.1", "say timezone = ");
+    }
+
+    #[test]
+    fn a_fault_of_a_sender_is_told_once() {
+        let check = |senders: serde_json::Value, want: [&str; 2]| {
+            let blind = json!({"what": "w", "line": "l", "remedy": "r"});
+            let status = json!({"inputs": [{"name": "a", "blind": blind}], "senders": senders});
+            let found = findings(&serde_json::from_value(status).expect("a status"));
+            assert_eq!(found.iter().map(|one| &*one.about).collect::<Vec<_>>(), want);
+        };
+        let sender = |source: &str| {
+            let blind = json!({"what": "v", "line": "l", "remedy": "r"});
+            json!([{"source": source, "host": "web", "sender": "192.0.2.1", "blind": blind}])
+        };
+        check(json!([]), ["a", "a"]);
+        check(sender("a"), ["web by 192.0.2.1"; 2]);
+        check(json!([{"source": "a", "host": "web", "sender": "192.0.2.1"}]), ["a", "a"]);
     }
 
     #[test]

@@ -41,8 +41,8 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     let mut reading = arguments.lines.of(&arguments.file, config)?;
     // No log has a blank in its name and is not there.
     let line = arguments.file.as_os_str().as_bytes();
-    if line.contains(&b' ') && !arguments.json && !arguments.file.exists() {
-        return derivation::print(line, reading, config);
+    if line.contains(&b' ') && !arguments.file.exists() {
+        return derivation::print(line, reading, arguments.json, config);
     }
     let mut log = Log::open(&arguments.file, reading.parser.take(), clock::now)?;
     let mut engine = Engine::new(config.policy());
@@ -134,8 +134,17 @@ fn print_line(out: &mut Screen, number: u64, seen: &Seen<'_>) -> std::io::Result
         if let Some(address) = address(seen) {
             said.push_str(&format!("from {address} "));
         }
+        let counted = folded.attempt.as_ref().map(|attempt| attempt.prefix);
+        if let Some(prefix) = counted.filter(|prefix| !prefix.is_host()) {
+            said.push_str(&format!("(/{}) ", prefix.bits()));
+        }
     }
-    let rule = seen.event.map_or("", |event| event.rule);
+    let rule = match (seen.event, seen.record.identifier) {
+        (Some(event), _) => event.rule.to_owned(),
+        (None, b"") if seen.record.message.is_empty() => String::new(),
+        (None, b"") => "no header".to_owned(),
+        (None, name) => format!("of {:.40}", printable(name)),
+    };
     let word = out.paint(style, &format!("{word:<7}"));
     let message: String = parts::of(seen).iter().map(|(text, style)| out.paint(*style, &printable(text))).collect();
     writeln!(out, "{number:>6}  {word}  {said:<42} {rule:<20} {message}")

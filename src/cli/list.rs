@@ -57,7 +57,7 @@ const HOSTS: &[Column<Host>] = &[
     ("SEEN ON", '<', |row| row.hosts.join(",")),
 ];
 const USERS: &[Column<User>] = &[
-    ("USER", '<', |row| row.user.clone()),
+    ("USER", '<', |row| if row.user.is_empty() { "(empty)".to_owned() } else { row.user.clone() }),
     ("ACCOUNT", '<', |row| word(&row.account)),
     ("ATTEMPTS", '>', |row| row.attempts.to_string()),
 ];

@@ -53,6 +53,11 @@ pub(super) fn blind(blind: &Blind) -> String {
 pub(super) const TWO_HOSTS: &str =
     "is two machines by their full names, so it counts beside both, and tries may count twice";
 
+/// A clock is right by which a record is no later, in seconds.
+const RIGHT: f64 = 60.0;
+/// Characters of a sender's names that a table shows.
+const NAME_SHOWN: usize = 32;
+
 /// A row, and when it was so.
 struct Row<T>(T, At);
 
@@ -70,17 +75,17 @@ const INPUTS: &[Column<Row<Input>>] = &[
     ("UNDERSTOOD", '>', |Row(one, _)| share(one.understood, one.unknown, one.odd)),
     ("LOST", '>', |Row(one, _)| one.lost.to_string()),
     ("LAG", '>', |Row(one, _)| one.last.map_or("-".to_owned(), |_| seconds(one.lag_s))),
-    ("CLOCK", '<', |Row(one, _)| one.skew_s.map_or("right".to_owned(), skew)),
+    ("CLOCK", '<', |Row(one, _)| clock(one.skew_s, one.last, one.lag_s)),
     ("LAST RECORD", '<', |Row(one, now)| ago(one.last, *now)),
 ];
 const SENDERS: &[Column<Row<Sender>>] = &[
-    ("HOST", '<', |Row(one, _)| one.host.clone().unwrap_or("-".to_owned())),
-    ("BY", '<', |Row(one, _)| one.sender.clone()),
+    ("HOST", '<', |Row(one, _)| narrow(one.host.as_deref().unwrap_or("-"))),
+    ("BY", '<', |Row(one, _)| narrow(&one.sender)),
     ("INPUT", '<', |Row(one, _)| one.source.clone()),
     ("RECORDS", '>', |Row(one, _)| one.records.to_string()),
     ("UNDERSTOOD", '>', |Row(one, _)| share(one.understood, one.unknown, one.odd)),
     ("LOST", '>', |Row(one, _)| one.lost.to_string()),
-    ("CLOCK", '<', |Row(one, _)| one.skew_s.map_or("right".to_owned(), skew)),
+    ("CLOCK", '<', |Row(one, _)| clock(one.skew_s, one.last, one.lag_s)),
     ("LAST RECORD", '<', |Row(one, now)| ago(one.last, *now)),
 ];
 const SHAPES: &[Column<Shape>] = &[
@@ -197,6 +202,7 @@ fn folded(senders: &[Sender]) -> Vec<Sender> {
                 row.lost += sender.lost;
                 row.last = row.last.max(sender.last);
                 row.skew_s = row.skew_s.or(sender.skew_s);
+                row.lag_s = row.lag_s.max(sender.lag_s);
             }
             None => rows.push(Sender { sender: by.to_owned(), ..sender.clone() }),
         }
@@ -211,7 +217,11 @@ fn ago(at: Option<At>, now: At) -> String {
 
 /// The time between two, in its greatest unit.
 fn span(from: At, to: At) -> String {
-    let seconds = (to.0.secs() - from.0.secs()).max(0);
+    rounded((to.0.secs() - from.0.secs()).max(0))
+}
+
+/// So many seconds, in their greatest unit.
+fn rounded(seconds: i64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),
@@ -233,7 +243,25 @@ fn share(known: u64, unknown: u64, odd: u64) -> String {
 }
 
 fn seconds(seconds: f64) -> String {
-    if seconds < 10.0 { format!("{seconds:.1} s") } else { format!("{seconds:.0} s") }
+    if seconds < 10.0 { format!("{seconds:.1} s") } else { rounded(seconds.round() as i64) }
+}
+
+/// Whether a clock is right, by how far it is known to be off and by how late the last record was. A late one may have waited.
+fn clock(skewed: Option<f64>, last: Option<At>, lag: f64) -> String {
+    match (skewed, last) {
+        (Some(by), _) => skew(by),
+        (None, None) => "-".to_owned(),
+        (None, Some(_)) if lag > RIGHT => "?".to_owned(),
+        (None, Some(_)) => "right".to_owned(),
+    }
+}
+
+/// The beginning of a name that would make a table too wide.
+fn narrow(name: &str) -> String {
+    match name.char_indices().nth(NAME_SHOWN) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
 }
 
 /// How far a clock is off, in words; where it is a zone, in hours.
@@ -269,6 +297,23 @@ mod tests {
         check(3, 0, 240, "1.2 %");
         check(100_000, 1, 0, "99.9 %");
         check(2, 1, 2, "25.0 %");
+    }
+
+    #[test]
+    fn a_clock_of_which_nobody_can_tell_is_not_called_right() {
+        let check = |skew, lag, want| assert_eq!(clock(skew, Some(At::default()), lag), want);
+        check(None, 59.0, "right");
+        check(None, 43_201.0, "?");
+        check(Some(-18_000.0), 0.0, "5:00 h behind");
+        assert_eq!(clock(None, None, 0.0), "-");
+        assert_eq!([9.94, 119.0, 43_201.0].map(seconds), ["9.9 s", "119 s", "12 h"]);
+    }
+
+    #[test]
+    fn a_long_name_is_cut() {
+        let long = "é".repeat(33);
+        assert_eq!(narrow(&long), format!("{}…", "é".repeat(32)));
+        assert_eq!(narrow(&long[2..]), long[2..]);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `denyd why ADDR`: the verdict on an address, what it rests on, and what would change it.
 
 use std::io::Write;
-use std::net::IpAddr;
 use std::process::ExitCode;
 
 use super::office;
@@ -19,8 +18,8 @@ use crate::text::printable;
 /// What `why` takes.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The address
-    address: IpAddr,
+    /// The address, or a prefix as `list` shows it: what is so of its first address
+    address: Prefix,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -28,7 +27,7 @@ pub(super) struct Arguments {
 
 /// Runs the verb: exit status 0 if the address is denied, 1 if not.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let why: Why = office::ask(config, &Request::Why { address: arguments.address })?;
+    let why: Why = office::ask(config, &Request::Why { address: arguments.address.address() })?;
     let special = config.policy().special(why.address.into());
     output::show(arguments.json, &why, |screen| print(screen, &why, special))?;
     Ok(if why.verdict == Verdict::Denied { ExitCode::SUCCESS } else { ExitCode::from(1) })
@@ -56,10 +55,10 @@ fn print(screen: &mut Screen, why: &Why, special: Option<&Special>) -> std::io::
     if let Some(special) = special.filter(|special| special.bits.is_some()) {
         writeln!(screen, "it is special: {special}")?;
     }
-    writeln!(screen)?;
     if why.verdict == Verdict::Unknown {
         return Ok(());
     }
+    writeln!(screen)?;
     let above = why.thresholds.all().map(|threshold| threshold.to_string());
     let rows: Vec<_> = Class::ALL.into_iter().zip(why.tallies.all().into_iter().zip(above)).collect();
     screen.table(CLASSES, &rows)?;

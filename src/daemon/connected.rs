@@ -13,6 +13,7 @@ use crate::desk::{Desk, Effects};
 use crate::detect::rule::Rules;
 use crate::intake::senders::{self, Lag, Minutes};
 use crate::intake::shapes::Notice;
+use crate::intake::sight::Blind;
 use crate::intake::{Counts, Seen, Source};
 use crate::store::StoreError;
 use crate::text::printable;
@@ -31,6 +32,8 @@ pub(super) struct Connected {
     minutes: Minutes,
     /// Whose clocks are behind, as that was kept.
     lags: Vec<Lag>,
+    /// How it was blind, as that was kept.
+    blind: Option<Blind>,
     /// Why it brings nothing, where that is known of this machine.
     pub(super) dead: Option<String>,
     is_journal_of_here: bool,
@@ -53,6 +56,7 @@ impl Connected {
             health,
             minutes: Minutes::default(),
             lags: Vec::new(),
+            blind: None,
             dead: None,
             is_journal_of_here: matches!(input.source, config::Source::Journald(Journald { directory: None, .. })),
             shown,
@@ -69,17 +73,29 @@ impl Connected {
         format!("clocks {}", self.shown.name)
     }
 
-    /// Takes back whose clocks were behind, and how much was understood.
+    /// The note that has how it is blind.
+    fn blind_note(&self) -> String {
+        format!("blind {}", self.shown.name)
+    }
+
+    /// How it is blind: as it was, before it brings anything.
+    fn blind(&self) -> Option<Blind> {
+        if self.counts.records == 0 { self.blind.clone() } else { self.fold.sight.blind() }
+    }
+
+    /// Takes back whose clocks were behind, how much was understood, and how it was blind.
     pub(super) fn recall(&mut self, desk: &Desk) -> Result<(), StoreError> {
         let note = desk.note(&self.lags_note())?.filter(|_| !self.fold.forgeable);
         self.lags = note.and_then(|note| serde_json::from_str(&note).ok()).unwrap_or_default();
         self.fold.senders.recall(self.lags.clone());
         let days = desk.note(&self.share_note())?.and_then(|note| serde_json::from_str(&note).ok());
         self.fold.sight.share.resume(days.unwrap_or_default());
+        let blind = desk.note(&self.blind_note())?;
+        self.blind = blind.and_then(|note| serde_json::from_str(&note).ok()).unwrap_or_default();
         Ok(())
     }
 
-    /// Keeps both, but not the clocks of whom strangers may have made up.
+    /// Keeps all that, but not the clocks of whom strangers may have made up.
     pub(super) fn keep(&mut self, desk: &mut Desk) {
         let lags = if self.fold.forgeable { Vec::new() } else { self.fold.senders.lags() };
         if lags != self.lags {
@@ -88,6 +104,11 @@ impl Connected {
         }
         if let Some(days) = self.fold.sight.share.changed() {
             desk.set_note(self.share_note(), reply::json(&days));
+        }
+        let blind = self.blind();
+        if blind.is_some() != self.blind.is_some() {
+            desk.set_note(self.blind_note(), reply::json(&blind));
+            self.blind = blind;
         }
     }
 
@@ -142,7 +163,7 @@ impl Connected {
             counters,
             truncated: self.counts.truncated,
             no_header: self.counts.no_header,
-            blind: self.fold.sight.blind(),
+            blind: self.blind(),
             per_minute: self.minutes.rate(now),
             skew_s: self.skew().map(|skew| skew as f64 / 1e6),
             ..self.shown.clone()

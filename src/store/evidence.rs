@@ -60,6 +60,8 @@ impl Store {
                     found.push(one?);
                 }
             }
+            // Those of one second stay in the order in which they came.
+            found.reverse();
             found.sort_by_key(|evidence| evidence.at);
             Ok(found)
         };

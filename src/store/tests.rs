@@ -115,6 +115,17 @@ fn evidence_keeps_the_newest_and_cuts_the_long() {
     }
     let kept = store.evidence(&[prefix("192.0.2.7")]).unwrap();
     assert_eq!(kept.iter().map(|one| one.at.0).collect::<Vec<_>>(), (70..90).collect::<Vec<_>>());
+    // What is of one moment is told as it came.
+    let other = |message: &str| Evidence {
+        prefix: prefix("192.0.2.8"),
+        at: Timestamp(1),
+        message: message.into(),
+        ..evidence(1)
+    };
+    let evidence = ["a", "b", "c"].map(other).into();
+    store.commit(&Commit { evidence, ..Commit::default() }, &State::default()).unwrap();
+    let messages: Vec<_> = store.evidence(&[prefix("192.0.2.8")]).unwrap().into_iter().map(|one| one.message).collect();
+    assert_eq!(messages, [b"a", b"b", b"c"]);
     assert!(kept.iter().all(|one| one.message.len() == EVIDENCE_BYTES));
 }
 

@@ -27,7 +27,7 @@ fn by_the_options_else_by_the_configuration() {
     check("format = \"message\"", &[], BARE, "1 -");
     check("identifier = \"dropbear\"", &[], "Bad password attempt for 'root' from 192.0.2.7:22\n", "1 -");
     check("format = \"message\"", &["--format", "syslog"], "Nov 21 23:26:32 b sshd[9]: x\n", "0 20");
-    check("", &["--identifier", "sshd", "--format", "syslog"], BARE, "leave one of the two options out");
+    check("", &["--identifier", "sshd", "--format", "syslog"], BARE, "leave --identifier out");
     check("", &["--timezone", "Nowhere"], BARE, "Nowhere is not a time zone");
 }
 
@@ -134,6 +134,46 @@ fn a_daemon_that_understands_nothing_of_an_input_says_so() {
     kit::until("the warning", || home.stderr().contains("see `denyd doctor`").then_some(()));
     daemon.stop();
     assert_eq!(home.stderr().matches("see `denyd doctor`").count(), 1, "one warning a day");
+    // It is as blind as it was, until it brings something.
+    let daemon = home.start();
+    let again = doctor(&home);
+    assert!(
+        again.contains("FAIL auth: of the last 200 records") && again.contains(": ?? h sshd[9] \\x1b[31m"),
+        "{again}"
+    );
+    home.append(b"Nov 21 23:26:33 b sshd[9]: Failed password for root from 192.0.2.7 port 22 ssh2\n");
+    daemon.folded(1);
+    assert!(!doctor(&home).contains("of the last 200 records"));
+    daemon.stop();
+}
+
+#[test]
+fn a_daemon_says_of_ten_records_of_sshd_that_none_fits() {
+    let home =
+        kit::Home::new("[[input]]\nkind = \"file\"\nname = \"auth\"\npath = \"DIR/log\"\nidentifier = \"sshd\"\n");
+    let daemon = home.start();
+    home.append(format!("Nov 21 23:26:32 b sshd[9]: {BARE}").repeat(9).as_bytes());
+    daemon.folded(9);
+    assert!(!doctor(&home).contains("FAIL"));
+    home.append(format!("Nov 21 23:26:32 b sshd[9]: {BARE}").as_bytes());
+    daemon.folded(10);
+    let said = doctor(&home);
+    assert!(said.contains("FAIL auth: sshd or dropbear wrote 10 records, and none was understood"), "{said}");
+    assert!(said.contains("FAIL auth: this line has a header of its own: leave `identifier` away"), "{said}");
+    daemon.stop();
+}
+
+/// Those that look like sshd's are of what it wrote.
+#[test]
+fn the_share_that_is_understood_is_of_all_that_looks_like_sshds() {
+    let home = kit::Home::with_log();
+    let daemon = home.start();
+    home.append(format!("Nov 21 23:26:32 b sshd[9]: {BARE}").repeat(3).as_bytes());
+    home.append(format!("Nov 21 23:26:33 b {{auth.info}} sshd[9]: {BARE}").repeat(57).as_bytes());
+    daemon.folded(60);
+    let status = String::from_utf8(home.denyd(&["status"]).output().unwrap().stdout).unwrap();
+    assert!(status.contains(" 5.0 % "), "{status}");
+    daemon.stop();
 }
 
 fn doctor(home: &kit::Home) -> String {

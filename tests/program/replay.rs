@@ -58,7 +58,10 @@ fn explain_tells_all_of_one_line() {
     let said: String = said.lines().filter(|line| !line.starts_with("time")).map(|line| format!("{line}\n")).collect();
     kit::assert_screen("explain/name-with-an-address.txt", &said);
     let bare = explain("Invalid user a from 192.0.2.7 port 22");
-    assert!(bare.ends_with("if it is a bare message of sshd, say --format message\n"), "{bare}");
+    assert!(bare.ends_with("if it is what sshd itself prints, say --identifier sshd\n"), "{bare}");
+    let unknown = explain("Nov 21 23:26:32 web sshd[9]: Failed password for root from UNKNOWN port 65535 ssh2");
+    assert!(unknown.contains("   ~ what a stranger can choose\n"), "{unknown}");
+    assert!(unknown.contains(": an attempt without an address, which counts against nobody unless"), "{unknown}");
     let tried = "Failed password for root from 192.0.2.7 port 22 ssh2";
     let docker = format!(r#"{{"log":"{tried}\n","stream":"stderr","time":"2026-11-21T23:26:32Z"}}"#);
     let forgeable = "trust      strangers may have made it up: what rests on it denies for an hour at most, and it clears nothing\n";
@@ -80,6 +83,27 @@ fn explain_tells_all_of_one_line() {
         assert_eq!(said.ends_with(forgeable), is_forgeable, "{said}");
         assert!(said.contains("+1 root of 192.0.2.7;"), "{said}");
     }
+}
+
+#[test]
+fn explain_tells_one_line_as_json_too() {
+    let line = "Nov 21 23:26:32 web sshd[9]: Failed password for root from 192.0.2.7 port 22 ssh2";
+    let found = kit::json(&["explain", "--json", line], b"");
+    assert_eq!((found.len(), &found[0]["address"], &found[0]["attempts"]), (1, &"192.0.2.7".into(), &1.into()));
+}
+
+#[test]
+fn explain_names_who_wrote_what_is_not_understood_and_what_is_counted() {
+    let check = |line: &str, want: &str| {
+        let (_, out, _) = kit::run(&["explain"], line.as_bytes());
+        let found = String::from_utf8(out).unwrap();
+        assert_eq!(found.split_whitespace().collect::<Vec<_>>().join(" "), want);
+    };
+    check("GET / 200", "1 ignored no header GET / 200");
+    check("Nov 21 23:26:32 web cron[9]: x", "1 ignored of cron x");
+    let tried = |address: &str| format!("Failed password for root from {address} port 22 ssh2");
+    let (translated, told) = (tried("2002:c633:6446::1"), "+1 root from 2002:c633:6446::1 (/48) sshd.failed");
+    check(&format!("Nov 21 23:26:32 web sshd[9]: {translated}"), &format!("1 failure {told} {translated}"));
 }
 
 #[test]

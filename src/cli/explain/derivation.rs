@@ -20,8 +20,8 @@ use crate::detect::event::Account;
 use crate::intake::{Counts, Seen, Source, address, fold};
 use crate::text::printable;
 
-/// Prints it.
-pub(super) fn print(line: &[u8], reading: Reading, config: &Config) -> anyhow::Result<ExitCode> {
+/// Prints it, or the object that has of it what a log's lines have.
+pub(super) fn print(line: &[u8], reading: Reading, as_json: bool, config: &Config) -> anyhow::Result<ExitCode> {
     let format = reading.format;
     let now = clock::now();
     let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -35,6 +35,10 @@ pub(super) fn print(line: &[u8], reading: Reading, config: &Config) -> anyhow::R
     let mut screen = Screen::new();
     let mut printed = Ok(());
     fold(&mut engine, &mut source, &batch, &mut Counts::default(), |seen, engine| {
+        if as_json {
+            printed = super::print_json(&mut screen, 1, seen);
+            return;
+        }
         printed = derive(&mut screen, &batch, seen, format, engine);
         if printed.is_ok() && folds(seen) && (reading.forgeable || seen.record.stdout) {
             let what =
@@ -68,11 +72,16 @@ fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, e
     // Marks that a pipe shows as well.
     let marks: String = message.iter().map(|(text, style)| mark(*style).repeat(text.len())).collect();
     if !marks.trim().is_empty() {
-        say("", &format!("{}   - the peer's address   ~ what a stranger can choose", marks.trim_end()))?;
+        let known = [('-', "the peer's address"), ('~', "what a stranger can choose")].into_iter();
+        let legend = known.filter(|(mark, _)| marks.contains(*mark)).map(|(mark, what)| format!("   {mark} {what}"));
+        say("", &format!("{}{}", marks.trim_end(), legend.collect::<String>()))?;
     }
     let Some(event) = &seen.event else {
-        let hint =
-            if record.identifier.is_empty() { "; if it is a bare message of sshd, say --format message" } else { "" };
+        let hint = if record.identifier.is_empty() {
+            "; it names no program: if it is what sshd itself prints, say --identifier sshd"
+        } else {
+            ""
+        };
         return say("means", &format!("nothing to denyd: no grammar and no rule knows it{hint}"));
     };
     say("shape", event.rule)?;
@@ -101,6 +110,10 @@ fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, e
     };
     let (word, style) = super::word(folded.outcome);
     let why = match (folded.outcome, folded.attempts()) {
+        (Outcome::Failure, 0) if folded.peer.is_none() => {
+            ": an attempt without an address, which counts against nobody unless another line of its connection has one"
+                .to_owned()
+        }
         (Outcome::Failure, 0) => "; it adds no attempt by itself, its connection's other lines decide".to_owned(),
         (Outcome::Failure, times) => format!(": {}", count(times, "attempt", "attempts")),
         (Outcome::Ignored, _) => ": another line of the connection tells what happened, or nothing did".to_owned(),
