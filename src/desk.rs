@@ -33,6 +33,7 @@ mod flood;
 mod published;
 pub mod reply;
 mod request;
+mod unwritten;
 
 pub use back_ends::back_ends;
 use budget::Budget;
@@ -122,8 +123,18 @@ pub enum Progress {
 pub struct Asked {
     /// The answer; `Err` is a message for the person who asked.
     pub reply: Result<Reply, String>,
-    /// The commit, if one was tried, and what the projections are to be told.
-    pub committed: Option<Result<Diff, StoreError>>,
+    /// The commit, if one was tried.
+    pub committed: Option<Committed>,
+}
+
+/// What came of a commit.
+#[derive(Debug)]
+#[must_use]
+pub struct Committed {
+    /// What the projections are to be told: all that was decided, also where it could not be written.
+    pub publish: Diff,
+    /// Whether it was written. What was not goes on waiting.
+    pub written: Result<(), StoreError>,
 }
 
 impl Desk {
@@ -256,27 +267,38 @@ impl Desk {
         state.ends.first().is_some_and(|(until, ..)| *until <= now.after(soon)) || state.sessions.waits()
     }
 
-    /// Answers a request. What it changed is committed, so that nobody is told of what could still be lost.
+    /// Answers a request. What it changed is committed at once. Where that cannot be, it holds all the same, and is written
+    /// when it can.
     pub fn ask(&mut self, request: &Request, now: Timestamp) -> Asked {
         let reply = self.answer(request, now);
         if request.only_reads() || reply.is_err() {
             return Asked { reply, committed: None };
         }
-        let committed = self.commit(now);
-        let later = |_: &StoreError| "the database cannot be written now; it will be done as soon as it can".to_owned();
-        let reply = committed.as_ref().map_err(later).and(reply);
-        Asked { reply, committed: Some(committed) }
+        Asked { reply, committed: Some(self.commit(now)) }
     }
 
-    /// Writes what waits, logs it, and returns what is to be told to the projections. On an error it goes on waiting.
-    pub fn commit(&mut self, now: Timestamp) -> Result<Diff, StoreError> {
+    /// Writes what waits, logs it, and says what is to be told to the projections. On an error it goes on waiting.
+    pub fn commit(&mut self, now: Timestamp) -> Committed {
         self.engine.settle();
         self.gather();
         self.pending.wall = now;
-        self.store.commit(&self.pending, &self.engine.state)?;
+        let written = self.store.commit(&self.pending, &self.engine.state);
+        let mut publish = match written {
+            Ok(()) => self.written(now),
+            Err(_) => self.published.unwritten(&self.pending.changes, &self.engine.state, now),
+        };
+        if std::mem::take(&mut self.allow_changed) {
+            publish.allowed = Some(self.allowed());
+        }
+        Committed { publish, written }
+    }
+
+    /// What waited is written: it is logged, and told to who was not told of it early.
+    fn written(&mut self, now: Timestamp) -> Diff {
         self.cursors.append(&mut self.pending.cursors);
         self.pending.evidence.clear();
         self.pending.acknowledged.clear();
+        self.pending.allowed.clear();
         self.pending.notes.clear();
         let newest = self.store.newest_decision();
         self.decided.send_if_modified(|known| std::mem::replace(known, newest) != newest);
@@ -286,11 +308,18 @@ impl Desk {
             log(change, now, is_rehearsal);
         }
         self.flood.sum_up(now);
-        let mut diff = self.published.late(&changes, &self.engine.state, now);
-        if std::mem::take(&mut self.allow_changed) {
-            diff.allowed = Some(self.allowed());
-        }
-        Ok(diff)
+        self.published.late(&changes, &self.engine.state, now)
+    }
+
+    /// Makes what waits for a database that cannot be written as small as can be; returns how many rows are left. Messages
+    /// that are kept as evidence are few then.
+    pub fn squeeze(&mut self) -> usize {
+        self.engine.settle();
+        self.gather();
+        let forgotten = unwritten::squeeze(&mut self.pending);
+        self.budgets[0].untold += forgotten;
+        self.published.looked_at(self.pending.changes.len());
+        self.pending.changes.len() + self.pending.evidence.len()
     }
 
     /// From now on those of these names are to see every decision: mail, a list that is shared. Each reads what is
@@ -469,15 +498,12 @@ mod tests {
         let mut desk = dir.open(Policy::default(), NOW);
         let prefix: Prefix = "192.0.2.7".parse().expect("an address");
         let asked = desk.ask(&Request::Deny { prefix, seconds: None, force: false, caller: None }, NOW);
-        assert_eq!(
-            asked.committed.expect("it was tried").expect("it can be written").denies,
-            [(prefix, Some(None))].into()
-        );
+        assert_eq!(asked.committed.expect("it was tried").publish.denies, [(prefix, Some(None))].into());
         drop(desk);
         let allow = AllowList::of(["192.0.2.0/24"].into_iter()).expect("an entry");
         let later = NOW.after(Duration::from_secs(60));
         let mut desk = dir.open(Policy { allow, ..Policy::default() }, later);
-        let _ = desk.commit(later).expect("it can be written");
+        desk.commit(later).written.expect("it can be written");
         let history = desk.store.history(Some(prefix), 10).expect("it can be read");
         assert!(
             matches!(&history[1], Decided { at, decision: Decision::Released { .. }, .. } if *at == later),
@@ -602,7 +628,7 @@ mod tests {
         desk.ask(&Request::Deny { prefix: wide, seconds: None, force: true, caller: None }, NOW).reply.expect("denied");
         drop(desk);
         let mut desk = dir.open(Policy::default(), NOW);
-        desk.commit(NOW).expect("it can be written");
+        desk.commit(NOW).written.expect("it can be written");
         let Ok(Reply::History(told)) = desk.ask(&Request::History { prefix: Some(link), limit: 1 }, NOW).reply else {
             panic!("what was decided is told")
         };
@@ -655,7 +681,7 @@ mod tests {
             "Nov 21 23:00:00 web sshd[7]: Accepted publickey for al from 192.0.2.7 port 41 ssh2: RSA SHA256:x",
         );
         assert!(effects.waiting.rows > 0, "or a box with logins only gathers them for ever");
-        let _ = desk.commit(NOW).expect("it can be written");
+        desk.commit(NOW).written.expect("it can be written");
         assert_eq!(desk.tick(NOW).waiting, Waiting::default());
     }
 
@@ -703,7 +729,7 @@ mod tests {
         assert_eq!(desk.status().followers[0].behind, 2);
         assert!(mail.work(&mut desk));
         assert_eq!(mail.told, ["192.0.2.2", "192.0.2.3"]);
-        let _ = desk.commit(NOW).expect("it can be written");
+        desk.commit(NOW).written.expect("it can be written");
         assert!(!mail.work(&mut desk), "a commit that decides nothing wakes nobody");
         deny(&mut desk, "192.0.2.4");
         drop(desk);

@@ -65,8 +65,12 @@ fn findings(status: &Status) -> Vec<Finding> {
             format!("it was broken at the start, so the last good one holds; mend it: {problem}"),
         );
     }
+    if status.unwritten {
+        let what = "it cannot be written: what is decided holds from memory, and is lost if denyd ends; see the log, make room";
+        put(true, "database", what.to_owned());
+    }
     if status.held_back {
-        put(true, "database", "it cannot be written, so no input is read; see the log, make room".to_owned());
+        put(true, "database", "too much waits for it, so no input is read; what comes by UDP is lost".to_owned());
     }
     for place in &status.backends {
         if let Some(error) = &place.error {

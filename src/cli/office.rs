@@ -16,6 +16,12 @@ pub(super) fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> an
         if client.dry_run {
             eprintln!("DRY RUN: nothing of this is enforced, and it is forgotten when the daemon ends");
         }
+        if client.unwritten {
+            eprintln!(
+                "it is done, and not yet written: the database cannot be written, see denyd doctor. If denyd ends before it can, it is \
+                 forgotten"
+            );
+        }
         return Ok(answer);
     }
     if !config.state_dir.join(crate::store::FILE).exists() {
@@ -39,9 +45,9 @@ pub(super) fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> an
     let _ = desk.tick(now);
     let Asked { reply, committed } = desk.ask(request, now);
     if let (Some(done), Some(mut back_ends)) = (committed, back_ends) {
-        done?;
         let want = desk.wanted(now);
         back_ends.iter_mut().try_for_each(|back_end| back_end.replace(&want, now))?;
+        done.written.context("it is done, but could not be written: the next start of denyd does not know of it")?;
     }
     // As it would have come from the daemon.
     Ok(serde_json::from_value(serde_json::to_value(reply.map_err(anyhow::Error::msg)?)?)?)

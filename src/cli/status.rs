@@ -39,7 +39,7 @@ pub(super) fn reached(status: &Status) -> impl Iterator<Item = (u64, &'static st
 /// Runs the verb: exit status 0 if all is well, 1 if something is not enforced or held back.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let status: Status = office::ask_daemon(config, &Request::Status)?;
-    let well = !status.held_back && status.backends.iter().all(|one| one.error.is_none());
+    let well = !(status.unwritten || status.held_back) && status.backends.iter().all(|one| one.error.is_none());
     output::show(arguments.json, &status, |screen| print(screen, &status))?;
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -100,8 +100,13 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
         let warning = "DRY RUN: nothing is enforced, and all is forgotten when it ends";
         writeln!(screen, "{}\n", screen.paint(Style::Yellow, warning))?;
     }
+    if status.unwritten {
+        let warning =
+            "NOT WRITTEN: the database cannot be written; what is decided holds from memory alone (see the log)";
+        writeln!(screen, "{}\n", screen.paint(Style::Red, warning))?;
+    }
     if status.held_back {
-        let warning = "INPUTS ARE HELD BACK: the database cannot be written (see the log)";
+        let warning = "INPUTS ARE HELD BACK: too much waits for the database";
         writeln!(screen, "{}\n", screen.paint(Style::Red, warning))?;
     }
     screen.table(BACK_ENDS, &status.backends)?;

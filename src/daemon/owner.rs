@@ -16,10 +16,9 @@ use super::wall::{Wall, WallGuard};
 use crate::clock;
 use crate::deny::Diff;
 use crate::deny::reconciler::{self, Reconcilers};
-use crate::desk::control::Ask;
+use crate::desk::control::{Ask, Told};
 use crate::desk::reply::{self, At, Reply};
-use crate::desk::{Asked, Desk, Effects, Request};
-use crate::store::StoreError;
+use crate::desk::{Asked, Committed, Desk, Effects, Request};
 
 /// How long the inputs may take to end.
 const INPUTS_END: Duration = Duration::from_secs(5);
@@ -101,10 +100,10 @@ impl Owner {
         }
         self.sources.iter_mut().for_each(|source| source.keep(&mut self.desk));
         self.commit();
-        if self.pace.is_blocked() {
+        if self.pace.is_unwritten() {
             tracing::error!(
-                "the database cannot be written: files and journals will be read again, what came by sockets since the last \
-                 commit is lost"
+                "the database cannot be written: files and journals will be read again, what came by sockets or was asked \
+                 since the last commit is lost; what is denied now stays denied until the next start"
             );
         }
     }
@@ -152,6 +151,10 @@ impl Owner {
 
     fn carry_out(&mut self, effects: Effects) {
         self.publish(&effects.publish);
+        if self.pace.is_full(effects.waiting.rows) {
+            let rows = self.desk.squeeze();
+            self.pace.squeezed(rows);
+        }
         if self.pace.hear(effects.waiting, clock::monotonic()) {
             self.commit();
         }
@@ -159,8 +162,9 @@ impl Owner {
 
     fn commit(&mut self) {
         self.show();
+        let begun = clock::monotonic();
         let done = self.desk.commit(clock::now());
-        self.committed(done);
+        self.committed(begun, done);
     }
 
     /// Who asks while the disk is written shall not have to wait for it.
@@ -172,21 +176,21 @@ impl Owner {
         }
     }
 
-    fn committed(&mut self, done: Result<Diff, StoreError>) {
+    fn committed(&mut self, begun: Instant, Committed { publish, written }: Committed) {
         let time = clock::monotonic();
-        match done {
-            Ok(diff) => {
+        match written {
+            Ok(()) => {
                 if self.pace.committed(time) {
-                    tracing::info!("the database can be written again");
+                    tracing::info!("the database can be written again, and all is written");
                 }
-                self.publish(&diff);
             }
             Err(error) => {
-                if self.pace.failed(time) {
-                    tracing::error!(%error, "inputs are held back until the database can be written; what is denied stays denied");
+                if self.pace.failed(begun, time) {
+                    tracing::error!(%error, "the database cannot be written: what is decided holds from memory until it can; make room");
                 }
             }
         }
+        self.publish(&publish);
     }
 
     fn publish(&self, diff: &Diff) {
@@ -198,17 +202,19 @@ impl Owner {
     fn ask(&mut self, ask: Ask) {
         if ask.request == Request::Status {
             self.here.look(&mut self.sources, clock::now(), true);
-            let _ = ask.reply.send(Ok(Reply::Status(Box::new(self.status()))));
+            let _ = ask.reply.send(Told { reply: Ok(Reply::Status(Box::new(self.status()))), unwritten: false });
             return;
         }
         if !ask.request.only_reads() {
             self.show();
         }
+        let begun = clock::monotonic();
         let Asked { reply, committed } = self.desk.ask(&ask.request, clock::now());
+        let unwritten = committed.as_ref().is_some_and(|done| done.written.is_err());
         if let Some(done) = committed {
-            self.committed(done);
+            self.committed(begun, done);
         }
-        let _ = ask.reply.send(reply);
+        let _ = ask.reply.send(Told { reply, unwritten });
     }
 
     fn status(&self) -> reply::Status {
@@ -229,6 +235,7 @@ impl Owner {
             senders: self.sources.iter().flat_map(|source| source.senders(now)).collect(),
             senders_untold: self.sources.iter().map(|source| source.fold.senders.untold).sum(),
             shapes: self.sources.iter().flat_map(Connected::shapes).collect(),
+            unwritten: self.pace.is_unwritten(),
             held_back: self.pace.is_blocked(),
             ..self.desk.status()
         }

@@ -14,7 +14,11 @@ const CURSORS_WITHIN: Duration = Duration::from_secs(1);
 const ROWS_MAX: usize = 6_000;
 /// New denies make a commit of their own no sooner after the last one: each waits for the disk.
 const PAUSE: Duration = Duration::from_millis(50);
-/// After a failed commit the next is tried so much later.
+/// Rows that may wait for a database that cannot be written, about 50 MB.
+pub(super) const UNWRITTEN_MAX: usize = 100_000;
+/// Commits that fail take one part in so many of the time.
+const RETRY_SHARE: u32 = 20;
+/// After a failed commit the next is tried so much later, or more if it took long.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// The clock ticks so often while something waits for it.
 const TICK: Duration = Duration::from_millis(250);
@@ -29,6 +33,8 @@ pub(super) struct Pace {
     /// Since a commit failed: when the next is tried, even with nothing to write. Only one that succeeds lets the inputs
     /// go on.
     retry: Option<Instant>,
+    /// Since then so much waits that nothing more is read.
+    is_held: bool,
     /// When the clock ticked last.
     ticked: Instant,
     /// The last tick let the records go first.
@@ -40,7 +46,7 @@ impl Pace {
     pub(super) const IDLE: Duration = Duration::from_secs(1);
 
     pub(super) fn new(now: Instant) -> Self {
-        Pace { due: None, ended: now, retry: None, ticked: now, put_off: false }
+        Pace { due: None, ended: now, retry: None, is_held: false, ticked: now, put_off: false }
     }
 
     /// Told of what waits; whether to commit now.
@@ -65,18 +71,35 @@ impl Pace {
     pub(super) fn committed(&mut self, now: Instant) -> bool {
         self.ended = now;
         self.due = None;
+        self.is_held = false;
         self.retry.take().is_some()
     }
 
-    /// A commit failed; whether it was the first that did.
-    pub(super) fn failed(&mut self, now: Instant) -> bool {
+    /// A commit that was begun then failed; whether it was the first that did.
+    pub(super) fn failed(&mut self, begun: Instant, now: Instant) -> bool {
         self.ended = now;
-        self.retry.replace(now + RETRY_EVERY).is_none()
+        let pause = RETRY_EVERY.max(now.saturating_duration_since(begun) * RETRY_SHARE);
+        self.retry.replace(now + pause).is_none()
     }
 
-    /// Whether the last commit failed, so that nothing is read.
-    pub(super) fn is_blocked(&self) -> bool {
+    /// Whether the last commit failed: what is decided holds, and is not written.
+    pub(super) fn is_unwritten(&self) -> bool {
         self.retry.is_some()
+    }
+
+    /// Whether so many rows wait for a database that cannot be written that they are to be made fewer.
+    pub(super) fn is_full(&self, rows: usize) -> bool {
+        self.is_unwritten() && !self.is_held && rows >= UNWRITTEN_MAX
+    }
+
+    /// So many rows could not be made fewer: where they leave little room, nothing more is read until a commit succeeds.
+    pub(super) fn squeezed(&mut self, rows: usize) {
+        self.is_held = rows >= UNWRITTEN_MAX / 2;
+    }
+
+    /// Whether nothing is read.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_held
     }
 
     /// When to wake, for the clock or a commit. `waits`: something waits for the clock.
@@ -154,17 +177,15 @@ mod tests {
             (2_701, Rows(ROWS_MAX), 0, "now"),
             // The disk is full: tried once a second, whatever comes, and also with nothing to write.
             (2_710, Failed(true), 2_840, "blocked"),
-            (2_711, Ticks(true, false), 2_961, "the records are held back, so the clock waits for them"),
+            (2_711, Ticks(true, false), 2_961, "a slow commit: the records go first"),
             (2_712, Deny, 2_961, "no sooner for that"),
-            (2_961, Ticks(true, false), 3_211, "still"),
+            (2_961, Ticks(true, true), 3_211, "only once"),
             (3_710, Rows(0), 0, "now"),
             (3_711, Failed(false), 3_211, "no news"),
             (4_711, Rows(0), 0, "now"),
-            (4_712, Written(true), 3_211, "the tick is due"),
-            // After that the records go first, once.
-            (4_713, Ticks(true, true), 5_713, "the tick before put it off"),
-            (5_713, Ticks(true, false), 5_963, "a slow commit: the records go first"),
-            (5_963, Ticks(true, true), 6_963, "only once"),
+            (4_712, Written(true), 3_961, "the tick is due"),
+            (4_713, Ticks(true, false), 4_963, "a slow commit: the records go first"),
+            (4_963, Ticks(true, true), 5_963, "only once"),
         ];
         let start = clock::monotonic();
         let at = |ms: u64| start + Duration::from_millis(ms);
@@ -181,7 +202,7 @@ mod tests {
                     false
                 }
                 Failed(news) => {
-                    assert_eq!(pace.failed(now), news, "{ms}: {why}");
+                    assert_eq!(pace.failed(now, now), news, "{ms}: {why}");
                     false
                 }
                 Ticks(records_wait, told) => {
@@ -194,6 +215,28 @@ mod tests {
                 assert_eq!(pace.wake(false), at(wake), "{ms}: {why}");
             }
         }
-        assert_eq!(pace.wake(true), at(5_963) + TICK, "something waits for the clock");
+        assert_eq!(pace.wake(true), at(4_963) + TICK, "something waits for the clock");
+    }
+
+    #[test]
+    fn a_disk_that_stays_full() {
+        let start = clock::monotonic();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut pace = Pace::new(start);
+        assert!(!pace.is_full(UNWRITTEN_MAX), "it can be written, as far as is known");
+        // A try that took 100 ms is not made again for two seconds.
+        assert!(pace.failed(at(0), at(100)));
+        assert_eq!(pace.wake(false), at(1_000), "the tick");
+        assert!(!pace.hear(Waiting { rows: ROWS_MAX, denies: true, progress: Progress::More }, at(2_099)));
+        assert!(pace.hear(Waiting::default(), at(2_100)));
+        // What waits is squeezed, and read on, until that leaves too little room.
+        for (rows, is_held) in [(UNWRITTEN_MAX / 2 - 1, false), (UNWRITTEN_MAX / 2, true)] {
+            assert!(!pace.is_full(UNWRITTEN_MAX - 1) && pace.is_full(UNWRITTEN_MAX));
+            pace.squeezed(rows);
+            assert_eq!(pace.is_blocked(), is_held);
+        }
+        assert!(!pace.is_full(UNWRITTEN_MAX), "it was squeezed already");
+        assert_eq!([1, 2].map(|second| pace.ticks(true, at(second * 1_000))), [false; 2], "time waits for the records");
+        assert!(pace.committed(at(3_000)) && !pace.is_blocked());
     }
 }

@@ -120,8 +120,8 @@ impl Desk {
             return Err(format!("{}: {why}", printable(entry.as_bytes())));
         }
         for known in known {
-            self.store.set_allowed(&known, false).map_err(|error| error.to_string())?;
             self.added.remove(&known);
+            self.pending.allowed.insert(known, false);
         }
         self.rebuild_allow_list();
         self.allow_changed = true;
@@ -138,7 +138,7 @@ impl Desk {
         if !list.add(entry).map_err(|error| error.to_string())? {
             return Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released: Vec::new(), known: true }));
         }
-        self.store.set_allowed(entry, true).map_err(|error| error.to_string())?;
+        self.pending.allowed.insert(entry.to_owned(), true);
         self.added.insert(entry.to_owned());
         self.rebuild_allow_list();
         self.allow_changed = true;

@@ -40,7 +40,16 @@ pub struct Ask {
     /// What is asked.
     pub request: Request,
     /// Where the answer goes.
-    pub reply: oneshot::Sender<Result<Reply, String>>,
+    pub reply: oneshot::Sender<Told>,
+}
+
+/// What the engine answers.
+#[derive(Debug)]
+pub struct Told {
+    /// The answer; `Err` is a message for the person who asked.
+    pub reply: Result<Reply, String>,
+    /// Whether what was done could not be written yet.
+    pub unwritten: bool,
 }
 
 /// What the server hands requests to.
@@ -155,14 +164,17 @@ async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyho
     let latest = line.latest.borrow().clone();
     let answer = match (in_time, latest) {
         (Some(answer), _) => answer,
-        (None, Some(latest)) if only_looks => Ok(Ok(Reply::Status(Box::new((*latest).clone())))),
+        (None, Some(latest)) if only_looks => {
+            Ok(Told { reply: Ok(Reply::Status(Box::new((*latest).clone()))), unwritten: false })
+        }
         (None, _) => asked.await,
     };
-    let answer = match answer.context("the engine has ended")? {
+    let Told { reply, unwritten } = answer.context("the engine has ended")?;
+    let answer = match reply {
         Ok(reply) => Answer::Ok(reply),
         Err(error) => Answer::Error(error),
     };
-    put(&mut writer, &Envelope { answer, dry_run: line.dry_run }).await
+    put(&mut writer, &Envelope { answer, dry_run: line.dry_run, unwritten }).await
 }
 
 async fn refuse(writer: &mut (impl AsyncWriteExt + Unpin), error: String) -> anyhow::Result<()> {
@@ -182,6 +194,8 @@ pub struct Client {
     path: PathBuf,
     /// Whether the daemon said that it enforces nothing.
     pub dry_run: bool,
+    /// Whether it said that what was asked last is done and could not be written yet.
+    pub unwritten: bool,
     answers: BufReader<StdUnixStream>,
 }
 
@@ -189,7 +203,12 @@ impl Client {
     /// Connects; `Ok(None)` if no daemon is there.
     pub fn connect(path: &Path) -> anyhow::Result<Option<Client>> {
         match StdUnixStream::connect(path) {
-            Ok(stream) => Ok(Some(Client { path: path.to_owned(), dry_run: false, answers: BufReader::new(stream) })),
+            Ok(stream) => Ok(Some(Client {
+                path: path.to_owned(),
+                dry_run: false,
+                unwritten: false,
+                answers: BufReader::new(stream),
+            })),
             Err(error)
                 if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) =>
             {
@@ -209,8 +228,8 @@ impl Client {
         let mut text = serde_json::to_string(request)?;
         text.push('\n');
         self.answers.get_mut().write_all(text.as_bytes()).with_context(|| self.failed())?;
-        let Envelope { answer, dry_run } = self.line()?.with_context(|| self.failed())?;
-        self.dry_run = dry_run;
+        let Envelope { answer, dry_run, unwritten } = self.line()?.with_context(|| self.failed())?;
+        (self.dry_run, self.unwritten) = (dry_run, unwritten);
         match answer {
             Answer::Ok(reply) => Ok(reply),
             Answer::Error(error) => bail!("{error}"),

@@ -30,6 +30,18 @@ impl Published {
         self.news(committed, state, now, false)
     }
 
+    /// What they must be told of the changes that wait and could not be written: all of it, since a disk that is full must
+    /// neither let in who is denied nor keep out who was forgiven.
+    pub(super) fn unwritten(&mut self, waiting: &[Change], state: &State, now: Timestamp) -> Diff {
+        self.early = waiting.len();
+        self.news(waiting, state, now, false)
+    }
+
+    /// Of the changes that wait, all of which were looked at, so many are left.
+    pub(super) fn looked_at(&mut self, waiting: usize) {
+        self.early = waiting;
+    }
+
     fn news(&mut self, changes: &[Change], state: &State, now: Timestamp, only_denies: bool) -> Diff {
         let mut diff = Diff::default();
         for change in changes {

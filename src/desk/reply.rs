@@ -66,6 +66,9 @@ pub struct Envelope<T> {
     /// Whether nothing is enforced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+    /// Whether what was done holds, but is not written yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unwritten: bool,
 }
 
 /// What a person gets who asks.

@@ -48,6 +48,8 @@ pub struct Commit {
     pub evidence: Vec<Evidence>,
     /// The last decision that followers have done with, by their names.
     pub acknowledged: BTreeMap<String, i64>,
+    /// The entries that `allow` added, or removed.
+    pub allowed: BTreeMap<String, bool>,
     /// Small values that parts of the program keep for themselves, by name.
     pub notes: BTreeMap<String, String>,
     /// The wall clock, to tell which denies are enforced.
@@ -152,6 +154,10 @@ impl Store {
             write::changes(&tx, &commit.changes, state)?;
             if waiting != self.waiting {
                 notes::write(&tx, WAITING, &waiting)?;
+            }
+            for (entry, is_there) in &commit.allowed {
+                let [put, take] = ["INSERT OR IGNORE INTO allowed VALUES(?1)", "DELETE FROM allowed WHERE entry = ?1"];
+                run(&tx, if *is_there { put } else { take }, [entry])?;
             }
             for (name, value) in &commit.notes {
                 notes::write(&tx, name, value)?;

@@ -5,14 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::write::run;
 use super::{Database, Store, StoreError};
 
-impl Store {
-    /// Keeps an entry that `allow` added, or removes one.
-    pub fn set_allowed(&mut self, entry: &str, allowed: bool) -> Result<(), StoreError> {
-        let sql =
-            if allowed { "INSERT OR IGNORE INTO allowed VALUES(?1)" } else { "DELETE FROM allowed WHERE entry = ?1" };
-        run(&self.database.db, sql, [entry]).map_err(|error| self.error("cannot write the allow list", error))
-    }
-}
+impl Store {}
 
 impl Database {
     /// A small value that a part of the program keeps for itself.

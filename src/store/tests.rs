@@ -79,10 +79,10 @@ fn what_was_committed_is_loaded() {
     let cursor = Cursor::File(inputs::cursor::FileCursor { offset: 77, ..Default::default() });
     let mut state = State::default();
     changes.iter().for_each(|change| state.apply(change));
-    let commit = Commit { cursors: [("log".to_owned(), cursor.clone())].into(), changes, ..Commit::default() };
+    let cursors = [("log".to_owned(), cursor.clone())].into();
+    let allowed = [("192.0.2.0/30".to_owned(), true)].into();
     let mut store = open(dir.path());
-    store.commit(&commit, &state).unwrap();
-    store.set_allowed("192.0.2.0/30", true).unwrap();
+    store.commit(&Commit { cursors, changes, allowed, ..Commit::default() }, &state).unwrap();
     drop(store);
     let Loaded { state, cursors, allowed } = open(dir.path()).load().unwrap();
     assert_eq!(state.tallies.get(&p), Some(&tally));

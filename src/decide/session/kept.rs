@@ -10,7 +10,7 @@ use super::world::World;
 use super::worlds::Sessions;
 
 /// By which name a connection is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum KeptKey {
     /// A connection as the sound lines tell of it.

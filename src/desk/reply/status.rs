@@ -57,7 +57,10 @@ pub struct Status {
     /// What may have been attempts, or have become logins, and counted nothing because too many waited at once.
     #[serde(skip_serializing_if = "is_zero")]
     pub undecided: u64,
-    /// Whether the database cannot be written, so that nothing is read.
+    /// Whether the database cannot be written, so that what is decided holds from memory alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unwritten: bool,
+    /// Whether so much waits for that that nothing more is read.
     pub held_back: bool,
     /// Counters that were forgotten because there were too many.
     pub evicted: u64,
