@@ -1,7 +1,7 @@
 //! The back ends against the real thing: a kernel, real connections, and libwrap.
 //!
 //! Tests that need a network run themselves once more in a machine of their own, with a wire to a client; nothing
-//! outside it is changed. They need root, `ip`, `nft` and `tcpdmatch`.
+//! outside it is changed. They need root, `ip`, `nft`, `iptables`, `ipset` and `tcpdmatch`.
 
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
 
@@ -19,6 +19,7 @@ use denyd::decide::prefix::Prefix;
 use denyd::decide::range::Range;
 use denyd::deny::choose::{self, Backends, Kind, Means, Settings};
 use denyd::deny::hosts_deny::{self, Form, HostsDeny, Service};
+use denyd::deny::iptables::Iptables;
 use denyd::deny::ledger::{Lines, Notes};
 use denyd::deny::nft::{Lengths, Nft};
 use denyd::deny::reconciler::{Pace, Reconcilers, Status};
@@ -426,6 +427,319 @@ fn says_what_is_wrong_with_nft() {
     check("/bin/false", "nftables: cannot replace table inet denyd_t: nft ended with exit status: 1");
 }
 
+// ---- iptables
+
+#[test]
+fn iptables_denies_hosts() {
+    in_namespace("iptables_denies_hosts", async |world| {
+        for (way, mut iptables) in world.iptables() {
+            println!("{way}");
+            iptables.usable().unwrap();
+            assert!(!world.run("iptables-save", &[]).contains("denyd"), "{way}: to ask changes nothing");
+            iptables.replace(&set("192.0.2.10 2001:db8:66::/64", "2001:db8:66::7"), NOW).unwrap();
+            iptables.probe().unwrap();
+            world.is("192.0.2.10 silent, 192.0.2.11 open, 2001:db8:66::1 silent, 2001:db8:66:1::1 open").await;
+            world.is("2001:db8:66::7 open, 2001:db8:66::8 silent").await;
+            // release and a new one in one update
+            let want = set("192.0.2.11 2001:db8:66::/64", "2001:db8:66::8");
+            let mut diff = diff(&want, "192.0.2.11", "192.0.2.10 203.0.113.1");
+            diff.allowed = Some(want.allowed.clone());
+            iptables.update(&diff, &want, NOW).unwrap();
+            iptables.probe().unwrap();
+            world.is("192.0.2.10 open, 192.0.2.11 silent, 2001:db8:66::7 silent, 2001:db8:66::8 open").await;
+            iptables.remove().unwrap();
+            world.is("192.0.2.11 open, 2001:db8:66::7 open").await;
+            iptables.remove().unwrap();
+            assert_eq!(world.run("ipset", &["list", "-n"]), "", "{way}");
+        }
+    });
+}
+
+#[test]
+fn ipset_denies_end_by_themselves_and_are_extended() {
+    in_namespace("ipset_denies_end_by_themselves_and_are_extended", async |world| {
+        let (_, mut iptables) = world.iptables().remove(0);
+        let mut want = DenySet::default();
+        for short in ["192.0.2.10", "192.0.2.11", "198.51.100.0/24"] {
+            want.denied.insert(short.parse().unwrap(), Some(NOW.after(Duration::from_millis(1500))));
+        }
+        want.denied.insert("192.0.2.12".parse().unwrap(), Some(NOW)); // has ended
+        want.denied.insert("192.0.2.13".parse().unwrap(), Some(NOW.after(Duration::from_secs(100 * 365 * 86400))));
+        iptables.replace(&want, NOW).unwrap();
+        world.is("192.0.2.10 silent, 192.0.2.12 open, 192.0.2.13 silent, 198.51.100.1 silent").await;
+        want.denied.insert("192.0.2.11".parse().unwrap(), Some(NOW.after(Duration::from_secs(60))));
+        iptables.update(&diff(&want, "192.0.2.11", ""), &want, NOW).unwrap();
+        let end = Instant::now() + Duration::from_secs(8);
+        while world.connect("192.0.2.10").await != "open" {
+            assert!(Instant::now() < end, "the timeout did not let it in");
+        }
+        world.is("192.0.2.11 silent, 192.0.2.13 silent, 198.51.100.1 open").await;
+        iptables.probe().expect("that they ended is no work of others");
+        // 100 years are more than ipset takes: 2147483 s, which the next `replace` starts anew
+        let left = || {
+            let saved = world.run("ipset", &["save", "denyd-t-deny4"]);
+            let line = saved.lines().find(|line| line.contains("192.0.2.13 ")).unwrap();
+            line.rsplit(' ').next().unwrap().parse::<u32>().unwrap()
+        };
+        assert!((2_147_400..2_147_483).contains(&left()), "{}", left());
+        iptables.replace(&want, NOW.after(Duration::from_secs(86_400))).unwrap();
+        assert!(left() >= 2_147_481, "{}", left());
+    });
+}
+
+#[test]
+fn iptables_denies_wide_prefixes() {
+    in_namespace("iptables_denies_wide_prefixes", async |world| {
+        for (way, mut iptables) in world.iptables() {
+            println!("{way}");
+            let mut want = set("198.51.100.0/24 2001:db8:66::/48 2001:db8::10", "198.51.100.9 2001:db8:66:5::/64");
+            want.denied.insert("198.51.100.128/25".parse().unwrap(), Some(NOW.after(Duration::from_secs(3600))));
+            iptables.replace(&want, NOW).unwrap();
+            world.is("198.51.100.1 silent, 198.51.100.9 open, 198.51.100.200 silent, 192.0.2.10 open").await;
+            world.is("2001:db8:66:4::1 silent, 2001:db8:66:5::1 open, 2001:db8::10 silent, 2001:db8::11 open").await;
+            // the wider one ends: the narrower one is still there
+            want.denied.remove(&"198.51.100.0/24".parse().unwrap());
+            iptables.update(&diff(&want, "", "198.51.100.0/24"), &want, NOW).unwrap();
+            world.is("198.51.100.1 open, 198.51.100.200 silent, 2001:db8:66:4::1 silent").await;
+            // neighbour discovery goes on when all of IPv6's neighbours are denied
+            iptables.replace(&set("2001:db8::/64 fe80::/10 192.0.2.10", "2001:db8::11"), NOW).unwrap();
+            world.run("ip", &["neigh", "flush", "all"]);
+            world.is("2001:db8::10 silent, 2001:db8::11 open, 192.0.2.10 silent, 192.0.2.11 open").await;
+            // everything but what is allowed, loopback among it
+            let all = set("0.0.0.0/0 ::/0", "192.0.2.11 2001:db8::11");
+            iptables.replace(&all, NOW).unwrap();
+            world.is("192.0.2.10 silent, 192.0.2.11 open, 2001:db8::10 silent, 2001:db8::11 open").await;
+            for loopback in ["127.0.0.1", "::1", "192.0.2.1"] {
+                let to = SocketAddr::new(loopback.parse().unwrap(), PORT);
+                let opened = tokio::time::timeout(Duration::from_secs(2), tokio::net::TcpStream::connect(to));
+                opened.await.unwrap().unwrap();
+            }
+            // half of it, which is an element of it too
+            let half = set("128.0.0.0/1", "");
+            iptables.update(&diff(&half, "128.0.0.0/1", "0.0.0.0/0 ::/0"), &half, NOW).unwrap();
+            world.is("192.0.2.10 silent, 2001:db8::10 open").await;
+            iptables.probe().unwrap();
+            iptables.replace(&set("192.0.2.10", "0.0.0.0/0 ::/0"), NOW).unwrap();
+            world.is("192.0.2.10 open").await;
+            iptables.remove().unwrap();
+        }
+    });
+}
+
+/// What others made stays as it is and holds, also for what is allowed: RETURN, not ACCEPT.
+#[test]
+fn iptables_leaves_others_alone_and_notices_what_they_do() {
+    in_namespace("iptables_leaves_others_alone_and_notices_what_they_do", async |world| {
+        world.run("ipset", &["create", "denyd-t", "hash:ip"]);
+        world.run("ipset", &["add", "denyd-t", "192.0.2.99"]);
+        for (way, mut iptables) in world.iptables() {
+            println!("{way}");
+            let run = |command: &str| {
+                let (program, rest) = command.split_once(' ').unwrap();
+                let legacy = if way.contains("legacy") && program != "ipset" { "-legacy" } else { "" };
+                world.run(&format!("{program}{legacy}"), &rest.split(' ').collect::<Vec<_>>())
+            };
+            let others =
+                ["-t raw -N other", "-t raw -A PREROUTING -s 192.0.2.12 -j DROP", "-A INPUT -s 192.0.2.13 -j DROP"];
+            others.iter().for_each(|rule| _ = run(&format!("iptables {rule}")));
+            let listed = |iptables: &str| run(&format!("{iptables} -t raw -S")) + &run(&format!("{iptables} -S"));
+            let before = ["iptables", "ip6tables"].map(listed);
+            let sets = run("ipset save");
+            iptables.probe().unwrap_err();
+            let want = set("192.0.2.10 198.51.100.0/24 2001:db8:66::/64", "192.0.2.11 192.0.2.12 192.0.2.13");
+            iptables.replace(&want, NOW).unwrap();
+            iptables.probe().unwrap();
+            world.is("192.0.2.10 silent, 192.0.2.11 open, 192.0.2.12 silent, 192.0.2.13 silent").await;
+            let gone = "chain denyd-t";
+            let mut spoil = vec![
+                ("iptables -t raw -F", "PREROUTING does not jump to it"),
+                ("iptables -t raw -F denyd-t", "0 rules where there were"),
+                ("ip6tables -t raw -I denyd-t -j ACCEPT", "rules where there were"),
+                ("iptables -t raw -R denyd-t 1 -j ACCEPT", "its rules are others"),
+                ("iptables -t raw -I PREROUTING -j ACCEPT", "not PREROUTING's first rule"),
+                ("iptables -t raw -A PREROUTING -j denyd-t", "or not the only one"),
+            ];
+            if !way.contains("rules") {
+                spoil.push(("ipset flush denyd-t-deny4", "set denyd-t-deny4 has 0 elements where there were 2"));
+                spoil.push(("ipset del denyd-t-deny6 2001:db8:66::/64", "set denyd-t-deny6 has 0 elements"));
+                spoil.push(("ipset add denyd-t-deny4 192.0.2.11", "set denyd-t-deny4 has 3 elements"));
+                spoil.push(("ipset flush", "set denyd-t-deny4 has 0 elements"));
+            }
+            for (command, cause) in spoil {
+                run(command);
+                let error = iptables.probe().unwrap_err();
+                assert!(error.cause.contains(cause) && error.tried.contains(gone), "{command}: {error}");
+                // an update on top of it mends it, or the probe goes on to see it
+                if iptables.update(&diff(&want, "192.0.2.10", ""), &want, NOW).is_err() || !way.contains("rules") {
+                    iptables.probe().unwrap_err();
+                }
+                iptables.replace(&want, NOW).unwrap();
+                iptables.probe().unwrap();
+                world.is("192.0.2.10 silent, 2001:db8:66::1 silent").await;
+                if command.ends_with("-F") {
+                    others[1..2].iter().for_each(|rule| _ = run(&format!("iptables {rule}")));
+                } else if command.contains("-I PREROUTING") {
+                    run("iptables -t raw -D PREROUTING -j ACCEPT");
+                } else if command == "ipset flush" {
+                    run("ipset add denyd-t 192.0.2.99");
+                }
+            }
+            world.is("192.0.2.11 open, 192.0.2.12 silent, 192.0.2.13 silent").await;
+            iptables.remove().unwrap();
+            assert_eq!(["iptables", "ip6tables"].map(listed), before, "{way}: rules of others");
+            assert_eq!(run("ipset save"), sets, "{way}: sets of others");
+            let gone = iptables.update(&diff(&want, "192.0.2.10", ""), &want, NOW);
+            assert!(gone.is_err() != way.contains("rules"), "{way}: {gone:?}");
+            iptables.remove().unwrap();
+            for rule in ["-t raw -F", "-t raw -X other", "-F"] {
+                run(&format!("iptables {rule}"));
+            }
+        }
+    });
+}
+
+/// After any updates the kernel holds what one `replace` would have written.
+#[test]
+fn ipset_updates_lead_where_replace_does() {
+    in_namespace("ipset_updates_lead_where_replace_does", async |world| {
+        let mut random = Random::new();
+        let (_, mut iptables) = world.iptables().remove(0);
+        let mut fresh = Iptables::new("fresh".parse().unwrap());
+        let mut want = DenySet::default();
+        iptables.replace(&want, NOW).unwrap();
+        let mut compared = 0;
+        for step in 0..60 {
+            let mut diff = Diff::default();
+            for _ in 0..random.below(6) {
+                let prefix = match random.below(2) {
+                    0 => Prefix::of(
+                        IpAddr::V4((0xc000_0200 + random.below(16) as u32).into()),
+                        26 + random.below(7) as u8,
+                    ),
+                    _ => Prefix::of(
+                        IpAddr::V6((0x2001_0db8 << 96 | u128::from(random.below(8_u64)) << 63).into()),
+                        random.below(3) as u8 + [0, 62][random.below(2) as usize],
+                    ),
+                };
+                let until = NOW.after(Duration::from_secs(random.below(4) * 100_000));
+                let until = (random.below(5) > 0).then_some(until);
+                diff.denies.insert(prefix, (random.below(3) > 0).then_some(until));
+            }
+            if random.below(4) == 0 {
+                diff.allowed =
+                    Some(set("", ["192.0.2.4", "192.0.2.0/29 2001:db8::1"][random.below(2) as usize]).allowed);
+            }
+            want.apply(&diff);
+            iptables.update(&diff, &want, NOW).unwrap();
+            if step % 5 > 0 {
+                continue;
+            }
+            iptables.probe().unwrap();
+            fresh.replace(&want, NOW).unwrap();
+            for name in ["allow4", "allow6", "deny4", "deny6"] {
+                // the time that is left to whole minutes
+                let elements = |chain: &str| -> BTreeSet<String> {
+                    let saved = world.run("ipset", &["save", &format!("{chain}-{name}")]);
+                    let added = saved.lines().filter_map(|line| line.strip_prefix("add ")?.split_once(' '));
+                    added
+                        .map(|(_, element)| match element.split_once(" timeout ") {
+                            Some((prefix, left)) => format!("{prefix} {}", left.parse::<u32>().unwrap().div_ceil(60)),
+                            None => element.to_owned(),
+                        })
+                        .collect()
+                };
+                compared += elements("fresh").len();
+                assert_eq!(elements("denyd-t"), elements("fresh"), "{name}");
+            }
+            fresh.remove().unwrap(); // or both would want to be first
+        }
+        assert!(compared > 20, "too little to compare: {compared} elements");
+    });
+}
+
+/// Where the database was lost; and after a crash between two lines of a script, with sets of another form.
+#[test]
+fn iptables_is_taken_over() {
+    in_namespace("iptables_is_taken_over", async |world| {
+        for (way, mut iptables) in world.iptables() {
+            assert_eq!(iptables.kept(NOW).unwrap(), [], "{way}");
+            let mut want = set("192.0.2.10 2001:db8:66::/64", "");
+            want.denied.insert("198.51.100.0/24".parse().unwrap(), Some(NOW.after(Duration::from_secs(600))));
+            iptables.replace(&want, NOW).unwrap();
+            let mut kept = iptables.kept(NOW).unwrap();
+            kept.sort_unstable();
+            let ends: Vec<String> = kept
+                .iter()
+                .map(|(prefix, end)| match end {
+                    // whole seconds, of which one may have gone
+                    Some(Some(end)) => format!("{prefix} {}", (end.secs() - NOW.secs() + 5) / 10),
+                    Some(None) => format!("{prefix} -"),
+                    None => format!("{prefix} ?"),
+                })
+                .collect();
+            let known = ["192.0.2.10 -", "198.51.100.0/24 60", "2001:db8:66::/64 -"];
+            let unknown = ["192.0.2.10 ?", "198.51.100.0/24 ?", "2001:db8:66::/64 ?"];
+            assert_eq!(ends, if way.contains("rules") { unknown } else { known }, "{way}");
+            iptables.remove().unwrap();
+        }
+        for left in [
+            "denyd-t-deny4 hash:net timeout 9 maxelem 3",
+            "denyd-t-deny4-new hash:ip",
+            "denyd-t-allow6 hash:net family inet6",
+        ] {
+            world.run("ipset", &[&["create"][..], &left.split(' ').collect::<Vec<_>>()].concat());
+        }
+        let (_, mut iptables) = world.iptables().remove(0);
+        iptables.replace(&set("192.0.2.10 192.0.2.11 192.0.2.12 192.0.2.13", "2001:db8::10"), NOW).unwrap();
+        iptables.probe().unwrap();
+        world.is("192.0.2.10 silent, 192.0.2.13 silent, 192.0.2.14 open").await;
+        iptables.remove().unwrap();
+        // a set of this name that is none of ours
+        world.run("ipset", &["create", "denyd-t-deny4", "bitmap:port", "range", "0-9"]);
+        let error = iptables.replace(&set("192.0.2.10", ""), NOW).unwrap_err();
+        assert!(error.to_string().starts_with("iptables: cannot replace the sets of denyd-t: "), "{error}");
+        println!("{error}");
+    });
+}
+
+#[test]
+fn ipset_replaces_a_large_set_without_a_gap() {
+    in_namespace("ipset_replaces_a_large_set_without_a_gap", async |world| {
+        let (_, mut iptables) = world.iptables().remove(0);
+        let mut want = set("192.0.2.10", "192.0.2.11");
+        for n in 0..50_000_u32 {
+            let until = Some(NOW.after(Duration::from_secs(86400 + u64::from(n))));
+            want.denied.insert(Prefix::host(IpAddr::V4((0x0a00_0000 + n).into())), until);
+            want.denied.insert(Prefix::of(IpAddr::V6((0x2001_0db9 << 96 | u128::from(n) << 64).into()), 64), until);
+        }
+        let time = |what: &str, most: u64, started: Instant| {
+            let took = started.elapsed();
+            println!("{what}: {} ms", took.as_millis());
+            assert!(took < Duration::from_secs(most), "{what}");
+        };
+        let started = Instant::now();
+        iptables.replace(&want, NOW).unwrap();
+        time("replace 100 001", 10, started);
+        let started = Instant::now();
+        iptables.probe().unwrap();
+        time("probe", 2, started);
+        let started = Instant::now();
+        want.denied.insert("192.0.2.12".parse().unwrap(), None);
+        iptables.update(&diff(&want, "192.0.2.12", ""), &want, NOW).unwrap();
+        time("update by one", 2, started);
+        world.is("192.0.2.10 silent, 192.0.2.12 silent, 192.0.2.11 open").await;
+        for _ in 0..4 {
+            let hammer = tokio::spawn(world.hammer("192.0.2.10"));
+            iptables.replace(&want, NOW).unwrap();
+            let (open, _) = hammer.await.unwrap();
+            assert_eq!(open, 0, "a denied one got through");
+            let hammer = tokio::spawn(world.hammer("192.0.2.11"));
+            iptables.replace(&want, NOW).unwrap();
+            assert!(hammer.await.unwrap().0 > 0);
+        }
+    });
+}
+
 // ---- a back end of one's own
 
 /// All that a back end needs: it is plugged in by one line.
@@ -713,6 +1027,17 @@ impl World {
         Nft::new("denyd_t".parse().unwrap(), Lengths::default())
     }
 
+    /// By all ways in which iptables is used.
+    fn iptables(&self) -> Vec<(&'static str, Iptables)> {
+        let new = || Iptables::new("denyd-t".parse().unwrap());
+        vec![
+            ("ipset", new()),
+            ("ipset, legacy", new().legacy()),
+            ("rules", new().without_ipset()),
+            ("rules, legacy", new().without_ipset().legacy()),
+        ]
+    }
+
     /// `192.0.2.1 open, 192.0.2.2 silent`: what becomes of a connection from each.
     async fn is(&self, cases: &str) {
         for (source, want) in cases.split(", ").map(|case| case.split_once(' ').unwrap()) {
@@ -775,7 +1100,7 @@ static WORLD: std::sync::OnceLock<World> = std::sync::OnceLock::new();
 
 /// Runs `body` in a machine of its own, by running this test once more inside it.
 fn in_namespace(test: &str, body: impl AsyncFnOnce(&'static World)) {
-    if let Some(missing) = ["ip", "nft", "mount"].iter().find(|name| program(name).is_none()) {
+    if let Some(missing) = ["ip", "nft", "mount", "iptables", "ipset"].iter().find(|name| program(name).is_none()) {
         return skip(test, &format!("no {missing}"));
     }
     if !kit::in_box(test) {

@@ -17,12 +17,13 @@ use crate::deny::choose::{self, KINDS};
 const FILE_MAX: u64 = 4 * 1024 * 1024;
 
 /// All tables but the inputs, each behind the one that it is in.
-pub(super) fn sections() -> [Section<Config>; 5] {
+pub(super) fn sections() -> [Section<Config>; 6] {
     [
         Section { name: "", keys: top(), tables: &["decide", "deny", "input"] },
         Section { name: "[decide]", keys: classes().into_iter().chain(decide()).collect(), tables: &[] },
-        Section { name: "[deny]", keys: deny(), tables: &["nftables", "hosts_deny"] },
+        Section { name: "[deny]", keys: deny(), tables: &["nftables", "iptables", "hosts_deny"] },
         Section { name: "[deny.nftables]", keys: nftables(), tables: &[] },
+        Section { name: "[deny.iptables]", keys: iptables(), tables: &[] },
         Section { name: "[deny.hosts_deny]", keys: hosts_deny(), tables: &[] },
     ]
 }
@@ -210,8 +211,9 @@ fn allowed() -> Codec<String> {
 
 fn deny() -> Vec<Key<Config>> {
     vec![key("backends", backends(), |c| &mut c.deny.backends).example(r#"["nftables", "hosts.deny"]"#).says(
-        r#"What enforces: "auto" (nftables where it can be used, else hosts.deny if sshd is linked with
-                libwrap), or any of "nftables", "hosts.deny", and "stdout", which enforces nothing and prints."#,
+        r#"What enforces: "auto" (nftables where it can be used, else iptables, else hosts.deny if sshd is linked
+                with libwrap), or any of "nftables", "iptables", "hosts.deny", and "stdout", which enforces nothing and
+                prints."#,
     )]
 }
 
@@ -241,6 +243,13 @@ fn nftables() -> Vec<Key<Config>> {
             "The name of denyd's own table, of family inet. Nobody else may write to it. Letters, digits, _ and -.",
         ),
     ]
+}
+
+fn iptables() -> Vec<Key<Config>> {
+    vec![key("chain", parsed(String::from), |c| &mut c.deny.iptables.chain).says(
+        "The name of denyd's own chain in table raw, and what the names of its sets begin with. Nobody else may
+            write to them. Small letters, digits, _ and -, at most 20.",
+    )]
 }
 
 fn hosts_deny() -> Vec<Key<Config>> {

@@ -9,6 +9,7 @@ use inputs::record::Timestamp;
 use crate::decide::prefix::Prefix;
 
 use super::hosts_deny::{self, Form, HostsDeny};
+use super::iptables::{self, Iptables};
 use super::ledger::{Ledger, Notes};
 use super::nft::{self, Lengths, Nft};
 use super::stdout::{self, Stdout};
@@ -22,6 +23,14 @@ pub static KINDS: &[Kind] = &[
         ..Kind::plain(nft::NAME, |means| {
             Ledger::open(&format!("{} inet {}", nft::NAME, means.settings.nftables.table), (means.notes)()?, None)?;
             Ok(Box::new(nft(means.settings, means.lengths)))
+        })
+    },
+    Kind {
+        usable: |settings| iptables(settings).usable().map_err(|error| error.to_string()),
+        auto: Some(|| Ok("the kernel has iptables")),
+        ..Kind::plain(iptables::NAME, |means| {
+            Ledger::open(&format!("{} {}", iptables::NAME, means.settings.iptables.chain), (means.notes)()?, None)?;
+            Ok(Box::new(iptables(means.settings)))
         })
     },
     Kind {
@@ -86,6 +95,8 @@ pub struct Settings {
     pub backends: Backends,
     /// Settings of nftables.
     pub nftables: nft::Settings,
+    /// Settings of iptables.
+    pub iptables: iptables::Settings,
     /// Settings of hosts.deny.
     pub hosts_deny: hosts_deny::Settings,
 }
@@ -93,7 +104,7 @@ pub struct Settings {
 /// Which back ends enforce.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Backends {
-    /// nftables where it can be used, else hosts.deny if sshd is linked with libwrap. Found at start.
+    /// nftables where it can be used, else iptables, else hosts.deny if sshd is linked with libwrap. Found at start.
     #[default]
     Auto,
     /// All of these: at least one, none twice.
@@ -196,6 +207,10 @@ pub fn kept(
 
 fn nft(settings: &Settings, lengths: Lengths) -> Nft {
     Nft::new(settings.nftables.table.clone(), lengths)
+}
+
+fn iptables(settings: &Settings) -> Iptables {
+    Iptables::new(settings.iptables.chain.clone())
 }
 
 /// Says why a file can neither be written nor made.

@@ -1,7 +1,7 @@
 //! Deny: makes the world's deny sets equal to the one that was decided.
 //!
-//! A [`DenyBackend`] knows one kind of set: [`nft`], [`hosts_deny`], or [`stdout`] for dry runs; [`choose`] has the table
-//! of them. A [`reconciler`] drives each, in a thread of its own. A back end is told the whole set that is wanted and
+//! A [`DenyBackend`] knows one kind of set: [`nft`], [`iptables`], [`hosts_deny`], or [`stdout`] for dry runs; [`choose`]
+//! has the table of them. A [`reconciler`] drives each, in a thread of its own. A back end is told the whole set that is wanted and
 //! makes it so; nothing here decides who is denied, asks the time, or lists a set in order to patch it.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use crate::decide::range::Range;
 
 pub mod choose;
 pub mod hosts_deny;
+pub mod iptables;
 pub mod ledger;
 pub mod nft;
 mod overlap;

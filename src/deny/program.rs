@@ -17,6 +17,8 @@ pub(super) const TIME_MAX: Duration = Duration::from_secs(60);
 /// What is kept of standard output: nft's listing of all tables of a family, without elements, is smaller.
 const STDOUT_MAX: u64 = 16 * 1024 * 1024;
 const STDERR_MAX: u64 = 4 * 1024;
+/// Characters of a complaint that go into an error.
+const COMPLAINT_MAX: usize = 300;
 /// How often at least it is looked whether a program has ended that says nothing any more.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
@@ -30,6 +32,29 @@ pub(super) struct Output {
 /// Where the program `name` is.
 pub(super) fn find(name: &str) -> Option<PathBuf> {
     DIRECTORIES.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
+}
+
+/// Runs the program `name` with this input; returns what it printed, or why it failed, in one line for people.
+pub(super) fn ask(name: &str, arguments: &[&str], input: &str) -> Result<Vec<u8>, String> {
+    let program = find(name).ok_or_else(|| format!("no {name} in {}", DIRECTORIES.join(", ")))?;
+    let child = start(&program, arguments).map_err(|error| format!("{}: {error}", program.display()))?;
+    let output = finish(child, input.as_bytes()).map_err(|error| match error.kind() {
+        ErrorKind::TimedOut => format!("{name} took more than {} s", TIME_MAX.as_secs()),
+        _ => format!("cannot talk to {name}: {error}"),
+    })?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let cause = complaint(&output.stderr);
+    Err(if cause.is_empty() { format!("{name} ended with {}", output.status) } else { cause })
+}
+
+/// What a program complained of, in one line without its warnings, which begin with `#`.
+fn complaint(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let line = lines.collect::<Vec<_>>().join(" ");
+    line.chars().filter(|c| !c.is_control()).take(COMPLAINT_MAX).collect()
 }
 
 /// Starts a program.
@@ -120,6 +145,18 @@ mod tests {
         let script = "head -c 9 >/dev/null; head -c 9000 /dev/zero >&2; exec 0<&-; exit 7";
         let output = finish(start(Path::new("/bin/sh"), &["-c", script]).unwrap(), &input).unwrap();
         assert_eq!((output.status.code(), output.stdout.len(), output.stderr.len()), (Some(7), 0, STDERR_MAX as usize));
+    }
+
+    #[test]
+    fn complains_in_one_line() {
+        let check = |stderr: &str, want: &str| assert_eq!(complaint(stderr.as_bytes()), want);
+        check("", "");
+        let said = "# Warning: iptables-legacy tables present\niptables-restore v1.8.9 (nf_tables): \nline 4: failed\n";
+        check(said, "iptables-restore v1.8.9 (nf_tables): line 4: failed");
+        check("\n\x1b[1mhm\n", "[1mhm");
+        check(&"x".repeat(4000), &"x".repeat(300));
+        assert_eq!(ask("false", &[], "").unwrap_err(), "false ended with exit status: 1");
+        assert_eq!(ask("no-such", &[], "").unwrap_err(), "no no-such in /usr/sbin, /sbin, /usr/bin, /bin");
     }
 
     #[test]

@@ -1,0 +1,397 @@
+//! Denies in iptables: a chain of our own, and sets of ipset that its rules look into.
+//!
+//! Promises that rules and sets of others are never touched, and that there is no moment without the set: new sets are
+//! filled beside the old ones and swapped with them (ipset(8)), and the chain is written in one transaction
+//! (iptables-restore(8), `--noflush`). Elements carry their remaining time, so denies end even if we are gone, and
+//! outlive us till then; ipset knows none of more than 24 days, so the daily `replace` starts longer ones anew.
+//!
+//! # The chain
+//!
+//! PREROUTING of table `raw` jumps to it first of all. That is before connection tracking and before DNAT, and sees what
+//! goes to this box and what it forwards. Loopback, neighbour discovery and what is allowed go back by RETURN, never
+//! ACCEPT: what others say of them holds. IPv4 and IPv6 have a chain each; where the kernel has no IPv6, that is left out.
+//!
+//! # The sets
+//!
+//! `hash:net` takes prefixes of all lengths but 0, also one inside another, so a family has one set of denies and one of
+//! what is allowed. A packet costs a look a *length* that is in use.
+//!
+//! # Without ipset
+//!
+//! Each deny is a rule, and a packet costs all of them. So there are [`rules::RULES_MAX`] a family at most: those denies
+//! that end last. What is left out is told in the log. Such a rule ends when the engine releases the deny, not by itself.
+//!
+//! # What it does not do
+//!
+//! [`Iptables::probe`] sees a chain that is not as we left it, and sets that hold more or fewer elements. It does not see
+//! that an element took the place of another one, or has another end: the daily `replace` mends that.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use inputs::record::Timestamp;
+
+use super::{DenyBackend, DenyError, DenySet, Diff, Kept, Life, Probe, program};
+use crate::clock;
+use crate::decide::prefix::Prefix;
+use rules::Listing;
+use sets::Script;
+
+mod rules;
+mod sets;
+
+/// The iptables back end. Needs CAP_NET_ADMIN, CAP_NET_RAW and the programs of iptables; those of ipset for more than a
+/// few denies.
+#[derive(Debug)]
+pub struct Iptables {
+    chain: Chain,
+    variant: &'static str,
+    without_ipset: bool,
+    /// Whether the denies are in sets, since the last `replace`.
+    sets: bool,
+    /// What we put into the sets of denies, and when it goes by itself.
+    held: BTreeMap<Prefix, Option<Instant>>,
+    /// The rules of our chain of each family, as they were listed after we wrote them.
+    rules: BTreeMap<Family, Vec<String>>,
+    /// Whether it was said that some denies have no rule.
+    warned: bool,
+}
+
+/// What an administrator decides of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The name of our chain, and what the names of our sets begin with. Default `denyd`.
+    pub chain: Chain,
+}
+
+/// The name of our chain. Small letters, so that it is no target of iptables' own, such as LOG.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain(String);
+
+impl Default for Chain {
+    fn default() -> Self {
+        Chain("denyd".to_owned())
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Chain {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let letters = text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
+        if letters && text.len() <= CHAIN_MAX {
+            return Ok(Chain(text.to_owned()));
+        }
+        Err(format!("expected a chain's name: small letters, digits, _ and -, a letter first, at most {CHAIN_MAX}"))
+    }
+}
+
+/// IPv4 or IPv6: iptables and ipset have all of it twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// Those that this kernel has.
+    fn here() -> &'static [Family] {
+        if Path::new("/proc/net/if_inet6").exists() { &[Family::V4, Family::V6] } else { &[Family::V4] }
+    }
+
+    fn holds(self, prefix: &Prefix) -> bool {
+        prefix.is_ipv4() == (self == Family::V4)
+    }
+
+    fn program(self) -> &'static str {
+        match self {
+            Family::V4 => "iptables",
+            Family::V6 => "ip6tables",
+        }
+    }
+}
+
+impl Iptables {
+    /// A back end for the chain of this name in table `raw`, which is ours alone, as are the sets that begin with it.
+    pub fn new(chain: Chain) -> Self {
+        Iptables {
+            chain,
+            variant: "",
+            without_ipset: false,
+            sets: false,
+            held: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            warned: false,
+        }
+    }
+
+    /// Uses `iptables-legacy` and its like instead of what the machine takes for iptables.
+    pub fn legacy(self) -> Self {
+        Iptables { variant: "-legacy", ..self }
+    }
+
+    /// Does as where ipset is missing.
+    pub fn without_ipset(self) -> Self {
+        Iptables { without_ipset: true, ..self }
+    }
+
+    /// Asks whether iptables can be used; changes nothing.
+    pub fn usable(&self) -> Result<(), DenyError> {
+        Family::here().iter().try_for_each(|family| self.listing(*family).map(|_| ()))
+    }
+
+    /// Takes our chains and sets out of the kernel, and with them every deny. Not an error if there are none.
+    pub fn remove(&mut self) -> Result<(), DenyError> {
+        (self.held, self.rules) = (BTreeMap::new(), BTreeMap::new());
+        for family in Family::here() {
+            let script = self.listing(*family)?.removal(&self.chain);
+            self.restore("remove", *family, &script)?;
+        }
+        let names = self.set_names().unwrap_or_default();
+        let ours = sets::all(&self.chain).into_iter().filter(|name| names.contains(name));
+        let script: String = ours.map(|name| format!("destroy {name}\n")).collect();
+        if script.is_empty() { Ok(()) } else { self.ipset("remove", &script) }
+    }
+
+    /// The names of all sets, where ipset can be used.
+    fn set_names(&self) -> Result<Vec<String>, String> {
+        if self.without_ipset {
+            return Err("not to be used".to_owned());
+        }
+        let names = program::ask("ipset", &["list", "-n"], "")?;
+        Ok(String::from_utf8_lossy(&names).lines().map(str::to_owned).collect())
+    }
+
+    fn ipset(&self, verb: &str, script: &str) -> Result<(), DenyError> {
+        let done = program::ask("ipset", &["-exist", "restore"], script);
+        done.map(|_| ()).map_err(|cause| self.failed(format!("{verb} the sets of {}", self.chain), cause))
+    }
+
+    fn listing(&self, family: Family) -> Result<Listing, DenyError> {
+        let name = format!("{}{}", family.program(), self.variant);
+        let listed = program::ask(&name, &["-w", WAIT_S, "-t", "raw", "-S"], "");
+        let listed = listed.map_err(|cause| self.failed("list table raw", cause))?;
+        Ok(Listing::new(&self.chain, &String::from_utf8_lossy(&listed)))
+    }
+
+    /// Carries out a script for table `raw`, in one transaction.
+    fn restore(&self, verb: &str, family: Family, script: &str) -> Result<(), DenyError> {
+        let name = format!("{}{}-restore", family.program(), self.variant);
+        let done = program::ask(&name, &["-w", WAIT_S, "--noflush"], script);
+        done.map(|_| ()).map_err(|cause| self.failed(format!("{verb} chain {}", self.chain), cause))
+    }
+
+    /// Fills new sets and swaps them with ours; `denies` says whether those of denies too.
+    fn swap(&mut self, names: &[String], want: &DenySet, now: Timestamp, denies: bool) -> Result<(), DenyError> {
+        let mut script = Script::new(&self.chain, names);
+        let wanted = sets::wanted(want, now);
+        for family in Family::here() {
+            script.allow(*family, want);
+            if denies {
+                script.deny(*family, wanted.iter().filter(|(prefix, _)| family.holds(prefix)));
+            }
+        }
+        self.ipset("replace", &script.text)?;
+        if denies {
+            self.held = wanted.into_iter().map(|(prefix, life)| (prefix, end(life))).collect();
+        }
+        Ok(())
+    }
+
+    /// Writes our chain, has PREROUTING jump to it first, and looks at what came of it.
+    fn write(&mut self, family: Family, rules: &[String]) -> Result<(), DenyError> {
+        let script = self.listing(family)?.script(&self.chain, rules);
+        self.restore("replace", family, &script)?;
+        let listed = self.listing(family)?;
+        if let Some(cause) = listed.fault(rules.len()) {
+            return Err(self.failed(format!("find chain {} as we wrote it", self.chain), cause));
+        }
+        self.rules.insert(family, listed.rules);
+        Ok(())
+    }
+
+    fn plain(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        let mut left_out = 0;
+        for family in Family::here() {
+            let (rules, over) = rules::plain(&self.chain, *family, want, now);
+            self.write(*family, &rules)?;
+            left_out += over;
+        }
+        if left_out > 0 && !self.warned {
+            let limit = rules::RULES_MAX;
+            tracing::warn!(backend = NAME, left_out, limit, "more denies than rules; not denied here: install ipset");
+        }
+        self.warned = left_out > 0;
+        Ok(())
+    }
+
+    /// What is wrong with the sets in a listing of their heads, if anything.
+    fn fault(&self, heads: &str) -> Option<String> {
+        for family in Family::here() {
+            let name = sets::denied(&self.chain, *family);
+            let Some(count) = sets::count(heads, &name) else { return Some(format!("set {name} is gone")) };
+            let now = clock::monotonic();
+            let ours = self.held.iter().filter(|(prefix, _)| family.holds(prefix));
+            let (mut least, mut most) = (0, 0);
+            for (_, end) in ours {
+                least += usize::from(end.is_none_or(|end| end > now + SLACK));
+                most += usize::from(end.is_none_or(|end| end + SLACK > now));
+            }
+            if count.is_some_and(|count| !(least..=most).contains(&count)) {
+                return Some(format!("set {name} has {} elements where there were {most}", count.unwrap_or_default()));
+            }
+        }
+        None
+    }
+
+    fn failed(&self, tried: impl Into<String>, cause: String) -> DenyError {
+        let remedy = remedy(&cause);
+        DenyError { remedy, ..DenyError::new(NAME, tried, cause) }
+    }
+
+    fn touched(&self, cause: String) -> DenyError {
+        let remedy = Some("look for what changes it: a firewall's reload should leave chains of others alone");
+        DenyError { remedy, ..self.failed(format!("find chain {} as we left it", self.chain), cause) }
+    }
+}
+
+impl DenyBackend for Iptables {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        let names = match self.set_names() {
+            Ok(names) => names,
+            Err(cause) => {
+                if self.sets || self.rules.is_empty() {
+                    tracing::warn!(backend = NAME, cause, "ipset cannot be used, so each deny is a rule of its own");
+                }
+                self.sets = false;
+                return self.plain(want, now);
+            }
+        };
+        self.swap(&names, want, now, true)?;
+        for family in Family::here() {
+            self.write(*family, &rules::of_sets(&self.chain, *family))?;
+        }
+        (self.sets, self.warned) = (true, false);
+        Ok(())
+    }
+
+    /// One process of `ipset`, which says of each element what is wanted of it; without ipset all is written anew.
+    fn update(&mut self, diff: &Diff, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        // These are two elements in a set, or half of such two.
+        if !self.sets || diff.denies.keys().any(|prefix| prefix.bits() <= 1) {
+            return self.replace(want, now);
+        }
+        if diff.allowed.is_some() {
+            let names = self.set_names().map_err(|cause| self.failed("list the sets", cause))?;
+            self.swap(&names, want, now, false)?;
+        }
+        let mut script = Script::new(&self.chain, &[]);
+        let here = Family::here();
+        let prefixes = || diff.denies.keys().filter(|prefix| here.iter().any(|family| family.holds(prefix)));
+        let life = |prefix| want.denied.get(prefix).map_or(Life::Over, |until| Life::left(*until, now));
+        prefixes().for_each(|prefix| script.set(prefix, life(prefix)));
+        if script.text.is_empty() {
+            return Ok(());
+        }
+        self.ipset("update", &script.text)?;
+        for prefix in prefixes() {
+            match life(prefix) {
+                Life::Over => _ = self.held.remove(prefix),
+                life => _ = self.held.insert(*prefix, end(life)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Costs two or three processes, of some milliseconds each.
+    fn probe(&mut self) -> Result<Probe, DenyError> {
+        for family in Family::here() {
+            let listed = self.listing(*family)?;
+            let ours = self.rules.get(family).map_or(&[][..], Vec::as_slice);
+            let changed = (listed.rules != ours).then(|| "its rules are others".to_owned());
+            if let Some(cause) = listed.fault(ours.len()).or(changed) {
+                return Err(self.touched(cause));
+            }
+        }
+        if self.sets {
+            let heads = program::ask("ipset", &["list", "-t"], "");
+            let heads = heads.map_err(|cause| self.failed("list the sets", cause))?;
+            if let Some(cause) = self.fault(&String::from_utf8_lossy(&heads)) {
+                return Err(self.touched(cause));
+            }
+        }
+        Ok(Probe::Ours)
+    }
+
+    /// What our sets hold, or else the rules of our chain, of which no end is known.
+    fn kept(&mut self, now: Timestamp) -> Result<Kept, DenyError> {
+        let mut kept = Kept::new();
+        let names = self.set_names().unwrap_or_default();
+        for family in Family::here() {
+            kept.extend(self.listing(*family)?.denied().map(|prefix| (prefix, None)));
+            let name = sets::denied(&self.chain, *family);
+            if names.contains(&name) {
+                let saved = program::ask("ipset", &["save", &name], "");
+                let saved = saved.map_err(|cause| self.failed(format!("read set {name}"), cause))?;
+                kept.extend(sets::saved(&String::from_utf8_lossy(&saved), now));
+            }
+        }
+        Ok(kept)
+    }
+}
+
+/// When an element that was added now goes by itself.
+fn end(life: Life) -> Option<Instant> {
+    match life {
+        Life::Seconds(left) => Some(clock::monotonic() + Duration::from_secs(left.min(sets::TIMEOUT_MAX_S))),
+        Life::Over | Life::Forever => None,
+    }
+}
+
+fn remedy(cause: &str) -> Option<&'static str> {
+    if cause.contains("Permission denied") || cause.contains("not permitted") {
+        Some("run denyd with CAP_NET_ADMIN and CAP_NET_RAW")
+    } else if cause.starts_with("no ip") {
+        Some("install the package iptables, or choose another back end")
+    } else if cause.contains("match `set'") || cause.contains("extension set") {
+        Some("the kernel has no xt_set for iptables: load it, or choose another back end")
+    } else {
+        None
+    }
+}
+
+pub(super) const NAME: &str = "iptables";
+/// The longest name of our chain, in bytes. ipset's own limit is 31 (IPSET_MAXNAMELEN), and `-allow4-new` follows.
+const CHAIN_MAX: usize = 20;
+/// How long iptables waits for the lock of others, in seconds.
+const WAIT_S: &str = "10";
+/// An element whose end is as near as this may be there or not.
+const SLACK: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_names() {
+        for bad in ["", "a b", "1a", "-a", "a;b", "LOG", "Denyd", "ä", "a\n", &"a".repeat(21)] {
+            assert!(bad.parse::<Chain>().is_err(), "{bad}");
+        }
+        for good in ["denyd", "a-1_b", &"a".repeat(20)] {
+            good.parse::<Chain>().unwrap();
+        }
+    }
+}
