@@ -373,7 +373,8 @@ impl Desk {
                 + state.untold(Bound::Live)
                 + state.untold(Bound::Forgives)
                 + state.sessions.evicted()
-                + state.nets.forgotten(),
+                + state.nets.forgotten()
+                + state.windows.forgotten(),
             users_untold: state.untold(Bound::Users),
             hosts_untold: state.untold(Bound::Hosts) + state.namesakes.untold(),
             denies_refused: state.untold(Bound::Denies),

@@ -138,7 +138,10 @@ fn sentence(screen: &Screen, why: &Why) -> String {
                 (Some(class), Some(since)) => {
                     let from = match why.parts {
                         0 => String::new(),
-                        parts => format!(", from {parts} of its /64s or more, and no login from there in 30 days"),
+                        parts => {
+                            let parts_are = if prefix.is_ipv4() { "addresses" } else { "/64s" };
+                            format!(", from {parts} of its {parts_are} or more, and no login from there in 30 days")
+                        }
                     };
                     let is_probation = why.claims.iter().any(|claim| claim.enforced && claim.reason.is_probation());
                     let short = if is_probation { "; shortly, since somebody logged in from there lately" } else { "" };

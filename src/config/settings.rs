@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use super::codec::{Bad, Codec, Node, duration, parsed, unless, whole, words, yes};
 use super::document::{Reader, Table, shorten};
@@ -12,6 +13,9 @@ use crate::decide::allow::AllowList;
 use crate::decide::policy::{Class, Threshold};
 use crate::decide::prefix::Prefix;
 use crate::deny::choose::{self, KINDS};
+
+/// Denies of one prefix that may each have a length of their own.
+const TERMS_MAX: usize = 32;
 
 /// The largest file that is read, in bytes.
 const FILE_MAX: u64 = 4 * 1024 * 1024;
@@ -101,6 +105,10 @@ fn decide() -> Vec<Key<Config>> {
                 r#"How long a deny lasts, at least "1s"; then the address is released and its counts begin at zero.
                 "forever" never releases: consider that addresses change hands."#,
             ),
+        key("escalate", terms(), |c| &mut c.decide.policy.escalate).example(r#"["30d", "90d"]"#).says(
+            "How long the second deny of an address lasts, the third, and so on; the last of these is for all further ones.
+            The first lasts deny_for, and with an empty list all do.",
+        ),
         key("probation", unless("off", duration), |c| &mut c.decide.policy.probation).says(
             r#"How long the first deny lasts of an address from which somebody logged in within 30 days, so that an office
             whose people mistype is not out for deny_for. It is for once in 30 days, whoever logs in meanwhile; the next deny
@@ -111,6 +119,10 @@ fn decide() -> Vec<Key<Config>> {
             .says(
                 r#"An address that was released this often is denied for ever the next time. "never" is DenyHosts' 0."#,
             ),
+        key("within", unless("never", duration), |c| &mut c.decide.policy.within).example(r#""10m""#).says(
+            r#"Only failures within this time count together: the window ends with the last of them, as fail2ban's findtime.
+            "never": they count however far apart they are, until age_reset_… have passed without one."#,
+        ),
         key("ipv4_prefix", bits(8..=32), |c| &mut c.decide.policy.ipv4_bits).says(
             "How many bits of an address are counted and denied together: 8 to 32 for IPv4, where 32 is each address
             alone, and 32 to 128 for IPv6, where one household usually has all addresses of a /64. Special addresses have
@@ -122,6 +134,10 @@ fn decide() -> Vec<Key<Config>> {
             failures of a class exceed 4 times what one /64 is denied for, from at least 4 of them, a /48 when they exceed 16
             times that, from at least 16. Each /64 adds hardly more than it is denied for itself. For an hour, and for deny_for
             when that was not enough. Never a net from which somebody logged in within 30 days.",
+        ),
+        key("ipv4_wider_nets", yes(), |c| &mut c.decide.policy.ipv4_wider_nets).says(
+            "Whether a /24 of IPv4 is denied, too, when its failures of a class exceed 8 times what one address is denied for,
+            from at least 8 of its addresses. Mostly they are other people's, and so the default is false.",
         ),
         key("nat64_prefixes", nat64().list(), |c| &mut c.decide.policy.nat64).example(r#"["2001:db8:64::/96"]"#).says(
             "Prefixes of this site's own in which a translator (NAT64) shows IPv4 addresses: each address in them is counted
@@ -168,6 +184,15 @@ fn threshold(name: &'static str, class: Class) -> Key<Config> {
 
 fn age(name: &'static str, class: Class) -> Key<Config> {
     key(name, unless("never", duration), move |c| &mut c.decide.policy.age_reset[class as usize])
+}
+
+/// The terms of further denies.
+fn terms() -> Codec<Vec<Duration>> {
+    let grows = |terms: Vec<Duration>| match terms.len() <= TERMS_MAX && terms.is_sorted() {
+        true => Ok(terms),
+        false => Err(format!("expected at most {TERMS_MAX} durations, none shorter than the one before")),
+    };
+    duration("").list().then(grows, Vec::clone)
 }
 
 /// How many releases; 0 is what DenyHosts had for never.

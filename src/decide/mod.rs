@@ -19,3 +19,4 @@ pub mod state;
 pub mod tally;
 #[cfg(test)]
 mod tests;
+pub mod window;

@@ -17,6 +17,9 @@ use super::prefix::Prefix;
 /// so many times what one /64 is denied for.
 pub const WIDTHS: [(u8, u32); 2] = [(56, 4), (48, 16)];
 
+/// The same of IPv4, and from how many addresses, where the configuration wants it.
+pub const IPV4_WIDTHS: &[(u8, u32)] = &[(24, 8)];
+
 /// No net is denied from which somebody logged in within this time, by a sound record.
 pub const AT_HOME: Duration = Duration::from_secs(30 * 86_400);
 

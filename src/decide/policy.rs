@@ -54,10 +54,14 @@ pub struct Policy {
     pub thresholds: [Option<Threshold>; 5],
     /// Per class: a count whose last failure is older than this starts again from zero; `None` = never.
     pub age_reset: [Option<Duration>; 5],
+    /// Only failures within this time count together; `None` = however far apart, up to `age_reset`.
+    pub within: Option<Duration>,
     /// A good login clears the counts that came from its own origin host. It never withdraws a deny.
     pub reset_on_success: bool,
     /// How long a deny lasts; `None` = for ever.
     pub deny_for: Option<Duration>,
+    /// How long the second deny of a prefix lasts, the third and so on; the last of these is for all further ones.
+    pub escalate: Vec<Duration>,
     /// How long the first deny of a prefix lasts from which somebody logged in lately, once in 30 days; `None` = as any.
     pub probation: Option<Duration>,
     /// A prefix that was released this many times is denied for ever the next time; `None` = never.
@@ -74,6 +78,8 @@ pub struct Policy {
     pub ipv6_bits: u8,
     /// Whether wider nets of IPv6 are counted and denied, too: see [`nets`](super::nets).
     pub wider_nets: bool,
+    /// Whether a /24 of IPv4 is counted and denied, too.
+    pub ipv4_wider_nets: bool,
     /// The site's own prefixes in which NAT64 puts IPv4 addresses.
     pub nat64: Vec<Prefix>,
     /// A permanent deny is enforced only if its deciding record is younger than this when it is read.
@@ -86,6 +92,25 @@ impl Policy {
         let usual = if peer.is_ipv4() { self.ipv4_bits } else { self.ipv6_bits };
         let special = if self.is_nat64(peer) { SITES_NAT64.bits } else { Special::bits(peer) };
         Prefix::of(peer, special.unwrap_or(usual))
+    }
+
+    /// After which time without a failure the count of a class begins anew.
+    pub fn age(&self, class: Class) -> Option<Duration> {
+        match (self.age_reset[class as usize], self.within) {
+            (Some(age), Some(within)) => Some(age.min(within)),
+            (age, within) => age.or(within),
+        }
+    }
+
+    /// The same of each.
+    pub fn ages(&self) -> [Option<Duration>; 5] {
+        Class::ALL.map(|class| self.age(class))
+    }
+
+    /// How long a deny lasts in full of a prefix that served so many; `None` = for ever.
+    pub fn term(&self, served: u32) -> Option<Duration> {
+        let further = (served as usize).min(self.escalate.len());
+        if further == 0 { self.deny_for } else { self.deny_for.and(Some(self.escalate[further - 1])) }
     }
 
     /// What an address is, if it is special.
@@ -107,8 +132,10 @@ impl Default for Policy {
         Policy {
             thresholds: [Some(Threshold(5)), Some(Threshold(10)), Some(Threshold(1)), Some(Threshold(1)), None],
             age_reset: [Some(10 * DAY), Some(5 * DAY), Some(25 * DAY), Some(25 * DAY), Some(10 * DAY)],
+            within: None,
             reset_on_success: false,
             deny_for: Some(7 * DAY),
+            escalate: Vec::new(),
             probation: Some(Duration::from_secs(600)),
             permanent_after: None,
             restricted: HashSet::new(),
@@ -117,6 +144,7 @@ impl Default for Policy {
             ipv4_bits: 32,
             ipv6_bits: 64,
             wider_nets: true,
+            ipv4_wider_nets: false,
             nat64: Vec::new(),
             replay_max_age: DAY,
         }

@@ -17,6 +17,7 @@ use super::nets::{Net, Nets, World};
 use super::prefix::Prefix;
 use super::session::{Connection, HostId, KeptKey, Sessions};
 use super::tally::{Slot, Tallies, Tally};
+use super::window::Windows;
 use crate::detect::event::Account;
 
 /// User names that are counted at once; further ones are counted together.
@@ -223,6 +224,8 @@ pub struct State {
     pub released: IndexMap<Prefix, u32, foldhash::fast::RandomState>,
     /// From where somebody logged in lately.
     pub familiar: Familiar,
+    /// When failures happened, where only those within a window count. They change by themselves, and are not kept.
+    pub windows: Windows,
     /// Who was forgiven.
     pub forgives: Forgives,
     /// Who is logged in, of those whom a deny must not lock out.

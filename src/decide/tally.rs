@@ -89,7 +89,7 @@ impl Tally {
     /// The first class whose count exceeds its threshold, with that count.
     pub fn exceeded(&self, policy: &Policy, at: Timestamp) -> Option<(Class, u32)> {
         Class::ALL.into_iter().find_map(|class| {
-            let count = self.aged(class, policy.age_reset[class as usize], at);
+            let count = self.aged(class, policy.age(class), at);
             policy.thresholds[class as usize].filter(|threshold| count > threshold.0).map(|_| (class, count))
         })
     }

@@ -9,6 +9,7 @@ use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
 mod bounds;
+mod escalate;
 mod familiar;
 mod forgives;
 mod live;

@@ -239,7 +239,7 @@ impl Desk {
             address,
             verdict,
             prefix,
-            tallies: PerClass::of(|class| tally.aged(class, policy.age_reset[class as usize], now)),
+            tallies: PerClass::of(|class| tally.aged(class, policy.age(class), now)),
             thresholds: PerClass::of(|class| policy.thresholds[class as usize].into()),
             until: denied.and_then(|(_, until, _)| until.map(At)),
             allowed_by: allowed_by.map(str::to_owned),

@@ -1,15 +1,20 @@
 //! What an attempt leads to: it is counted, its prefix is judged, and released in the end.
 
+use std::time::Duration;
+
 use inputs::record::Timestamp;
 
 use super::Engine;
 use crate::decide::attempt::{Attempt, Classes};
 use crate::decide::claim::{Basis, Claim, Claimant, Reason};
+use crate::decide::familiar::seconds;
+use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::rooms::fits;
 use crate::decide::session::HostId;
 use crate::decide::state::{Bound, Change, RELEASED_MAX, USER_MAX, USERS_MAX, Who, Why};
 use crate::decide::tally::Tally;
+use crate::decide::window::Run;
 use crate::detect::address::Address;
 use crate::detect::event::Account;
 
@@ -33,7 +38,10 @@ impl Engine {
         let before = self.state.tallies.at(slot).copied().unwrap_or_default();
         let mut tally = before;
         for class in classes.iter() {
-            tally.add(class, self.policy.age_reset[class as usize], times, sound, at);
+            match self.policy.within {
+                None => tally.add(class, self.policy.age(class), times, sound, at),
+                Some(within) => self.add_in_window(prefix, class, &mut tally, within, (times, sound), at),
+            }
         }
         if self.policy.reset_on_success && sound > 0 {
             self.share(prefix, host, classes, sound, tally.counts);
@@ -49,6 +57,25 @@ impl Engine {
             self.judge(attempt, &before, &tally);
             self.widen(attempt, &before, &tally);
         }
+    }
+
+    /// Counts failures of a class, and leaves out those that are not within the window that ends with the last.
+    fn add_in_window(
+        &mut self,
+        prefix: Prefix,
+        class: Class,
+        tally: &mut Tally,
+        within: Duration,
+        (times, sound): (u32, u32),
+        at: Timestamp,
+    ) {
+        let index = class as usize;
+        let known = Run { at: tally.last[index], times: tally.counts[index], sound: tally.sound[index].into() };
+        let (new, within) =
+            (Run { at: seconds(at), times, sound }, u32::try_from(within.as_secs()).unwrap_or(u32::MAX));
+        let Run { at, times, sound } = self.state.windows.add((prefix, class), known, new, within);
+        tally.sound[index] = u8::try_from(sound).unwrap_or(u8::MAX);
+        (tally.counts[index], tally.last[index]) = (times.max(tally.sound[index].into()), at);
     }
 
     /// Counts whom an attempt tried.

@@ -5,25 +5,28 @@ use inputs::record::Timestamp;
 use super::Engine;
 use crate::decide::attempt::Attempt;
 use crate::decide::claim::{Basis, Reason};
-use crate::decide::nets::{Net, WIDTHS, World};
+use crate::decide::nets::{IPV4_WIDTHS, Net, WIDTHS, World};
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::tally::Tally;
 use crate::detect::address::Address;
 
 impl Engine {
-    /// The nets of an address that are counted, and from how many /64s each is denied. One that holds a translator's prefix
+    /// The nets of an address that are counted, and from how many parts each is denied: /64s, or addresses of IPv4. One that holds a translator's prefix
     /// is none: all of IPv4 is in it.
     fn nets_of(&self, peer: Address) -> impl Iterator<Item = (Prefix, u32)> + use<> {
         let policy = &self.policy;
-        let is_counted =
-            policy.wider_nets && !peer.is_ipv4() && policy.special(peer).is_none_or(|special| special.bits.is_none());
-        let net = |(bits, spread)| {
-            let net = Prefix::of(peer, bits);
-            let is_one = bits < policy.ipv6_bits && !policy.nat64.iter().any(|own| net.contains(own));
-            is_one.then_some((net, spread))
+        let (is_wanted, widths, bits) = match peer.is_ipv4() {
+            true => (policy.ipv4_wider_nets, IPV4_WIDTHS, policy.ipv4_bits),
+            false => (policy.wider_nets, &WIDTHS[..], policy.ipv6_bits),
         };
-        let nets = if is_counted { WIDTHS.map(net) } else { [None; WIDTHS.len()] };
+        let is_counted = is_wanted && policy.special(peer).is_none_or(|special| special.bits.is_none());
+        let mut nets = [None; WIDTHS.len()];
+        for (found, (width, spread)) in nets.iter_mut().zip(widths).filter(|_| is_counted) {
+            let net = Prefix::of(peer, *width);
+            let is_one = *width < bits && !policy.nat64.iter().any(|own| net.contains(own));
+            *found = is_one.then_some((net, *spread));
+        }
         nets.into_iter().flatten()
     }
 
@@ -46,16 +49,16 @@ impl Engine {
     fn count_in_net(&mut self, net: Prefix, peer: Address, class: Class, tallies: (&Tally, &Tally), at: Timestamp) {
         let Some(threshold) = self.policy.thresholds[class as usize] else { return };
         let (before, after) = tallies;
-        let known = before.aged(class, self.policy.age_reset[class as usize], at);
+        let known = before.aged(class, self.policy.age(class), at);
         let was_sound = if known == 0 { 0 } else { before.sound[class as usize] };
         let capped = |count: u32| i64::from(count.min(threshold.0.saturating_add(2)));
         let all = capped(after.counts[class as usize]) - capped(known);
         let sound = capped(after.sound[class as usize].into()) - capped(was_sound.into());
-        let part = (peer.to_bits() >> 64) as u16;
+        let part = if peer.is_ipv4() { peer.to_bits() as u16 } else { (peer.to_bits() >> 64) as u16 };
         for (world, times) in [(World::Sound, sound), (World::Forgeable, all - sound)] {
             // What is certain by now is taken from what was not, if that is known.
             if times > 0 || times < 0 && self.state.nets.get(net, world).is_some() {
-                let ages = self.policy.age_reset;
+                let ages = self.policy.ages();
                 self.change_net(net, world, |net| {
                     net.age(&ages, at);
                     net.add(class, times, part, at);
@@ -74,7 +77,7 @@ impl Engine {
         }
         let known = |world| {
             let mut net = self.state.nets.get(net, world).copied().unwrap_or_default();
-            net.age(&self.policy.age_reset, at);
+            net.age(&self.policy.ages(), at);
             net
         };
         let [sound, forgeable] = World::BOTH.map(known);

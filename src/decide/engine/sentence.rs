@@ -19,7 +19,9 @@ impl Engine {
         let released = self.state.released.get(&prefix).copied().unwrap_or(0);
         let is_short = !sound || reason.parts() > 0 && released == 0;
         let for_ever = self.policy.permanent_after.is_some_and(|times| released >= times);
-        let time = if for_ever { None } else { self.policy.deny_for };
+        // The hour of a wider net was none of its sentences.
+        let served = released.saturating_sub(u32::from(reason.parts() > 0));
+        let time = if for_ever { None } else { self.policy.term(served) };
         let time = if is_short { Some(time.unwrap_or(FORGEABLE_FOR).min(FORGEABLE_FOR)) } else { time };
         // What strangers may have made up is as short, and leaves the probation to what is certain.
         let short = self.probation(prefix, at).filter(|short| time.is_none_or(|time| *short < time));

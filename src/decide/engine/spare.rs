@@ -74,7 +74,7 @@ impl Engine {
         for class in classes.iter() {
             let Some(Threshold(threshold)) = self.policy.thresholds[class as usize] else { continue };
             let count = tally.counts[class as usize];
-            let was = before.aged(class, self.policy.age_reset[class as usize], at);
+            let was = before.aged(class, self.policy.age(class), at);
             if count > threshold && was <= threshold {
                 let most = self.lenient(class).unwrap_or(u32::MAX);
                 let spared = Spared { prefix, user: user.clone(), class, count, most };
