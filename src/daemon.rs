@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::clock;
 use crate::config::{Backends, Config, Input};
+use crate::decide::machine::Machine;
 use crate::decide::policy::Policy;
 use crate::deny::reconciler::{self, Reconcilers};
 use crate::deny::{DenyBackend, choose};
@@ -27,6 +28,7 @@ mod connected;
 pub(crate) mod feeds;
 mod here;
 mod log;
+mod machine;
 mod manager;
 mod owner;
 mod pace;
@@ -144,8 +146,9 @@ fn open_desk(config: &Config, dry_run: bool) -> anyhow::Result<(Desk, Vec<Box<dy
     let lost = store.set_aside.is_some();
     let mut back_ends = desk::back_ends(config, &store)?;
     let now = clock::now();
+    let machine = if config.spare_machine { machine::read() } else { Machine::default() };
     let protected = protected::users(&config.decide.protect_groups);
-    let mut desk = Desk::open(store, Policy { protected, ..config.policy() }, now)?;
+    let mut desk = Desk::open(store, Policy { protected, machine, ..config.policy() }, now)?;
     if lost {
         let until = config.decide.policy.deny_for.map(|time| now.after(time));
         let kept = choose::kept(&mut back_ends, now, until)?;

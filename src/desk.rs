@@ -13,12 +13,13 @@ use inputs::record::{Batch, SourceId, Timestamp};
 use tokio::sync::watch;
 
 use crate::decide::allow::AllowList;
-use crate::decide::claim::{Claim, Claimant, Reason, Until};
+use crate::decide::claim::{Claim, Claimant, Deny, Reason, Until};
 use crate::decide::engine::{Command, Engine, Input};
 use crate::decide::live::Spared;
+use crate::decide::machine::Machine;
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
-use crate::decide::range::Range;
+use crate::decide::range::{self, Range};
 use crate::decide::state::{Bound, Change};
 use crate::deny::{DenySet, Diff};
 use crate::intake::{self, Counts, Seen, Source};
@@ -221,7 +222,50 @@ impl Desk {
                 tracing::warn!(%error, "an entry that `denyd allow` added is left out");
             }
         }
+        let Machine { own, gateways, .. } = &self.engine.policy.machine;
+        list.hold("being an address of this machine", own);
+        list.hold("being its default gateway", gateways);
         self.engine.policy.allow = list;
+    }
+
+    /// What this machine is, as far as we were told.
+    pub fn machine(&self) -> &Machine {
+        &self.engine.policy.machine
+    }
+
+    /// What this machine is has changed.
+    pub fn set_machine(&mut self, machine: Machine, now: Timestamp) -> Effects {
+        self.engine.policy.machine = machine;
+        self.rebuild_allow_list();
+        self.allow_changed = true;
+        self.engine.step(now, Input::Command(Command::Allowed(Some("this machine".into()))));
+        self.engine.step(now, Input::Command(Command::ReleaseWideLinks));
+        self.effects(now, Progress::More)
+    }
+
+    /// Who logged in lately from one of the machine's own prefixes that is denied, and is not denied alone: the deny is not
+    /// meant for these.
+    fn exceptions(&self, now: Timestamp) -> Vec<Prefix> {
+        let state = &self.engine.state;
+        let is_denied = |link: &&Prefix| state.denies.get(*link).is_some_and(|deny| is_ours(deny, now));
+        let links = self.engine.policy.machine.links.iter().filter(is_denied);
+        let all = links.flat_map(|link| state.familiar.within(link, now));
+        all.filter(|prefix| !state.denies.contains_key(*prefix)).copied().collect()
+    }
+
+    /// Whether decisions change who is an exception.
+    fn changes_exceptions(&self, changes: &[Change]) -> bool {
+        let links = &self.engine.policy.machine.links;
+        let is_there = |prefix: &Prefix, is_end: bool| {
+            let denied = |link: &&Prefix| self.engine.state.denies.contains_key(*link) || is_end && *link == prefix;
+            links.iter().filter(denied).any(|link| link.contains(prefix))
+        };
+        !links.is_empty()
+            && changes.iter().any(|change| match change {
+                Change::Denied { prefix, .. } | Change::Familiar { prefix, .. } => is_there(prefix, false),
+                Change::Released { prefix, .. } => is_there(prefix, true),
+                _ => false,
+            })
     }
 
     /// Folds a batch of an input in. `look` is shown each record.
@@ -282,13 +326,14 @@ impl Desk {
         self.engine.settle();
         self.gather();
         self.pending.wall = now;
+        let is_allowed_anew = self.changes_exceptions(&self.pending.changes);
         let written = self.store.commit(&self.pending, &self.engine.state);
         let mut publish = match written {
             Ok(()) => self.written(now),
             Err(_) => self.published.unwritten(&self.pending.changes, &self.engine.state, now),
         };
-        if std::mem::take(&mut self.allow_changed) {
-            publish.allowed = Some(self.allowed());
+        if std::mem::take(&mut self.allow_changed) || is_allowed_anew {
+            publish.allowed = Some(self.allowed(now));
         }
         Committed { publish, written }
     }
@@ -352,11 +397,12 @@ impl Desk {
     pub fn wanted(&self, now: Timestamp) -> DenySet {
         let denied = self.engine.state.denies.iter();
         let denied = denied.filter_map(|(prefix, deny)| deny.enforced(now).map(|until| (*prefix, until))).collect();
-        DenySet { denied, allowed: self.allowed() }
+        DenySet { denied, allowed: self.allowed(now) }
     }
 
-    fn allowed(&self) -> Vec<Range> {
-        self.engine.policy.allow.ranges().collect()
+    fn allowed(&self, now: Timestamp) -> Vec<Range> {
+        let exceptions = self.exceptions(now).into_iter().map(Range::from);
+        range::merge(self.engine.policy.allow.ranges().chain(exceptions).collect())
     }
 
     /// What it tells of itself to who asks for the status.
@@ -413,7 +459,11 @@ impl Desk {
 
     fn effects(&mut self, now: Timestamp, progress: Progress) -> Effects {
         self.gather();
-        let publish = self.published.early(&self.pending.changes, &self.engine.state, now);
+        let mut publish = self.published.early(&self.pending.changes, &self.engine.state, now);
+        // With a link that is denied leaves whom that is not meant for.
+        if !publish.denies.is_empty() && self.changes_exceptions(&self.pending.changes) {
+            publish.allowed = Some(self.allowed(now));
+        }
         let rows = self.pending.changes.len() + self.pending.evidence.len() + self.engine.unsettled();
         let waiting = Waiting { rows, denies: !publish.denies.is_empty(), progress };
         Effects { publish, waiting }
@@ -431,6 +481,11 @@ impl Desk {
             }
         }
     }
+}
+
+/// Whether the policy alone denies it.
+fn is_ours(deny: &Deny, now: Timestamp) -> bool {
+    deny.enforced(now).is_some() && deny.claims().all(|(by, _)| by == Claimant::Policy)
 }
 
 /// What is logged of a change; counts alone are not.
@@ -614,6 +669,88 @@ mod tests {
             assert!(allow(entry, false).contains("allowed"), "{entry}");
         }
         assert!(allow("0.0.0.0/0", true).contains("allowed"));
+    }
+
+    /// Failures of root from these addresses, one each.
+    fn fail(desk: &mut Desk, addresses: impl Iterator<Item = String>) -> Diff {
+        let mut told = Diff::default();
+        for (address, pid) in addresses.zip(1..) {
+            let line =
+                format!("Nov 21 23:38:00 web sshd[{pid}]: Failed password for root from {address} port {pid} ssh2");
+            let Diff { denies, allowed } = put_line(desk, &line).publish;
+            told.denies.extend(denies);
+            told.allowed = allowed.or(told.allowed);
+        }
+        told
+    }
+
+    fn machine() -> Machine {
+        let one = |text: &str| vec![text.parse().expect("a prefix")];
+        Machine { own: one("192.0.2.1"), gateways: one("192.0.2.254"), links: one("2001:db8::/64") }
+    }
+
+    #[test]
+    fn a_link_is_denied_but_for_who_logged_in_there_and_what_is_this_machine() {
+        let dir = Dir::new("exceptions");
+        let mut desk = dir.open(Policy { machine: machine(), ..Policy::default() }, NOW);
+        let _ = put_line(
+            &mut desk,
+            "Nov 21 23:37:00 web sshd[900]: Accepted password for al from 2001:db8::aaaa port 9 ssh2",
+        );
+        let told = fail(&mut desk, (1..=33).map(|n| format!("2001:db8::{n:x}")));
+        let link: Prefix = "2001:db8::/64".parse().expect("a prefix");
+        let shown = |allowed: &[Range]| allowed.iter().map(Range::to_string).collect::<Vec<_>>();
+        let with = ["192.0.2.1", "192.0.2.254", "2001:db8::aaaa"];
+        assert!(told.denies.contains_key(&link));
+        assert_eq!(shown(&told.allowed.expect("they are told with the link")), with);
+        let wanted = desk.wanted(NOW);
+        assert!(wanted.denied.contains_key(&link));
+        assert_eq!(shown(&wanted.allowed), with);
+        let verdict = |desk: &mut Desk, address: &str| {
+            let address = address.parse().expect("an address");
+            match desk.ask(&Request::Why { address }, NOW).reply {
+                Ok(Reply::Why(why)) => (why.verdict, why.claims.len()),
+                _ => panic!("{address}"),
+            }
+        };
+        assert_eq!(verdict(&mut desk, "2001:db8::bbbb"), (reply::Verdict::Denied, 1));
+        assert_ne!(verdict(&mut desk, "2001:db8::aaaa").0, reply::Verdict::Denied);
+        let _ = desk.commit(NOW);
+        // Denied for itself it is no exception any more, and is again when that is over.
+        let denied = "2001:db8::aaaa".parse().expect("an address");
+        let asked = desk.ask(&Request::Deny { prefix: denied, seconds: None, force: false, caller: None }, NOW);
+        let diff = asked.committed.expect("it was tried").publish;
+        assert_eq!(shown(&diff.allowed.expect("it changed")), with[..2]);
+        let asked = desk.ask(&Request::Forgive { prefix: Some(denied), who: None }, NOW);
+        let diff = asked.committed.expect("it was tried").publish;
+        // Forgiven, the link is released with it, which held it.
+        assert_eq!(
+            (shown(&diff.allowed.expect("it changed")), diff.denies.get(&link)),
+            (with[..2].iter().map(|one| (*one).to_owned()).collect(), Some(&None))
+        );
+    }
+
+    #[test]
+    fn this_machine_and_its_gateway_are_never_denied() {
+        let dir = Dir::new("machine");
+        let mut desk = dir.open(Policy::default(), NOW);
+        let twice = || ["192.0.2.1", "192.0.2.1", "192.0.2.254", "192.0.2.254"].map(str::to_owned).into_iter();
+        assert_eq!(fail(&mut desk, twice()).denies.len(), 2);
+        // They are released when it is known what they are.
+        let _ = desk.set_machine(machine(), NOW);
+        let diff = desk.commit(NOW).publish;
+        assert_eq!(diff.denies.values().filter(|end| end.is_none()).count(), 2);
+        assert_eq!(fail(&mut desk, twice().chain(twice())).denies.len(), 0);
+        for (text, what) in [("192.0.2.1", "own address"), ("192.0.2.254", "default gateway")] {
+            let prefix = text.parse().expect("an address");
+            let asked = desk.ask(&Request::Deny { prefix, seconds: None, force: true, caller: None }, NOW);
+            assert_eq!(said(&asked), format!("{text} is this machine's {what}, which is never denied"));
+        }
+        // Inside a wider deny they stay allowed.
+        let prefix = "192.0.2.0/24".parse().expect("a prefix");
+        let asked = desk.ask(&Request::Deny { prefix, seconds: None, force: false, caller: None }, NOW);
+        asked.reply.expect("denied");
+        assert_eq!(desk.wanted(NOW).allowed.len(), 2);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
         writeln!(screen, "{prefix} is denied {until}. To let it in again: denyd forgive {prefix}")?;
         let address = prefix.address();
         let special = config.policy().special(address.into());
-        match special.filter(|special| special.is_nobodys || address.is_loopback()) {
+        match special.filter(|special| special.is_never_denied || address.is_loopback()) {
             Some(special) => writeln!(screen, "But that may stop nobody, it is special: {special}"),
             None => Ok(()),
         }

@@ -45,6 +45,9 @@ pub struct Config {
     pub log_level: tracing::Level,
     /// Holds the rules for other programs' records. Default `/etc/denyd/rules.d`, which need not be there.
     pub rules_dir: PathBuf,
+    /// Whether this machine's addresses and gateways are never denied, and its links' addresses counted alone. Default
+    /// true.
+    pub spare_machine: bool,
     /// What is tolerated.
     pub decide: Decide,
     /// Where denies are enforced.
@@ -90,6 +93,7 @@ impl Default for Config {
             control_socket: PathBuf::from("/run/denyd/control"),
             log_level: tracing::Level::INFO,
             rules_dir: PathBuf::from(rules::USUAL),
+            spare_machine: true,
             decide: Decide::default(),
             deny: Deny::default(),
             inputs: Vec::new(),

@@ -52,6 +52,11 @@ fn top() -> Vec<Key<Config>> {
         ),
         key("log_level", words(&levels), |c| &mut c.log_level)
             .says(r#"The least severe message that is logged: "error", "warn", "info", "debug" or "trace"."#),
+        key("spare_machine", yes(), |c| &mut c.spare_machine).says(
+            "Whether this machine's own addresses and its default gateways are never denied, and the addresses of IPv6 on its
+            links are counted one by one. false is for a machine that judges the logs of others, in whose networks the same
+            addresses are other machines.",
+        ),
         key("rules_dir", path(), |c| &mut c.rules_dir).says(
             "The directory with the rules for other programs than sshd and dropbear: files that end in .toml, in the
             order of their names. No rules hold if this very directory is missing; another one must be there. README.md

@@ -10,6 +10,7 @@ use super::Origin;
 use super::connected::Connected;
 use super::here::Here;
 use super::log::Log;
+use super::machine;
 use super::manager::Manager;
 use super::pace::Pace;
 use super::wall::{Wall, WallGuard};
@@ -22,6 +23,8 @@ use crate::desk::{Asked, Committed, Desk, Effects, Request};
 
 /// How long the inputs may take to end.
 const INPUTS_END: Duration = Duration::from_secs(5);
+/// How often is looked whether this machine's addresses changed, while something else is to be done anyway.
+const MACHINE_EVERY: Duration = Duration::from_secs(60);
 /// The status is made anew before a commit if it is older.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
 
@@ -52,6 +55,8 @@ pub(super) struct Owner {
     pub(super) outside: Outside,
     /// When the latest status was made.
     shown_at: Instant,
+    /// When this machine's addresses were looked at.
+    machine_at: Instant,
     wall: WallGuard,
     pace: Pace,
 }
@@ -60,7 +65,7 @@ impl Owner {
     pub(super) fn new(desk: Desk, sources: Vec<Connected>, here: Here, outside: Outside, now: Timestamp) -> Self {
         let time = clock::monotonic();
         let (wall, pace) = (WallGuard::new(now, time), Pace::new(time));
-        Owner { desk, sources, here, outside, shown_at: time, wall, pace }
+        Owner { desk, sources, here, outside, shown_at: time, machine_at: time, wall, pace }
     }
 
     pub(super) async fn run(
@@ -133,6 +138,7 @@ impl Owner {
                     source.keep(&mut self.desk);
                 }
                 self.here.look(&mut self.sources, wall, false);
+                self.look_at_machine(wall, time);
                 self.desk.tick(wall)
             }
             Wall::Steady | Wall::Unsteady => Effects::default(),
@@ -147,6 +153,22 @@ impl Owner {
             }
         };
         self.carry_out(effects);
+    }
+
+    /// Sees once a minute whether addresses or links came or went.
+    fn look_at_machine(&mut self, wall: Timestamp, time: Instant) {
+        // Where it is to be spared at all, loopback is known.
+        let is_wanted = !self.desk.machine().own.is_empty();
+        if !is_wanted || time.saturating_duration_since(self.machine_at) < MACHINE_EVERY {
+            return;
+        }
+        self.machine_at = time;
+        let now = machine::read();
+        if now != *self.desk.machine() {
+            tracing::info!(addresses = now.own.len(), links = now.links.len(), "this machine's addresses changed");
+            let effects = self.desk.set_machine(now, wall);
+            self.carry_out(effects);
+        }
     }
 
     fn carry_out(&mut self, effects: Effects) {

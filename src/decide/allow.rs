@@ -150,6 +150,16 @@ impl AllowList {
         full
     }
 
+    /// Adds prefixes that are allowed for a reason, as far as there is room.
+    pub fn hold(&mut self, reason: &str, prefixes: &[Prefix]) {
+        for prefix in prefixes {
+            if self.push(reason, vec![(*prefix).into()]).is_err() {
+                break;
+            }
+        }
+        self.merge();
+    }
+
     /// Whether `address` is allowed.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

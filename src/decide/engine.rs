@@ -288,8 +288,13 @@ impl Engine {
                     let narrow = self.policy.prefix(first);
                     is_special && prefix.contains(&narrow) && *prefix != narrow
                 };
-                let is_ours = |prefix: &Prefix| self.state.denies[prefix].claim(Claimant::Policy).is_some();
-                let denied = self.state.denies.keys().filter(|prefix| is_wide(prefix) && is_ours(prefix));
+                let ours = |prefix: &Prefix| self.state.denies[prefix].claim(Claimant::Policy);
+                // Before it was known to be one of the machine's own it was denied as others are.
+                let is_link =
+                    |prefix: &Prefix, claim: &Claim| self.policy.machine.is_link(prefix) && claim.reason.parts() == 0;
+                let is_too_wide =
+                    |prefix: &&Prefix| ours(prefix).is_some_and(|claim| is_wide(prefix) || is_link(prefix, claim));
+                let denied = self.state.denies.keys().filter(is_too_wide);
                 for prefix in denied.copied().collect::<Vec<_>>() {
                     self.release(prefix, Claimant::Policy, self.wall, Why::Narrowed, None);
                 }

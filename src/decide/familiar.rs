@@ -73,6 +73,12 @@ impl Familiar {
         self.known.len()
     }
 
+    /// Those within a prefix that logged in lately.
+    pub fn within(&self, prefix: &Prefix, at: Timestamp) -> impl Iterator<Item = &Prefix> {
+        let all = self.known.iter().filter(move |(other, known)| prefix.contains(other) && known.is_lately(at));
+        all.map(|(other, _)| other)
+    }
+
     /// Puts what is known of a prefix; `None` = it is forgotten.
     pub(super) fn put(&mut self, prefix: Prefix, known: Option<Known>) {
         match known {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::allow::AllowList;
+use super::machine::Machine;
 use super::prefix::Prefix;
 use crate::detect::address::Address;
 use crate::detect::special::{SITES_NAT64, Special};
@@ -80,6 +81,8 @@ pub struct Policy {
     pub wider_nets: bool,
     /// Whether a /24 of IPv4 is counted and denied, too.
     pub ipv4_wider_nets: bool,
+    /// What this machine is: each address of its own prefixes of IPv6 is counted alone.
+    pub machine: Machine,
     /// The site's own prefixes in which NAT64 puts IPv4 addresses.
     pub nat64: Vec<Prefix>,
     /// A permanent deny is enforced only if its deciding record is younger than this when it is read.
@@ -91,7 +94,13 @@ impl Policy {
     pub fn prefix(&self, peer: Address) -> Prefix {
         let usual = if peer.is_ipv4() { self.ipv4_bits } else { self.ipv6_bits };
         let special = if self.is_nat64(peer) { SITES_NAT64.bits } else { Special::bits(peer) };
-        Prefix::of(peer, special.unwrap_or(usual))
+        let alone = self.link(peer).map(|_| 128);
+        Prefix::of(peer, special.or(alone).unwrap_or(usual))
+    }
+
+    /// The machine's own prefix that an address is in, if it is not special otherwise.
+    pub fn link(&self, peer: Address) -> Option<Prefix> {
+        self.machine.link(peer).filter(|_| self.special(peer).is_none_or(|special| special.bits.is_none()))
     }
 
     /// After which time without a failure the count of a class begins anew.
@@ -145,6 +154,7 @@ impl Default for Policy {
             ipv6_bits: 64,
             wider_nets: true,
             ipv4_wider_nets: false,
+            machine: Machine::default(),
             nat64: Vec::new(),
             replay_max_age: DAY,
         }

@@ -11,6 +11,7 @@ use super::attempt::Attempt;
 use super::claim::{Claim, Claimant, Deny};
 use super::familiar::{Familiar, Known};
 use super::forgives::Forgives;
+use super::links::Links;
 use super::live::{Live, LiveKey, Session, Spared};
 use super::namesakes::{self, Namesakes};
 use super::nets::{Net, Nets, World};
@@ -226,6 +227,8 @@ pub struct State {
     pub familiar: Familiar,
     /// When failures happened, where only those within a window count. They change by themselves, and are not kept.
     pub windows: Windows,
+    /// Who failed from the machine's own prefixes. They change by themselves, and are not kept.
+    pub links: Links,
     /// Who was forgiven.
     pub forgives: Forgives,
     /// Who is logged in, of those whom a deny must not lock out.

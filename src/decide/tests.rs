@@ -12,6 +12,7 @@ mod bounds;
 mod escalate;
 mod familiar;
 mod forgives;
+mod links;
 mod live;
 mod names;
 mod nets;

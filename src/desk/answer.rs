@@ -13,6 +13,7 @@ use super::{APPLIED_MAX, Desk, ROWS_MAX, Request, WIDEST, What};
 use crate::decide::allow;
 use crate::decide::claim::{Claim, Claimant, Deny, Reason, latest};
 use crate::decide::engine::{Command, Input};
+use crate::decide::machine::Machine;
 use crate::decide::prefix::Prefix;
 use crate::decide::state::{Change, UserCounts, Who};
 use crate::decide::tally::Tally;
@@ -92,6 +93,12 @@ impl Desk {
             && prefix.contains(&Prefix::host(caller))
         {
             return Err(format!("{prefix} holds {caller}, from where you are logged in; if you mean it, say --force"));
+        }
+        let Machine { own, gateways, .. } = &self.engine.policy.machine;
+        for (what, all) in [("this machine's own address", own), ("this machine's default gateway", gateways)] {
+            if all.iter().any(|one| one.contains(&prefix)) {
+                return Err(format!("{prefix} is {what}, which is never denied"));
+            }
         }
         if self.engine.policy.allow.covers(&prefix) {
             return Err(format!("{prefix} is on the allow list; take it off first: denyd allow --remove"));
@@ -204,7 +211,9 @@ impl Desk {
         let own = policy.prefix(address.into());
         let held: Vec<_> = state.holding(address).collect();
         // The one that lasts longest, of these the narrowest.
-        let denied = held.iter().filter_map(|(prefix, deny)| Some((*prefix, deny.enforced(now)?, *deny)));
+        let is_exception = self.exceptions(now).contains(&own);
+        let meant = held.iter().filter(|(prefix, _)| !(is_exception && policy.machine.is_link(prefix)));
+        let denied = meant.filter_map(|(prefix, deny)| Some((*prefix, deny.enforced(now)?, *deny)));
         let denied = denied.reduce(|a, b| if latest(a.1, b.1) == b.1 { b } else { a });
         let claims = held.iter().flat_map(|(prefix, deny)| deny.claims().map(move |(by, claim)| (*prefix, by, claim)));
         let claims = claims.map(|(prefix, by, claim)| reply::Held {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::decide::live::LiveKey;
 use crate::decide::nets::World;
 use crate::decide::prefix::Prefix;
 use crate::decide::session::{HostId, KeptKey};
@@ -20,6 +21,9 @@ enum Of {
     User(usize),
     Connection(KeptKey),
     Net(Prefix, World),
+    Familiar(Prefix),
+    Live(LiveKey),
+    Forgave(Prefix),
     Namesakes,
 }
 
@@ -32,6 +36,9 @@ fn of(change: &Change) -> Option<Of> {
         Change::Tried { user, .. } => Some(Of::User(*user)),
         Change::Connection(key, _) => Some(Of::Connection(*key)),
         Change::Net(net, world, _) => Some(Of::Net(*net, *world)),
+        Change::Familiar { prefix, .. } => Some(Of::Familiar(*prefix)),
+        Change::Live { key, .. } => Some(Of::Live(*key)),
+        Change::Forgave { prefix, .. } => Some(Of::Forgave(*prefix)),
         Change::Namesakes(_) => Some(Of::Namesakes),
         _ => None,
     }

@@ -18,8 +18,9 @@ pub struct Special {
     len: u8,
     /// By how many bits of 128 an address of it is counted and denied; `None` = as others.
     pub bits: Option<u8>,
-    /// Whether nobody can connect from it. It is never denied then: that would only hit who has no address yet.
-    pub is_nobodys: bool,
+    /// Whether it is never denied: nobody can connect from it, and a deny would only hit who has no address yet; or it is
+    /// this machine, whose proxy hides who failed.
+    pub is_never_denied: bool,
     /// What it is called, and by which document.
     pub name: &'static str,
     /// Why it is counted so.
@@ -36,17 +37,17 @@ enum How {
     /// By so many bits.
     By(u8),
     /// By itself, and never denied.
-    Nobody,
+    Never,
 }
-use How::{Alone, By, Nobody, Usual};
+use How::{Alone, By, Never, Usual};
 
 const fn special(first: Ipv6Addr, len: u8, how: How, name: &'static str, why: &'static str) -> Special {
     let bits = match how {
         Usual => None,
-        Alone | Nobody => Some(128),
+        Alone | Never => Some(128),
         By(bits) => Some(bits),
     };
-    Special { first: first.to_bits(), len, bits, is_nobodys: matches!(how, Nobody), name, why }
+    Special { first: first.to_bits(), len, bits, is_never_denied: matches!(how, Never), name, why }
 }
 
 const fn v4(net: [u8; 4], len: u8, how: How, name: &'static str, why: &'static str) -> Special {
@@ -60,17 +61,18 @@ const fn v6(net: [u16; 3], len: u8, how: How, name: &'static str, why: &'static 
 }
 
 const FORGED: &str = "nobody connects from it: only a forged record has it";
+const PROXY: &str = "all of it is this machine: a proxy there hides who failed";
 const DHCP: &str = "only a forged record has it, and who asks for an address by DHCP sends from it";
 const SITES: &str = "a site numbers its own machines as others do";
 const EXAMPLES: &str = "examples and tests use it as any other";
 
 /// Of IPv4; the first that holds an address says how it is counted.
 const V4: [Special; 13] = [
-    v4([0, 0, 0, 0], 8, Nobody, "no address (RFC 791)", DHCP),
-    v4([127, 0, 0, 0], 8, Alone, "loopback (RFC 1122)", "all of it is this machine; nftables lets it pass"),
+    v4([0, 0, 0, 0], 8, Never, "no address (RFC 791)", DHCP),
+    v4([127, 0, 0, 0], 8, Never, "loopback (RFC 1122)", PROXY),
     v4([169, 254, 0, 0], 16, Alone, "link-local (RFC 3927)", "the neighbours on a link are other machines"),
-    v4([224, 0, 0, 0], 4, Nobody, "multicast (RFC 5771)", FORGED),
-    v4([255, 255, 255, 255], 32, Nobody, "broadcast (RFC 919)", FORGED),
+    v4([224, 0, 0, 0], 4, Never, "multicast (RFC 5771)", FORGED),
+    v4([255, 255, 255, 255], 32, Never, "broadcast (RFC 919)", FORGED),
     v4([10, 0, 0, 0], 8, Usual, "private (RFC 1918)", SITES),
     v4([172, 16, 0, 0], 12, Usual, "private (RFC 1918)", SITES),
     v4([192, 168, 0, 0], 16, Usual, "private (RFC 1918)", SITES),
@@ -82,16 +84,17 @@ const V4: [Special; 13] = [
 ];
 
 /// Of IPv6, in the same way.
-const V6: [Special; 13] = [
+const V6: [Special; 14] = [
     v6([0x64, 0xff9b, 0], 96, Alone, "NAT64 (RFC 6052)", "all of IPv4 is in one /96, an address each"),
     v6([0x64, 0xff9b, 1], 48, Alone, "NAT64 (RFC 8215)", "all of IPv4 is in each of its prefixes, an address each"),
-    v6([0, 0, 0], 128, Nobody, "no address (RFC 4291)", FORGED),
-    v6([0, 0, 0], 64, Alone, "loopback, IPv4 inside (RFC 4291)", "this machine and all of IPv4 share its /64s"),
+    v6([0, 0, 0], 128, Never, "no address (RFC 4291)", FORGED),
+    special(Ipv6Addr::LOCALHOST, 128, Never, "loopback (RFC 4291)", PROXY),
+    v6([0, 0, 0], 64, Alone, "IPv4 inside (RFC 4291)", "all of IPv4 may be in it, an address each"),
     v6([0, 0, 0], 8, Alone, "reserved (RFC 4291)", "only translators use it, and all of IPv4 may be in a /64"),
     v6([0x2001, 0, 0], 32, Alone, "Teredo (RFC 4380)", "a /64 has all clients of a Teredo server, from all of IPv4"),
     v6([0x2002, 0, 0], 16, By(48), "6to4 (RFC 3056)", "a /48 is one IPv4 address, and answers go to that alone"),
     v6([0xfe80, 0, 0], 10, Alone, "link-local (RFC 4291)", "the neighbours on a link are other machines"),
-    v6([0xff00, 0, 0], 8, Nobody, "multicast (RFC 4291)", FORGED),
+    v6([0xff00, 0, 0], 8, Never, "multicast (RFC 4291)", FORGED),
     v6([0xfc00, 0, 0], 7, Usual, "unique local (RFC 4193)", SITES),
     v6([0x2001, 2, 0], 48, Usual, "benchmarking (RFC 5180)", EXAMPLES),
     v6([0x2001, 0xdb8, 0], 32, Usual, "documentation (RFC 3849)", EXAMPLES),
@@ -127,7 +130,7 @@ impl Special {
 /// For people: `link-local (RFC 4291): the neighbours on a link are other machines`.
 impl fmt::Display for Special {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let never = if self.is_nobodys { "; it is never denied" } else { "" };
+        let never = if self.is_never_denied { "; it is never denied" } else { "" };
         write!(f, "{}: {}{never}", self.name, self.why)
     }
 }
@@ -141,7 +144,7 @@ mod tests {
         let check = |address: &str, want: Option<(&str, Option<u8>)>| {
             let special = Special::of(crate::detect::address::parse(address.as_bytes()).unwrap());
             let name = |it: &Special| it.name.split([' ', ',']).next().unwrap();
-            let got = special.map(|it| (if it.is_nobodys { "nobody" } else { name(it) }, it.bits));
+            let got = special.map(|it| (if it.is_never_denied { "never" } else { name(it) }, it.bits));
             assert_eq!(got, want, "{address}");
             assert_eq!(
                 Special::bits(crate::detect::address::parse(address.as_bytes()).unwrap()),
@@ -150,16 +153,16 @@ mod tests {
         };
         let alone = |name| Some((name, Some(128)));
         let usual = |name| Some((name, None));
-        check("0.0.0.0", alone("nobody"));
-        check("127.0.0.1", alone("loopback"));
-        check("127.255.255.255", alone("loopback"));
+        check("0.0.0.0", alone("never"));
+        check("127.0.0.1", alone("never"));
+        check("127.255.255.255", alone("never"));
         check("128.0.0.1", None);
         check("169.254.7.7", alone("link-local"));
         check("169.255.0.1", None);
-        check("224.0.0.1", alone("nobody"));
-        check("239.255.255.255", alone("nobody"));
+        check("224.0.0.1", alone("never"));
+        check("239.255.255.255", alone("never"));
         check("240.0.0.1", None);
-        check("255.255.255.255", alone("nobody"));
+        check("255.255.255.255", alone("never"));
         check("255.255.255.254", None);
         check("9.255.255.255", None);
         check("10.0.0.1", usual("private"));
@@ -181,11 +184,11 @@ mod tests {
         check("203.0.113.255", usual("documentation"));
         check("192.0.2.7", Some(("documentation", None)));
         check("::ffff:192.0.2.7", Some(("documentation", None)));
-        check("::ffff:127.0.0.1", alone("loopback"));
-        check("::", alone("nobody"));
-        check("::1", alone("loopback"));
-        check("::192.0.2.7", alone("loopback"));
-        check("::ffff:0:192.0.2.7", alone("loopback"));
+        check("::ffff:127.0.0.1", alone("never"));
+        check("::", alone("never"));
+        check("::1", alone("never"));
+        check("::192.0.2.7", alone("IPv4"));
+        check("::ffff:0:192.0.2.7", alone("IPv4"));
         check("64:ff9b::192.0.2.7", alone("NAT64"));
         check("64:ff9b:0:0:0:1:192.0.2.7", alone("reserved"));
         check("64:ff9b:1:fffe::192.0.2.7", alone("NAT64"));
@@ -198,7 +201,7 @@ mod tests {
         check("fe80::1%eth0", alone("link-local"));
         check("febf::1", alone("link-local"));
         check("fec0::1", None);
-        check("ff02::1", alone("nobody"));
+        check("ff02::1", alone("never"));
         check("2001:2::1", usual("benchmarking"));
         check("2001:2:1::1", None);
         check("3fff:fff::1", usual("documentation"));
@@ -212,12 +215,12 @@ mod tests {
     #[test]
     fn the_readme_has_the_table() {
         let readme = include_str!("../../README.md");
-        for Special { first, len, bits, is_nobodys, name, why } in V4.iter().chain(&V6) {
+        for Special { first, len, bits, is_never_denied, name, why } in V4.iter().chain(&V6) {
             let address = Address::from_bits(*first);
             let len = if address.is_ipv4() { len - 96 } else { *len };
             let counted = match bits {
                 None => "as others".to_owned(),
-                Some(_) if *is_nobodys => "alone, never denied".to_owned(),
+                Some(_) if *is_never_denied => "alone, never denied".to_owned(),
                 Some(128) => "alone".to_owned(),
                 Some(bits) => format!("by its /{bits}"),
             };

@@ -91,7 +91,7 @@ impl Home {
         fs::create_dir(home.path("rules.d")).unwrap();
         let text = format!(
             "state_dir = \"{dir}/state\"\ncontrol_socket = \"{dir}/control\"\nrules_dir = \"{dir}/rules.d\"\n\
-             deny.backends = [\"stdout\"]\n{inputs}"
+             spare_machine = false\ndeny.backends = [\"stdout\"]\n{inputs}"
         );
         fs::write(home.path("config"), text.replace("DIR", &dir)).unwrap();
         home

@@ -33,6 +33,9 @@ impl Engine {
         if self.state.forgives.cover(&prefix, at) {
             return;
         }
+        if !allowed && self.is_crowded(attempt) {
+            return;
+        }
         self.expire(prefix, at);
         let slot = self.state.tallies.find(&prefix);
         let before = self.state.tallies.at(slot).copied().unwrap_or_default();
@@ -125,7 +128,7 @@ impl Engine {
             is_over.then(|| (class, threshold, tally.is_sound(class, threshold)))
         });
         let Some((class, threshold, sound)) = over.reduce(|a, b| if b.2 && !a.2 { b } else { a }) else { return };
-        if self.policy.special(attempt.peer).is_some_and(|special| special.is_nobodys) {
+        if self.policy.special(attempt.peer).is_some_and(|special| special.is_never_denied) {
             return;
         }
         if self.spares(attempt, before, tally) {
@@ -211,6 +214,7 @@ impl Engine {
         let certain = self.state.tallies.get(&prefix).filter(|_| forged).map(Tally::certain);
         if by == Claimant::Policy || why != Why::Expired {
             self.forget_net(prefix, !forged);
+            self.state.links.forget(&prefix);
         }
         match certain {
             Some(tally) if tally.failures() > 0 => self.change(Change::Counted { prefix, tally: Some(tally) }),

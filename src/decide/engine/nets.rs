@@ -5,35 +5,73 @@ use inputs::record::Timestamp;
 use super::Engine;
 use crate::decide::attempt::Attempt;
 use crate::decide::claim::{Basis, Reason};
+use crate::decide::links::{LINK_HOSTS_MAX, LINK_TIMES};
 use crate::decide::nets::{IPV4_WIDTHS, Net, WIDTHS, World};
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::tally::Tally;
 use crate::detect::address::Address;
 
+/// A net that is counted, and when it is denied.
+#[derive(Clone, Copy)]
+struct Wide {
+    net: Prefix,
+    /// When its failures of a class exceed so many times what one part is denied for,
+    times: u32,
+    /// from so many parts at least.
+    parts: usize,
+    /// It is one of the machine's own.
+    is_link: bool,
+}
+
 impl Engine {
-    /// The nets of an address that are counted, and from how many parts each is denied: /64s, or addresses of IPv4. One that holds a translator's prefix
-    /// is none: all of IPv4 is in it.
-    fn nets_of(&self, peer: Address) -> impl Iterator<Item = (Prefix, u32)> + use<> {
+    /// The nets of an address that are counted. One that holds a translator's prefix is none: all of IPv4 is in it. Of the
+    /// machine's own prefixes only these themselves are: all who are there are its neighbours.
+    fn nets_of(&self, peer: Address) -> impl Iterator<Item = Wide> + use<> {
         let policy = &self.policy;
+        let mut nets = [None; WIDTHS.len()];
+        if let Some(net) = policy.link(peer) {
+            nets[0] = Some(Wide { net, times: LINK_TIMES, parts: 1, is_link: true });
+            return nets.into_iter().flatten();
+        }
         let (is_wanted, widths, bits) = match peer.is_ipv4() {
             true => (policy.ipv4_wider_nets, IPV4_WIDTHS, policy.ipv4_bits),
             false => (policy.wider_nets, &WIDTHS[..], policy.ipv6_bits),
         };
         let is_counted = is_wanted && policy.special(peer).is_none_or(|special| special.bits.is_none());
-        let mut nets = [None; WIDTHS.len()];
         for (found, (width, spread)) in nets.iter_mut().zip(widths).filter(|_| is_counted) {
             let net = Prefix::of(peer, *width);
             let is_one = *width < bits && !policy.nat64.iter().any(|own| net.contains(own));
-            *found = is_one.then_some((net, *spread));
+            *found = is_one.then_some(Wide { net, times: *spread, parts: *spread as usize, is_link: false });
         }
         nets.into_iter().flatten()
+    }
+
+    /// Whether more addresses of one of the machine's own prefixes fail than are counted apart. Then that is denied.
+    pub(super) fn is_crowded(&mut self, attempt: &Attempt<'_>) -> bool {
+        let Attempt { peer, prefix, classes, at, from, sound, .. } = *attempt;
+        let Some(link) = self.policy.link(peer) else { return false };
+        let is_familiar = self.state.familiar.get(&prefix).is_some_and(|known| known.is_lately(at));
+        if is_familiar || self.state.links.admit(link, peer, at, sound > 0) {
+            return false;
+        }
+        let most = LINK_HOSTS_MAX as u32;
+        let basis = if sound > 0 { Basis::Sound } else { Basis::Forgeable };
+        let is_judged = |class: &Class| self.policy.thresholds[*class as usize].is_some();
+        if let Some(class) = classes.iter().find(is_judged) {
+            let (count, parts) = (most + 1, LINK_HOSTS_MAX as u16 + 1);
+            let reason = Reason::Policy { class, count, threshold: most, basis, parts, probation: false };
+            self.expire(link, at);
+            self.sentence(link, reason, at, from);
+        }
+        true
     }
 
     /// Counts an attempt in the nets of its address, and judges them. `before` and `after` are what its prefix had.
     pub(super) fn widen(&mut self, attempt: &Attempt<'_>, before: &Tally, after: &Tally) {
         let Attempt { peer, classes, at, .. } = *attempt;
-        for (net, spread) in self.nets_of(peer) {
+        for wide in self.nets_of(peer) {
+            let net = wide.net;
             if self.state.forgives.cover(&net, at) {
                 continue;
             }
@@ -41,7 +79,7 @@ impl Engine {
             for class in classes.iter() {
                 self.count_in_net(net, peer, class, (before, after), at);
             }
-            self.judge_net(net, spread, attempt);
+            self.judge_net(wide, attempt);
         }
     }
 
@@ -54,7 +92,8 @@ impl Engine {
         let capped = |count: u32| i64::from(count.min(threshold.0.saturating_add(2)));
         let all = capped(after.counts[class as usize]) - capped(known);
         let sound = capped(after.sound[class as usize].into()) - capped(was_sound.into());
-        let part = if peer.is_ipv4() { peer.to_bits() as u16 } else { (peer.to_bits() >> 64) as u16 };
+        let is_host = peer.is_ipv4() || self.policy.machine.is_link(&net);
+        let part = if is_host { peer.to_bits() as u16 } else { (peer.to_bits() >> 64) as u16 };
         for (world, times) in [(World::Sound, sound), (World::Forgeable, all - sound)] {
             // What is certain by now is taken from what was not, if that is known.
             if times > 0 || times < 0 && self.state.nets.get(net, world).is_some() {
@@ -68,11 +107,12 @@ impl Engine {
     }
 
     /// Denies a net whose count exceeds its threshold, from enough of its /64s, if nobody is at home there.
-    fn judge_net(&mut self, net: Prefix, spread: u32, attempt: &Attempt<'_>) {
+    fn judge_net(&mut self, wide: Wide, attempt: &Attempt<'_>) {
+        let Wide { net, times, parts: least, is_link } = wide;
         let Attempt { classes, at, from, .. } = *attempt;
         // Most often it is clear at once.
         let parts = World::BOTH.map(|world| self.state.nets.get(net, world).map_or(0, |net| net.parts().len()));
-        if parts[0] + parts[1] < spread as usize {
+        if parts[0] + parts[1] < least {
             return;
         }
         let known = |world| {
@@ -81,16 +121,18 @@ impl Engine {
             net
         };
         let [sound, forgeable] = World::BOTH.map(known);
-        if sound.is_at_home(at) || self.guest(&net, at).is_some() || self.policy.allow.covers(&net) {
+        // Of a link those are spared who are at home there, and not all.
+        let is_at_home = || sound.is_at_home(at) || self.guest(&net, at).is_some();
+        if !is_link && is_at_home() || self.policy.allow.covers(&net) {
             return;
         }
         let new = forgeable.parts().iter().filter(|part| !sound.parts().contains(part)).count();
         let by_sound = sound.parts().len();
         let over = classes.iter().filter_map(|class| {
             let each = self.policy.thresholds[class as usize]?.0.saturating_add(1);
-            let threshold = each.saturating_mul(spread);
+            let threshold = each.saturating_mul(times);
             let reason = |count: u32, parts: usize, basis| {
-                let is_over = count > threshold && parts >= spread as usize;
+                let is_over = count > threshold && parts >= least;
                 is_over.then_some(Reason::Policy {
                     class,
                     count,
@@ -111,7 +153,7 @@ impl Engine {
 
     /// Notes a login that strangers cannot have made up.
     pub(super) fn at_home(&mut self, peer: Address, at: Timestamp) {
-        for (net, _) in self.nets_of(peer) {
+        for Wide { net, .. } in self.nets_of(peer) {
             let mut known = self.state.nets.get(net, World::Sound).copied().unwrap_or_default();
             if known.log_in(at) {
                 self.change_net(net, World::Sound, |net| *net = known);

@@ -17,7 +17,8 @@ impl Engine {
     pub(super) fn sentence(&mut self, prefix: Prefix, mut reason: Reason, at: Timestamp, from: Timestamp) {
         let sound = matches!(reason, Reason::Policy { basis: Basis::Sound, .. });
         let released = self.state.released.get(&prefix).copied().unwrap_or(0);
-        let is_short = !sound || reason.parts() > 0 && released == 0;
+        let is_link = self.policy.machine.is_link(&prefix);
+        let is_short = !sound || is_link || reason.parts() > 0 && released == 0;
         let for_ever = self.policy.permanent_after.is_some_and(|times| released >= times);
         // The hour of a wider net was none of its sentences.
         let served = released.saturating_sub(u32::from(reason.parts() > 0));
