@@ -796,9 +796,54 @@ fn libwrap_understands_us() {
             let Some(got) = tcpdmatch(&dir.0, address) else { return };
             assert_eq!(got, want, "{address}, service {service:?}");
         }
+        assert_eq!(std::fs::read_to_string(&path).unwrap().contains('#'), service.is_some(), "no comment in a list");
         backend.update(&Diff::default(), &DenySet::default(), NOW).unwrap();
         assert_eq!(tcpdmatch(&dir.0, "192.0.2.6").as_deref(), Some("granted"));
     }
+}
+
+/// FreeBSD's form: a line of hosts.allow names the list and ends in `: deny`, before the one that allows all.
+#[test]
+fn a_list_file_is_denied_by_hosts_allow() {
+    let dir = Dir::new();
+    let path = dir.0.join("list");
+    hosts_deny(&path, None).replace(&set("192.0.2.0/24 2001:db8::/64", "192.0.2.7"), NOW).unwrap();
+    let allow = format!("sshd : {} : deny\nALL : ALL : allow\n", path.display());
+    let truth =
+        [("192.0.2.6", "denied"), ("192.0.2.7", "granted"), ("2001:db8::5", "denied"), ("192.0.3.1", "granted")];
+    for (address, want) in truth {
+        let Some(got) = tcpdmatch_with(&dir.0, address, &allow) else { return };
+        assert_eq!(got, want, "{address}");
+    }
+}
+
+/// A wrapped daemon that is not root reads the list, whatever our umask is; and where it cannot, libwrap denies nobody.
+#[test]
+fn a_list_file_is_for_daemons_that_are_not_root() {
+    let Some(match_of) = program("tcpdmatch").filter(|_| nix::unistd::geteuid().is_root()) else {
+        return skip("a_list_file_is_for_daemons_that_are_not_root", "no tcpdmatch, or not root");
+    };
+    let setpriv = program("setpriv").unwrap();
+    let dir = Dir::new();
+    std::fs::set_permissions(&dir.0, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let lists = dir.0.join("lists");
+    std::fs::create_dir(&lists).unwrap();
+    let path = lists.join("denied-hosts");
+    std::fs::write(dir.0.join("hosts.deny"), format!("sshd: {}\n", path.display())).unwrap();
+    std::fs::write(dir.0.join("hosts.allow"), "").unwrap();
+    hosts_deny(&path, None).replace(&set("192.0.2.6", ""), NOW).unwrap();
+    let check = |mode: u32, want: &str| {
+        std::fs::set_permissions(&lists, std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = Command::new(&setpriv);
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&match_of);
+        let output = command.args(["-d", "sshd", "192.0.2.6"]).current_dir(&dir.0).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let access = text.lines().find_map(|line| line.strip_prefix("access:")).unwrap_or_else(|| panic!("{output:?}"));
+        assert_eq!(access.trim(), want, "mode {mode:o}");
+    };
+    check(0o755, "denied");
+    check(0o711, "denied");
+    check(0o700, "granted");
 }
 
 #[test]
@@ -1004,12 +1049,17 @@ fn hosts_deny(path: &Path, service: Option<&str>) -> HostsDeny {
 
 /// What libwrap says of an address, by the hosts.deny of `dir`; `None` if it is not installed.
 fn tcpdmatch(dir: &Path, address: &str) -> Option<String> {
+    tcpdmatch_with(dir, address, "")
+}
+
+/// The same with this hosts.allow.
+fn tcpdmatch_with(dir: &Path, address: &str, allowed: &str) -> Option<String> {
     let path = program("tcpdmatch").or_else(|| {
         skip("libwrap_understands_us", "no tcpdmatch");
         None
     })?;
     let allow = dir.join("hosts.allow");
-    std::fs::write(allow, "").unwrap();
+    std::fs::write(allow, allowed).unwrap();
     let output = Command::new(path).args(["-d", "sshd", address]).current_dir(dir).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
     assert!(!text.contains("warning"), "{text}");

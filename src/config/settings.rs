@@ -288,9 +288,15 @@ fn hosts_deny() -> Vec<Key<Config>> {
             .says("The file. Lines that are not denyd's stay as they are."),
         key("service", parsed(String::from), |c| &mut c.deny.hosts_deny.service)
             .denyhosts("BLOCK_SERVICE")
-            .says(r#"What is denied there: one service, "ALL", or "" for lines of addresses alone."#),
+            .says(
+                r#"What is denied there: one service, "ALL", or "" for lines of addresses alone: a list file, which a line
+                `sshd: /path/of/the/list` of hosts.deny names."#,
+            ),
         key("comment", yes(), |c| &mut c.deny.hosts_deny.comment)
-            .says("Whether each line has a comment `# DenyHosts: … | …` with its time above it, as DenyHosts wrote."),
+            .says(
+            "Whether each line has a comment `# DenyHosts: … | …` with its time above it, as DenyHosts wrote. None in a list
+            file: libwrap takes each word there for a pattern.",
+        ),
     ]
 }
 

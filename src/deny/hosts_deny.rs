@@ -4,6 +4,8 @@
 //! either the old or the new one. Allowed addresses inside a denied prefix are cut out of it by writing the
 //! prefixes around them: `EXCEPT` does not work in list files (tcpdmatch shows it denied all the same).
 //!
+//! A list file has addresses alone, and no comment: libwrap takes each of its words for a pattern.
+//!
 //! libwrap knows no time: a deny ends when the engine releases it. Extended attributes of the file, an SELinux label
 //! among them, are *not* carried over; where SELinux is on a warning says so. An edit that falls
 //! between our last look and the rename, some microseconds, is lost.
@@ -43,6 +45,8 @@ pub struct HostsDeny {
     /// The file as we left it.
     seen: Option<Seen>,
     warned_label: bool,
+    /// What was said of a list file last.
+    warned_list: Vec<String>,
     /// Prefixes that cannot be written, so that each is named once.
     refused: BTreeSet<Prefix>,
 }
@@ -54,7 +58,7 @@ pub struct Settings {
     pub path: PathBuf,
     /// What stands before the colon. Default `sshd`.
     pub service: Service,
-    /// Whether a `# DenyHosts:` line with the time stands above each of ours. Default true.
+    /// Whether a `# DenyHosts:` line with the time stands above each of ours; none in a list file. Default true.
     pub comment: bool,
 }
 
@@ -67,6 +71,13 @@ impl Default for Settings {
 /// What comes before the address: `sshd` writes `sshd: 192.0.2.1`; empty = bare addresses, for a list file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service(String);
+
+impl Service {
+    /// Whether the file is a list file.
+    fn is_list(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 impl std::fmt::Display for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -92,7 +103,8 @@ impl std::str::FromStr for Service {
 pub struct Form {
     /// What comes before the address.
     pub service: Service,
-    /// Where set, each entry has a comment above it with the time of the deny in this zone, as DenyHosts did.
+    /// Where set, each entry has a comment above it with the time of the deny in this zone, as DenyHosts did; never in a
+    /// list file.
     pub stamped: Option<TimeZone>,
     /// Whether entries under a `# DenyHosts:` comment that the ledger does not have are ours all the same: only
     /// where our ledger was lost, else they are DenyHosts' own.
@@ -109,7 +121,8 @@ pub fn ledger(path: &Path, notes: Box<dyn Notes>) -> Result<Ledger, String> {
 
 impl HostsDeny {
     /// A back end for the file `path`, in which the lines of `ledger` are ours.
-    pub fn new(path: PathBuf, form: Form, ledger: Ledger) -> Self {
+    pub fn new(path: PathBuf, mut form: Form, ledger: Ledger) -> Self {
+        form.stamped = form.stamped.filter(|_| !form.service.is_list());
         HostsDeny {
             path,
             form,
@@ -120,6 +133,7 @@ impl HostsDeny {
             want: None,
             seen: None,
             warned_label: false,
+            warned_list: Vec::new(),
             refused: BTreeSet::new(),
         }
     }
@@ -153,7 +167,14 @@ impl HostsDeny {
     }
 
     fn known<'a>(&'a self, want: &'a Lines, stamp: Option<&'a str>) -> Known<'a> {
-        Known { want, ledger: &self.ours, put_back: &self.put_back, adopt: self.form.adopt, stamp }
+        Known {
+            want,
+            ledger: &self.ours,
+            put_back: &self.put_back,
+            adopt: self.form.adopt,
+            stamp,
+            list: self.form.service.is_list(),
+        }
     }
 
     fn keep(&mut self, lines: Lines) -> Result<(), DenyError> {
@@ -173,6 +194,27 @@ impl HostsDeny {
                 warn!(%path, %entry, "deleted again, left so; it still counts as denied: use denyd forgive ADDRESS");
             }
         }
+    }
+
+    /// Says what makes a list file useless or dangerous, each once.
+    fn warn_list(&mut self, target: &Path, bytes: &[u8]) {
+        if !self.form.service.is_list() {
+            return;
+        }
+        let closed = file::closed(target).map(|path| {
+            format!(
+                "a daemon that is not root cannot read it: {} is closed to others (remedy: chmod o+rX)",
+                path.display()
+            )
+        });
+        let comment = lines::comment(bytes).map(|_| {
+            "libwrap takes each word of a comment in a list file for a pattern (remedy: delete lines with #)".to_owned()
+        });
+        let now: Vec<String> = [closed, comment].into_iter().flatten().collect();
+        for what in now.iter().filter(|what| !self.warned_list.contains(what)) {
+            warn!(path = %target.display(), "{what}");
+        }
+        self.warned_list = now;
     }
 
     fn warn_label(&mut self, target: &Path) {
@@ -213,6 +255,7 @@ impl DenyBackend for HostsDeny {
                 (self.seen, self.ours) = (seen, new.ledger);
             }
             self.keep(self.ours.clone())?;
+            self.warn_list(&target, &new.bytes);
             self.tell(&target, new.put_back, new.left_out);
             self.want = Some(want);
             return Ok(());
@@ -241,9 +284,13 @@ impl DenyBackend for HostsDeny {
         Err(DenyError { remedy, ..DenyError::new(NAME, tried, "somebody else changed them") })
     }
 
-    /// What stands under `# DenyHosts:` comments; no end is known of it.
+    /// What stands under `# DenyHosts:` comments; no end is known of it. In a list file nothing says whose an entry is.
     fn kept(&mut self, _now: Timestamp) -> Result<Kept, DenyError> {
         let (text, ..) = read(&self.path)?;
+        if self.form.service.is_list() && !text.trim_ascii().is_empty() {
+            let path = self.path.display();
+            warn!(%path, "the database was lost, and with it which entries are ours: all of this list file stay; see to them");
+        }
         Ok(lines::stamped_entries(&text).filter_map(lines::denied).map(|prefix| (prefix, None)).collect())
     }
 }

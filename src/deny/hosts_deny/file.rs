@@ -84,6 +84,13 @@ impl Seen {
     }
 }
 
+/// What keeps a program that is neither root nor in a group of ours from reading a file: itself, or a directory above it.
+pub(super) fn closed(file: &Path) -> Option<&Path> {
+    let lacks = |path: &Path, bit: u32| fs::metadata(path).is_ok_and(|metadata| metadata.mode() & bit == 0);
+    let above = || file.ancestors().skip(1).find(|directory| lacks(directory, 0o001));
+    if lacks(file, 0o004) { Some(file) } else { above() }
+}
+
 /// The bytes of a file and what it looked like when they were read; nothing for a missing one.
 pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<fs::Metadata>), DenyError> {
     bytes(path).map_err(|error| failed("read", path, &error))

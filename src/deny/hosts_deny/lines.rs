@@ -34,6 +34,8 @@ pub(super) struct Known<'a> {
     pub(super) adopt: bool,
     /// The time for the comments of new entries; `None` = no comments.
     pub(super) stamp: Option<&'a str>,
+    /// Whether it is a list file, in which an entry of ours has no comment, also where an earlier version wrote one.
+    pub(super) list: bool,
 }
 
 /// Says what the file `old` has to become.
@@ -115,6 +117,11 @@ pub(super) fn denied(entry: &str) -> Option<Prefix> {
     (length <= if address.is_ipv4() { 32 } else { 128 }).then(|| Prefix::of(address, length))
 }
 
+/// The first comment in a list file. libwrap knows none there: each word is a pattern, and `ALL` would be everybody.
+pub(super) fn comment(list: &[u8]) -> Option<&[u8]> {
+    list.split(|&byte| byte == b'\n').find(|line| line.contains(&b'#'))
+}
+
 /// The entries that stand under a `# DenyHosts:` comment of their own.
 pub(super) fn stamped_entries(text: &[u8]) -> impl Iterator<Item = &str> {
     let lines = text.split(|&byte| byte == b'\n');
@@ -155,7 +162,7 @@ fn classify<'a>(old: &'a [u8], known: Known<'_>) -> Vec<Line<'a>> {
                 paired.insert(entry);
                 let (both, after) = old[old.len() - raw.len() - after.len()..].split_at(raw.len() + next.len());
                 rest = after;
-                Line::Ours { raw: both, entry }
+                Line::Ours { raw: if known.list { next } else { both }, entry }
             }
             Some(entry) if written(entry) => Line::Orphan,
             _ if was_continued => Line::Foreign(raw),
@@ -221,7 +228,8 @@ mod tests {
     fn what_denyhosts_wrote_before_us_is_never_removed() {
         let old = b"# DenyHosts: Sat Nov 21 23:38:26 2026 | sshd: 192.0.2.1\nsshd: 192.0.2.1\n";
         let none = Lines::new();
-        let known = Known { want: &none, ledger: &none, put_back: &BTreeSet::new(), adopt: false, stamp: None };
+        let known =
+            Known { want: &none, ledger: &none, put_back: &BTreeSet::new(), adopt: false, stamp: None, list: false };
         assert_eq!(render(old, known).bytes, old);
         assert_eq!(render(old, Known { adopt: true, ..known }).bytes, b"");
     }
@@ -245,6 +253,33 @@ mod tests {
         lines.concat().into_bytes()
     }
 
+    /// In a list file there are no comments of ours: one that an earlier version wrote goes, all else stays.
+    #[test]
+    fn lists_have_no_comments() {
+        let entries =
+            |text: &str| text.split_whitespace().map(|host| (host.to_owned(), host.parse().unwrap())).collect();
+        let check = |old: &str, want: &str, ledger: &str, new: &str| {
+            let (want, ledger): (Lines, Lines) = (entries(want), entries(ledger));
+            let known = Known {
+                want: &want,
+                ledger: &ledger,
+                put_back: &BTreeSet::new(),
+                adopt: false,
+                stamp: None,
+                list: true,
+            };
+            let got = render(old.replace(';', "\n").as_bytes(), known);
+            assert_eq!(String::from_utf8_lossy(&got.bytes).replace('\n', ";"), new, "{old:?}");
+        };
+        let stamped = "# DenyHosts: T | 192.0.2.1;192.0.2.1;192.0.2.9;";
+        check(stamped, "192.0.2.1 192.0.2.2", "192.0.2.1", "192.0.2.1;192.0.2.9;192.0.2.2;");
+        check(stamped, "", "192.0.2.1", "192.0.2.9;");
+        check("# DenyHosts: T | 192.0.2.1;", "192.0.2.1", "192.0.2.1", "192.0.2.1;");
+        check("# mine;192.0.2.1;", "192.0.2.1", "", "# mine;192.0.2.1;");
+        assert_eq!(comment(b"192.0.2.1\n192.0.2.2 # mine\n# x\n"), Some(&b"192.0.2.2 # mine"[..]));
+        assert_eq!(comment(b"192.0.2.1\n192.0.2.2\n"), None);
+    }
+
     #[track_caller]
     fn check(old: &str, want: &str, ledger: &str, new: &str, new_ledger: &str) -> Rendered {
         check_again(old, want, ledger, "", new, new_ledger)
@@ -254,7 +289,8 @@ mod tests {
     fn check_again(old: &str, want: &str, ledger: &str, put_back: &str, new: &str, new_ledger: &str) -> Rendered {
         let (want, ledger) = (entries(want), entries(ledger));
         let put_back: BTreeSet<String> = entries(put_back).into_keys().collect();
-        let known = Known { want: &want, ledger: &ledger, put_back: &put_back, adopt: true, stamp: Some("T") };
+        let known =
+            Known { want: &want, ledger: &ledger, put_back: &put_back, adopt: true, stamp: Some("T"), list: false };
         let got = render(&expand(old), known);
         assert_eq!(String::from_utf8_lossy(&got.bytes), String::from_utf8_lossy(&expand(new)), "{old:?}");
         assert_eq!(got.ledger, entries(new_ledger), "ledger of {old:?}");
@@ -320,7 +356,8 @@ mod tests {
     #[test]
     fn bytes_stay_bytes() {
         let (want, ledger) = (entries("1.1.1.1"), entries("1.1.1.1"));
-        let known = Known { want: &want, ledger: &ledger, put_back: &BTreeSet::new(), adopt: true, stamp: None };
+        let known =
+            Known { want: &want, ledger: &ledger, put_back: &BTreeSet::new(), adopt: true, stamp: None, list: false };
         let got = render(b"\xff\0\r\n\n\nsshd: 1.1.1.1\r\nx", known);
         assert_eq!(got.bytes, b"\xff\0\r\n\n\nsshd: 1.1.1.1\r\nx\nsshd: 1.1.1.1\n");
     }
