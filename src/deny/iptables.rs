@@ -362,7 +362,9 @@ fn end(life: Life) -> Option<Instant> {
 }
 
 fn remedy(cause: &str) -> Option<&'static str> {
-    if cause.contains("Permission denied") || cause.contains("not permitted") {
+    if cause.contains("xtables.lock") {
+        Some("legacy iptables needs root: run denyd as root, or have the machine use iptables-nft")
+    } else if ["Permission denied", "not permitted", "open socket to ipset"].iter().any(|said| cause.contains(said)) {
         Some("run denyd with CAP_NET_ADMIN and CAP_NET_RAW")
     } else if cause.starts_with("no ip") {
         Some("install the package iptables, or choose another back end")
@@ -393,5 +395,23 @@ mod tests {
         for good in ["denyd", "a-1_b", &"a".repeat(20)] {
             good.parse::<Chain>().unwrap();
         }
+    }
+    /// What the programs say to a user who lacks a capability; what else they say has no remedy that we know.
+    #[test]
+    fn says_what_to_do() {
+        let check = |cause: &str, want: Option<&str>| {
+            let got = remedy(cause);
+            assert_eq!(got.is_some(), want.is_some(), "{cause}");
+            assert!(got.unwrap_or_default().contains(want.unwrap_or_default()), "{cause}: {got:?}");
+        };
+        check("Fatal: can't open lock file /run/xtables.lock: Permission denied", Some("legacy iptables needs root"));
+        check("iptables v1.8.9 (nf_tables): Can't open socket to ipset.", Some("CAP_NET_RAW"));
+        check(
+            "iptables v1.8.9 (nf_tables): Could not fetch rule set generation id: Permission denied",
+            Some("CAP_NET"),
+        );
+        check("ipset v7.17: Kernel error received: Operation not permitted", Some("CAP_NET_ADMIN"));
+        check("no iptables in /usr/sbin, /sbin, /usr/bin, /bin", Some("install the package iptables"));
+        check("ipset v7.17: Error in line 7: The sets cannot be swapped: their type does not match", None);
     }
 }
