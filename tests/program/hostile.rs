@@ -227,7 +227,9 @@ fn hostile_log(long: usize) -> Vec<u8> {
     for byte in 0..=255u8 {
         if byte != b'\n' {
             line(&[&[byte; 40]]);
-            line(&[head, &[byte; 3], failed]);
+            // Blanks and tabs before a message are a template's; no stranger's text begins one.
+            let is_templates = matches!(byte, b' ' | b'\t');
+            line(&[head, &[byte; 3], if is_templates { real } else { failed }]);
         }
     }
     line(&[head, real]);
