@@ -51,6 +51,10 @@ const LATE: &[u8] = b"(a PAM line, or refused keys, that no line of sshd itself 
 pub const ROWS_MAX: usize = 100_000;
 /// Denies that one request may apply: they fit into the largest request.
 pub const APPLIED_MAX: usize = 200;
+/// Bytes of a person's words for a deny.
+pub const BECAUSE_MAX: usize = 200;
+/// Rows of each kind that `why` shows of what lies in a prefix.
+const INSIDE_MAX: usize = 100;
 /// Short names of two hosts that a status shows.
 const NAMESAKES_SHOWN: usize = 10;
 /// Prefixes that are spared which a status shows.
@@ -492,7 +496,7 @@ fn is_ours(deny: &Deny, now: Timestamp) -> bool {
 fn log(change: &Change, wall: Timestamp, is_rehearsal: bool) {
     let Some((at, prefix, decision)) = decision(change, wall) else { return };
     match decision {
-        Decision::Denied { by, class, count, until, enforced } => {
+        Decision::Denied { by, class, count, until, enforced, .. } => {
             let until = until.map_or("for ever".to_owned(), |until| until.to_string());
             let class = class.map_or("-", Class::name);
             let enforced = enforced && !is_rehearsal;
@@ -553,7 +557,7 @@ mod tests {
         let dir = Dir::new("allowed");
         let mut desk = dir.open(Policy::default(), NOW);
         let prefix: Prefix = "192.0.2.7".parse().expect("an address");
-        let asked = desk.ask(&Request::Deny { prefix, seconds: None, force: false, caller: None }, NOW);
+        let asked = desk.ask(&Request::Deny { prefix, seconds: None, force: false, caller: None, because: None }, NOW);
         assert_eq!(asked.committed.expect("it was tried").publish.denies, [(prefix, Some(None))].into());
         drop(desk);
         let allow = AllowList::of(["192.0.2.0/24"].into_iter()).expect("an entry");
@@ -579,7 +583,9 @@ mod tests {
         let dir = Dir::new("shorter");
         let mut desk = dir.open(Policy::default(), NOW);
         let prefix = "192.0.2.7".parse().expect("an address");
-        let mut deny = |seconds, force| said(&desk.ask(&Request::Deny { prefix, seconds, force, caller: None }, NOW));
+        let mut deny = |seconds, force| {
+            said(&desk.ask(&Request::Deny { prefix, seconds, force, caller: None, because: None }, NOW))
+        };
         let until =
             |seconds| format!(r#"{{"prefix":"192.0.2.7","until":"{}"}}"#, NOW.after(Duration::from_secs(seconds)));
         assert_eq!(deny(Some(60), false), until(60));
@@ -595,7 +601,8 @@ mod tests {
         let claim = Claim { since: NOW, until: None, reason, enforceable: true };
         let prefix = "192.0.2.8".parse().expect("an address");
         desk.engine.step(NOW, Input::Claim { prefix, by: Claimant::Policy, claim });
-        let asked = desk.ask(&Request::Deny { prefix, seconds: Some(60), force: false, caller: None }, NOW);
+        let asked =
+            desk.ask(&Request::Deny { prefix, seconds: Some(60), force: false, caller: None, because: None }, NOW);
         assert_eq!(said(&asked), r#"{"prefix":"192.0.2.8","until":null}"#);
     }
 
@@ -605,7 +612,8 @@ mod tests {
         let mut desk = dir.open(Policy::default(), NOW);
         for (text, seconds) in [("192.0.2.0/24", 60), ("192.0.2.7", 30), ("192.0.2.8", 90)] {
             let prefix = text.parse().expect("a prefix");
-            let asked = desk.ask(&Request::Deny { prefix, seconds: Some(seconds), force: false, caller: None }, NOW);
+            let asked = desk
+                .ask(&Request::Deny { prefix, seconds: Some(seconds), force: false, caller: None, because: None }, NOW);
             asked.reply.expect("denied");
         }
         let claim = Claim { since: NOW, until: None, reason: Reason::Adopted, enforceable: true };
@@ -718,7 +726,8 @@ mod tests {
         let _ = desk.commit(NOW);
         // Denied for itself it is no exception any more, and is again when that is over.
         let denied = "2001:db8::aaaa".parse().expect("an address");
-        let asked = desk.ask(&Request::Deny { prefix: denied, seconds: None, force: false, caller: None }, NOW);
+        let asked =
+            desk.ask(&Request::Deny { prefix: denied, seconds: None, force: false, caller: None, because: None }, NOW);
         let diff = asked.committed.expect("it was tried").publish;
         assert_eq!(shown(&diff.allowed.expect("it changed")), with[..2]);
         let asked = desk.ask(&Request::Forgive { prefix: Some(denied), who: None }, NOW);
@@ -743,12 +752,13 @@ mod tests {
         assert_eq!(fail(&mut desk, twice().chain(twice())).denies.len(), 0);
         for (text, what) in [("192.0.2.1", "own address"), ("192.0.2.254", "default gateway")] {
             let prefix = text.parse().expect("an address");
-            let asked = desk.ask(&Request::Deny { prefix, seconds: None, force: true, caller: None }, NOW);
+            let asked =
+                desk.ask(&Request::Deny { prefix, seconds: None, force: true, caller: None, because: None }, NOW);
             assert_eq!(said(&asked), format!("{text} is this machine's {what}, which is never denied"));
         }
         // Inside a wider deny they stay allowed.
         let prefix = "192.0.2.0/24".parse().expect("a prefix");
-        let asked = desk.ask(&Request::Deny { prefix, seconds: None, force: false, caller: None }, NOW);
+        let asked = desk.ask(&Request::Deny { prefix, seconds: None, force: false, caller: None, because: None }, NOW);
         asked.reply.expect("denied");
         assert_eq!(desk.wanted(NOW).allowed.len(), 2);
     }
@@ -763,7 +773,9 @@ mod tests {
             desk.engine.step(NOW, Input::Claim { prefix, by: Claimant::Policy, claim: claim.clone() });
         }
         let wide: Prefix = "fe80::/10".parse().expect("a prefix");
-        desk.ask(&Request::Deny { prefix: wide, seconds: None, force: true, caller: None }, NOW).reply.expect("denied");
+        desk.ask(&Request::Deny { prefix: wide, seconds: None, force: true, caller: None, because: None }, NOW)
+            .reply
+            .expect("denied");
         drop(desk);
         let mut desk = dir.open(Policy::default(), NOW);
         desk.commit(NOW).written.expect("it can be written");
@@ -854,7 +866,8 @@ mod tests {
         let dir = Dir::new("follow");
         let deny = |desk: &mut Desk, text: &str| {
             let prefix = text.parse().expect("a prefix");
-            let asked = desk.ask(&Request::Deny { prefix, seconds: None, force: false, caller: None }, NOW);
+            let asked =
+                desk.ask(&Request::Deny { prefix, seconds: None, force: false, caller: None, because: None }, NOW);
             asked.reply.expect("denied");
         };
         let mut desk = dir.open(Policy::default(), NOW);

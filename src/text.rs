@@ -22,6 +22,18 @@ pub(crate) fn printable(bytes: &[u8]) -> String {
     out
 }
 
+/// What a person wrote, for a terminal: its letters as they are, what moves the cursor or hides escaped.
+pub(crate) fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\'' | '"' => out.push(char),
+            _ => out.extend(char.escape_debug()),
+        }
+    }
+    out
+}
+
 /// Bytes in base64 (RFC 4648, section 4).
 pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

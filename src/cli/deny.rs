@@ -1,10 +1,10 @@
-//! `denyd deny ADDR|PREFIX`: an operator's deny.
+//! `denyd deny ADDR|PREFIX…`: an operator's deny.
 
 use std::io::Write;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
-use super::office;
+use super::office::Office;
 use super::output::{self, until};
 use crate::config::{Config, duration};
 use crate::decide::prefix::Prefix;
@@ -17,40 +17,38 @@ const PARENTS_MAX: usize = 32;
 /// What `deny` takes.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// An address, or a prefix such as 192.0.2.0/24
-    prefix: Prefix,
+    /// Addresses, or prefixes such as 192.0.2.0/24
+    #[arg(required = true, value_name = "PREFIX")]
+    prefixes: Vec<Prefix>,
     /// For how long, such as 2h or 7d [default: for ever]
     #[arg(long = "for", value_name = "DURATION")]
     duration: Option<String>,
-    /// Also what is dangerously wide, or where you are logged in from; also for shorter than it is denied already
+    /// Why, in your words: `why`, `list` and `history` show them
+    #[arg(long, value_name = "TEXT")]
+    because: Option<String>,
+    /// Also what is dangerously wide, where you are logged in from, or what makes a deny shorter that you made before
     #[arg(long)]
     force: bool,
-    /// Print one JSON object
+    /// Print one JSON object for each
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the verb.
+/// Runs the verb: exit status 2 if one of the prefixes was refused; the others are denied.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let time = arguments.duration.as_deref().map(duration::parse).transpose().map_err(anyhow::Error::msg)?;
-    let request = Request::Deny {
-        prefix: arguments.prefix,
-        seconds: time.map(|time| time.as_secs().max(1)),
-        force: arguments.force,
-        caller: caller(),
-    };
-    let answer: Denied = office::ask(config, &request)?;
-    output::show(arguments.json, &answer, |screen| {
-        let (prefix, until) = (arguments.prefix, until(answer.until));
-        writeln!(screen, "{prefix} is denied {until}. To let it in again: denyd forgive {prefix}")?;
-        let address = prefix.address();
-        let special = config.policy().special(address.into());
-        match special.filter(|special| special.is_never_denied || address.is_loopback()) {
-            Some(special) => writeln!(screen, "But that may stop nobody, it is special: {special}"),
-            None => Ok(()),
-        }
-    })?;
-    Ok(ExitCode::SUCCESS)
+    let Arguments { prefixes, duration, because, force, json } = arguments;
+    let time = duration.as_deref().map(duration::parse).transpose().map_err(anyhow::Error::msg)?;
+    let (seconds, caller) = (time.map(|time| time.as_secs().max(1)), caller());
+    Office::new(config).each(&prefixes, |office, &prefix| {
+        let request = Request::Deny { prefix, seconds, force, caller, because: because.clone() };
+        let answer: Denied = office.ask(&request)?;
+        output::show(json, &answer, |screen| {
+            let until = until(answer.until);
+            writeln!(screen, "{prefix} is denied {until}. To let it in again: denyd forgive {prefix}")?;
+            answer.note.iter().try_for_each(|note| writeln!(screen, "But {note}."))
+        })?;
+        Ok(true)
+    })
 }
 
 /// Where the person at this terminal is logged in from: sshd says so (`sshd(8)`, `SSH_CONNECTION`). sudo does not hand

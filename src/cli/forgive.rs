@@ -1,9 +1,10 @@
-//! `denyd forgive ADDR|PREFIX|--all`: lets in again, and forgets the failures.
+//! `denyd forgive ADDR|PREFIX…|--user NAME|--all`: lets in again, and forgets the failures.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::{office, output, person};
+use super::office::Office;
+use super::{output, person};
 use crate::config::Config;
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
@@ -11,31 +12,50 @@ use crate::desk::reply::Forgiven;
 
 /// What `forgive` takes.
 #[derive(clap::Args, Debug)]
+#[command(group(clap::ArgGroup::new("whom").required(true)))]
 pub(super) struct Arguments {
-    /// An address, or a prefix such as 192.0.2.0/24
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
-    prefix: Option<Prefix>,
+    /// Addresses, or prefixes such as 192.0.2.0/24
+    #[arg(group = "whom", value_name = "PREFIX")]
+    prefixes: Vec<Prefix>,
+    /// The addresses of which every failure that is kept (`denyd why` shows them) was one of this user
+    #[arg(long, group = "whom", value_name = "NAME")]
+    user: Option<String>,
     /// Everybody
-    #[arg(long)]
+    #[arg(long, group = "whom")]
     all: bool,
-    /// Print one JSON object
+    /// Print one JSON object for each
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the verb: exit status 0 if something was forgiven, 1 if there was nothing.
+/// Runs the verb: exit status 0 if something was forgiven, 1 if for one of them there was nothing.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let answer: Forgiven = office::ask(config, &Request::Forgive { prefix: arguments.prefix, who: person::name() })?;
-    let (released, counts) = (&answer.released, answer.counts_cleared);
-    output::show(arguments.json, &answer, |screen| {
-        released.iter().try_for_each(|prefix| writeln!(screen, "{prefix} is let in again"))?;
-        match (released.is_empty(), counts) {
-            (true, 0) => writeln!(screen, "There was nothing to forgive."),
-            (true, _) => {
-                writeln!(screen, "Nobody was denied; the failures of {counts} counted prefixes are forgotten.")
-            }
-            (false, _) => writeln!(screen, "Their failures are forgotten."),
-        }
-    })?;
-    Ok(if released.is_empty() && counts == 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    let who = person::name();
+    let one = |prefix| Request::Forgive { prefix, who: who.clone() };
+    let requests: Vec<_> = match arguments.user {
+        Some(user) => vec![Request::ForgiveUser { user, who: who.clone() }],
+        None if arguments.all => vec![one(None)],
+        None => arguments.prefixes.into_iter().map(|prefix| one(Some(prefix))).collect(),
+    };
+    Office::new(config).each(&requests, |office, request| {
+        let answer: Forgiven = office.ask(request)?;
+        let Forgiven { released, counts_cleared: counts, left } = &answer;
+        output::show(arguments.json, &answer, |screen| {
+            released.iter().try_for_each(|prefix| writeln!(screen, "{prefix} is let in again"))?;
+            match (request, released.is_empty(), counts) {
+                (Request::Forgive { prefix: Some(prefix), .. }, true, 0) => {
+                    writeln!(screen, "There was nothing to forgive {prefix}.")
+                }
+                (_, true, 0) => writeln!(screen, "There was nothing to forgive."),
+                (_, true, _) => {
+                    writeln!(screen, "Nobody was denied; the failures of {counts} counted prefixes are forgotten.")
+                }
+                (_, false, _) => writeln!(screen, "Their failures are forgotten."),
+            }?;
+            left.iter().try_for_each(|prefix| {
+                writeln!(screen, "{prefix} stays denied, since it tried other users too; see: denyd why {prefix}")
+            })
+        })?;
+        Ok(!released.is_empty() || *counts > 0)
+    })
 }

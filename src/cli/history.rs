@@ -10,6 +10,7 @@ use crate::decide::claim::Claimant;
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
 use crate::desk::reply::{Decided, Decision, json};
+use crate::text::plain;
 
 /// What `history` takes.
 #[derive(clap::Args, Debug)]
@@ -52,12 +53,15 @@ const COLUMNS: &[Column<Decided>] = &[
 /// What was decided, and why.
 fn decision(row: &Decided) -> (&'static str, String) {
     match &row.what {
-        Decision::Denied { by, class, count, until: end, enforced } => {
+        Decision::Denied { by, class, count, until: end, enforced, because } => {
             let because = match (class, by) {
                 (Some(class), _) => {
                     format!("{} of class {}", output::count(*count, "failure", "failures"), class.name())
                 }
-                (None, Claimant::Operator) => "an operator".to_owned(),
+                (None, Claimant::Operator) => match because {
+                    Some(because) => format!("an operator: {}", plain(because)),
+                    None => "an operator".to_owned(),
+                },
                 (None, _) => "taken over when the database was lost".to_owned(),
             };
             let late = if *enforced { "" } else { ", too late to be enforced" };

@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use super::office;
 use super::output::{self, Column, end, when, when_if, word};
 use crate::config::Config;
-use crate::decide::policy::Class;
 use crate::desk::reply::{Address, Host, User};
 use crate::desk::{Request, What};
+use crate::text::plain;
 
 /// What `list` takes.
 #[derive(clap::Args, Debug)]
@@ -47,21 +47,27 @@ fn list<T: DeserializeOwned + Serialize>(
     Ok(ExitCode::SUCCESS)
 }
 
-const HOSTS: &[Column<Host>] = &[
+pub(super) const HOSTS: &[Column<Host>] = &[
     ("DENIED", '<', |row| row.prefix.to_string()),
     ("SINCE", '<', |row| when_if(row.since)),
     ("UNTIL", '<', |row| if row.enforced { end(row.until) } else { "not enforced".to_owned() }),
-    ("BECAUSE", '<', |row| row.class.map_or("-", Class::name).to_owned()),
+    ("BECAUSE", '<', because),
     ("COUNT", '>', |row| row.count.to_string()),
     ("BY", '<', |row| row.claimants.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
     ("SEEN ON", '<', |row| row.hosts.join(",")),
 ];
+/// The class that decided it, a person's words, or neither.
+fn because(row: &Host) -> String {
+    let words = row.because.as_deref().map(plain);
+    row.class.map(|class| class.name().to_owned()).or(words).unwrap_or("-".to_owned())
+}
+
 const USERS: &[Column<User>] = &[
     ("USER", '<', |row| if row.user.is_empty() { "(empty)".to_owned() } else { row.user.clone() }),
     ("ACCOUNT", '<', |row| word(&row.account)),
     ("ATTEMPTS", '>', |row| row.attempts.to_string()),
 ];
-const ADDRESSES: &[Column<Address>] = &[
+pub(super) const ADDRESSES: &[Column<Address>] = &[
     ("ADDRESS", '<', |row| row.prefix.to_string()),
     ("INVALID", '>', |row| row.counts.invalid.to_string()),
     ("VALID", '>', |row| row.counts.valid.to_string()),

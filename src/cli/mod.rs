@@ -20,6 +20,7 @@ mod list;
 mod office;
 mod output;
 mod person;
+mod reason;
 mod run;
 mod scan;
 mod status;
@@ -56,15 +57,17 @@ enum Verb {
     Doctor(doctor::Arguments),
     /// List who is denied, or the users or addresses that were tried
     List(list::Arguments),
-    /// Tell why an address is denied, or is not; exit status 0 if it is, 1 if not
+    /// Tell why addresses and prefixes are denied, or are not; exit status 0 if each is, 1 if not
     Why(why::Arguments),
     /// Show what was decided
     History(history::Arguments),
-    /// Deny an address or a prefix
+    /// Deny addresses and prefixes
+    #[command(visible_alias = "ban")]
     Deny(deny::Arguments),
-    /// Let an address or a prefix in again, and forget its failures
+    /// Let addresses and prefixes in again, and forget their failures
+    #[command(visible_alias = "unban")]
     Forgive(forgive::Arguments),
-    /// Show the allow list, or put an address on it, which releases it
+    /// Show the allow list, or put addresses on it, which releases them
     Allow(allow::Arguments),
     /// Check the configuration, and whether its inputs can be opened
     Check(check::Arguments),

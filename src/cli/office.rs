@@ -1,29 +1,111 @@
 //! Whom a verb asks: the daemon where one runs, else engine and store directly.
 
+use std::process::ExitCode;
+
 use anyhow::{Context, bail};
 use serde::de::DeserializeOwned;
 
+use super::output::is_broken_pipe;
 use crate::clock;
 use crate::config::Config;
+use crate::deny::DenyBackend;
 use crate::desk::control::Client;
 use crate::desk::{self, Asked, Desk, Request};
 use crate::store::Store;
 
-/// Asks the daemon; with none running, does it here, and enforces what that changed.
-pub(super) fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::Result<T> {
-    if let Some(mut client) = Client::connect(&config.control_socket)? {
-        let answer = client.ask(request)?;
-        if client.dry_run {
-            eprintln!("DRY RUN: nothing of this is enforced, and it is forgotten when the daemon ends");
-        }
-        if client.unwritten {
-            eprintln!(
-                "it is done, and not yet written: the database cannot be written, see denyd doctor. If denyd ends before it can, it is \
-                 forgotten"
-            );
-        }
-        return Ok(answer);
+/// Who answers: the daemon where one runs, else engine and store, opened here once and for all questions.
+pub(super) struct Office<'a> {
+    config: &'a Config,
+    here: Option<Desk>,
+    back_ends: Option<Vec<Box<dyn DenyBackend>>>,
+    /// What is so of all that is asked was done or said once.
+    told: bool,
+}
+
+impl<'a> Office<'a> {
+    pub(super) fn new(config: &'a Config) -> Self {
+        Office { config, here: None, back_ends: None, told: false }
     }
+
+    /// Asks the daemon; with none running, does it here, and enforces what that changed.
+    pub(super) fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> anyhow::Result<T> {
+        let config = self.config;
+        if self.here.is_none()
+            && let Some(mut client) = Client::connect(&config.control_socket)?
+        {
+            let answer = client.ask(request)?;
+            if client.dry_run && !std::mem::replace(&mut self.told, true) {
+                eprintln!("DRY RUN: nothing of this is enforced, and it is forgotten when the daemon ends");
+            }
+            if client.unwritten && !std::mem::replace(&mut self.told, true) {
+                eprintln!(
+                    "it is done, and not yet written: the database cannot be written, see denyd doctor. If denyd ends before it can, it is \
+                     forgotten"
+                );
+            }
+            return Ok(answer);
+        }
+        let now = clock::now();
+        let desk = match &mut self.here {
+            Some(desk) => desk,
+            None => {
+                let store = store(config)?;
+                if !request.only_reads() {
+                    self.back_ends = Some(desk::back_ends(config, &store)?);
+                }
+                let mut desk = Desk::open(store, config.policy(), now)?;
+                // Whatever it tells is in the whole that is written below.
+                let _ = desk.tick(now);
+                self.here.insert(desk)
+            }
+        };
+        let Asked { reply, committed } = desk.ask(request, now);
+        if let (Some(done), Some(back_ends)) = (committed, &mut self.back_ends) {
+            let want = desk.wanted(now);
+            for back_end in back_ends {
+                match self.told {
+                    true => back_end.update(&done.publish, &want, now)?,
+                    false => back_end.replace(&want, now)?,
+                }
+            }
+            self.told = true;
+            done.written
+                .context("it is done, but could not be written: the next start of denyd does not know of it")?;
+        }
+        // As it would have come from the daemon.
+        Ok(serde_json::from_value(serde_json::to_value(reply.map_err(anyhow::Error::msg)?)?)?)
+    }
+
+    /// Asks about several in turn, of which one that fails hinders no other: exit status 0 if all are, 1 if one is
+    /// not, 2 if one failed.
+    pub(super) fn each<T>(
+        mut self,
+        all: &[T],
+        mut one: impl FnMut(&mut Self, &T) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<ExitCode> {
+        let (mut is_all, mut failed) = (true, None);
+        for asked in all {
+            match one(&mut self, asked) {
+                Ok(is) => is_all &= is,
+                Err(error) if is_broken_pipe(&error) => return Err(error),
+                Err(error) => {
+                    if let Some(before) = failed.replace(error) {
+                        eprintln!("denyd: {before:#}");
+                    }
+                }
+            }
+        }
+        failed.map_or(Ok(if is_all { ExitCode::SUCCESS } else { ExitCode::from(1) }), Err)
+    }
+}
+
+/// Asks one question.
+pub(super) fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::Result<T> {
+    Office::new(config).ask(request)
+}
+
+/// The store of a daemon that does not run.
+fn store(config: &Config) -> anyhow::Result<Store> {
     if !config.state_dir.join(crate::store::FILE).exists() {
         bail!(
             "no daemon answers at {}, and there is no state in {}; start it: denyd run",
@@ -31,26 +113,10 @@ pub(super) fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> an
             config.state_dir.display()
         );
     }
-    let store = Store::open_intact(&config.state_dir).map_err(|error| match error.is_corrupt() {
+    Store::open_intact(&config.state_dir).map_err(|error| match error.is_corrupt() {
         true => anyhow::Error::from(error).context("the database is corrupt; denyd run sets it aside and goes on"),
         false => error.into(),
-    })?;
-    let back_ends = match request.only_reads() {
-        true => None,
-        false => Some(desk::back_ends(config, &store)?),
-    };
-    let now = clock::now();
-    let mut desk = Desk::open(store, config.policy(), now)?;
-    // Whatever it tells is in the whole that is written below.
-    let _ = desk.tick(now);
-    let Asked { reply, committed } = desk.ask(request, now);
-    if let (Some(done), Some(mut back_ends)) = (committed, back_ends) {
-        let want = desk.wanted(now);
-        back_ends.iter_mut().try_for_each(|back_end| back_end.replace(&want, now))?;
-        done.written.context("it is done, but could not be written: the next start of denyd does not know of it")?;
-    }
-    // As it would have come from the daemon.
-    Ok(serde_json::from_value(serde_json::to_value(reply.map_err(anyhow::Error::msg)?)?)?)
+    })
 }
 
 /// Asks what only a running daemon knows.

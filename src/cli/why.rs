@@ -1,36 +1,45 @@
-//! `denyd why ADDR`: the verdict on an address, what it rests on, and what would change it.
+//! `denyd why ADDR|PREFIX…`: the verdict on each, what it rests on, and what would change it.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::office;
+use super::list::{ADDRESSES, HOSTS};
+use super::office::Office;
 use super::output::{self, Column, Screen, Style, count, until, when};
+use super::reason::reason;
 use crate::config::Config;
-use crate::decide::claim::Reason;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
 use crate::desk::reply::{Evidence, Held, Verdict, Why};
 use crate::detect::special::Special;
 use crate::detect::sshd;
-use crate::text::printable;
 
 /// What `why` takes.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The address, or a prefix as `list` shows it: what is so of its first address
-    address: Prefix,
-    /// Print one JSON object
+    /// Addresses, or prefixes such as 2001:db8::/64
+    #[arg(required = true, value_name = "PREFIX")]
+    prefixes: Vec<Prefix>,
+    /// Print one JSON object for each
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the verb: exit status 0 if the address is denied, 1 if not.
+/// Runs the verb: exit status 0 if each is denied, 1 if one is not.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let why: Why = office::ask(config, &Request::Why { address: arguments.address.address() })?;
-    let special = config.policy().special(why.address.into());
-    output::show(arguments.json, &why, |screen| print(screen, &why, special))?;
-    Ok(if why.verdict == Verdict::Denied { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let (policy, mut is_first) = (config.policy(), true);
+    Office::new(config).each(&arguments.prefixes, |office, &address| {
+        let why: Why = office.ask(&Request::Why { address })?;
+        let special = policy.special(why.address.address().into());
+        output::show(arguments.json, &why, |screen| {
+            if !std::mem::take(&mut is_first) {
+                writeln!(screen)?;
+            }
+            print(screen, &why, special.filter(|_| policy.prefix(address.address().into()).contains(&address)))
+        })?;
+        Ok(why.verdict == Verdict::Denied)
+    })
 }
 
 const CLASSES: &[Column<(Class, (u32, String))>] = &[
@@ -45,7 +54,7 @@ const CLAIMS: &[Column<Held>] = &[
     ("UNTIL", '<', |one| output::end(one.until)),
     ("WHY", '<', |one| {
         let over = if one.enforced { "" } else { " (not enforced)" };
-        reason(&one.reason) + over
+        reason(&one.reason, &one.prefix) + over
     }),
 ];
 
@@ -59,9 +68,12 @@ fn print(screen: &mut Screen, why: &Why, special: Option<&Special>) -> std::io::
         return Ok(());
     }
     writeln!(screen)?;
+    inside(screen, why)?;
     let above = why.thresholds.all().map(|threshold| threshold.to_string());
     let rows: Vec<_> = Class::ALL.into_iter().zip(why.tallies.all().into_iter().zip(above)).collect();
-    screen.table(CLASSES, &rows)?;
+    if why.denied_inside.is_empty() && why.counted_inside.is_empty() {
+        screen.table(CLASSES, &rows)?;
+    }
     if why.successes > 0 {
         let logins = count(why.successes, "good login", "good logins");
         writeln!(screen, "{logins} from here since it was first counted")?;
@@ -99,23 +111,15 @@ fn print_evidence(screen: &mut Screen, head: &str, evidence: &[&Evidence]) -> st
     Ok(())
 }
 
-/// Why a claim is there.
-fn reason(reason: &Reason) -> String {
-    match reason {
-        Reason::Policy { class, count, threshold, probation, .. } => {
-            let short = if *probation { "; on probation, since somebody logged in from there lately" } else { "" };
-            format!(
-                "{} of class {}, above {threshold}{short}",
-                output::count(*count, "failure", "failures"),
-                class.name()
-            )
-        }
-        Reason::Operator { because: Some(because) } => printable(because.as_bytes()),
-        Reason::Operator { because: None } => "an operator denied it".to_owned(),
-        Reason::Adopted => "taken over when the database was lost".to_owned(),
-        Reason::Sync => "a shared list has it".to_owned(),
-        Reason::Peer(number) => format!("denyd number {number} denies it"),
+/// Who is denied and counted inside a prefix.
+fn inside(screen: &mut Screen, why: &Why) -> std::io::Result<()> {
+    if !why.denied_inside.is_empty() {
+        screen.table(HOSTS, &why.denied_inside)?;
     }
+    if !why.counted_inside.is_empty() {
+        screen.table(ADDRESSES, &why.counted_inside)?;
+    }
+    Ok(())
 }
 
 /// Whether a failure is only that a connection ended: no password was refused in it, or the evidence were that line.
@@ -132,29 +136,20 @@ fn sentence(screen: &Screen, why: &Why) -> String {
     match why.verdict {
         Verdict::Denied => {
             let until = until(why.until);
-            let is_alone = *prefix == Prefix::host(*address);
-            let within = if is_alone { String::new() } else { format!(" (as part of {prefix})") };
-            let by = match (why.class, why.since) {
-                (Some(class), Some(since)) => {
-                    let from = match why.parts {
-                        0 => String::new(),
-                        parts => {
-                            let parts_are = if prefix.is_ipv4() { "addresses" } else { "/64s" };
-                            format!(", from {parts} of its {parts_are} or more, and no login from there in 30 days")
-                        }
-                    };
-                    let is_probation = why.claims.iter().any(|claim| claim.enforced && claim.reason.is_probation());
-                    let short = if is_probation { "; shortly, since somebody logged in from there lately" } else { "" };
-                    format!(", since {}: too many failures of class {}{from}{short}", when(since.0), class.name())
-                }
-                (None, Some(_)) => ": taken over from the firewall when the database was lost".to_owned(),
-                _ => ": an operator denied it".to_owned(),
-            };
+            let within = if prefix == address { String::new() } else { format!(" (as part of {prefix})") };
+            // The one that it is denied by to the end.
+            let claims = why.claims.iter().filter(|claim| claim.enforced && claim.prefix == *prefix);
+            let claim = claims.max_by_key(|claim| (claim.until.is_none(), claim.until));
+            let told = |claim: &Held| format!(", since {}: {}", when(claim.since.0), reason(&claim.reason, prefix));
+            let by = claim.map(told).unwrap_or_default();
             screen.paint(Style::Red, &format!("{address} is denied{within} {until}{by}"))
         }
         Verdict::Allowed => {
             let by = why.allowed_by.as_deref().unwrap_or("-");
             screen.paint(Style::Green, &format!("{address} is allowed by {by} and never denied"))
+        }
+        Verdict::Counted if !why.denied_inside.is_empty() || !why.counted_inside.is_empty() => {
+            format!("{address} is not denied as a whole; in it are")
         }
         Verdict::Counted => format!("{address} is not denied; its failures are counted by {prefix}"),
         Verdict::Unknown => format!("{address} is not denied, and nothing is known against it"),

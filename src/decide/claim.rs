@@ -123,6 +123,14 @@ impl Reason {
         }
     }
 
+    /// A person's words for it, where there are any.
+    pub fn because(&self) -> Option<&str> {
+        match self {
+            Reason::Operator { because } => because.as_deref(),
+            _ => None,
+        }
+    }
+
     /// From how many /64s it came, or more, where it is a wider net's; 0 elsewhere.
     pub fn parts(&self) -> u16 {
         match self {

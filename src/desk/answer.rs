@@ -1,36 +1,37 @@
 //! What people ask, answered from engine and store.
 
 use std::cmp::Reverse;
-use std::net::IpAddr;
-use std::time::Duration;
 
 use inputs::record::Timestamp;
 
-use super::reply::{
-    self, AllowList, Allowed, Applied, At, Decided, Denied, Forgiven, PerClass, Removed, Reply, Verdict, Why,
-};
-use super::{APPLIED_MAX, Desk, ROWS_MAX, Request, WIDEST, What};
-use crate::decide::allow;
-use crate::decide::claim::{Claim, Claimant, Deny, Reason, latest};
+use super::reply::{self, AllowList, Applied, At, Decided, PerClass, Reply, Verdict, Why};
+use super::{APPLIED_MAX, Desk, INSIDE_MAX, ROWS_MAX, Request, What};
+use crate::decide::claim::{Claimant, Deny, latest};
 use crate::decide::engine::{Command, Input};
-use crate::decide::machine::Machine;
 use crate::decide::prefix::Prefix;
-use crate::decide::state::{Change, UserCounts, Who};
+use crate::decide::state::{Change, UserCounts};
 use crate::decide::tally::Tally;
 use crate::store::{self, StoreError};
 use crate::text::{printable, shown};
+
+mod orders;
 
 impl Desk {
     /// Answers what needs only engine and store; `Err` is a message for the person who asked.
     pub(super) fn answer(&mut self, request: &Request, now: Timestamp) -> Result<Reply, String> {
         match request {
             Request::Status | Request::Tap => Err("only a running daemon can tell".to_owned()),
-            Request::List { what: What::Hosts } => self.hosts(now).map(Reply::Hosts).map_err(|error| error.to_string()),
+            Request::List { what: What::Hosts } => {
+                self.hosts(now, ROWS_MAX, |_, _| true).map(Reply::Hosts).map_err(|error| error.to_string())
+            }
             Request::List { what: What::Users } => Ok(Reply::Users(self.users())),
-            Request::List { what: What::Addresses } => Ok(Reply::Addresses(self.addresses(now))),
+            Request::List { what: What::Addresses } => Ok(Reply::Addresses(self.addresses(now, ROWS_MAX, |_| true))),
             Request::Why { address } => self.why(*address, now).map_err(|error| error.to_string()),
             Request::History { prefix, limit } => self.history(*prefix, *limit).map_err(|error| error.to_string()),
-            Request::Deny { prefix, seconds, force, caller } => self.deny(*prefix, *seconds, *force, *caller, now),
+            Request::Deny { prefix, seconds, force, caller, because } => {
+                let order = orders::Deny { prefix: *prefix, seconds: *seconds, force: *force, caller: *caller };
+                self.deny(&order, because.as_deref(), now)
+            }
             Request::Apply { denied } => {
                 if denied.len() > APPLIED_MAX {
                     return Err(format!("more than {APPLIED_MAX} denies in one request"));
@@ -39,14 +40,9 @@ impl Desk {
                 let claims = claims.map(|(prefix, claim)| Input::Claim { prefix, by: Claimant::Policy, claim });
                 Ok(Reply::Applied(Applied { denied: claims.map(|claim| self.changes(now, claim).len()).sum() }))
             }
-            Request::Forgive { prefix, who } => {
-                let counted = self.engine.state.tallies.iter().map(|(other, _)| other);
-                let counted = counted.filter(|other| prefix.is_none_or(|p| self.engine.is_forgiven_with(other, &p)));
-                let counted = counted.count();
-                let mut released = self.released(now, Command::Forgive(*prefix, person(who.as_deref())));
-                released.sort();
-                released.dedup();
-                Ok(Reply::Forgiven(Forgiven { released, counts_cleared: counted }))
+            Request::Forgive { prefix, who } => Ok(Reply::Forgiven(self.forgive(*prefix, who.as_deref(), now))),
+            Request::ForgiveUser { user, who } => {
+                self.forgive_user(user, who.as_deref(), now).map_err(|error| error.to_string())
             }
             Request::Allow { entry: None, .. } => Ok(Reply::AllowList(AllowList {
                 configured: self.configured.entries().map(str::to_owned).collect(),
@@ -76,85 +72,13 @@ impl Desk {
         released
     }
 
-    fn deny(
-        &mut self,
-        prefix: Prefix,
-        seconds: Option<u64>,
-        force: bool,
-        caller: Option<IpAddr>,
+    /// The first `most` of those who are denied and wanted, by prefix.
+    fn hosts(
+        &self,
         now: Timestamp,
-    ) -> Result<Reply, String> {
-        let widest = if prefix.is_ipv4() { WIDEST.0 } else { WIDEST.1 };
-        if !force && prefix.bits() < widest {
-            return Err(format!("{prefix} is wider than /{widest}; if you mean it, say --force"));
-        }
-        if let Some(caller) = caller
-            && !force
-            && prefix.contains(&Prefix::host(caller))
-        {
-            return Err(format!("{prefix} holds {caller}, from where you are logged in; if you mean it, say --force"));
-        }
-        let Machine { own, gateways, .. } = &self.engine.policy.machine;
-        for (what, all) in [("this machine's own address", own), ("this machine's default gateway", gateways)] {
-            if all.iter().any(|one| one.contains(&prefix)) {
-                return Err(format!("{prefix} is {what}, which is never denied"));
-            }
-        }
-        if self.engine.policy.allow.covers(&prefix) {
-            return Err(format!("{prefix} is on the allow list; take it off first: denyd allow --remove"));
-        }
-        let until = seconds.map(|seconds| now.after(Duration::from_secs(seconds)));
-        let ours = self.engine.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Operator));
-        if let Some(ours) = ours.filter(|ours| !force && ours.is_due(now) && latest(ours.until, until) != until) {
-            let end = ours.until.map_or("for ever".to_owned(), |end| format!("until {end}"));
-            return Err(format!("{prefix} is denied {end} already, which is longer; to shorten that, say --force"));
-        }
-        let claim = Claim { since: now, until, reason: Reason::Operator { because: None }, enforceable: true };
-        self.engine.step(now, Input::Claim { prefix, by: Claimant::Operator, claim });
-        // Somebody else may want it for longer.
-        let until = self.engine.state.denies.get(&prefix).map_or(until, Deny::until);
-        Ok(Reply::Denied(Denied { prefix, until: until.map(At) }))
-    }
-
-    fn disallow(&mut self, entry: &str) -> Result<Reply, String> {
-        let known: Vec<_> = self.added.iter().filter(|known| same_entry(known, entry)).cloned().collect();
-        if known.is_empty() {
-            let why = if self.configured.entries().any(|known| same_entry(known, entry)) {
-                "it is in the configuration; take it out there"
-            } else {
-                "it is not on the allow list"
-            };
-            return Err(format!("{}: {why}", printable(entry.as_bytes())));
-        }
-        for known in known {
-            self.added.remove(&known);
-            self.pending.allowed.insert(known, false);
-        }
-        self.rebuild_allow_list();
-        self.allow_changed = true;
-        Ok(Reply::Removed(Removed { removed: entry.to_owned() }))
-    }
-
-    fn allow(&mut self, entry: &str, force: bool, who: Option<&str>, now: Timestamp) -> Result<Reply, String> {
-        let alone = allow::AllowList::of([entry].into_iter()).map_err(|error| error.to_string())?;
-        if !force && let Some(widest) = alone.ranges().find_map(|range| range.wider_than(WIDEST)) {
-            let entry = printable(entry.as_bytes());
-            return Err(format!("{entry} is wider than /{widest}; if you mean it, say --force"));
-        }
-        let mut list = self.engine.policy.allow.clone();
-        if !list.add(entry).map_err(|error| error.to_string())? {
-            return Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released: Vec::new(), known: true }));
-        }
-        self.pending.allowed.insert(entry.to_owned(), true);
-        self.added.insert(entry.to_owned());
-        self.rebuild_allow_list();
-        self.allow_changed = true;
-        let released = self.released(now, Command::Allowed(person(who)));
-        Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released, known: false }))
-    }
-
-    /// Who is denied, by prefix.
-    fn hosts(&self, now: Timestamp) -> Result<Vec<reply::Host>, StoreError> {
+        most: usize,
+        wanted: impl Fn(&Prefix, &Deny) -> bool,
+    ) -> Result<Vec<reply::Host>, StoreError> {
         let state = &self.engine.state;
         let hosts = self.store.hosts_by_prefix()?;
         let row = |(prefix, deny): (&Prefix, &Deny)| {
@@ -170,11 +94,12 @@ impl Desk {
                 times: state.released.get(prefix).copied().unwrap_or(0),
                 hosts: hosts.map(|host| printable(state.host_name(*host))).collect(),
                 enforced: deny.enforced(now).is_some(),
+                because: deny.claim(Claimant::Operator).and_then(|claim| claim.reason.because()).map(Box::from),
             }
         };
-        let mut rows: Vec<_> = state.denies.iter().collect();
+        let mut rows: Vec<_> = state.denies.iter().filter(|(prefix, deny)| wanted(prefix, deny)).collect();
         rows.sort_by_key(|(prefix, _)| **prefix);
-        Ok(rows.into_iter().take(ROWS_MAX).map(row).collect())
+        Ok(rows.into_iter().take(most).map(row).collect())
     }
 
     /// Who was tried, most often first.
@@ -188,10 +113,10 @@ impl Desk {
         rows.into_iter().take(ROWS_MAX).map(row).collect()
     }
 
-    /// What is counted, most failures first.
-    fn addresses(&self, now: Timestamp) -> Vec<reply::Address> {
+    /// The first `most` of what is counted and wanted, most failures first.
+    fn addresses(&self, now: Timestamp, most: usize, wanted: impl Fn(&Prefix) -> bool) -> Vec<reply::Address> {
         let state = &self.engine.state;
-        let mut rows: Vec<_> = state.tallies.iter().collect();
+        let mut rows: Vec<_> = state.tallies.iter().filter(|(prefix, _)| wanted(prefix)).collect();
         rows.sort_by_key(|(prefix, tally)| (Reverse(tally.failures()), *prefix));
         let row = |(prefix, tally): (Prefix, &Tally)| reply::Address {
             prefix,
@@ -200,21 +125,42 @@ impl Desk {
             last: At(Timestamp::from_secs(i64::from(tally.last_failure()))),
             denied: state.denies.get(&prefix).is_some_and(|deny| deny.enforced(now).is_some()),
         };
-        rows.into_iter().take(ROWS_MAX).map(row).collect()
+        rows.into_iter().take(most).map(row).collect()
     }
 
-    fn why(&self, address: IpAddr, now: Timestamp) -> Result<Reply, StoreError> {
+    fn why(&self, asked: Prefix, now: Timestamp) -> Result<Reply, StoreError> {
         let state = &self.engine.state;
         let policy = &self.engine.policy;
-        let host = Prefix::host(address);
-        let address = host.address();
-        let own = policy.prefix(address.into());
-        let held: Vec<_> = state.holding(address).collect();
+        // What is wider than what is counted has members instead of counts.
+        let counted = policy.prefix(asked.address().into());
+        let is_wide = !counted.contains(&asked);
+        let own = if is_wide { asked } else { counted };
+        let held: Vec<_> = state.holding(asked.address()).filter(|(prefix, _)| prefix.contains(&asked)).collect();
         // The one that lasts longest, of these the narrowest.
         let is_exception = self.exceptions(now).contains(&own);
         let meant = held.iter().filter(|(prefix, _)| !(is_exception && policy.machine.is_link(prefix)));
         let denied = meant.filter_map(|(prefix, deny)| Some((*prefix, deny.enforced(now)?, *deny)));
         let denied = denied.reduce(|a, b| if latest(a.1, b.1) == b.1 { b } else { a });
+        let (denied_inside, counted_inside) = match is_wide {
+            true => (
+                self.hosts(now, INSIDE_MAX, |prefix, _| asked.contains(prefix) && *prefix != asked)?,
+                self.addresses(now, INSIDE_MAX, |prefix| asked.contains(prefix) && *prefix != asked),
+            ),
+            false => Default::default(),
+        };
+        let tally = state.tallies.get(&own).copied().unwrap_or_default();
+        let is_allowed = policy.allow.covers(&asked);
+        let allowed_by = is_allowed.then(|| policy.allow.allowed_by(asked.address())).flatten();
+        let is_known = tally.failures() > 0
+            || state.denies.contains_key(&own)
+            || !denied_inside.is_empty()
+            || !counted_inside.is_empty();
+        let verdict = match (&allowed_by, &denied) {
+            (Some(_), _) => Verdict::Allowed,
+            (None, Some(_)) => Verdict::Denied,
+            (None, None) if is_known => Verdict::Counted,
+            (None, None) => Verdict::Unknown,
+        };
         let claims = held.iter().flat_map(|(prefix, deny)| deny.claims().map(move |(by, claim)| (*prefix, by, claim)));
         let claims = claims.map(|(prefix, by, claim)| reply::Held {
             prefix,
@@ -226,14 +172,6 @@ impl Desk {
         });
         let claims = claims.collect();
         let forgiven = state.forgives.of(&own);
-        let tally = state.tallies.get(&own).copied().unwrap_or_default();
-        let allowed_by = policy.allow.allowed_by(address);
-        let verdict = match (&allowed_by, &denied) {
-            (Some(_), _) => Verdict::Allowed,
-            (None, Some(_)) => Verdict::Denied,
-            (None, None) if tally.failures() > 0 || state.denies.contains_key(&own) => Verdict::Counted,
-            (None, None) => Verdict::Unknown,
-        };
         let prefix = denied.map_or(own, |(prefix, ..)| prefix);
         let mut prefixes = vec![own, prefix];
         prefixes.dedup();
@@ -245,7 +183,7 @@ impl Desk {
         });
         let claim = denied.and_then(|(_, _, deny)| deny.claim(Claimant::Policy));
         Ok(Reply::Why(Box::new(Why {
-            address,
+            address: asked,
             verdict,
             prefix,
             tallies: PerClass::of(|class| tally.aged(class, policy.age(class), now)),
@@ -261,6 +199,8 @@ impl Desk {
             claims,
             forgiven: forgiven.map(At),
             evidence: evidence.collect(),
+            denied_inside,
+            counted_inside,
         })))
     }
 
@@ -269,22 +209,4 @@ impl Desk {
         let row = |one: store::Decided| Decided { at: At(one.at), prefix: one.prefix, what: one.decision.into() };
         Ok(Reply::History(rows.map(row).collect()))
     }
-}
-
-/// Bytes of a person's name that are kept.
-const PERSON_MAX: usize = 64;
-
-/// A person who asks for something, as the command line says.
-fn person(who: Option<&str>) -> Who {
-    let name: String = printable(who.unwrap_or("root").as_bytes()).chars().take(PERSON_MAX).collect();
-    Some(name.into())
-}
-
-/// Whether two entries of an allow list mean the same.
-fn same_entry(a: &str, b: &str) -> bool {
-    let ranges = |entry: &str| {
-        let mut list = allow::AllowList::default();
-        list.add(entry).ok().map(|_| list.ranges().collect::<Vec<_>>())
-    };
-    a == b || ranges(a).is_some_and(|a| Some(a) == ranges(b))
 }

@@ -142,6 +142,9 @@ pub enum Decision {
         until: Option<At>,
         /// Whether it was enforced when it was decided.
         enforced: bool,
+        /// Why, in the words of the person who wants it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<Box<str>>,
     },
     /// A claim ended.
     Released {
@@ -182,8 +185,8 @@ pub enum Decision {
 impl From<store::Decision> for Decision {
     fn from(decision: store::Decision) -> Self {
         match decision {
-            store::Decision::Denied { by, class, count, until, enforced } => {
-                Decision::Denied { by, class, count, until: until.map(At), enforced }
+            store::Decision::Denied { by, class, count, until, enforced, because } => {
+                Decision::Denied { by, class, count, until: until.map(At), enforced, because }
             }
             store::Decision::Released { by, why, who } => Decision::Released { by, why, who },
             store::Decision::Spared { user, class, count, most } => {
@@ -203,8 +206,11 @@ impl From<store::Decision> for Decision {
 pub struct Denied {
     /// Of which prefix.
     pub prefix: Prefix,
-    /// Until when; `None` = for ever.
+    /// Until when it is denied, whoever wants it longest; `None` = for ever.
     pub until: Option<At>,
+    /// What that does not do, where it drops nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What came of the denies of a scan.
@@ -221,6 +227,9 @@ pub struct Forgiven {
     pub released: Vec<Prefix>,
     /// How many counted prefixes begin anew.
     pub counts_cleared: usize,
+    /// To `forgive --user`: who stays denied, since other users were tried from there too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Prefix>,
 }
 
 /// The allow list.
@@ -359,7 +368,7 @@ mod tests {
                 Request::History { .. } => again::<Envelope<Vec<Decided>>>(reply),
                 Request::Deny { .. } => again::<Envelope<Denied>>(reply),
                 Request::Apply { .. } => again::<Envelope<Applied>>(reply),
-                Request::Forgive { .. } => again::<Envelope<Forgiven>>(reply),
+                Request::Forgive { .. } | Request::ForgiveUser { .. } => again::<Envelope<Forgiven>>(reply),
                 Request::Allow { entry: None, .. } => again::<Envelope<AllowList>>(reply),
                 Request::Allow { remove: true, .. } => again::<Envelope<Removed>>(reply),
                 Request::Allow { .. } => again::<Envelope<Allowed>>(reply),

@@ -18,10 +18,10 @@ pub enum Request {
         /// Of what.
         what: What,
     },
-    /// Why an address is denied, or is not.
+    /// Why an address or a prefix is denied, or is not.
     Why {
         /// Which.
-        address: IpAddr,
+        address: Prefix,
     },
     /// What was decided.
     History {
@@ -40,6 +40,9 @@ pub enum Request {
         force: bool,
         /// Where the asking person is logged in from.
         caller: Option<IpAddr>,
+        /// Why, in that person's words: at most [`super::BECAUSE_MAX`] bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
     },
     /// Enforce what `scan` decided over old logs.
     Apply {
@@ -50,6 +53,15 @@ pub enum Request {
     Forgive {
         /// Which.
         prefix: Option<Prefix>,
+        /// Who wants it, in a word.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        who: Option<String>,
+    },
+    /// The same for each prefix of which every failure that is kept was one of this user. A request of its own: to a
+    /// daemon that does not know it, a `forgive` without a prefix would be one of everybody.
+    ForgiveUser {
+        /// The name, as the log or as `list users` has it.
+        user: String,
         /// Who wants it, in a word.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         who: Option<String>,
@@ -75,7 +87,9 @@ impl Request {
     /// Whether it only looks.
     pub fn only_reads(&self) -> bool {
         match self {
-            Request::Deny { .. } | Request::Apply { .. } | Request::Forgive { .. } => false,
+            Request::Deny { .. } | Request::Apply { .. } | Request::Forgive { .. } | Request::ForgiveUser { .. } => {
+                false
+            }
             Request::Allow { entry, .. } => entry.is_none(),
             _ => true,
         }

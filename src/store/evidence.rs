@@ -68,6 +68,22 @@ impl Store {
         read().map_err(|error| self.error("cannot read evidence", error))
     }
 
+    /// Of each prefix, what its messages are to `is_it`, which may say of none.
+    pub fn evidence_that(
+        &self,
+        is_it: impl Fn(&[u8]) -> Option<bool>,
+    ) -> Result<BTreeMap<Prefix, BTreeSet<bool>>, StoreError> {
+        let mut found: BTreeMap<Prefix, BTreeSet<bool>> = BTreeMap::new();
+        let read = each(&self.database.db, "SELECT prefix, message FROM evidence", |row| {
+            if let (Some(prefix), Some(is)) = (prefix_of(row, 0)?, is_it(row.get_ref(1)?.as_bytes()?)) {
+                found.entry(prefix).or_default().insert(is);
+            }
+            Ok(())
+        });
+        read.map_err(|error| self.error("cannot read evidence", error))?;
+        Ok(found)
+    }
+
     /// The origin hosts that saw each prefix fail, as far as evidence of it is kept.
     pub fn hosts_by_prefix(&self) -> Result<BTreeMap<Prefix, BTreeSet<HostId>>, StoreError> {
         let mut found: BTreeMap<Prefix, BTreeSet<HostId>> = BTreeMap::new();

@@ -42,6 +42,9 @@ pub enum Decision {
         until: Option<Timestamp>,
         /// Whether it was enforced when it was decided.
         enforced: bool,
+        /// Why, in the words of the person who wants it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<Box<str>>,
     },
     /// A claim ended.
     Released {
@@ -217,7 +220,8 @@ pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Prefix, 
         Change::Denied { prefix, by, claim } => {
             let (class, count, until) = (claim.reason.class(), claim.reason.count(), claim.until);
             let enforced = claim.is_due(wall);
-            Some((claim.since, *prefix, Decision::Denied { by: *by, class, count, until, enforced }))
+            let because = claim.reason.because().map(Box::from);
+            Some((claim.since, *prefix, Decision::Denied { by: *by, class, count, until, enforced, because }))
         }
         Change::Released { prefix, by, at, why, who, .. } => {
             Some((*at, *prefix, Decision::Released { by: *by, why: *why, who: who.clone() }))

@@ -20,4 +20,5 @@ mod rules;
 mod sessions;
 mod special;
 mod truth;
+mod verbs;
 mod worlds;

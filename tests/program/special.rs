@@ -79,21 +79,3 @@ fn each_is_denied_as_the_table_says() {
     }
     daemon.stop();
 }
-
-#[test]
-fn who_denies_what_nobody_connects_from_is_told() {
-    let home = Home::with_log();
-    let daemon = home.start();
-    let said = |arguments: &[&str]| String::from_utf8(home.denyd(arguments).output().unwrap().stdout).unwrap();
-    for (address, want) in [("127.0.0.1", true), ("::1", true), ("224.0.0.1", true), ("192.0.2.7", false)] {
-        let said = said(&["deny", address]);
-        assert!(said.starts_with(&format!("{address} is denied for ever")), "{said}");
-        assert_eq!(said.contains("But that may stop nobody, it is special: "), want, "{said}");
-    }
-    // A prefix as `list` has it is one that `why` takes.
-    said(&["deny", "2001:db8:5::/64"]);
-    let why = said(&["why", "2001:db8:5::/64"]);
-    assert!(why.starts_with("2001:db8:5:: is denied (as part of 2001:db8:5::/64) for ever"), "{why}");
-    assert_eq!(said(&["why", "192.0.2.9"]), "192.0.2.9 is not denied, and nothing is known against it\n");
-    daemon.stop();
-}

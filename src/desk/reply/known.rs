@@ -1,7 +1,6 @@
 //! What is known of users and addresses: the rows of `list`, and what `why` says.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +31,9 @@ pub struct Host {
     pub hosts: Vec<String>,
     /// Whether it is enforced.
     pub enforced: bool,
+    /// Why, in the words of the person who denied it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<Box<str>>,
 }
 
 /// A row of `list users`: a user that was tried.
@@ -64,11 +66,11 @@ pub struct Address {
     pub denied: bool,
 }
 
-/// The verdict on an address, and what it rests on.
+/// The verdict on an address, or on a prefix, and what it rests on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Why {
     /// Which.
-    pub address: IpAddr,
+    pub address: Prefix,
     /// What.
     pub verdict: Verdict,
     /// The prefix that is denied, else the one that it is counted by.
@@ -102,6 +104,12 @@ pub struct Why {
     pub forgiven: Option<At>,
     /// The last failures that were counted.
     pub evidence: Vec<Evidence>,
+    /// Who is denied inside it, where it is wider than what is counted: the first so many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied_inside: Vec<Host>,
+    /// Who is counted inside it, in the same way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counted_inside: Vec<Address>,
 }
 
 fn is_false(value: &bool) -> bool {

@@ -1,0 +1,180 @@
+//! What people order: to deny, to forgive, to allow.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use inputs::record::Timestamp;
+
+use super::super::reply::{Allowed, At, Denied, Forgiven, Removed, Reply};
+use super::super::{BECAUSE_MAX, Desk, WIDEST};
+use crate::decide::allow::AllowList;
+use crate::decide::claim::{Claim, Claimant, Reason, latest};
+use crate::decide::engine::{Command, Input};
+use crate::decide::machine::Machine;
+use crate::decide::prefix::Prefix;
+use crate::decide::range::Range;
+use crate::decide::state::Who;
+use crate::detect::{dropbear, sshd};
+use crate::store::StoreError;
+use crate::text::printable;
+
+/// A deny that a person orders.
+pub(super) struct Deny {
+    /// Of which prefix.
+    pub(super) prefix: Prefix,
+    /// For how long; `None` = for ever.
+    pub(super) seconds: Option<u64>,
+    /// Whatever speaks against it.
+    pub(super) force: bool,
+    /// Where that person is logged in from.
+    pub(super) caller: Option<IpAddr>,
+}
+
+impl Desk {
+    pub(super) fn deny(&mut self, order: &Deny, because: Option<&str>, now: Timestamp) -> Result<Reply, String> {
+        let Deny { prefix, seconds, force, caller } = *order;
+        let until = seconds.map(|seconds| now.after(Duration::from_secs(seconds)));
+        let because = because.map(str::trim).filter(|because| !because.is_empty());
+        if let Some(length) = because.map(str::len).filter(|length| *length > BECAUSE_MAX) {
+            return Err(format!("{prefix}: the reason has {length} bytes; it may have {BECAUSE_MAX}"));
+        }
+        if !force && let Some(widest) = Range::from(prefix).wider_than(WIDEST) {
+            return Err(format!("{prefix} is wider than /{widest}; if you mean it, say --force"));
+        }
+        if let Some(caller) = caller
+            && !force
+            && prefix.contains(&Prefix::host(caller))
+        {
+            return Err(format!("{prefix} holds {caller}, from where you are logged in; if you mean it, say --force"));
+        }
+        let Machine { own, gateways, .. } = &self.engine.policy.machine;
+        for (what, all) in [("this machine's own address", own), ("this machine's default gateway", gateways)] {
+            if all.iter().any(|one| one.contains(&prefix)) {
+                return Err(format!("{prefix} is {what}, which is never denied"));
+            }
+        }
+        if self.engine.policy.allow.covers(&prefix) {
+            return Err(format!("{prefix} is on the allow list; take it off first: denyd allow --remove"));
+        }
+        let known = self.engine.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Operator));
+        if let Some(known) = known.filter(|known| known.is_due(now) && latest(known.until, until) != until)
+            && !force
+        {
+            let end = known.until.map_or("for ever".to_owned(), |end| format!("until {end}"));
+            return Err(format!("{prefix} is denied {end} already, which is longer; to shorten that, say --force"));
+        }
+        let reason = Reason::Operator { because: because.map(Box::from) };
+        let claim = Claim { since: now, until, reason, enforceable: true };
+        self.engine.step(now, Input::Claim { prefix, by: Claimant::Operator, claim });
+        let until = self.engine.state.denies.get(&prefix).map_or(until, |deny| deny.until());
+        Ok(Reply::Denied(Denied { prefix, until: until.map(At), note: self.drops_nothing(prefix) }))
+    }
+
+    /// Why a deny of a prefix drops nothing, or not everywhere.
+    fn drops_nothing(&self, prefix: Prefix) -> Option<String> {
+        if prefix.address().is_loopback() && prefix.last().is_loopback() {
+            return Some(format!(
+                "{prefix} is this machine itself: nftables and iptables let loopback pass, so only hosts.deny denies it"
+            ));
+        }
+        let special = |address: IpAddr| self.engine.policy.special(address.into());
+        let (first, last) = (special(prefix.address())?, special(prefix.last())?);
+        (first.is_never_denied && first.name == last.name)
+            .then(|| format!("nobody connects from {prefix} ({}), so it drops nothing", first.name))
+    }
+
+    pub(super) fn forgive(&mut self, prefix: Option<Prefix>, who: Option<&str>, now: Timestamp) -> Forgiven {
+        let counted = self.engine.state.tallies.iter().map(|(other, _)| other);
+        let counted = counted.filter(|other| prefix.is_none_or(|p| self.engine.is_forgiven_with(other, &p)));
+        let counts_cleared = counted.count();
+        let mut released = self.released(now, Command::Forgive(prefix, person(who)));
+        released.sort();
+        released.dedup();
+        Forgiven { released, counts_cleared, left: Vec::new() }
+    }
+
+    /// Who tried other names beside this one is no user who mistyped, so that stays denied.
+    pub(super) fn forgive_user(&mut self, user: &str, who: Option<&str>, now: Timestamp) -> Result<Reply, StoreError> {
+        let is_it = |message: &[u8]| {
+            let event = sshd::parse(message, false).or_else(|| dropbear::parse(message, false));
+            let tried = event.and_then(|event| event.user)?;
+            Some(tried == user.as_bytes() || printable(tried) == user)
+        };
+        let mut all = Forgiven { released: Vec::new(), counts_cleared: 0, left: Vec::new() };
+        for (prefix, tried) in self.store.evidence_that(is_it)? {
+            if !tried.contains(&true) {
+                continue;
+            }
+            if tried.contains(&false) {
+                all.left.extend(self.engine.state.denies.contains_key(&prefix).then_some(prefix));
+                continue;
+            }
+            let one = self.forgive(Some(prefix), who, now);
+            all.released.extend(one.released);
+            all.counts_cleared += one.counts_cleared;
+        }
+        Ok(Reply::Forgiven(all))
+    }
+
+    pub(super) fn allow(
+        &mut self,
+        entry: &str,
+        force: bool,
+        who: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Reply, String> {
+        let mut list = self.engine.policy.allow.clone();
+        if !list.add(entry).map_err(|error| error.to_string())? {
+            return Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released: Vec::new(), known: true }));
+        }
+        if !force && let Some(widest) = ranges(entry).into_iter().flatten().find_map(|range| range.wider_than(WIDEST)) {
+            let entry = printable(entry.as_bytes());
+            return Err(format!("{entry} is wider than /{widest}; if you mean it, say --force"));
+        }
+        self.pending.allowed.insert(entry.to_owned(), true);
+        self.added.insert(entry.to_owned());
+        self.rebuild_allow_list();
+        self.allow_changed = true;
+        let released = self.released(now, Command::Allowed(person(who)));
+        Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released, known: false }))
+    }
+
+    pub(super) fn disallow(&mut self, entry: &str) -> Result<Reply, String> {
+        let known: Vec<_> = self.added.iter().filter(|known| same_entry(known, entry)).cloned().collect();
+        if known.is_empty() {
+            let why = if self.configured.entries().any(|known| same_entry(known, entry)) {
+                "it is in the configuration; take it out there"
+            } else {
+                "it is not on the allow list"
+            };
+            return Err(format!("{}: {why}", printable(entry.as_bytes())));
+        }
+        for known in known {
+            self.added.remove(&known);
+            self.pending.allowed.insert(known, false);
+        }
+        self.rebuild_allow_list();
+        self.allow_changed = true;
+        Ok(Reply::Removed(Removed { removed: entry.to_owned() }))
+    }
+}
+
+/// Bytes of a person's name that are kept.
+const PERSON_MAX: usize = 64;
+
+/// A person who asks for something, as the command line says.
+fn person(who: Option<&str>) -> Who {
+    let name: String = printable(who.unwrap_or("root").as_bytes()).chars().take(PERSON_MAX).collect();
+    Some(name.into())
+}
+
+/// The addresses of an entry of an allow list.
+fn ranges(entry: &str) -> Option<Vec<Range>> {
+    let mut list = AllowList::default();
+    list.add(entry).ok().map(|_| list.ranges().collect())
+}
+
+/// Whether two entries of an allow list mean the same.
+fn same_entry(a: &str, b: &str) -> bool {
+    a == b || ranges(a).is_some_and(|a| Some(a) == ranges(b))
+}

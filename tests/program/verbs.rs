@@ -1,0 +1,178 @@
+//! What an administrator types: each verb with the daemon running and stopped.
+
+use kit::Home;
+
+/// Somebody at a shell beside a daemon, or beside none.
+struct Shell<'a>(&'a Home);
+
+impl Shell<'_> {
+    /// What a command says on both outputs must hold each of `wants`, and its exit status be `code`.
+    fn check(&self, command: &[&str], code: i32, wants: &[&str]) -> String {
+        // Where these tests run from is not where the administrator is logged in.
+        let output = self.0.denyd(command).env("SSH_CONNECTION", "203.0.113.99 5 203.0.113.98 22").output().unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert_eq!(output.status.code(), Some(code), "{command:?}: {text}");
+        for want in wants {
+            assert!(text.contains(want), "{command:?}: no {want:?} in {text}");
+        }
+        text
+    }
+}
+
+/// Does it beside a daemon that has read `log`, and again, in another home, when that daemon was stopped.
+fn both(log: &str, work: impl Fn(&Shell)) {
+    for is_stopped in [false, true] {
+        let home = Home::with_log();
+        home.append(log.as_bytes());
+        let daemon = home.start();
+        daemon.caught_up();
+        if is_stopped {
+            daemon.stop();
+            work(&Shell(&home));
+        } else {
+            work(&Shell(&home));
+            daemon.stop();
+        }
+    }
+}
+
+/// `Failed password` of each (user, address), in turn.
+fn failures(tried: &[(&str, &str)]) -> String {
+    let line = |(n, (user, address)): (usize, &(&str, &str))| {
+        let pid = 1_000 + n;
+        format!("Nov 28 23:00:{:02} b sshd[{pid}]: Failed password for {user} from {address} port {pid} ssh2\n", n % 60)
+    };
+    tried.iter().enumerate().map(line).collect()
+}
+
+#[test]
+fn several_are_denied_looked_at_and_forgiven_at_once() {
+    both("", |shell| {
+        let some = ["192.0.2.7", "2001:db8:1::/64", "198.51.100.0/24"];
+        let with = |verb, rest: &[&'static str]| [&[verb], &some[..], rest].concat();
+        assert_eq!(
+            shell.check(&["why", "192.0.2.7"], 1, &[]),
+            "192.0.2.7 is not denied, and nothing is known against it\n"
+        );
+        shell.check(&with("why", &[]), 1, &["192.0.2.7 is not denied", "198.51.100.0/24 is not denied"]);
+        let told = ["192.0.2.7 is denied until", "2001:db8:1::/64 is denied until", "198.51.100.0/24 is denied until"];
+        shell.check(&with("ban", &["--for", "2d"]), 0, &told);
+        shell.check(&with("why", &[]), 0, &told);
+        shell.check(
+            &["why", "198.51.100.7", "198.51.100.0/25"],
+            0,
+            &["198.51.100.0/25 is denied (as part of 198.51.100.0/24)"],
+        );
+        shell.check(&["why", "192.0.2.7", "192.0.2.8"], 1, &["192.0.2.8 is not denied"]);
+        shell.check(&["why", "192.0.2.0/24"], 1, &["192.0.2.0/24 is not denied as a whole", "192.0.2.7  "]);
+        shell.check(&with("unban", &[]), 0, &["192.0.2.7 is let in again", "198.51.100.0/24 is let in again"]);
+        shell.check(&with("forgive", &[]), 1, &["nothing to forgive 192.0.2.7."]);
+        // One that is refused hinders no other.
+        let refused = "10.0.0.0/7 is wider than /8";
+        shell.check(&["deny", "192.0.2.1", "10.0.0.0/7", "192.0.2.2"], 2, &[refused, "192.0.2.2 is denied for ever"]);
+        shell.check(&["why", "192.0.2.1", "192.0.2.2"], 0, &[]);
+        shell.check(&["deny", "192.0.2.1", "nowhere"], 2, &["`nowhere` is neither"]);
+        for nobody in [
+            &["why"][..],
+            &["deny"],
+            &["forgive"],
+            &["forgive", "--all", "192.0.2.1"],
+            &["forgive", "--user", "al", "--all"],
+        ] {
+            shell.check(nobody, 2, &["Usage:"]);
+        }
+    });
+}
+
+#[test]
+fn a_deny_keeps_the_words_of_who_made_it() {
+    both("", |shell| {
+        let hostile = "spam from \u{1b}[2Jthe \"Müller\" list";
+        shell.check(&["deny", "192.0.2.7", "--because", hostile], 0, &["for ever"]);
+        let words = "spam from \\u{1b}[2Jthe \"Müller\" list";
+        let told = shell.check(&["why", "192.0.2.7"], 0, &[&format!("an operator denied it: {words}")]);
+        assert!(!told.contains('\u{1b}'), "{told}");
+        shell.check(&["list"], 0, &[words]);
+        shell.check(&["history"], 0, &[&format!("an operator: {words}, for ever")]);
+        shell.check(&["history", "--json"], 0, &[r#""because":"spam from \u001b[2Jthe \"Müller\" list""#]);
+        shell.check(&["deny", "192.0.2.8", "--because", &"x".repeat(201)], 2, &["201 bytes; it may have 200"]);
+    });
+}
+
+#[test]
+fn a_longer_deny_is_not_made_shorter_in_passing() {
+    both(&failures(&[("root", "192.0.2.9"); 2]), |shell| {
+        shell.check(&["deny", "192.0.2.7", "--for", "2d"], 0, &[]);
+        shell.check(
+            &["deny", "192.0.2.7", "--for", "1h"],
+            2,
+            &["is denied until", "already, which is longer", "--force"],
+        );
+        shell.check(&["deny", "192.0.2.7", "--for", "3d"], 0, &[]);
+        shell.check(&["deny", "192.0.2.7"], 0, &["for ever"]);
+        shell.check(&["deny", "192.0.2.7", "--for", "3d"], 2, &["is denied for ever already, which is longer"]);
+        shell.check(&["deny", "192.0.2.7", "--for", "1h", "--force"], 0, &["is denied until"]);
+        let told = shell.check(&["why", "192.0.2.7"], 0, &["is denied until"]);
+        assert!(!told.contains("HELD AS"), "{told}");
+        // What the policy wants is not an operator's to end, and lasts for seven days.
+        shell.check(&["deny", "192.0.2.9", "--for", "1h"], 0, &["is denied until"]);
+        let both = ["HELD AS", "an operator denied it", "too many failures of class root (2, where 1"];
+        let told = shell.check(&["why", "192.0.2.9"], 0, &both);
+        assert!(told.lines().next().is_some_and(|first| first.contains("class root")), "{told}");
+    });
+}
+
+#[test]
+fn a_deny_that_drops_nothing_says_so() {
+    both("", |shell| {
+        let check = |prefix: &str, want: &str| {
+            shell.check(&["deny", prefix], 0, &["is denied for ever", want]);
+        };
+        check("127.0.0.1", "But 127.0.0.1 is this machine itself: nftables lets loopback pass");
+        check("127.8.0.0/16", "nftables lets loopback pass");
+        check("::1", "nftables lets loopback pass");
+        check("224.0.0.5", "But nobody connects from 224.0.0.5 (multicast (RFC 5771)), so it drops nothing.");
+        check("ff02::/32", "so it drops nothing.");
+        check("0.0.0.0", "so it drops nothing.");
+        let told = shell.check(&["deny", "192.0.2.7", "10.0.0.0/8"], 0, &[]);
+        assert!(!told.contains("But"), "{told}");
+    });
+}
+
+#[test]
+fn an_allow_entry_is_not_wide_by_mistake() {
+    both("", |shell| {
+        shell.check(&["deny", "192.0.2.7", "192.0.2.8"], 0, &[]);
+        let told = ["192.0.2.7 is on the allow list", "192.0.2.7 is let in again", "192.0.2.8 is let in again"];
+        shell.check(&["allow", "192.0.2.7", "192.0.2.8", "198.51.100.[1-9]"], 0, &told);
+        for wide in ["0.0.0.0/0", "192.0.0.0/7", "::/0", "2001:db8::/31"] {
+            shell.check(&["allow", wide], 2, &[wide, "is wider than /", "--force"]);
+        }
+        for wide in ["10.0.0.0/8", "2001:db8::/32"] {
+            shell.check(&["allow", wide], 0, &["is on the allow list"]);
+        }
+        shell.check(&["allow", "192.0.0.0/7", "--force"], 0, &["is on the allow list"]);
+        shell.check(&["allow", "192.0.0.0/7"], 0, &["already"]);
+        shell.check(
+            &["allow", "--remove", "192.0.0.0/7", "192.0.2.8", "192.0.2.99"],
+            2,
+            &["192.0.2.8 is off", "192.0.2.99: it is not on"],
+        );
+        let list = shell.check(&["allow"], 0, &["192.0.2.7  (added"]);
+        assert!(!list.contains("192.0.2.8") && !list.contains("/7"), "{list}");
+    });
+}
+
+#[test]
+fn a_user_is_forgiven_where_nobody_else_was_tried() {
+    let al = |address| [("al", address); 11];
+    let tried = [&al("192.0.2.1")[..], &al("192.0.2.2"), &[("bob", "192.0.2.2")], &[("bob", "192.0.2.3")]].concat();
+    both(&failures(&tried), |shell| {
+        shell.check(&["why", "192.0.2.1", "192.0.2.2"], 0, &["class valid (11, where 10 are tolerated)"]);
+        shell.check(&["forgive", "--user", "nobody"], 1, &["There was nothing to forgive."]);
+        let told = shell.check(&["forgive", "--user", "al"], 0, &["192.0.2.1 is let in", "192.0.2.2 stays denied"]);
+        assert!(!told.contains("192.0.2.3"), "{told}");
+        shell.check(&["why", "192.0.2.1"], 1, &[]);
+        shell.check(&["why", "192.0.2.2"], 0, &[]);
+    });
+}
