@@ -36,7 +36,7 @@ pub mod reply;
 mod request;
 mod unwritten;
 
-pub use back_ends::back_ends;
+pub use back_ends::{back_ends, written};
 use budget::Budget;
 use flood::Flood;
 use published::Published;

@@ -17,6 +17,7 @@ mod forgive;
 mod history;
 mod lines;
 mod list;
+mod off;
 mod office;
 mod output;
 mod person;
@@ -69,6 +70,8 @@ enum Verb {
     Forgive(forgive::Arguments),
     /// Show the allow list, or put addresses on it, which releases them
     Allow(allow::Arguments),
+    /// Take every deny out of firewalls and files, with the daemon stopped; who is denied is kept
+    Off(off::Arguments),
     /// Check the configuration, and whether its inputs can be opened
     Check(check::Arguments),
     /// Print what the configuration's keys mean, as packages have it
@@ -106,6 +109,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Deny(verb) => deny::run(verb, &holding(path)?),
         Verb::Forgive(verb) => forgive::run(verb, &holding(path)?),
         Verb::Allow(verb) => allow::run(verb, &holding(path)?),
+        Verb::Off(verb) => off::run(verb, &holding(path)?),
         Verb::Check(verb) => check::run(verb, path),
         Verb::Describe(verb) => Ok(describe::run(verb)),
     }

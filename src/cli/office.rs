@@ -105,7 +105,7 @@ pub(super) fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> an
 }
 
 /// The store of a daemon that does not run.
-fn store(config: &Config) -> anyhow::Result<Store> {
+pub(super) fn store(config: &Config) -> anyhow::Result<Store> {
     if !config.state_dir.join(crate::store::FILE).exists() {
         bail!(
             "no daemon answers at {}, and there is no state in {}; start it: denyd run",

@@ -10,7 +10,7 @@ use crate::decide::prefix::Prefix;
 
 use super::hosts_deny::{self, Form, HostsDeny};
 use super::iptables::{self, Iptables};
-use super::ledger::{Ledger, Notes};
+use super::ledger::{self, Ledger, Notes};
 use super::nft::{self, Lengths, Nft};
 use super::stdout::{self, Stdout};
 use super::{DenyBackend, DenyError, Kept, Until};
@@ -189,6 +189,27 @@ pub fn make(means: &Means<'_>) -> Result<Vec<Box<dyn DenyBackend>>, NoBackend> {
     let made = kinds.iter().map(|kind| (kind.make)(means).map_err(|cause| NoBackend::Made { name: kind.name, cause }));
     made.collect()
 }
+
+/// Every place where something was ever written, by the names of the notes that are kept, and the back end that takes it
+/// away; `None` for one that this version does not know.
+pub fn written(notes: &[String], open: &dyn Fn() -> Result<Box<dyn Notes>, String>) -> Result<Vec<Written>, String> {
+    let back_end = |place: &str| -> Result<Option<Box<dyn DenyBackend>>, String> {
+        let (name, at) = place.split_once(' ').unwrap_or((place, ""));
+        Ok(match (name, at.strip_prefix("inet ").map(str::parse)) {
+            (nft::NAME, Some(Ok(table))) => Some(Box::new(Nft::new(table, Lengths::default()))),
+            (iptables::NAME, _) => at.parse().ok().map(|chain| Box::new(Iptables::new(chain)) as Box<dyn DenyBackend>),
+            (hosts_deny::NAME, _) => {
+                let form = Form { service: hosts_deny::Service::default(), stamped: None, adopt: false };
+                Some(Box::new(HostsDeny::new(at.into(), form, hosts_deny::ledger(Path::new(at), open()?)?)))
+            }
+            _ => None,
+        })
+    };
+    notes.iter().filter_map(|note| ledger::place(note)).map(|place| Ok((place.to_owned(), back_end(place)?))).collect()
+}
+
+/// A place, and what takes away what is ours there.
+pub type Written = (String, Option<Box<dyn DenyBackend>>);
 
 /// What back ends deny now: what is left when the database was lost. Where no end can be told, `else_until` it is.
 pub fn kept(

@@ -269,6 +269,10 @@ impl DenyBackend for Iptables {
         NAME
     }
 
+    fn take_away(&mut self, _now: Timestamp) -> Result<(), DenyError> {
+        self.remove()
+    }
+
     fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
         let names = match self.set_names() {
             Ok(names) => names,

@@ -79,6 +79,11 @@ impl Ledger {
 /// What the names of its notes begin with; the place follows.
 const NOTE: &str = "written ";
 
+/// The place of which the note of that name is the ledger.
+pub(super) fn place(note: &str) -> Option<&str> {
+    note.strip_prefix(NOTE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -93,6 +93,11 @@ pub trait DenyBackend: Send {
         Ok(Probe::Ours)
     }
 
+    /// Takes away all that is ours there, as if it had never run.
+    fn take_away(&mut self, now: Timestamp) -> Result<(), DenyError> {
+        self.replace(&DenySet::default(), now)
+    }
+
     /// What is denied there now, whoever wrote it: asked once, where the database was lost.
     fn kept(&mut self, _now: Timestamp) -> Result<Kept, DenyError> {
         Ok(Kept::new())

@@ -260,6 +260,10 @@ impl DenyBackend for Nft {
     }
 
     /// What is denied in the kernel; nothing if our table is not there.
+    fn take_away(&mut self, _now: Timestamp) -> Result<(), DenyError> {
+        self.remove()
+    }
+
     fn kept(&mut self, now: Timestamp) -> Result<Kept, DenyError> {
         let tables = self.run("look for", &["list", "tables", "inet"], "")?;
         let ours = format!("table inet {}", self.table);

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::deny::DenyBackend;
-use crate::deny::choose::{self, Means, NoBackend};
+use crate::deny::choose::{self, Means, NoBackend, Written};
 use crate::deny::ledger::Notes;
 use crate::deny::nft::Lengths;
 use crate::store::{Database, Store};
@@ -20,14 +20,22 @@ impl Notes for Database {
 /// Makes the back ends of a configuration.
 pub fn back_ends(config: &Config, store: &Store) -> Result<Vec<Box<dyn DenyBackend>>, NoBackend> {
     let policy = &config.decide.policy;
-    let notes = || {
-        let database = store.database.again().map_err(|error| error.to_string())?;
-        Ok(Box::new(database) as Box<dyn Notes>)
-    };
+    let notes = || notes(store);
     choose::make(&Means {
         settings: &config.deny,
         lengths: Lengths { v4: policy.ipv4_bits, v6: policy.ipv6_bits },
         notes: &notes,
         lost: store.set_aside.is_some(),
     })
+}
+
+/// Every place where something was ever written, whatever is configured now.
+pub fn written(store: &Store) -> Result<Vec<Written>, String> {
+    let names = store.database.note_names().map_err(|error| error.to_string())?;
+    choose::written(&names, &|| notes(store))
+}
+
+fn notes(store: &Store) -> Result<Box<dyn Notes>, String> {
+    let database = store.database.again().map_err(|error| error.to_string())?;
+    Ok(Box::new(database))
 }

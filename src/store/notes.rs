@@ -13,6 +13,15 @@ impl Database {
         read(&self.db, name).map_err(|error| self.error("cannot read", error))
     }
 
+    /// The names of all small values.
+    pub fn note_names(&self) -> Result<Vec<String>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut query = self.db.prepare("SELECT name FROM notes ORDER BY name")?;
+            query.query_map([], |row| row.get(0))?.collect()
+        };
+        read().map_err(|error| self.error("cannot read", error))
+    }
+
     /// Keeps a small value.
     pub fn set_note(&self, name: &str, value: &str) -> Result<(), StoreError> {
         write(&self.db, name, value).map_err(|error| self.error("cannot write", error))

@@ -46,6 +46,27 @@ fn wrong_passwords_deny_until_forgiven() {
     drop(denyd);
 }
 
+#[test]
+fn off_takes_the_table_away_and_a_start_brings_it_back() {
+    let Some(mut world) = World::new("off_takes_the_table_away_and_a_start_brings_it_back") else { return };
+    world.start_sshd(Route::File);
+    let mut denyd = world.start_denyd(Some(FILE));
+    assert_eq!(world.denyd(&["deny", "198.51.100.1"]).status.code(), Some(0));
+    assert_eq!(world.attacker.banner("198.51.100.1"), "silent");
+    assert_eq!(world.denyd(&["off"]).status.code(), Some(2), "it would be written again");
+    assert_eq!(world.attacker.banner("198.51.100.1"), "silent");
+    denyd.signal(nix::sys::signal::Signal::SIGTERM);
+    denyd.wait();
+    let output = world.denyd(&["off"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(world.run(&["nft", "list", "ruleset"]), "");
+    assert!(world.attacker.banner("198.51.100.1").starts_with("SSH-2.0"));
+    assert_eq!(world.denyd(&["off"]).status.code(), Some(0), "once more does no harm");
+    let _denyd = world.start_denyd(None);
+    assert_eq!(world.denied(), ["198.51.100.1"]);
+    assert_eq!(world.attacker.banner("198.51.100.1"), "silent");
+}
+
 /// The README has the median of many; a deny that waited for a commit, a poll or a tick would take longer than this.
 #[test]
 fn denies_within_milliseconds() {

@@ -176,3 +176,34 @@ fn a_user_is_forgiven_where_nobody_else_was_tried() {
         shell.check(&["why", "192.0.2.2"], 0, &[]);
     });
 }
+
+#[test]
+fn off_takes_away_what_was_written_wherever_that_was() {
+    let home = Home::with_log();
+    let config = std::fs::read_to_string(home.path("config")).unwrap();
+    let foreign = "# mine\nALL: 192.0.2.77\n";
+    let read = |name: &str| std::fs::read_to_string(home.path(name)).unwrap();
+    // The file is another one by the second start: what is in the first one is ours all the same.
+    for (name, address) in [("one.deny", "192.0.2.7"), ("two.deny", "192.0.2.8")] {
+        std::fs::write(home.path(name), foreign).unwrap();
+        let path = home.path(name);
+        let hosts_deny = format!("deny.backends = [\"hosts.deny\"]\ndeny.hosts_deny.path = {path:?}");
+        std::fs::write(home.path("config"), config.replace("deny.backends = [\"stdout\"]", &hosts_deny)).unwrap();
+        let daemon = home.start();
+        Shell(&home).check(&["deny", address], 0, &[]);
+        kit::until("it is written", || read(name).contains(&format!("sshd: {address}\n")).then_some(()));
+        let pid = daemon.pid();
+        let running = format!("the daemon runs (process {pid})");
+        Shell(&home).check(&["off"], 2, &[&running, "stop it first", "Nothing was taken away"]);
+        assert!(read(name).contains(address));
+        daemon.stop();
+    }
+    let shell = Shell(&home);
+    shell.check(&["off"], 0, &["one.deny: nothing of denyd is there now", "two.deny: nothing of denyd is there now"]);
+    assert_eq!([read("one.deny"), read("two.deny")], [foreign, foreign]);
+    shell.check(&["off"], 0, &["Who is denied is kept"]);
+    shell.check(&["why", "192.0.2.7", "192.0.2.8"], 0, &[]);
+    let daemon = home.start();
+    kit::until("they are denied again", || read("two.deny").contains("sshd: 192.0.2.7\n").then_some(()));
+    daemon.stop();
+}
