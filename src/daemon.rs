@@ -100,7 +100,7 @@ pub(crate) fn run(mut config: Config, origin: Origin, dry_run: bool, log: Log) -
     let time = || (clock::now(), clock::monotonic());
     let mut reconcilers = Reconcilers::start(back_ends, &want, time, reconciler::Pace::default())?;
     manager::tell_ready(reconcilers.tried())?;
-    let line = Line { asks: asks_in, latest, dry_run, taps: taps.clone() };
+    let line = Line { asks: asks_in, latest, dry_run, taps: taps.clone(), decided: desk.decided() };
     let server = tokio::spawn(control::serve(control, line));
     let signals = tokio::spawn(signals::stop(stop_in));
     let reins = workers.iter().map(|worker| worker.reins.clone()).collect();

@@ -41,7 +41,7 @@ use budget::Budget;
 use flood::Flood;
 use published::Published;
 use reply::Reply;
-pub use request::{Request, What};
+pub use request::{Filter, Request, What};
 
 /// The note that has the names of the inputs, by their numbers.
 const INPUTS: &str = "inputs";
@@ -51,6 +51,8 @@ const LATE: &[u8] = b"(a PAM line, or refused keys, that no line of sshd itself 
 pub const ROWS_MAX: usize = 100_000;
 /// Denies that one request may apply: they fit into the largest request.
 pub const APPLIED_MAX: usize = 200;
+/// Decisions that a `watch` is given at once.
+const SINCE_MAX: usize = 1_000;
 /// Bytes of a person's words for a deny.
 pub const BECAUSE_MAX: usize = 200;
 /// Rows of each kind that `why` shows of what lies in a prefix.
@@ -378,6 +380,11 @@ impl Desk {
         Ok((self.store.follow(names)?, self.decided.subscribe()))
     }
 
+    /// The number of the newest decision, which changes when there is a newer one.
+    pub fn decided(&self) -> watch::Receiver<i64> {
+        self.decided.subscribe()
+    }
+
     /// The first `limit` decisions behind the one of number `id`.
     pub fn history_after(&self, id: i64, limit: usize) -> Result<Vec<Decided>, StoreError> {
         self.store.history_after(id, limit.min(ROWS_MAX))
@@ -510,6 +517,8 @@ fn log(change: &Change, wall: Timestamp, is_rehearsal: bool) {
             let (user, class) = (printable(&user), class.name());
             tracing::warn!(%prefix, user, class, count, denied_above = most, %at, "spared: too many failures, from where somebody is logged in");
         }
+        // No change has it.
+        Decision::Allowed { .. } => {}
         Decision::Suspicious { address, user } => {
             tracing::warn!(%address, user = printable(&user), %at, "suspicious login: too many failures before it");
         }

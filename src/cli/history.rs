@@ -15,7 +15,7 @@ use crate::text::plain;
 /// What `history` takes.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// Only decisions about this address or prefix, as `denyd list` names it
+    /// Only decisions about this address, or about this prefix and what lies in it
     prefix: Option<Prefix>,
     /// The newest so many decisions
     #[arg(short = 'n', long, default_value_t = 1_000, value_name = "N")]
@@ -46,9 +46,23 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
 const COLUMNS: &[Column<Decided>] = &[
     ("WHEN", '<', |row| when(row.at.0)),
     ("WHAT", '<', |row| decision(row).0.to_owned()),
-    ("WHO", '<', |row| row.prefix.map_or("-".to_owned(), |prefix| prefix.to_string())),
+    ("WHO", '<', who),
     ("WHY", '<', |row| decision(row).1),
 ];
+
+/// About whom it was decided.
+fn who(row: &Decided) -> String {
+    match &row.what {
+        Decision::Allowed { entry, .. } => plain(entry),
+        _ => row.prefix.map_or("-".to_owned(), |prefix| prefix.to_string()),
+    }
+}
+
+/// A decision, as a line.
+pub(super) fn line(row: &Decided) -> String {
+    let (what, why) = decision(row);
+    format!("{} {what} {}: {why}", when(row.at.0), who(row))
+}
 
 /// What was decided, and why.
 fn decision(row: &Decided) -> (&'static str, String) {
@@ -73,6 +87,8 @@ fn decision(row: &Decided) -> (&'static str, String) {
             let failures = output::count(*count, "failure", "failures");
             ("spared", format!("{failures} of class {}, and {user} is logged in from there", class.name()))
         }
+        Decision::Allowed { removed: false, .. } => ("allowed", "it is on the allow list".to_owned()),
+        Decision::Allowed { removed: true, .. } => ("allowed", "no more: it is off the allow list".to_owned()),
         Decision::Suspicious { user, .. } => ("suspicious", format!("logged in as {user} after too many failures")),
     }
 }

@@ -9,8 +9,11 @@ use serde::de::DeserializeOwned;
 use super::office;
 use super::output::{self, Column, end, when, when_if, word};
 use crate::config::Config;
+use crate::decide::claim::Claimant;
+use crate::decide::policy::Class;
+use crate::decide::prefix::Prefix;
 use crate::desk::reply::{Address, Host, User};
-use crate::desk::{Request, What};
+use crate::desk::{Filter, Request, What};
 use crate::text::plain;
 
 /// What `list` takes.
@@ -19,9 +22,27 @@ pub(super) struct Arguments {
     /// hosts: who is denied; users, addresses: who was tried from where
     #[arg(value_enum, default_value = "hosts")]
     what: What,
+    /// Only what lies in this prefix
+    #[arg(value_name = "PREFIX")]
+    within: Option<Prefix>,
+    /// Only who is denied for failures of this class, or has some
+    #[arg(long, value_parser = class, value_name = "CLASS")]
+    class: Option<Class>,
+    /// Only who is denied by it: policy, operator, or peer:NUMBER
+    #[arg(long, value_name = "WHO")]
+    by: Option<Claimant>,
+    /// The first so many rows
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
     /// Print a JSON array
     #[arg(long)]
     json: bool,
+}
+
+/// The class of that name.
+fn class(text: &str) -> Result<Class, String> {
+    let named = Class::ALL.into_iter().find(|class| class.name() == text);
+    named.ok_or_else(|| format!("the classes are {}", Class::ALL.map(Class::name).join(", ")))
 }
 
 /// Runs the verb.
@@ -39,7 +60,9 @@ fn list<T: DeserializeOwned + Serialize>(
     nothing: &str,
     columns: &[Column<T>],
 ) -> anyhow::Result<ExitCode> {
-    let rows: Vec<T> = office::ask(config, &Request::List { what: arguments.what })?;
+    let Arguments { what, within, class, by, limit, .. } = arguments;
+    let filter = Filter { within, class, by, limit };
+    let rows: Vec<T> = office::ask(config, &Request::List { what, filter })?;
     output::show(arguments.json, &rows, |screen| match rows.is_empty() {
         true => writeln!(screen, "{nothing}"),
         false => screen.table(columns, &rows),
@@ -54,6 +77,7 @@ pub(super) const HOSTS: &[Column<Host>] = &[
     ("BECAUSE", '<', because),
     ("COUNT", '>', |row| row.count.to_string()),
     ("BY", '<', |row| row.claimants.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+    ("LOGINS", '>', |row| row.logins.to_string()),
     ("SEEN ON", '<', |row| row.hosts.join(",")),
 ];
 /// The class that decided it, a person's words, or neither.

@@ -26,6 +26,7 @@ mod run;
 mod scan;
 mod status;
 mod tap;
+mod watch;
 mod why;
 
 /// Where the configuration is unless `--config` says otherwise.
@@ -62,6 +63,8 @@ enum Verb {
     Why(why::Arguments),
     /// Show what was decided
     History(history::Arguments),
+    /// Show what is decided, a line each, live
+    Watch(watch::Arguments),
     /// Deny addresses and prefixes
     #[command(visible_alias = "ban")]
     Deny(deny::Arguments),
@@ -106,6 +109,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::List(verb) => list::run(verb, &holding(path)?),
         Verb::Why(verb) => why::run(verb, &holding(path)?),
         Verb::History(verb) => history::run(verb, &holding(path)?),
+        Verb::Watch(verb) => watch::run(verb, &holding(path)?),
         Verb::Deny(verb) => deny::run(verb, &holding(path)?),
         Verb::Forgive(verb) => forgive::run(verb, &holding(path)?),
         Verb::Allow(verb) => allow::run(verb, &holding(path)?),

@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::bail;
 use inputs::log::Log;
 use inputs::record::{Batch, SourceId, Timestamp};
 
@@ -17,7 +19,8 @@ use super::lines::Reading;
 use super::office;
 use super::output::count;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Source as ConfigSource};
+use crate::daemon::feeds;
 use crate::decide::claim::Claim;
 use crate::decide::engine::{Engine, Input};
 use crate::decide::prefix::Prefix;
@@ -47,8 +50,9 @@ const BLIND: u8 = 3;
 /// What `scan` takes.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// Log files and journals, also .gz .bz2 .zst .xz; `-` is standard input
-    #[arg(required = true, value_name = "FILE")]
+    /// Log files and journals, also .gz .bz2 .zst .xz; `-` is standard input [default: the configured inputs, else the log
+    /// that `run` would find]
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
@@ -112,7 +116,8 @@ impl Addresses {
 /// Runs the verb.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let mut files = Vec::new();
-    for path in &arguments.files {
+    let found = if arguments.files.is_empty() { stored(config)? } else { Vec::new() };
+    for path in arguments.files.iter().chain(&found) {
         files.push(Opened::new(path, arguments.lines.of(path, config)?)?);
     }
     // By their first stamps; what has none keeps its place before the others.
@@ -161,6 +166,42 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
         code = ExitCode::from(BLIND);
     }
     Ok(code)
+}
+
+/// What is stored of the configured inputs, else of the log that `run` would find.
+fn stored(config: &Config) -> anyhow::Result<Vec<PathBuf>> {
+    let inputs = if config.inputs.is_empty() { vec![feeds::found()?] } else { config.inputs.clone() };
+    let mut files = Vec::new();
+    for input in &inputs {
+        match &input.source {
+            ConfigSource::File(file) => files.push(file.path.clone()),
+            ConfigSource::Multilog(multilog) => files.push(multilog.path.join("current")),
+            ConfigSource::Journald(journald) => files.extend(journals(journald.directory.as_deref())),
+            ConfigSource::Syslog(_) => {}
+        }
+    }
+    if files.is_empty() {
+        bail!(
+            "there is no file to scan: nothing that is stored is configured, or the journal is empty; name one: denyd scan FILE"
+        );
+    }
+    eprintln!("denyd: scans {}", files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", "));
+    Ok(files)
+}
+
+/// The files of a journal: of this machine's, or of the one in that directory.
+fn journals(directory: Option<&Path>) -> Vec<PathBuf> {
+    let list = |place: &Path| std::fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
+    let places: Vec<_> = match directory {
+        Some(directory) => vec![directory.to_owned()],
+        None => ["/var/log/journal", "/run/log/journal"].into_iter().flat_map(|place| list(Path::new(place))).collect(),
+    };
+    // What users wrote into their own is no sshd's.
+    let is_ours = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or_default().as_bytes();
+        name.ends_with(b".journal") && !name.starts_with(b"user-")
+    };
+    places.iter().flat_map(|place| list(place)).filter(is_ours).collect()
 }
 
 /// A file that has lines of which none was understood, or many were not.

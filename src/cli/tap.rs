@@ -27,7 +27,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     let mut screen = Screen::new();
     let mut left = arguments.count.unwrap_or(u64::MAX);
     while left > 0 {
-        let Some(row) = client.tapped()? else { break };
+        let Some(row) = client.line()? else { break };
         match &row {
             _ if arguments.json => writeln!(screen, "{}", json(&row))?,
             Tapped::Missed { missed } => {

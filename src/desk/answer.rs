@@ -5,13 +5,13 @@ use std::cmp::Reverse;
 use inputs::record::Timestamp;
 
 use super::reply::{self, AllowList, Applied, At, Decided, PerClass, Reply, Verdict, Why};
-use super::{APPLIED_MAX, Desk, INSIDE_MAX, ROWS_MAX, Request, What};
+use super::{APPLIED_MAX, Desk, Filter, INSIDE_MAX, ROWS_MAX, Request, SINCE_MAX, What};
 use crate::decide::claim::{Claimant, Deny, latest};
 use crate::decide::engine::{Command, Input};
 use crate::decide::prefix::Prefix;
 use crate::decide::state::{Change, UserCounts};
 use crate::decide::tally::Tally;
-use crate::store::{self, StoreError};
+use crate::store::StoreError;
 use crate::text::{printable, shown};
 
 mod orders;
@@ -20,12 +20,9 @@ impl Desk {
     /// Answers what needs only engine and store; `Err` is a message for the person who asked.
     pub(super) fn answer(&mut self, request: &Request, now: Timestamp) -> Result<Reply, String> {
         match request {
-            Request::Status | Request::Tap => Err("only a running daemon can tell".to_owned()),
-            Request::List { what: What::Hosts } => {
-                self.hosts(now, ROWS_MAX, |_, _| true).map(Reply::Hosts).map_err(|error| error.to_string())
-            }
-            Request::List { what: What::Users } => Ok(Reply::Users(self.users())),
-            Request::List { what: What::Addresses } => Ok(Reply::Addresses(self.addresses(now, ROWS_MAX, |_| true))),
+            Request::Status | Request::Tap | Request::Watch => Err("only a running daemon can tell".to_owned()),
+            Request::List { what, filter } => self.list(*what, filter, now),
+            Request::Since { id } => self.since(*id).map_err(|error| error.to_string()),
             Request::Why { address } => self.why(*address, now).map_err(|error| error.to_string()),
             Request::History { prefix, limit } => self.history(*prefix, *limit).map_err(|error| error.to_string()),
             Request::Deny { prefix, seconds, force, caller, because } => {
@@ -72,6 +69,33 @@ impl Desk {
         released
     }
 
+    fn list(&self, what: What, filter: &Filter, now: Timestamp) -> Result<Reply, String> {
+        let Filter { within, class, by, limit } = *filter;
+        let most = limit.unwrap_or(ROWS_MAX).min(ROWS_MAX);
+        let is_in = |prefix: &Prefix| within.is_none_or(|within| within.contains(prefix));
+        match what {
+            What::Hosts => {
+                let is_because = |deny: &Deny| class.is_none_or(|class| deny.claims().any(|(_, c)| c.reason.class() == Some(class)));
+                let is_by = |deny: &Deny| by.is_none_or(|by| deny.claim(by).is_some());
+                let hosts = self.hosts(now, most, |prefix, deny| is_in(prefix) && is_because(deny) && is_by(deny));
+                hosts.map(Reply::Hosts).map_err(|error| error.to_string())
+            }
+            What::Users if (within, class, by) != (None, None, None) => {
+                Err("users are counted wherever they were tried from, and whatever class they were of; see denyd list addresses"
+                    .to_owned())
+            }
+            What::Users => Ok(Reply::Users(self.users(most))),
+            What::Addresses if by.is_some() => Err("--by is for denies; see denyd list hosts".to_owned()),
+            What::Addresses => {
+                let failed = |prefix: &Prefix| {
+                    let tally = self.engine.state.tallies.get(prefix);
+                    class.is_none_or(|class| tally.is_some_and(|tally| tally.counts[class as usize] > 0))
+                };
+                Ok(Reply::Addresses(self.addresses(now, most, |prefix| is_in(prefix) && failed(prefix))))
+            }
+        }
+    }
+
     /// The first `most` of those who are denied and wanted, by prefix.
     fn hosts(
         &self,
@@ -86,6 +110,7 @@ impl Desk {
             let hosts = hosts.get(prefix).into_iter().flatten();
             reply::Host {
                 prefix: *prefix,
+                logins: state.tallies.get(prefix).map_or(0, |tally| tally.successes),
                 since: deny.claims().map(|(_, claim)| At(claim.since)).min(),
                 until: deny.until().map(At),
                 class: policy.and_then(|claim| claim.reason.class()),
@@ -103,14 +128,14 @@ impl Desk {
     }
 
     /// Who was tried, most often first.
-    fn users(&self) -> Vec<reply::User> {
+    fn users(&self, most: usize) -> Vec<reply::User> {
         let mut rows: Vec<_> = self.engine.state.users.iter().map(|(name, counts)| (&**name, counts)).collect();
         rows.sort_by_key(|(_, counts)| Reverse(counts.attempts));
         let row = |(name, counts): (&[u8], &UserCounts)| {
             let (user, user_b64) = shown(name);
             reply::User { user, user_b64, account: counts.account, attempts: counts.attempts }
         };
-        rows.into_iter().take(ROWS_MAX).map(row).collect()
+        rows.into_iter().take(most).map(row).collect()
     }
 
     /// The first `most` of what is counted and wanted, most failures first.
@@ -206,7 +231,11 @@ impl Desk {
 
     fn history(&self, prefix: Option<Prefix>, limit: usize) -> Result<Reply, StoreError> {
         let rows = self.store.history(prefix, limit.min(ROWS_MAX))?.into_iter();
-        let row = |one: store::Decided| Decided { at: At(one.at), prefix: one.prefix, what: one.decision.into() };
-        Ok(Reply::History(rows.map(row).collect()))
+        Ok(Reply::History(rows.map(Decided::from).collect()))
+    }
+
+    fn since(&self, id: i64) -> Result<Reply, StoreError> {
+        let rows = self.history_after(id, SINCE_MAX)?.into_iter();
+        Ok(Reply::History(rows.map(Decided::from).collect()))
     }
 }

@@ -63,6 +63,8 @@ pub struct Line {
     pub dry_run: bool,
     /// Records as they are folded; nobody makes them while nobody listens.
     pub taps: broadcast::Sender<Arc<str>>,
+    /// The number of the newest decision.
+    pub decided: watch::Receiver<i64>,
 }
 
 /// Opens the socket; a stale one is replaced, a live one is an error.
@@ -153,6 +155,15 @@ async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyho
             }
         }
     }
+    if request == Request::Watch {
+        let Ok(_place) = taps.try_acquire() else {
+            return refuse(&mut writer, format!("{TAPS_MAX} others tap already")).await;
+        };
+        return tokio::select! {
+            done = watch(&line, &mut writer) => done,
+            _ = reader.fill_buf() => Ok(()),
+        };
+    }
     let (reply, answer) = oneshot::channel();
     let only_looks = request == Request::Status;
     let asked = async {
@@ -175,6 +186,25 @@ async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyho
         Err(error) => Answer::Error(error),
     };
     put(&mut writer, &Envelope { answer, dry_run: line.dry_run, unwritten }).await
+}
+
+/// Writes every decision as it is made. They are read from the history, so that one who reads slowly costs no memory.
+async fn watch(line: &Line, writer: &mut (impl AsyncWriteExt + Unpin)) -> anyhow::Result<()> {
+    let mut decided = line.decided.clone();
+    let mut seen = *decided.borrow_and_update();
+    put(writer, &Answer::Ok(())).await?;
+    loop {
+        let (reply, answer) = oneshot::channel();
+        line.asks.send(Ask { request: Request::Since { id: seen }, reply }).await?;
+        let Ok(Reply::History(rows)) = answer.await?.reply else { bail!("the history cannot be read") };
+        for row in &rows {
+            put(writer, row).await?;
+            seen = row.id;
+        }
+        if rows.is_empty() {
+            decided.changed().await?;
+        }
+    }
 }
 
 async fn refuse(writer: &mut (impl AsyncWriteExt + Unpin), error: String) -> anyhow::Result<()> {
@@ -236,12 +266,8 @@ impl Client {
         }
     }
 
-    /// The next line of a `tap`; `None` when the daemon ended.
-    pub fn tapped(&mut self) -> anyhow::Result<Option<Tapped>> {
-        self.line()
-    }
-
-    fn line<T: DeserializeOwned>(&mut self) -> anyhow::Result<Option<T>> {
+    /// The next line of a `tap` or a `watch`; `None` when the daemon ended.
+    pub fn line<T: DeserializeOwned>(&mut self) -> anyhow::Result<Option<T>> {
         let mut text = String::new();
         // An answer is as large as its list; the daemon is trusted, and bounds it.
         if self.answers.by_ref().read_line(&mut text).with_context(|| self.failed())? == 0 {
@@ -278,6 +304,7 @@ mod tests {
             latest: watch::channel(None).1,
             dry_run: false,
             taps: broadcast::channel(1).0,
+            decided: watch::channel(0).1,
         };
         let taps = Arc::new(Semaphore::new(2));
         let (first, answer) = ask(&Request::Tap, &line, &taps).await;

@@ -117,6 +117,9 @@ impl<T> PerClass<T> {
 /// A decision: a row of `history`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Decided {
+    /// Its number: each is greater than the one before.
+    #[serde(default, skip_serializing_if = "is_unnumbered")]
+    pub id: i64,
     /// When.
     pub at: At,
     /// About which prefix.
@@ -124,6 +127,16 @@ pub struct Decided {
     /// What.
     #[serde(flatten)]
     pub what: Decision,
+}
+
+fn is_unnumbered(id: &i64) -> bool {
+    *id == 0
+}
+
+impl From<store::Decided> for Decided {
+    fn from(one: store::Decided) -> Self {
+        Decided { id: one.id, at: At(one.at), prefix: one.prefix, what: one.decision.into() }
+    }
 }
 
 /// What was decided.
@@ -170,6 +183,13 @@ pub enum Decision {
         /// Above how many it is denied.
         most: u32,
     },
+    /// An entry came onto the allow list, or left it.
+    Allowed {
+        /// As it was written.
+        entry: String,
+        /// Whether it left.
+        removed: bool,
+    },
     /// Somebody logged in from where too many failed.
     Suspicious {
         /// From where.
@@ -193,6 +213,7 @@ impl From<store::Decision> for Decision {
                 let (user, user_b64) = shown(&user);
                 Decision::Spared { user, user_b64, class, count, most }
             }
+            store::Decision::Allowed { entry, removed } => Decision::Allowed { entry, removed },
             store::Decision::Suspicious { address, user } => {
                 let (user, user_b64) = shown(&user);
                 Decision::Suspicious { address, user, user_b64 }
@@ -361,11 +382,12 @@ mod tests {
             assert_eq!(written, serde_json::from_str::<Value>(asked).expect(asked));
             let got = match &request {
                 Request::Status => again::<Envelope<Status>>(reply),
-                Request::List { what: crate::desk::What::Hosts } => again::<Envelope<Vec<Host>>>(reply),
-                Request::List { what: crate::desk::What::Users } => again::<Envelope<Vec<User>>>(reply),
-                Request::List { what: crate::desk::What::Addresses } => again::<Envelope<Vec<Address>>>(reply),
+                Request::List { what: crate::desk::What::Hosts, .. } => again::<Envelope<Vec<Host>>>(reply),
+                Request::List { what: crate::desk::What::Users, .. } => again::<Envelope<Vec<User>>>(reply),
+                Request::List { what: crate::desk::What::Addresses, .. } => again::<Envelope<Vec<Address>>>(reply),
                 Request::Why { .. } => again::<Envelope<Why>>(reply),
-                Request::History { .. } => again::<Envelope<Vec<Decided>>>(reply),
+                Request::History { .. } | Request::Since { .. } => again::<Envelope<Vec<Decided>>>(reply),
+                Request::Watch => again::<Decided>(reply),
                 Request::Deny { .. } => again::<Envelope<Denied>>(reply),
                 Request::Apply { .. } => again::<Envelope<Applied>>(reply),
                 Request::Forgive { .. } | Request::ForgiveUser { .. } => again::<Envelope<Forgiven>>(reply),

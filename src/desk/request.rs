@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::claim::Claim;
+use crate::decide::claim::{Claim, Claimant};
+use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 
 /// What people may ask.
@@ -17,6 +18,9 @@ pub enum Request {
     List {
         /// Of what.
         what: What,
+        /// Which of them.
+        #[serde(flatten)]
+        filter: Filter,
     },
     /// Why an address or a prefix is denied, or is not.
     Why {
@@ -81,6 +85,13 @@ pub enum Request {
     },
     /// Every record as it is folded, from now on.
     Tap,
+    /// Every decision as it is made, from now on.
+    Watch,
+    /// What was decided after the decision of number `id`, the oldest first: what answers [`Request::Watch`].
+    Since {
+        /// The number.
+        id: i64,
+    },
 }
 
 impl Request {
@@ -94,6 +105,24 @@ impl Request {
             _ => true,
         }
     }
+}
+
+/// What a row of `list` must be; without any, all are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Filter {
+    /// In this prefix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<Prefix>,
+    /// Denied because of this class, or with failures of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+    /// Denied because this one wants it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Claimant>,
+    /// Among the first so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
 }
 
 /// What `list` shows.

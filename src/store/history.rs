@@ -67,6 +67,13 @@ pub enum Decision {
         /// Above how many it is denied.
         most: u32,
     },
+    /// An entry came onto the allow list, or left it.
+    Allowed {
+        /// As it was written.
+        entry: String,
+        /// Whether it left.
+        removed: bool,
+    },
     /// Somebody logged in from where too many failed.
     Suspicious {
         /// From where.
@@ -105,15 +112,19 @@ pub struct Follower {
 }
 
 impl Store {
-    /// The newest `limit` decisions, oldest first; of one prefix or of all.
+    /// The newest `limit` decisions, oldest first; of one prefix and what lies in it, or of all.
     pub fn history(&self, prefix: Option<Prefix>, limit: usize) -> Result<Vec<Decided>, StoreError> {
         // Two ways, since an OR would keep SQLite from its index.
         let sql = match prefix {
-            Some(_) => "SELECT id, at, prefix, decision FROM history WHERE prefix = ?1 ORDER BY id DESC LIMIT ?2",
-            None => "SELECT id, at, prefix, decision FROM history WHERE ?1 IS NULL ORDER BY id DESC LIMIT ?2",
+            // Of prefixes that begin where it does the wider ones are sorted before it, and so are left out.
+            Some(_) => {
+                "SELECT id, at, prefix, decision FROM history WHERE prefix BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT ?3"
+            }
+            None => "SELECT id, at, prefix, decision FROM history WHERE ?1 IS ?2 ORDER BY id DESC LIMIT ?3",
         };
         let key = prefix.map(|prefix| prefix.to_bytes().to_vec());
-        let mut found = self.decided(sql, params![key, i64::try_from(limit).unwrap_or(i64::MAX)], limit)?;
+        let last = prefix.map(|prefix| Prefix::host(prefix.last()).to_bytes().to_vec());
+        let mut found = self.decided(sql, params![key, last, i64::try_from(limit).unwrap_or(i64::MAX)], limit)?;
         found.reverse();
         Ok(found)
     }
@@ -210,6 +221,12 @@ pub(super) fn write(tx: &Transaction<'_>, commit: &Commit, rows: &mut Rows) -> r
         run(tx, "INSERT INTO history(at, prefix, decision, forgeable) VALUES(?1, ?2, ?3, ?4)", row)?;
         rows.all += 1;
         rows.forgeable += i64::from(forgeable);
+    }
+    for (entry, is_there) in &commit.allowed {
+        let decision = Decision::Allowed { entry: entry.clone(), removed: !is_there };
+        let sql = "INSERT INTO history(at, prefix, decision, forgeable) VALUES(?1, NULL, ?2, 0)";
+        run(tx, sql, params![commit.wall.0, json(&decision)])?;
+        rows.all += 1;
     }
     Ok(rows.all - before)
 }

@@ -67,6 +67,24 @@ fn off_takes_the_table_away_and_a_start_brings_it_back() {
     assert_eq!(world.attacker.banner("198.51.100.1"), "silent");
 }
 
+#[test]
+fn off_takes_chains_and_sets_away() {
+    let Some(mut world) = World::new("off_takes_chains_and_sets_away") else { return };
+    world.start_sshd(Route::File);
+    let mut denyd = world.start_denyd(Some(&format!("deny.backends = [\"iptables\"]\n{FILE}")));
+    assert_eq!(world.denyd(&["deny", "198.51.100.1", "2001:db8:66:3::/64"]).status.code(), Some(0));
+    assert_eq!(world.attacker.banner("198.51.100.1"), "silent");
+    denyd.signal(nix::sys::signal::Signal::SIGTERM);
+    denyd.wait();
+    let output = world.denyd(&["off"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for command in [&["iptables-save", "-t", "raw"][..], &["ip6tables-save", "-t", "raw"], &["ipset", "list", "-n"]] {
+        let left = world.run(command);
+        assert!(!left.contains("denyd"), "{command:?}: {left}");
+    }
+    assert!(world.attacker.banner("198.51.100.1").starts_with("SSH-2.0"));
+}
+
 /// The README has the median of many; a deny that waited for a commit, a poll or a tick would take longer than this.
 #[test]
 fn denies_within_milliseconds() {

@@ -128,9 +128,9 @@ fn a_deny_that_drops_nothing_says_so() {
         let check = |prefix: &str, want: &str| {
             shell.check(&["deny", prefix], 0, &["is denied for ever", want]);
         };
-        check("127.0.0.1", "But 127.0.0.1 is this machine itself: nftables lets loopback pass");
-        check("127.8.0.0/16", "nftables lets loopback pass");
-        check("::1", "nftables lets loopback pass");
+        check("127.0.0.1", "But 127.0.0.1 is this machine itself: nftables and iptables let loopback pass");
+        check("127.8.0.0/16", "nftables and iptables let loopback pass");
+        check("::1", "nftables and iptables let loopback pass");
         check("224.0.0.5", "But nobody connects from 224.0.0.5 (multicast (RFC 5771)), so it drops nothing.");
         check("ff02::/32", "so it drops nothing.");
         check("0.0.0.0", "so it drops nothing.");
@@ -206,4 +206,94 @@ fn off_takes_away_what_was_written_wherever_that_was() {
     let daemon = home.start();
     kit::until("they are denied again", || read("two.deny").contains("sshd: 192.0.2.7\n").then_some(()));
     daemon.stop();
+}
+
+#[test]
+fn a_list_shows_some_of_its_rows() {
+    let tried = [("root", "192.0.2.1"), ("root", "192.0.2.1"), ("al", "192.0.2.2"), ("root", "198.51.100.1")];
+    let login = "Nov 28 23:00:30 b sshd[9]: Accepted publickey for al from 192.0.2.2 port 41 ssh2: RSA SHA256:x\n";
+    both(&(failures(&tried) + login), |shell| {
+        shell.check(&["deny", "192.0.2.9", "203.0.113.1"], 0, &[]);
+        let check = |command: &[&str], want: &[&str]| {
+            let said = shell.check(&[&["list"], command].concat(), 0, &[]);
+            let rows: Vec<_> = said.lines().skip(1).map(|line| line.split_whitespace().next().unwrap()).collect();
+            assert_eq!(rows, want, "{command:?}: {said}");
+        };
+        check(&[], &["192.0.2.1", "192.0.2.9", "203.0.113.1"]);
+        check(&["hosts", "192.0.2.0/24"], &["192.0.2.1", "192.0.2.9"]);
+        check(&["--by", "operator"], &["192.0.2.9", "203.0.113.1"]);
+        check(&["--by", "operator", "--limit", "1"], &["192.0.2.9"]);
+        check(&["--class", "root"], &["192.0.2.1"]);
+        check(&["addresses", "192.0.2.0/24"], &["192.0.2.1", "192.0.2.2"]);
+        check(&["addresses", "--class", "root"], &["192.0.2.1", "198.51.100.1"]);
+        check(&["users", "--limit", "1"], &["root"]);
+        shell.check(&["list", "hosts", "--class", "valid"], 0, &["Nobody is denied"]);
+        shell.check(&["list", "users", "--class", "root"], 2, &["see denyd list addresses"]);
+        shell.check(&["list", "addresses", "--by", "policy"], 2, &["--by is for denies"]);
+        shell.check(&["list", "--class", "toor"], 2, &["the classes are invalid, valid, root"]);
+        shell.check(&["deny", "192.0.2.2"], 0, &[]);
+        let row = shell.check(&["list", "hosts", "192.0.2.2", "--json"], 0, &[]);
+        assert!(row.contains(r#""logins":1"#), "{row}");
+    });
+}
+
+#[test]
+fn history_is_of_what_lies_in_a_prefix_and_of_the_allow_list() {
+    both("", |shell| {
+        shell.check(&["deny", "192.0.2.1", "192.0.2.0/25", "192.0.2.128/25", "192.0.0.0/16", "198.51.100.1"], 0, &[]);
+        shell.check(&["allow", "198.51.100.1", "198.51.100.2"], 0, &[]);
+        shell.check(&["allow", "--remove", "198.51.100.2"], 0, &[]);
+        let who = |prefix: &str| {
+            let said = shell.check(&["history", prefix, "--json"], 0, &[]);
+            let row = |line: &str| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["prefix"].as_str().unwrap().to_owned()
+            };
+            said.lines().filter(|line| line.starts_with('{')).map(row).collect::<Vec<_>>()
+        };
+        assert_eq!(who("192.0.2.0/24"), ["192.0.2.1", "192.0.2.0/25", "192.0.2.128/25"]);
+        assert_eq!(who("192.0.2.0/25"), ["192.0.2.1", "192.0.2.0/25"]);
+        assert_eq!(who("192.0.2.1"), ["192.0.2.1"]);
+        assert_eq!(who("0.0.0.0/0").len(), 6, "with the release of the one that was allowed");
+        let said = shell.check(&["history"], 0, &[]);
+        let of = |what: &str| said.lines().filter(|line| line.contains(what)).count();
+        assert_eq!((of("it is on the allow list"), of("no more: it is off the allow list")), (2, 1), "{said}");
+    });
+}
+
+#[test]
+fn decisions_are_watched_as_they_are_made() {
+    let home = Home::with_log();
+    let daemon = home.start();
+    let shell = Shell(&home);
+    shell.check(&["deny", "192.0.2.1"], 0, &[]);
+    let watch = home.denyd(&["watch", "-n", "3"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    // It sees what is decided once it watches; nobody says when that is.
+    let mut watching = Some(watch);
+    let mut number = 0;
+    let said = kit::until("it has seen three", || {
+        if watching.as_mut()?.try_wait().unwrap().is_none() {
+            number += 1;
+            shell.check(&["deny", &format!("198.51.100.{number}"), "--because", "a \u{1b}[2J flood"], 0, &[]);
+            return None;
+        }
+        Some(String::from_utf8(watching.take()?.wait_with_output().unwrap().stdout).unwrap())
+    });
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    for line in lines {
+        assert!(line.contains(" denied 198.51.100.") && line.contains(r"an operator: a \u{1b}[2J flood"), "{line}");
+    }
+    daemon.stop();
+    shell.check(&["watch"], 2, &["no daemon answers"]);
+}
+
+#[test]
+fn a_scan_without_a_file_is_of_the_configured_inputs() {
+    let home = Home::with_log();
+    home.append(failures(&[("root", "192.0.2.1"); 2]).as_bytes());
+    let log = home.log();
+    let shell = Shell(&home);
+    shell.check(&["scan"], 0, &[&format!("scans {}", log.display()), "192.0.2.1"]);
+    let none = Home::new("[[input]]\nkind = \"syslog\"\nlisten = \"unix-datagram://DIR/log\"\n");
+    Shell(&none).check(&["scan"], 2, &["name one: denyd scan FILE"]);
 }
