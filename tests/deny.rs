@@ -23,7 +23,7 @@ use denyd::deny::iptables::Iptables;
 use denyd::deny::ledger::{Lines, Notes};
 use denyd::deny::nft::{Lengths, Nft};
 use denyd::deny::reconciler::{Pace, Reconcilers, Status};
-use denyd::deny::{DenyBackend, DenyError, DenySet, Diff};
+use denyd::deny::{DenyBackend, DenyError, DenySet, Diff, Probe};
 use inputs::record::Timestamp;
 use kit::{Random, program, skip};
 use tokio::time::Instant;
@@ -127,7 +127,7 @@ fn replaces_a_large_set_without_a_gap() {
         time("replace 100 001", 10, started).await;
         world.is("192.0.2.10 silent, 192.0.2.11 open").await;
         let started = Instant::now();
-        nft.probe().unwrap();
+        nft.probe(&want, NOW).unwrap();
         time("probe, nothing changed", 1, started).await;
         let started = Instant::now();
         want.denied.insert("192.0.2.12".parse().unwrap(), None);
@@ -135,7 +135,7 @@ fn replaces_a_large_set_without_a_gap() {
         time("update by one", 2, started).await;
         world.run("nft", &["add", "table", "inet", "other"]);
         let started = Instant::now();
-        nft.probe().unwrap();
+        nft.probe(&want, NOW).unwrap();
         time("probe after a change of others", 2, started).await;
         // While the set is replaced again and again nobody denied gets through, and no rule drops the
         // allowed. (Some of their packets are lost all the same on a busy machine, also while a
@@ -162,45 +162,164 @@ fn replaces_a_large_set_without_a_gap() {
 #[test]
 fn notices_what_others_do() {
     in_namespace("notices_what_others_do", async |world| {
-        let mut nft = world.nft();
         let want = set("192.0.2.10 198.51.100.0/24", "192.0.2.11");
         let other =
             "table inet other { set s { type ipv4_addr; elements = { 192.0.2.99 }; }; chain c { ip saddr @s drop; }; }";
         world.run("nft", &[other]);
         let listed = world.run("nft", &["list", "table", "inet", "other"]);
-        nft.probe().unwrap_err();
-        nft.replace(&want, NOW).unwrap();
-        nft.probe().unwrap();
+        // what was done, and what it is taken for by the program alone, and by who listens
         let spoil = [
-            ("delete table inet denyd_t", "the table is gone"),
-            ("flush table inet denyd_t", "0 rules where there were 8"),
-            ("insert rule inet denyd_t prerouting accept", "9 rules where there were 8"),
-            ("delete chain inet denyd_t prerouting", "the chain is gone"),
-            ("flush table inet denyd_t; delete set inet denyd_t deny4", "set deny4 is gone"),
+            ("delete table inet denyd_t", "the table is gone", "the table is gone, by nft"),
+            ("flush table inet denyd_t", "0 rules where there were 8", "0 rules where there were 8, by nft"),
+            (
+                "insert rule inet denyd_t prerouting accept",
+                "9 rules where there were 8",
+                "9 rules where there were 8, by nft",
+            ),
+            ("delete chain inet denyd_t prerouting", "the chain is gone", "the chain is gone, by nft"),
+            (
+                "flush table inet denyd_t; delete set inet denyd_t deny4",
+                "set deny4 is gone",
+                "set deny4 is gone, by nft",
+            ),
         ];
-        for (command, cause) in spoil {
-            world.run("nft", &[command]);
-            let Err(error) = nft.probe() else { panic!("not noticed: {command}") };
-            assert_eq!(error.cause, cause, "{command}");
-            // an update on top of it fails, or mends nothing: the probe goes on to see it
-            _ = nft.update(&diff(&want, "192.0.2.10", ""), &want, NOW);
-            assert!(nft.probe().is_err(), "{command}");
+        for (listens, mut nft) in [(false, world.nft().without_netlink()), (true, world.nft())] {
+            if !listens {
+                nft.probe(&want, NOW).unwrap_err();
+            }
             nft.replace(&want, NOW).unwrap();
-            nft.probe().unwrap();
-            world.is("192.0.2.10 silent").await;
+            nft.probe(&want, NOW).unwrap();
+            for (command, cause, heard) in spoil {
+                world.run("nft", &[command]);
+                let Err(error) = nft.probe(&want, NOW) else { panic!("not noticed: {command}") };
+                assert_eq!(error.cause, if listens { heard } else { cause }, "{command}");
+                // an update on top of it fails, or mends nothing: the probe goes on to see it
+                _ = nft.update(&diff(&want, "192.0.2.10", ""), &want, NOW);
+                assert!(nft.probe(&want, NOW).is_err(), "{command}");
+                nft.replace(&want, NOW).unwrap();
+                nft.probe(&want, NOW).unwrap();
+                world.is("192.0.2.10 silent").await;
+            }
+            assert_eq!(world.run("nft", &["list", "table", "inet", "other"]), listed, "a table of someone else");
         }
-        assert_eq!(world.run("nft", &["list", "table", "inet", "other"]), listed, "a table of someone else");
+        let mut nft = world.nft();
+        nft.replace(&want, NOW).unwrap();
         world.run("nft", &["flush", "ruleset"]);
-        assert_eq!(nft.probe().unwrap_err().cause, "the table is gone");
+        assert_eq!(nft.probe(&want, NOW).unwrap_err().cause, "the table is gone, by nft");
         world.is("192.0.2.10 open").await;
         nft.replace(&want, NOW).unwrap();
         world.is("192.0.2.10 silent, 198.51.100.3 silent, 192.0.2.11 open").await;
-        // changes of others are looked at, and are none of ours
-        world.run("nft", &[other]);
-        nft.probe().unwrap();
         nft.remove().unwrap();
         let error = nft.update(&diff(&want, "192.0.2.10", ""), &want, NOW).unwrap_err();
         assert_eq!(error.to_string(), "nftables: cannot update table inet denyd_t: No such file or directory");
+    });
+}
+
+/// Each thing that somebody may do to our table is heard, named, and mended by what it changed.
+#[test]
+fn mends_what_others_change() {
+    in_namespace("mends_what_others_change", async |world| {
+        let mut want = set("192.0.2.10 192.0.2.12 2001:db8:66::/64 198.51.100.0/24", "192.0.2.11 2001:db8::11");
+        want.denied.insert("192.0.2.13".parse().unwrap(), Some(NOW.after(Duration::from_secs(3600))));
+        let mut nft = world.nft();
+        nft.replace(&want, NOW).unwrap();
+        let state =
+            || ["allow4", "allow6", "deny4", "deny6", "wide4", "wide6"].map(|set| world.elements("denyd_t", set));
+        let whole = state();
+        let ours = |nft: &mut Nft| nft.probe(&want, NOW).unwrap() == Probe::Ours;
+        assert!(ours(&mut nft));
+        let table = world.run("nft", &["-a", "-t", "list", "table", "inet", "denyd_t"]);
+        let check = |nft: &mut Nft, command: &str, told: &str, gone: usize| {
+            world.run("nft", &[command]);
+            let Ok(Probe::Changed { what, missing }) = nft.probe(&want, NOW) else { panic!("not noticed: {command}") };
+            assert_eq!((&*what, missing), (&*format!("elements of table inet denyd_t: {told}"), gone), "{command}");
+            nft.mend(&want, NOW).unwrap();
+            assert!(ours(nft), "what we mend ourselves is no news: {command}");
+            assert_eq!(state(), whole, "{command}");
+        };
+        check(&mut nft, "delete element inet denyd_t deny4 { 192.0.2.10 }", "1 of deny4, by nft", 1);
+        check(&mut nft, "add element inet denyd_t deny4 { 192.0.2.99, 192.0.2.98 }", "2 of deny4, by nft", 0);
+        check(&mut nft, "add element inet denyd_t deny6 { 2001:db8:7::7 }", "1 of deny6, by nft", 0);
+        check(&mut nft, "flush set inet denyd_t deny4", "3 of deny4, by nft", 3);
+        check(&mut nft, "flush set inet denyd_t wide4", "wide4, by nft", 0);
+        check(&mut nft, "add element inet denyd_t allow4 { 192.0.2.10 }", "allow4, by nft", 0);
+        let shorter = "delete element inet denyd_t deny4 { 192.0.2.13 }; \
+            add element inet denyd_t deny4 { 192.0.2.13 timeout 5s }";
+        check(&mut nft, shorter, "1 of deny4, by nft", 1);
+        let after = world.run("nft", &["-a", "-t", "list", "table", "inet", "denyd_t"]);
+        assert_eq!(after, table, "the table itself was not made anew");
+        // what spoils the table itself
+        let check = |nft: &mut Nft, command: &str, cause: &str| {
+            world.run("nft", &[command]);
+            let Err(error) = nft.probe(&want, NOW) else { panic!("not noticed: {command}") };
+            assert_eq!(error.cause, format!("{cause}, by nft"), "{command}");
+            nft.replace(&want, NOW).unwrap();
+            assert!(ours(nft));
+            assert_eq!(state(), whole, "{command}");
+        };
+        check(&mut nft, "add table inet denyd_t { flags dormant; }", "the table is dormant");
+        check(&mut nft, "chain inet denyd_t prerouting { policy drop; }", "the chain is another one");
+        let handle = world.run("nft", &["-a", "list", "chain", "inet", "denyd_t", "prerouting"]);
+        let last = handle.lines().find(|line| line.contains("@deny4")).unwrap().rsplit(' ').next().unwrap().to_owned();
+        let same = format!("replace rule inet denyd_t prerouting handle {last} ip saddr 192.0.2.77 counter drop");
+        check(&mut nft, &same, "a rule is another one");
+        // the same table, put back from a file: its elements may be any
+        let saved = world.run("nft", &["list", "table", "inet", "denyd_t"]);
+        check(&mut nft, &format!("delete table inet denyd_t; {saved}"), "the table is another one");
+        // what others do elsewhere, and ours over netlink, is none of it
+        world.run("nft", &["add table inet other { set s { type ipv4_addr; elements = { 192.0.2.99 }; }; }"]);
+        assert!(ours(&mut nft));
+        want.denied.insert("192.0.2.14".parse().unwrap(), None);
+        nft.update(&diff(&want, "192.0.2.14", ""), &want, NOW).unwrap();
+        assert_eq!(nft.probe(&want, NOW).unwrap(), Probe::Ours);
+        world.is("192.0.2.14 silent, 192.0.2.11 open, 2001:db8::11 open").await;
+    });
+}
+
+/// More news than the kernel keeps for us: what was not heard is read.
+#[test]
+fn what_was_not_heard_is_read() {
+    in_namespace("what_was_not_heard_is_read", async |world| {
+        let mut want = set("192.0.2.10", "192.0.2.11");
+        for n in 0..20_000_u32 {
+            let until = Some(NOW.after(Duration::from_secs(86400 + u64::from(n))));
+            want.denied.insert(Prefix::host(IpAddr::V4((0x0a00_0000 + n).into())), until);
+        }
+        let mut nft = world.nft();
+        nft.replace(&want, NOW).unwrap();
+        let noise = || {
+            let all: Vec<_> = (0..60_000_u32).map(|n| std::net::Ipv4Addr::from(0x0b00_0000 + n).to_string()).collect();
+            let script = format!(
+                "add table inet other\nadd set inet other s {{ type ipv4_addr; }}\nadd element inet other s {{ {} }}\nflush set \
+                 inet other s\n",
+                all.join(", ")
+            );
+            let dir = Dir::new();
+            std::fs::write(dir.0.join("script"), script).unwrap();
+            world.run("nft", &["-f", dir.0.join("script").to_str().unwrap()]);
+        };
+        noise();
+        world.run("nft", &["delete element inet denyd_t deny4 { 192.0.2.10, 10.0.0.7 }"]);
+        let Ok(Probe::Changed { what, missing }) = nft.probe(&want, NOW) else { panic!("not noticed") };
+        assert!(what.starts_with("elements of table inet denyd_t: 2 of deny4") && missing == 2, "{what}, {missing}");
+        nft.mend(&want, NOW).unwrap();
+        assert_eq!(nft.probe(&want, NOW).unwrap(), Probe::Ours);
+        world.is("192.0.2.10 silent").await;
+        // too much to be mended one by one
+        world.run("nft", &["flush set inet denyd_t deny4"]);
+        assert_eq!(nft.probe(&want, NOW).unwrap_err().cause, "20001 elements are not as they were, by nft");
+        nft.replace(&want, NOW).unwrap();
+        assert_eq!(nft.probe(&want, NOW).unwrap(), Probe::Ours);
+    });
+}
+
+/// A program that says that it did what it did not.
+#[test]
+fn a_lying_nft_is_seen() {
+    in_namespace("a_lying_nft_is_seen", async |world| {
+        let mut nft = world.nft().with_binary("/bin/true".into());
+        let error = nft.replace(&set("192.0.2.10", ""), NOW).unwrap_err();
+        assert_eq!(error.cause, "the table is gone");
     });
 }
 
@@ -260,7 +379,7 @@ fn updates_lead_where_replace_does() {
             want.apply(&diff);
             nft.update(&diff, &want, NOW).unwrap();
             by_program.update(&diff, &want, NOW).unwrap();
-            by_program.probe().unwrap();
+            by_program.probe(&want, NOW).unwrap();
             if step % 5 > 0 {
                 continue;
             }
@@ -363,7 +482,7 @@ fn measures() {
 #[test]
 fn the_reconciler_mends_the_kernel() {
     in_namespace("the_reconciler_mends_the_kernel", async |world| {
-        let pace = Pace { probe_every: Duration::from_millis(50), ..Pace::default() };
+        let pace = Pace::default();
         let clock = || (NOW, std::time::Instant::now());
         let reconcilers = Reconcilers::start(vec![Box::new(world.nft())], &set("192.0.2.10", ""), clock, pace).unwrap();
         let until = async |what: &str, met: fn(&Status) -> bool| {
@@ -380,9 +499,28 @@ fn the_reconciler_mends_the_kernel() {
         reconcilers.send(&diff(&set("192.0.2.12", ""), "192.0.2.12", ""), whole);
         until("two", |status| status.enforced == 2).await;
         world.is("192.0.2.10 open, 192.0.2.11 silent, 192.0.2.12 silent").await;
-        world.run("nft", &["flush", "ruleset"]);
-        until("failing", |status| status.error.is_some()).await;
-        until("two again", |status| status.error.is_none() && status.enforced == 2).await;
+        // each is healed at once, and counted
+        let harm = [
+            "flush ruleset",
+            "delete table inet denyd_t",
+            "delete element inet denyd_t deny4 { 192.0.2.11 }",
+            "flush set inet denyd_t deny4",
+            "insert rule inet denyd_t prerouting accept",
+        ];
+        for (before, command) in harm.into_iter().enumerate() {
+            let done = Instant::now();
+            world.run("nft", &[command]);
+            let end = done + Duration::from_secs(10);
+            let healed =
+                |status: &Status| status.healed > before as u64 && status.error.is_none() && status.enforced == 2;
+            while !healed(&reconcilers.statuses()[0]) {
+                assert!(Instant::now() < end, "{command}");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            println!("{command}: healed {} ms after nft was started", done.elapsed().as_millis());
+            assert_eq!(world.elements("denyd_t", "deny4"), ["192.0.2.11".to_owned(), "192.0.2.12".to_owned()].into());
+        }
+        assert_eq!(reconcilers.statuses()[0].healed, harm.len() as u64);
         world.is("192.0.2.11 silent, 192.0.2.12 silent").await;
         assert!(reconcilers.stop(Duration::from_secs(10)));
         world.is("192.0.2.11 silent").await; // denies outlive us
@@ -404,7 +542,9 @@ fn says_that_it_may_not() {
         std::fs::write(&script, text).unwrap();
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut nft = Nft::new("denyd_t".parse().unwrap(), Lengths::default()).with_binary(script);
-        for error in [nft.replace(&set("192.0.2.10", ""), NOW).unwrap_err(), nft.probe().unwrap_err()] {
+        for error in
+            [nft.replace(&set("192.0.2.10", ""), NOW).unwrap_err(), nft.probe(&set("192.0.2.10", ""), NOW).unwrap_err()]
+        {
             println!("{error}");
             assert_eq!(error.remedy, Some("run denyd with CAP_NET_ADMIN"), "{error}");
         }
@@ -437,7 +577,7 @@ fn iptables_denies_hosts() {
             iptables.usable().unwrap();
             assert!(!world.run("iptables-save", &[]).contains("denyd"), "{way}: to ask changes nothing");
             iptables.replace(&set("192.0.2.10 2001:db8:66::/64", "2001:db8:66::7"), NOW).unwrap();
-            iptables.probe().unwrap();
+            iptables.probe(&DenySet::default(), NOW).unwrap();
             world.is("192.0.2.10 silent, 192.0.2.11 open, 2001:db8:66::1 silent, 2001:db8:66:1::1 open").await;
             world.is("2001:db8:66::7 open, 2001:db8:66::8 silent").await;
             // release and a new one in one update
@@ -445,7 +585,7 @@ fn iptables_denies_hosts() {
             let mut diff = diff(&want, "192.0.2.11", "192.0.2.10 203.0.113.1");
             diff.allowed = Some(want.allowed.clone());
             iptables.update(&diff, &want, NOW).unwrap();
-            iptables.probe().unwrap();
+            iptables.probe(&DenySet::default(), NOW).unwrap();
             world.is("192.0.2.10 open, 192.0.2.11 silent, 2001:db8:66::7 silent, 2001:db8:66::8 open").await;
             iptables.remove().unwrap();
             world.is("192.0.2.11 open, 2001:db8:66::7 open").await;
@@ -474,7 +614,7 @@ fn ipset_denies_end_by_themselves_and_are_extended() {
             assert!(Instant::now() < end, "the timeout did not let it in");
         }
         world.is("192.0.2.11 silent, 192.0.2.13 silent, 198.51.100.1 open").await;
-        iptables.probe().expect("that they ended is no work of others");
+        iptables.probe(&DenySet::default(), NOW).expect("that they ended is no work of others");
         // 100 years are more than ipset takes: 2147483 s, which the next `replace` starts anew
         let left = || {
             let saved = world.run("ipset", &["save", "denyd-t-deny4"]);
@@ -518,7 +658,7 @@ fn iptables_denies_wide_prefixes() {
             let half = set("128.0.0.0/1", "");
             iptables.update(&diff(&half, "128.0.0.0/1", "0.0.0.0/0 ::/0"), &half, NOW).unwrap();
             world.is("192.0.2.10 silent, 2001:db8::10 open").await;
-            iptables.probe().unwrap();
+            iptables.probe(&DenySet::default(), NOW).unwrap();
             iptables.replace(&set("192.0.2.10", "0.0.0.0/0 ::/0"), NOW).unwrap();
             world.is("192.0.2.10 open").await;
             iptables.remove().unwrap();
@@ -545,10 +685,10 @@ fn iptables_leaves_others_alone_and_notices_what_they_do() {
             let listed = |iptables: &str| run(&format!("{iptables} -t raw -S")) + &run(&format!("{iptables} -S"));
             let before = ["iptables", "ip6tables"].map(listed);
             let sets = run("ipset save");
-            iptables.probe().unwrap_err();
+            iptables.probe(&DenySet::default(), NOW).unwrap_err();
             let want = set("192.0.2.10 198.51.100.0/24 2001:db8:66::/64", "192.0.2.11 192.0.2.12 192.0.2.13");
             iptables.replace(&want, NOW).unwrap();
-            iptables.probe().unwrap();
+            iptables.probe(&DenySet::default(), NOW).unwrap();
             world.is("192.0.2.10 silent, 192.0.2.11 open, 192.0.2.12 silent, 192.0.2.13 silent").await;
             let gone = "chain denyd-t";
             let mut spoil = vec![
@@ -567,14 +707,14 @@ fn iptables_leaves_others_alone_and_notices_what_they_do() {
             }
             for (command, cause) in spoil {
                 run(command);
-                let error = iptables.probe().unwrap_err();
+                let error = iptables.probe(&DenySet::default(), NOW).unwrap_err();
                 assert!(error.cause.contains(cause) && error.tried.contains(gone), "{command}: {error}");
                 // an update on top of it mends it, or the probe goes on to see it
                 if iptables.update(&diff(&want, "192.0.2.10", ""), &want, NOW).is_err() || !way.contains("rules") {
-                    iptables.probe().unwrap_err();
+                    iptables.probe(&DenySet::default(), NOW).unwrap_err();
                 }
                 iptables.replace(&want, NOW).unwrap();
-                iptables.probe().unwrap();
+                iptables.probe(&DenySet::default(), NOW).unwrap();
                 world.is("192.0.2.10 silent, 2001:db8:66::1 silent").await;
                 if command.ends_with("-F") {
                     others[1..2].iter().for_each(|rule| _ = run(&format!("iptables {rule}")));
@@ -634,7 +774,7 @@ fn ipset_updates_lead_where_replace_does() {
             if step % 5 > 0 {
                 continue;
             }
-            iptables.probe().unwrap();
+            iptables.probe(&DenySet::default(), NOW).unwrap();
             fresh.replace(&want, NOW).unwrap();
             for name in ["allow4", "allow6", "deny4", "deny6"] {
                 // the time that is left to whole minutes
@@ -691,7 +831,7 @@ fn iptables_is_taken_over() {
         }
         let (_, mut iptables) = world.iptables().remove(0);
         iptables.replace(&set("192.0.2.10 192.0.2.11 192.0.2.12 192.0.2.13", "2001:db8::10"), NOW).unwrap();
-        iptables.probe().unwrap();
+        iptables.probe(&DenySet::default(), NOW).unwrap();
         world.is("192.0.2.10 silent, 192.0.2.13 silent, 192.0.2.14 open").await;
         iptables.remove().unwrap();
         // a set of this name that is none of ours
@@ -721,7 +861,7 @@ fn ipset_replaces_a_large_set_without_a_gap() {
         iptables.replace(&want, NOW).unwrap();
         time("replace 100 001", 10, started);
         let started = Instant::now();
-        iptables.probe().unwrap();
+        iptables.probe(&DenySet::default(), NOW).unwrap();
         time("probe", 2, started);
         let started = Instant::now();
         want.denied.insert("192.0.2.12".parse().unwrap(), None);
@@ -897,18 +1037,18 @@ fn notices_edits_and_knows_its_lines_after_a_restart() {
     let want = set("192.0.2.1 192.0.2.2", "");
     std::fs::write(&path, "sshd: 192.0.2.3\n").unwrap();
     backend.replace(&want, NOW).unwrap();
-    backend.probe().unwrap();
+    backend.probe(&want, NOW).unwrap();
     // an edit that is none of our business
     std::fs::write(&path, "# hello\nsshd: 192.0.2.1\nsshd: 192.0.2.2\nsshd: 192.0.2.3\n").unwrap();
-    backend.probe().unwrap();
+    backend.probe(&want, NOW).unwrap();
     std::fs::write(&path, "# hello\nsshd: 192.0.2.2\nsshd: 192.0.2.3\n").unwrap();
-    assert!(backend.probe().unwrap_err().to_string().contains("denyd forgive"));
+    assert!(backend.probe(&want, NOW).unwrap_err().to_string().contains("denyd forgive"));
     backend.replace(&want, NOW).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "# hello\nsshd: 192.0.2.2\nsshd: 192.0.2.3\nsshd: 192.0.2.1\n");
     std::fs::write(&path, "sshd: 192.0.2.2\nsshd: 192.0.2.3\n").unwrap();
-    backend.probe().unwrap();
+    backend.probe(&want, NOW).unwrap();
     std::fs::remove_file(&path).unwrap();
-    assert!(backend.probe().is_err());
+    assert!(backend.probe(&want, NOW).is_err());
     backend.replace(&want, NOW).unwrap();
     // another process, which knows only the ledger
     let mut backend = make();

@@ -65,7 +65,8 @@ const BACK_ENDS: &[Column<BackEnd>] = &[
     ("ENFORCED BY", '<', |one| one.name.clone()),
     ("WANTED", '>', |one| one.wanted.to_string()),
     ("ENFORCED", '>', |one| one.enforced.to_string()),
-    ("SINCE", '<', |one| when_if(one.replaced)),
+    ("CHECKED", '<', |one| when_if(one.checked)),
+    ("HEALED", '>', |one| one.healed.to_string()),
     ("PROBLEM", '<', |one| one.error.clone().unwrap_or("-".to_owned())),
 ];
 const INPUTS: &[Column<Row<Input>>] = &[

@@ -265,7 +265,7 @@ impl DenyBackend for HostsDeny {
     }
 
     /// Costs a `stat`; the file is read only if it changed.
-    fn probe(&mut self) -> Result<Probe, DenyError> {
+    fn probe(&mut self, _want: &DenySet, _now: Timestamp) -> Result<Probe, DenyError> {
         let Some(want) = &self.want else { return Ok(Probe::Ours) };
         let target = file::target(&self.path)?;
         if stat(&target)? == self.seen {

@@ -321,7 +321,7 @@ impl DenyBackend for Iptables {
     }
 
     /// Costs two or three processes, of some milliseconds each.
-    fn probe(&mut self) -> Result<Probe, DenyError> {
+    fn probe(&mut self, _want: &DenySet, _now: Timestamp) -> Result<Probe, DenyError> {
         for family in Family::here() {
             let listed = self.listing(*family)?;
             let ours = self.rules.get(family).map_or(&[][..], Vec::as_slice);

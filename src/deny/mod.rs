@@ -1,10 +1,11 @@
 //! Deny: makes the world's deny sets equal to the one that was decided.
 //!
 //! A [`DenyBackend`] knows one kind of set: [`nft`], [`iptables`], [`hosts_deny`], or [`stdout`] for dry runs; [`choose`]
-//! has the table of them. A [`reconciler`] drives each, in a thread of its own. A back end is told the whole set that is wanted and
-//! makes it so; nothing here decides who is denied, asks the time, or lists a set in order to patch it.
+//! has the table of them. A [`reconciler`] drives each, in a thread of its own. A back end is told the whole set that is
+//! wanted and makes it so; nothing here decides who is denied, or reads a set in order to know that.
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 
 use inputs::record::Timestamp;
 
@@ -88,14 +89,26 @@ pub trait DenyBackend: Send {
         self.replace(want, now)
     }
 
-    /// Asks whether our set is still as we left it; an error means that it has to be replaced. Cheap.
-    fn probe(&mut self) -> Result<Probe, DenyError> {
+    /// Asks whether our set is still as we left it; an error means that it has to be replaced. Cheap, but for `want`, which
+    /// it may be compared with where something may have been missed.
+    fn probe(&mut self, _want: &DenySet, _now: Timestamp) -> Result<Probe, DenyError> {
         Ok(Probe::Ours)
     }
 
     /// Takes away all that is ours there, as if it had never run.
     fn take_away(&mut self, now: Timestamp) -> Result<(), DenyError> {
         self.replace(&DenySet::default(), now)
+    }
+
+    /// Makes that as wanted which probes found changed.
+    fn mend(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        self.replace(want, now)
+    }
+
+    /// What is readable once somebody changed something, so that it is probed at once. Without, it is probed every few
+    /// seconds.
+    fn stirs(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     /// What is denied there now, whoever wrote it: asked once, where the database was lost.
@@ -105,12 +118,19 @@ pub trait DenyBackend: Send {
 }
 
 /// What a back end can tell of its set without reading all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// Nobody touched it.
     Ours,
     /// Somebody changed something near it; whether its elements were among that is not known.
     Touched,
+    /// Somebody changed some of it, which can be mended.
+    Changed {
+        /// What, and who, where that is known; for people.
+        what: String,
+        /// How many wanted denies may not be there.
+        missing: usize,
+    },
 }
 
 /// Why a back end could not do what it was told.

@@ -26,30 +26,40 @@
 //! says). A change goes to the kernel over netlink, without a process: `message` is that language, `wire` its form, `socket`
 //! the way. Where netlink is refused, or a change is too large for it, `nft` carries that out too.
 //!
-//! # What it does not do
+//! # How it stays so
 //!
-//! [`Nft::probe`] sees at once that a table, chain, set or rule is missing. Of a foreign commit that leaves those alone
-//! it cannot say whether it took elements of ours: then the set is written anew, for at most a hundredth of the time.
+//! `watch` hears what others do to our table, and [`Nft::probe`] tells of it; what they touched is mended, and no more. What
+//! may not have been heard is read (`found`), and so is everything that `nft` wrote: that a program says it is done is
+//! no proof. Where netlink is refused, [`Nft::probe`] asks `nft` what it lists without elements; of a foreign commit that
+//! leaves that as it was it cannot say whether it took elements of ours, so the set is written anew, for at most a
+//! hundredth of the time.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use inputs::record::Timestamp;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 
 use super::program::{self, DIRECTORIES, TIME_MAX};
 use super::{DenyBackend, DenyError, DenySet, Diff, Kept, Probe};
+use found::Made;
 pub use plan::Lengths;
-use plan::{Plan, Step, USUAL, WIDE};
+use plan::{Plan, Step, Touched, USUAL, WIDE};
 use script::Script;
 use socket::{Refused, Socket};
+use watch::{News, TOUCHED_MAX, Watch};
 
 mod answer;
+mod found;
 mod kept;
 pub mod message;
 mod plan;
 mod script;
 mod socket;
+mod watch;
 pub mod wire;
 
 /// The nftables back end. Needs CAP_NET_ADMIN and the program `nft`.
@@ -59,9 +69,14 @@ pub struct Nft {
     usual: Lengths,
     /// Where `nft` is, if not where programs are.
     binary: Option<PathBuf>,
-    /// The kernel's generation when our table was last known to be well.
+    /// The kernel's generation when our table was last known to be well; of use only where nobody watches.
     generation: Option<u32>,
     netlink: Netlink,
+    watch: Option<Watch>,
+    /// What others did and nobody has mended yet.
+    news: News,
+    /// The table that we made, as it was read then.
+    made: Option<Made>,
 }
 
 /// The way to the kernel that needs no process.
@@ -113,7 +128,16 @@ impl std::str::FromStr for Table {
 impl Nft {
     /// A back end for table `inet TABLE`, which is ours alone. Prefixes of the lengths in `usual` are the fast ones.
     pub fn new(table: Table, usual: Lengths) -> Self {
-        Nft { table, usual, binary: None, generation: None, netlink: Netlink::Unopened }
+        Nft {
+            table,
+            usual,
+            binary: None,
+            generation: None,
+            netlink: Netlink::Unopened,
+            watch: None,
+            news: News::default(),
+            made: None,
+        }
     }
 
     /// Uses this program instead of looking for `nft`.
@@ -134,6 +158,7 @@ impl Nft {
     /// Takes our table out of the kernel, and with it every deny. Not an error if there is none.
     pub fn remove(&mut self) -> Result<(), DenyError> {
         self.generation = None;
+        self.watch = None;
         let mut script = Script::new(&self.table);
         script.remove();
         self.run("remove", &["-f", "-"], &script.text).map(|_| ())
@@ -154,17 +179,106 @@ impl Nft {
         self.socket()?.generation().ok()
     }
 
-    /// Commits what `by` does; the generation is known only if that was the one commit meanwhile.
-    fn commit(&mut self, verb: &str, by: impl FnOnce(&mut Self) -> Result<(), DenyError>) -> Result<(), DenyError> {
+    /// Has `nft` carry out a script, and sees that it did.
+    fn write(&mut self, verb: &str, script: &str, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        // What we write ourselves would be more than can be heard.
+        self.watch = None;
         let known = self.generation.take();
         let before = self.generation();
-        by(self)?;
+        self.run(verb, &["-f", "-"], script)?;
+        self.listen();
+        if self.watch.is_some() {
+            if verb == REPLACE {
+                self.made = None;
+            }
+            return self.read(want, now).map(|_| ());
+        }
+        // The generation is known only if ours was the one commit meanwhile.
         let after = self.generation();
         let alone = before.is_some_and(|before| after == Some(before.wrapping_add(1)));
         // An update also leans on what was there before it.
         let well = alone && (verb == REPLACE || known == before);
         self.generation = after.filter(|_| well);
         Ok(())
+    }
+
+    /// Hears from now on what others do.
+    fn listen(&mut self) {
+        self.news = News::default();
+        self.watch = self.socket().and_then(|_| Watch::begin().ok());
+    }
+
+    /// Reads our table. What is not as wanted goes to the news, unless that is too much to be mended.
+    fn read(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        let table = self.table.clone();
+        let plan = Plan { usual: self.usual, want, now };
+        let made = self.made.take();
+        // Whatever is heard from now on is of after this generation, or is seen below.
+        let Some((generation, socket)) = self.generation().zip(self.socket()) else { return Ok(()) };
+        let found = found::whole(socket, &table, made.as_ref()).and_then(|whole| match whole {
+            Err(fault) => Ok(Err(fault)),
+            Ok(now_made) => found::differences(socket, &table, &plan).map(|touched| Ok((now_made, touched))),
+        });
+        self.made = made;
+        let (made, touched) = match found {
+            Ok(Ok(found)) => found,
+            Ok(Err(fault)) => return Err(self.spoilt(fault)),
+            Err(refused) => {
+                self.netlink = Netlink::Unopened; // it may be in the midst of an answer
+                return Err(self.failed(format!("read table inet {}", self.table), refused.to_string(), None));
+            }
+        };
+        let many = touched.elements.len();
+        if many > TOUCHED_MAX {
+            return Err(self.spoilt(format!("{many} elements are not as they were")));
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.know(generation);
+        }
+        self.made = Some(made);
+        self.news.unsure = false;
+        self.news.touched.anew.extend(touched.anew);
+        self.news.touched.elements.extend(touched.elements);
+        Ok(())
+    }
+
+    /// Our table is not as we left it.
+    fn spoilt(&self, cause: String) -> DenyError {
+        let remedy = "look for what changes it: a firewall's reload should not do \"flush ruleset\"";
+        self.failed(format!("find table inet {} as we left it", self.table), cause, Some(remedy))
+    }
+
+    /// Takes the news, so that all transactions up to now are known.
+    fn hear(&mut self) {
+        let generation = self.generation();
+        let (Some(watch), Netlink::Open(socket)) = (&mut self.watch, &self.netlink) else { return };
+        let mut heard = watch.hear(&self.table, socket.port, &mut self.news);
+        // A commit counts a moment before it is told.
+        if heard.is_ok() && generation.is_some_and(|generation| !watch.knows(generation)) {
+            let mut fds = [PollFd::new(watch.stirs(), PollFlags::POLLIN)];
+            _ = poll(&mut fds, TOLD_MAX_MS);
+            heard = watch.hear(&self.table, socket.port, &mut self.news);
+        }
+        let all = generation.is_some_and(|generation| watch.knows(generation));
+        self.news.unsure |= heard.is_err() || !all;
+    }
+
+    /// Asks `nft` what it lists of us.
+    fn look(&mut self) -> Result<Probe, DenyError> {
+        // Asked before the listing: a change in between is looked at next time.
+        let generation = self.generation();
+        if generation.is_some() && generation == self.generation {
+            return Ok(Probe::Ours);
+        }
+        self.generation = None;
+        // `list chain` reads all elements of our sets (1.1 s for 100 000); this one, terse, none (12 ms)
+        let listing = self.run("look at", &["-t", "list", "ruleset", "inet"], "")?;
+        if let Some(cause) = answer::fault(&self.table, &String::from_utf8_lossy(&listing)) {
+            return Err(self.spoilt(cause));
+        }
+        self.generation = generation;
+        // Somebody committed something: perhaps only elements of ours, which no listing that is cheap shows.
+        Ok(if generation.is_some() { Probe::Touched } else { Probe::Ours })
     }
 
     /// Carries out steps without a process, if that can be; `None` if not.
@@ -204,6 +318,21 @@ impl Nft {
         Err(fail(cause, remedy))
     }
 
+    /// Makes what was touched as wanted.
+    fn make_wanted(&mut self, verb: &str, touched: &Touched, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        for steps in (Plan { usual: self.usual, want, now }).mend(touched) {
+            if let Some(done) = self.send(verb, &steps) {
+                done?;
+                continue;
+            }
+            let mut script = Script::new(&self.table);
+            script.take(&steps);
+            let text = script.text;
+            self.write(verb, &text, want, now)?;
+        }
+        Ok(())
+    }
+
     fn failed(&self, tried: String, cause: String, remedy: Option<&'static str>) -> DenyError {
         DenyError { backend: NAME, tried, cause, remedy }
     }
@@ -220,43 +349,49 @@ impl DenyBackend for Nft {
         script.make(self.usual);
         script.take(&Plan { usual: self.usual, want, now }.all());
         let text = script.text;
-        self.commit(REPLACE, |nft| nft.run(REPLACE, &["-f", "-"], &text).map(|_| ()))
+        self.write(REPLACE, &text, want, now)
     }
 
     fn update(&mut self, diff: &Diff, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
-        const UPDATE: &str = "update";
-        let plan = Plan { usual: self.usual, want, now };
-        for steps in plan.mend(&plan.touched(diff)) {
-            self.commit(UPDATE, |nft| {
-                if let Some(done) = nft.send(UPDATE, &steps) {
-                    return done;
-                }
-                let mut script = Script::new(&nft.table);
-                script.take(&steps);
-                let text = script.text;
-                nft.run(UPDATE, &["-f", "-"], &text).map(|_| ())
-            })?;
-        }
-        Ok(())
+        let touched = Plan { usual: self.usual, want, now }.touched(diff);
+        self.make_wanted("update", &touched, want, now)
     }
 
-    /// Costs one netlink message while nobody else changes rules, else one `nft` process (12 ms).
-    fn probe(&mut self) -> Result<Probe, DenyError> {
-        // Asked before the listing: a change in between is looked at next time.
-        let generation = self.generation();
-        if generation.is_some() && generation == self.generation {
+    /// Costs a netlink message, and what others did since; where netlink is refused, an `nft` process (12 ms) if they did
+    /// anything.
+    fn probe(&mut self, want: &DenySet, now: Timestamp) -> Result<Probe, DenyError> {
+        if self.watch.is_none() {
+            return self.look();
+        }
+        self.hear();
+        let by = self.news.by.take().map_or(String::new(), |name| format!(", by {name}"));
+        if self.news.unsure {
+            let told = |error: DenyError| DenyError { cause: format!("{}{by}", error.cause), ..error };
+            self.read(want, now).map_err(told)?;
+        }
+        let Touched { anew, elements } = &self.news.touched;
+        if anew.is_empty() && elements.is_empty() {
             return Ok(Probe::Ours);
         }
-        self.generation = None;
-        // `list chain` reads all elements of our sets (1.1 s for 100 000); this one, terse, none (12 ms)
-        let listing = self.run("look at", &["-t", "list", "ruleset", "inet"], "")?;
-        if let Some(cause) = answer::fault(&self.table, &String::from_utf8_lossy(&listing)) {
-            let remedy = "look for what changes it: a firewall's reload should not do \"flush ruleset\"";
-            return Err(self.failed(format!("find table inet {} as we left it", self.table), cause, Some(remedy)));
-        }
-        self.generation = generation;
-        // Somebody committed something: perhaps only elements of ours, which no listing that is cheap shows.
-        Ok(if generation.is_some() { Probe::Touched } else { Probe::Ours })
+        let mut sets: BTreeMap<&str, usize> = anew.iter().map(|set| (set.name, 0)).collect();
+        elements.iter().for_each(|(set, _)| *sets.entry(set.name).or_default() += 1);
+        let sets = sets.into_iter().map(|(name, count)| match count {
+            0 => name.to_owned(),
+            _ => format!("{count} of {name}"),
+        });
+        let what = format!("elements of table inet {}: {}{by}", self.table, sets.collect::<Vec<_>>().join(", "));
+        let plan = Plan { usual: self.usual, want, now };
+        let missing = elements.iter().filter(|(_, address)| plan.life(*address).is_some()).count();
+        Ok(Probe::Changed { what, missing })
+    }
+
+    fn mend(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        let touched = std::mem::take(&mut self.news.touched);
+        self.make_wanted("mend", &touched, want, now)
+    }
+
+    fn stirs(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(Watch::stirs)
     }
 
     /// What is denied in the kernel; nothing if our table is not there.
@@ -285,6 +420,8 @@ const TABLE: &str = "denyd";
 /// The longest name that we take for our table, in bytes; the kernel's own limit is 255 (`NFT_NAME_MAXLEN`).
 const TABLE_MAX: usize = 64;
 pub(super) const NAME: &str = "nftables";
+/// How long after it counted a commit may be told, in milliseconds.
+const TOLD_MAX_MS: u8 = 100;
 const REPLACE: &str = "replace";
 const INSTALL: &str = "install the package nftables, or choose another back end";
 

@@ -2,15 +2,18 @@
 //!
 //! The engine leaves its changes in an inbox and never waits: what lies there already is joined with them, and if too
 //! much does, the whole set takes its place. What the inbox holds is one `update`. The whole set is replaced at the
-//! start, after any error or clock step, and once a day; a probe every few seconds notices when somebody else changed
-//! it. The reconciler knows nothing of firewalls and decides nothing. It has a thread; when that ends, the denies
+//! start, after any error or clock step, and once a day. A probe notices when somebody else changed it: at once where the
+//! back end hears of changes, else every few seconds; what was changed is mended, and that is counted. The reconciler knows nothing of firewalls and decides nothing. It has a thread; when that ends, the denies
 //! stay in force.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use inputs::record::Timestamp;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
@@ -29,6 +32,8 @@ pub struct Pace {
     pub probe_every: Duration,
     /// Between two probes at most.
     pub probe_max: Duration,
+    /// Between two probes of a back end that says by itself when somebody changed something.
+    pub watched_every: Duration,
     /// Between two calls of `replace` when nothing is wrong.
     pub replace_every: Duration,
 }
@@ -40,6 +45,7 @@ impl Default for Pace {
             retry_max: Duration::from_secs(60),
             probe_every: Duration::from_secs(5),
             probe_max: Duration::from_secs(10),
+            watched_every: Duration::from_secs(60),
             replace_every: Duration::from_secs(24 * 3600),
         }
     }
@@ -53,8 +59,13 @@ pub struct Status {
     pub name: String,
     /// How many prefixes are to be denied.
     pub wanted: usize,
-    /// How many of them were denied when the back end last did what it was told; 0 once a probe failed.
+    /// How many of them are denied: what was there when it was last read or written, and all that is known to have become
+    /// of it since.
     pub enforced: usize,
+    /// When it was last seen to be so.
+    pub checked: Option<At>,
+    /// How often somebody else changed it, and it was mended.
+    pub healed: u64,
     /// What is wrong; `None` while all is well.
     pub error: Option<String>,
     /// Since when that is wrong.
@@ -83,7 +94,7 @@ impl Reconcilers {
         let mut feeds = Vec::new();
         for backend in backends {
             let thread = std::thread::Builder::new().name(format!("deny {}", backend.name()));
-            let (reconciler, feed) = Reconciler::new(backend, want.clone(), clock.clone(), pace);
+            let (reconciler, feed) = Reconciler::new(backend, want.clone(), clock.clone(), pace)?;
             let (tried, end) = (tries.clone(), ends.clone());
             thread.spawn(move || {
                 reconciler.run(tried);
@@ -131,10 +142,11 @@ pub fn enforced(statuses: &[Status]) -> usize {
 struct Feed(Arc<Shared>);
 
 /// What lies between the engine and a reconciler. The locks are held for moments, never while a back end works.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     inbox: Mutex<Inbox>,
-    news: Condvar,
+    /// Readable once something was put into the inbox.
+    news: EventFd,
     status: Mutex<Status>,
     /// Since when the back end has been at work, and when that began by the wall clock.
     busy: Mutex<Option<(Instant, Timestamp)>>,
@@ -186,7 +198,8 @@ impl Feed {
 
     fn tell(&self, change: impl FnOnce(&mut Inbox)) {
         change(&mut lock(&self.0.inbox));
-        self.0.news.notify_one();
+        // It can be full only if nobody has read it, and is readable then.
+        _ = self.0.news.write(1);
     }
 }
 
@@ -214,6 +227,14 @@ struct Reconciler<C> {
     replace_at: Instant,
     /// When the set may be replaced again because somebody touched something.
     touched_from: Instant,
+    /// What somebody else changed and nobody has mended yet.
+    changed: Option<String>,
+    /// No mending before this.
+    mend_from: Instant,
+    /// The back end says that somebody changed something.
+    stirred: bool,
+    /// It is not listened to before this.
+    deaf_until: Instant,
     /// Whether the error shown in the status came from a probe.
     probe_failed: bool,
 }
@@ -227,10 +248,12 @@ enum Failed {
 }
 
 impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
-    fn new(backend: Box<dyn DenyBackend>, want: DenySet, clock: C, pace: Pace) -> (Self, Feed) {
-        let shared = Arc::new(Shared::default());
+    fn new(backend: Box<dyn DenyBackend>, want: DenySet, clock: C, pace: Pace) -> std::io::Result<(Self, Feed)> {
         let name = backend.name().to_owned();
-        *lock(&shared.status) = Status { name, wanted: want.denied.len(), ..Status::default() };
+        let status = Status { name, wanted: want.denied.len(), ..Status::default() };
+        let news = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let shared =
+            Arc::new(Shared { inbox: Mutex::default(), news, status: Mutex::new(status), busy: Mutex::default() });
         let feed = Feed(Arc::clone(&shared));
         let (_, begun) = clock();
         let reconciler = Reconciler {
@@ -246,9 +269,13 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
             probe_pause: pace.probe_every,
             replace_at: begun + pace.replace_every,
             touched_from: begun,
+            changed: None,
+            mend_from: begun,
+            stirred: false,
+            deaf_until: begun,
             probe_failed: false,
         };
-        (reconciler, feed)
+        Ok((reconciler, feed))
     }
 
     /// Works until its [`Feed`] is gone, then carries out what it was told last, once. Drops `tried` after its first try.
@@ -265,13 +292,32 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         self.carry_out();
     }
 
-    /// Sleeps until there is news, or `wake`; false once nobody can tell us anything any more.
-    fn wait(&self, wake: Instant) -> bool {
-        let (_, now) = (self.clock)();
-        let idle = |inbox: &mut Inbox| inbox.is_empty() && !inbox.closed;
-        let left = wake.saturating_duration_since(now);
-        let waited = self.shared.news.wait_timeout_while(lock(&self.shared.inbox), left, idle);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    /// Sleeps until there is news, the back end stirs, or `wake`; false once nobody can tell us anything any more.
+    fn wait(&mut self, wake: Instant) -> bool {
+        loop {
+            _ = self.shared.news.read(); // before the inbox: what is put there now is seen
+            let inbox = lock(&self.shared.inbox);
+            if !inbox.is_empty() || inbox.closed {
+                return !inbox.closed;
+            }
+            drop(inbox);
+            let (_, now) = (self.clock)();
+            if now >= wake {
+                return true;
+            }
+            let listens = now >= self.deaf_until;
+            let until = if listens { wake } else { wake.min(self.deaf_until) };
+            // rounded up, or it would come back too early, again and again
+            let left = (until - now).as_micros().div_ceil(1000);
+            let mut fds = vec![PollFd::new(self.shared.news.as_fd(), PollFlags::POLLIN)];
+            fds.extend(self.backend.stirs().filter(|_| listens).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+            if fds.get(1).is_some_and(|fd| fd.any() == Some(true)) {
+                self.stirred = true;
+                self.deaf_until = now + DEAF;
+                return true;
+            }
+        }
     }
 
     /// Does what there is to do now, and says when to come again at the latest.
@@ -279,9 +325,14 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         *lock(&self.shared.busy) = Some((clock::monotonic(), (self.clock)().0));
         self.carry_out();
         self.look();
+        self.mend();
         self.replace();
         *lock(&self.shared.busy) = None;
-        if self.stale { self.retry_at } else { self.probe_at.min(self.replace_at) }
+        match (self.stale, &self.changed) {
+            (true, _) => self.retry_at,
+            (false, Some(_)) => self.mend_from,
+            (false, None) => self.probe_at.min(self.replace_at),
+        }
     }
 
     /// Makes the set what the inbox says.
@@ -318,7 +369,17 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         match self.backend.replace(&self.want, wall) {
             Ok(()) => {
                 self.stale = false;
+                self.changed = None;
                 let (_, ended) = (self.clock)();
+                self.mend_from = ended + pause(ended.saturating_duration_since(begun));
+                if self.probe_failed {
+                    lock(&self.shared.status).healed += 1;
+                    // Who hears of changes has read what was written.
+                    self.probe_failed = self.backend.stirs().is_none();
+                }
+                if self.backend.stirs().is_some() {
+                    self.probe_at = ended; // and may have found something
+                }
                 self.touched_from = ended + ended.saturating_duration_since(begun) * REPLACE_SHARE;
                 self.retry_pause = self.pace.retry_first;
                 self.done(Some(wall));
@@ -338,13 +399,20 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
             self.replace_at = now + self.pace.replace_every;
             self.stale = true;
         }
-        if now < self.probe_at || self.stale {
+        let stirred = std::mem::take(&mut self.stirred);
+        if (now < self.probe_at && !stirred) || self.stale {
             return;
         }
-        match self.backend.probe() {
+        let wall = (self.clock)().0;
+        match self.backend.probe(&self.want, wall) {
+            Ok(Probe::Changed { what, missing }) => {
+                lock(&self.shared.status).enforced = self.want.denied.len().saturating_sub(missing);
+                self.changed = Some(what);
+            }
             Ok(probe) => {
                 self.probe_pause = self.pace.probe_every;
                 self.probe_failed = false;
+                lock(&self.shared.status).checked = Some(At(wall));
                 self.well();
                 if probe == Probe::Touched {
                     self.replace_at = self.replace_at.min(now.max(self.touched_from));
@@ -356,14 +424,43 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
                 lock(&self.shared.status).enforced = 0;
                 self.failed(&error, Failed::Probe);
                 self.stale = true;
+                // Whoever spoils it again and again does not have us do nothing else.
+                self.retry_at = self.retry_at.max(self.mend_from);
             }
         }
-        self.probe_at = (self.clock)().1 + self.probe_pause;
+        let pause = if self.backend.stirs().is_some() { self.pace.watched_every } else { self.probe_pause };
+        self.probe_at = (self.clock)().1 + pause;
+    }
+
+    /// Mends what somebody changed, unless it is too early for that.
+    fn mend(&mut self) {
+        let (wall, begun) = (self.clock)();
+        if self.stale || begun < self.mend_from {
+            return;
+        }
+        let Some(what) = self.changed.take() else { return };
+        match self.backend.mend(&self.want, wall) {
+            Ok(()) => {
+                let (_, ended) = (self.clock)();
+                self.mend_from = ended + pause(ended.saturating_duration_since(begun));
+                lock(&self.shared.status).healed += 1;
+                warn!(backend = self.backend.name(), %what, "denies were changed by someone else, and are mended");
+                self.done(None);
+            }
+            Err(error) => {
+                self.failed(&error, Failed::Order);
+                self.stale = true;
+            }
+        }
     }
 
     fn done(&mut self, replaced: Option<Timestamp>) {
         let mut status = lock(&self.shared.status);
-        status.enforced = self.want.denied.len();
+        status.checked = Some(At((self.clock)().0));
+        // What is to be mended yet is not denied for certain.
+        if self.changed.is_none() {
+            status.enforced = self.want.denied.len();
+        }
         status.replaced = replaced.map(At).or(status.replaced);
         drop(status);
         // Whether a failed probe is mended only the next one can say.
@@ -400,6 +497,11 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
     }
 }
 
+/// How long nothing is mended after mending took so long: what others do again and again may cost a fifth of the time.
+fn pause(took: Duration) -> Duration {
+    (took * 4).max(MEND_PAUSE_MIN)
+}
+
 /// Nothing is left half done under these locks, so a panic elsewhere is no reason to stop.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -410,6 +512,10 @@ const SLOW: Duration = Duration::from_secs(2);
 /// Changes that may wait, about 2 MB: at 1 000 denies a second, a quarter of a minute of a back end that hangs. More are the
 /// whole set.
 const CHANGES_MAX: usize = 16_384;
+/// Between two mendings at least, so that our log has ten lines a second of them at most.
+const MEND_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// How long a back end is not listened to after it stirred: others may commit all the time, and so do we.
+const DEAF: Duration = Duration::from_millis(20);
 /// Replacing because somebody touched something takes one part in so many of the time, whoever commits how often.
 const REPLACE_SHARE: u32 = 100;
 
@@ -433,6 +539,8 @@ mod tests {
         probes: usize,
         /// Somebody changed the set behind our back.
         tampered: bool,
+        /// Elements that they took out.
+        odd: usize,
     }
 
     #[derive(Clone, Default)]
@@ -501,10 +609,19 @@ mod tests {
             })
         }
 
-        fn probe(&mut self) -> Result<Probe, DenyError> {
+        fn probe(&mut self, _want: &DenySet, _now: Timestamp) -> Result<Probe, DenyError> {
             let mut world = lock(&self.0);
             world.probes += 1;
-            if world.tampered || world.probe_broken { Err(fault("changed")) } else { Ok(Probe::Ours) }
+            match world.odd {
+                _ if world.tampered || world.probe_broken => Err(fault("changed")),
+                0 => Ok(Probe::Ours),
+                missing => Ok(Probe::Changed { what: "some".to_owned(), missing }),
+            }
+        }
+
+        fn mend(&mut self, _want: &DenySet, _now: Timestamp) -> Result<(), DenyError> {
+            lock(&self.0).odd = 0;
+            Ok(())
         }
     }
 
@@ -538,9 +655,10 @@ mod tests {
                 retry_max: Duration::from_millis(4),
                 probe_every: Duration::from_millis(2),
                 probe_max: Duration::from_millis(4),
+                watched_every: Duration::from_millis(2),
                 replace_every: Duration::from_secs(3600),
             };
-            let (reconciler, feed) = Reconciler::new(Box::new(fake.clone()), begin(), clock, pace);
+            let (reconciler, feed) = Reconciler::new(Box::new(fake.clone()), begin(), clock, pace).unwrap();
             Story { reconciler, feed: Some(feed), time, fake, wanted: begin(), wholes: 0 }
         }
 
@@ -712,6 +830,31 @@ mod tests {
         let (fake, _) = story.stop();
         let world = lock(&fake.0);
         assert!(world.replaces >= world.probes && world.replaces <= world.probes + 1, "each is followed by a replace");
+    }
+
+    #[test]
+    fn what_others_change_is_mended_and_counted() {
+        let mut story = Story::new(World::default());
+        story.change(&deny(1));
+        story.step();
+        for times in 1..=3 {
+            story.world().odd = 1;
+            story.reconciler.stirred = true;
+            let replaces = story.world().replaces;
+            story.until("mended", |story| story.status().healed == times);
+            let enforced = story.status().enforced;
+            let world = story.world();
+            assert_eq!((world.odd, enforced, world.replaces), (0, 1, replaces));
+        }
+        // somebody who does it again and again is not answered more often than ten times a second
+        let begun = *lock(&story.time);
+        for _ in 0..20 {
+            story.world().odd = 1;
+            story.reconciler.stirred = true;
+            story.step();
+        }
+        let (took, healed) = (*lock(&story.time) - begun, u128::from(story.status().healed - 3));
+        assert!(healed >= 2 && took.as_millis() >= 100 * (healed - 1), "{healed} times in {took:?}");
     }
 
     #[test]

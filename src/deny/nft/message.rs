@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::Table;
 use super::plan::{Set, Step};
-use super::script::TIMEOUT_MAX_S;
+use super::script::{CHAIN, TIMEOUT_MAX_S};
 use super::wire::{Message, Writer, attribute, attributes, word};
 use crate::decide::range::{Range, next};
 use crate::deny::Life;
@@ -61,15 +61,11 @@ pub enum Told<'a> {
         table: &'a [u8],
         /// The chain's name.
         chain: &'a [u8],
-        /// A number that grows with everything that is made in a table.
-        handle: u64,
-        /// What its counter counted, if it has one.
-        counted: Option<Counted>,
+        /// What it does, one expression behind the other.
+        does: &'a [u8],
     },
     /// All of what was asked for has been said.
     Done,
-    /// What was asked for changed while it was told.
-    Interrupted,
     /// What a request came to: an error number, or 0.
     Answer {
         /// The request's number.
@@ -103,26 +99,19 @@ pub struct Base {
     pub policy: u32,
 }
 
-/// What a counter counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// Packets that came to it.
-    pub packets: u64,
-    /// All of their bytes.
-    pub bytes: u64,
-}
-
 impl<'a> Told<'a> {
     /// Reads a message; `None` for one that says less than it should, or more than it may.
     pub fn read(message: &Message<'a>) -> Option<Told<'a>> {
         match message.kind {
-            NLMSG_DONE => return Some(Told::Done),
+            NLMSG_DONE => {
+                let errno = word(message.body, 0).map_or(Some(0), |word| word.cast_signed().checked_neg())?;
+                return Some(if errno == 0 { Told::Done } else { Told::Answer { seq: message.seq, errno } });
+            }
             NLMSG_ERROR => {
                 // the error, and the header of what caused it
                 let errno = word(message.body, 0)?.cast_signed().checked_neg()?;
                 return Some(Told::Answer { seq: word(message.body, 4 + 8)?, errno });
             }
-            _ if message.flags & NLM_F_DUMP_INTR != 0 => return Some(Told::Interrupted),
             _ => {}
         }
         let family = *message.body.first()?;
@@ -146,12 +135,7 @@ impl<'a> Told<'a> {
                 base: bytes(4).map_or(Some(None), |hook| base(hook, bytes(5)).map(Some))?,
             },
             NEWSET | DELSET => Told::Set { table: table()?, name: name(2)? },
-            NEWRULE | DELRULE => Told::Rule {
-                table: table()?,
-                chain: name(2)?,
-                handle: long(bytes(3)?)?,
-                counted: bytes(4).and_then(counted),
-            },
+            NEWRULE | DELRULE => Told::Rule { table: table()?, chain: name(2)?, does: bytes(4).unwrap_or_default() },
             NEWSETELEM | DELSETELEM => {
                 let list = attributes(bytes(3)?).filter(|(kind, _)| *kind == LIST_ELEM);
                 let elements: Option<Vec<Element>> = list.take(ELEMENTS_MAX + 1).map(|(_, one)| element(one)).collect();
@@ -181,12 +165,10 @@ fn base(hook: &[u8], policy: Option<&[u8]>) -> Option<Base> {
     Some(Base { hook: of(1)?, priority: of(2)?.cast_signed(), policy: policy.map_or(Some(NF_ACCEPT), number)? })
 }
 
-/// The counter in a rule's expressions.
-fn counted(expressions: &[u8]) -> Option<Counted> {
-    let all = attributes(expressions).filter(|(kind, _)| *kind == LIST_ELEM);
-    let counter = all.map(|(_, one)| one).find(|one| attribute(one, 1).map(named) == Some(b"counter"))?;
-    let data = attribute(counter, 2)?;
-    Some(Counted { bytes: long(attribute(data, 1)?)?, packets: long(attribute(data, 2)?)? })
+/// Expressions of a rule, but for its counters: what these say changes by itself.
+pub(super) fn expressions(does: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let all = attributes(does).filter(|(kind, _)| *kind == LIST_ELEM).map(|(_, one)| one);
+    all.filter(|one| attribute(one, 1).map(named) != Some(b"counter"))
 }
 
 fn element(one: &[u8]) -> Option<Element> {
@@ -290,6 +272,37 @@ pub(super) fn ask_generation(seq: u32) -> Vec<u8> {
     writer.bytes
 }
 
+/// Asks what there is of our table.
+pub(super) fn ask(ask: Ask, table: &Table, seq: u32) -> Vec<u8> {
+    let mut writer = Writer::default();
+    let (kind, how, names) = match ask {
+        Ask::Table => (GETTABLE, NLM_F_ACK, None),
+        Ask::Chain => (GETCHAIN, NLM_F_ACK, Some((3, CHAIN))),
+        Ask::Set(set) => (GETSET, NLM_F_ACK, Some((2, set.name))),
+        Ask::Rules => (GETRULE, NLM_F_DUMP, Some((2, CHAIN))),
+        Ask::Elements(set) => (GETSETELEM, NLM_F_DUMP, Some((2, set.name))),
+    };
+    writer.message(kind, NLM_F_REQUEST | how, seq, |writer| {
+        writer.put(&head(NFPROTO_INET, 0));
+        writer.attribute(1, &text(&table.0));
+        if let Some((kind, name)) = names {
+            writer.attribute(kind, &text(name));
+        }
+    });
+    writer.bytes
+}
+
+/// What can be asked for. It is told without a promise that nobody changes it meanwhile; who listens hears of that.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ask {
+    Table,
+    Chain,
+    Set(Set),
+    /// Those of our chain.
+    Rules,
+    Elements(Set),
+}
+
 /// `struct nfgenmsg` (linux/netfilter/nfnetlink.h).
 fn head(family: u8, subsystem: u16) -> [u8; NFGENMSG] {
     let [high, low] = subsystem.to_be_bytes();
@@ -301,7 +314,7 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
-const NLM_F_DUMP_INTR: u16 = 0x10;
+const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_CREATE: u16 = 0x400;
 // linux/netfilter/nfnetlink.h
 const NFGENMSG: usize = 4;
@@ -322,6 +335,11 @@ const NEWSET: u16 = NEWTABLE + 9;
 const DELSET: u16 = NEWTABLE + 11;
 const NEWSETELEM: u16 = NEWTABLE + 12;
 const DELSETELEM: u16 = NEWTABLE + 14;
+const GETTABLE: u16 = NEWTABLE + 1;
+const GETCHAIN: u16 = NEWTABLE + 4;
+const GETRULE: u16 = NEWTABLE + 7;
+const GETSET: u16 = NEWTABLE + 10;
+const GETSETELEM: u16 = NEWTABLE + 13;
 const NEWGEN: u16 = NEWTABLE + 15;
 const GETGEN: u16 = NEWTABLE + 16;
 /// `NFTA_LIST_ELEM`.
@@ -390,22 +408,22 @@ mod tests {
             Told::Set { table: b"t", name: b"deny4" },
         );
         // ip saddr @deny4 counter drop
-        check(
-            NEWRULE,
-            "01000002 0600010074000000 0f000200707265726f7574696e670000 0c0003000000000000000006 0c0006000000000000000005
-             14010400 24000100 090001006d65746100000000 14000200 080002000000000f 0800010000000001
-             2c000100 08000100636d7000 20000200 0800010000000001 0800020000000000 0c000300 0500010002000000
-             34000100 0c0001007061796c6f616400 24000200 0800010000000001 0800020000000001 080003000000000c 0800040000000004
-             30000100 0b0001006c6f6f6b75700000 20000200 0a00010064656e7934000000 0800020000000001 0800050000000000
-             2c000100 0c000100636f756e74657200 1c000200 0c0001000000000000000bb8 0c0002000000000000000032
-             30000100 0e000100696d6d6564696174650000 00 1c000200 0800010000000000 10000200 0c000200 0800010000000000",
-            Told::Rule {
-                table: b"t",
-                chain: b"prerouting",
-                handle: 6,
-                counted: Some(Counted { packets: 50, bytes: 3000 }),
-            },
-        );
+        let counter = "2c000100 0c000100636f756e74657200 1c000200 0c0001000000000000000bb8 0c0002000000000000000032";
+        let rest = [
+            "24000100 090001006d65746100000000 14000200 080002000000000f 0800010000000001",
+            "2c000100 08000100636d7000 20000200 0800010000000001 0800020000000000 0c000300 0500010002000000",
+            "34000100 0c0001007061796c6f616400 24000200 0800010000000001 0800020000000001 080003000000000c \
+             0800040000000004",
+            "30000100 0b0001006c6f6f6b75700000 20000200 0a00010064656e7934000000 0800020000000001 0800050000000000",
+            "30000100 0e000100696d6d656469617465000000 1c000200 0800010000000000 10000200 0c000200 0800010000000000",
+        ];
+        let does = bytes(&[&rest[..4], &[counter], &rest[4..]].concat().concat());
+        let head = "01000002 0600010074000000 0f000200707265726f7574696e670000 0c0003000000000000000006 14010400";
+        let rule = [bytes(head), does.clone()].concat();
+        let want = Told::Rule { table: b"t", chain: b"prerouting", does: &does };
+        assert_eq!(told(NEWRULE, &rule), Some(want));
+        let values = rest.map(|one| bytes(one)[4..].to_vec());
+        assert_eq!(expressions(&does).collect::<Vec<_>>(), values, "all but the counter");
         let element = |key: &str, ends, left_ms| Element { key: key.parse().unwrap(), ends, left_ms };
         let elements = |set, elements| Told::Elements { table: b"t", set, elements };
         // 192.0.2.1 timeout 60s, deleted 16 ms later

@@ -79,6 +79,12 @@ pub(super) struct Touched {
     pub(super) elements: BTreeSet<(Set, IpAddr)>,
 }
 
+impl Touched {
+    pub(super) fn is_empty(&self) -> bool {
+        self.anew.is_empty() && self.elements.is_empty()
+    }
+}
+
 /// Makes steps of what is wanted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan<'a> {

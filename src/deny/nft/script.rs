@@ -95,8 +95,8 @@ fn rules(usual: Lengths) -> [String; RULES] {
 
 /// How many rules there are.
 pub(super) const RULES: usize = 8;
-const CHAIN: &str = "prerouting";
-const PRIORITY: i32 = -300;
+pub(super) const CHAIN: &str = "prerouting";
+pub(super) const PRIORITY: i32 = -300;
 /// Elements a command: 1000 a line is as fast as all in one, and four times one a line.
 const ELEMENTS_MAX: usize = 1000;
 /// 3 years: nft 1.0.6 reads no more than eight digits. The daily `replace` starts it anew.

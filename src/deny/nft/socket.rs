@@ -1,14 +1,15 @@
 //! A socket to nf_tables. The kernel answers while a request is sent, so nobody ever waits here for an answer.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, send, setsockopt, socket,
-    sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recvfrom, send,
+    setsockopt, socket, sockopt,
 };
 
 use super::Table;
+pub(super) use super::message::Ask;
 use super::message::{self, Told};
 use super::plan::Step;
 use super::wire::{Message, messages};
@@ -17,6 +18,8 @@ use super::wire::{Message, messages};
 #[derive(Debug)]
 pub(super) struct Socket {
     fd: OwnedFd,
+    /// What the kernel calls it in what it tells of its requests.
+    pub(super) port: u32,
     seq: u32,
     buffer: Vec<u8>,
 }
@@ -33,13 +36,30 @@ pub(super) enum Refused {
 }
 
 impl Socket {
+    /// One that asks.
     pub(super) fn open() -> Result<Socket, Errno> {
+        Socket::bound(0)
+    }
+
+    /// One that hears of every change of anybody's.
+    pub(super) fn watching() -> Result<Socket, Errno> {
+        Socket::bound(1 << (NFNLGRP_NFTABLES - 1))
+    }
+
+    /// What is readable once there is something to receive.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn bound(groups: u32) -> Result<Socket, Errno> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkNetFilter)?;
         // In a user namespace the usual room has to do. What does not fit is told.
         _ = setsockopt(&fd, sockopt::SndBufForce, &SEND_MAX).or_else(|_| setsockopt(&fd, sockopt::SndBuf, &SEND_MAX));
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-        Ok(Socket { fd, seq: 0, buffer: vec![0; DATAGRAM_MAX] })
+        _ = setsockopt(&fd, sockopt::RcvBufForce, &NEWS_MAX).or_else(|_| setsockopt(&fd, sockopt::RcvBuf, &NEWS_MAX));
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+        let port = getsockname::<NetlinkAddr>(fd.as_raw_fd())?.pid();
+        Ok(Socket { fd, port, seq: 0, buffer: vec![0; DATAGRAM_MAX] })
     }
 
     /// Carries steps out, all or none.
@@ -74,8 +94,35 @@ impl Socket {
         found.ok_or(Refused::Unread)
     }
 
+    /// Hands over what there is of a table; false if there is no such thing.
+    pub(super) fn list(
+        &mut self,
+        ask: Ask,
+        table: &Table,
+        mut each: impl FnMut(Told<'_>) -> Result<(), Refused>,
+    ) -> Result<bool, Refused> {
+        let (mut done, mut there) = (false, true);
+        self.ask(
+            |seq| message::ask(ask, table, seq),
+            |told| {
+                match told {
+                    Told::Done | Told::Answer { errno: 0, .. } => done = true,
+                    Told::Answer { errno, .. } if Errno::from_raw(errno) == Errno::ENOENT => {
+                        (done, there) = (true, false)
+                    }
+                    told => {
+                        refused(&told)?;
+                        each(told)?;
+                    }
+                }
+                Ok(!done)
+            },
+        )?;
+        if done { Ok(there) } else { Err(Refused::Unread) }
+    }
+
     /// The next datagram, if one is there: its messages, up to one that cannot be read, which is `None`.
-    fn receive(&mut self, mut each: impl FnMut(Option<Message<'_>>)) -> Result<bool, Errno> {
+    pub(super) fn receive(&mut self, mut each: impl FnMut(Option<Message<'_>>)) -> Result<bool, Errno> {
         loop {
             match recvfrom::<NetlinkAddr>(self.fd.as_raw_fd(), &mut self.buffer) {
                 Err(Errno::EAGAIN) => return Ok(false),
@@ -127,6 +174,10 @@ fn refused(told: &Told<'_>) -> Result<(), Refused> {
     }
 }
 
+/// The group that hears of changes (linux/netfilter/nfnetlink.h).
+const NFNLGRP_NFTABLES: u32 = 7;
+/// News that wait to be read. The kernel takes it of its own memory, when there are some.
+const NEWS_MAX: usize = 4 << 20;
 /// The largest transaction that is sent; a larger one is `nft`'s to write.
 const SEND_MAX: usize = 1 << 20;
 /// The kernel's datagrams of news are of a page or two, those of listings of 32 KiB; an answer to a large message that

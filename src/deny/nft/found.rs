@@ -1,0 +1,251 @@
+//! What the kernel holds of our table, against what is wanted.
+//!
+//! Read after the whole set was written, and where something may not have been heard: never in order to decide.
+
+use std::net::IpAddr;
+
+use super::Table;
+use super::message::{Base, Element, NF_ACCEPT, Told, expressions};
+use super::plan::{Plan, SETS, Set, Touched};
+use super::script::{PRIORITY, RULES, TIMEOUT_MAX_S};
+use super::socket::{Ask, Refused, Socket};
+use crate::decide::range::{Range, before};
+use crate::deny::Life;
+
+/// Our table without its elements.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Made {
+    /// A number that no other table has or had.
+    handle: u64,
+    /// What each rule does.
+    rules: Vec<Vec<u8>>,
+}
+
+/// Reads our table, or what is wrong with it; `made` is what it was.
+pub(super) fn whole(socket: &mut Socket, table: &Table, made: Option<&Made>) -> Result<Result<Made, String>, Refused> {
+    let wrong = |what: &str| Ok(Err(what.to_owned()));
+    let mut of_table = None;
+    socket.list(Ask::Table, table, |told| {
+        if let Told::Table { handle, flags, .. } = told {
+            of_table = Some((handle, flags));
+        }
+        Ok(())
+    })?;
+    let Some((handle, flags)) = of_table else { return wrong("the table is gone") };
+    if flags & NFT_TABLE_F_DORMANT != 0 {
+        return wrong("the table is dormant");
+    }
+    for set in SETS {
+        if !socket.list(Ask::Set(set), table, |_| Ok(()))? {
+            return wrong(&format!("set {} is gone", set.name));
+        }
+    }
+    let mut of_chain = None;
+    let there = socket.list(Ask::Chain, table, |told| {
+        if let Told::Chain { base, .. } = told {
+            of_chain = base;
+        }
+        Ok(())
+    })?;
+    if !there {
+        return wrong("the chain is gone");
+    }
+    if of_chain != Some(Base { hook: NF_INET_PRE_ROUTING, priority: PRIORITY, policy: NF_ACCEPT }) {
+        return wrong("the chain is another one");
+    }
+    let mut rules: Vec<Vec<u8>> = Vec::new();
+    socket.list(Ask::Rules, table, |told| {
+        if let Told::Rule { does, .. } = told {
+            rules.push(expressions(does).flatten().copied().collect());
+        }
+        // Whoever may write there may write without end.
+        if rules.len() > RULES_MAX { Err(Refused::Unread) } else { Ok(()) }
+    })?;
+    if rules.len() != RULES {
+        return wrong(&format!("{} rules where there were {RULES}", rules.len()));
+    }
+    match made {
+        Some(made) if made.handle != handle => wrong("the table is another one"),
+        Some(made) if made.rules != rules => wrong("a rule is another one"),
+        _ => Ok(Ok(Made { handle, rules })),
+    }
+}
+
+/// What is not as wanted among the elements of all sets.
+pub(super) fn differences(socket: &mut Socket, table: &Table, plan: &Plan<'_>) -> Result<Touched, Refused> {
+    let mut touched = Touched::default();
+    for set in SETS {
+        let mut elements = Vec::new();
+        socket.list(Ask::Elements(set), table, |told| {
+            if let Told::Elements { elements: some, .. } = told {
+                elements.extend(some);
+            }
+            if elements.len() > ELEMENTS_MAX { Err(Refused::Unread) } else { Ok(()) }
+        })?;
+        let wanted = plan.wanted(set);
+        if set.ranges {
+            if !same_ranges(&wanted, elements) {
+                touched.anew.insert(set);
+            }
+        } else {
+            compare(set, &wanted, elements, &mut touched);
+        }
+    }
+    Ok(touched)
+}
+
+/// Compares a hash set; both are walked in order.
+fn compare(set: Set, wanted: &[(Range, Life)], mut elements: Vec<Element>, touched: &mut Touched) {
+    elements.sort_unstable_by_key(|element| element.key);
+    elements.dedup_by_key(|element| element.key);
+    let mut there = elements.into_iter().peekable();
+    for (range, life) in wanted {
+        while let Some(odd) = there.next_if(|element| element.key < range.first) {
+            touch(set, odd.key, odd.left_ms, touched);
+        }
+        let here = there.next_if(|element| element.key == range.first);
+        let ends_soon = matches!(life, Life::Seconds(left) if *left * 1000 <= SOON_MS);
+        if !here.is_some_and(|element| same_end(*life, element.left_ms)) && !ends_soon {
+            touched.elements.insert((set, range.first));
+        }
+    }
+    there.for_each(|odd| touch(set, odd.key, odd.left_ms, touched));
+}
+
+/// An element that is not wanted, unless it ends by itself.
+fn touch(set: Set, key: IpAddr, left_ms: Option<u64>, touched: &mut Touched) {
+    if left_ms.is_none_or(|left| left > SOON_MS) {
+        touched.elements.insert((set, key));
+    }
+}
+
+/// Whether a set of ranges is as wanted, but for what ends in these seconds.
+fn same_ranges(wanted: &[(Range, Life)], mut elements: Vec<Element>) -> bool {
+    // Where one range ends another may begin.
+    elements.sort_unstable_by_key(|element| (element.key, !element.ends));
+    let mut there: Vec<(Range, Option<u64>)> = Vec::new();
+    let mut open: Option<Element> = None;
+    let range = |begun: Element, last: IpAddr| (Range { first: begun.key, last }, begun.left_ms);
+    for element in elements {
+        there.extend(open.take().zip(before(element.key)).map(|(begun, last)| range(begun, last)));
+        open = (!element.ends).then_some(element);
+    }
+    there.extend(open.map(|begun| range(begun, if begun.key.is_ipv4() { LAST4 } else { LAST6 })));
+    let mut wanted = wanted.iter().filter(|(_, life)| !matches!(life, Life::Seconds(left) if *left * 1000 <= SOON_MS));
+    let mut there = there.iter().filter(|(_, left)| left.is_none_or(|left| left > SOON_MS));
+    loop {
+        match (wanted.next(), there.next()) {
+            (None, None) => return true,
+            (Some((range, life)), Some((found, left))) if range == found && same_end(*life, *left) => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Whether an end is the wanted one: our clock and the kernel's run apart by little.
+fn same_end(life: Life, left_ms: Option<u64>) -> bool {
+    match (life, left_ms) {
+        (Life::Forever, left) => left.is_none(),
+        (Life::Seconds(_) | Life::Over, None) => false,
+        (Life::Over, Some(_)) => false,
+        // written as the longest that there is, and renewed daily
+        (Life::Seconds(wanted), Some(left)) if wanted > TIMEOUT_MAX_S - RENEWED_S => {
+            left / 1000 >= TIMEOUT_MAX_S - RENEWED_S
+        }
+        (Life::Seconds(wanted), Some(left)) => wanted.saturating_mul(1000).abs_diff(left) <= APART_MS,
+    }
+}
+
+/// What is as good as over, in milliseconds.
+const SOON_MS: u64 = 5_000;
+/// How far two ends of one deny may be apart, in milliseconds.
+const APART_MS: u64 = 60_000;
+/// Within this many seconds the set is written anew, whatever happens.
+const RENEWED_S: u64 = 2 * 86_400;
+/// Elements of a set that are read: twice what we may deny, with both ends of ranges.
+const ELEMENTS_MAX: usize = 4_000_000;
+/// Rules of our chain that are read.
+const RULES_MAX: usize = 4096;
+const LAST4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+const LAST6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::from_bits(u128::MAX));
+/// linux/netfilter.h
+const NF_INET_PRE_ROUTING: u32 = 0;
+/// linux/netfilter/nf_tables.h
+const NFT_TABLE_F_DORMANT: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use inputs::record::Timestamp;
+
+    use super::*;
+    use crate::deny::nft::plan::{Lengths, USUAL, WIDE};
+    use crate::deny::{DenySet, Until};
+
+    /// `192.0.2.1@160 192.0.2.2@-`: prefixes and their ends, of which now is 100 s.
+    fn want(denied: &str) -> DenySet {
+        let item = |item: &str| {
+            let (prefix, end) = item.split_once('@').unwrap();
+            let until: Until = end.parse().ok().map(Timestamp::from_secs);
+            (prefix.parse().unwrap(), until)
+        };
+        DenySet { denied: denied.split_whitespace().map(item).collect(), allowed: Vec::new() }
+    }
+
+    /// `192.0.2.1@60000 <192.0.2.9@-`: elements and the milliseconds that they have left; `<` before the end of a range.
+    fn there(elements: &str) -> Vec<Element> {
+        let item = |item: &str| {
+            let (key, left) = item.split_once('@').unwrap();
+            let ends = key.starts_with('<');
+            let key = key.trim_start_matches('<').parse().unwrap();
+            Element { key, ends, left_ms: left.parse().ok() }
+        };
+        elements.split_whitespace().map(item).collect()
+    }
+
+    fn wanted(set: Set, denied: &str) -> Vec<(Range, Life)> {
+        let (want, now) = (want(denied), Timestamp::from_secs(100));
+        Plan { usual: Lengths::default(), want: &want, now }.wanted(set)
+    }
+
+    #[test]
+    fn finds_what_is_not_as_wanted() {
+        let check = |denied: &str, elements: &str, odd: &str| {
+            let mut touched = Touched::default();
+            compare(USUAL[0], &wanted(USUAL[0], denied), there(elements), &mut touched);
+            let found: Vec<_> = touched.elements.iter().map(|(_, address)| address.to_string()).collect();
+            assert_eq!(found.join(" "), odd, "{denied}; {elements}");
+        };
+        check("192.0.2.1@160 192.0.2.2@-", "192.0.2.2@- 192.0.2.1@60000", "");
+        check("192.0.2.1@160 192.0.2.2@-", "192.0.2.2@-", "192.0.2.1");
+        check("", "192.0.2.2@- 192.0.2.3@5001 192.0.2.4@5000", "192.0.2.2 192.0.2.3");
+        check("192.0.2.2@-", "192.0.2.1@- 192.0.2.2@- 192.0.2.2@- 192.0.2.3@-", "192.0.2.1 192.0.2.3");
+        // ends that are apart by more than a minute, or are none
+        check("192.0.2.1@1100 192.0.2.2@1100", "192.0.2.1@940000 192.0.2.2@939999", "192.0.2.2");
+        check("192.0.2.1@- 192.0.2.2@1100", "192.0.2.1@900000 192.0.2.2@-", "192.0.2.1 192.0.2.2");
+        // what is over in five seconds may be over there
+        check("192.0.2.1@105 192.0.2.2@106", "", "192.0.2.2");
+        // the longest that can be written, two days later
+        check("192.0.2.1@9000000000", "192.0.2.1@99827199000", "");
+        check("192.0.2.1@9000000000", "192.0.2.1@99827198000", "192.0.2.1");
+    }
+
+    #[test]
+    fn compares_ranges() {
+        let check = |denied: &str, elements: &str, same: bool| {
+            assert_eq!(same_ranges(&wanted(WIDE[0], denied), there(elements)), same, "{denied}; {elements}");
+        };
+        let two = "192.0.2.0/25@160 192.0.2.128/25@-";
+        // as nft 1.0.6 writes them, and as we do
+        check(two, "<0.0.0.0@- 192.0.2.0@60000 192.0.2.128@- <192.0.3.0@-", true);
+        check(two, "192.0.2.0@60000 <192.0.2.128@- 192.0.2.128@- <192.0.3.0@-", true);
+        check(two, "192.0.2.0@60000 <192.0.2.128@- 192.0.2.129@- <192.0.3.0@-", false);
+        check(two, "192.0.2.0@60000 <192.0.2.128@-", false);
+        check("", two.get(..0).unwrap(), true);
+        check("", "10.0.0.0@- <11.0.0.0@-", false);
+        check("", "10.0.0.0@5000 <11.0.0.0@- <12.0.0.0@-", true);
+        // to the last address
+        check("255.255.255.0/24@-", "255.255.255.0@-", true);
+        check("0.0.0.0/0@-", "0.0.0.0@-", true);
+        check("192.0.2.0/25@105", "", true);
+    }
+}
