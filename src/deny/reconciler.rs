@@ -63,8 +63,10 @@ pub struct Status {
     /// of it since.
     pub enforced: usize,
     /// When it was last seen to be so.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub checked: Option<At>,
     /// How often somebody else changed it, and it was mended.
+    #[serde(skip_serializing_if = "is_zero")]
     pub healed: u64,
     /// What is wrong; `None` while all is well.
     pub error: Option<String>,
@@ -72,6 +74,10 @@ pub struct Status {
     pub failing_since: Option<At>,
     /// When the whole set was last written.
     pub replaced: Option<At>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// All back ends at work: the engine's end of them.
