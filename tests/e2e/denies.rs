@@ -52,7 +52,7 @@ fn off_takes_the_table_away_and_a_start_brings_it_back() {
     world.start_sshd(Route::File);
     let mut denyd = world.start_denyd(Some(FILE));
     assert_eq!(world.denyd(&["deny", "198.51.100.1"]).status.code(), Some(0));
-    assert_eq!(world.attacker.banner("198.51.100.1"), "silent");
+    until("the deny to be in force", || (world.attacker.banner("198.51.100.1") == "silent").then_some(()));
     assert_eq!(world.denyd(&["off"]).status.code(), Some(2), "it would be written again");
     assert_eq!(world.attacker.banner("198.51.100.1"), "silent");
     denyd.signal(nix::sys::signal::Signal::SIGTERM);
@@ -73,7 +73,7 @@ fn off_takes_chains_and_sets_away() {
     world.start_sshd(Route::File);
     let mut denyd = world.start_denyd(Some(&format!("deny.backends = [\"iptables\"]\n{FILE}")));
     assert_eq!(world.denyd(&["deny", "198.51.100.1", "2001:db8:66:3::/64"]).status.code(), Some(0));
-    assert_eq!(world.attacker.banner("198.51.100.1"), "silent");
+    until("the deny to be in force", || (world.attacker.banner("198.51.100.1") == "silent").then_some(()));
     denyd.signal(nix::sys::signal::Signal::SIGTERM);
     denyd.wait();
     let output = world.denyd(&["off"]);
