@@ -11,6 +11,11 @@ use crate::desk::reply::{AllowList, Allowed, Removed};
 
 /// What `allow` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("allow", "the list"),
+    ("allow 192.0.2.7 198.51.100.0/24", "never deny these"),
+    ("allow 192.0.2.7 --remove", "take it off the list"),
+]))]
 pub(super) struct Arguments {
     /// Addresses, prefixes, ranges such as 192.0.2.[6-23], wildcards such as 192.0.2.*; without any the list is shown
     #[arg(value_name = "ENTRY")]

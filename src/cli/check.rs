@@ -16,6 +16,10 @@ use crate::desk::reply::Status;
 
 /// What `check` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("check", "is the file right, and can all be opened"),
+    ("check --print", "every key as it is in effect"),
+]))]
 pub(super) struct Arguments {
     /// Print the effective configuration, every key written out
     #[arg(long)]

@@ -16,6 +16,10 @@ const PARENTS_MAX: usize = 32;
 
 /// What `deny` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("deny 192.0.2.7", "for ever"),
+    (r#"deny 192.0.2.0/24 --for 2d --because "their abuse desk sleeps""#, "for two days, and why"),
+]))]
 pub(super) struct Arguments {
     /// Addresses, or prefixes such as 192.0.2.0/24
     #[arg(required = true, value_name = "PREFIX")]

@@ -16,6 +16,9 @@ use crate::text::printable;
 
 /// What `doctor` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("doctor", "what is wrong, and what to do about it"),
+]))]
 pub(super) struct Arguments {
     /// Print one JSON object a finding
     #[arg(long)]

@@ -25,6 +25,10 @@ use crate::text::printable;
 
 /// What `explain` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("explain /var/log/auth.log", "what each line means, and what it counts"),
+    (r#"explain "Nov 28 23:00:00 web sshd[7]: Invalid user al from 192.0.2.7 port 9""#, "one line"),
+]))]
 pub(super) struct Arguments {
     /// A log file, also .gz .bz2 .zst .xz; `-` is standard input; or one line of a log, of which everything is said
     #[arg(default_value = "-", value_name = "FILE|LINE")]

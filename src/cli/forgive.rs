@@ -13,6 +13,11 @@ use crate::desk::reply::Forgiven;
 /// What `forgive` takes.
 #[derive(clap::Args, Debug)]
 #[command(group(clap::ArgGroup::new("whom").required(true)))]
+#[command(after_help = super::describe::examples([
+    ("forgive 192.0.2.7", "let it in again"),
+    ("forgive --user al", "all addresses where al alone mistyped"),
+    ("forgive --all", "everybody"),
+]))]
 pub(super) struct Arguments {
     /// Addresses, or prefixes such as 192.0.2.0/24
     #[arg(group = "whom", value_name = "PREFIX")]

@@ -14,6 +14,10 @@ use crate::text::plain;
 
 /// What `history` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("history -n 20", "the last 20 decisions"),
+    ("history 192.0.2.0/24", "of a prefix, and of what lies in it"),
+]))]
 pub(super) struct Arguments {
     /// Only decisions about this address, or about this prefix and what lies in it
     prefix: Option<Prefix>,

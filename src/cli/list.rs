@@ -18,6 +18,11 @@ use crate::text::plain;
 
 /// What `list` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("list", "who is denied"),
+    ("list hosts 2001:db8::/32 --class root", "who is denied in there for failures of root"),
+    ("list users --limit 20", "the first 20 of the users who were tried"),
+]))]
 pub(super) struct Arguments {
     /// hosts: who is denied; users, addresses: who was tried from where
     #[arg(value_enum, default_value = "hosts")]

@@ -35,6 +35,11 @@ const CONFIG: &str = "/etc/denyd/denyd.toml";
 /// Reads sshd's log records, decides which addresses failed too often, and denies them.
 #[derive(Parser, Debug)]
 #[command(name = "denyd", version, about, subcommand_required = true)]
+#[command(after_help = describe::examples([
+    ("scan /var/log/auth.log*", "who would have been denied; changes nothing"),
+    ("run", "read, decide, deny"),
+    ("why 192.0.2.7", "is it denied, and why"),
+]))]
 struct Arguments {
     /// The configuration file [default: /etc/denyd/denyd.toml if it is there, else the defaults]
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -77,7 +82,7 @@ enum Verb {
     Off(off::Arguments),
     /// Check the configuration, and whether its inputs can be opened
     Check(check::Arguments),
-    /// Print what the configuration's keys mean, as packages have it
+    /// Print the files of packages that are written from what the program knows of itself
     #[command(hide = true)]
     Describe(describe::Arguments),
 }
@@ -115,7 +120,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Allow(verb) => allow::run(verb, &holding(path)?),
         Verb::Off(verb) => off::run(verb, &holding(path)?),
         Verb::Check(verb) => check::run(verb, path),
-        Verb::Describe(verb) => Ok(describe::run(verb)),
+        Verb::Describe(verb) => describe::run(verb),
     }
 }
 

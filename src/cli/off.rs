@@ -14,6 +14,9 @@ use crate::desk::{self, Request};
 
 /// What `off` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("off", "let everybody in; systemctl stop denyd comes first"),
+]))]
 pub(super) struct Arguments {}
 
 /// Runs the verb: exit status 2 if something is left.

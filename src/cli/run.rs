@@ -8,6 +8,10 @@ use crate::daemon::{self, Log, Origin, feeds};
 
 /// What `run` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("run --dry-run", "say whom it would deny, and deny nobody"),
+    ("run", "find the log and the firewall, and deny"),
+]))]
 pub(super) struct Arguments {
     /// Decide, but enforce nothing and keep nothing: print what would be denied and released
     #[arg(long)]

@@ -49,6 +49,11 @@ const BLIND: u8 = 3;
 
 /// What `scan` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("scan", "the log that `denyd run` would find"),
+    ("scan /var/log/auth.log*", "files, rotated and packed ones too"),
+    ("scan --all --json /var/log/auth.log", "all that failed, for a program"),
+]))]
 pub(super) struct Arguments {
     /// Log files and journals, also .gz .bz2 .zst .xz; `-` is standard input [default: the configured inputs, else the log
     /// that `run` would find]

@@ -15,6 +15,10 @@ use crate::text::printable;
 
 /// What `status` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("status", "inputs, senders, and whether all is enforced"),
+    ("status --json", "the same for a program"),
+]))]
 pub(super) struct Arguments {
     /// Print one JSON object
     #[arg(long)]

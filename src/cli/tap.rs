@@ -11,6 +11,10 @@ use crate::desk::reply::{Tapped, json};
 
 /// What `tap` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("tap", "every record, until you end it"),
+    ("tap -n 10", "the next ten"),
+]))]
 pub(super) struct Arguments {
     /// Print one JSON object a record
     #[arg(long)]

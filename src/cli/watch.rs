@@ -11,6 +11,10 @@ use crate::desk::reply::{Decided, json};
 
 /// What `watch` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("watch", "every decision as it is made"),
+    ("watch -n 1", "wait for the next one"),
+]))]
 pub(super) struct Arguments {
     /// Print one JSON object a decision
     #[arg(long)]

@@ -17,6 +17,10 @@ use crate::detect::sshd;
 
 /// What `why` takes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("why 192.0.2.7", "is it denied, and why"),
+    ("why 192.0.2.0/24", "who is denied and counted in there"),
+]))]
 pub(super) struct Arguments {
     /// Addresses, or prefixes such as 2001:db8::/64
     #[arg(required = true, value_name = "PREFIX")]

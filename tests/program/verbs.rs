@@ -297,3 +297,42 @@ fn a_scan_without_a_file_is_of_the_configured_inputs() {
     let none = Home::new("[[input]]\nkind = \"syslog\"\nlisten = \"unix-datagram://DIR/log\"\n");
     Shell(&none).check(&["scan"], 2, &["name one: denyd scan FILE"]);
 }
+
+/// What bash offers where these words of a command stand, the last of them begun.
+fn bash_offers(words: &[&str]) -> Vec<String> {
+    let (_, completion, _) = kit::run(&["describe", "denyd.bash"], b"");
+    let script = r#"source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        _denyd denyd "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"; printf '%s\n' "${COMPREPLY[@]}""#;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, completion).unwrap();
+    let output =
+        std::process::Command::new("bash").args(["-c", script, "bash"]).arg(file.path()).args(words).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_verbs_flags_and_values() {
+    let check = |words: &[&str], want: &[&str]| assert_eq!(bash_offers(words), want, "{words:?}");
+    check(&["denyd", "for"], &["forgive"]);
+    check(&["denyd", "w"], &["why", "watch"]);
+    check(&["denyd", "forgive", "--u"], &["--user"]);
+    check(&["denyd", "unban", "--u"], &["--user"]);
+    check(&["denyd", "list", "ho"], &["hosts"]);
+}
+
+/// What packages install: each of it is there and is not empty, and nothing else is printed.
+#[test]
+fn all_that_packages_have_is_described() {
+    let print = |arguments: &[&str]| String::from_utf8(kit::run(&[&["describe"], arguments].concat(), b"").1).unwrap();
+    let names = print(&[]);
+    for name in names.lines() {
+        assert!(print(&[name]).lines().count() > 5, "{name}");
+    }
+    for name in ["denyd.1", "denyd-why.1", "denyd.toml.5", "denyd.toml", "denyd.bash", "_denyd", "denyd.fish"] {
+        assert!(names.lines().any(|one| one == name), "{names}");
+    }
+    let (status, _, said) = kit::run(&["describe", "denyd.2"], b"");
+    assert_eq!(status.code(), Some(2));
+    assert_eq!(String::from_utf8_lossy(&said), "denyd: there is no denyd.2; denyd describe lists what there is\n");
+}
