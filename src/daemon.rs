@@ -63,6 +63,7 @@ pub(crate) struct Origin {
 
 /// Runs until SIGTERM or SIGINT. A dry run enforces nothing, and prints what would be.
 pub(crate) fn run(mut config: Config, origin: Origin, dry_run: bool, log: Log) -> anyhow::Result<()> {
+    let ready = manager::ready()?;
     if dry_run {
         config.deny.backends = Backends::printing();
     }
@@ -99,7 +100,9 @@ pub(crate) fn run(mut config: Config, origin: Origin, dry_run: bool, log: Log) -
     );
     let time = || (clock::now(), clock::monotonic());
     let mut reconcilers = Reconcilers::start(back_ends, &want, time, reconciler::Pace::default())?;
-    manager::tell_ready(reconcilers.tried())?;
+    if let Some(tried) = reconcilers.tried() {
+        let _ = ready.send(tried);
+    }
     let line = Line { asks: asks_in, latest, dry_run, taps: taps.clone(), decided: desk.decided() };
     let server = tokio::spawn(control::serve(control, line));
     let signals = tokio::spawn(signals::stop(stop_in));
@@ -143,12 +146,10 @@ fn open_desk(config: &Config, dry_run: bool) -> anyhow::Result<(Desk, Vec<Box<dy
     if let Some(aside) = &store.set_aside {
         tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
     }
-    let lost = store.set_aside.is_some();
+    let lost = store.is_lost()?;
     let mut back_ends = desk::back_ends(config, &store)?;
     let now = clock::now();
-    let machine = if config.spare_machine { machine::read() } else { Machine::default() };
-    let protected = protected::users(&config.decide.protect_groups);
-    let mut desk = Desk::open(store, Policy { protected, machine, ..config.policy() }, now)?;
+    let mut desk = Desk::open(store, policy(config), now)?;
     if lost {
         let until = config.decide.policy.deny_for.map(|time| now.after(time));
         let kept = choose::kept(&mut back_ends, now, until)?;
@@ -156,6 +157,14 @@ fn open_desk(config: &Config, dry_run: bool) -> anyhow::Result<(Desk, Vec<Box<dy
         desk.take_over(kept, now);
     }
     Ok((desk, back_ends))
+}
+
+/// What the engine decides by: the configuration, and what this machine is and whom it has. Whoever decides or enforces
+/// here decides by that, a verb without a daemon too.
+pub(crate) fn policy(config: &Config) -> Policy {
+    let machine = if config.spare_machine { machine::read() } else { Machine::default() };
+    let protected = protected::users(&config.decide.protect_groups);
+    Policy { protected, machine, ..config.policy() }
 }
 
 /// Starts the inputs, each where its cursor is.

@@ -23,7 +23,7 @@ use crate::decide::range::{self, Range};
 use crate::decide::state::{Bound, Change};
 use crate::deny::{DenySet, Diff};
 use crate::intake::{self, Counts, Seen, Source};
-use crate::store::{Commit, Decided, Decision, Evidence, Follower, Loaded, Store, StoreError, decision};
+use crate::store::{self, Commit, Decided, Decision, Evidence, Follower, Loaded, Store, StoreError, decision};
 use crate::text::{printable, shown};
 
 mod answer;
@@ -172,8 +172,9 @@ impl Desk {
         Ok(desk)
     }
 
-    /// Takes over what is denied since before the database was lost.
+    /// Takes over what is denied since before the database was lost, which it is no longer with the next commit.
     pub fn take_over(&mut self, kept: BTreeMap<Prefix, Until>, now: Timestamp) {
+        self.set_note(store::LOST.to_owned(), store::LOST_NO.to_owned());
         for (prefix, until) in kept {
             let claim = Claim { since: now, until, reason: Reason::Adopted, enforceable: true };
             self.engine.step(now, Input::Claim { prefix, by: Claimant::Policy, claim });

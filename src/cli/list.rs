@@ -82,7 +82,7 @@ pub(super) const HOSTS: &[Column<Host>] = &[
     ("BECAUSE", '<', because),
     ("COUNT", '>', |row| row.count.to_string()),
     ("BY", '<', |row| row.claimants.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
-    ("LOGINS", '>', |row| row.logins.to_string()),
+    ("LAST LOGIN", '<', |row| when_if(row.last_login)),
     ("SEEN ON", '<', |row| row.hosts.join(",")),
 ];
 /// The class that decided it, a person's words, or neither.

@@ -36,6 +36,12 @@ pub(super) fn run(_: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
         }
     }
     let store = office::store(config)?;
+    if store.is_lost()? {
+        bail!(
+            "the database was lost, and with it where denies were written; start the daemon once, which takes over what is \
+             denied: denyd run. Then stop it, and try again. Nothing was taken away"
+        );
+    }
     let (mut left, mut screen) = (false, output::Screen::new());
     for (place, back_end) in desk::written(&store).map_err(anyhow::Error::msg)? {
         match back_end.map(|mut back_end| back_end.take_away(clock::now())) {

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::output::is_broken_pipe;
 use crate::clock;
 use crate::config::Config;
+use crate::daemon;
 use crate::deny::DenyBackend;
 use crate::desk::control::Client;
 use crate::desk::{self, Asked, Desk, Request};
@@ -53,7 +54,7 @@ impl<'a> Office<'a> {
                 if !request.only_reads() {
                     self.back_ends = Some(desk::back_ends(config, &store)?);
                 }
-                let mut desk = Desk::open(store, config.policy(), now)?;
+                let mut desk = Desk::open(store, daemon::policy(config), now)?;
                 // Whatever it tells is in the whole that is written below.
                 let _ = desk.tick(now);
                 self.here.insert(desk)

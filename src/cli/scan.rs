@@ -20,7 +20,7 @@ use super::office;
 use super::output::count;
 use crate::clock;
 use crate::config::{Config, Source as ConfigSource};
-use crate::daemon::feeds;
+use crate::daemon::{self, feeds};
 use crate::decide::claim::Claim;
 use crate::decide::engine::{Engine, Input};
 use crate::decide::prefix::Prefix;
@@ -132,7 +132,8 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     lines.rules = Arc::new(config.rules()?.rules);
     journal.rules = Arc::clone(&lines.rules);
     let found = Found { pairs: arguments.all.then(HashSet::default), ..Found::default() };
-    let mut engine = Engine::new(config.policy());
+    // What is shown speaks of any machine, and what is denied of this one.
+    let mut engine = Engine::new(if arguments.apply { daemon::policy(config) } else { config.policy() });
     // All files are one input: a copy of a log is the same log.
     engine.set_inputs(1);
     let mut fold = Fold { engine, lines, journal, found };
@@ -164,7 +165,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     if arguments.apply {
         let applied = apply(config, &found)?;
         if !arguments.json {
-            println!("{applied} denied now; the others were already, or are on the allow list.");
+            println!("{applied} denied now; the others were already, or are never denied here.");
         }
     }
     if warn_of_blind(&found) && code == ExitCode::SUCCESS {

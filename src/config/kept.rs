@@ -26,15 +26,33 @@ impl Config {
         }
     }
 
-    /// Keeps this configuration, which is of `file`, in its `state_dir`, readable by its owner alone. The file is replaced
-    /// whole or not at all.
+    /// Keeps this configuration, which is of `file`, in its `state_dir`, readable by its owner alone, with what the files say
+    /// that it names: one of them may be what breaks. The file is replaced whole or not at all.
     pub fn keep(&self, file: &Path) -> io::Result<()> {
         let path = self.state_dir.join(FILE);
         let fresh = path.with_extension("new");
         let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        out.write_all(format!("{}\n{}", head(file)?, self.to_toml()).as_bytes())?;
+        out.write_all(format!("{}\n{}", head(file)?, self.whole().to_toml()).as_bytes())?;
         out.sync_all()?;
         fs::rename(fresh, path)
+    }
+}
+
+impl Config {
+    /// The same with what stands in the files of allowed entries and restricted users, and without these. A user's name that
+    /// is no UTF-8 cannot stand in TOML, and is left out.
+    fn whole(&self) -> Config {
+        let mut whole = self.clone();
+        let decide = &mut whole.decide;
+        if decide.allow_file.take().is_some() {
+            decide.allow = decide.policy.allow.entries().map(str::to_owned).collect();
+        }
+        if decide.restricted_users_file.take().is_some() {
+            let names = decide.policy.restricted.iter();
+            decide.restricted_users = names.filter_map(|name| String::from_utf8(name.clone()).ok()).collect();
+            decide.restricted_users.sort();
+        }
+        whole
     }
 }
 

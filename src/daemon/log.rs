@@ -47,7 +47,7 @@ impl Log {
         let lines = self.dropped.dropped_lines();
         if lines > self.told {
             tracing::warn!(lines, "lines of this log were dropped since the start: whoever reads it stood still");
-            self.told = self.dropped.dropped_lines().min(lines);
+            self.told = lines;
         }
     }
 }

@@ -1,37 +1,49 @@
 //! What the service manager is told (`sd_notify(3)`): that we are ready, alive, stopping. Without one, nothing.
 
 use std::convert::Infallible;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// How long the first try of the back ends is waited for: less than the unit's `TimeoutStartSec`, after which the manager
-/// would end us, and sshd is waiting.
+use crate::clock;
+
+/// How long after its start a daemon is ready at the latest, whatever hangs: less than the unit's `TimeoutStartSec`, after
+/// which the manager would end us, and sshd is waiting.
 const READY_WITHIN: Duration = Duration::from_secs(8);
 /// The manager hears that we live so often within the time after which it takes us for dead.
 const ALIVE_TIMES: u32 = 4;
 
-/// Tells the manager that we are ready once `tried` is closed: all back ends have tried to enforce what is denied. Until
-/// then it holds back what comes after us, which is sshd.
-pub(super) fn tell_ready(tried: Option<Receiver<Infallible>>) -> std::io::Result<()> {
-    let Some(tried) = tried.filter(|_| std::env::var_os("NOTIFY_SOCKET").is_some()) else { return Ok(()) };
+/// Tells the manager that we are ready once what it is sent is closed: all back ends have tried to enforce what is denied.
+/// Until then it holds back what comes after us, which is sshd. It waits from now on, so that nothing of the start can hold
+/// up sshd for longer. Where this is dropped before, the start failed, and the manager sees us end.
+pub(super) fn ready() -> std::io::Result<SyncSender<Receiver<Infallible>>> {
+    let (tell, told) = mpsc::sync_channel::<Receiver<Infallible>>(1);
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return Ok(tell);
+    }
+    let end = clock::monotonic() + READY_WITHIN;
+    let left = move || end.saturating_duration_since(clock::monotonic());
     std::thread::Builder::new().name("ready".to_owned()).spawn(move || {
-        let is_slow = tried.recv_timeout(READY_WITHIN) == Err(RecvTimeoutError::Timeout);
+        let is_slow = match told.recv_timeout(left()) {
+            Ok(tried) => tried.recv_timeout(left()) == Err(RecvTimeoutError::Timeout),
+            Err(RecvTimeoutError::Timeout) => true,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         if is_slow {
-            tracing::warn!("a back end hangs: denies are not enforced yet, and what starts after denyd starts now");
+            tracing::warn!("the start hangs: denies are not enforced yet, and what starts after denyd starts now");
         }
-        tell(&[NotifyState::Ready]);
+        tell_state(&[NotifyState::Ready]);
     })?;
-    Ok(())
+    Ok(tell)
 }
 
 /// Tells it that we are about to end.
 pub(super) fn tell_stopping() {
-    tell(&[NotifyState::Stopping]);
+    tell_state(&[NotifyState::Stopping]);
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn tell_state(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "cannot tell the service manager how we are");
     }
@@ -52,7 +64,7 @@ impl Manager {
     pub(super) fn alive(&mut self, now: Instant) {
         if self.every.is_some_and(|every| now.saturating_duration_since(self.told) >= every) {
             self.told = now;
-            tell(&[NotifyState::Watchdog]);
+            tell_state(&[NotifyState::Watchdog]);
         }
     }
 }

@@ -18,14 +18,26 @@ pub(super) fn users(groups: &[String]) -> HashSet<Vec<u8>> {
     let members = found.into_iter().flat_map(|group| group.mem).map(String::into_bytes);
     let passwd = std::fs::read(Path::new(PASSWD)).unwrap_or_default();
     let all = std::iter::once(b"root".to_vec()).chain(local(&passwd, &gids)).chain(members);
-    let all: HashSet<_> = all.take(PROTECTED_MAX + 1).collect();
-    if all.len() > PROTECTED_MAX {
+    let (first, is_all) = first(all, PROTECTED_MAX);
+    if !is_all {
         tracing::warn!(
             groups = groups.join(", "),
             "more than {PROTECTED_MAX} users are of protect_groups; name smaller groups"
         );
     }
-    all.into_iter().take(PROTECTED_MAX).collect()
+    first
+}
+
+/// The first `most` of these names, and whether that is all of them.
+fn first(names: impl Iterator<Item = Vec<u8>>, most: usize) -> (HashSet<Vec<u8>>, bool) {
+    let mut first = HashSet::new();
+    for name in names {
+        if first.len() >= most && !first.contains(&name) {
+            return (first, false);
+        }
+        first.insert(name);
+    }
+    (first, true)
 }
 
 /// Of the lines of a `passwd(5)` the names of those with uid 0, or whose first group is one of these.
@@ -50,6 +62,18 @@ mod tests {
         let gids = [Gid::from_raw(27)];
         let names = local(passwd, &gids).map(|name| String::from_utf8(name).unwrap());
         assert_eq!(names.collect::<Vec<_>>(), ["root", "toor", "al", "odd"]);
+    }
+
+    #[test]
+    fn beyond_the_bound_the_first_are_taken_and_each_counts_once() {
+        let check = |names: &[&str], most: usize, want: (&[&str], bool)| {
+            let (first, is_all) = first(names.iter().map(|name| name.as_bytes().to_vec()), most);
+            let want_names = want.0.iter().map(|name| name.as_bytes().to_vec()).collect();
+            assert_eq!((first, is_all), (want_names, want.1), "{names:?}");
+        };
+        check(&["root", "al", "root", "al"], 2, (&["root", "al"], true));
+        check(&["root", "al", "root", "bob", "al"], 2, (&["root", "al"], false));
+        check(&["root"], 2, (&["root"], true));
     }
 
     #[test]

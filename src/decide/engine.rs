@@ -6,7 +6,7 @@ use std::time::Duration;
 use inputs::record::{Record, SourceId, Timestamp};
 
 use super::attempt::{Attempt, Folded};
-use super::claim::{Claim, Claimant};
+use super::claim::{Claim, Claimant, Reason};
 use super::nets::World;
 use super::policy::Policy;
 use super::prefix::Prefix;
@@ -252,14 +252,17 @@ impl Engine {
     }
 
     /// Takes a claim. One of the policy was decided elsewhere, by a scan or before the database was lost: what is
-    /// allowed, is denied already, or is not to be enforced any more, is left out.
+    /// allowed, is denied already, or is not to be enforced any more, is left out. So is what a scan decided who did not
+    /// know the machine's own prefixes, nor who is logged in.
     fn claim(&mut self, prefix: Prefix, by: Claimant, claim: Claim) {
         if by == Claimant::Policy {
             let known = self.state.denies.get(&prefix).is_some_and(|deny| deny.claim(by).is_some());
             let over = !claim.enforceable || claim.until.is_some_and(|until| until <= self.wall);
             // Who was forgiven since is not denied for what was before.
             let over = over || self.state.forgives.cover(&prefix, claim.since);
-            if known || over || self.policy.allow.covers(&prefix) || !self.has_room(prefix, &claim) {
+            let spared = claim.reason != Reason::Adopted
+                && (self.is_own_link(&prefix, &claim) || self.spares_claim(&prefix, &claim));
+            if known || over || spared || self.policy.allow.covers(&prefix) || !self.has_room(prefix, &claim) {
                 return;
             }
         }
@@ -289,17 +292,21 @@ impl Engine {
                     is_special && prefix.contains(&narrow) && *prefix != narrow
                 };
                 let ours = |prefix: &Prefix| self.state.denies[prefix].claim(Claimant::Policy);
-                // Before it was known to be one of the machine's own it was denied as others are.
-                let is_link =
-                    |prefix: &Prefix, claim: &Claim| self.policy.machine.is_link(prefix) && claim.reason.parts() == 0;
-                let is_too_wide =
-                    |prefix: &&Prefix| ours(prefix).is_some_and(|claim| is_wide(prefix) || is_link(prefix, claim));
+                let is_too_wide = |prefix: &&Prefix| {
+                    ours(prefix).is_some_and(|claim| is_wide(prefix) || self.is_own_link(prefix, claim))
+                };
                 let denied = self.state.denies.keys().filter(is_too_wide);
                 for prefix in denied.copied().collect::<Vec<_>>() {
                     self.release(prefix, Claimant::Policy, self.wall, Why::Narrowed, None);
                 }
             }
         }
+    }
+
+    /// Whether a claim is of one of the machine's own prefixes, and was decided as that of any other: before, or where it was
+    /// not known to be one.
+    fn is_own_link(&self, prefix: &Prefix, claim: &Claim) -> bool {
+        self.policy.machine.is_link(prefix) && claim.reason.parts() == 0
     }
 
     fn change(&mut self, change: Change) {

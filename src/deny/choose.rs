@@ -140,6 +140,9 @@ pub enum NoBackend {
         .0.join("; and ")
     )]
     Found(Vec<String>),
+    /// It cannot be told whether the database was lost.
+    #[error("no way to deny can be begun: the database cannot be read: {0}")]
+    Lost(String),
     /// One cannot be made.
     #[error("{name} cannot be begun: the ledger in the database cannot be read: {cause}")]
     Made {

@@ -38,6 +38,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use inputs::record::Timestamp;
 use nix::errno::Errno;
@@ -150,9 +151,11 @@ impl Nft {
         Nft { netlink: Netlink::Refused, ..self }
     }
 
-    /// Asks whether nftables can be used; changes nothing.
+    /// Asks whether nftables can be used; changes nothing. Where `nft` hangs it can: sshd waits for whoever asks, and whoever
+    /// enforces says so.
     pub fn usable(&self) -> Result<(), DenyError> {
-        self.run("make", &["-c", "-f", "-"], &format!("add table inet {}\n", self.table)).map(|_| ())
+        let script = format!("add table inet {}\n", self.table);
+        self.run_within(USABLE_WITHIN, "make", &["-c", "-f", "-"], &script).map(|_| ())
     }
 
     /// Takes our table out of the kernel, and with it every deny. Not an error if there is none.
@@ -301,17 +304,34 @@ impl Nft {
     }
 
     fn run(&self, verb: &str, arguments: &[&str], input: &str) -> Result<Vec<u8>, DenyError> {
-        let fail = |cause: String, remedy| self.failed(format!("{verb} table inet {}", self.table), cause, remedy);
+        let output = self.run_within(TIME_MAX, verb, arguments, input)?;
+        let slow = || format!("nft took more than {} s", TIME_MAX.as_secs());
+        output.ok_or_else(|| self.failed(self.tried(verb), slow(), None))
+    }
+
+    fn tried(&self, verb: &str) -> String {
+        format!("{verb} table inet {}", self.table)
+    }
+
+    /// What `nft` prints; `None` if it takes longer.
+    fn run_within(
+        &self,
+        time: Duration,
+        verb: &str,
+        arguments: &[&str],
+        input: &str,
+    ) -> Result<Option<Vec<u8>>, DenyError> {
+        let fail = |cause: String, remedy| self.failed(self.tried(verb), cause, remedy);
         let binary = self.binary.clone().or_else(|| program::find("nft"));
         let binary = binary.ok_or_else(|| fail(format!("no nft in {}", DIRECTORIES.join(", ")), Some(INSTALL)))?;
         let child = program::start(&binary, arguments)
             .map_err(|error| fail(format!("{}: {error}", binary.display()), Some(INSTALL)))?;
-        let output = program::finish(child, input.as_bytes()).map_err(|error| match error.kind() {
-            std::io::ErrorKind::TimedOut => fail(format!("nft took more than {} s", TIME_MAX.as_secs()), None),
-            _ => fail(format!("cannot talk to nft: {error}"), None),
-        })?;
+        let output = match program::finish_within(time, child, input.as_bytes()) {
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Ok(None),
+            output => output.map_err(|error| fail(format!("cannot talk to nft: {error}"), None))?,
+        };
         if output.status.success() {
-            return Ok(output.stdout);
+            return Ok(Some(output.stdout));
         }
         let cause = answer::complaint(&output.stderr).unwrap_or_else(|| format!("nft ended with {}", output.status));
         let remedy = answer::remedy(&cause);
@@ -423,6 +443,8 @@ pub(super) const NAME: &str = "nftables";
 /// How long after it counted a commit may be told, in milliseconds.
 const TOLD_MAX_MS: u8 = 100;
 const REPLACE: &str = "replace";
+/// How long it may take to say whether it can be used: at a boot, sshd is waiting.
+const USABLE_WITHIN: Duration = Duration::from_secs(2);
 const INSTALL: &str = "install the package nftables, or choose another back end";
 
 #[cfg(test)]

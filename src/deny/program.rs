@@ -72,8 +72,13 @@ pub(super) fn start(program: &Path, arguments: &[&str]) -> io::Result<Child> {
 
 /// Gives a program its input and waits until it ends; one that takes more than [`TIME_MAX`] is killed, which is an error of
 /// kind `TimedOut`.
-pub(super) fn finish(mut child: Child, input: &[u8]) -> io::Result<Output> {
-    let end = clock::monotonic() + TIME_MAX;
+pub(super) fn finish(child: Child, input: &[u8]) -> io::Result<Output> {
+    finish_within(TIME_MAX, child, input)
+}
+
+/// The same for one that is given so much time.
+pub(super) fn finish_within(time: Duration, mut child: Child, input: &[u8]) -> io::Result<Output> {
+    let end = clock::monotonic() + time;
     let output = talk(&mut child, input, end).and_then(|[stdout, stderr]| {
         let status = wait(&mut child, end)?;
         Ok(Output { status, stdout, stderr })

@@ -110,7 +110,11 @@ impl Desk {
             let hosts = hosts.get(prefix).into_iter().flatten();
             reply::Host {
                 prefix: *prefix,
-                logins: state.tallies.get(prefix).map_or(0, |tally| tally.successes),
+                last_login: state
+                    .familiar
+                    .get(prefix)
+                    .filter(|known| known.login > 0)
+                    .map(|known| At(Timestamp::from_secs(i64::from(known.login)))),
                 since: deny.claims().map(|(_, claim)| At(claim.since)).min(),
                 until: deny.until().map(At),
                 class: policy.and_then(|claim| claim.reason.class()),

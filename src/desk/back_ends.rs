@@ -25,7 +25,7 @@ pub fn back_ends(config: &Config, store: &Store) -> Result<Vec<Box<dyn DenyBacke
         settings: &config.deny,
         lengths: Lengths { v4: policy.ipv4_bits, v6: policy.ipv6_bits },
         notes: &notes,
-        lost: store.set_aside.is_some(),
+        lost: store.is_lost().map_err(|error| NoBackend::Lost(error.to_string()))?,
     })
 }
 

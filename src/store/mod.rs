@@ -34,6 +34,12 @@ use write::{json, run};
 pub const FILE: &str = "denyd.db";
 /// The note that has the PAM lines that wait.
 const WAITING: &str = "waiting";
+/// The note that says that the database before was lost, until what it denied was taken over: [`LOST_YES`] or [`LOST_NO`].
+pub const LOST: &str = "lost";
+/// It was, and it is not yet.
+pub const LOST_YES: &str = "yes";
+/// What was denied then was taken over.
+pub const LOST_NO: &str = "no";
 /// The note that has which hosts are one.
 const NAMESAKES: &str = "namesakes";
 
@@ -100,6 +106,7 @@ impl Store {
             Err(error) if error.is_corrupt() => {
                 let aside = set_aside(&file).map_err(|error| StoreError::Directory { dir: dir.to_owned(), error })?;
                 let db = connect(&file)?;
+                notes::write(&db, LOST, LOST_YES).map_err(|error| open::failed(&file, "cannot write", error))?;
                 Ok(Store { set_aside: Some(aside), ..Store::with(file, db, Some(lock))? })
             }
             Err(error) => Err(error),
@@ -133,6 +140,12 @@ impl Store {
         let (evidence, history, newest) = counted().map_err(failed)?;
         let database = Database { file, db };
         Ok(Store { database, lock, evidence, history, newest, waiting: String::new(), set_aside: None })
+    }
+
+    /// Whether the database before was lost, and what it denied was not taken over yet. A daemon that is killed meanwhile
+    /// would else begin with nothing at its next start, and release everybody.
+    pub fn is_lost(&self) -> Result<bool, StoreError> {
+        Ok(self.database.note(LOST)?.is_some_and(|note| note == LOST_YES))
     }
 
     /// Whether it is in memory only: see [`Store::rehearse`].

@@ -193,6 +193,13 @@ fn rubbish_is_set_aside() {
     let aside = store.set_aside.clone().unwrap();
     assert!(fs::read(aside).unwrap().starts_with(b"this is no database"));
     assert_eq!(store.history(None, 10).unwrap(), []);
+    // Killed before what was denied is taken over, it is lost for the next one too.
+    drop(store);
+    let mut store = open(dir.path());
+    assert!(store.set_aside.is_none() && store.is_lost().unwrap());
+    let notes = [(LOST.to_owned(), LOST_NO.to_owned())].into();
+    store.commit(&Commit { notes, ..Commit::default() }, &State::default()).unwrap();
+    assert!(!store.is_lost().unwrap());
 }
 
 #[test]

@@ -116,3 +116,25 @@ fn a_configuration_that_is_broken_leaves_the_last_good_one() {
     home.start().stop();
     assert!(!told(&["list"]).1.contains("broken"));
 }
+
+#[test]
+fn a_file_that_the_configuration_names_may_break() {
+    let home = home();
+    let list = home.path("allowed");
+    fs::write(&list, "# the office\n203.0.113.0/24\n").unwrap();
+    let good = fs::read_to_string(home.path("config")).unwrap();
+    fs::write(home.path("config"), format!("decide.allow_file = {:?}\n{good}", list.to_str().unwrap())).unwrap();
+    home.start().stop();
+    for broken in [Some("this is no address\n"), None] {
+        match broken {
+            Some(text) => fs::write(&list, text).unwrap(),
+            None => fs::remove_file(&list).unwrap(),
+        }
+        let daemon = home.start();
+        assert!(home.stderr().contains("the configuration is broken"), "{}", home.stderr());
+        let why = home.denyd(&["why", "203.0.113.7"]).output().unwrap().stdout;
+        let why = String::from_utf8(why).unwrap();
+        assert!(why.contains("203.0.113.0/24"), "who was allowed still is: {why}");
+        daemon.stop();
+    }
+}

@@ -4,6 +4,7 @@ use inputs::record::{Record, Timestamp};
 
 use super::Engine;
 use crate::decide::attempt::Attempt;
+use crate::decide::claim::Claim;
 use crate::decide::live::{LENIENCE, LiveKey, Session, Spared};
 use crate::decide::policy::{Class, Threshold};
 use crate::decide::prefix::Prefix;
@@ -82,6 +83,13 @@ impl Engine {
             }
         }
         true
+    }
+
+    /// Whether somebody is logged in from a prefix who is spared in spite of a claim that was decided elsewhere.
+    pub(super) fn spares_claim(&self, prefix: &Prefix, claim: &Claim) -> bool {
+        let Some(class) = claim.reason.class() else { return false };
+        let is_tolerated = self.lenient(class).is_none_or(|most| claim.is_forgeable() || claim.reason.count() <= most);
+        is_tolerated && self.guest(prefix, self.wall).is_some()
     }
 
     /// How many failures of a class are tolerated where somebody is logged in; `None` = any number.

@@ -2,6 +2,7 @@
 
 use super::policies::{check, times};
 use super::*;
+use crate::decide::claim::Basis;
 use crate::decide::links::{LINK_HOSTS_MAX, Links};
 use crate::decide::machine::Machine;
 use crate::decide::policy::Threshold;
@@ -89,6 +90,17 @@ fn a_link_that_was_denied_before_it_was_known_is_released() {
     let link: Prefix = "2001:db8::/64".parse().unwrap();
     assert!(world.engine.state.denies.contains_key(&link));
     world.engine.policy.machine = policy().machine;
+    world.engine.step(RECEIVED, Input::Command(Command::ReleaseWideLinks));
+    assert!(!world.engine.state.denies.contains_key(&link));
+    // Nor does a scan deny it that did not know.
+    let reason =
+        Reason::Policy { class: Class::Root, count: 2, threshold: 1, basis: Basis::Sound, parts: 0, probation: false };
+    let mut claim = Claim { since: RECEIVED, until: None, reason, enforceable: true };
+    world.engine.step(RECEIVED, Input::Claim { prefix: link, by: Claimant::Policy, claim: claim.clone() });
+    assert!(!world.engine.state.denies.contains_key(&link));
+    claim.reason = Reason::Adopted;
+    world.engine.step(RECEIVED, Input::Claim { prefix: link, by: Claimant::Policy, claim });
+    assert!(world.engine.state.denies.contains_key(&link), "what was enforced when the database was lost stays");
     world.engine.step(RECEIVED, Input::Command(Command::ReleaseWideLinks));
     assert!(!world.engine.state.denies.contains_key(&link));
     // What it is denied for as a link stays.

@@ -1,6 +1,7 @@
 //! Where an administrator is logged in more is tolerated, until the end of the session is told.
 
 use super::*;
+use crate::decide::claim::Basis;
 use crate::decide::live::{LIVE_FOR, LIVE_MAX, Spared};
 use crate::decide::state::Bound;
 
@@ -142,4 +143,19 @@ fn sessions_are_bounded_and_end_after_a_month_without_a_word() {
     let within = |at: Timestamp| world.engine.state.live.within(&"10.1.1.0".parse().unwrap(), at).count();
     let since = Timestamp::from_secs(1_795_168_802); // 2026-11-20T10:00:02Z
     assert_eq!((within(since), within(since.after(LIVE_FOR))), (1, 0));
+}
+
+#[test]
+fn a_scan_denies_nobody_who_is_spared() {
+    let check = |basis: Basis, count: u32, want: bool| {
+        let mut world = world(ROOT);
+        let reason = Reason::Policy { class: Class::Root, count, threshold: 1, basis, parts: 0, probation: false };
+        let prefix: Prefix = "192.0.2.7".parse().unwrap();
+        let claim = Claim { since: RECEIVED, until: None, reason, enforceable: true };
+        world.engine.step(RECEIVED, Input::Claim { prefix, by: Claimant::Policy, claim });
+        assert_eq!(world.engine.state.denies.contains_key(&prefix), want, "{basis:?} {count}");
+    };
+    check(Basis::Sound, 6, false);
+    check(Basis::Sound, 7, true);
+    check(Basis::Forgeable, 7, false);
 }

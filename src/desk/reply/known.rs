@@ -31,9 +31,9 @@ pub struct Host {
     pub hosts: Vec<String>,
     /// Whether it is enforced.
     pub enforced: bool,
-    /// Good logins since it was first counted.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub logins: u32,
+    /// The last good login from there within 30 days, to the hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_login: Option<At>,
     /// Why, in the words of the person who denied it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<Box<str>>,
@@ -117,10 +117,6 @@ pub struct Why {
 
 fn is_false(value: &bool) -> bool {
     !value
-}
-
-fn is_none(number: &u32) -> bool {
-    *number == 0
 }
 
 fn is_zero(number: &u16) -> bool {

@@ -17,7 +17,6 @@ if [ "$BOOT" = 1 ]; then
         changed() { now=$(systemctl show denyd -p MainPID --value); [ "$now" != 0 ] && [ "$now" != "$main" ]; }
         until_true 10 changed
         until_true 10 denyd status
-        systemctl reset-failed denyd
     done
     touch /scratch/before-reboot
     until_true 5 test -e /scratch/paused
