@@ -1,5 +1,5 @@
-//! The last configuration with which a daemon ran. It holds while the file is broken, so that a slip of the pen in it
-//! neither opens the door at the next boot nor takes the commands away.
+//! The last configuration with which a daemon ran. It holds while the file is broken: a mistake in it neither opens the
+//! door at the next boot nor takes the commands away.
 
 use std::fs;
 use std::io::{self, Write};

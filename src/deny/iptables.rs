@@ -156,19 +156,28 @@ impl Iptables {
             let script = self.listing(*family)?.removal(&self.chain);
             self.restore("remove", *family, &script)?;
         }
-        let names = self.set_names().unwrap_or_default();
+        let names = self.sets_there()?;
         let ours = sets::all(&self.chain).into_iter().filter(|name| names.contains(name));
         let script: String = ours.map(|name| format!("destroy {name}\n")).collect();
         if script.is_empty() { Ok(()) } else { self.ipset("remove", &script) }
     }
 
     /// The names of all sets, where ipset can be used.
-    fn set_names(&self) -> Result<Vec<String>, String> {
+    fn set_names(&self) -> Result<Vec<String>, NoSets> {
         if self.without_ipset {
-            return Err("not to be used".to_owned());
+            return Err(NoSets::Here("not to be used".to_owned()));
         }
-        let names = program::ask("ipset", &["list", "-n"], "")?;
+        let names = program::ask("ipset", &["list", "-n"], "").map_err(NoSets::of)?;
         Ok(String::from_utf8_lossy(&names).lines().map(str::to_owned).collect())
+    }
+
+    /// The names of all sets: none where ipset is missing.
+    fn sets_there(&self) -> Result<Vec<String>, DenyError> {
+        match self.set_names() {
+            Err(NoSets::Here(_)) => Ok(Vec::new()),
+            Err(NoSets::Told(cause)) => Err(self.failed("list the sets", cause)),
+            Ok(names) => Ok(names),
+        }
     }
 
     fn ipset(&self, verb: &str, script: &str) -> Result<(), DenyError> {
@@ -276,7 +285,7 @@ impl DenyBackend for Iptables {
     fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
         let names = match self.set_names() {
             Ok(names) => names,
-            Err(cause) => {
+            Err(NoSets::Here(cause) | NoSets::Told(cause)) => {
                 if self.sets || self.rules.is_empty() {
                     tracing::warn!(backend = NAME, cause, "ipset cannot be used, so each deny is a rule of its own");
                 }
@@ -299,7 +308,7 @@ impl DenyBackend for Iptables {
             return self.replace(want, now);
         }
         if diff.allowed.is_some() {
-            let names = self.set_names().map_err(|cause| self.failed("list the sets", cause))?;
+            let names = self.sets_there()?;
             self.swap(&names, want, now, false)?;
         }
         let mut script = Script::new(&self.chain, &[]);
@@ -343,7 +352,7 @@ impl DenyBackend for Iptables {
     /// What our sets hold, or else the rules of our chain, of which no end is known.
     fn kept(&mut self, now: Timestamp) -> Result<Kept, DenyError> {
         let mut kept = Kept::new();
-        let names = self.set_names().unwrap_or_default();
+        let names = self.sets_there()?;
         for family in Family::here() {
             kept.extend(self.listing(*family)?.denied().map(|prefix| (prefix, None)));
             let name = sets::denied(&self.chain, *family);
@@ -354,6 +363,24 @@ impl DenyBackend for Iptables {
             }
         }
         Ok(kept)
+    }
+}
+
+/// Why there are no names of sets.
+#[derive(Debug, PartialEq, Eq)]
+enum NoSets {
+    /// There is no ipset here, so there are no sets.
+    Here(String),
+    /// There may be some: it would not say.
+    Told(String),
+}
+
+impl NoSets {
+    /// What `ipset`'s complaint means, or that it could not be run.
+    fn of(cause: String) -> NoSets {
+        // the second where the kernel has no ip_set
+        let none = cause.starts_with("no ipset in") || cause.contains("Cannot open session to kernel");
+        if none { NoSets::Here(cause) } else { NoSets::Told(cause) }
     }
 }
 
@@ -400,6 +427,18 @@ mod tests {
             good.parse::<Chain>().unwrap();
         }
     }
+
+    #[test]
+    fn no_ipset_is_no_set() {
+        let check = |cause: &str, none: bool| {
+            assert_eq!(matches!(NoSets::of(cause.to_owned()), NoSets::Here(_)), none, "{cause}");
+        };
+        check("no ipset in /usr/sbin, /sbin, /usr/bin, /bin", true);
+        check("ipset v7.17: Cannot open session to kernel.", true);
+        check("ipset v7.17: Kernel error received: Operation not permitted", false);
+        check("ipset took more than 60 s", false);
+    }
+
     /// What the programs say to a user who lacks a capability; what else they say has no remedy that we know.
     #[test]
     fn says_what_to_do() {

@@ -71,6 +71,23 @@ impl DenySet {
     }
 }
 
+#[cfg(test)]
+impl DenySet {
+    /// `192.0.2.1@160 2001:db8::/64@-`: denied prefixes and the second in which each ends; and `192.0.2.2-192.0.2.4
+    /// 2001:db8::1`: what is allowed.
+    fn sample(denied: &str, allowed: &str) -> DenySet {
+        let denied = denied.split_whitespace().map(|item| {
+            let (prefix, end) = item.split_once('@').unwrap();
+            (prefix.parse().unwrap(), end.parse().ok().map(Timestamp::from_secs))
+        });
+        let allowed = allowed.split_whitespace().map(|text| {
+            let (first, last) = text.split_once('-').unwrap_or((text, text));
+            Range::new(first.parse().unwrap(), last.parse().unwrap()).unwrap()
+        });
+        DenySet { denied: denied.collect(), allowed: allowed.collect() }
+    }
+}
+
 /// What a back end found denied, with the end where it can tell.
 pub type Kept = Vec<(Prefix, Option<Until>)>;
 
@@ -122,8 +139,6 @@ pub trait DenyBackend: Send {
 pub enum Probe {
     /// Nobody touched it.
     Ours,
-    /// Somebody changed something near it; whether its elements were among that is not known.
-    Touched,
     /// Somebody changed some of it, which can be mended.
     Changed {
         /// What, and who, where that is known; for people.

@@ -30,9 +30,8 @@
 //!
 //! `watch` hears what others do to our table, and [`Nft::probe`] tells of it; what they touched is mended, and no more. What
 //! may not have been heard is read (`found`), and so is everything that `nft` wrote: that a program says it is done is
-//! no proof. Where netlink is refused, [`Nft::probe`] asks `nft` what it lists without elements; of a foreign commit that
-//! leaves that as it was it cannot say whether it took elements of ours, so the set is written anew, for at most a
-//! hundredth of the time.
+//! no proof. Where netlink is refused, [`Nft::probe`] tries once more to listen, then asks `nft` what it lists without
+//! elements; that somebody took single elements out is not seen there, and mended by the daily `replace`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -70,8 +69,6 @@ pub struct Nft {
     usual: Lengths,
     /// Where `nft` is, if not where programs are.
     binary: Option<PathBuf>,
-    /// The kernel's generation when our table was last known to be well; of use only where nobody watches.
-    generation: Option<u32>,
     netlink: Netlink,
     watch: Option<Watch>,
     /// What others did and nobody has mended yet.
@@ -129,16 +126,7 @@ impl std::str::FromStr for Table {
 impl Nft {
     /// A back end for table `inet TABLE`, which is ours alone. Prefixes of the lengths in `usual` are the fast ones.
     pub fn new(table: Table, usual: Lengths) -> Self {
-        Nft {
-            table,
-            usual,
-            binary: None,
-            generation: None,
-            netlink: Netlink::Unopened,
-            watch: None,
-            news: News::default(),
-            made: None,
-        }
+        Nft { table, usual, binary: None, netlink: Netlink::Unopened, watch: None, news: News::default(), made: None }
     }
 
     /// Uses this program instead of looking for `nft`.
@@ -160,7 +148,6 @@ impl Nft {
 
     /// Takes our table out of the kernel, and with it every deny. Not an error if there is none.
     pub fn remove(&mut self) -> Result<(), DenyError> {
-        self.generation = None;
         self.watch = None;
         let mut script = Script::new(&self.table);
         script.remove();
@@ -170,7 +157,7 @@ impl Nft {
     /// The socket that asks, where there may be one.
     fn socket(&mut self) -> Option<&mut Socket> {
         if matches!(self.netlink, Netlink::Unopened) {
-            self.netlink = Socket::open().map_or(Netlink::Refused, Netlink::Open);
+            self.netlink = Socket::open(&self.table).map_or(Netlink::Refused, Netlink::Open);
         }
         match &mut self.netlink {
             Netlink::Open(socket) => Some(socket),
@@ -178,52 +165,43 @@ impl Nft {
         }
     }
 
-    fn generation(&mut self) -> Option<u32> {
-        self.socket()?.generation().ok()
-    }
-
-    /// Has `nft` carry out a script, and sees that it did.
-    fn write(&mut self, verb: &str, script: &str, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
-        // What we write ourselves would be more than can be heard.
+    /// Has `nft` carry out a script. What is heard of it would be too much, so nobody listens until it is seen.
+    fn write(&mut self, verb: &str, script: &str) -> Result<(), DenyError> {
         self.watch = None;
-        let known = self.generation.take();
-        let before = self.generation();
-        self.run(verb, &["-f", "-"], script)?;
-        self.listen();
-        if self.watch.is_some() {
-            if verb == REPLACE {
-                self.made = None;
-            }
-            return self.read(want, now).map(|_| ());
-        }
-        // The generation is known only if ours was the one commit meanwhile.
-        let after = self.generation();
-        let alone = before.is_some_and(|before| after == Some(before.wrapping_add(1)));
-        // An update also leans on what was there before it.
-        let well = alone && (verb == REPLACE || known == before);
-        self.generation = after.filter(|_| well);
-        Ok(())
+        self.run(verb, &["-f", "-"], script).map(|_| ())
     }
 
-    /// Hears from now on what others do.
-    fn listen(&mut self) {
-        self.news = News::default();
-        self.watch = self.socket().and_then(|_| Watch::begin().ok());
+    /// Sees that `nft` did what it was told, where netlink can be used.
+    fn see(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        if self.listens() { self.read(want, now) } else { Ok(()) }
+    }
+
+    /// Whether it is heard what others do, if need be from now on.
+    fn listens(&mut self) -> bool {
+        if self.watch.is_none() {
+            self.news = News::default();
+            self.news.unsure = true; // until it is read
+            self.watch = match self.socket() {
+                Some(_) => Watch::begin(&self.table).ok(),
+                None => None,
+            };
+        }
+        self.watch.is_some()
     }
 
     /// Reads our table. What is not as wanted goes to the news, unless that is too much to be mended.
     fn read(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
-        let table = self.table.clone();
         let plan = Plan { usual: self.usual, want, now };
-        let made = self.made.take();
+        let made = self.made.clone();
         // Whatever is heard from now on is of after this generation, or is seen below.
-        let Some((generation, socket)) = self.generation().zip(self.socket()) else { return Ok(()) };
-        let found = found::whole(socket, &table, made.as_ref()).and_then(|whole| match whole {
-            Err(fault) => Ok(Err(fault)),
-            Ok(now_made) => found::differences(socket, &table, &plan).map(|touched| Ok((now_made, touched))),
+        let found = self.socket().ok_or(Refused::Unread).and_then(|socket| {
+            let generation = socket.generation()?;
+            Ok(match found::whole(socket, made.as_ref())? {
+                Err(fault) => Err(fault),
+                Ok(made) => Ok((generation, made, found::differences(socket, &plan)?)),
+            })
         });
-        self.made = made;
-        let (made, touched) = match found {
+        let (generation, made, touched) = match found {
             Ok(Ok(found)) => found,
             Ok(Err(fault)) => return Err(self.spoilt(fault)),
             Err(refused) => {
@@ -253,47 +231,41 @@ impl Nft {
 
     /// Takes the news, so that all transactions up to now are known.
     fn hear(&mut self) {
-        let generation = self.generation();
-        let (Some(watch), Netlink::Open(socket)) = (&mut self.watch, &self.netlink) else { return };
-        let mut heard = watch.hear(&self.table, socket.port, &mut self.news);
+        let generation = self.socket().and_then(|socket| socket.generation().ok());
+        let (Some(watch), Netlink::Open(socket)) = (&mut self.watch, &self.netlink) else {
+            self.news.unsure = true;
+            return;
+        };
+        let mut heard = watch.hear(socket.port, &mut self.news);
         // A commit counts a moment before it is told.
         if heard.is_ok() && generation.is_some_and(|generation| !watch.knows(generation)) {
             let mut fds = [PollFd::new(watch.stirs(), PollFlags::POLLIN)];
             _ = poll(&mut fds, TOLD_MAX_MS);
-            heard = watch.hear(&self.table, socket.port, &mut self.news);
+            heard = watch.hear(socket.port, &mut self.news);
         }
         let all = generation.is_some_and(|generation| watch.knows(generation));
         self.news.unsure |= heard.is_err() || !all;
     }
 
     /// Asks `nft` what it lists of us.
-    fn look(&mut self) -> Result<Probe, DenyError> {
-        // Asked before the listing: a change in between is looked at next time.
-        let generation = self.generation();
-        if generation.is_some() && generation == self.generation {
-            return Ok(Probe::Ours);
-        }
-        self.generation = None;
+    fn look(&self) -> Result<Probe, DenyError> {
         // `list chain` reads all elements of our sets (1.1 s for 100 000); this one, terse, none (12 ms)
         let listing = self.run("look at", &["-t", "list", "ruleset", "inet"], "")?;
-        if let Some(cause) = answer::fault(&self.table, &String::from_utf8_lossy(&listing)) {
-            return Err(self.spoilt(cause));
+        match answer::fault(&self.table, &String::from_utf8_lossy(&listing)) {
+            Some(cause) => Err(self.spoilt(cause)),
+            None => Ok(Probe::Ours),
         }
-        self.generation = generation;
-        // Somebody committed something: perhaps only elements of ours, which no listing that is cheap shows.
-        Ok(if generation.is_some() { Probe::Touched } else { Probe::Ours })
     }
 
     /// Carries out steps without a process, if that can be; `None` if not.
     fn send(&mut self, verb: &str, steps: &[Step]) -> Option<Result<(), DenyError>> {
-        let table = self.table.clone();
-        let refused = self.socket()?.commit(&table, steps).err();
+        let refused = self.socket()?.commit(steps).err();
         match refused {
             None => Some(Ok(())),
             Some(Refused::By(Errno::EMSGSIZE | Errno::EINVAL)) => None,
             Some(Refused::By(error @ (Errno::EPERM | Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT))) => {
                 tracing::warn!(error = error.desc(), "nftables refuses changes over netlink, so nft makes them");
-                self.netlink = Netlink::Refused;
+                (self.netlink, self.watch) = (Netlink::Refused, None);
                 None
             }
             Some(refused) => {
@@ -340,6 +312,7 @@ impl Nft {
 
     /// Makes what was touched as wanted.
     fn make_wanted(&mut self, verb: &str, touched: &Touched, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        let mut by_program = false;
         for steps in (Plan { usual: self.usual, want, now }).mend(touched) {
             if let Some(done) = self.send(verb, &steps) {
                 done?;
@@ -348,9 +321,11 @@ impl Nft {
             let mut script = Script::new(&self.table);
             script.take(&steps);
             let text = script.text;
-            self.write(verb, &text, want, now)?;
+            self.write(verb, &text)?;
+            by_program = true;
         }
-        Ok(())
+        // Only when all of it is there, or what is to come yet would be somebody else's doing.
+        if by_program { self.see(want, now) } else { Ok(()) }
     }
 
     fn failed(&self, tried: String, cause: String, remedy: Option<&'static str>) -> DenyError {
@@ -369,7 +344,9 @@ impl DenyBackend for Nft {
         script.make(self.usual);
         script.take(&Plan { usual: self.usual, want, now }.all());
         let text = script.text;
-        self.write(REPLACE, &text, want, now)
+        self.write("replace", &text)?;
+        self.made = None;
+        self.see(want, now)
     }
 
     fn update(&mut self, diff: &Diff, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
@@ -377,10 +354,9 @@ impl DenyBackend for Nft {
         self.make_wanted("update", &touched, want, now)
     }
 
-    /// Costs a netlink message, and what others did since; where netlink is refused, an `nft` process (12 ms) if they did
-    /// anything.
+    /// Costs a netlink message, and what others did since; where netlink is refused, an `nft` process (12 ms).
     fn probe(&mut self, want: &DenySet, now: Timestamp) -> Result<Probe, DenyError> {
-        if self.watch.is_none() {
+        if !self.listens() {
             return self.look();
         }
         self.hear();
@@ -389,10 +365,10 @@ impl DenyBackend for Nft {
             let told = |error: DenyError| DenyError { cause: format!("{}{by}", error.cause), ..error };
             self.read(want, now).map_err(told)?;
         }
-        let Touched { anew, elements } = &self.news.touched;
-        if anew.is_empty() && elements.is_empty() {
+        if self.news.touched.is_empty() {
             return Ok(Probe::Ours);
         }
+        let Touched { anew, elements } = &self.news.touched;
         let mut sets: BTreeMap<&str, usize> = anew.iter().map(|set| (set.name, 0)).collect();
         elements.iter().for_each(|(set, _)| *sets.entry(set.name).or_default() += 1);
         let sets = sets.into_iter().map(|(name, count)| match count {
@@ -414,11 +390,11 @@ impl DenyBackend for Nft {
         self.watch.as_ref().map(Watch::stirs)
     }
 
-    /// What is denied in the kernel; nothing if our table is not there.
     fn take_away(&mut self, _now: Timestamp) -> Result<(), DenyError> {
         self.remove()
     }
 
+    /// What is denied in the kernel; nothing if our table is not there.
     fn kept(&mut self, now: Timestamp) -> Result<Kept, DenyError> {
         let tables = self.run("look for", &["list", "tables", "inet"], "")?;
         let ours = format!("table inet {}", self.table);
@@ -442,7 +418,6 @@ const TABLE_MAX: usize = 64;
 pub(super) const NAME: &str = "nftables";
 /// How long after it counted a commit may be told, in milliseconds.
 const TOLD_MAX_MS: u8 = 100;
-const REPLACE: &str = "replace";
 /// How long it may take to say whether it can be used: at a boot, sshd is waiting.
 const USABLE_WITHIN: Duration = Duration::from_secs(2);
 const INSTALL: &str = "install the package nftables, or choose another back end";

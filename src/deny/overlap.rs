@@ -76,30 +76,20 @@ pub(super) fn without(prefix: Prefix, allowed: &[Range], most: usize) -> Option<
 mod tests {
     use super::*;
     use crate::decide::range::merge;
+    use crate::deny::DenySet;
     use inputs::record::Timestamp;
     use std::net::Ipv4Addr;
 
     fn ranges(text: &str) -> Vec<Range> {
-        let range = |text: &str| {
-            let (first, last) = text.split_once('-').unwrap_or((text, text));
-            Range::new(first.parse().unwrap(), last.parse().unwrap()).unwrap()
-        };
-        merge(text.split_whitespace().map(range).collect())
+        merge(DenySet::sample("", text).allowed)
     }
 
     #[test]
     fn flattens() {
         let check = |given: &str, flat: &str| {
-            let set: BTreeMap<Prefix, Until> = given
-                .split_whitespace()
-                .map(|item| {
-                    let (prefix, end) = item.split_once('@').unwrap();
-                    (prefix.parse().unwrap(), end.parse().ok().map(Timestamp))
-                })
-                .collect();
-            let got: Vec<String> = flatten(set.into_iter())
+            let got: Vec<String> = flatten(DenySet::sample(given, "").denied.into_iter())
                 .iter()
-                .map(|(span, end)| format!("{span}@{}", end.map_or("-".to_owned(), |e| e.0.to_string())))
+                .map(|(span, end)| format!("{span}@{}", end.map_or("-".to_owned(), |e| e.secs().to_string())))
                 .collect();
             assert_eq!(got.join(" "), flat, "{given}");
         };

@@ -1,4 +1,4 @@
-//! Runs a program of the system: nothing of our environment, no shell, for a limited time, and not all that it says.
+//! Runs a program of the system: nothing of our environment, no shell, for a limited time, with a limit to what it says.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -14,15 +14,16 @@ use crate::clock;
 pub(super) const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 /// Half a second is what nft takes for 100 000 elements; a million on a slow box must not be cut off.
 pub(super) const TIME_MAX: Duration = Duration::from_secs(60);
-/// What is kept of standard output: nft's listing of all tables of a family, without elements, is smaller.
-const STDOUT_MAX: u64 = 16 * 1024 * 1024;
+/// The longest standard output, in bytes; one that is longer is an error. `nft -j` lists a million elements in 75 MB.
+const STDOUT_MAX: u64 = 128 * 1024 * 1024;
+/// What is kept of standard error, in bytes.
 const STDERR_MAX: u64 = 4 * 1024;
 /// Characters of a complaint that go into an error.
 const COMPLAINT_MAX: usize = 300;
 /// How often at least it is looked whether a program has ended that says nothing any more.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// What a program said, the beginning of it, and how it ended.
+/// What a program said, of its complaints the beginning, and how it ended.
 pub(super) struct Output {
     pub(super) status: ExitStatus,
     pub(super) stdout: Vec<u8>,
@@ -70,8 +71,8 @@ pub(super) fn start(program: &Path, arguments: &[&str]) -> io::Result<Child> {
         .spawn()
 }
 
-/// Gives a program its input and waits until it ends; one that takes more than [`TIME_MAX`] is killed, which is an error of
-/// kind `TimedOut`.
+/// Gives a program its input and waits until it ends. One that takes more than [`TIME_MAX`] is killed, which is an error of
+/// kind `TimedOut`; one that says more than [`STDOUT_MAX`] is killed, too.
 pub(super) fn finish(child: Child, input: &[u8]) -> io::Result<Output> {
     finish_within(TIME_MAX, child, input)
 }
@@ -117,9 +118,10 @@ fn talk(child: &mut Child, input: &[u8], end: Instant) -> io::Result<[Vec<u8>; 2
     let mut said = [Vec::new(), Vec::new()];
     let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
     let mut threads = Vec::new();
-    for (pipe, most) in pipes.into_iter().flatten().zip([STDOUT_MAX, STDERR_MAX]) {
+    let readers: [Reader; 2] = [|pipe| all(pipe, STDOUT_MAX), |pipe| beginning(pipe, STDERR_MAX)];
+    for (pipe, read) in pipes.into_iter().flatten().zip(readers) {
         let (tell, told) = mpsc::channel();
-        thread().spawn(move || tell.send(beginning(File::from(pipe), most)))?;
+        thread().spawn(move || tell.send(read(File::from(pipe))))?;
         threads.push(told);
     }
     for (told, said) in threads.iter().zip(&mut said) {
@@ -127,6 +129,18 @@ fn talk(child: &mut Child, input: &[u8], end: Instant) -> io::Result<[Vec<u8>; 2
         *said = told.recv_timeout(left).map_err(|_| ErrorKind::TimedOut)??;
     }
     Ok(said)
+}
+
+type Reader = fn(File) -> io::Result<Vec<u8>>;
+
+/// Reads a pipe to its end; an error if that is more than `most` bytes.
+fn all(pipe: File, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("it says more than {} MiB", most >> 20)));
+    }
+    Ok(bytes)
 }
 
 /// Reads a pipe to its end; returns the first `most` bytes.
@@ -142,14 +156,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn talks_both_ways_and_keeps_the_beginning() {
-        let input: Vec<u8> = (0..STDOUT_MAX + 100_000).map(|n| n as u8).collect();
+    fn talks_both_ways() {
+        let input: Vec<u8> = (0..1_000_000).map(|n| n as u8).collect();
         let output = finish(start(Path::new("/bin/cat"), &[]).unwrap(), &input).unwrap();
         assert!(output.status.success());
-        assert!(output.stdout == input[..STDOUT_MAX as usize], "{} bytes", output.stdout.len());
+        assert!(output.stdout == input, "{} bytes", output.stdout.len());
         let script = "head -c 9 >/dev/null; head -c 9000 /dev/zero >&2; exec 0<&-; exit 7";
         let output = finish(start(Path::new("/bin/sh"), &["-c", script]).unwrap(), &input).unwrap();
         assert_eq!((output.status.code(), output.stdout.len(), output.stderr.len()), (Some(7), 0, STDERR_MAX as usize));
+    }
+
+    #[test]
+    fn one_that_says_too_much_is_an_error() {
+        let says =
+            |bytes: u64| finish(start(Path::new("/bin/head"), &["-c", &bytes.to_string(), "/dev/zero"]).unwrap(), b"");
+        assert_eq!(says(STDOUT_MAX).unwrap().stdout.len() as u64, STDOUT_MAX);
+        assert_eq!(
+            says(STDOUT_MAX + 1).map(|output| output.stdout.len()).unwrap_err().to_string(),
+            "it says more than 128 MiB"
+        );
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! The engine leaves its changes in an inbox and never waits: what lies there already is joined with them, and if too
 //! much does, the whole set takes its place. What the inbox holds is one `update`. The whole set is replaced at the
 //! start, after any error or clock step, and once a day. A probe notices when somebody else changed it: at once where the
-//! back end hears of changes, else every few seconds; what was changed is mended, and that is counted. The reconciler knows nothing of firewalls and decides nothing. It has a thread; when that ends, the denies
-//! stay in force.
+//! back end hears of changes, else every few seconds; what was changed is mended, and that is counted. Whatever others do
+//! again and again, looking takes a fifth of the time and mending another at most. The reconciler knows nothing of firewalls
+//! and decides nothing. It has a thread; when that ends, the denies stay in force.
 
 use std::convert::Infallible;
 use std::os::fd::AsFd as _;
@@ -231,8 +232,6 @@ struct Reconciler<C> {
     probe_at: Instant,
     probe_pause: Duration,
     replace_at: Instant,
-    /// When the set may be replaced again because somebody touched something.
-    touched_from: Instant,
     /// What somebody else changed and nobody has mended yet.
     changed: Option<String>,
     /// No mending before this.
@@ -274,7 +273,6 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
             probe_at: begun + pace.probe_every,
             probe_pause: pace.probe_every,
             replace_at: begun + pace.replace_every,
-            touched_from: begun,
             changed: None,
             mend_from: begun,
             stirred: false,
@@ -320,7 +318,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
             _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
             if fds.get(1).is_some_and(|fd| fd.any() == Some(true)) {
                 self.stirred = true;
-                self.deaf_until = now + DEAF;
+                self.deaf_until = (self.clock)().1 + DEAF;
                 return true;
             }
         }
@@ -386,7 +384,6 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
                 if self.backend.stirs().is_some() {
                     self.probe_at = ended; // and may have found something
                 }
-                self.touched_from = ended + ended.saturating_duration_since(begun) * REPLACE_SHARE;
                 self.retry_pause = self.pace.retry_first;
                 self.done(Some(wall));
             }
@@ -415,14 +412,11 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
                 lock(&self.shared.status).enforced = self.want.denied.len().saturating_sub(missing);
                 self.changed = Some(what);
             }
-            Ok(probe) => {
+            Ok(Probe::Ours) => {
                 self.probe_pause = self.pace.probe_every;
                 self.probe_failed = false;
                 lock(&self.shared.status).checked = Some(At(wall));
                 self.well();
-                if probe == Probe::Touched {
-                    self.replace_at = self.replace_at.min(now.max(self.touched_from));
-                }
             }
             Err(error) => {
                 self.probe_pause = (self.probe_pause * 2).min(self.pace.probe_max);
@@ -434,8 +428,11 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
                 self.retry_at = self.retry_at.max(self.mend_from);
             }
         }
+        let ended = (self.clock)().1;
+        // It may have had to read all of the set.
+        self.deaf_until = self.deaf_until.max(ended + ended.saturating_duration_since(now) * REST);
         let pause = if self.backend.stirs().is_some() { self.pace.watched_every } else { self.probe_pause };
-        self.probe_at = (self.clock)().1 + pause;
+        self.probe_at = ended + pause;
     }
 
     /// Mends what somebody changed, unless it is too early for that.
@@ -503,9 +500,9 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
     }
 }
 
-/// How long nothing is mended after mending took so long: what others do again and again may cost a fifth of the time.
+/// How long nothing is mended after mending took so long.
 fn pause(took: Duration) -> Duration {
-    (took * 4).max(MEND_PAUSE_MIN)
+    (took * REST).max(MEND_PAUSE_MIN)
 }
 
 /// Nothing is left half done under these locks, so a panic elsewhere is no reason to stop.
@@ -520,10 +517,10 @@ const SLOW: Duration = Duration::from_secs(2);
 const CHANGES_MAX: usize = 16_384;
 /// Between two mendings at least, so that our log has ten lines a second of them at most.
 const MEND_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// For so many times as long as looking or mending took, neither is done again because of what others did.
+const REST: u32 = 4;
 /// How long a back end is not listened to after it stirred: others may commit all the time, and so do we.
 const DEAF: Duration = Duration::from_millis(20);
-/// Replacing because somebody touched something takes one part in so many of the time, whoever commits how often.
-const REPLACE_SHARE: u32 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -531,6 +528,7 @@ mod tests {
     use crate::decide::prefix::Prefix;
     use crate::decide::range::Range;
     use kit::Random;
+    use std::os::fd::BorrowedFd;
 
     /// A firewall that fails as it is told.
     #[derive(Default)]
@@ -547,10 +545,14 @@ mod tests {
         tampered: bool,
         /// Elements that they took out.
         odd: usize,
+        /// Others change something all the time, and to see what takes so long.
+        restless: Option<Duration>,
+        /// When it was looked at, from when to when.
+        looked: Vec<(Instant, Instant)>,
     }
 
-    #[derive(Clone, Default)]
-    struct Fake(Arc<Mutex<World>>);
+    #[derive(Clone)]
+    struct Fake(Arc<Mutex<World>>, Arc<EventFd>);
 
     fn fault(text: &str) -> DenyError {
         DenyError { backend: "fake", tried: "try".to_owned(), cause: text.to_owned(), remedy: None }
@@ -618,6 +620,11 @@ mod tests {
         fn probe(&mut self, _want: &DenySet, _now: Timestamp) -> Result<Probe, DenyError> {
             let mut world = lock(&self.0);
             world.probes += 1;
+            if let Some(long) = world.restless {
+                let begun = clock::monotonic();
+                kit::until("the look is over", || (clock::monotonic() >= begun + long).then_some(()));
+                world.looked.push((begun, clock::monotonic()));
+            }
             match world.odd {
                 _ if world.tampered || world.probe_broken => Err(fault("changed")),
                 0 => Ok(Probe::Ours),
@@ -628,6 +635,10 @@ mod tests {
         fn mend(&mut self, _want: &DenySet, _now: Timestamp) -> Result<(), DenyError> {
             lock(&self.0).odd = 0;
             Ok(())
+        }
+
+        fn stirs(&self) -> Option<BorrowedFd<'_>> {
+            lock(&self.0).restless.map(|_| self.1.as_fd())
         }
     }
 
@@ -652,7 +663,7 @@ mod tests {
 
     impl Story {
         fn new(world: World) -> Self {
-            let fake = Fake(Arc::new(Mutex::new(world)));
+            let fake = Fake(Arc::new(Mutex::new(world)), Arc::new(EventFd::from_value(1).unwrap()));
             let time = Arc::new(Mutex::new(crate::clock::monotonic()));
             let seen = Arc::clone(&time);
             let clock: Clock = Box::new(move || (Timestamp(7), *lock(&seen)));
@@ -861,6 +872,23 @@ mod tests {
         }
         let (took, healed) = (*lock(&story.time) - begun, u128::from(story.status().healed - 3));
         assert!(healed >= 2 && took.as_millis() >= 100 * (healed - 1), "{healed} times in {took:?}");
+    }
+
+    /// Each look reads all of the set, and something is new again when it ends.
+    #[test]
+    fn looking_takes_a_share_of_the_time() {
+        let long = Duration::from_millis(10);
+        let world = World { restless: Some(long), ..World::default() };
+        let fake = Fake(Arc::new(Mutex::new(world)), Arc::new(EventFd::from_value(1).unwrap()));
+        let time = || (Timestamp(7), clock::monotonic());
+        let reconcilers = Reconcilers::start(vec![Box::new(fake.clone())], &begin(), time, Pace::default()).unwrap();
+        kit::until("many looks", || (lock(&fake.0).looked.len() > 8).then_some(()));
+        assert!(reconcilers.stop(Duration::from_secs(10)));
+        // the first follows what was written, and the next is the first that is due to what others did
+        for pair in lock(&fake.0).looked[1..].windows(2) {
+            let ((begun, ended), (again, _)) = (pair[0], pair[1]);
+            assert!(again - ended >= (ended - begun) * REST, "{:?} after {:?}", again - ended, ended - begun);
+        }
     }
 
     #[test]

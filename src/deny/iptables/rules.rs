@@ -175,12 +175,7 @@ mod tests {
     #[test]
     fn plain_rules() {
         let check = |denied: &str, allowed: &str, want: &str| {
-            let item = |item: &str| {
-                let (prefix, end) = item.split_once('@').unwrap();
-                (prefix.parse().unwrap(), end.parse().ok().map(Timestamp::from_secs))
-            };
-            let allowed = allowed.split_whitespace().map(|prefix| prefix.parse::<Prefix>().unwrap().into());
-            let set = DenySet { denied: denied.split_whitespace().map(item).collect(), allowed: allowed.collect() };
+            let set = DenySet::sample(denied, allowed);
             let (rules, left_out) = plain(&chain(), Family::V4, &set, Timestamp::from_secs(100));
             assert_eq!((rules[1..].join("; ").replace("-A denyd ", ""), left_out), (want.to_owned(), 0), "{denied}");
         };

@@ -149,32 +149,15 @@ const SIZE_MIN: usize = 1 << 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::range::Range;
 
     const NOW: Timestamp = Timestamp::from_secs(100);
-
-    /// `192.0.2.1@160 2001:db8::/64@-`: with the second of their ends.
-    fn set(denied: &str, allowed: &str) -> DenySet {
-        let item = |item: &str| {
-            let (prefix, end) = item.split_once('@').unwrap();
-            (prefix.parse().unwrap(), end.parse().ok().map(Timestamp::from_secs))
-        };
-        let range = |text: &str| {
-            let (first, last) = text.split_once('-').unwrap_or((text, text));
-            Range::new(first.parse().unwrap(), last.parse().unwrap()).unwrap()
-        };
-        DenySet {
-            denied: denied.split_whitespace().map(item).collect(),
-            allowed: allowed.split_whitespace().map(range).collect(),
-        }
-    }
 
     #[test]
     fn elements_and_how_long_they_stay() {
         let check = |denied: &str, want: &str| {
             let chain = Chain::default();
             let mut script = Script::new(&chain, &[]);
-            wanted(&set(denied, ""), NOW).iter().for_each(|(prefix, life)| script.set(prefix, *life));
+            wanted(&DenySet::sample(denied, ""), NOW).iter().for_each(|(prefix, life)| script.set(prefix, *life));
             assert_eq!(script.text.trim().replace('\n', "; "), want, "{denied}");
         };
         check("", "");
@@ -203,7 +186,7 @@ mod tests {
         let check = |names: &str, want: &str| {
             let (chain, names) = (Chain::default(), names.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
             let mut script = Script::new(&chain, &names);
-            let given = set("192.0.2.1@160", "192.0.2.2-192.0.2.4 2001:db8::1");
+            let given = DenySet::sample("192.0.2.1@160", "192.0.2.2-192.0.2.4 2001:db8::1");
             script.allow(Family::V4, &given);
             script.deny(Family::V4, wanted(&given, NOW).iter());
             assert_eq!(script.text, want, "{names:?}");

@@ -11,7 +11,7 @@ use super::wire::{Message, Writer, attribute, attributes, word};
 use crate::decide::range::{Range, next};
 use crate::deny::Life;
 
-/// What a message says.
+/// What a message says, of one table of family inet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told<'a> {
     /// A transaction is committed, or what the last one was.
@@ -23,26 +23,20 @@ pub enum Told<'a> {
     },
     /// Elements of a set are there, or were added or deleted.
     Elements {
-        /// The table's name, in family inet.
-        table: &'a [u8],
         /// The set's name.
         set: &'a [u8],
         /// At most [`ELEMENTS_MAX`].
         elements: Vec<Element>,
     },
-    /// A table is there, or was changed or deleted.
+    /// The table is there, or was changed or deleted.
     Table {
-        /// Its name, in family inet.
-        table: &'a [u8],
-        /// A number that no other table has or had.
-        handle: u64,
+        /// A number that no other table has or had, where the kernel tells it: Linux before 4.16 does not.
+        handle: Option<u64>,
         /// `NFT_TABLE_F_…`: a table that is dormant drops nothing.
         flags: u32,
     },
     /// A chain is there, or was changed or deleted.
     Chain {
-        /// The table's name, in family inet.
-        table: &'a [u8],
         /// The chain's name.
         name: &'a [u8],
         /// Where it stands, and what becomes of packets that pass it; `None` for one that only rules lead to.
@@ -50,15 +44,11 @@ pub enum Told<'a> {
     },
     /// A set is there, or was changed or deleted.
     Set {
-        /// The table's name, in family inet.
-        table: &'a [u8],
         /// The set's name.
         name: &'a [u8],
     },
     /// A rule is there, or was added, changed or deleted.
     Rule {
-        /// The table's name, in family inet.
-        table: &'a [u8],
         /// The chain's name.
         chain: &'a [u8],
         /// What it does, one expression behind the other.
@@ -73,7 +63,7 @@ pub enum Told<'a> {
         /// As in errno(3).
         errno: i32,
     },
-    /// Something of another family, or that we have no use for.
+    /// Something of another table, or that we have no use for.
     Other,
 }
 
@@ -100,8 +90,9 @@ pub struct Base {
 }
 
 impl<'a> Told<'a> {
-    /// Reads a message; `None` for one that says less than it should, or more than it may.
-    pub fn read(message: &Message<'a>) -> Option<Told<'a>> {
+    /// Reads a message; `None` for one that says less than it should, or more than it may. What is of another table than
+    /// `ours` is [`Told::Other`], whatever it says: its keys may be ports, or several things at once.
+    pub fn read(message: &Message<'a>, ours: &Table) -> Option<Told<'a>> {
         match message.kind {
             NLMSG_DONE => {
                 let errno = word(message.body, 0).map_or(Some(0), |word| word.cast_signed().checked_neg())?;
@@ -121,26 +112,25 @@ impl<'a> Told<'a> {
         if message.kind == NEWGEN {
             return Some(Told::Generation { id: number(bytes(1)?)?, by: name(3) });
         }
-        if family != NFPROTO_INET {
+        if family != NFPROTO_INET || !OF_TABLES.contains(&message.kind) || name(1)? != ours.0.as_bytes() {
             return Some(Told::Other);
         }
-        let table = || name(1);
         Some(match message.kind {
-            NEWTABLE | DELTABLE => {
-                Told::Table { table: table()?, handle: long(bytes(4)?)?, flags: bytes(2).map_or(Some(0), number)? }
-            }
+            NEWTABLE | DELTABLE => Told::Table {
+                handle: bytes(4).map_or(Some(None), |handle| long(handle).map(Some))?.filter(|handle| *handle > 0),
+                flags: bytes(2).map_or(Some(0), number)?,
+            },
             NEWCHAIN | DELCHAIN => Told::Chain {
-                table: table()?,
                 name: name(3)?,
                 base: bytes(4).map_or(Some(None), |hook| base(hook, bytes(5)).map(Some))?,
             },
-            NEWSET | DELSET => Told::Set { table: table()?, name: name(2)? },
-            NEWRULE | DELRULE => Told::Rule { table: table()?, chain: name(2)?, does: bytes(4).unwrap_or_default() },
+            NEWSET | DELSET => Told::Set { name: name(2)? },
+            NEWRULE | DELRULE => Told::Rule { chain: name(2)?, does: bytes(4).unwrap_or_default() },
             NEWSETELEM | DELSETELEM => {
                 let list = attributes(bytes(3)?).filter(|(kind, _)| *kind == LIST_ELEM);
                 let elements: Option<Vec<Element>> = list.take(ELEMENTS_MAX + 1).map(|(_, one)| element(one)).collect();
                 let elements = elements.filter(|elements| elements.len() <= ELEMENTS_MAX)?;
-                Told::Elements { table: table()?, set: name(2)?, elements }
+                Told::Elements { set: name(2)?, elements }
             }
             _ => Told::Other,
         })
@@ -342,6 +332,9 @@ const GETSET: u16 = NEWTABLE + 10;
 const GETSETELEM: u16 = NEWTABLE + 13;
 const NEWGEN: u16 = NEWTABLE + 15;
 const GETGEN: u16 = NEWTABLE + 16;
+/// Those whose first attribute is the name of their table.
+const OF_TABLES: [u16; 10] =
+    [NEWTABLE, DELTABLE, NEWCHAIN, DELCHAIN, NEWRULE, DELRULE, NEWSET, DELSET, NEWSETELEM, DELSETELEM];
 /// `NFTA_LIST_ELEM`.
 const LIST_ELEM: u16 = 1;
 const DATA_VALUE: u16 = 1;
@@ -369,7 +362,7 @@ mod tests {
     }
 
     fn told(kind: u16, body: &[u8]) -> Option<Told<'_>> {
-        Told::read(&Message { kind, flags: 0, seq: 1, port: 27365, body })
+        Told::read(&Message { kind, flags: 0, seq: 1, port: 27365, body }, &Table("t".to_owned()))
     }
 
     /// What Linux 6.18 sent to the group of nftables while nft 1.0.6 worked, without the headers.
@@ -386,13 +379,13 @@ mod tests {
         check(
             NEWTABLE,
             "01000002 0600010074000000 0800030000000004 0c0004000000000000000001 0800020000000000",
-            Told::Table { table: b"t", handle: 1, flags: 0 },
+            Told::Table { handle: Some(1), flags: 0 },
         );
         // add table inet t { flags dormant; }
         check(
             NEWTABLE,
             "01000009 0600010074000000 0800030000000004 0c0004000000000000000001 0800020000000001",
-            Told::Table { table: b"t", handle: 1, flags: 1 },
+            Told::Table { handle: Some(1), flags: 1 },
         );
         // type filter hook prerouting priority -300; policy accept
         check(
@@ -400,12 +393,12 @@ mod tests {
             "01000002 0600010074000000 0f000300707265726f7574696e670000 0c0002000000000000000001
              14000400 0800010000000000 08000200fffffed4 0800050000000001 0b00070066696c7465720000
              08000a0000000001 0800060000000003",
-            Told::Chain { table: b"t", name: b"prerouting", base: Some(Base { hook: 0, priority: -300, policy: 1 }) },
+            Told::Chain { name: b"prerouting", base: Some(Base { hook: 0, priority: -300, policy: 1 }) },
         );
         check(
             DELSET,
             "0100000b 0600010074000000 0a00020064656e7934000000 0c0010000000000000000002",
-            Told::Set { table: b"t", name: b"deny4" },
+            Told::Set { name: b"deny4" },
         );
         // ip saddr @deny4 counter drop
         let counter = "2c000100 0c000100636f756e74657200 1c000200 0c0001000000000000000bb8 0c0002000000000000000032";
@@ -420,12 +413,12 @@ mod tests {
         let does = bytes(&[&rest[..4], &[counter], &rest[4..]].concat().concat());
         let head = "01000002 0600010074000000 0f000200707265726f7574696e670000 0c0003000000000000000006 14010400";
         let rule = [bytes(head), does.clone()].concat();
-        let want = Told::Rule { table: b"t", chain: b"prerouting", does: &does };
+        let want = Told::Rule { chain: b"prerouting", does: &does };
         assert_eq!(told(NEWRULE, &rule), Some(want));
         let values = rest.map(|one| bytes(one)[4..].to_vec());
         assert_eq!(expressions(&does).collect::<Vec<_>>(), values, "all but the counter");
         let element = |key: &str, ends, left_ms| Element { key: key.parse().unwrap(), ends, left_ms };
-        let elements = |set, elements| Told::Elements { table: b"t", set, elements };
+        let elements = |set, elements| Told::Elements { set, elements };
         // 192.0.2.1 timeout 60s, deleted 16 ms later
         check(
             DELSETELEM,
@@ -459,7 +452,7 @@ mod tests {
         let check = |kind: u16, hex: &str| assert_eq!(told(kind, &bytes(hex)), None, "{hex}");
         check(NEWGEN, "00000003");
         check(NEWGEN, "00000003 0700010000000003"); // an id of three bytes
-        check(NEWTABLE, "01000002 0600010074000000"); // no handle
+        check(NEWTABLE, "01000002 0600010074000000 0800040000000001"); // a handle of four bytes
         check(NEWSETELEM, "01000006 0600010074000000 0a00020064656e7934000000 10000300 0c000100 08000100c0000201"); // no key
         // a key of two bytes
         check(
@@ -467,7 +460,22 @@ mod tests {
             "01000006 0600010074000000 0a00020064656e7934000000 14000300 10000100 0c000100 06000100c0000000",
         );
         check(NLMSG_ERROR, "00000080 3c0000000e0a010001000000e56a0000"); // the number that has no opposite
+        check(NEWTABLE, "01000002"); // of no table
         assert_eq!(told(NEWTABLE, &bytes("02000002")), Some(Told::Other), "of family ip");
+        for no_handle in ["", "0c0004000000000000000000"] {
+            let body = bytes(&format!("01000002 0600010074000000 {no_handle}"));
+            assert_eq!(told(NEWTABLE, &body), Some(Told::Table { handle: None, flags: 0 }));
+        }
+        // table inet u: a port, an address with a port, and an element that stands for all others
+        let key = |key: &str| format!("01000006 0600010075000000 0a00020064656e7934000000 {key}");
+        for elements in [
+            "14000300 10000100 0c000100 0600010000160000",
+            "18000300 14000100 10000100 0c000100c000020100160000",
+            "10000300 0c000100 0800030000000002",
+        ] {
+            assert_eq!(told(NEWSETELEM, &bytes(&key(elements))), Some(Told::Other), "of another table");
+            assert_eq!(told(NEWSETELEM, &bytes(&key(elements).replace("75000000", "74000000"))), None, "of ours");
+        }
         let many = [bytes("01000006 0600010074000000 0a00020064656e7934000000"), vec![0xff, 0xff, 3, 0]].concat();
         let many = [many, [20, 0, 1, 0, 12, 0, 1, 0, 8, 0, 1, 0, 1, 2, 3, 4, 0, 0, 0, 0].repeat(3276)].concat();
         assert_eq!(told(NEWSETELEM, &many[..many.len() - 1]), None, "a list that is cut");
@@ -543,7 +551,7 @@ mod tests {
         let all = (0..2001).map(|n| (ranges(n), Life::Seconds(9))).collect();
         let bytes = transaction(&Table("t".repeat(64)), &[Step::Add(WIDE[1], all)], 1);
         let counts: Vec<_> = messages(&bytes)
-            .filter_map(|message| match Told::read(&message.unwrap()) {
+            .filter_map(|message| match Told::read(&message.unwrap(), &Table("t".repeat(64))) {
                 Some(Told::Elements { elements, .. }) => Some(elements.len()),
                 _ => None,
             })

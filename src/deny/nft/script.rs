@@ -112,11 +112,7 @@ mod tests {
     use crate::deny::{DenySet, Diff};
 
     fn set(denied: &str) -> DenySet {
-        let item = |item: &str| {
-            let (prefix, end) = item.split_once('@').unwrap();
-            (prefix.parse().unwrap(), end.parse().ok().map(Timestamp::from_secs))
-        };
-        DenySet { denied: denied.split_whitespace().map(item).collect(), allowed: Vec::new() }
+        DenySet::sample(denied, "")
     }
 
     fn nft(v4: u8, v6: u8) -> Lengths {

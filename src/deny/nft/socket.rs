@@ -14,9 +14,10 @@ use super::message::{self, Told};
 use super::plan::Step;
 use super::wire::{Message, messages};
 
-/// A socket of the kernel's netfilter.
+/// A socket of the kernel's netfilter, for our table.
 #[derive(Debug)]
 pub(super) struct Socket {
+    table: Table,
     fd: OwnedFd,
     /// What the kernel calls it in what it tells of its requests.
     pub(super) port: u32,
@@ -37,13 +38,13 @@ pub(super) enum Refused {
 
 impl Socket {
     /// One that asks.
-    pub(super) fn open() -> Result<Socket, Errno> {
-        Socket::bound(0)
+    pub(super) fn open(table: &Table) -> Result<Socket, Errno> {
+        Socket::bound(table, 0)
     }
 
     /// One that hears of every change of anybody's.
-    pub(super) fn watching() -> Result<Socket, Errno> {
-        Socket::bound(1 << (NFNLGRP_NFTABLES - 1))
+    pub(super) fn watching(table: &Table) -> Result<Socket, Errno> {
+        Socket::bound(table, 1 << (NFNLGRP_NFTABLES - 1))
     }
 
     /// What is readable once there is something to receive.
@@ -51,7 +52,7 @@ impl Socket {
         self.fd.as_fd()
     }
 
-    fn bound(groups: u32) -> Result<Socket, Errno> {
+    fn bound(table: &Table, groups: u32) -> Result<Socket, Errno> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkNetFilter)?;
         // In a user namespace the usual room has to do. What does not fit is told.
@@ -59,13 +60,13 @@ impl Socket {
         _ = setsockopt(&fd, sockopt::RcvBufForce, &NEWS_MAX).or_else(|_| setsockopt(&fd, sockopt::RcvBuf, &NEWS_MAX));
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         let port = getsockname::<NetlinkAddr>(fd.as_raw_fd())?.pid();
-        Ok(Socket { fd, port, seq: 0, buffer: vec![0; DATAGRAM_MAX] })
+        Ok(Socket { table: table.clone(), fd, port, seq: 0, buffer: vec![0; DATAGRAM_MAX] })
     }
 
     /// Carries steps out, all or none.
-    pub(super) fn commit(&mut self, table: &Table, steps: &[Step]) -> Result<(), Refused> {
-        let request = |seq| message::transaction(table, steps, seq);
+    pub(super) fn commit(&mut self, steps: &[Step]) -> Result<(), Refused> {
         let mut answer = None;
+        let request = |table: &Table, seq| message::transaction(table, steps, seq);
         self.ask(request, |told| {
             // Of several complaints the first is it.
             if let Told::Answer { errno, .. } = told
@@ -85,25 +86,27 @@ impl Socket {
     /// How many transactions there were in this network namespace, as the kernel counts them.
     pub(super) fn generation(&mut self) -> Result<u32, Refused> {
         let mut found = None;
-        self.ask(message::ask_generation, |told| {
-            if let Told::Generation { id, .. } = told {
-                found = Some(id);
-            }
-            refused(&told).map(|()| true)
-        })?;
+        self.ask(
+            |_, seq| message::ask_generation(seq),
+            |told| {
+                if let Told::Generation { id, .. } = told {
+                    found = Some(id);
+                }
+                refused(&told).map(|()| true)
+            },
+        )?;
         found.ok_or(Refused::Unread)
     }
 
-    /// Hands over what there is of a table; false if there is no such thing.
+    /// Hands over what there is of our table; false if there is no such thing.
     pub(super) fn list(
         &mut self,
         ask: Ask,
-        table: &Table,
         mut each: impl FnMut(Told<'_>) -> Result<(), Refused>,
     ) -> Result<bool, Refused> {
         let (mut done, mut there) = (false, true);
         self.ask(
-            |seq| message::ask(ask, table, seq),
+            |table, seq| message::ask(ask, table, seq),
             |told| {
                 match told {
                     Told::Done | Told::Answer { errno: 0, .. } => done = true,
@@ -121,17 +124,19 @@ impl Socket {
         if done { Ok(there) } else { Err(Refused::Unread) }
     }
 
-    /// The next datagram, if one is there: its messages, up to one that cannot be read, which is `None`.
-    pub(super) fn receive(&mut self, mut each: impl FnMut(Option<Message<'_>>)) -> Result<bool, Errno> {
+    /// The next datagram, if one is there: its messages and what each says, up to one that cannot be read, which is `None`.
+    pub(super) fn receive(&mut self, mut each: impl FnMut(Option<(Message<'_>, Told<'_>)>)) -> Result<bool, Errno> {
+        let Socket { table, fd, buffer, .. } = self;
         loop {
-            match recvfrom::<NetlinkAddr>(self.fd.as_raw_fd(), &mut self.buffer) {
+            match recvfrom::<NetlinkAddr>(fd.as_raw_fd(), buffer) {
                 Err(Errno::EAGAIN) => return Ok(false),
                 Err(Errno::EINTR) => {}
                 Err(error) => return Err(error),
                 // Not of the kernel: only root could send it.
                 Ok((_, from)) if from.is_some_and(|from| from.pid() != 0) => {}
                 Ok((len, _)) => {
-                    messages(self.buffer.get(..len).unwrap_or_default()).for_each(&mut each);
+                    let all = messages(buffer.get(..len).unwrap_or_default());
+                    all.map(|message| Some((message?, Told::read(&message?, table)?))).for_each(&mut each);
                     return Ok(true);
                 }
             }
@@ -141,22 +146,18 @@ impl Socket {
     /// Sends a request and hands over what is said about it, while `each` says to go on.
     fn ask(
         &mut self,
-        request: impl FnOnce(u32) -> Vec<u8>,
+        request: impl FnOnce(&Table, u32) -> Vec<u8>,
         mut each: impl FnMut(Told<'_>) -> Result<bool, Refused>,
     ) -> Result<(), Refused> {
         self.seq = self.seq.wrapping_add(1);
         let seq = self.seq;
-        send(self.fd.as_raw_fd(), &request(seq), MsgFlags::empty())?;
+        send(self.fd.as_raw_fd(), &request(&self.table, seq), MsgFlags::empty())?;
         let mut result = Ok(true);
         while result == Ok(true) {
-            let more = self.receive(|message| {
-                let Some(message) = message else {
-                    result = Err(Refused::Unread);
-                    return;
-                };
-                if message.seq == seq && result == Ok(true) {
-                    result = Told::read(&message).ok_or(Refused::Unread).and_then(&mut each);
-                }
+            let more = self.receive(|heard| match heard {
+                None => result = Err(Refused::Unread),
+                Some((message, told)) if message.seq == seq && result == Ok(true) => result = each(told),
+                Some(_) => {}
             })?;
             if !more {
                 break;

@@ -30,12 +30,14 @@ pub(super) struct News {
     pub(super) unsure: bool,
     /// Who did it, as processes call themselves; of several the last.
     pub(super) by: Option<String>,
+    /// The transaction that is being told touched our table.
+    ours: bool,
 }
 
 impl Watch {
     /// Listens from now on.
-    pub(super) fn begin() -> Result<Watch, Errno> {
-        Ok(Watch { socket: Socket::watching()?, known: 0 })
+    pub(super) fn begin(table: &Table) -> Result<Watch, Errno> {
+        Ok(Watch { socket: Socket::watching(table)?, known: 0 })
     }
 
     /// All up to this transaction is known from elsewhere.
@@ -54,15 +56,12 @@ impl Watch {
     }
 
     /// Takes the news that wait. What `port` did is ours.
-    pub(super) fn hear(&mut self, table: &Table, port: u32, news: &mut News) -> Result<(), Errno> {
+    pub(super) fn hear(&mut self, port: u32, news: &mut News) -> Result<(), Errno> {
         let Watch { socket, known } = self;
         for _ in 0..DATAGRAMS_MAX {
-            let heard = socket.receive(|message| {
-                let told = message.and_then(|message| Some((message.port != port, Told::read(&message)?)));
-                match told {
-                    Some((foreign, told)) => news.take(told, foreign, table, known),
-                    None => news.unsure = true,
-                }
+            let heard = socket.receive(|heard| match heard {
+                Some((message, told)) => news.take(told, message.port != port, known),
+                None => news.unsure = true,
             });
             match heard {
                 Ok(true) => {}
@@ -76,20 +75,24 @@ impl Watch {
 }
 
 impl News {
-    fn take(&mut self, told: Told<'_>, foreign: bool, ours: &Table, known: &mut u32) {
-        let is_ours = |table: &[u8]| foreign && table == ours.0.as_bytes();
-        match told {
-            Told::Generation { id, by } => {
-                let step = id.wrapping_sub(*known).cast_signed();
-                self.unsure |= step > 1;
-                if step > 0 {
-                    *known = id;
-                }
-                if foreign && !self.is_empty() {
-                    self.by = by.map(|name| printable(&name[..name.len().min(NAME_MAX)]).to_string());
-                }
+    /// `foreign`: somebody else did it.
+    fn take(&mut self, told: Told<'_>, foreign: bool, known: &mut u32) {
+        if let Told::Generation { id, by } = told {
+            let step = id.wrapping_sub(*known).cast_signed();
+            self.unsure |= step > 1;
+            if step > 0 {
+                *known = id;
             }
-            Told::Elements { table, set, elements } if is_ours(table) => {
+            if std::mem::take(&mut self.ours) {
+                self.by = by.map(|name| printable(&name[..name.len().min(NAME_MAX)]).to_string());
+            }
+            return;
+        }
+        if !foreign {
+            return;
+        }
+        match told {
+            Told::Elements { set, elements } => {
                 match SETS.into_iter().find(|ours| ours.name.as_bytes() == set) {
                     Some(set) if set.ranges => _ = self.touched.anew.insert(set),
                     Some(set) => self.touched.elements.extend(elements.iter().map(|element| (set, element.key))),
@@ -101,16 +104,10 @@ impl News {
                     self.unsure = true;
                 }
             }
-            Told::Table { table, .. }
-            | Told::Chain { table, .. }
-            | Told::Set { table, .. }
-            | Told::Rule { table, .. } => self.unsure |= is_ours(table),
-            _ => {}
+            Told::Table { .. } | Told::Chain { .. } | Told::Set { .. } | Told::Rule { .. } => self.unsure = true,
+            Told::Generation { .. } | Told::Done | Told::Answer { .. } | Told::Other => return,
         }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.touched.is_empty() && !self.unsure
+        self.ours = true;
     }
 }
 
@@ -131,7 +128,7 @@ mod tests {
         let check = |known: u32, ids: &[u32], unsure: bool, then: u32| {
             let (mut news, mut known) = (News::default(), known);
             for id in ids {
-                news.take(Told::Generation { id: *id, by: None }, true, &Table::default(), &mut known);
+                news.take(Told::Generation { id: *id, by: None }, true, &mut known);
             }
             assert_eq!((news.unsure, known), (unsure, then), "{ids:?}");
         };
@@ -142,34 +139,44 @@ mod tests {
     }
 
     #[test]
-    fn hears_of_our_table_alone() {
+    fn hears_of_what_others_do() {
         let element = Element { key: "192.0.2.1".parse().unwrap(), ends: false, left_ms: None };
-        let check = |table: &[u8], set: &[u8], foreign: bool, elements: usize, want: (usize, usize, bool)| {
+        let check = |set: &[u8], foreign: bool, elements: usize, want: (usize, usize, bool)| {
             let (mut news, mut known) = (News::default(), 7);
             let key = |n: usize| std::net::Ipv4Addr::from(n as u32).into();
             let elements = (0..elements).map(|n| Element { key: key(n), ..element }).collect();
-            news.take(Told::Elements { table, set, elements }, foreign, &Table::default(), &mut known);
+            news.take(Told::Elements { set, elements }, foreign, &mut known);
             assert_eq!((news.touched.elements.len(), news.touched.anew.len(), news.unsure), want);
         };
-        check(b"denyd", b"deny4", true, 3, (3, 0, false));
-        check(b"denyd", b"wide4", true, 3, (0, 1, false));
-        check(b"denyd", b"deny4", false, 3, (0, 0, false));
-        check(b"other", b"deny4", true, 3, (0, 0, false));
-        check(b"denyd", b"theirs", true, 3, (0, 0, true));
-        check(b"denyd", b"deny4", true, TOUCHED_MAX, (TOUCHED_MAX, 0, false));
-        check(b"denyd", b"deny4", true, TOUCHED_MAX + 1, (0, 0, true));
+        check(b"deny4", true, 3, (3, 0, false));
+        check(b"wide4", true, 3, (0, 1, false));
+        check(b"deny4", false, 3, (0, 0, false));
+        check(b"theirs", true, 3, (0, 0, true));
+        check(b"deny4", true, TOUCHED_MAX, (TOUCHED_MAX, 0, false));
+        check(b"deny4", true, TOUCHED_MAX + 1, (0, 0, true));
+    }
+
+    #[test]
+    fn names_who_touched_our_table_alone() {
+        let (mut news, mut known) = (News::default(), 7);
+        let set = || Told::Set { name: b"deny4" };
+        let done = |id, by: &'static [u8]| Told::Generation { id, by: Some(by) };
+        let mut check = |told: Vec<Told<'_>>, foreign: bool, by: Option<&str>| {
+            told.into_iter().for_each(|told| news.take(told, foreign, &mut known));
+            assert_eq!(news.by.as_deref(), by);
+        };
+        check(vec![Told::Other, done(8, b"before")], true, None);
+        check(vec![set(), done(9, b"denyd")], false, None);
+        check(vec![Told::Other, set(), Told::Other, done(10, b"nft")], true, Some("nft"));
+        check(vec![Told::Other, done(11, b"after")], true, Some("nft"));
+        check(vec![set(), done(12, b"firewalld")], true, Some("firewalld"));
     }
 
     /// A process chooses its name, and an administrator reads it.
     #[test]
     fn a_name_is_printable() {
-        let (mut news, mut known) = (News { unsure: true, ..News::default() }, 7);
-        news.take(
-            Told::Generation { id: 8, by: Some(b"a\x1b[31mbcdefghijklmnop") },
-            true,
-            &Table::default(),
-            &mut known,
-        );
+        let (mut news, mut known) = (News { ours: true, ..News::default() }, 7);
+        news.take(Told::Generation { id: 8, by: Some(b"a\x1b[31mbcdefghijklmnop") }, true, &mut known);
         assert_eq!(news.by.unwrap(), "a\\x1b[31mbcdefghijk");
     }
 }

@@ -1,0 +1,261 @@
+//! A machine with a wire to a client.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use denyd::deny::DenyBackend;
+use denyd::deny::iptables::Iptables;
+use denyd::deny::nft::{Lengths, Nft};
+use kit::{program, skip};
+use tokio::time::Instant;
+
+const CONNECTOR: &str = "DENYD_TEST_CONNECTOR";
+/// Where the server listens.
+pub(crate) const PORT: u16 = 7777;
+
+/// How denyd talks to a firewall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// nftables, over netlink.
+    Netlink,
+    /// nftables, by its program alone.
+    Program,
+    Ipset,
+    IpsetLegacy,
+    /// iptables where ipset is missing.
+    Rules,
+    RulesLegacy,
+}
+
+impl Way {
+    pub(crate) const ALL: &[Way] =
+        &[Way::Netlink, Way::Program, Way::Ipset, Way::IpsetLegacy, Way::Rules, Way::RulesLegacy];
+    /// Those of which each deny ends by itself.
+    pub(crate) const TIMED: &[Way] = &[Way::Netlink, Way::Program, Way::Ipset];
+    pub(crate) const IPTABLES: &[Way] = &[Way::Ipset, Way::IpsetLegacy, Way::Rules, Way::RulesLegacy];
+
+    pub(crate) fn has_rules_alone(self) -> bool {
+        matches!(self, Way::Rules | Way::RulesLegacy)
+    }
+}
+
+/// A server's namespace, seen from inside, with a client in another one.
+pub(crate) struct World {
+    connector: Mutex<(Child, ChildStdin, BufReader<ChildStdout>)>,
+}
+
+impl World {
+    pub(crate) fn nft(&self) -> Nft {
+        Nft::new("denyd_t".parse().unwrap(), Lengths::default())
+    }
+
+    /// A back end of our own table or chain.
+    pub(crate) fn back_end(&self, way: Way) -> Box<dyn DenyBackend> {
+        match way {
+            Way::Netlink => Box::new(self.nft()),
+            Way::Program => Box::new(self.nft().without_netlink()),
+            _ => Box::new(self.iptables(way)),
+        }
+    }
+
+    pub(crate) fn iptables(&self, way: Way) -> Iptables {
+        let new = Iptables::new("denyd-t".parse().unwrap());
+        match way {
+            Way::IpsetLegacy => new.legacy(),
+            Way::Rules => new.without_ipset(),
+            Way::RulesLegacy => new.without_ipset().legacy(),
+            _ => new,
+        }
+    }
+
+    /// All that there is in the firewall, but for the hooks that iptables leaves behind once it was used.
+    pub(crate) fn ruleset(&self) -> String {
+        let nft = self.run("nft", &["list", "ruleset"]);
+        let legacy =
+            self.run("iptables-legacy", &["-t", "raw", "-S"]) + &self.run("ip6tables-legacy", &["-t", "raw", "-S"]);
+        let hooks =
+            ["table ip raw {", "table ip6 raw {", "chain PREROUTING {", "chain OUTPUT {", "type filter hook", "}", "#"];
+        let rules = nft.lines().filter(|line| !hooks.iter().any(|hook| line.trim().starts_with(hook)));
+        rules.chain(legacy.lines()).chain(self.run("ipset", &["save"]).lines()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// `192.0.2.1 open, 192.0.2.2 silent`: what becomes of a connection from each.
+    pub(crate) async fn is(&self, cases: &str) {
+        for (source, want) in cases.split(", ").map(|case| case.split_once(' ').unwrap()) {
+            let mut got = self.connect(source).await;
+            // a first packet can be lost while neighbours are found; what is denied never opens
+            for _ in 0..5 {
+                if got == want || want != "open" {
+                    break;
+                }
+                got = self.connect(source).await;
+            }
+            assert_eq!(got, want, "{source}");
+        }
+    }
+
+    pub(crate) async fn connect(&self, source: &str) -> String {
+        tokio::task::block_in_place(|| self.ask(&format!("connect {source}")))
+    }
+
+    /// Connections that opened and that did not, in half a second of tries.
+    pub(crate) async fn hammer(&self, source: &str) -> (u32, u32) {
+        let answer = tokio::task::spawn_blocking({
+            let ask = format!("hammer {source}");
+            let me: &'static World = WORLD.get().unwrap();
+            move || me.ask(&ask)
+        });
+        let answer = answer.await.unwrap();
+        let (open, not) = answer.split_once(' ').unwrap();
+        (open.parse().unwrap(), not.parse().unwrap())
+    }
+
+    fn ask(&self, question: &str) -> String {
+        let mut connector = self.connector.lock().unwrap();
+        writeln!(connector.1, "{question}").unwrap();
+        loop {
+            let mut line = String::new();
+            assert!(connector.2.read_line(&mut line).unwrap() > 0, "the connector ended");
+            if let Some(answer) = line.strip_prefix("ANSWER ") {
+                return answer.trim().to_owned();
+            }
+        }
+    }
+
+    pub(crate) fn run(&self, name: &str, arguments: &[&str]) -> String {
+        let output = Command::new(program(name).unwrap()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{name} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The elements of a set, without the time that is left.
+    pub(crate) fn elements(&self, table: &str, set: &str) -> BTreeSet<String> {
+        let listing = self.run("nft", &["list", "set", "inet", table, set]);
+        let Some((_, elements)) = listing.split_once("elements = {") else { return BTreeSet::new() };
+        let elements = elements.split('}').next().unwrap().split(',').map(str::trim);
+        elements.map(|e| e.split(" expires").next().unwrap().to_owned()).collect()
+    }
+}
+
+static WORLD: std::sync::OnceLock<World> = std::sync::OnceLock::new();
+
+/// Runs `body` in a machine of its own, by running this test once more inside it.
+pub(crate) fn in_namespace(test: &str, body: impl AsyncFnOnce(&'static World)) {
+    if let Some(missing) = ["ip", "nft", "mount", "iptables", "ipset"].iter().find(|name| program(name).is_none()) {
+        return skip(test, &format!("no {missing}"));
+    }
+    if !kit::in_box(test) {
+        return;
+    }
+    wire();
+    let mut connector = Command::new(program("ip").unwrap())
+        .args(["netns", "exec", "client"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "world::connector", "--nocapture", "--test-threads=1"])
+        .env(CONNECTOR, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (stdin, stdout) = (connector.stdin.take().unwrap(), BufReader::new(connector.stdout.take().unwrap()));
+    let world = WORLD.get_or_init(|| World { connector: Mutex::new((connector, stdin, stdout)) });
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(("::", PORT)).await.unwrap();
+        tokio::spawn(async move {
+            loop {
+                drop(listener.accept().await);
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(120), body(world)).await.expect("the test takes more than 120 s");
+    });
+}
+
+/// Not a test: the client of another test, in the client's namespace.
+#[test]
+fn connector() {
+    if std::env::var(CONNECTOR).is_err() {
+        return;
+    }
+    std::fs::write("/proc/sys/net/ipv6/ip_nonlocal_bind", "1").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let connect = async |source: IpAddr, wait: u64| {
+        let (socket, to) = match source {
+            IpAddr::V4(_) => (tokio::net::TcpSocket::new_v4().unwrap(), "192.0.2.1"),
+            IpAddr::V6(_) => (tokio::net::TcpSocket::new_v6().unwrap(), "2001:db8::1"),
+        };
+        socket.bind(SocketAddr::new(source, 0)).unwrap();
+        let to = SocketAddr::new(to.parse().unwrap(), PORT);
+        match tokio::time::timeout(Duration::from_millis(wait), socket.connect(to)).await {
+            Ok(Ok(_)) => "open".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "silent".to_owned(),
+        }
+    };
+    for line in std::io::stdin().lines().map_while(Result::ok) {
+        let (verb, source) = line.split_once(' ').unwrap();
+        let source: IpAddr = source.parse().unwrap();
+        let answer = runtime.block_on(async {
+            if verb == "connect" {
+                return connect(source, 400).await;
+            }
+            let (end, mut open, mut not) = (Instant::now() + Duration::from_millis(700), 0, 0);
+            while Instant::now() < end {
+                // many at once: what is dropped costs waiting only, less than the second after which TCP tries again
+                let tries = (0..10).map(|_| connect(source, 900));
+                for tried in join_all(tries).await {
+                    if tried == "open" { open += 1 } else { not += 1 }
+                }
+            }
+            format!("{open} {not}")
+        });
+        println!("\nANSWER {answer}");
+    }
+    std::process::exit(0); // nobody reads what the harness would print
+}
+
+async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    let mut done = Vec::new();
+    std::future::poll_fn(|context| {
+        futures.retain_mut(|future| match future.as_mut().poll(context) {
+            std::task::Poll::Ready(output) => {
+                done.push(output);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if futures.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    done
+}
+
+/// A wire to a client in a namespace inside of ours; all of it goes with the machine.
+fn wire() {
+    let ip = |arguments: &str| {
+        let output = Command::new(program("ip").unwrap()).args(arguments.split(' ')).output().unwrap();
+        assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    ip("netns add client");
+    ip("link add eth0 type veth peer name eth0 netns client");
+    for end in ["", "-n client "] {
+        ip(&format!("{end}link set lo up"));
+        ip(&format!("{end}link set eth0 up"));
+    }
+    ip("addr add 192.0.2.1/24 dev eth0");
+    ip("addr add 2001:db8::1/64 dev eth0 nodad");
+    for host in 10..15 {
+        ip(&format!("-n client addr add 192.0.2.{host}/24 dev eth0"));
+        ip(&format!("-n client addr add 2001:db8::{host}/64 dev eth0 nodad"));
+    }
+    // every address of a whole prefix
+    for (prefix, via) in [("198.51.100.0/24", "192.0.2.10"), ("2001:db8:66::/48", "2001:db8::14")] {
+        ip(&format!("-n client route add local {prefix} dev lo"));
+        ip(&format!("route add {prefix} via {via}"));
+    }
+}
