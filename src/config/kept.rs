@@ -11,6 +11,11 @@ use super::{Config, ConfigError, document, listed, text};
 /// Beside the database.
 const FILE: &str = "last-good.toml";
 
+/// Whether a file of the `state_dir` is what is kept, or what would have become that.
+pub fn is_kept(name: &str) -> bool {
+    [Path::new(FILE), &Path::new(FILE).with_extension("new")].contains(&Path::new(name))
+}
+
 impl Config {
     /// The configuration `file`; where that is broken, the last good one, and what is wrong. Only what was kept of the same
     /// path counts. It is looked for in the `state_dir` that the broken file names, if that much of it can be read.

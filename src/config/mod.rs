@@ -29,6 +29,7 @@ mod values;
 
 pub use error::{ConfigError, Problem};
 pub use input::{File, Input, Journald, Source, Syslog};
+pub use kept::is_kept;
 pub use reference::{manual, packaged};
 pub use rules::Loaded;
 pub use sources::FORMATS;

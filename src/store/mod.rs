@@ -32,6 +32,8 @@ use write::{json, run};
 
 /// The database's name in the state directory.
 pub const FILE: &str = "denyd.db";
+/// The file in the state directory that its owner locks.
+const LOCK: &str = "lock";
 /// The note that has the PAM lines that wait.
 const WAITING: &str = "waiting";
 /// The note that says that the database before was lost, until what it denied was taken over: [`LOST_YES`] or [`LOST_NO`].
@@ -42,6 +44,12 @@ pub const LOST_YES: &str = "yes";
 pub const LOST_NO: &str = "no";
 /// The note that has which hosts are one.
 const NAMESAKES: &str = "namesakes";
+
+/// Whether a file of the state directory is the store's: the database with what belongs to it, one that was set aside, the
+/// lock.
+pub fn is_ours(name: &str) -> bool {
+    name == LOCK || name.starts_with(FILE)
+}
 
 /// What one commit writes.
 #[derive(Debug, Default)]

@@ -88,7 +88,7 @@ const BUSY: Duration = Duration::from_millis(200);
 pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
     let failed = |error| StoreError::Directory { dir: dir.to_owned(), error };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-    let path = dir.join("lock");
+    let path = dir.join(super::LOCK);
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     match Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {

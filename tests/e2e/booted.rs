@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 
 use kit::skip;
@@ -9,8 +10,9 @@ use kit::skip;
 /// The longest that a script may take, in seconds.
 const LONGEST_S: &str = "150";
 
-/// Runs a script of `tests/e2e/booted` in such a machine; `outside` watches from the other one.
-fn booted(test: &str, script: &str, outside: bool) {
+/// Runs a script of `tests/e2e/booted` in such a machine; `outside` watches from the other one. `prepare` may put more into
+/// /scratch before.
+fn booted(test: &str, script: &str, outside: bool, prepare: impl Fn(&Path)) {
     if !nix::unistd::geteuid().is_root() {
         return skip(test, "only root can make namespaces");
     }
@@ -28,6 +30,7 @@ fn booted(test: &str, script: &str, outside: bool) {
     if outside {
         symlink("booted/scanner", place("outside")).unwrap();
     }
+    prepare(scratch.path());
     let mut command = Command::new("timeout");
     command.args(["-k", "10", LONGEST_S]).arg(root.join("tests/kit/booted.sh")).arg(scratch.path());
     let output = command.args(["bash", &format!("/scratch/booted/{script}")]).output().unwrap();
@@ -38,15 +41,28 @@ fn booted(test: &str, script: &str, outside: bool) {
 
 #[test]
 fn the_unit_of_the_package() {
-    booted("the_unit_of_the_package", "unit.sh", false);
+    booted("the_unit_of_the_package", "unit.sh", false, |_| ());
 }
 
 #[test]
 fn who_is_denied_stays_out_through_everything() {
-    booted("who_is_denied_stays_out_through_everything", "reboot.sh", true);
+    booted("who_is_denied_stays_out_through_everything", "reboot.sh", true, |_| ());
 }
 
 #[test]
 fn sshd_starts_whatever_becomes_of_denyd() {
-    booted("sshd_starts_whatever_becomes_of_denyd", "hangs.sh", false);
+    booted("sshd_starts_whatever_becomes_of_denyd", "hangs.sh", false, |_| ());
+}
+
+#[test]
+fn the_package_keeps_denies_until_it_is_purged() {
+    let build = |scratch: &Path| {
+        for revision in ["1", "2"] {
+            let mut command = Command::new(kit::root().join("packaging/deb/build"));
+            command.env("DPKG_DEB_COMPRESSOR_TYPE", "none");
+            let output = command.args([&scratch.join("denyd"), scratch]).arg(revision).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    };
+    booted("the_package_keeps_denies_until_it_is_purged", "package.sh", true, build);
 }

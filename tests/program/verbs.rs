@@ -206,6 +206,25 @@ fn off_takes_away_what_was_written_wherever_that_was() {
     let daemon = home.start();
     kit::until("they are denied again", || read("two.deny").contains("sshd: 192.0.2.7\n").then_some(()));
     daemon.stop();
+    // And for good: what is not denyd's stays in its directory.
+    std::fs::write(home.path("state/mine"), "").unwrap();
+    shell.check(&["off", "--forget"], 0, &["two.deny: nothing of denyd is there now", "Who was denied is forgotten"]);
+    assert_eq!(read("two.deny"), foreign);
+    let left = || home.path("state").read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert_eq!(left(), ["mine"]);
+    shell.check(&["why", "192.0.2.7"], 2, &["there is no state"]);
+    std::fs::remove_file(home.path("state/mine")).unwrap();
+    shell.check(&["off", "--forget"], 0, &["There is no database"]);
+    // Where the database was lost, what the configuration names is looked at.
+    let stamped = "# DenyHosts: Sat Nov 21 23:38:26 2026 | sshd: 192.0.2.8\nsshd: 192.0.2.8\n";
+    std::fs::write(home.path("two.deny"), format!("{foreign}{stamped}")).unwrap();
+    std::fs::create_dir(home.path("state")).unwrap();
+    std::fs::write(home.path("state/denyd.db"), "this is no database\n".repeat(500)).unwrap();
+    shell.check(&["off"], 2, &["the database is corrupt"]);
+    shell.check(&["off", "--forget"], 0, &["two.deny: nothing of denyd is there now"]);
+    assert_eq!(read("two.deny"), foreign);
+    assert!(!home.path("state").exists());
+    shell.check(&["off", "--forget"], 0, &["There is no database"]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ check() {
 }
 
 install_denyd() {
-    install -m 755 /scratch/denyd /usr/sbin/denyd
+    install -m 755 /scratch/denyd /usr/bin/denyd
     install -D -m 644 /scratch/systemd/denyd.sysusers /usr/lib/sysusers.d/denyd.conf
     install -m 644 /scratch/systemd/denyd.service /etc/systemd/system/denyd.service
     systemd-sysusers
@@ -36,3 +36,12 @@ login() {
 }
 
 is_denied() { nft list table inet denyd | grep -qF "$1"; }
+
+# Lets root log in with a password, `secret`, and sees that 203.0.113.10 is denied for two that are wrong.
+fail_as_root() {
+    echo root:secret | chpasswd
+    echo 'PermitRootLogin yes' >/etc/ssh/sshd_config.d/root.conf
+    systemctl restart ssh
+    for _ in 1 2; do if login 203.0.113.10 wrong; then exit 1; fi; done
+    until_true 10 is_denied 203.0.113.10
+}

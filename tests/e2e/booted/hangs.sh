@@ -12,7 +12,7 @@ for config in '' 'deny.backends = ["nftables"]'; do
     check "denyd is, and says what it does not do" sh -c 'denyd doctor | grep "FAIL nftables: denies are not enforced"'
     systemctl stop ssh denyd
 done
-printf '#!/bin/sh\nexit 1\n' >/usr/sbin/denyd
+printf '#!/bin/sh\nexit 1\n' >/usr/bin/denyd
 begun=$SECONDS
 systemctl start ssh
 systemctl start denyd || true
