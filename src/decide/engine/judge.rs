@@ -14,7 +14,7 @@ use crate::decide::rooms::fits;
 use crate::decide::session::HostId;
 use crate::decide::state::{Bound, Change, RELEASED_MAX, USER_MAX, USERS_MAX, Who, Why};
 use crate::decide::tally::Tally;
-use crate::decide::window::Run;
+use crate::decide::window::Failures;
 use crate::detect::address::Address;
 use crate::detect::event::Account;
 
@@ -62,7 +62,7 @@ impl Engine {
         }
     }
 
-    /// Counts failures of a class, and leaves out those that are not within the window that ends with the last.
+    /// Counts failures of a class with those of the fullest window that holds them.
     fn add_in_window(
         &mut self,
         prefix: Prefix,
@@ -73,12 +73,12 @@ impl Engine {
         at: Timestamp,
     ) {
         let index = class as usize;
-        let known = Run { at: tally.last[index], times: tally.counts[index], sound: tally.sound[index].into() };
+        let known = Failures { at: tally.last[index], times: tally.counts[index], sound: tally.sound[index].into() };
         let (new, within) =
-            (Run { at: seconds(at), times, sound }, u32::try_from(within.as_secs()).unwrap_or(u32::MAX));
-        let Run { at, times, sound } = self.state.windows.add((prefix, class), known, new, within);
+            (Failures { at: seconds(at), times, sound }, u32::try_from(within.as_secs()).unwrap_or(u32::MAX));
+        let Failures { at, times, sound } = self.state.windows.add((prefix, class), known, new, within);
         tally.sound[index] = u8::try_from(sound).unwrap_or(u8::MAX);
-        (tally.counts[index], tally.last[index]) = (times.max(tally.sound[index].into()), at);
+        (tally.counts[index], tally.last[index]) = (times, at);
     }
 
     /// Counts whom an attempt tried.
