@@ -242,7 +242,7 @@ impl Desk {
 
     /// What this machine is has changed.
     pub fn set_machine(&mut self, machine: Machine, now: Timestamp) -> Effects {
-        self.engine.policy.machine = machine;
+        self.engine.set_machine(machine);
         self.rebuild_allow_list();
         self.allow_changed = true;
         self.engine.step(now, Input::Command(Command::Allowed(Some("this machine".into()))));
@@ -340,7 +340,7 @@ impl Desk {
             Err(_) => self.published.unwritten(&self.pending.changes, &self.engine.state, now),
         };
         if std::mem::take(&mut self.allow_changed) || is_allowed_anew {
-            publish.allowed = Some(self.allowed(now));
+            publish.allowed = self.published.allow(self.allowed(now));
         }
         Committed { publish, written }
     }
@@ -401,7 +401,7 @@ impl Desk {
     pub fn publish_all(&mut self, now: Timestamp) -> DenySet {
         self.gather();
         let want = self.wanted(now);
-        self.published.denied.clone_from(&want.denied);
+        self.published.begin(&want);
         want
     }
 
@@ -421,7 +421,7 @@ impl Desk {
     pub fn status(&self) -> reply::Status {
         let state = &self.engine.state;
         reply::Status {
-            wanted: self.published.denied.len(),
+            wanted: self.published.denied(),
             tracked: state.tallies.len(),
             sessions: state.sessions.distinct(),
             unresolved: state.sessions.unresolved(),
@@ -455,7 +455,7 @@ impl Desk {
     /// Who is over a threshold and spared.
     fn spared(&self) -> Vec<reply::Spared> {
         let all = self.engine.spared().into_iter().take(SPARED_SHOWN);
-        let row = |Spared { prefix, user, class, count, most }| {
+        let row = |Spared { prefix, user, class, count, most, .. }| {
             let (user, user_b64) = shown(&user);
             reply::Spared { prefix, user, user_b64, class, count, denied_above: most }
         };
@@ -474,7 +474,7 @@ impl Desk {
         let mut publish = self.published.early(&self.pending.changes, &self.engine.state, now);
         // With a link that is denied leaves whom that is not meant for.
         if !publish.denies.is_empty() && self.changes_exceptions(&self.pending.changes) {
-            publish.allowed = Some(self.allowed(now));
+            publish.allowed = self.published.allow(self.allowed(now));
         }
         let rows = self.pending.changes.len() + self.pending.evidence.len() + self.engine.unsettled();
         let waiting = Waiting { rows, denies: !publish.denies.is_empty(), progress };
@@ -663,6 +663,35 @@ mod tests {
         assert_eq!(by.count(), 2, "{history:?}");
     }
 
+    /// All at once, where they are no more than are remembered.
+    #[test]
+    fn who_mistyped_is_forgiven_by_name_and_no_flood() {
+        use crate::decide::forgives::FORGIVES_MAX;
+
+        let dir = Dir::new("user");
+        let mut desk = dir.open(Policy::default(), NOW);
+        let host = |n: usize| Prefix::host(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n as u32));
+        let tried = |n: usize, user: &str| Evidence {
+            prefix: host(n),
+            at: NOW,
+            host: crate::decide::session::HostId(0),
+            source: "a".to_owned(),
+            message: format!("Failed password for {user} from {} port 9 ssh2", host(n)).into_bytes(),
+        };
+        desk.pending.evidence = (0..FORGIVES_MAX).map(|n| tried(n, "al")).collect();
+        desk.commit(NOW).written.expect("it can be written");
+        let forgive = |desk: &mut Desk| desk.ask(&Request::ForgiveUser { user: "al".to_owned(), who: None }, NOW).reply;
+        forgive(&mut desk).expect("they are forgiven");
+        assert!(desk.engine.state.forgives.cover(&host(FORGIVES_MAX - 1), NOW, NOW));
+        // Who tried others too does not count among them; one more who did not is too many.
+        desk.pending.evidence = vec![tried(FORGIVES_MAX, "al"), tried(FORGIVES_MAX, "root")];
+        forgive(&mut desk).expect("they are forgiven");
+        desk.pending.evidence = vec![tried(FORGIVES_MAX + 1, "al")];
+        desk.commit(NOW).written.expect("it can be written");
+        let refused = forgive(&mut desk).expect_err("they are too many");
+        assert!(refused.starts_with("16385 addresses tried al and nobody else"), "{refused}");
+    }
+
     #[test]
     fn what_is_dangerously_wide_is_allowed_by_force_alone() {
         let dir = Dir::new("wide");
@@ -743,10 +772,27 @@ mod tests {
         let asked = desk.ask(&Request::Forgive { prefix: Some(denied), who: None }, NOW);
         let diff = asked.committed.expect("it was tried").publish;
         // Forgiven, the link is released with it, which held it.
-        assert_eq!(
-            (shown(&diff.allowed.expect("it changed")), diff.denies.get(&link)),
-            (with[..2].iter().map(|one| (*one).to_owned()).collect(), Some(&None))
-        );
+        assert_eq!((diff.allowed, diff.denies.get(&link)), (None, Some(&None)));
+    }
+
+    /// While the database cannot be written, all that waits is looked at again each second.
+    #[test]
+    fn who_is_allowed_is_told_once_while_the_database_cannot_be_written() {
+        let dir = Dir::new("unwritten");
+        let mut desk = dir.open(Policy { machine: machine(), ..Policy::default() }, NOW);
+        desk.publish_all(NOW);
+        let _ = fail(&mut desk, (1..=33).map(|n| format!("2001:db8::{n:x}")));
+        desk.commit(NOW).written.expect("it can be written");
+        let other = rusqlite::Connection::open(dir.0.join(crate::store::FILE)).expect("it opens");
+        other.execute_batch("BEGIN IMMEDIATE").expect("nobody writes");
+        let login = "Nov 21 23:39:00 web sshd[900]: Accepted password for al from 2001:db8::aaaa port 9 ssh2";
+        let _ = put_line(&mut desk, login);
+        let told: Vec<_> = (0..3).map(|_| desk.commit(NOW)).collect();
+        assert!(told.iter().all(|one| one.written.is_err()));
+        assert_eq!(told.iter().map(|one| one.publish.allowed.is_some()).collect::<Vec<_>>(), [true, false, false]);
+        other.execute_batch("ROLLBACK").expect("it ends");
+        let last = desk.commit(NOW);
+        assert_eq!((last.written.is_ok(), last.publish.allowed), (true, None));
     }
 
     #[test]

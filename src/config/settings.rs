@@ -125,7 +125,7 @@ fn decide() -> Vec<Key<Config>> {
                 r#"An address that was released this often is denied for ever the next time. "never" is DenyHosts' 0."#,
             ),
         key("within", unless("never", duration), |c| &mut c.decide.policy.within).example(r#""10m""#).says(
-            r#"Only failures within this time count together: the window ends with the last of them, as fail2ban's findtime.
+            r#"Only failures within this time of each other count together, as fail2ban's findtime.
             "never": they count however far apart they are, until age_reset_… have passed without one."#,
         ),
         key("ipv4_prefix", bits(8..=32), |c| &mut c.decide.policy.ipv4_bits).says(

@@ -7,6 +7,7 @@ use inputs::record::{Record, SourceId, Timestamp};
 
 use super::attempt::{Attempt, Folded};
 use super::claim::{Claim, Claimant, Reason};
+use super::machine::Machine;
 use super::nets::World;
 use super::policy::Policy;
 use super::prefix::Prefix;
@@ -60,9 +61,10 @@ pub enum Input<'a> {
 /// What an operator asks for.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Withdraw all denies inside a prefix, or that hold it, clear counts inside it, and those that it is counted in;
-    /// `None` = all. What failed before counts nothing any more.
-    Forgive(Option<Prefix>, Who),
+    /// Withdraw all denies inside some prefixes, or that hold one of them; clear counts inside them, and those that they
+    /// are counted in. What failed before counts nothing any more, in their wider nets either. They are at most
+    /// [`FORGIVES_MAX`](super::forgives::FORGIVES_MAX).
+    Forgive(Vec<Prefix>, Who),
     /// The allow list changed: what it covers now is released.
     Allowed(Who),
     /// Withdraw what an earlier version denied of the policy's own: a whole link, or all that is behind a translator,
@@ -213,6 +215,13 @@ impl Engine {
         namesakes.hear(record, called, trust, |host| Some(&**hosts.get_index(usize::from(host.0))?.0))
     }
 
+    /// What this machine is has changed: what is allowed is to be made anew. Links that are none of it any more are
+    /// forgotten, or one that moves each day would leave one each day.
+    pub fn set_machine(&mut self, machine: Machine) {
+        self.state.links.retain(|link| machine.is_link(link));
+        self.policy.machine = machine;
+    }
+
     /// How many inputs there are. With one alone, nobody looks for a host's other name.
     pub fn set_inputs(&mut self, inputs: usize) {
         self.state.namesakes.set_alone(inputs == 1);
@@ -259,7 +268,7 @@ impl Engine {
             let known = self.state.denies.get(&prefix).is_some_and(|deny| deny.claim(by).is_some());
             let over = !claim.enforceable || claim.until.is_some_and(|until| until <= self.wall);
             // Who was forgiven since is not denied for what was before.
-            let over = over || self.state.forgives.cover(&prefix, claim.since);
+            let over = over || self.state.forgives.cover(&prefix, claim.since, self.wall);
             let spared = claim.reason != Reason::Adopted
                 && (self.is_own_link(&prefix, &claim) || self.spares_claim(&prefix, &claim));
             if known || over || spared || self.policy.allow.covers(&prefix) || !self.has_room(prefix, &claim) {
@@ -269,14 +278,9 @@ impl Engine {
         self.change(Change::Denied { prefix, by, claim });
     }
 
-    /// Whether what a prefix is counted by is forgiven with `forgiven`: it is in it, or the other way round.
-    pub fn is_forgiven_with(&self, counted: &Prefix, forgiven: &Prefix) -> bool {
-        forgiven.contains(counted) || *counted == self.policy.prefix(forgiven.address().into())
-    }
-
     fn command(&mut self, command: &Command) {
         match command {
-            Command::Forgive(prefix, who) => self.forgive(*prefix, who),
+            Command::Forgive(prefixes, who) => self.forgive(prefixes, who),
             Command::Allowed(who) => {
                 let covered: Vec<_> =
                     self.state.denies.keys().filter(|p| self.policy.allow.covers(p)).copied().collect();

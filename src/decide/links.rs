@@ -49,6 +49,17 @@ impl Links {
         true
     }
 
+    /// Forgets the links that are not to be kept.
+    pub(super) fn retain(&mut self, keeps: impl Fn(&Prefix) -> bool) {
+        self.links.retain(|link, _| keeps(link));
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.links.len()
+    }
+
     /// A link begins anew.
     pub(super) fn forget(&mut self, link: &Prefix) {
         self.links.remove(link);

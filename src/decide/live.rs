@@ -50,6 +50,8 @@ pub struct Spared {
     pub count: u32,
     /// Above how many it is denied.
     pub most: u32,
+    /// Whether it would not be over it without what strangers may have made up.
+    pub forgeable: bool,
 }
 
 /// All of them.
@@ -74,6 +76,7 @@ impl Live {
     pub fn within(&self, prefix: &Prefix, at: Timestamp) -> impl Iterator<Item = &Session> {
         let [first, last] = [prefix.address(), prefix.last()].map(Address::from);
         let all = self.sessions.range((first, 0, HostId(0))..=(last, u16::MAX, HostId(u16::MAX)));
+        let all = all.filter(|((peer, ..), _)| prefix.contains(&Prefix::host(*peer)));
         all.map(|(_, session)| session).filter(move |session| session.since.after(LIVE_FOR) > at)
     }
 

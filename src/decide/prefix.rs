@@ -3,7 +3,7 @@
 //! `::ffff:a.b.c.d` is a.b.c.d everywhere. An IPv6 zone id is not part of an address here.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::detect::address::Address;
@@ -54,6 +54,11 @@ impl Prefix {
             len => address.to_bits() & (u128::MAX << (128 - u32::from(len))),
         };
         Prefix { address: Address::from_bits(masked), len }
+    }
+
+    /// All there are, by family.
+    pub fn all() -> [Self; 2] {
+        [Prefix::of(Ipv4Addr::UNSPECIFIED, 0), Prefix::of(Ipv6Addr::UNSPECIFIED, 0)]
     }
 
     /// The same in less space.

@@ -83,7 +83,9 @@ impl Tally {
 
     /// Whether a class' count would exceed a threshold without what strangers may have made up.
     pub fn is_sound(&self, class: Class, threshold: u32) -> bool {
-        u32::from(self.sound[class as usize]) > threshold.min(u32::from(u8::MAX) - 1)
+        let (count, sound) = (self.counts[class as usize], u32::from(self.sound[class as usize]));
+        // 255 may be more, and no more than there are in all.
+        count > threshold && sound > threshold.min(u32::from(u8::MAX) - 1)
     }
 
     /// The first class whose count exceeds its threshold, with that count.

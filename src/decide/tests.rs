@@ -472,7 +472,7 @@ fn changes_make_the_state_again() {
     let claim = Claim { since: RECEIVED, until: None, reason: Reason::Operator { because: None }, enforceable: true };
     world.engine.step(now, Input::Claim { prefix, by: Claimant::Operator, claim });
     world.engine.step(now, Input::Tick);
-    world.engine.step(now, Input::Command(Command::Forgive(Some("192.0.2.8".parse().unwrap()), None)));
+    world.engine.step(now, Input::Command(Command::Forgive(vec!["192.0.2.8".parse().unwrap()], None)));
     world.engine.settle();
     let engine = &world.engine;
     let (mut again, mut connections) = (State::default(), 0);
@@ -489,7 +489,7 @@ fn changes_make_the_state_again() {
     assert_eq!(engine.state.live.iter().collect::<Vec<_>>(), again.live.iter().collect::<Vec<_>>());
     assert_eq!(again.live.len(), 1);
     let forgiven = "192.0.2.8".parse().unwrap();
-    assert_eq!((again.forgives.of(&forgiven), again.forgives.of(&prefix)), (Some(now), None));
+    assert_eq!((again.forgives.of(&forgiven, now), again.forgives.of(&prefix, now)), (Some(now), None));
     assert!(familiar.get(&known).is_some() && familiar.get(&known) == again.familiar.get(&known));
     assert!(!denies.is_empty() && !released.is_empty() && !users.is_empty() && hosts.len() == 2 && connections > 0);
     assert_eq!((&again.shares, &again.denies, &again.ends), (shares, denies, ends));

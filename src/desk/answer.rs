@@ -37,10 +37,11 @@ impl Desk {
                 let claims = claims.map(|(prefix, claim)| Input::Claim { prefix, by: Claimant::Policy, claim });
                 Ok(Reply::Applied(Applied { denied: claims.map(|claim| self.changes(now, claim).len()).sum() }))
             }
-            Request::Forgive { prefix, who } => Ok(Reply::Forgiven(self.forgive(*prefix, who.as_deref(), now))),
-            Request::ForgiveUser { user, who } => {
-                self.forgive_user(user, who.as_deref(), now).map_err(|error| error.to_string())
+            Request::Forgive { prefix, who } => {
+                let prefixes = prefix.map_or_else(|| Prefix::all().to_vec(), |prefix| vec![prefix]);
+                Ok(Reply::Forgiven(self.forgive(prefixes, who.as_deref(), now)))
             }
+            Request::ForgiveUser { user, who } => self.forgive_user(user, who.as_deref(), now),
             Request::Allow { entry: None, .. } => Ok(Reply::AllowList(AllowList {
                 configured: self.configured.entries().map(str::to_owned).collect(),
                 added: self.added.iter().cloned().collect(),
@@ -200,7 +201,7 @@ impl Desk {
             reason: claim.reason.clone(),
         });
         let claims = claims.collect();
-        let forgiven = state.forgives.of(&own);
+        let forgiven = state.forgives.of(&own, now);
         let prefix = denied.map_or(own, |(prefix, ..)| prefix);
         let mut prefixes = vec![own, prefix];
         prefixes.dedup();

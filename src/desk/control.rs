@@ -23,7 +23,7 @@ use crate::desk::reply::{self, Answer, Envelope, Reply, Status, Tapped};
 
 /// Clients at a time; further ones wait for a place.
 const CLIENTS_MAX: usize = 64;
-/// Of them, those that `tap`: they stay for as long as they like, and must leave places for those who ask.
+/// Of them, those that `tap` or `watch`: they stay for as long as they like, and must leave places for those who ask.
 const TAPS_MAX: usize = 16;
 /// Bytes of a request.
 const REQUEST_MAX: u64 = 64 * 1024;
@@ -134,7 +134,7 @@ async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyho
     }
     if request == Request::Tap {
         let Ok(_place) = taps.try_acquire() else {
-            return refuse(&mut writer, format!("{TAPS_MAX} others tap already")).await;
+            return refuse(&mut writer, format!("{TAPS_MAX} others tap or watch already")).await;
         };
         let mut rows = line.taps.subscribe();
         put(&mut writer, &Answer::Ok(())).await?;
@@ -157,7 +157,7 @@ async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyho
     }
     if request == Request::Watch {
         let Ok(_place) = taps.try_acquire() else {
-            return refuse(&mut writer, format!("{TAPS_MAX} others tap already")).await;
+            return refuse(&mut writer, format!("{TAPS_MAX} others tap or watch already")).await;
         };
         return tokio::select! {
             done = watch(&line, &mut writer) => done,
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(answer, r#"{"ok":null}"#);
         let (_second, _) = ask(&Request::Tap, &line, &taps).await;
         let (_, answer) = ask(&Request::Tap, &line, &taps).await;
-        assert_eq!(answer, r#"{"error":"16 others tap already"}"#);
+        assert_eq!(answer, r#"{"error":"16 others tap or watch already"}"#);
         // No record came, and yet it is seen that the first is gone.
         drop(first);
         timeout(IDLE, taps.acquire()).await.expect("its place is free").expect("open").forget();

@@ -6,13 +6,15 @@ use inputs::record::Timestamp;
 
 use crate::decide::claim::Until;
 use crate::decide::prefix::Prefix;
+use crate::decide::range::Range;
 use crate::decide::state::{Change, State};
-use crate::deny::Diff;
+use crate::deny::{DenySet, Diff};
 
 /// What the projections were told.
 #[derive(Default)]
 pub(super) struct Published {
-    pub(super) denied: BTreeMap<Prefix, Until>,
+    denied: BTreeMap<Prefix, Until>,
+    allowed: Vec<Range>,
     /// How many of the changes that wait for a commit were looked at.
     early: usize,
 }
@@ -37,9 +39,29 @@ impl Published {
         self.news(waiting, state, now, false)
     }
 
+    /// How many are denied.
+    pub(super) fn denied(&self) -> usize {
+        self.denied.len()
+    }
+
     /// Of the changes that wait, all of which were looked at, so many are left.
     pub(super) fn looked_at(&mut self, waiting: usize) {
         self.early = waiting;
+    }
+
+    /// What is allowed is this now; returns it where they do not know that yet.
+    pub(super) fn allow(&mut self, allowed: Vec<Range>) -> Option<Vec<Range>> {
+        if self.allowed == allowed {
+            return None;
+        }
+        self.allowed.clone_from(&allowed);
+        Some(allowed)
+    }
+
+    /// They are told all there is.
+    pub(super) fn begin(&mut self, want: &DenySet) {
+        self.denied.clone_from(&want.denied);
+        self.allowed.clone_from(&want.allowed);
     }
 
     fn news(&mut self, changes: &[Change], state: &State, now: Timestamp, only_denies: bool) -> Diff {

@@ -29,7 +29,7 @@ pub enum Request {
     },
     /// What was decided.
     History {
-        /// Only about prefixes that hold this one.
+        /// Only about this prefix and what lies in it.
         prefix: Option<Prefix>,
         /// The newest so many.
         limit: usize,

@@ -21,7 +21,7 @@ use crate::decide::state::{Change, Who, Why};
 
 /// Decisions that are kept in all.
 pub const HISTORY_MAX: i64 = 1_000_000;
-/// Of them, those about denies that rest on what strangers may have made up.
+/// Of them, those that rest on what strangers may have made up.
 pub const FORGEABLE_HISTORY_MAX: i64 = forgeable(HISTORY_MAX as usize) as i64;
 /// Decisions that are kept while a follower has not had them all. Beyond it has missed some, and they are counted.
 pub const HISTORY_FOLLOWED_MAX: i64 = 2 * HISTORY_MAX;
@@ -116,15 +116,22 @@ impl Store {
     pub fn history(&self, prefix: Option<Prefix>, limit: usize) -> Result<Vec<Decided>, StoreError> {
         // Two ways, since an OR would keep SQLite from its index.
         let sql = match prefix {
-            // Of prefixes that begin where it does the wider ones are sorted before it, and so are left out.
+            // Of prefixes that begin where it does the wider ones are sorted before it, and so are left out. IPv4 is
+            // sorted within IPv6, and is none of it.
             Some(_) => {
-                "SELECT id, at, prefix, decision FROM history WHERE prefix BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT ?3"
+                "SELECT id, at, prefix, decision FROM history
+                 WHERE prefix BETWEEN ?1 AND ?2 AND (?3 OR prefix NOT BETWEEN ?4 AND ?5) ORDER BY id DESC LIMIT ?6"
             }
-            None => "SELECT id, at, prefix, decision FROM history WHERE ?1 IS ?2 ORDER BY id DESC LIMIT ?3",
+            None => {
+                "SELECT id, at, prefix, decision FROM history
+                 WHERE coalesce(?1, ?2, ?3, ?4, ?5) IS NOT NULL ORDER BY id DESC LIMIT ?6"
+            }
         };
-        let key = prefix.map(|prefix| prefix.to_bytes().to_vec());
-        let last = prefix.map(|prefix| Prefix::host(prefix.last()).to_bytes().to_vec());
-        let mut found = self.decided(sql, params![key, last, i64::try_from(limit).unwrap_or(i64::MAX)], limit)?;
+        let ends = |prefix: Prefix| [prefix.to_bytes(), Prefix::host(prefix.last()).to_bytes()];
+        let ([first, last], is_ipv4) = (prefix.map(ends).unwrap_or_default(), prefix.is_none_or(|one| one.is_ipv4()));
+        let [ipv4_first, ipv4_last] = ends(Prefix::all()[0]);
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut found = self.decided(sql, params![first, last, is_ipv4, ipv4_first, ipv4_last, most], limit)?;
         found.reverse();
         Ok(found)
     }
@@ -215,6 +222,7 @@ pub(super) fn write(tx: &Transaction<'_>, commit: &Commit, rows: &mut Rows) -> r
         let forgeable = match change {
             Change::Denied { claim, .. } => claim.is_forgeable(),
             Change::Released { forgeable, .. } => *forgeable,
+            Change::Spared { spared, .. } => spared.forgeable,
             _ => false,
         };
         let row = params![at.0, prefix.to_bytes(), json(&decision), forgeable];
@@ -244,7 +252,7 @@ pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Prefix, 
             Some((*at, *prefix, Decision::Released { by: *by, why: *why, who: who.clone() }))
         }
         Change::Spared { spared, at } => {
-            let Spared { prefix, user, class, count, most } = &**spared;
+            let Spared { prefix, user, class, count, most, .. } = &**spared;
             let decision = Decision::Spared { user: user.to_vec(), class: *class, count: *count, most: *most };
             Some((*at, *prefix, decision))
         }

@@ -3,9 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::write::run;
-use super::{Database, Store, StoreError};
-
-impl Store {}
+use super::{Database, StoreError};
 
 impl Database {
     /// A small value that a part of the program keeps for itself.

@@ -9,7 +9,7 @@ use super::*;
 use crate::decide::claim::{Basis, Claim, Claimant, Reason};
 use crate::decide::engine::{Engine, Input};
 use crate::decide::familiar::Known;
-use crate::decide::live::Session;
+use crate::decide::live::{Session, Spared};
 use crate::decide::nets::{Net, World};
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
@@ -95,7 +95,10 @@ fn what_was_committed_is_loaded() {
     assert_eq!((state.nets.get(q, World::Sound), state.nets.get(q, World::Forgeable)), (Some(&net), None));
     assert_eq!((state.familiar.get(&p), state.familiar.get(&q)), (Some(Known { login: 5, probation: 7 }), None));
     assert_eq!(state.live.iter().collect::<Vec<_>>(), [(&live, &session)]);
-    assert_eq!((state.forgives.of(&p), state.forgives.of(&q)), (Some(Timestamp(77)), None));
+    assert_eq!(
+        (state.forgives.of(&p, Timestamp(77)), state.forgives.of(&q, Timestamp(77))),
+        (Some(Timestamp(77)), None)
+    );
     assert_eq!(cursors["log"], cursor);
     assert_eq!(allowed.into_iter().collect::<Vec<_>>(), ["192.0.2.0/30"]);
     let history = open(dir.path()).history(None, 10).unwrap();
@@ -273,7 +276,7 @@ fn history_waits_for_the_slowest_follower_up_to_a_bound() {
     assert_eq!(rows.all, 10, "nobody is waited for");
 }
 
-/// Decisions of denies by number, `f` where one rests on what strangers may have made up; with a bound
+/// Decisions of denies by number, `f`, `p` and `r` where one rests on what strangers may have made up; with a bound
 /// of 32 its part is two.
 #[test]
 fn history_keeps_what_is_sound_in_a_flood_of_what_is_not() {
@@ -285,7 +288,16 @@ fn history_keeps_what_is_sound_in_a_flood_of_what_is_not() {
             let reason =
                 Reason::Policy { class: Class::Root, count: 2, threshold: 1, basis, parts: 0, probation: false };
             let claim = Claim { since: Timestamp(1), until: None, reason, enforceable: true };
+            let spared = Spared {
+                prefix: prefix("192.0.2.7"),
+                user: (*b"root").into(),
+                class: Class::Root,
+                count: 2,
+                most: 6,
+                forgeable: true,
+            };
             match kind {
+                'p' => Change::Spared { spared: Box::new(spared), at: Timestamp(1) },
                 'r' => Change::Released {
                     prefix: prefix("192.0.2.7"),
                     by: Claimant::Policy,
@@ -310,7 +322,7 @@ fn history_keeps_what_is_sound_in_a_flood_of_what_is_not() {
         tx.commit().unwrap();
         ids(&store.history_after(0, 99).unwrap())
     };
-    decide(&mut store, "sffsfr");
+    decide(&mut store, "spfsfr");
     assert_eq!(trim(&mut store, 32), [1, 4, 5, 6]);
     decide(&mut store, "ssffs");
     assert_eq!(trim(&mut store, 32), [1, 4, 7, 8, 9, 10, 11]);
@@ -322,6 +334,30 @@ fn history_keeps_what_is_sound_in_a_flood_of_what_is_not() {
     decide(&mut store, "fff");
     assert_eq!(trim(&mut store, 32).len(), 33, "two that it had seen");
     assert!(store.followers().unwrap().iter().all(|follower| (follower.behind, follower.missed) == (3, 0)));
+}
+
+/// IPv4 is sorted within IPv6, and is none of it.
+#[test]
+fn history_shows_what_lies_in_a_prefix_by_family() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let all = ["192.0.2.7", "2001:db8::/64", "::1", "192.0.0.0/16", "::ffff:0:0:7", "::/0", "0.0.0.0/0"];
+    let claim = Claim { since: Timestamp(1), until: None, reason: Reason::Adopted, enforceable: true };
+    let denied = |text: &&str| Change::Denied { prefix: prefix(text), by: Claimant::Policy, claim: claim.clone() };
+    store
+        .commit(&Commit { changes: all.iter().map(denied).collect(), ..Commit::default() }, &State::default())
+        .unwrap();
+    let check = |asked: &str, limit, want: &[&str]| {
+        let found = store.history(Some(prefix(asked)), limit).unwrap();
+        let found: Vec<_> = found.iter().map(|one| one.prefix.unwrap().to_string()).collect();
+        assert_eq!(found, want, "{asked}");
+    };
+    check("0.0.0.0/0", 9, &["192.0.2.7", "192.0.0.0/16", "0.0.0.0/0"]);
+    check("::/0", 9, &["2001:db8::/64", "::1", "::ffff:0:0:7", "::/0"]);
+    check("::/0", 3, &["::1", "::ffff:0:0:7", "::/0"]);
+    check("::/80", 9, &["::1"]);
+    check("192.0.2.0/24", 9, &["192.0.2.7"]);
+    assert_eq!(store.history(None, 9).unwrap().len(), all.len());
 }
 
 /// Made by the program of schema 2, from a log, forged datagrams and an operator's requests; see its values there.

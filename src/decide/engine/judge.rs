@@ -30,7 +30,7 @@ impl Engine {
         if allowed && !prefix.is_host() {
             return;
         }
-        if self.state.forgives.cover(&prefix, at) {
+        if self.state.forgives.cover(&prefix, at, self.wall) {
             return;
         }
         if !allowed && self.is_crowded(attempt) {

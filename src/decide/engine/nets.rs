@@ -72,7 +72,7 @@ impl Engine {
         let Attempt { peer, classes, at, .. } = *attempt;
         for wide in self.nets_of(peer) {
             let net = wide.net;
-            if self.state.forgives.cover(&net, at) {
+            if self.state.forgives.cover(&net, at, self.wall) {
                 continue;
             }
             self.expire(net, at);

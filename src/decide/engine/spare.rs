@@ -77,8 +77,8 @@ impl Engine {
             let count = tally.counts[class as usize];
             let was = before.aged(class, self.policy.age(class), at);
             if count > threshold && was <= threshold {
-                let most = self.lenient(class).unwrap_or(u32::MAX);
-                let spared = Spared { prefix, user: user.clone(), class, count, most };
+                let (most, forgeable) = (self.lenient(class).unwrap_or(u32::MAX), !tally.is_sound(class, threshold));
+                let spared = Spared { prefix, user: user.clone(), class, count, most, forgeable };
                 self.changes.push(Change::Spared { spared: Box::new(spared), at });
             }
         }
@@ -107,10 +107,11 @@ impl Engine {
             if is_known || self.state.denies.contains_key(&prefix) || self.guest(&prefix, self.wall).is_none() {
                 continue;
             }
-            let over = self.state.tallies.get(&prefix).and_then(|tally| tally.exceeded(&self.policy, self.wall));
-            if let Some((class, count)) = over {
+            let Some(tally) = self.state.tallies.get(&prefix) else { continue };
+            if let Some((class, count)) = tally.exceeded(&self.policy, self.wall) {
                 let (user, most) = (session.user.clone(), self.lenient(class).unwrap_or(u32::MAX));
-                all.push(Spared { prefix, user, class, count, most });
+                let forgeable = tally.certain().exceeded(&self.policy, self.wall).is_none();
+                all.push(Spared { prefix, user, class, count, most, forgeable });
             }
         }
         all

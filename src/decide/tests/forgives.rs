@@ -18,8 +18,8 @@ fn fails(address: &str, minute: u32, n: u32) -> String {
 }
 
 fn forgive(world: &mut World, minute: u32, prefix: Option<&str>) {
-    let prefix = prefix.map(|prefix| prefix.parse().unwrap());
-    world.engine.step(at(minute), Input::Command(Command::Forgive(prefix, Some("al".into()))));
+    let prefixes = prefix.map_or_else(|| Prefix::all().to_vec(), |prefix| vec![prefix.parse().unwrap()]);
+    world.engine.step(at(minute), Input::Command(Command::Forgive(prefixes, Some("al".into()))));
 }
 
 fn is_denied(world: &World, prefix: &str) -> bool {
@@ -131,14 +131,52 @@ fn forgives_are_bounded_and_the_oldest_go() {
     for n in 0..FORGIVES_MAX + 5 {
         forgive(&mut world, n as u32, Some(&host(n)));
     }
-    let known = |world: &World, n| world.engine.state.forgives.of(&host(n).parse().unwrap());
+    let end = at(FORGIVES_MAX as u32 + 4);
+    let known = |world: &World, n| world.engine.state.forgives.of(&host(n).parse().unwrap(), end);
     let state = &world.engine.state;
     assert_eq!((state.forgives.len(), state.untold(Bound::Forgives)), (FORGIVES_MAX, 5));
     assert_eq!((known(&world, 4), known(&world, 5)), (None, Some(at(5))));
-    // What is forgiven with a net, or with all, needs no room of its own. A clock that was set back takes nothing back.
-    forgive(&mut world, 3, Some("10.0.0.0/8"));
-    let newest = Some(at(FORGIVES_MAX as u32 + 4));
-    assert_eq!((world.engine.state.forgives.len(), known(&world, 7)), (1, newest));
+    // One that is forgiven again needs no more room.
+    forgive(&mut world, FORGIVES_MAX as u32 + 4, Some(&host(7)));
+    assert_eq!((world.engine.state.forgives.len(), known(&world, 5)), (FORGIVES_MAX, Some(at(5))));
+    // What is forgiven with a net, or with all, needs none of its own. A clock that was set back a little takes nothing
+    // back.
+    forgive(&mut world, FORGIVES_MAX as u32 + 3, Some("10.0.0.0/8"));
+    assert_eq!((world.engine.state.forgives.len(), known(&world, 7)), (1, Some(end)));
+    forgive(&mut world, 5, None);
+    assert_eq!((world.engine.state.forgives.len(), known(&world, 7)), (2, Some(at(5))));
+}
+
+#[test]
+fn many_are_forgiven_at_once_and_what_lies_in_another_one_is_none_of_its_own() {
+    let mut world = World::new(Policy::default());
+    for n in 0..10 {
+        forgive(&mut world, n, Some(&format!("192.0.2.{n}")));
+    }
+    world.lines(0, &(fails("198.51.100.7", 5, 2) + &fails("2001:db8::7", 5, 1)));
+    let mut all: Vec<Prefix> =
+        (0..FORGIVES_MAX as u32 - 2).map(|n| Prefix::host(std::net::Ipv4Addr::from_bits(n))).collect();
+    all.extend(["198.51.100.0/24", "198.51.100.7", "2001:db8::9"].map(|text| text.parse::<Prefix>().unwrap()));
+    world.engine.step(at(20), Input::Command(Command::Forgive(all, None)));
+    let state = &world.engine.state;
+    let known = |text: &str| state.forgives.of(&text.parse().unwrap(), at(20));
+    assert_eq!((state.forgives.len(), state.untold(Bound::Forgives)), (FORGIVES_MAX, 10), "the older ones went");
+    assert_eq!((known("192.0.2.9"), known("198.51.100.9"), known("2001:db8::/64")), (None, Some(at(20)), Some(at(20))));
+    assert_eq!((state.denies.len(), state.tallies.len()), (0, 0));
+}
+
+/// One that is later than now is of a clock that was wrong when somebody forgave.
+#[test]
+fn a_clock_that_was_wrong_blinds_nobody() {
+    let mut world = World::new(Policy::default());
+    assert!(at(60_000) > RECEIVED);
     forgive(&mut world, 60_000, None);
-    assert_eq!((world.engine.state.forgives.len(), known(&world, 7)), (2, Some(at(60_000))));
+    world.lines(0, &fails("192.0.2.7", 20, 2));
+    assert!(is_denied(&world, "192.0.2.7"));
+    // Forgiven again, it is forgiven until then and no longer.
+    forgive(&mut world, 30, Some("192.0.2.7"));
+    world.lines(0, &fails("192.0.2.7", 30, 2));
+    assert!(!is_denied(&world, "192.0.2.7"));
+    world.lines(0, &fails("192.0.2.7", 31, 2));
+    assert!(is_denied(&world, "192.0.2.7"));
 }

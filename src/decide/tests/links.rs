@@ -80,6 +80,18 @@ fn what_strangers_make_up_takes_no_place() {
     assert_eq!(admitted(&mut links, 9_000, true), LINK_HOSTS_MAX);
 }
 
+/// A provider may give another prefix each day.
+#[test]
+fn a_link_that_the_machine_left_is_forgotten() {
+    let mut engine = Engine::new(Policy::default());
+    for day in 0..10 {
+        let link: Prefix = format!("2001:db8:0:{day}::/64").parse().unwrap();
+        engine.set_machine(Machine { links: vec![link], ..Machine::default() });
+        engine.state.links.admit(link, link.address().into(), RECEIVED, true);
+        assert_eq!(engine.state.links.len(), 1, "day {day}");
+    }
+}
+
 #[test]
 fn a_link_that_was_denied_before_it_was_known_is_released() {
     let mut world = World::new(Policy::default());

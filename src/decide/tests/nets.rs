@@ -126,7 +126,7 @@ fn what_strangers_make_up_denies_for_an_hour_and_is_no_login() {
     world.lines(0, &lines(5_000, 60..61, "Failed").replace("T10:00", "T11:30"));
     assert_eq!(claim(&world), Some(policy(51, Basis::Sound, 16)));
     // Forgiven, it begins at zero.
-    world.engine.step(RECEIVED, Input::Command(Command::Forgive(Some("2001:db8::5".parse().unwrap()), None)));
+    world.engine.step(RECEIVED, Input::Command(Command::Forgive(vec!["2001:db8::5".parse().unwrap()], None)));
     assert_eq!(claim(&world), None);
     assert_eq!(world.engine.state.nets.get(net, By::Sound).unwrap().count(Class::Valid), 0);
     // Before a commit all of it leaves as changes, from which the same comes.

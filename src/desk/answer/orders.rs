@@ -10,12 +10,12 @@ use super::super::{BECAUSE_MAX, Desk, WIDEST};
 use crate::decide::allow::AllowList;
 use crate::decide::claim::{Claim, Claimant, Reason, latest};
 use crate::decide::engine::{Command, Input};
+use crate::decide::forgives::FORGIVES_MAX;
 use crate::decide::machine::Machine;
 use crate::decide::prefix::Prefix;
 use crate::decide::range::Range;
 use crate::decide::state::Who;
 use crate::detect::{dropbear, sshd};
-use crate::store::StoreError;
 use crate::text::printable;
 
 /// A deny that a person orders.
@@ -83,36 +83,36 @@ impl Desk {
             .then(|| format!("nobody connects from {prefix} ({}), so it drops nothing", first.name))
     }
 
-    pub(super) fn forgive(&mut self, prefix: Option<Prefix>, who: Option<&str>, now: Timestamp) -> Forgiven {
-        let counted = self.engine.state.tallies.iter().map(|(other, _)| other);
-        let counted = counted.filter(|other| prefix.is_none_or(|p| self.engine.is_forgiven_with(other, &p)));
-        let counts_cleared = counted.count();
-        let mut released = self.released(now, Command::Forgive(prefix, person(who)));
+    pub(super) fn forgive(&mut self, prefixes: Vec<Prefix>, who: Option<&str>, now: Timestamp) -> Forgiven {
+        let counted = self.engine.state.tallies.len();
+        let mut released = self.released(now, Command::Forgive(prefixes, person(who)));
         released.sort();
         released.dedup();
-        Forgiven { released, counts_cleared, left: Vec::new() }
+        Forgiven { released, counts_cleared: counted - self.engine.state.tallies.len(), left: Vec::new() }
     }
 
     /// Who tried other names beside this one is no user who mistyped, so that stays denied.
-    pub(super) fn forgive_user(&mut self, user: &str, who: Option<&str>, now: Timestamp) -> Result<Reply, StoreError> {
+    pub(super) fn forgive_user(&mut self, user: &str, who: Option<&str>, now: Timestamp) -> Result<Reply, String> {
         let is_it = |message: &[u8]| {
             let event = sshd::parse(message, false).or_else(|| dropbear::parse(message, false));
             let tried = event.and_then(|event| event.user)?;
             Some(tried == user.as_bytes() || printable(tried) == user)
         };
-        let mut all = Forgiven { released: Vec::new(), counts_cleared: 0, left: Vec::new() };
-        for (prefix, tried) in self.store.evidence_that(is_it)? {
-            if !tried.contains(&true) {
-                continue;
-            }
-            if tried.contains(&false) {
-                all.left.extend(self.engine.state.denies.contains_key(&prefix).then_some(prefix));
-                continue;
-            }
-            let one = self.forgive(Some(prefix), who, now);
-            all.released.extend(one.released);
-            all.counts_cleared += one.counts_cleared;
+        let tried = self.store.evidence_that(is_it).map_err(|error| error.to_string())?;
+        let tried = tried.into_iter().filter(|(_, tried)| tried.contains(&true));
+        let (others, alone): (Vec<_>, Vec<_>) = tried.partition(|(_, tried)| tried.contains(&false));
+        let [others, alone] = [others, alone].map(|all| all.into_iter().map(|(prefix, _)| prefix).collect::<Vec<_>>());
+        if alone.len() > FORGIVES_MAX {
+            return Err(format!(
+                "{} addresses tried {} and nobody else, which is no user who mistyped; at most {FORGIVES_MAX} are forgiven \
+                 at once. Name them: denyd forgive ADDRESS",
+                alone.len(),
+                printable(user.as_bytes())
+            ));
         }
+        let mut all = self.forgive(alone, who, now);
+        let denies = &self.engine.state.denies;
+        all.left = others.into_iter().filter(|prefix| denies.contains_key(prefix)).collect();
         Ok(Reply::Forgiven(all))
     }
 
