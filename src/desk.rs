@@ -409,7 +409,7 @@ impl Desk {
     pub fn wanted(&self, now: Timestamp) -> DenySet {
         let denied = self.engine.state.denies.iter();
         let denied = denied.filter_map(|(prefix, deny)| deny.enforced(now).map(|until| (*prefix, until))).collect();
-        DenySet { denied, allowed: self.allowed(now) }
+        DenySet { denied, allowed: self.allowed(now), kept: published::kept(&self.engine.state, now) }
     }
 
     fn allowed(&self, now: Timestamp) -> Vec<Range> {
@@ -724,11 +724,39 @@ mod tests {
         for (address, pid) in addresses.zip(1..) {
             let line =
                 format!("Nov 21 23:38:00 web sshd[{pid}]: Failed password for root from {address} port {pid} ssh2");
-            let Diff { denies, allowed } = put_line(desk, &line).publish;
+            let Diff { denies, allowed, .. } = put_line(desk, &line).publish;
             told.denies.extend(denies);
             told.allowed = allowed.or(told.allowed);
         }
         told
+    }
+
+    /// Whoever is logged in keeps that connection while the policy denies the address, and no other; not where a person denies it.
+    #[test]
+    fn a_session_stays_open_until_its_end_unless_a_person_denies_it() {
+        let dir = Dir::new("kept");
+        let mut desk = dir.open(Policy { probation: None, ..Policy::default() }, NOW);
+        let kept = |set: &BTreeSet<crate::deny::Connection>| set.iter().map(|(_, port)| *port).collect::<Vec<_>>();
+        for (second, port) in [(1, 41), (2, 42)] {
+            let line = format!("Accepted password for al from 192.0.2.7 port {port} ssh2");
+            let told = put_line(&mut desk, &format!("Nov 21 23:37:0{second} web sshd[{port}]: {line}")).publish;
+            assert!(told.kept.is_none(), "nobody is denied");
+        }
+        let failed =
+            |n| format!("Nov 21 23:38:00 web sshd[{n}]: Failed password for root from 192.0.2.7 port {n} ssh2");
+        let _ = put_line(&mut desk, &failed(101));
+        let told = put_line(&mut desk, &failed(102)).publish;
+        assert_eq!((told.denies.len(), kept(&told.kept.expect("they are told with the deny"))), (1, vec![41, 42]));
+        assert_eq!(kept(&desk.wanted(NOW).kept), [41, 42]);
+        let end = "Nov 21 23:38:01 web sshd[41]: pam_unix(sshd:session): session closed for user al";
+        assert_eq!(kept(&put_line(&mut desk, end).publish.kept.expect("one is over")), [42]);
+        let _ = desk.commit(NOW);
+        let mut ask = |request| desk.ask(&request, NOW).committed.expect("a commit").publish;
+        let prefix = "192.0.2.7".parse().expect("a prefix");
+        let deny = Request::Deny { prefix, seconds: None, force: false, caller: None, because: None };
+        assert_eq!(kept(&ask(deny).kept.expect("who is denied by a person is to be gone")), [0; 0]);
+        let told = ask(Request::Forgive { prefix: Some(prefix), who: None });
+        assert!(told.kept.is_none());
     }
 
     fn machine() -> Machine {

@@ -143,8 +143,8 @@ impl Engine {
         if folded.logged_in
             && let Some(peer) = folded.peer
         {
-            self.success(peer, event.user.unwrap_or_default(), host, at);
-            self.logged_in(record, peer, event, host);
+            let guessed = self.success(peer, event.user.unwrap_or_default(), host, at);
+            self.logged_in(record, peer, event, host, guessed);
         } else if trust == Trust::Sound {
             self.logged_out(record, event, host);
         }

@@ -1,4 +1,5 @@
-//! Who is logged in now, of those whom a deny must not lock out: by an `Accepted` whose end was not told.
+//! Who is logged in now: by an `Accepted` whose end was not told. Where one is of those whom a deny must not lock out, more
+//! is tolerated; a connection of any other stays open while its address is denied.
 //!
 //! Sound records alone open a session and end it. sshd tells of the end twice: by the process of the login, which is
 //! root's (`pam_unix(sshd:session): session closed`), and by address and port, which in the journal is the user's own
@@ -14,7 +15,8 @@ use super::prefix::Prefix;
 use super::session::HostId;
 use crate::detect::address::Address;
 
-/// Sessions that are remembered at once. At the bound the oldest is forgotten, and counted.
+/// Sessions that are remembered at once. At the bound the oldest is forgotten, and counted; of those who are protected only
+/// where there are no others, or any user could open so many.
 pub const LIVE_MAX: usize = 4_096;
 
 /// A session is forgotten after this time: where a machine was switched off no line tells of an end.
@@ -80,6 +82,18 @@ impl Live {
         all.map(|(_, session)| session).filter(move |session| session.since.after(LIVE_FOR) > at)
     }
 
+    /// Whether somebody is logged in from this address and port.
+    pub fn is_open(&self, peer: Address, port: u16) -> bool {
+        self.sessions.range((peer, port, HostId(0))..=(peer, port, HostId(u16::MAX))).next().is_some()
+    }
+
+    /// Those from addresses of a prefix, by address and port.
+    pub fn connections(&self, prefix: &Prefix) -> impl Iterator<Item = (Address, u16)> {
+        let [first, last] = [prefix.address(), prefix.last()].map(Address::from);
+        let all = self.sessions.range((first, 0, HostId(0))..=(last, u16::MAX, HostId(u16::MAX)));
+        all.map(|((peer, port, _), _)| (*peer, *port))
+    }
+
     /// All of them, by address.
     pub fn iter(&self) -> impl Iterator<Item = (&LiveKey, &Session)> {
         self.sessions.iter()
@@ -110,8 +124,11 @@ impl Live {
     }
 
     /// Whom to forget, where there is no room for one more.
-    pub(super) fn victim(&self) -> Option<LiveKey> {
-        let oldest = self.sessions.iter().min_by_key(|(_, session)| session.since);
-        oldest.filter(|_| self.sessions.len() >= LIVE_MAX).map(|(key, _)| *key)
+    pub(super) fn victim(&self, is_protected: impl Fn(&Session) -> bool) -> Option<LiveKey> {
+        if self.sessions.len() < LIVE_MAX {
+            return None;
+        }
+        let oldest = self.sessions.iter().min_by_key(|(_, session)| (is_protected(session), session.since));
+        oldest.map(|(key, _)| *key)
     }
 }

@@ -123,7 +123,7 @@ pub enum Change {
         /// What is known of it; `None` = it is forgotten.
         known: Option<Known>,
     },
-    /// Somebody whom a deny must not lock out logged in; `None` = out.
+    /// Somebody logged in; `None` = out.
     Live {
         /// From where, and on which host.
         key: LiveKey,

@@ -14,7 +14,7 @@
 //! # The sets
 //!
 //! `hash:net` takes prefixes of all lengths but 0, also one inside another, so a family has one set of denies and one of
-//! what is allowed. A packet costs a look a *length* that is in use.
+//! what is allowed. A packet costs a look a *length* that is in use. Connections that stay open are in a `hash:ip,port`.
 //!
 //! # Without ipset
 //!
@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use inputs::record::Timestamp;
 
-use super::{DenyBackend, DenyError, DenySet, Diff, Kept, Life, Probe, program};
+use super::{Connection, DenyBackend, DenyError, DenySet, Diff, Kept, Life, Probe, program};
 use crate::clock;
 use crate::decide::prefix::Prefix;
 use rules::Listing;
@@ -110,6 +110,16 @@ impl Family {
 
     fn holds(self, prefix: &Prefix) -> bool {
         prefix.is_ipv4() == (self == Family::V4)
+    }
+
+    /// As ipset calls it.
+    fn name(self) -> &'static str {
+        if self == Family::V4 { "inet" } else { "inet6" }
+    }
+
+    /// The connections of it that stay open.
+    fn kept(self, want: &DenySet) -> impl Iterator<Item = Connection> {
+        want.kept.iter().copied().filter(move |(peer, _)| peer.is_ipv4() == (self == Family::V4))
     }
 
     fn program(self) -> &'static str {
@@ -205,6 +215,7 @@ impl Iptables {
         let wanted = sets::wanted(want, now);
         for family in Family::here() {
             script.allow(*family, want);
+            script.keep(*family, want);
             if denies {
                 script.deny(*family, wanted.iter().filter(|(prefix, _)| family.holds(prefix)));
             }
@@ -307,7 +318,7 @@ impl DenyBackend for Iptables {
         if !self.sets || diff.denies.keys().any(|prefix| prefix.bits() <= 1) {
             return self.replace(want, now);
         }
-        if diff.allowed.is_some() {
+        if diff.allowed.is_some() || diff.kept.is_some() {
             let names = self.sets_there()?;
             self.swap(&names, want, now, false)?;
         }

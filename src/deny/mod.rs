@@ -4,7 +4,8 @@
 //! has the table of them. A [`reconciler`] drives each, in a thread of its own. A back end is told the whole set that is
 //! wanted and makes it so; nothing here decides who is denied, or reads a set in order to know that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use inputs::record::Timestamp;
@@ -30,7 +31,12 @@ pub struct DenySet {
     pub denied: BTreeMap<Prefix, Until>,
     /// Allowed ranges; may overlap.
     pub allowed: Vec<Range>,
+    /// Connections of denied addresses that stay open.
+    pub kept: BTreeSet<Connection>,
 }
+
+/// A TCP connection to this machine or through it: the peer's address and port. What begins a connection is none.
+pub type Connection = (IpAddr, u16);
 
 /// What changed in a [`DenySet`].
 #[derive(Clone, Debug, Default)]
@@ -39,12 +45,14 @@ pub struct Diff {
     pub denies: BTreeMap<Prefix, Option<Until>>,
     /// The allowed ranges, where they changed.
     pub allowed: Option<Vec<Range>>,
+    /// The connections that stay open, where they changed.
+    pub kept: Option<BTreeSet<Connection>>,
 }
 
 impl Diff {
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
-        self.denies.is_empty() && self.allowed.is_none()
+        self.denies.is_empty() && self.allowed.is_none() && self.kept.is_none()
     }
 
     /// Adds what changed after it.
@@ -52,6 +60,9 @@ impl Diff {
         self.denies.extend(&later.denies);
         if let Some(allowed) = &later.allowed {
             self.allowed = Some(allowed.clone());
+        }
+        if let Some(kept) = &later.kept {
+            self.kept = Some(kept.clone());
         }
     }
 }
@@ -67,6 +78,9 @@ impl DenySet {
         }
         if let Some(allowed) = &diff.allowed {
             self.allowed.clone_from(allowed);
+        }
+        if let Some(kept) = &diff.kept {
+            self.kept.clone_from(kept);
         }
     }
 }
@@ -84,7 +98,7 @@ impl DenySet {
             let (first, last) = text.split_once('-').unwrap_or((text, text));
             Range::new(first.parse().unwrap(), last.parse().unwrap()).unwrap()
         });
-        DenySet { denied: denied.collect(), allowed: allowed.collect() }
+        DenySet { denied: denied.collect(), allowed: allowed.collect(), ..DenySet::default() }
     }
 }
 

@@ -9,7 +9,9 @@
 //! Hook prerouting, priority -300 (`raw`). Prerouting sees what goes to this box and what it forwards to
 //! containers; -300 comes before conntrack (-200), so that a denied flood takes no conntrack entries, and
 //! before DNAT (-100). No `ct state established accept` of anybody's can come first: accept ends one chain
-//! only, and all others are later. Open connections of a denied address stall at once, also those that we opened to it.
+//! only, and all others are later. Open connections of a denied address stall at once, also those that we opened to it, but
+//! for those in the sets `keep4` and `keep6`, by address and port: somebody is logged in there. No packet that begins a
+//! connection passes by these.
 //! First come loopback, neighbour discovery (else a deny of an on-link IPv6 prefix, such as the router's
 //! fe80::/64, cuts the box off) and the allow sets, so that allowed wins inside a denied prefix.
 //!

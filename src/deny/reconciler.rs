@@ -764,7 +764,7 @@ mod tests {
                     // more than the inbox holds, and gone again
                     let many = 256..256 + CHANGES_MAX as u64 + 1;
                     let denies = many.map(|n| (Prefix::host(address(n)), None)).collect();
-                    story.change(&Diff { denies, allowed: None });
+                    story.change(&Diff { denies, ..Diff::default() });
                 }
                 if random.below(20) == 0 {
                     story.feed.as_ref().unwrap().rewrite();

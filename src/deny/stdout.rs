@@ -85,7 +85,7 @@ mod tests {
         backend.replace(&want, now).unwrap();
         backend.replace(&want, now).unwrap();
         want.denied.remove(&p("192.0.2.1"));
-        let diff = Diff { denies: [(p("192.0.2.1"), None), (p("192.0.2.9"), None)].into(), allowed: None };
+        let diff = Diff { denies: [(p("192.0.2.1"), None), (p("192.0.2.9"), None)].into(), ..Diff::default() };
         backend.update(&diff, &want, now).unwrap();
         backend.replace(&DenySet::default(), now).unwrap();
         let want = "deny 192.0.2.1 until 2001-09-09T01:47:40Z\ndeny 2001:db8::/64 forever\nrelease 192.0.2.1\nrelease 2001:db8::/64\n";

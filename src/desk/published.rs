@@ -1,20 +1,24 @@
 //! What the projections were told, so that they are told what is news.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use inputs::record::Timestamp;
 
-use crate::decide::claim::Until;
+use crate::decide::claim::{Claimant, Until};
 use crate::decide::prefix::Prefix;
 use crate::decide::range::Range;
 use crate::decide::state::{Change, State};
-use crate::deny::{DenySet, Diff};
+use crate::deny::{Connection, DenySet, Diff};
+use crate::detect::address::Address;
 
 /// What the projections were told.
 #[derive(Default)]
 pub(super) struct Published {
     denied: BTreeMap<Prefix, Until>,
     allowed: Vec<Range>,
+    /// Connections that stay open although their addresses are denied.
+    kept: BTreeSet<Connection>,
     /// How many of the changes that wait for a commit were looked at.
     early: usize,
 }
@@ -62,6 +66,7 @@ impl Published {
     pub(super) fn begin(&mut self, want: &DenySet) {
         self.denied.clone_from(&want.denied);
         self.allowed.clone_from(&want.allowed);
+        self.kept.clone_from(&want.kept);
     }
 
     fn news(&mut self, changes: &[Change], state: &State, now: Timestamp, only_denies: bool) -> Diff {
@@ -80,6 +85,48 @@ impl Published {
                 diff.denies.insert(*prefix, denied);
             }
         }
+        diff.kept = self.kept_anew(changes, state, now);
         diff
     }
+
+    /// Which connections stay open after these changes, if that is news. Such a one may be told before the commit: somebody
+    /// is logged in there, or is no more.
+    fn kept_anew(&mut self, changes: &[Change], state: &State, now: Timestamp) -> Option<BTreeSet<Connection>> {
+        if state.live.is_empty() && self.kept.is_empty() {
+            return None;
+        }
+        let mut is_news = false;
+        let mut look = |peer: Address, port: u16| {
+            let connection = (IpAddr::from(peer), port);
+            is_news |= match is_kept(state, peer, port, now) {
+                true => self.kept.insert(connection),
+                false => self.kept.remove(&connection),
+            };
+        };
+        for change in changes {
+            match change {
+                Change::Live { key: (peer, port, _), .. } => look(*peer, *port),
+                Change::Denied { prefix, .. } | Change::Released { prefix, .. } => {
+                    state.live.connections(prefix).for_each(|(peer, port)| look(peer, port));
+                }
+                _ => {}
+            }
+        }
+        is_news.then(|| self.kept.clone())
+    }
+}
+
+/// All connections that stay open although their addresses are denied.
+pub(super) fn kept(state: &State, now: Timestamp) -> BTreeSet<Connection> {
+    let open = state.live.iter().map(|((peer, port, _), _)| (*peer, *port));
+    open.filter(|(peer, port)| is_kept(state, *peer, *port, now)).map(|(peer, port)| (peer.into(), port)).collect()
+}
+
+/// Whether somebody is logged in by this connection, and its address is denied by the policy and by nobody else: who is
+/// denied by a person is to be gone.
+fn is_kept(state: &State, peer: Address, port: u16, now: Timestamp) -> bool {
+    let mut denies = state.holding(peer.into()).filter(|(_, deny)| deny.enforced(now).is_some()).peekable();
+    state.live.is_open(peer, port)
+        && denies.peek().is_some()
+        && denies.all(|(_, deny)| deny.claims().all(|(by, _)| by == Claimant::Policy))
 }

@@ -52,6 +52,32 @@ fn denies_hosts() {
     });
 }
 
+/// A connection that is to stay open does, with its address denied; no other does, and none begins, not even from its port.
+#[test]
+fn a_connection_stays_open_with_its_address_denied() {
+    by_each_way("both::a_connection_stays_open_with_its_address_denied", Way::ALL, async |world, back_end, _| {
+        for source in ["192.0.2.12", "2001:db8::12"] {
+            back_end.replace(&DenySet::default(), NOW).unwrap();
+            let [one, other] = [(); 2].map(|()| world.hold(source));
+            assert_eq!([one, other].map(|port| world.talk(source, port)), ["open", "open"]);
+            let address: IpAddr = source.parse().unwrap();
+            let mut want = set(source, "");
+            want.kept = [(address, one), (address, 4_444)].into();
+            back_end.update(&Diff { kept: Some(want.kept.clone()), ..diff(&want, source, "") }, &want, NOW).unwrap();
+            ours(back_end, &want);
+            assert_eq!([one, other].map(|port| world.talk(source, port)), ["open", "silent"]);
+            world.is(&format!("{source} silent, {source}#4444 silent")).await;
+            back_end.replace(&want, NOW).unwrap();
+            ours(back_end, &want);
+            assert_eq!(world.talk(source, one), "open");
+            want.kept.clear();
+            back_end.update(&Diff { kept: Some(BTreeSet::new()), ..Diff::default() }, &want, NOW).unwrap();
+            ours(back_end, &want);
+            assert_eq!(world.talk(source, one), "silent", "its exception is gone");
+        }
+    });
+}
+
 #[test]
 fn denies_end_by_themselves_and_are_extended() {
     by_each_way("both::denies_end_by_themselves_and_are_extended", Way::TIMED, async |world, back_end, way| {

@@ -32,13 +32,17 @@ fn set(denied: &str, allowed: &str) -> DenySet {
     DenySet {
         denied: prefixes(denied).into_iter().map(|prefix| (prefix, None)).collect(),
         allowed: prefixes(allowed).into_iter().map(Range::from).collect(),
+        ..DenySet::default()
     }
 }
 
 fn diff(want: &DenySet, denied: &str, released: &str) -> Diff {
     let prefixes = |text: &str| text.split_whitespace().map(|p| p.parse().unwrap()).collect::<Vec<Prefix>>();
     let denied = prefixes(denied).into_iter().map(|prefix| (prefix, Some(want.denied[&prefix])));
-    Diff { denies: prefixes(released).into_iter().map(|prefix| (prefix, None)).chain(denied).collect(), allowed: None }
+    Diff {
+        denies: prefixes(released).into_iter().map(|prefix| (prefix, None)).chain(denied).collect(),
+        ..Diff::default()
+    }
 }
 
 /// What outlasts a back end, as long as this value does.

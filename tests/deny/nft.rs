@@ -42,11 +42,11 @@ fn notices_what_others_do() {
         // what was done, and what it is taken for by the program alone, and by who listens
         let spoil = [
             ("delete table inet denyd_t", "the table is gone", "the table is gone, by nft"),
-            ("flush table inet denyd_t", "0 rules where there were 8", "0 rules where there were 8, by nft"),
+            ("flush table inet denyd_t", "0 rules where there were 10", "0 rules where there were 10, by nft"),
             (
                 "insert rule inet denyd_t prerouting accept",
-                "9 rules where there were 8",
-                "9 rules where there were 8, by nft",
+                "11 rules where there were 10",
+                "11 rules where there were 10, by nft",
             ),
             ("delete chain inet denyd_t prerouting", "the chain is gone", "the chain is gone, by nft"),
             (
@@ -93,10 +93,12 @@ fn mends_what_others_change() {
     in_namespace("nft::mends_what_others_change", async |world| {
         let mut want = set("192.0.2.10 192.0.2.12 2001:db8:66::/64 198.51.100.0/24", "192.0.2.11 2001:db8::11");
         want.denied.insert("192.0.2.13".parse().unwrap(), Some(NOW.after(Duration::from_secs(3600))));
+        want.kept = [("192.0.2.10".parse().unwrap(), 41)].into();
         let mut nft = world.nft();
         nft.replace(&want, NOW).unwrap();
-        let state =
-            || ["allow4", "allow6", "deny4", "deny6", "wide4", "wide6"].map(|set| world.elements("denyd_t", set));
+        let state = || {
+            ["allow4", "allow6", "keep4", "deny4", "deny6", "wide4", "wide6"].map(|set| world.elements("denyd_t", set))
+        };
         let whole = state();
         let ours = |nft: &mut Nft| nft.probe(&want, NOW).unwrap() == Probe::Ours;
         assert!(ours(&mut nft));
@@ -115,6 +117,8 @@ fn mends_what_others_change() {
         check(&mut nft, "flush set inet denyd_t deny4", "3 of deny4, by nft", 3);
         check(&mut nft, "flush set inet denyd_t wide4", "wide4, by nft", 0);
         check(&mut nft, "add element inet denyd_t allow4 { 192.0.2.10 }", "allow4, by nft", 0);
+        check(&mut nft, "add element inet denyd_t keep4 { 192.0.2.10 . 42 }", "keep4, by nft", 0);
+        check(&mut nft, "delete element inet denyd_t keep4 { 192.0.2.10 . 41 }", "keep4, by nft", 0);
         let shorter = "delete element inet denyd_t deny4 { 192.0.2.13 }; \
             add element inet denyd_t deny4 { 192.0.2.13 timeout 5s }";
         check(&mut nft, shorter, "1 of deny4, by nft", 1);
@@ -227,7 +231,7 @@ fn updates_of_any_size() {
         let mut want = DenySet::default();
         nft.replace(&want, NOW).unwrap();
         let host = |n: u32| Prefix::host(IpAddr::V4((0x0a00_0000 + n).into()));
-        let mut diff = Diff { denies: (0..16_000).map(|n| (host(n), Some(None))).collect(), allowed: None };
+        let mut diff = Diff { denies: (0..16_000).map(|n| (host(n), Some(None))).collect(), ..Diff::default() };
         diff.denies.insert("192.0.2.10".parse().unwrap(), Some(None));
         want.apply(&diff);
         nft.update(&diff, &want, NOW).unwrap();
@@ -236,14 +240,17 @@ fn updates_of_any_size() {
         let range = |n: u32| Range::from(host(0x10_0000 + 2 * n));
         // the first transaction is the program's, and the next one is of netlink
         let added = (16_000..17_000).map(|n| (host(n), Some(None))).collect();
-        let diff = Diff { allowed: Some((0..60_000).map(range).collect()), denies: added };
+        let diff = Diff { allowed: Some((0..60_000).map(range).collect()), denies: added, kept: None };
         want.apply(&diff);
         nft.update(&diff, &want, NOW).unwrap();
         assert_eq!(nft.probe(&want, NOW).unwrap(), Probe::Ours, "all of it is ours");
         assert_eq!(world.run("nft", &["list", "set", "inet", "denyd_t", "allow4"]).matches(['.']).count() / 3, 60_000);
         assert_eq!(count(), 17_001);
-        let diff =
-            Diff { denies: want.denied.keys().map(|prefix| (*prefix, None)).collect(), allowed: Some(Vec::new()) };
+        let diff = Diff {
+            denies: want.denied.keys().map(|prefix| (*prefix, None)).collect(),
+            allowed: Some(Vec::new()),
+            kept: None,
+        };
         want.apply(&diff);
         nft.update(&diff, &want, NOW).unwrap();
         assert_eq!(count(), 0);
@@ -281,7 +288,7 @@ fn measures() {
                     let prefix = Prefix::host(IpAddr::V4((0xc612_0000 + n).into()));
                     let diff = Diff {
                         denies: [(prefix, Some(Some(NOW.after(Duration::from_secs(600)))))].into(),
-                        allowed: None,
+                        ..Diff::default()
                     };
                     want.apply(&diff);
                     let started = Instant::now();

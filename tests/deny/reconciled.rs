@@ -89,7 +89,7 @@ fn a_back_end_is_a_file_and_a_line() {
     let back_ends = choose::make(&means).unwrap();
     let clock = || (NOW, std::time::Instant::now());
     let reconcilers = Reconcilers::start(back_ends, &set("192.0.2.1 192.0.2.2", ""), clock, Pace::default()).unwrap();
-    let diff = Diff { denies: [("192.0.2.1".parse().unwrap(), None)].into(), allowed: None };
+    let diff = Diff { denies: [("192.0.2.1".parse().unwrap(), None)].into(), ..Diff::default() };
     reconcilers.send(&diff, DenySet::default);
     assert!(reconcilers.stop(Duration::from_secs(10)));
     assert_eq!(*MARKED.lock().unwrap(), ["192.0.2.2".to_owned()].into());

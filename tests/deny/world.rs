@@ -1,6 +1,6 @@
 //! A machine with a wire to a client.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -11,6 +11,8 @@ use denyd::deny::DenyBackend;
 use denyd::deny::iptables::Iptables;
 use denyd::deny::nft::{Lengths, Nft};
 use kit::{program, skip};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 const CONNECTOR: &str = "DENYD_TEST_CONNECTOR";
@@ -98,6 +100,16 @@ impl World {
         }
     }
 
+    /// Opens a connection that stays; returns its port.
+    pub(crate) fn hold(&self, source: &str) -> u16 {
+        self.ask(&format!("hold {source}")).parse().unwrap()
+    }
+
+    /// Whether one that stays is `open`, or `silent`.
+    pub(crate) fn talk(&self, source: &str, port: u16) -> String {
+        self.ask(&format!("talk {source}#{port}"))
+    }
+
     pub(crate) async fn connect(&self, source: &str) -> String {
         tokio::task::block_in_place(|| self.ask(&format!("connect {source}")))
     }
@@ -168,7 +180,11 @@ pub(crate) fn in_namespace(test: &str, body: impl AsyncFnOnce(&'static World)) {
         let listener = tokio::net::TcpListener::bind(("::", PORT)).await.unwrap();
         tokio::spawn(async move {
             loop {
-                drop(listener.accept().await);
+                let Ok((mut client, _)) = listener.accept().await else { continue };
+                tokio::spawn(async move {
+                    let (mut said, mut answers) = client.split();
+                    tokio::io::copy(&mut said, &mut answers).await
+                });
             }
         });
         tokio::time::timeout(Duration::from_secs(120), body(world)).await.expect("the test takes more than 120 s");
@@ -183,32 +199,48 @@ fn connector() {
     }
     std::fs::write("/proc/sys/net/ipv6/ip_nonlocal_bind", "1").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let connect = async |source: IpAddr, wait: u64| {
+    let connect = async |source: IpAddr, port: u16, wait: u64| {
         let (socket, to) = match source {
             IpAddr::V4(_) => (tokio::net::TcpSocket::new_v4().unwrap(), "192.0.2.1"),
             IpAddr::V6(_) => (tokio::net::TcpSocket::new_v6().unwrap(), "2001:db8::1"),
         };
-        socket.bind(SocketAddr::new(source, 0)).unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(SocketAddr::new(source, port)).unwrap();
         let to = SocketAddr::new(to.parse().unwrap(), PORT);
         match tokio::time::timeout(Duration::from_millis(wait), socket.connect(to)).await {
-            Ok(Ok(_)) => "open".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "silent".to_owned(),
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("silent".to_owned()),
         }
     };
+    let mut held: BTreeMap<u16, TcpStream> = BTreeMap::new();
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let (verb, source) = line.split_once(' ').unwrap();
-        let source: IpAddr = source.parse().unwrap();
+        let (source, port) = source.split_once('#').unwrap_or((source, "0"));
+        let (source, port): (IpAddr, u16) = (source.parse().unwrap(), port.parse().unwrap());
         let answer = runtime.block_on(async {
-            if verb == "connect" {
-                return connect(source, 400).await;
+            match verb {
+                "connect" => return connect(source, port, 400).await.map_or_else(|error| error, |_| "open".to_owned()),
+                "hold" => {
+                    let stream = connect(source, 0, 2_000).await.unwrap();
+                    let port = stream.local_addr().unwrap().port();
+                    held.insert(port, stream);
+                    return port.to_string();
+                }
+                "talk" => {
+                    let stream = held.get_mut(&port).unwrap();
+                    stream.write_all(b"x").await.unwrap();
+                    let answer = tokio::time::timeout(Duration::from_millis(600), stream.read_u8()).await;
+                    return if answer.is_ok() { "open" } else { "silent" }.to_owned();
+                }
+                _ => {}
             }
             let (end, mut open, mut not) = (Instant::now() + Duration::from_millis(700), 0, 0);
             while Instant::now() < end {
                 // many at once: what is dropped costs waiting only, less than the second after which TCP tries again
-                let tries = (0..10).map(|_| connect(source, 900));
+                let tries = (0..10).map(|_| connect(source, 0, 900));
                 for tried in join_all(tries).await {
-                    if tried == "open" { open += 1 } else { not += 1 }
+                    if tried.is_ok() { open += 1 } else { not += 1 }
                 }
             }
             format!("{open} {not}")

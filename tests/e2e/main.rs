@@ -8,6 +8,7 @@ mod booted;
 mod denies;
 mod field;
 mod hostile;
+mod insurance;
 mod journal;
 mod lasts;
 mod mixing;

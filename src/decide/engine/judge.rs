@@ -140,8 +140,8 @@ impl Engine {
         self.sentence(prefix, reason, at, from);
     }
 
-    /// A login that strangers cannot have made up: it may clear counts.
-    pub(in crate::decide) fn success(&mut self, peer: Address, user: &[u8], host: HostId, at: Timestamp) {
+    /// A login that strangers cannot have made up: it may clear counts. Whether it is that of one who guessed until it fitted.
+    pub(in crate::decide) fn success(&mut self, peer: Address, user: &[u8], host: HostId, at: Timestamp) -> bool {
         self.at_home(peer, at);
         let prefix = self.policy.prefix(peer);
         // A deny that was over by then has cleared the counts: nothing to suspect.
@@ -150,10 +150,11 @@ impl Engine {
         let is_exceeded = |tally: Tally| tally.exceeded(&self.policy, at).is_some();
         let is_suspicious = tally.is_some_and(is_exceeded);
         // Who guessed until it fitted is none of us.
-        if !tally.is_some_and(|tally| is_exceeded(tally.certain())) {
+        let guessed = tally.is_some_and(|tally| is_exceeded(tally.certain()));
+        if !guessed {
             self.familiarise(prefix, at);
         }
-        let Some(mut tally) = tally else { return };
+        let Some(mut tally) = tally else { return guessed };
         if is_suspicious {
             self.changes.push(Change::Suspicious { address: peer.into(), user: user.to_vec(), at });
         }
@@ -168,6 +169,7 @@ impl Engine {
             self.change(Change::Shared { prefix, host: Some(host), counts: [0; 5] });
         }
         self.change(Change::Counted { prefix, tally: Some(tally) });
+        guessed
     }
 
     /// Releases what a prefix has served by `at`: events know their own time, and need not wait for a tick.

@@ -1,4 +1,4 @@
-//! Whom a deny must not lock out: where somebody is logged in.
+//! Whom a deny must not lock out: where somebody is logged in of whom the policy says so.
 
 use inputs::record::{Record, Timestamp};
 
@@ -15,25 +15,34 @@ use crate::detect::address::Address;
 use crate::detect::event::Event;
 
 impl Engine {
-    /// Notes a login of one who is to be spared, that strangers cannot have made up.
-    pub(super) fn logged_in(&mut self, record: &Record<'_>, peer: Address, event: &Event<'_>, host: HostId) {
+    /// Notes a login that strangers cannot have made up. One that was guessed opens no session that is spared, unless
+    /// somebody is spared there already.
+    pub(super) fn logged_in(
+        &mut self,
+        record: &Record<'_>,
+        peer: Address,
+        event: &Event<'_>,
+        host: HostId,
+        guessed: bool,
+    ) {
         let (Some(port), Some(user)) = (event.port, event.user) else { return };
-        let is_protected = self.policy.protected.contains(user);
-        if event.is_by_rule() || !is_protected && self.state.live.is_empty() {
+        if event.is_by_rule() {
             return;
         }
+        let prefix = self.policy.prefix(peer);
+        let is_stranger = guessed && self.guest(&prefix, record.time()).is_none();
         let key = (peer, port, host);
         // A number or a port that is used again was given back.
         let before = record.pid.and_then(|pid| self.state.live.of_pid(host, pid)).filter(|before| *before != key);
-        let gone = Some(key).filter(|key| !is_protected && self.state.live.contains(key));
+        let gone = Some(key).filter(|key| is_stranger && self.state.live.contains(key));
         for key in before.into_iter().chain(gone) {
             self.change(Change::Live { key, session: None });
         }
-        if !is_protected {
+        if is_stranger {
             return;
         }
         if !self.state.live.contains(&key)
-            && let Some(victim) = self.state.live.victim()
+            && let Some(victim) = self.state.live.victim(|session| self.policy.protected.contains(&*session.user))
         {
             self.untold(Bound::Live, 1);
             self.change(Change::Live { key: victim, session: None });

@@ -74,7 +74,8 @@ fn whoever_told_of_it_the_end_is_the_end() {
     let check = |end: &str, is_over: bool| {
         let world = world(&(ROOT.to_owned() + "0 3 " + end + "\n" + &fails(0, "root", "192.0.2.7", 5, 2)));
         let want = if is_over { "192.0.2.7 denied by 2" } else { "192.0.2.7 spared for root root 2 of 6" };
-        assert_eq!((told(&world).as_str(), world.engine.state.live.is_empty()), (want, is_over), "{end}");
+        let is_open = world.engine.state.live.iter().any(|(_, session)| *session.user == *b"root");
+        assert_eq!((told(&world).as_str(), is_open), (want, !is_over), "{end}");
     };
     check("41 pam_unix(sshd:session): session closed for user root", true);
     check("41 (pam_unix) session closed for user root", true);
@@ -141,6 +142,23 @@ fn many(n: u32) -> String {
     (1..=n).map(|n| format!("0 5 {} Failed password for root from 192.0.2.7 port {n} ssh2\n", 2_000 + n)).collect()
 }
 
+/// Who guessed until it fitted keeps no connection, whosever account it is; unless somebody is spared there.
+#[test]
+fn a_guess_opens_no_session() {
+    let check = |lines: String, want: &[&str]| {
+        let world = world(&lines);
+        let users = world.engine.state.live.iter().map(|(_, session)| session.user.escape_ascii().to_string());
+        assert_eq!(users.collect::<Vec<_>>(), want, "{lines}");
+    };
+    let root = ROOT.replacen("0 1 ", "0 9 ", 1);
+    let al = "0 9 42 Accepted password for al from 192.0.2.7 port 42 ssh2\n";
+    check(al.to_owned() + &root, &["root", "al"]);
+    check(fails(0, "root", "192.0.2.7", 5, 2) + &root, &[]);
+    check(fails(0, "root", "192.0.2.7", 5, 2) + al, &[]);
+    check(fails(1, "root", "192.0.2.7", 5, 2) + al, &["al"]);
+    check(ROOT.to_owned() + &fails(0, "root", "192.0.2.7", 5, 2) + al, &["root", "al"]);
+}
+
 #[test]
 fn who_is_spared_is_shown_until_the_end() {
     let mut world = world(&(ROOT.to_owned() + &fails(0, "root", "192.0.2.7", 5, 3)));
@@ -160,6 +178,12 @@ fn sessions_are_bounded_and_end_after_a_month_without_a_word() {
     };
     (1..=LIVE_MAX + 10).for_each(|n| tell(&mut world, &line(n)));
     assert_eq!((world.engine.state.live.len(), world.engine.state.untold(Bound::Live)), (LIVE_MAX, 10));
+    // Any user may open many: those of others go first.
+    let root = "0 70 20000 Accepted password for root from 10.2.0.1 port 9 ssh2\n";
+    tell(&mut world, root);
+    (5_000..10_000).for_each(|n| tell(&mut world, &line(n).replace("root", "al").replace("10.1.", "10.3.")));
+    let roots = world.engine.state.live.iter().filter(|(_, session)| *session.user == *b"root").count();
+    assert_eq!((world.engine.state.live.len(), roots), (LIVE_MAX, LIVE_MAX - 1), "of root alone");
     let within = |at: Timestamp| world.engine.state.live.within(&"10.1.1.0".parse().unwrap(), at).count();
     let since = Timestamp::from_secs(1_795_168_802); // 2026-11-20T10:00:02Z
     assert_eq!((within(since), within(since.after(LIVE_FOR))), (1, 0));

@@ -80,7 +80,10 @@ impl Listing {
 pub(super) fn of_sets(chain: &Chain, family: Family) -> Vec<String> {
     let set = |name: String, target: &str| format!("-A {chain} -m set --match-set {name} src -j {target}");
     let mut rules = always(chain, family);
-    rules.extend([set(sets::allowed(chain, family), "RETURN"), set(sets::denied(chain, family), "DROP")]);
+    let kept = sets::kept(chain, family);
+    rules.push(set(sets::allowed(chain, family), "RETURN"));
+    rules.push(format!("-A {chain} {OPEN} -m set --match-set {kept} src,src -j RETURN"));
+    rules.push(set(sets::denied(chain, family), "DROP"));
     rules
 }
 
@@ -92,6 +95,8 @@ pub(super) fn plain(chain: &Chain, family: Family, want: &DenySet, now: Timestam
     let mut denied: Vec<_> = denied.collect();
     denied.sort_by_key(|(prefix, until)| (until.is_some(), Reverse(**until), **prefix));
     let (mut rules, mut left, mut left_out) = (always(chain, family), RULES_MAX, 0);
+    let kept = family.kept(want).take(KEPT_MAX);
+    rules.extend(kept.map(|(peer, port)| format!("-A {chain} -s {peer} {OPEN} --sport {port} -j RETURN")));
     for (prefix, _) in denied {
         let Some(pieces) = without(*prefix, &allowed, left) else {
             left_out += 1;
@@ -112,6 +117,10 @@ fn always(chain: &Chain, family: Family) -> Vec<String> {
     rules
 }
 
+/// What does not begin a connection.
+const OPEN: &str = "-p tcp ! --syn";
+/// Rules of connections that stay open, a family where there is no ipset.
+const KEPT_MAX: usize = 100;
 /// The chain of the kernel that jumps to ours.
 const HOOK: &str = "PREROUTING";
 /// Rules of denies a family where there is no ipset: a packet is held against each of them.
@@ -192,7 +201,7 @@ mod tests {
     fn plain_rules_are_few() {
         let host = |n: u32| Prefix::host(std::net::Ipv4Addr::from(0x0a00_0000 + n));
         let denied = (0..1_010).map(|n| (host(n), Some(Timestamp::from_secs(1_000 + i64::from(n)))));
-        let set = DenySet { denied: denied.collect(), allowed: Vec::new() };
+        let set = DenySet { denied: denied.collect(), ..DenySet::default() };
         let (rules, left_out) = plain(&chain(), Family::V4, &set, Timestamp::from_secs(100));
         assert_eq!((rules.len(), left_out), (1 + 1_000, 10));
         assert_eq!(

@@ -55,28 +55,39 @@ impl<'a> Script<'a> {
             .collect();
         let name = allowed(self.chain, family);
         let size = elements.len().next_power_of_two().max(SIZE_MIN);
-        self.make(&name, family, &format!("maxelem {size}"), |text, new| {
+        let form = format!("hash:net family {} maxelem {size}", family.name());
+        self.make(&name, &form, |text, new| {
             elements.iter().for_each(|prefix| _ = writeln!(text, "add {new} {prefix}"));
+        });
+    }
+
+    /// Makes the set of connections that stay open.
+    pub(super) fn keep(&mut self, family: Family, want: &DenySet) {
+        let connections: Vec<_> = family.kept(want).collect();
+        let size = connections.len().next_power_of_two().max(SIZE_MIN);
+        let form = format!("hash:ip,port family {} maxelem {size}", family.name());
+        self.make(&kept(self.chain, family), &form, |text, new| {
+            connections.iter().for_each(|(peer, port)| _ = writeln!(text, "add {new} {peer},tcp:{port}"));
         });
     }
 
     /// Makes the set of denies.
     pub(super) fn deny<'b>(&mut self, family: Family, elements: impl Iterator<Item = (&'b Prefix, &'b Life)>) {
         let name = denied(self.chain, family);
-        self.make(&name, family, &format!("maxelem {DENIED_MAX} timeout 0"), |text, new| {
+        let form = format!("hash:net family {} maxelem {DENIED_MAX} timeout 0", family.name());
+        self.make(&name, &form, |text, new| {
             elements.for_each(|(prefix, life)| add(text, new, prefix, *life));
         });
     }
 
     /// Fills a new set beside the old one and puts it in its place. One that is left of a crash goes first: its form may be
     /// another one.
-    fn make(&mut self, name: &str, family: Family, form: &str, fill: impl FnOnce(&mut String, &str)) {
+    fn make(&mut self, name: &str, form: &str, fill: impl FnOnce(&mut String, &str)) {
         let (new, text) = (format!("{name}{NEW}"), &mut self.text);
         if self.names.contains(&new) {
             _ = writeln!(text, "destroy {new}");
         }
-        let family = if family == Family::V4 { "inet" } else { "inet6" };
-        let create = |name: &str| format!("create {name} hash:net family {family} {form}\n");
+        let create = |name: &str| format!("create {name} {form}\n");
         *text += &create(&new);
         fill(text, &new);
         if !self.names.iter().any(|there| there == name) {
@@ -111,9 +122,15 @@ pub(super) fn allowed(chain: &Chain, family: Family) -> String {
     format!("{chain}-allow{}", if family == Family::V4 { 4 } else { 6 })
 }
 
+/// The name of a set of connections that stay open.
+pub(super) fn kept(chain: &Chain, family: Family) -> String {
+    format!("{chain}-keep{}", if family == Family::V4 { 4 } else { 6 })
+}
+
 /// All names that are ours.
 pub(super) fn all(chain: &Chain) -> Vec<String> {
-    let names = [Family::V4, Family::V6].into_iter().flat_map(|family| [denied(chain, family), allowed(chain, family)]);
+    let of = |family| [denied(chain, family), allowed(chain, family), kept(chain, family)];
+    let names = [Family::V4, Family::V6].into_iter().flat_map(of);
     names.flat_map(|name| [format!("{name}{NEW}"), name]).collect()
 }
 
@@ -211,6 +228,21 @@ mod tests {
                  swap denyd-deny4-new denyd-deny4\ndestroy denyd-deny4-new\n"
             ),
         );
+    }
+
+    #[test]
+    fn connections_that_stay_open() {
+        let chain = Chain::default();
+        let mut script = Script::new(&chain, &[]);
+        let kept = [("192.0.2.7".parse().unwrap(), 41), ("2001:db8::7".parse().unwrap(), 65_535)].into();
+        let set = DenySet { kept, ..DenySet::default() };
+        script.keep(Family::V6, &set);
+        let form = "hash:ip,port family inet6 maxelem 65536";
+        let want = format!(
+            "create denyd-keep6-new {form}\nadd denyd-keep6-new 2001:db8::7,tcp:65535\ncreate denyd-keep6 {form}\n\
+             swap denyd-keep6-new denyd-keep6\ndestroy denyd-keep6-new\n"
+        );
+        assert_eq!(script.text, want);
     }
 
     #[test]

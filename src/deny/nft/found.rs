@@ -2,6 +2,7 @@
 //!
 //! Read after the whole set was written, and where something may not have been heard: never in order to decide.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::message::{Base, Element, NF_ACCEPT, Told, expressions};
@@ -74,13 +75,20 @@ pub(super) fn whole(socket: &mut Socket, made: Option<&Made>) -> Result<Result<M
 pub(super) fn differences(socket: &mut Socket, plan: &Plan<'_>) -> Result<Touched, Refused> {
     let mut touched = Touched::default();
     for set in SETS {
-        let mut elements = Vec::new();
+        let mut elements: Vec<Element> = Vec::new();
         socket.list(Ask::Elements(set), |told| {
             if let Told::Elements { elements: some, .. } = told {
                 elements.extend(some);
             }
             if elements.len() > ELEMENTS_MAX { Err(Refused::Unread) } else { Ok(()) }
         })?;
+        if set.ports {
+            let there: BTreeSet<_> = elements.iter().map(|element| (element.key, element.port)).collect();
+            if !there.into_iter().eq(plan.kept(set)) {
+                touched.anew.insert(set);
+            }
+            continue;
+        }
         let wanted = plan.wanted(set);
         if set.ranges {
             if !same_ranges(&wanted, elements) {
@@ -186,7 +194,7 @@ mod tests {
             let (key, left) = item.split_once('@').unwrap();
             let ends = key.starts_with('<');
             let key = key.trim_start_matches('<').parse().unwrap();
-            Element { key, ends, left_ms: left.parse().ok() }
+            Element { key, port: 0, ends, left_ms: left.parse().ok() }
         };
         elements.split_whitespace().map(item).collect()
     }

@@ -9,7 +9,7 @@ use super::plan::{Set, Step};
 use super::script::{CHAIN, TIMEOUT_MAX_S};
 use super::wire::{Message, Writer, attribute, attributes, word};
 use crate::decide::range::{Range, next};
-use crate::deny::Life;
+use crate::deny::{Connection, Life};
 
 /// What a message says, of one table of family inet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub enum Told<'a> {
 pub struct Element {
     /// The address, or the first of a range, or the one behind a range's last.
     pub key: IpAddr,
+    /// A connection's port; 0 where elements are addresses alone.
+    pub port: u16,
     /// Whether a range ends before it.
     pub ends: bool,
     /// How long it stays, in milliseconds, if not for ever.
@@ -163,12 +165,18 @@ pub(super) fn expressions(does: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn element(one: &[u8]) -> Option<Element> {
     let value = attribute(attribute(one, ELEM_KEY)?, DATA_VALUE)?;
-    let v4 = <[u8; 4]>::try_from(value).map(IpAddr::from);
-    let key = v4.or_else(|_| <[u8; 16]>::try_from(value).map(IpAddr::from)).ok()?;
+    // The parts of a key are padded to 4 bytes.
+    let (key, port) = match value.len() {
+        8 | 20 => value.split_at(value.len() - 4),
+        _ => (value, &[0; 4][..]),
+    };
+    let v4 = <[u8; 4]>::try_from(key).map(IpAddr::from);
+    let key = v4.or_else(|_| <[u8; 16]>::try_from(key).map(IpAddr::from)).ok()?;
+    let port = u16::from_be_bytes([*port.first()?, *port.get(1)?]);
     let flags = attribute(one, ELEM_FLAGS).map_or(Some(0), number)?;
     let left = attribute(one, ELEM_EXPIRATION).or_else(|| attribute(one, ELEM_TIMEOUT));
     let left_ms = left.map_or(Some(None), |left| long(left).map(Some))?;
-    Some(Element { key, ends: flags & ELEM_INTERVAL_END != 0, left_ms })
+    Some(Element { key, port, ends: flags & ELEM_INTERVAL_END != 0, left_ms })
 }
 
 /// Steps as one transaction whose last message, numbered `seq`, is answered.
@@ -182,7 +190,7 @@ pub(super) fn transaction(table: &Table, steps: &[Step], seq: u32) -> Vec<u8> {
     for (index, piece) in pieces.iter().enumerate() {
         let last = index + 1 == pieces.len();
         let (kind, flags) = match piece {
-            Piece::Add(..) => (NEWSETELEM, NLM_F_CREATE),
+            Piece::Add(..) | Piece::Keep(..) => (NEWSETELEM, NLM_F_CREATE),
             Piece::Flush(_) | Piece::Delete(..) => (DELSETELEM, 0),
         };
         let flags = flags | NLM_F_REQUEST | if last { NLM_F_ACK } else { 0 };
@@ -197,6 +205,7 @@ enum Piece<'a> {
     Flush(Set),
     Add(Set, &'a [(Range, Life)]),
     Delete(Set, &'a [Range]),
+    Keep(Set, &'a [Connection]),
 }
 
 fn pieces(step: &Step) -> Vec<Piece<'_>> {
@@ -204,11 +213,12 @@ fn pieces(step: &Step) -> Vec<Piece<'_>> {
         Step::Flush(set) => vec![Piece::Flush(*set)],
         Step::Add(set, elements) => elements.chunks(MESSAGE_MAX).map(|some| Piece::Add(*set, some)).collect(),
         Step::Delete(set, elements) => elements.chunks(MESSAGE_MAX).map(|some| Piece::Delete(*set, some)).collect(),
+        Step::Keep(set, connections) => connections.chunks(MESSAGE_MAX).map(|some| Piece::Keep(*set, some)).collect(),
     }
 }
 
 fn put_piece(writer: &mut Writer, table: &Table, piece: &Piece<'_>) {
-    let (Piece::Flush(set) | Piece::Add(set, _) | Piece::Delete(set, _)) = piece;
+    let (Piece::Flush(set) | Piece::Add(set, _) | Piece::Delete(set, _) | Piece::Keep(set, _)) = piece;
     put_place(writer, table, set.name);
     match piece {
         Piece::Flush(_) => {}
@@ -217,6 +227,9 @@ fn put_piece(writer: &mut Writer, table: &Table, piece: &Piece<'_>) {
         }),
         Piece::Delete(_, elements) => writer.nest(3, |writer| {
             elements.iter().for_each(|range| put_range(writer, set, range, Life::Forever));
+        }),
+        Piece::Keep(_, connections) => writer.nest(3, |writer| {
+            connections.iter().for_each(|(peer, port)| put_element(writer, *peer, Some(*port), Life::Forever, 0));
         }),
     }
 }
@@ -233,18 +246,20 @@ fn text(name: &str) -> Vec<u8> {
 }
 
 fn put_range(writer: &mut Writer, set: &Set, range: &Range, life: Life) {
-    put_element(writer, range.first, life, 0);
+    put_element(writer, range.first, None, life, 0);
     // one that goes to the last address of all has no end
     if let Some(end) = next(range.last).filter(|_| set.ranges) {
-        put_element(writer, end, Life::Forever, ELEM_INTERVAL_END);
+        put_element(writer, end, None, Life::Forever, ELEM_INTERVAL_END);
     }
 }
 
-fn put_element(writer: &mut Writer, key: IpAddr, life: Life, flags: u32) {
+fn put_element(writer: &mut Writer, key: IpAddr, port: Option<u16>, life: Life, flags: u32) {
     writer.nest(LIST_ELEM, |writer| {
-        writer.nest(ELEM_KEY, |writer| match key {
-            IpAddr::V4(v4) => writer.attribute(DATA_VALUE, &v4.octets()),
-            IpAddr::V6(v6) => writer.attribute(DATA_VALUE, &v6.octets()),
+        writer.nest(ELEM_KEY, |writer| match (key, port.map(u16::to_be_bytes)) {
+            (IpAddr::V4(v4), None) => writer.attribute(DATA_VALUE, &v4.octets()),
+            (IpAddr::V6(v6), None) => writer.attribute(DATA_VALUE, &v6.octets()),
+            (IpAddr::V4(v4), Some(port)) => writer.attribute(DATA_VALUE, &[&v4.octets()[..], &port, &[0; 2]].concat()),
+            (IpAddr::V6(v6), Some(port)) => writer.attribute(DATA_VALUE, &[&v6.octets()[..], &port, &[0; 2]].concat()),
         });
         if flags != 0 {
             writer.attribute(ELEM_FLAGS, &flags.to_be_bytes());
@@ -417,7 +432,7 @@ mod tests {
         assert_eq!(told(NEWRULE, &rule), Some(want));
         let values = rest.map(|one| bytes(one)[4..].to_vec());
         assert_eq!(expressions(&does).collect::<Vec<_>>(), values, "all but the counter");
-        let element = |key: &str, ends, left_ms| Element { key: key.parse().unwrap(), ends, left_ms };
+        let element = |key: &str, ends, left_ms| Element { key: key.parse().unwrap(), port: 0, ends, left_ms };
         let elements = |set, elements| Told::Elements { set, elements };
         // 192.0.2.1 timeout 60s, deleted 16 ms later
         check(
@@ -437,6 +452,12 @@ mod tests {
             "01000005 0600010074000000 0a0002007769646536000000 38000300 34000100 18000100 1400010020010db8000000000000000000000000
              0c000400000000000000ea60 0c000500000000000000ea60",
             elements(b"wide6", vec![element("2001:db8::", false, Some(60_000))]),
+        );
+        // add element inet t keep4 { 192.0.2.1 . 22 }
+        check(
+            NEWSETELEM,
+            "01000006 0600010074000000 0a0002006b65657034000000 18000300 14000100 10000100 0c000100c000020100160000",
+            elements(b"keep4", vec![Element { port: 22, ..element("192.0.2.1", false, None) }]),
         );
         check(
             NEWGEN,
@@ -466,11 +487,11 @@ mod tests {
             let body = bytes(&format!("01000002 0600010074000000 {no_handle}"));
             assert_eq!(told(NEWTABLE, &body), Some(Told::Table { handle: None, flags: 0 }));
         }
-        // table inet u: a port, an address with a port, and an element that stands for all others
+        // table inet u: a port, an address with two, and an element that stands for all others
         let key = |key: &str| format!("01000006 0600010075000000 0a00020064656e7934000000 {key}");
         for elements in [
             "14000300 10000100 0c000100 0600010000160000",
-            "18000300 14000100 10000100 0c000100c000020100160000",
+            "1c000300 18000100 14000100 10000100 c0000201 00160000 00170000",
             "10000300 0c000100 0800030000000002",
         ] {
             assert_eq!(told(NEWSETELEM, &bytes(&key(elements))), Some(Told::Other), "of another table");

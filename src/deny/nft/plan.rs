@@ -8,7 +8,7 @@ use inputs::record::Timestamp;
 use crate::decide::prefix::Prefix;
 use crate::decide::range::{Range, merge};
 use crate::deny::overlap::flatten;
-use crate::deny::{DenySet, Diff, Life, Until};
+use crate::deny::{Connection, DenySet, Diff, Life, Until};
 
 /// The prefix lengths that go into hash sets: those that addresses are denied with by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,15 @@ pub(super) struct Set {
     pub(super) flags: &'static str,
     /// Whether its elements are ranges, not addresses.
     pub(super) ranges: bool,
+    /// Whether its elements are addresses, each with a port.
+    pub(super) ports: bool,
+}
+
+impl Set {
+    /// Whether it is written anew where it was touched: it is small.
+    pub(super) fn is_small(self) -> bool {
+        self.ranges || self.ports
+    }
 }
 
 /// Ranges that are allowed.
@@ -41,11 +50,20 @@ pub(super) const ALLOWED: [Set; 2] = both(["allow4", "allow6"], "interval", true
 pub(super) const USUAL: [Set; 2] = both(["deny4", "deny6"], "timeout", false);
 /// Denied prefixes of other lengths, as ranges without overlap.
 pub(super) const WIDE: [Set; 2] = both(["wide4", "wide6"], "interval, timeout", true);
+/// Connections of denied addresses that stay open.
+pub(super) const KEPT: [Set; 2] = [of_ports("keep4", true), of_ports("keep6", false)];
 /// All of them.
-pub(super) const SETS: [Set; 6] = [ALLOWED[0], USUAL[0], WIDE[0], ALLOWED[1], USUAL[1], WIDE[1]];
+pub(super) const SETS: [Set; 8] = [ALLOWED[0], KEPT[0], USUAL[0], WIDE[0], ALLOWED[1], KEPT[1], USUAL[1], WIDE[1]];
 
 const fn both([v4, v6]: [&'static str; 2], flags: &'static str, ranges: bool) -> [Set; 2] {
-    [Set { name: v4, ipv4: true, flags, ranges }, Set { name: v6, ipv4: false, flags, ranges }]
+    [
+        Set { name: v4, ipv4: true, flags, ranges, ports: false },
+        Set { name: v6, ipv4: false, flags, ranges, ports: false },
+    ]
+}
+
+const fn of_ports(name: &'static str, ipv4: bool) -> Set {
+    Set { name, ipv4, flags: "timeout", ranges: false, ports: true }
 }
 
 /// One thing to do, in one set.
@@ -57,6 +75,8 @@ pub(super) enum Step {
     Add(Set, Vec<(Range, Life)>),
     /// Take elements out; all of it fails if one is not there.
     Delete(Set, Vec<Range>),
+    /// Put connections in.
+    Keep(Set, Vec<Connection>),
 }
 
 impl Step {
@@ -66,6 +86,7 @@ impl Step {
             Step::Flush(_) => 0,
             Step::Add(_, elements) => elements.len(),
             Step::Delete(_, elements) => elements.len(),
+            Step::Keep(_, connections) => connections.len(),
         }
     }
 }
@@ -73,7 +94,7 @@ impl Step {
 /// What may not be as wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Touched {
-    /// Sets of ranges: they are small, and are written anew.
+    /// Sets that are small, and are written anew.
     pub(super) anew: BTreeSet<Set>,
     /// Elements of the others.
     pub(super) elements: BTreeSet<(Set, IpAddr)>,
@@ -97,7 +118,7 @@ pub(super) struct Plan<'a> {
 impl Plan<'_> {
     /// All that is wanted, for empty sets.
     pub(super) fn all(&self) -> Vec<Step> {
-        let sets = [ALLOWED, USUAL, WIDE].into_iter().flatten();
+        let sets = [ALLOWED, KEPT, USUAL, WIDE].into_iter().flatten();
         sets.map(|set| self.fill(set)).filter(|step| step.len() > 0).collect()
     }
 
@@ -106,6 +127,9 @@ impl Plan<'_> {
         let mut touched = Touched::default();
         if diff.allowed.is_some() {
             touched.anew.extend(ALLOWED);
+        }
+        if diff.kept.is_some() {
+            touched.anew.extend(KEPT);
         }
         for prefix in diff.denies.keys() {
             match self.usual.set(prefix) {
@@ -116,7 +140,7 @@ impl Plan<'_> {
         touched
     }
 
-    /// Makes what was touched as wanted, in transactions: first what is allowed, and what can be done at once is.
+    /// Makes what was touched as wanted, in transactions: first what passes, and what can be done at once is.
     pub(super) fn mend(&self, touched: &Touched) -> Vec<Vec<Step>> {
         let anew = |sets: [Set; 2]| {
             let sets = sets.into_iter().filter(|set| touched.anew.contains(set));
@@ -126,7 +150,7 @@ impl Plan<'_> {
         let of_one_set = elements.chunk_by(|(set, _), (next, _)| set == next);
         let some = of_one_set.flat_map(|all| all.chunks(TRANSACTION_MAX)).map(|some| self.elements(some));
         let mut transactions: Vec<Vec<Step>> = Vec::new();
-        for mut steps in [anew(ALLOWED)].into_iter().chain(some).chain([anew(WIDE)]) {
+        for mut steps in [anew(ALLOWED), anew(KEPT)].into_iter().chain(some).chain([anew(WIDE)]) {
             steps.retain(|step| step.len() > 0 || matches!(step, Step::Flush(_)));
             let len = |steps: &[Step]| steps.iter().map(Step::len).sum::<usize>();
             match transactions.last_mut().filter(|last| len(last) + len(&steps) <= 3 * TRANSACTION_MAX) {
@@ -159,7 +183,15 @@ impl Plan<'_> {
 
     /// Puts all that is wanted into an empty set.
     fn fill(&self, set: Set) -> Step {
-        Step::Add(set, self.wanted(set))
+        match set.ports {
+            true => Step::Keep(set, self.kept(set).collect()),
+            false => Step::Add(set, self.wanted(set)),
+        }
+    }
+
+    /// The connections that are wanted in a set, in order.
+    pub(super) fn kept(&self, set: Set) -> impl Iterator<Item = Connection> {
+        self.want.kept.iter().copied().filter(move |(peer, _)| peer.is_ipv4() == set.ipv4)
     }
 
     /// What is wanted in a set, in order.

@@ -1,12 +1,11 @@
 //! What is to be done in nftables, in the language of `nft`: pure.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Table;
 use super::plan::{Lengths, SETS, Set, Step};
 use crate::decide::prefix::Prefix;
-use crate::decide::range::Range;
 use crate::deny::Life;
 
 /// A script for `nft`: one transaction.
@@ -30,9 +29,10 @@ impl<'a> Script<'a> {
     /// Makes the table with its empty sets and its rules, for hash sets of prefixes of these lengths.
     pub(super) fn make(&mut self, usual: Lengths) {
         self.text += &format!("table inet {} {{\n", self.table);
-        for Set { name, ipv4, flags, .. } in SETS {
+        for Set { name, ipv4, flags, ports, .. } in SETS {
             let family = if ipv4 { "ipv4_addr" } else { "ipv6_addr" };
-            self.text += &format!("set {name} {{ type {family}; flags {flags}; }}\n");
+            let port = if ports { " . inet_service" } else { "" };
+            self.text += &format!("set {name} {{ type {family}{port}; flags {flags}; }}\n");
         }
         self.text += &format!("chain {CHAIN} {{\ntype filter hook prerouting priority {PRIORITY}; policy accept;\n");
         self.text += &rules(usual).join("\n");
@@ -46,21 +46,25 @@ impl<'a> Script<'a> {
                 Step::Flush(set) => self.text += &format!("flush set inet {} {}\n", self.table, set.name),
                 Step::Add(set, elements) => self.name("add", *set, elements.iter().copied()),
                 Step::Delete(set, elements) => {
-                    self.name("delete", *set, elements.iter().map(|range| (*range, Life::Forever)));
+                    self.name("delete", *set, elements.iter().map(|range| (range, Life::Forever)));
+                }
+                Step::Keep(set, connections) => {
+                    let named = connections.iter().map(|(peer, port)| (format!("{peer} . {port}"), Life::Forever));
+                    self.name("add", *set, named);
                 }
             }
         }
     }
 
-    fn name(&mut self, verb: &str, set: Set, elements: impl Iterator<Item = (Range, Life)>) {
+    fn name(&mut self, verb: &str, set: Set, elements: impl Iterator<Item = (impl Display, Life)>) {
         let mut named = 0;
-        for (range, life) in elements {
+        for (element, life) in elements {
             match named % ELEMENTS_MAX {
                 0 if named > 0 => _ = write!(self.text, " }}\n{verb} element inet {} {} {{ ", self.table, set.name),
                 0 => _ = write!(self.text, "{verb} element inet {} {} {{ ", self.table, set.name),
                 _ => self.text.push_str(", "),
             }
-            _ = write!(self.text, "{range}");
+            _ = write!(self.text, "{element}");
             if let Life::Seconds(left) = life {
                 _ = write!(self.text, " timeout {}s", left.min(TIMEOUT_MAX_S));
             }
@@ -86,6 +90,8 @@ fn rules(usual: Lengths) -> [String; RULES] {
             .to_owned(),
         "ip saddr @allow4 accept".to_owned(),
         "ip6 saddr @allow6 accept".to_owned(),
+        format!("ip saddr . tcp sport @keep4 {OPEN} accept"),
+        format!("ip6 saddr . tcp sport @keep6 {OPEN} accept"),
         format!("ip saddr{mask4} @deny4 counter drop"),
         format!("ip6 saddr{mask6} @deny6 counter drop"),
         "ip saddr @wide4 counter drop".to_owned(),
@@ -94,7 +100,9 @@ fn rules(usual: Lengths) -> [String; RULES] {
 }
 
 /// How many rules there are.
-pub(super) const RULES: usize = 8;
+pub(super) const RULES: usize = 10;
+/// What does not begin a connection.
+const OPEN: &str = "tcp flags & (fin | syn | rst | ack) != syn";
 pub(super) const CHAIN: &str = "prerouting";
 pub(super) const PRIORITY: i32 = -300;
 /// Elements a command: 1000 a line is as fast as all in one, and four times one a line.
@@ -162,7 +170,7 @@ mod tests {
         let check = |nft: Lengths, address: &str, want: &str| {
             let policy = Policy { ipv4_bits: nft.v4, ipv6_bits: nft.v6, ..Policy::default() };
             let prefix = policy.prefix(crate::detect::address::parse(address.as_bytes()).unwrap());
-            let want_set = DenySet { denied: [(prefix, None)].into(), allowed: Vec::new() };
+            let want_set = DenySet { denied: [(prefix, None)].into(), ..DenySet::default() };
             assert_eq!(elements(&script(&plan(nft, &want_set).all())), format!("add {want}"), "{address}");
         };
         check(nft(32, 64), "127.0.0.2", "deny4 { 127.0.0.2 }");
@@ -181,10 +189,10 @@ mod tests {
 
     #[test]
     fn masks() {
-        assert_eq!(rules(nft(24, 56))[4], "ip saddr & 255.255.255.0 @deny4 counter drop");
-        assert_eq!(rules(nft(32, 56))[5], "ip6 saddr & ffff:ffff:ffff:ff00:: @deny6 counter drop");
-        assert_eq!(rules(nft(1, 128))[4], "ip saddr & 128.0.0.0 @deny4 counter drop");
-        assert_eq!(rules(nft(32, 128))[5], "ip6 saddr @deny6 counter drop");
+        assert_eq!(rules(nft(24, 56))[6], "ip saddr & 255.255.255.0 @deny4 counter drop");
+        assert_eq!(rules(nft(32, 56))[7], "ip6 saddr & ffff:ffff:ffff:ff00:: @deny6 counter drop");
+        assert_eq!(rules(nft(1, 128))[6], "ip saddr & 128.0.0.0 @deny4 counter drop");
+        assert_eq!(rules(nft(32, 128))[7], "ip6 saddr @deny6 counter drop");
     }
 
     #[test]
@@ -192,7 +200,7 @@ mod tests {
         let check = |denied: &str, released: &str, after: &str, want: &str| {
             let denied_now = set(denied).denied.into_iter().map(|(prefix, until)| (prefix, Some(until)));
             let released_now = released.split_whitespace().map(|p| (p.parse().unwrap(), None));
-            let diff = Diff { denies: denied_now.chain(released_now).collect(), allowed: None };
+            let diff = Diff { denies: denied_now.chain(released_now).collect(), ..Diff::default() };
             let after = set(after);
             let plan = plan(nft(32, 64), &after);
             let script = script(&plan.mend(&plan.touched(&diff)).concat());
@@ -221,7 +229,7 @@ mod tests {
     #[test]
     fn cuts_long_commands() {
         let denied = (0..2001_u32).map(|n| (Prefix::host(Ipv4Addr::from(0x0a00_0000 + n)), None)).collect();
-        let want = DenySet { denied, allowed: Vec::new() };
+        let want = DenySet { denied, ..DenySet::default() };
         let script = script(&plan(nft(32, 64), &want).all());
         let counts: Vec<usize> =
             script.lines().filter(|l| l.starts_with("add element")).map(|l| l.matches("10.0.").count()).collect();

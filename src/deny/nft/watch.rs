@@ -94,7 +94,7 @@ impl News {
         match told {
             Told::Elements { set, elements } => {
                 match SETS.into_iter().find(|ours| ours.name.as_bytes() == set) {
-                    Some(set) if set.ranges => _ = self.touched.anew.insert(set),
+                    Some(set) if set.is_small() => _ = self.touched.anew.insert(set),
                     Some(set) => self.touched.elements.extend(elements.iter().map(|element| (set, element.key))),
                     None => self.unsure = true,
                 }
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn hears_of_what_others_do() {
-        let element = Element { key: "192.0.2.1".parse().unwrap(), ends: false, left_ms: None };
+        let element = Element { key: "192.0.2.1".parse().unwrap(), port: 0, ends: false, left_ms: None };
         let check = |set: &[u8], foreign: bool, elements: usize, want: (usize, usize, bool)| {
             let (mut news, mut known) = (News::default(), 7);
             let key = |n: usize| std::net::Ipv4Addr::from(n as u32).into();
@@ -150,6 +150,7 @@ mod tests {
         };
         check(b"deny4", true, 3, (3, 0, false));
         check(b"wide4", true, 3, (0, 1, false));
+        check(b"keep4", true, 3, (0, 1, false));
         check(b"deny4", false, 3, (0, 0, false));
         check(b"theirs", true, 3, (0, 0, true));
         check(b"deny4", true, TOUCHED_MAX, (TOUCHED_MAX, 0, false));

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{program, program_under_test, skip, until, until_or};
 use program::CLIENT;
-pub use program::{ADMIN, BOUND, Client, PORT, Place, Process, SERVER, SERVER6, how, python};
+pub use program::{ADMIN, BOUND, Client, Login, PORT, Place, Process, SERVER, SERVER6, how, python};
 use program::{child_of, enter};
 
 const WORLD: &str = concat!(include_str!("../sandbox.sh"), include_str!("world.sh"));
@@ -207,16 +207,21 @@ impl World {
 
     /// A login by password with the real ssh; whether it succeeded.
     pub fn ssh(&self, place: Place, source: &str, password: &str) -> bool {
+        self.sshpass(place, source, ("tbuser", password), "true").output().unwrap().status.success()
+    }
+
+    /// The same of any user, one that lasts; it must succeed.
+    pub fn log_in(&self, place: Place, source: &str, who: (&str, &str)) -> Login {
+        Login::new(&mut self.sshpass(place, source, who, "cat"))
+    }
+
+    fn sshpass(&self, place: Place, source: &str, (user, password): (&str, &str), command: &str) -> Command {
         let to = if source.contains(':') { SERVER6 } else { SERVER };
         let options = "-F /dev/null -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=5 \
-                       -o NumberOfPasswordPrompts=1 -o PubkeyAuthentication=no -l tbuser";
-        let output = self
-            .enter(place, &["sshpass", "-p", password, "ssh", "-b", source])
-            .args(options.split_whitespace())
-            .args([to, "true"])
-            .output()
-            .unwrap();
-        output.status.success()
+                       -o NumberOfPasswordPrompts=1 -o PubkeyAuthentication=no -l";
+        let mut ssh = self.enter(place, &["sshpass", "-p", password, "ssh", "-b", source]);
+        ssh.args(options.split_whitespace()).args([user, to, command]);
+        ssh
     }
 
     /// What rsyslogd got, a line each: seconds since 1970, and the message.

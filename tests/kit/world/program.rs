@@ -134,19 +134,16 @@ impl Drop for Process {
     }
 }
 
-/// `client.py`, on one machine.
-pub struct Client {
-    init: Pid,
-    place: Place,
+/// A program that answers lines with lines; killed with this value.
+struct Talk {
     child: Child,
     pid: Pid,
-    asks: ChildStdin,
+    asks: Option<ChildStdin>,
     answers: Receiver<String>,
 }
 
-impl Client {
-    pub fn new(init: Pid, place: Place) -> Client {
-        let mut command = enter(init, place, &[python(), "-B", "-c", CLIENT]);
+impl Talk {
+    fn new(command: &mut Command) -> Talk {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (asks, said) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (sender, answers) = channel();
@@ -156,7 +153,54 @@ impl Client {
             }
         });
         let pid = child_of(child.id());
-        Client { init, place, child, pid, asks, answers }
+        Talk { child, pid, asks: Some(asks), answers }
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.asks.as_mut().unwrap(), "{line}").unwrap();
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        end(&mut self.child, self.pid);
+    }
+}
+
+/// A login by the real ssh that lasts, with `cat` at its other end.
+pub struct Login(Talk);
+
+impl Login {
+    pub(super) fn new(command: &mut Command) -> Login {
+        let mut login = Login(Talk::new(command.stderr(Stdio::null())));
+        assert!(login.answers(BOUND), "nobody was logged in");
+        login
+    }
+
+    /// Whether what is said comes back within this time.
+    pub fn answers(&mut self, within: Duration) -> bool {
+        self.0.say("still there");
+        self.0.answers.recv_timeout(within).is_ok()
+    }
+
+    /// Ends the session as a person does.
+    pub fn leave(mut self) {
+        drop(self.0.asks.take());
+        until("ssh to end", || self.0.child.try_wait().unwrap());
+    }
+}
+
+/// `client.py`, on one machine.
+pub struct Client {
+    init: Pid,
+    place: Place,
+    talk: Talk,
+}
+
+impl Client {
+    pub fn new(init: Pid, place: Place) -> Client {
+        let talk = Talk::new(&mut enter(init, place, &[python(), "-B", "-c", CLIENT]));
+        Client { init, place, talk }
     }
 
     /// Another one at the same place, to do something else at the same time.
@@ -189,7 +233,7 @@ impl Client {
 
     /// Asks a hammer to stop.
     pub fn stop(&mut self) -> Value {
-        writeln!(self.asks).unwrap();
+        self.talk.say("");
         self.finish()
     }
 
@@ -201,20 +245,14 @@ impl Client {
     pub fn start(&mut self, source: &str, mut ask: Value) {
         ask["src"] = source.into();
         ask["dst"] = if source.contains(':') { SERVER6 } else { SERVER }.into();
-        writeln!(self.asks, "{ask}").unwrap();
+        self.talk.say(&ask.to_string());
     }
 
     pub fn finish(&mut self) -> Value {
-        let answer = self.answers.recv_timeout(BOUND * 2).expect("the client does not answer");
+        let answer = self.talk.answers.recv_timeout(BOUND * 2).expect("the client does not answer");
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert!(answer.get("error").is_none(), "{answer}");
         answer
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        end(&mut self.child, self.pid);
     }
 }
 
