@@ -12,6 +12,7 @@ use inputs::cursor::Cursor;
 use inputs::record::{Batch, SourceId, Timestamp};
 use tokio::sync::watch;
 
+use crate::config::Config;
 use crate::decide::allow::AllowList;
 use crate::decide::claim::{Claim, Claimant, Deny, Reason, Until};
 use crate::decide::engine::{Command, Engine, Input};
@@ -21,7 +22,8 @@ use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
 use crate::decide::range::{self, Range};
 use crate::decide::state::{Bound, Change};
-use crate::deny::{DenySet, Diff};
+use crate::deny::choose::NoBackend;
+use crate::deny::{DenyBackend, DenySet, Diff};
 use crate::intake::{self, Counts, Seen, Source};
 use crate::store::{self, Commit, Decided, Decision, Evidence, Follower, Loaded, Store, StoreError, decision};
 use crate::text::{printable, shown};
@@ -207,9 +209,14 @@ impl Desk {
         Ok(ids)
     }
 
-    /// Where an input goes on, as committed.
+    /// Where an input goes on: behind the last record that was folded in.
     pub fn cursor(&self, input: &str) -> Option<Cursor> {
-        self.cursors.get(input).cloned()
+        self.pending.cursors.get(input).or_else(|| self.cursors.get(input)).cloned()
+    }
+
+    /// The back ends of a configuration.
+    pub fn back_ends(&self, config: &Config) -> Result<Vec<Box<dyn DenyBackend>>, NoBackend> {
+        back_ends(config, &self.store)
     }
 
     /// A small value that was kept.
@@ -243,11 +250,22 @@ impl Desk {
     /// What this machine is has changed.
     pub fn set_machine(&mut self, machine: Machine, now: Timestamp) -> Effects {
         self.engine.set_machine(machine);
+        self.policy_changed("this machine", now)
+    }
+
+    fn policy_changed(&mut self, by: &str, now: Timestamp) -> Effects {
         self.rebuild_allow_list();
         self.allow_changed = true;
-        self.engine.step(now, Input::Command(Command::Allowed(Some("this machine".into()))));
+        self.engine.step(now, Input::Command(Command::Allowed(Some(by.into()))));
         self.engine.step(now, Input::Command(Command::ReleaseWideLinks));
         self.effects(now, Progress::More)
+    }
+
+    /// What is tolerated, and who is spared, has changed. What is allowed now is released.
+    pub fn set_policy(&mut self, policy: Policy, now: Timestamp) -> Effects {
+        self.configured = policy.allow.clone();
+        self.engine.policy = policy;
+        self.policy_changed("the configuration", now)
     }
 
     /// Who logged in lately from one of the machine's own prefixes that is denied, and is not denied alone: the deny is not

@@ -279,6 +279,11 @@ impl Worker {
         Ok(Worker { reins, health, name, ended })
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended.try_recv() == Err(mpsc::TryRecvError::Disconnected)
+    }
+
     /// Waits for its end, and says whether that came in time. A thread that hangs in the system is left behind.
     pub fn wait(self, at_most: Duration) -> bool {
         let in_time = self.ended.recv_timeout(at_most) == Err(mpsc::RecvTimeoutError::Disconnected);

@@ -65,7 +65,7 @@ fn findings(status: &Status) -> Vec<Finding> {
         put(
             true,
             "configuration",
-            format!("it was broken at the start, so the last good one holds; mend it: {problem}"),
+            format!("it is broken, so the last good one holds; mend it, and say denyd reload: {problem}"),
         );
     }
     if status.unwritten {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{self, Config, ConfigError};
 
 mod allow;
 mod check;
@@ -22,15 +22,13 @@ mod office;
 mod output;
 mod person;
 mod reason;
+mod reload;
 mod run;
 mod scan;
 mod status;
 mod tap;
 mod watch;
 mod why;
-
-/// Where the configuration is unless `--config` says otherwise.
-const CONFIG: &str = "/etc/denyd/denyd.toml";
 
 /// Reads sshd's log records, decides which addresses failed too often, and denies them.
 #[derive(Parser, Debug)]
@@ -78,6 +76,8 @@ enum Verb {
     Forgive(forgive::Arguments),
     /// Show the allow list, or put addresses on it, which releases them
     Allow(allow::Arguments),
+    /// Have the daemon read its configuration anew: all of it, or where it cannot be, nothing
+    Reload(reload::Arguments),
     /// Take every deny out of firewalls and files, with the daemon stopped; who is denied is kept
     Off(off::Arguments),
     /// Check the configuration, and whether its inputs can be opened
@@ -118,6 +118,8 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Deny(verb) => deny::run(verb, &holding(path)?),
         Verb::Forgive(verb) => forgive::run(verb, &holding(path)?),
         Verb::Allow(verb) => allow::run(verb, &holding(path)?),
+        // The daemon says what is wrong with the file.
+        Verb::Reload(verb) => reload::run(verb, &found(path)?.0),
         Verb::Off(verb) => off::run(verb, &holding(path)?),
         Verb::Check(verb) => check::run(verb, path),
         Verb::Describe(verb) => describe::run(verb),
@@ -131,15 +133,19 @@ fn config(path: Option<&Path>) -> anyhow::Result<Config> {
 
 /// The configuration that holds: the last good one while the file is broken, so that a verb finds daemon and state.
 fn holding(path: Option<&Path>) -> anyhow::Result<Config> {
-    let Some(file) = file(path) else { return Ok(Config::default()) };
-    let (config, broken) = Config::read_or_last(file)?;
+    let (config, broken) = found(path)?;
     if let Some(error) = broken {
         eprintln!("denyd: the configuration is broken, and the last good one holds: {error}");
     }
     Ok(config)
 }
 
+/// The same, and what is wrong with the file.
+fn found(path: Option<&Path>) -> Result<(Config, Option<ConfigError>), ConfigError> {
+    file(path).map_or_else(|| Ok((Config::default(), None)), Config::read_or_last)
+}
+
 /// The file that holds the configuration, if there is one.
 fn file(path: Option<&Path>) -> Option<&Path> {
-    path.or_else(|| Some(Path::new(CONFIG)).filter(|usual| usual.exists()))
+    path.or_else(|| Some(Path::new(config::FILE)).filter(|usual| usual.exists()))
 }

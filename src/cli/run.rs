@@ -20,6 +20,7 @@ pub(super) struct Arguments {
 
 /// Runs the verb. Where the file is broken the last good configuration holds, but for a dry run, which tries the file.
 pub(super) fn run(arguments: Arguments, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    daemon::hold_hangup()?;
     let (mut config, broken) = match file {
         None => (Config::default(), None),
         Some(file) if arguments.dry_run => (Config::read(file)?, None),

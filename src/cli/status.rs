@@ -178,7 +178,7 @@ fn print_head(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     writeln!(screen, "denyd {} runs{up}, pid {}", status.version, status.pid)?;
     writeln!(screen, "configuration: {}", file.as_deref().unwrap_or("none, the defaults hold"))?;
     if status.configuration_broken.is_some() {
-        let what = "it was broken at the start, and the last good one holds; see denyd doctor";
+        let what = "it is broken, and the last good one holds; see denyd doctor";
         writeln!(screen, "{}", screen.paint(Style::Red, what))?;
     }
     writeln!(

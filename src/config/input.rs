@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use inputs::input::Start;
 use inputs::journald::follow::Reader;
-use inputs::syslog::listen::{Listen, Options};
+use inputs::syslog::listen::{Listen, Options, TlsError};
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
@@ -81,9 +81,12 @@ impl Input {
         Input { name: source.name(), host: None, timezone: None, first_read: Start::Now, source }
     }
 
-    /// Whether it has certificates, which can be read again.
-    pub fn has_certificates(&self) -> bool {
-        matches!(&self.source, Source::Syslog(Syslog { listen: Listen::Tls(..), .. }))
+    /// Says why its certificates cannot be used, where it has any.
+    pub fn try_certificates(&self) -> Result<(), TlsError> {
+        match &self.source {
+            Source::Syslog(Syslog { listen: Listen::Tls(_, identity), .. }) => identity.usable(),
+            _ => Ok(()),
+        }
     }
 
     /// The user beside root whose records are believed, of whomever they tell.

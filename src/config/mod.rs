@@ -35,6 +35,9 @@ pub use rules::Loaded;
 pub use sources::FORMATS;
 pub(crate) use sources::program_name;
 
+/// Where the configuration is unless `--config` says otherwise.
+pub const FILE: &str = "/etc/denyd/denyd.toml";
+
 /// Everything that an administrator decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

@@ -141,6 +141,11 @@ impl Connected {
         effects
     }
 
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.shown.name
+    }
+
     /// Whether it is the journal of this machine.
     pub(super) fn is_journal_of_here(&self) -> bool {
         self.is_journal_of_here

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use inputs::cursor::Cursor;
-use inputs::input::{self, Bell, Now, Progress, Reins, Start, Wake, Worker};
+use inputs::input::{self, Bell, Now, Progress, Start, Wake, Worker};
 use inputs::journald::{follow as journald, here};
 use inputs::record::{Batch, Record, SourceId};
 use inputs::syslog::listen::{self, Inherited};
@@ -77,7 +77,7 @@ fn open_log(input: &Input, start: Start) -> anyhow::Result<Box<dyn input::Input 
 }
 
 /// Opens an input, at its cursor or by a socket of the service manager's if it has one.
-fn open(
+pub(super) fn open(
     input: &Input,
     cursor: Option<Cursor>,
     inherited: &mut Inherited,
@@ -88,39 +88,22 @@ fn open(
     let group = syslog.trusted_user.as_ref().map(|user| user.gid);
     let options = listen::Options { parser: input.parser(), group, ..syslog.options.clone() };
     let endpoint = &syslog.listen;
-    Ok(Box::new(match inherited.take(&input.name, endpoint) {
+    Ok(Box::new(match inherited.take(&input.name, endpoint)? {
         Some(socket) => listen::adopt(socket, endpoint, options)?,
         None => listen::bind(endpoint, options)?,
     }))
 }
 
-/// Starts an input: whatever it reads goes to `sink`.
+/// Starts an input that was opened: whatever it reads goes to `sink`.
 pub(super) fn feed(
     input: &Input,
     id: SourceId,
-    cursor: Option<Cursor>,
-    inherited: &mut Inherited,
+    opened: Box<dyn input::Input + Send>,
     sink: mpsc::Sender<Batch>,
 ) -> anyhow::Result<Worker> {
-    let opened = open(input, cursor, inherited)?;
     let began = clock::monotonic();
     let clock = move || Now { wall: clock::now(), steady: clock::monotonic().saturating_duration_since(began) };
     Ok(Worker::start(&input.name, id, opened, clock, move |batch| sink.blocking_send(batch).is_ok())?)
-}
-
-/// Tells the inputs on SIGHUP to read their certificates again. Each that cannot be used leaves the old one in use.
-pub(super) async fn reload_on_hangup(inputs: Vec<Reins>, any_certificates: bool) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::error!("cannot wait for SIGHUP");
-        return;
-    };
-    while hangup.recv().await.is_some() {
-        if !any_certificates {
-            tracing::info!("SIGHUP: no input has certificates; the rest of the configuration is read at start");
-        }
-        inputs.iter().for_each(Reins::reload);
-    }
 }
 
 /// An input as the fold needs it.
@@ -214,7 +197,8 @@ mod tests {
     fn check(path: PathBuf, cursor: FileCursor, want: &dyn Fn(&State) -> bool) {
         let (sink, mut batches) = mpsc::channel(16);
         let input = Input::of(Source::File(File { path, ..File::default() }));
-        let worker = feed(&input, SourceId(0), Some(Cursor::File(cursor)), &mut Inherited::default(), sink).unwrap();
+        let opened = open(&input, Some(Cursor::File(cursor)), &mut Inherited::default()).unwrap();
+        let worker = feed(&input, SourceId(0), opened, sink).unwrap();
         let end = clock::monotonic() + Duration::from_secs(30);
         while !want(&worker.health.now()) {
             assert!(clock::monotonic() < end, "{:?}", worker.health.now());

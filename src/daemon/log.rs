@@ -9,7 +9,11 @@ use std::os::unix::fs::MetadataExt;
 
 use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, Registry, reload};
 
 use crate::clock;
 use crate::text::when;
@@ -19,6 +23,7 @@ const LINES_MAX: usize = 1_024;
 
 /// The log of this process. What waits is written when it is dropped, unless that takes more than a second.
 pub(crate) struct Log {
+    level: reload::Handle<LevelFilter, Registry>,
     dropped: ErrorCounter,
     told: usize,
     _writes: WorkerGuard,
@@ -31,15 +36,21 @@ impl Log {
         let (lines, writes) =
             NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).finish(std::io::stderr());
         let dropped = lines.error_counter();
-        let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-        // Fails only if a subscriber was set before, which then is used.
-        let _ = match is_journal() {
-            true => {
-                builder.with_level(false).without_time().with_ansi(false).with_writer(Prioritised(lines)).try_init()
-            }
-            false => builder.with_timer(Stamp).with_ansi(std::io::stderr().is_terminal()).with_writer(lines).try_init(),
+        let (filter, level) = reload::Layer::new(LevelFilter::from_level(level));
+        let layer = tracing_subscriber::fmt::layer().with_target(false);
+        let layer = match is_journal() {
+            true => layer.with_level(false).without_time().with_ansi(false).with_writer(Prioritised(lines)).boxed(),
+            false => layer.with_timer(Stamp).with_ansi(std::io::stderr().is_terminal()).with_writer(lines).boxed(),
         };
-        Log { dropped, told: 0, _writes: writes }
+        // Fails only if a subscriber was set before, which then is used.
+        let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+        Log { level, dropped, told: 0, _writes: writes }
+    }
+
+    /// Logs what is not less severe than `level` from now on.
+    pub(crate) fn set_level(&self, level: Level) {
+        // Fails only where the subscriber is another one, or gone.
+        let _ = self.level.reload(LevelFilter::from_level(level));
     }
 
     /// Says how many lines were dropped, if more were than it said before.

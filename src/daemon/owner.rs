@@ -7,6 +7,7 @@ use inputs::record::{Batch, Timestamp};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::Origin;
+use super::configured::Configured;
 use super::connected::Connected;
 use super::here::Here;
 use super::log::Log;
@@ -49,9 +50,10 @@ pub(super) struct Outside {
 
 /// What the engine's thread owns.
 pub(super) struct Owner {
-    desk: Desk,
-    sources: Vec<Connected>,
-    here: Here,
+    pub(super) desk: Desk,
+    pub(super) configured: Configured,
+    pub(super) sources: Vec<Connected>,
+    pub(super) here: Here,
     pub(super) outside: Outside,
     /// When the latest status was made.
     shown_at: Instant,
@@ -62,10 +64,12 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    pub(super) fn new(desk: Desk, sources: Vec<Connected>, here: Here, outside: Outside, now: Timestamp) -> Self {
-        let time = clock::monotonic();
+    /// The owner of a desk, and of inputs that have just been started.
+    pub(super) fn new(desk: Desk, (configured, sources): (Configured, Vec<Connected>), outside: Outside) -> Self {
+        let (now, time) = (outside.shown.since, clock::monotonic());
         let (wall, pace) = (WallGuard::new(now, time), Pace::new(time));
-        Owner { desk, sources, here, outside, shown_at: time, machine_at: time, wall, pace }
+        let here = Here::new(&configured.inputs());
+        Owner { desk, configured, sources, here, outside, shown_at: time, machine_at: time, wall, pace }
     }
 
     pub(super) async fn run(
@@ -80,12 +84,17 @@ impl Owner {
             tokio::select! {
                 _ = stop.changed() => break,
                 () = tokio::time::sleep_until(wake.into()) => self.tick(!batches.is_empty()),
-                Some(ask) = asks.recv() => self.ask(ask),
+                Some(ask) = asks.recv() => match ask.request {
+                    Request::Reload => self.reload(ask, &mut batches).await,
+                    _ => self.ask(ask),
+                },
                 Some(batch) = batches.recv(), if !self.pace.is_blocked() => {
                     self.batch(&batch);
                     // Chance may keep a person waiting; more than one batch and its commit it is not to be.
-                    if let Ok(ask) = asks.try_recv() {
-                        self.ask(ask);
+                    match asks.try_recv() {
+                        Ok(ask) if ask.request == Request::Reload => self.reload(ask, &mut batches).await,
+                        Ok(ask) => self.ask(ask),
+                        Err(_) => {}
                     }
                 }
             }
@@ -113,7 +122,7 @@ impl Owner {
         }
     }
 
-    fn batch(&mut self, batch: &Batch) {
+    pub(super) fn batch(&mut self, batch: &Batch) {
         let Some(source) = self.sources.iter_mut().find(|source| source.fold.id == batch.source) else { return };
         let taps = &self.outside.shown.taps;
         let tapped = taps.receiver_count() > 0;
@@ -171,7 +180,7 @@ impl Owner {
         }
     }
 
-    fn carry_out(&mut self, effects: Effects) {
+    pub(super) fn carry_out(&mut self, effects: Effects) {
         self.publish(&effects.publish);
         if self.pace.is_full(effects.waiting.rows) {
             let rows = self.desk.squeeze();
@@ -182,7 +191,7 @@ impl Owner {
         }
     }
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         self.show();
         let begun = clock::monotonic();
         let done = self.desk.commit(clock::now());

@@ -1,7 +1,47 @@
-//! The signals that stop the daemon.
+//! The signals that stop the daemon, and the one that has it read its configuration anew.
 
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::desk::Request;
+use crate::desk::control::Ask;
+
+/// The configuration is read so often at most, however many ask for it.
+const RELOAD_EVERY: Duration = Duration::from_secs(1);
+
+/// SIGHUP waits from now on until it is listened for: it would end us. To be called before a thread is started.
+pub(super) fn hold_hangup() -> nix::Result<()> {
+    hangup_set().thread_block()
+}
+
+fn hangup_set() -> SigSet {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGHUP);
+    set
+}
+
+/// Asks for a reload at each SIGHUP.
+pub(super) async fn hangup(asks: mpsc::Sender<Ask>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("cannot wait for SIGHUP; there is `denyd reload`");
+        return;
+    };
+    if let Err(error) = hangup_set().thread_unblock() {
+        tracing::error!(%error, "cannot wait for SIGHUP; there is `denyd reload`");
+    }
+    while hangup.recv().await.is_some() {
+        let (reply, answer) = oneshot::channel();
+        if asks.send(Ask { request: Request::Reload, reply }).await.is_err() {
+            return;
+        }
+        // What came of it is in the log.
+        let _ = answer.await;
+        tokio::time::sleep(RELOAD_EVERY).await;
+    }
+}
 
 /// Waits for SIGTERM or SIGINT, and tells it.
 pub(super) async fn stop(told: watch::Sender<bool>) {

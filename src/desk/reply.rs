@@ -55,6 +55,8 @@ pub enum Reply {
     Allowed(Allowed),
     /// To `allow ENTRY --remove`.
     Removed(Removed),
+    /// To `reload`.
+    Reloaded(Reloaded),
 }
 
 /// A line of the socket that answers a request.
@@ -234,6 +236,19 @@ pub struct Denied {
     pub note: Option<String>,
 }
 
+/// What a new configuration changed of what runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Inputs that are new.
+    pub begun: Vec<String>,
+    /// Inputs that are not read any more.
+    pub ended: Vec<String>,
+    /// Inputs that are read otherwise.
+    pub changed: Vec<String>,
+    /// Whether the back ends are other ones, or were made otherwise.
+    pub back_ends: bool,
+}
+
 /// What came of the denies of a scan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Applied {
@@ -394,6 +409,7 @@ mod tests {
                 Request::Allow { entry: None, .. } => again::<Envelope<AllowList>>(reply),
                 Request::Allow { remove: true, .. } => again::<Envelope<Removed>>(reply),
                 Request::Allow { .. } => again::<Envelope<Allowed>>(reply),
+                Request::Reload => again::<Envelope<Reloaded>>(reply),
                 Request::Tap if reply.contains("\"ok\"") => again::<Envelope<()>>(reply),
                 Request::Tap => again::<Tapped>(reply),
             };

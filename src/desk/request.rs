@@ -83,6 +83,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         who: Option<String>,
     },
+    /// Read the configuration anew.
+    Reload,
     /// Every record as it is folded, from now on.
     Tap,
     /// Every decision as it is made, from now on.
@@ -98,9 +100,11 @@ impl Request {
     /// Whether it only looks.
     pub fn only_reads(&self) -> bool {
         match self {
-            Request::Deny { .. } | Request::Apply { .. } | Request::Forgive { .. } | Request::ForgiveUser { .. } => {
-                false
-            }
+            Request::Deny { .. }
+            | Request::Apply { .. }
+            | Request::Forgive { .. }
+            | Request::ForgiveUser { .. }
+            | Request::Reload => false,
             Request::Allow { entry, .. } => entry.is_none(),
             _ => true,
         }

@@ -14,6 +14,7 @@ mod limits;
 mod managed;
 mod mixing;
 mod read_as;
+mod reload;
 mod replay;
 mod reports;
 mod rules;

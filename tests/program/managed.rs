@@ -91,7 +91,7 @@ fn a_configuration_that_is_broken_leaves_the_last_good_one() {
         daemon.caught_up();
         let (code, why) = told(&["why", "198.18.0.0"]);
         assert!(code == Some(0) && why.contains("the last good one holds"), "{why}");
-        assert!(told(&["status"]).1.contains("it was broken at the start"));
+        assert!(told(&["status"]).1.contains("it is broken, and the last good one holds"));
         let (code, doctor) = told(&["doctor"]);
         assert!(code == Some(1) && doctor.contains("mend it"), "{doctor}");
         assert!(home.stderr().contains("the configuration is broken"), "{}", home.stderr());

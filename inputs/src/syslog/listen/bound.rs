@@ -1,6 +1,7 @@
 //! A socket that is bound and not read yet: our own, or the service manager's.
 
 use super::Listen;
+use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 
@@ -13,6 +14,16 @@ pub(super) enum Bound {
 }
 
 impl Bound {
+    /// The same socket once more.
+    pub(super) fn try_clone(&self) -> io::Result<Bound> {
+        Ok(match self {
+            Bound::Tcp(socket) => Bound::Tcp(socket.try_clone()?),
+            Bound::Udp(socket) => Bound::Udp(socket.try_clone()?),
+            Bound::UnixStream(socket) => Bound::UnixStream(socket.try_clone()?),
+            Bound::UnixDatagram(socket) => Bound::UnixDatagram(socket.try_clone()?),
+        })
+    }
+
     /// Its address; `None` of a unix socket.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {

@@ -9,11 +9,18 @@ use super::bound::Bound;
 use listenfd::ListenFd;
 use nix::sys::socket::{getsockopt, sockopt};
 use std::env;
+use std::io;
 use std::os::fd::AsFd;
 
-/// The sockets that nobody has taken yet.
+/// The sockets that were handed to this process.
 #[derive(Default)]
-pub struct Inherited(Vec<Passed>);
+pub struct Inherited(Vec<Kept>);
+
+struct Kept {
+    passed: Passed,
+    /// An input has it, or had.
+    taken: bool,
+}
 
 /// A socket that was handed to us.
 pub struct Passed {
@@ -36,24 +43,29 @@ impl Inherited {
         for index in 0..descriptors.len() {
             let name = names.next().unwrap_or_default().to_owned();
             match bound(&mut descriptors, index) {
-                Some(socket) => passed.push(Passed { name, socket }),
+                Some(socket) => passed.push(Kept { passed: Passed { name, socket }, taken: false }),
                 None => tracing::warn!(index, name, "the service manager handed over what is no socket to listen on"),
             }
         }
         Inherited(passed)
     }
 
-    /// Takes the socket that is meant for an input.
-    pub fn take(&mut self, name: &str, listen: &Listen) -> Option<Passed> {
-        let named = |passed: &Passed| passed.name == name && passed.socket.fits(listen);
+    /// Gives the socket that is meant for an input. It stays open beside, since only the service manager could open it
+    /// again: an input that changes while we run has it once more.
+    pub fn take(&mut self, name: &str, listen: &Listen) -> io::Result<Option<Passed>> {
+        let named = |kept: &Kept| kept.passed.name == name && kept.passed.socket.fits(listen);
         let index = self.0.iter().position(named);
-        let index = index.or_else(|| self.0.iter().position(|passed| passed.socket.is_at(listen)))?;
-        Some(self.0.remove(index))
+        let Some(index) = index.or_else(|| self.0.iter().position(|kept| kept.passed.socket.is_at(listen))) else {
+            return Ok(None);
+        };
+        let Kept { passed, taken } = &mut self.0[index];
+        *taken = true;
+        Ok(Some(Passed { name: passed.name.clone(), socket: passed.socket.try_clone()? }))
     }
 
-    /// The names of those that are left.
+    /// The names of those that no input has taken.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|passed| passed.name.as_str())
+        self.0.iter().filter(|kept| !kept.taken).map(|kept| kept.passed.name.as_str())
     }
 }
 

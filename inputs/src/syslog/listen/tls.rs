@@ -55,6 +55,13 @@ pub struct Identity {
     pub clients: Option<Clients>,
 }
 
+impl Identity {
+    /// Says why these files cannot be used now.
+    pub fn usable(&self) -> Result<(), TlsError> {
+        config(self).map(|_| ())
+    }
+}
+
 /// Which client certificates are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clients {
