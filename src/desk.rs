@@ -264,7 +264,9 @@ impl Desk {
     /// What is tolerated, and who is spared, has changed. What is allowed now is released.
     pub fn set_policy(&mut self, policy: Policy, now: Timestamp) -> Effects {
         self.configured = policy.allow.clone();
+        let machine = policy.machine.clone();
         self.engine.policy = policy;
+        self.engine.set_machine(machine);
         self.policy_changed("the configuration", now)
     }
 
