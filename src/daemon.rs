@@ -112,18 +112,22 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
         owner.finish(batches).await;
         owner
     });
+    let release_on_exit = owner.configured.config.deny.release_on_exit;
     owner.configured.wait();
     for task in [server, stops, hangups] {
         task.abort();
     }
-    if !owner.outside.reconcilers.stop(BACK_ENDS_END) {
+    let is_ended = owner.outside.reconcilers.stop(BACK_ENDS_END);
+    if !is_ended {
         tracing::warn!("a back end did not end in time; what is denied stays denied");
     }
+    let is_released = release_on_exit && !dry_run && is_ended && release(&owner.desk);
     runtime.shutdown_timeout(Duration::from_secs(1));
     let _ = std::fs::remove_file(&socket);
-    match dry_run {
-        true => tracing::info!("stopped; nothing is kept"),
-        false => tracing::info!("stopped; what is denied stays denied"),
+    match (dry_run, is_released) {
+        (true, _) => tracing::info!("stopped; nothing is kept"),
+        (false, true) => tracing::info!("stopped; nobody is denied until the next start, as release_on_exit says"),
+        (false, false) => tracing::info!("stopped; what is denied stays denied"),
     }
     Ok(())
 }
@@ -132,6 +136,13 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
 fn start_back_ends(back_ends: Vec<Box<dyn DenyBackend>>, want: &DenySet) -> std::io::Result<Reconcilers> {
     let time = || (clock::now(), clock::monotonic());
     Reconcilers::start(back_ends, want, time, reconciler::Pace::default())
+}
+
+/// Takes every deny out of firewalls and files; whether nothing is left.
+fn release(desk: &Desk) -> bool {
+    let places = desk.take_away(clock::now()).unwrap_or_else(|error| vec![("the database".to_owned(), Err(error))]);
+    let failed = places.iter().filter_map(|(place, done)| Some((place, done.as_ref().err()?)));
+    failed.map(|(place, error)| tracing::error!(place, error, "what is denied there stays denied")).count() == 0
 }
 
 /// Opens the desk and makes the back ends. Where the database was lost, what they deny is taken over.

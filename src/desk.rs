@@ -38,7 +38,7 @@ pub mod reply;
 mod request;
 mod unwritten;
 
-pub use back_ends::{back_ends, written};
+pub use back_ends::{back_ends, take_away};
 use budget::Budget;
 use flood::Flood;
 use published::Published;
@@ -336,6 +336,11 @@ impl Desk {
     pub fn waits(&self, now: Timestamp, soon: Duration) -> bool {
         let state = &self.engine.state;
         state.ends.first().is_some_and(|(until, ..)| *until <= now.after(soon)) || state.sessions.waits()
+    }
+
+    /// Takes every deny out of firewalls and files, and keeps who is denied; see [`take_away`].
+    pub fn take_away(&self, now: Timestamp) -> Result<Vec<(String, Result<(), String>)>, String> {
+        take_away(&self.store, now)
     }
 
     /// Answers a request. What it changed is committed at once. Where that cannot be, it holds all the same, and is written

@@ -63,11 +63,10 @@ pub(super) fn run(Arguments { forget }: Arguments, config: &Config) -> anyhow::R
         }
     }
     let mut left = false;
-    for (place, back_end) in desk::written(&store).map_err(anyhow::Error::msg)? {
-        match back_end.map(|mut back_end| back_end.take_away(clock::now())) {
-            Some(Ok(())) => writeln!(screen, "{place}: nothing of denyd is there now")?,
-            Some(Err(error)) => (left, _) = (true, eprintln!("denyd: {place}: {error}")),
-            None => (left, _) = (true, eprintln!("denyd: {place}: this version does not know what that is")),
+    for (place, done) in desk::take_away(&store, clock::now()).map_err(anyhow::Error::msg)? {
+        match done {
+            Ok(()) => writeln!(screen, "{place}: nothing of denyd is there now")?,
+            Err(error) => (left, _) = (true, eprintln!("denyd: {place}: {error}")),
         }
     }
     drop(store);

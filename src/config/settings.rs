@@ -240,11 +240,18 @@ fn allowed() -> Codec<String> {
 }
 
 fn deny() -> Vec<Key<Config>> {
-    vec![key("backends", backends(), |c| &mut c.deny.backends).example(r#"["nftables", "hosts.deny"]"#).says(
-        r#"What enforces: "auto" (nftables where it can be used, else iptables, else hosts.deny if sshd is linked
+    vec![
+        key("backends", backends(), |c| &mut c.deny.backends).example(r#"["nftables", "hosts.deny"]"#).says(
+            r#"What enforces: "auto" (nftables where it can be used, else iptables, else hosts.deny if sshd is linked
                 with libwrap), or any of "nftables", "iptables", "hosts.deny", and "stdout", which enforces nothing and
                 prints."#,
-    )]
+        ),
+        key("release_on_exit", yes(), |c| &mut c.deny.release_on_exit).says(
+            "Whether denyd takes its denies out of firewalls and files when it is stopped (SIGTERM, SIGINT), as `denyd off` does.
+            The next start denies again whose time is not over. With true each restart and each upgrade opens the door for
+            a moment; killed by SIGKILL, denyd can take nothing away. false: denies stand without it.",
+        ),
+    ]
 }
 
 fn backends() -> Codec<Backends> {

@@ -93,6 +93,8 @@ impl Eq for Kind {}
 pub struct Settings {
     /// By what.
     pub backends: Backends,
+    /// Whether a daemon that is stopped takes its denies away. Default false.
+    pub release_on_exit: bool,
     /// Settings of nftables.
     pub nftables: nft::Settings,
     /// Settings of iptables.

@@ -1,5 +1,7 @@
 //! The back ends of a configuration, with the database as what outlasts them.
 
+use inputs::record::Timestamp;
+
 use crate::config::Config;
 use crate::deny::DenyBackend;
 use crate::deny::choose::{self, Means, NoBackend, Written};
@@ -29,10 +31,18 @@ pub fn back_ends(config: &Config, store: &Store) -> Result<Vec<Box<dyn DenyBacke
     })
 }
 
-/// Every place where something was ever written, whatever is configured now.
-pub fn written(store: &Store) -> Result<Vec<Written>, String> {
+/// Takes away all that is ours in every place where something was ever written, whatever is configured now; what came of it
+/// in each.
+pub fn take_away(store: &Store, now: Timestamp) -> Result<Vec<(String, Result<(), String>)>, String> {
     let names = store.database.note_names().map_err(|error| error.to_string())?;
-    choose::written(&names, &|| notes(store))
+    let take = |(place, back_end): Written| {
+        let done = match back_end {
+            Some(mut back_end) => back_end.take_away(now).map_err(|error| error.to_string()),
+            None => Err("this version does not know what that is".to_owned()),
+        };
+        (place, done)
+    };
+    Ok(choose::written(&names, &|| notes(store))?.into_iter().map(take).collect())
 }
 
 fn notes(store: &Store) -> Result<Box<dyn Notes>, String> {

@@ -138,3 +138,34 @@ fn a_file_that_the_configuration_names_may_break() {
         daemon.stop();
     }
 }
+
+#[test]
+fn denies_end_with_the_daemon_where_that_is_wanted() {
+    let home = home();
+    let (deny, foreign) = (home.path("hosts.deny"), "ALL: 192.0.2.77\n");
+    let config = fs::read_to_string(home.path("config")).unwrap();
+    let of = |more: &str| {
+        let to = format!("deny.backends = [\"hosts.deny\"]\ndeny.hosts_deny.path = {deny:?}\n{more}");
+        fs::write(home.path("config"), config.replace("deny.backends = [\"stdout\"]", &to)).unwrap();
+    };
+    fs::write(&deny, foreign).unwrap();
+    let is_denied = || fs::read_to_string(&deny).unwrap().contains("sshd: 192.0.2.7\n");
+    let denied = || until("it is denied", || is_denied().then_some(()));
+    of("");
+    let daemon = home.start();
+    assert!(home.denyd(&["deny", "192.0.2.7"]).output().unwrap().status.success());
+    denied();
+    daemon.stop();
+    assert!(is_denied(), "it stands");
+    of("deny.release_on_exit = true\n");
+    home.start().kill();
+    assert!(is_denied(), "nobody can release who is killed");
+    home.start().stop();
+    assert_eq!(fs::read_to_string(&deny).unwrap(), foreign);
+    assert!(home.stderr().contains("nobody is denied until the next start"), "{}", home.stderr());
+    let daemon = home.start();
+    denied();
+    daemon.stop();
+    home.start_with(&["run", "--dry-run"]).stop();
+    assert!(home.denyd(&["why", "192.0.2.7"]).output().unwrap().status.success(), "who is denied is kept");
+}
