@@ -38,7 +38,7 @@ pub mod reply;
 mod request;
 mod unwritten;
 
-pub use back_ends::{back_ends, take_away};
+pub use back_ends::{Taken, back_ends, take_away};
 use budget::Budget;
 use flood::Flood;
 use published::Published;
@@ -339,7 +339,7 @@ impl Desk {
     }
 
     /// Takes every deny out of firewalls and files, and keeps who is denied; see [`take_away`].
-    pub fn take_away(&self, now: Timestamp) -> Result<Vec<(String, Result<(), String>)>, String> {
+    pub fn take_away(&self, now: Timestamp) -> Result<Vec<Taken>, String> {
         take_away(&self.store, now)
     }
 
@@ -702,6 +702,8 @@ mod tests {
             host: crate::decide::session::HostId(0),
             source: "a".to_owned(),
             message: format!("Failed password for {user} from {} port 9 ssh2", host(n)).into_bytes(),
+            user: user.into(),
+            times: 1,
         };
         desk.pending.evidence = (0..FORGIVES_MAX).map(|n| tried(n, "al")).collect();
         desk.commit(NOW).written.expect("it can be written");

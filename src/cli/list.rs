@@ -1,4 +1,4 @@
-//! `denyd list`: who is denied; the users and the addresses that were tried.
+//! `denyd list`: who is denied; the users and the addresses that were tried; who logged in after too many failures.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::decide::claim::Claimant;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
-use crate::desk::reply::{Address, Host, User};
+use crate::desk::reply::{Address, Host, Pair, Suspicious, User};
 use crate::desk::{Filter, Request, What};
 use crate::text::plain;
 
@@ -21,10 +21,12 @@ use crate::text::plain;
 #[command(after_help = super::describe::examples([
     ("list", "who is denied"),
     ("list hosts 2001:db8::/32 --class root", "who is denied in there for failures of root"),
-    ("list users --limit 20", "the first 20 of the users who were tried"),
+    ("list users --limit 20", "the 20 users who were tried most often"),
+    ("list pairs 192.0.2.0/24", "who was tried from which address in there"),
+    ("list suspicious", "who logged in from where too many had failed"),
 ]))]
 pub(super) struct Arguments {
-    /// hosts: who is denied; users, addresses: who was tried from where
+    /// What is listed
     #[arg(value_enum, default_value = "hosts")]
     what: What,
     /// Only what lies in this prefix
@@ -56,6 +58,8 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
         What::Hosts => list(arguments, config, "Nobody is denied.", HOSTS),
         What::Users => list(arguments, config, "No user was tried.", USERS),
         What::Addresses => list(arguments, config, "No address has failed.", ADDRESSES),
+        What::Pairs => list(arguments, config, "No failure is kept.", PAIRS),
+        What::Suspicious => list(arguments, config, "Nobody has logged in from where too many had failed.", SUSPICIOUS),
     }
 }
 
@@ -91,8 +95,13 @@ fn because(row: &Host) -> String {
     row.class.map(|class| class.name().to_owned()).or(words).unwrap_or("-".to_owned())
 }
 
+/// The name of a user.
+fn name(user: &str) -> String {
+    if user.is_empty() { "(empty)".to_owned() } else { user.to_owned() }
+}
+
 const USERS: &[Column<User>] = &[
-    ("USER", '<', |row| if row.user.is_empty() { "(empty)".to_owned() } else { row.user.clone() }),
+    ("USER", '<', |row| name(&row.user)),
     ("ACCOUNT", '<', |row| word(&row.account)),
     ("ATTEMPTS", '>', |row| row.attempts.to_string()),
 ];
@@ -106,4 +115,17 @@ pub(super) const ADDRESSES: &[Column<Address>] = &[
     ("LOGINS", '>', |row| row.successes.to_string()),
     ("LAST FAILURE", '<', |row| when(row.last.0)),
     ("DENIED", '<', |row| if row.denied { "yes" } else { "" }.to_owned()),
+];
+const PAIRS: &[Column<Pair>] = &[
+    ("USER", '<', |row| name(&row.user)),
+    ("ADDRESS", '<', |row| row.prefix.to_string()),
+    ("ATTEMPTS", '>', |row| row.attempts.to_string()),
+    ("LAST", '<', |row| when(row.last.0)),
+    ("DENIED", '<', |row| if row.denied { "yes" } else { "" }.to_owned()),
+];
+const SUSPICIOUS: &[Column<Suspicious>] = &[
+    ("ADDRESS", '<', |row| row.address.to_string()),
+    ("USER", '<', |row| name(&row.user)),
+    ("LOGINS", '>', |row| row.logins.to_string()),
+    ("LAST LOGIN", '<', |row| when(row.last.0)),
 ];

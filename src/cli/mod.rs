@@ -60,7 +60,7 @@ enum Verb {
     Status(status::Arguments),
     /// Tell what is wrong with the daemon, its inputs and senders, and what to do; exit status 0 if nothing is
     Doctor(doctor::Arguments),
-    /// List who is denied, or the users or addresses that were tried
+    /// List who is denied, who was tried from where, or who logged in after too many failures
     List(list::Arguments),
     /// Tell why addresses and prefixes are denied, or are not; exit status 0 if each is, 1 if not
     Why(why::Arguments),

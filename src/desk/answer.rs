@@ -1,7 +1,9 @@
 //! What people ask, answered from engine and store.
 
 use std::cmp::Reverse;
+use std::net::IpAddr;
 
+use indexmap::IndexMap;
 use inputs::record::Timestamp;
 
 use super::reply::{self, AllowList, Applied, At, Decided, PerClass, Reply, Verdict, Why};
@@ -11,7 +13,7 @@ use crate::decide::engine::{Command, Input};
 use crate::decide::prefix::Prefix;
 use crate::decide::state::{Change, UserCounts};
 use crate::decide::tally::Tally;
-use crate::store::StoreError;
+use crate::store::{Decision, Pair, StoreError};
 use crate::text::{printable, shown};
 
 mod orders;
@@ -89,6 +91,14 @@ impl Desk {
             }
             What::Users => Ok(Reply::Users(self.users(most))),
             What::Addresses if by.is_some() => Err("--by is for denies; see denyd list hosts".to_owned()),
+            What::Pairs | What::Suspicious if (class, by) != (None, None) => {
+                Err("--class and --by are for denies; see denyd list hosts".to_owned())
+            }
+            What::Pairs => self.pairs(within, now, most).map_err(|error| error.to_string()),
+            What::Suspicious => {
+                let is_in = |address: IpAddr| is_in(&Prefix::host(address));
+                self.suspicious(most, is_in).map_err(|error| error.to_string())
+            }
             What::Addresses => {
                 let failed = |prefix: &Prefix| {
                     let tally = self.engine.state.tallies.get(prefix);
@@ -143,6 +153,37 @@ impl Desk {
             reply::User { user, user_b64, account: counts.account, attempts: counts.attempts }
         };
         rows.into_iter().take(most).map(row).collect()
+    }
+
+    /// The first `most` users with from where they were tried, the most often first.
+    fn pairs(&self, within: Option<Prefix>, now: Timestamp, most: usize) -> Result<Reply, StoreError> {
+        let denies = &self.engine.state.denies;
+        let row = |Pair { user, prefix, attempts, last }| {
+            let (user, user_b64) = shown(&user);
+            let denied = denies.get(&prefix).is_some_and(|deny| deny.enforced(now).is_some());
+            reply::Pair { user, user_b64, prefix, attempts, last: At(last), denied }
+        };
+        Ok(Reply::Pairs(self.store.pairs(within, most)?.into_iter().map(row).collect()))
+    }
+
+    /// Who logged in from where too many had failed, the last first.
+    fn suspicious(&self, most: usize, wanted: impl Fn(IpAddr) -> bool) -> Result<Reply, StoreError> {
+        let mut known: IndexMap<(IpAddr, Vec<u8>), (u64, Timestamp)> = IndexMap::new();
+        for one in self.store.suspicious(ROWS_MAX)? {
+            if let Decision::Suspicious { address, user } = one.decision
+                && wanted(address)
+            {
+                let (logins, last) = known.entry((address, user)).or_insert((0, one.at));
+                (*logins, *last) = (*logins + 1, one.at.max(*last));
+            }
+        }
+        let mut rows: Vec<_> = known.into_iter().collect();
+        rows.sort_by_key(|(_, (_, last))| Reverse(*last));
+        let row = |((address, user), (logins, last)): ((IpAddr, Vec<u8>), (u64, Timestamp))| {
+            let (user, user_b64) = shown(&user);
+            reply::Suspicious { address, user, user_b64, logins, last: At(last) }
+        };
+        Ok(Reply::Suspicious(rows.into_iter().take(most).map(row).collect()))
     }
 
     /// The first `most` of what is counted and wanted, most failures first.

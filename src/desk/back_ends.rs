@@ -31,9 +31,12 @@ pub fn back_ends(config: &Config, store: &Store) -> Result<Vec<Box<dyn DenyBacke
     })
 }
 
+/// A place, and whether all that was ours there is taken away.
+pub type Taken = (String, Result<(), String>);
+
 /// Takes away all that is ours in every place where something was ever written, whatever is configured now; what came of it
 /// in each.
-pub fn take_away(store: &Store, now: Timestamp) -> Result<Vec<(String, Result<(), String>)>, String> {
+pub fn take_away(store: &Store, now: Timestamp) -> Result<Vec<Taken>, String> {
     let names = store.database.note_names().map_err(|error| error.to_string())?;
     let take = |(place, back_end): Written| {
         let done = match back_end {

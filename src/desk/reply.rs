@@ -24,7 +24,7 @@ use crate::text::shown;
 mod known;
 mod status;
 
-pub use known::{Address, Evidence, Held, Host, User, Verdict, Why};
+pub use known::{Address, Evidence, Held, Host, Pair, Suspicious, User, Verdict, Why};
 pub use status::{Input, Namesake, Sender, Shape, Spared, Status, Suppressed};
 
 /// The answer to one request, whichever it was.
@@ -39,6 +39,10 @@ pub enum Reply {
     Users(Vec<User>),
     /// To `list addresses`.
     Addresses(Vec<Address>),
+    /// To `list pairs`.
+    Pairs(Vec<Pair>),
+    /// To `list suspicious`.
+    Suspicious(Vec<Suspicious>),
     /// To `why`.
     Why(Box<Why>),
     /// To `history`.
@@ -400,6 +404,8 @@ mod tests {
                 Request::List { what: crate::desk::What::Hosts, .. } => again::<Envelope<Vec<Host>>>(reply),
                 Request::List { what: crate::desk::What::Users, .. } => again::<Envelope<Vec<User>>>(reply),
                 Request::List { what: crate::desk::What::Addresses, .. } => again::<Envelope<Vec<Address>>>(reply),
+                Request::List { what: crate::desk::What::Pairs, .. } => again::<Envelope<Vec<Pair>>>(reply),
+                Request::List { what: crate::desk::What::Suspicious, .. } => again::<Envelope<Vec<Suspicious>>>(reply),
                 Request::Why { .. } => again::<Envelope<Why>>(reply),
                 Request::History { .. } | Request::Since { .. } => again::<Envelope<Vec<Decided>>>(reply),
                 Request::Watch => again::<Decided>(reply),

@@ -139,4 +139,8 @@ pub enum What {
     Users,
     /// Counted prefixes.
     Addresses,
+    /// Users with the addresses from which they were tried.
+    Pairs,
+    /// Good logins from where too many had failed.
+    Suspicious,
 }

@@ -99,6 +99,8 @@ mod tests {
             host: HostId(0),
             source: n.to_string(),
             message: Vec::new(),
+            user: Vec::new(),
+            times: 1,
         };
         let evidence = (0..EVIDENCE_MAX + 3).map(evidence).collect();
         let mut pending = Commit { changes: changes.to_vec(), evidence, ..Commit::default() };

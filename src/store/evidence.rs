@@ -10,7 +10,7 @@ use super::{Store, StoreError};
 use crate::decide::attempt::Attempt;
 use crate::decide::prefix::Prefix;
 use crate::decide::session::HostId;
-use crate::decide::state::State;
+use crate::decide::state::{State, USER_MAX};
 
 /// Evidence that is kept for one prefix.
 const EVIDENCE_PER_PREFIX: usize = 20;
@@ -32,14 +32,32 @@ pub struct Evidence {
     pub source: String,
     /// The message, at most [`EVIDENCE_BYTES`].
     pub message: Vec<u8>,
+    /// As whom, at most [`USER_MAX`] bytes; empty if no line named one.
+    pub user: Vec<u8>,
+    /// How many attempts the message tells of.
+    pub times: u32,
+}
+
+/// A user and a prefix from which it was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// Whom.
+    pub user: Vec<u8>,
+    /// From where.
+    pub prefix: Prefix,
+    /// How often, as far as evidence is kept.
+    pub attempts: u64,
+    /// The last time.
+    pub last: Timestamp,
 }
 
 impl Evidence {
     /// What is kept of an attempt that the input `source` told of, by `message`.
     pub fn of(attempt: &Attempt<'_>, source: &str, message: &[u8]) -> Self {
         let message = message[..message.len().min(EVIDENCE_BYTES)].to_vec();
-        let Attempt { prefix, at, host, .. } = *attempt;
-        Evidence { prefix, at, host, source: source.to_owned(), message }
+        let Attempt { prefix, at, host, times, ref user, .. } = *attempt;
+        let user = user[..user.len().min(USER_MAX)].to_vec();
+        Evidence { prefix, at, host, source: source.to_owned(), message, user, times }
     }
 }
 
@@ -49,12 +67,13 @@ impl Store {
         let read = || -> rusqlite::Result<Vec<Evidence>> {
             let mut found = Vec::new();
             let mut query = self.database.db.prepare_cached(
-                "SELECT at, host, source, message FROM evidence WHERE prefix = ?1 ORDER BY id DESC LIMIT ?2",
+                "SELECT at, host, source, message, coalesce(user, x''), times FROM evidence WHERE prefix = ?1 ORDER BY id DESC LIMIT ?2",
             )?;
             for prefix in prefixes {
                 let one = |row: &Row<'_>| {
                     let (at, host) = (Timestamp(row.get(0)?), HostId(row.get(1)?));
-                    Ok(Evidence { prefix: *prefix, at, host, source: row.get(2)?, message: row.get(3)? })
+                    let (source, message, user, times) = (row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?);
+                    Ok(Evidence { prefix: *prefix, at, host, source, message, user, times })
                 };
                 for one in query.query_map(params![prefix.to_bytes(), EVIDENCE_PER_PREFIX as i64], one)? {
                     found.push(one?);
@@ -64,6 +83,26 @@ impl Store {
             found.reverse();
             found.sort_by_key(|evidence| evidence.at);
             Ok(found)
+        };
+        read().map_err(|error| self.error("cannot read evidence", error))
+    }
+
+    /// The first `most` users with the prefixes from which they were tried, the most often first; of those in `within`, or of
+    /// all. What an earlier version kept has no user.
+    pub fn pairs(&self, within: Option<Prefix>, most: usize) -> Result<Vec<Pair>, StoreError> {
+        let sql = "SELECT user, prefix, sum(times), max(at) FROM evidence
+                   WHERE user IS NOT NULL AND (?1 IS NULL OR prefix BETWEEN ?1 AND ?2)
+                   GROUP BY user, prefix ORDER BY 3 DESC, 4 DESC, prefix LIMIT ?3";
+        let first = within.map(|prefix| prefix.to_bytes());
+        let last = within.map(|prefix| Prefix::host(prefix.last()).to_bytes());
+        let row = |row: &Row<'_>| {
+            let (user, attempts, last) = (row.get(0)?, row.get::<_, i64>(2)?.unsigned_abs(), Timestamp(row.get(3)?));
+            Ok(prefix_of(row, 1)?.map(|prefix| Pair { user, prefix, attempts, last }))
+        };
+        let read = || -> rusqlite::Result<Vec<Pair>> {
+            let mut query = self.database.db.prepare_cached(sql)?;
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            query.query_map(params![first, last, most], row)?.filter_map(Result::transpose).collect()
         };
         read().map_err(|error| self.error("cannot read evidence", error))
     }
@@ -110,8 +149,10 @@ pub(super) fn write(tx: &Transaction<'_>, evidence: &[Evidence], state: &State) 
         let newest = &all[all.len().saturating_sub(EVIDENCE_PER_PREFIX)..];
         for one in newest {
             let message = &one.message[..one.message.len().min(EVIDENCE_BYTES)];
-            tx.prepare_cached("INSERT INTO evidence(prefix, at, host, source, message) VALUES(?1,?2,?3,?4,?5)")?
-                .execute(params![prefix.to_bytes(), one.at.0, one.host.0, one.source, message])?;
+            let sql =
+                "INSERT INTO evidence(prefix, at, host, source, message, user, times) VALUES(?1,?2,?3,?4,?5,?6,?7)";
+            let row = params![prefix.to_bytes(), one.at.0, one.host.0, one.source, message, one.user, one.times];
+            tx.prepare_cached(sql)?.execute(row)?;
             grown += 1;
         }
         // To remove one row for each that is added would cost more than all the rest. Whoever failed so seldom has no

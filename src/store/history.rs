@@ -136,6 +136,16 @@ impl Store {
         Ok(found)
     }
 
+    /// The newest `limit` logins from where too many had failed, the oldest first.
+    pub fn suspicious(&self, limit: usize) -> Result<Vec<Decided>, StoreError> {
+        // By an index that has these rows alone.
+        let sql = "SELECT id, at, prefix, decision FROM history
+                   WHERE substr(decision, 1, 24) = '{\"decision\":\"suspicious\"' ORDER BY id DESC";
+        let mut found = self.decided(sql, params![], limit)?;
+        found.reverse();
+        Ok(found)
+    }
+
     /// The first `limit` decisions behind the one of number `after`.
     pub fn history_after(&self, after: i64, limit: usize) -> Result<Vec<Decided>, StoreError> {
         let sql = "SELECT id, at, prefix, decision FROM history WHERE id > ?1 ORDER BY id";

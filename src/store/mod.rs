@@ -25,7 +25,7 @@ mod tests;
 mod write;
 
 pub use error::StoreError;
-pub use evidence::Evidence;
+pub use evidence::{Evidence, Pair};
 pub use history::{Decided, Decision, FORGEABLE_HISTORY_MAX, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision};
 use open::{connect, copy, lock, set_aside};
 use write::{json, run};

@@ -75,6 +75,11 @@ pub(super) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE forgives(prefix BLOB PRIMARY KEY, at INT NOT NULL) WITHOUT ROWID;
 ",
+    "
+    ALTER TABLE evidence ADD COLUMN user BLOB;
+    ALTER TABLE evidence ADD COLUMN times INT NOT NULL DEFAULT 1;
+    CREATE INDEX history_suspicious ON history(id) WHERE substr(decision, 1, 24) = '{\"decision\":\"suspicious\"';
+",
 ];
 
 /// Pages of the database that are held in memory, in KiB. With SQLite's own 2000 most are read anew for each commit

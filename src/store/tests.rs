@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::evidence::EVIDENCE_BYTES;
 use super::open::MIGRATIONS;
 use super::*;
+use crate::decide::attempt::{Attempt, Classes};
 use crate::decide::claim::{Basis, Claim, Claimant, Reason};
 use crate::decide::engine::{Engine, Input};
 use crate::decide::familiar::Known;
@@ -14,7 +15,7 @@ use crate::decide::nets::{Net, World};
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
 use crate::decide::session::HostId;
-use crate::decide::state::{UserCounts, Why};
+use crate::decide::state::{USER_MAX, UserCounts, Why};
 use crate::decide::tally::Tally;
 use crate::detect::address::Address;
 use crate::detect::event::Account;
@@ -29,7 +30,8 @@ fn prefix(text: &str) -> Prefix {
 
 fn evidence(n: usize) -> Evidence {
     let message = vec![b'x'; EVIDENCE_BYTES + n];
-    Evidence { prefix: prefix("192.0.2.7"), at: Timestamp(n as i64), host: HostId(0), source: "a".to_owned(), message }
+    let (prefix, at, source) = (prefix("192.0.2.7"), Timestamp(n as i64), "a".to_owned());
+    Evidence { prefix, at, host: HostId(0), source, message, user: b"root".into(), times: 1 }
 }
 
 #[test]
@@ -130,6 +132,66 @@ fn evidence_keeps_the_newest_and_cuts_the_long() {
     let messages: Vec<_> = store.evidence(&[prefix("192.0.2.8")]).unwrap().into_iter().map(|one| one.message).collect();
     assert_eq!(messages, [b"a", b"b", b"c"]);
     assert!(kept.iter().all(|one| one.message.len() == EVIDENCE_BYTES));
+}
+
+#[test]
+fn users_are_told_with_from_where_they_were_tried() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let of = |text: &str, user: &str, at: usize, times| Evidence {
+        prefix: prefix(text),
+        user: user.into(),
+        times,
+        ..evidence(at)
+    };
+    let long = "x".repeat(USER_MAX + 1);
+    let all = [
+        of("192.0.2.7", "root", 1, 1),
+        of("192.0.2.8", "root", 2, 3),
+        of("192.0.2.7", "root", 4, 1),
+        of("198.51.100.1", "", 5, 1),
+        of("2001:db8::/64", "al\u{1b}", 6, 2),
+        of("192.0.2.9", "root", 7, 9),
+    ];
+    store.commit(&Commit { evidence: all.into(), ..Commit::default() }, &State::default()).unwrap();
+    // What an earlier version kept.
+    store
+        .database
+        .db
+        .execute("UPDATE evidence SET user = NULL WHERE prefix = ?1", [prefix("192.0.2.9").to_bytes()])
+        .unwrap();
+    let pairs = |within: Option<&str>, most| {
+        let rows = store.pairs(within.map(prefix), most).unwrap().into_iter();
+        rows.map(|one| {
+            format!("{:?} {} {} {}", String::from_utf8_lossy(&one.user), one.prefix, one.attempts, one.last.0)
+        })
+        .collect::<Vec<_>>()
+    };
+    let [first, second, third, fourth] = [
+        r#""root" 192.0.2.8 3 2"#,
+        r#""al\u{1b}" 2001:db8::/64 2 6"#,
+        r#""root" 192.0.2.7 2 4"#,
+        r#""" 198.51.100.1 1 5"#,
+    ];
+    assert_eq!(pairs(None, 9), [first, second, third, fourth]);
+    assert_eq!(pairs(None, 1), [first]);
+    assert_eq!(pairs(Some("192.0.2.0/24"), 9), [first, third]);
+    assert_eq!(pairs(Some("2001:db8::/32"), 9), [second]);
+    let attempt = Attempt {
+        peer: Address::from_bits(9),
+        prefix: prefix("192.0.2.7"),
+        host: HostId(0),
+        source: inputs::record::SourceId(0),
+        at: Timestamp(1),
+        from: Timestamp(1),
+        user: long.as_bytes().into(),
+        account: Account::Unsaid,
+        classes: Classes::probe(),
+        times: 2,
+        sound: 2,
+    };
+    let kept = Evidence::of(&attempt, "a", b"x");
+    assert_eq!((kept.user.len(), kept.times), (USER_MAX, 2));
 }
 
 #[test]

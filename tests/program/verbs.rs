@@ -317,6 +317,35 @@ fn a_scan_without_a_file_is_of_the_configured_inputs() {
     Shell(&none).check(&["scan"], 2, &["name one: denyd scan FILE"]);
 }
 
+#[test]
+fn who_tried_whom_and_who_got_in_after_that_is_listed() {
+    let tried = [("root", "192.0.2.1"), ("root", "192.0.2.1"), ("al", "192.0.2.1"), ("al", "198.51.100.1")];
+    let login = |second: u32, user: &str, address: &str| {
+        format!(
+            "Nov 28 23:00:{second} b sshd[{second}]: Accepted publickey for {user} from {address} port 41 ssh2: RSA SHA256:x\n"
+        )
+    };
+    // One typo of al is nothing to suspect.
+    let logins = [login(30, "root", "192.0.2.1"), login(31, "root", "192.0.2.1"), login(32, "al", "198.51.100.1")];
+    both(&(failures(&tried) + &logins.concat()), |shell| {
+        let rows = |command: &[&str]| {
+            let said = shell.check(&[&["list"], command].concat(), 0, &[]);
+            let words = |line: &str| line.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+            said.lines().skip(1).map(words).collect::<Vec<_>>()
+        };
+        assert_eq!(rows(&["pairs", "--limit", "1"]), ["root 192.0.2.1 2"]);
+        let mut all = rows(&["pairs"]);
+        all.sort();
+        assert_eq!(all, ["al 192.0.2.1 1", "al 198.51.100.1 1", "root 192.0.2.1 2"]);
+        assert_eq!(rows(&["pairs", "198.51.100.0/24"]), ["al 198.51.100.1 1"]);
+        assert_eq!(rows(&["suspicious"]), ["192.0.2.1 root 2"]);
+        let row = shell.check(&["list", "suspicious", "--json"], 0, &[]);
+        assert!(row.contains(r#""address":"192.0.2.1""#) && row.contains(r#""logins":2"#), "{row}");
+        shell.check(&["list", "suspicious", "198.51.100.0/24"], 0, &["Nobody has logged in from where"]);
+        shell.check(&["list", "pairs", "--class", "root"], 2, &["see denyd list hosts"]);
+    });
+}
+
 /// What bash offers where these words of a command stand, the last of them begun.
 fn bash_offers(words: &[&str]) -> Vec<String> {
     let (_, completion, _) = kit::run(&["describe", "denyd.bash"], b"");

@@ -1,6 +1,7 @@
 //! What is known of users and addresses: the rows of `list`, and what `why` says.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,40 @@ pub struct Address {
     pub last: At,
     /// Whether it is denied.
     pub denied: bool,
+}
+
+/// A row of `list pairs`: a user and from where it was tried, as far as messages are kept: the last twenty of each address.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pair {
+    /// The name, for reading.
+    pub user: String,
+    /// Its bytes, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_b64: Option<String>,
+    /// From where.
+    pub prefix: Prefix,
+    /// How often.
+    pub attempts: u64,
+    /// The last time.
+    pub last: At,
+    /// Whether it is denied.
+    pub denied: bool,
+}
+
+/// A row of `list suspicious`: a user who logged in from where too many had failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Suspicious {
+    /// From where.
+    pub address: IpAddr,
+    /// As whom, for reading.
+    pub user: String,
+    /// The name's bytes, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_b64: Option<String>,
+    /// How often.
+    pub logins: u64,
+    /// The last time.
+    pub last: At,
 }
 
 /// The verdict on an address, or on a prefix, and what it rests on.
