@@ -18,7 +18,7 @@ use crate::deny::reconciler::{self, Reconcilers};
 use crate::deny::{DenyBackend, DenySet, choose};
 use crate::desk::control::{self, Line};
 use crate::desk::{self, Desk};
-use crate::store::{Store, StoreError};
+use crate::store::{Restored, Store, StoreError};
 
 mod configured;
 mod connected;
@@ -152,6 +152,9 @@ fn open_desk(config: &Config, dry_run: bool) -> anyhow::Result<(Desk, Vec<Box<dy
         tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
     }
     let lost = store.is_lost()?;
+    if let Some(Restored { copied, restored, .. }) = store.restored()? {
+        tracing::warn!(%copied, %restored, "the database is a copy: what was logged since it was taken is not read; see denyd scan --apply");
+    }
     let mut back_ends = desk::back_ends(config, &store)?;
     let now = clock::now();
     let mut desk = Desk::open(store, policy(config), now)?;

@@ -25,7 +25,9 @@ use crate::decide::state::{Bound, Change};
 use crate::deny::choose::NoBackend;
 use crate::deny::{DenyBackend, DenySet, Diff};
 use crate::intake::{self, Counts, Seen, Source};
-use crate::store::{self, Commit, Decided, Decision, Evidence, Follower, Loaded, Store, StoreError, decision};
+use crate::store::{
+    self, Commit, Decided, Decision, Evidence, Follower, Loaded, Restored, Store, StoreError, decision,
+};
 use crate::text::{printable, shown};
 
 mod answer;
@@ -72,6 +74,8 @@ pub struct Desk {
     engine: Engine,
     /// Remembers.
     store: Store,
+    /// That the database is a copy, where it was restored.
+    restored: Option<Restored>,
     /// The names of the inputs, by their numbers.
     inputs: Vec<String>,
     /// Where each input goes on, as committed.
@@ -152,9 +156,11 @@ impl Desk {
         let Loaded { state, cursors, allowed: added } = store.load()?;
         let configured = policy.allow.clone();
         let decided = watch::Sender::new(store.newest_decision());
+        let restored = store.restored()?;
         let mut desk = Desk {
             engine: Engine::with(policy, state),
             store,
+            restored,
             inputs: Vec::new(),
             cursors,
             pending: Commit::default(),
@@ -217,6 +223,17 @@ impl Desk {
     /// The back ends of a configuration.
     pub fn back_ends(&self, config: &Config) -> Result<Vec<Box<dyn DenyBackend>>, NoBackend> {
         back_ends(config, &self.store)
+    }
+
+    /// That the database is a copy, where it was restored.
+    pub fn restored(&self) -> Option<&Restored> {
+        self.restored.as_ref()
+    }
+
+    /// Whether an input begins at its end, since a copy was restored in which it had a cursor, and none has come since.
+    pub fn begins_anew(&self, input: &str) -> bool {
+        let had_cursor = self.restored.as_ref().is_some_and(|copy| copy.inputs.iter().any(|one| one == input));
+        had_cursor && !self.cursors.contains_key(input)
     }
 
     /// A small value that was kept.
@@ -446,6 +463,7 @@ impl Desk {
     pub fn status(&self) -> reply::Status {
         let state = &self.engine.state;
         reply::Status {
+            restored: self.restored.clone(),
             wanted: self.published.denied(),
             tracked: state.tallies.len(),
             sessions: state.sessions.distinct(),

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{self, Config, ConfigError};
 
 mod allow;
+mod backup;
 mod check;
 mod deny;
 mod describe;
@@ -80,6 +81,10 @@ enum Verb {
     Reload(reload::Arguments),
     /// Take every deny out of firewalls and files, with the daemon stopped; who is denied is kept
     Off(off::Arguments),
+    /// Copy all that is remembered into a file, also while the daemon runs
+    Backup(backup::Backup),
+    /// Put such a copy in place, with the daemon stopped; what was remembered before is kept beside it
+    Restore(backup::Restore),
     /// Check the configuration, and whether its inputs can be opened
     Check(check::Arguments),
     /// Print the files of packages that are written from what the program knows of itself
@@ -121,6 +126,8 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         // The daemon says what is wrong with the file.
         Verb::Reload(verb) => reload::run(verb, &found(path)?.0),
         Verb::Off(verb) => off::run(verb, &holding(path)?),
+        Verb::Backup(verb) => backup::backup(verb, &holding(path)?),
+        Verb::Restore(verb) => backup::restore(verb, &holding(path)?),
         Verb::Check(verb) => check::run(verb, path),
         Verb::Describe(verb) => describe::run(verb),
     }

@@ -8,7 +8,7 @@ use super::office;
 use super::output::{self, Column, Screen, Style, count, when_if};
 use crate::config::Config;
 use crate::desk::Request;
-use crate::desk::reply::{At, BackEnd, Follower, Input, Namesake, Sender, Shape, Spared, Status};
+use crate::desk::reply::{At, BackEnd, Follower, Input, Namesake, Restored, Sender, Shape, Spared, Status};
 use crate::intake::senders::zone;
 use crate::intake::sight::Blind;
 use crate::text::printable;
@@ -177,6 +177,10 @@ fn print_head(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     let up = status.since.map_or(String::new(), |since| format!(", up {}", span(since, status.at)));
     writeln!(screen, "denyd {} runs{up}, pid {}", status.version, status.pid)?;
     writeln!(screen, "configuration: {}", file.as_deref().unwrap_or("none, the defaults hold"))?;
+    if let Some(Restored { copied, restored, .. }) = &status.restored {
+        let (copied, restored) = (when_if(Some(*copied)), when_if(Some(*restored)));
+        writeln!(screen, "all that is remembered: a copy that was taken at {copied} and restored at {restored}")?;
+    }
     if status.configuration_broken.is_some() {
         let what = "it is broken, and the last good one holds; see denyd doctor";
         writeln!(screen, "{}", screen.paint(Style::Red, what))?;

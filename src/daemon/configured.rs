@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
-use inputs::input::Worker;
+use inputs::input::{Start, Worker};
 use inputs::record::Batch;
 use inputs::syslog::listen::Inherited;
 use tokio::sync::mpsc;
@@ -175,7 +175,10 @@ impl Configured {
         let ids: BTreeMap<_, _> = names.iter().copied().zip(desk.number(&names)?).collect();
         let mut opened = Vec::new();
         for input in new {
-            let log = feeds::open(&input, desk.cursor(&input.name), &mut self.inherited);
+            // What was logged since a copy was taken that is the database now is no business of it.
+            let first_read = if desk.begins_anew(&input.name) { Start::Now } else { input.first_read.clone() };
+            let begins = Input { first_read, ..input.clone() };
+            let log = feeds::open(&begins, desk.cursor(&input.name), &mut self.inherited);
             opened.push((log.with_context(|| format!("input {}", input.name))?, input));
         }
         let Some(sink) = &self.sink else { bail!("the inputs were told to end") };

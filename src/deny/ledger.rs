@@ -80,7 +80,7 @@ impl Ledger {
 const NOTE: &str = "written ";
 
 /// The place of which the note of that name is the ledger.
-pub(super) fn place(note: &str) -> Option<&str> {
+pub fn place(note: &str) -> Option<&str> {
     note.strip_prefix(NOTE)
 }
 

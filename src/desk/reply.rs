@@ -17,7 +17,7 @@ use crate::decide::state::{self, Who};
 pub use crate::deny::reconciler::Status as BackEnd;
 use crate::intake::{self, Seen};
 use crate::store;
-pub use crate::store::Follower;
+pub use crate::store::{Follower, Restored};
 pub use crate::text::At;
 use crate::text::shown;
 

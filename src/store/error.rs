@@ -23,6 +23,16 @@ pub enum StoreError {
         /// Why not.
         error: std::io::Error,
     },
+    /// A file that is to be a copy, or was one.
+    #[error("{tried} {}: {error}", .file.display())]
+    File {
+        /// What was tried.
+        tried: &'static str,
+        /// On which file.
+        file: PathBuf,
+        /// Why it failed.
+        error: std::io::Error,
+    },
     /// Written by a newer denyd.
     #[error("{} was written by a newer denyd (schema {found}, this one knows {}); install that version again, or move the file away to start anew", .file.display(), MIGRATIONS.len())]
     Newer {

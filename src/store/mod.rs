@@ -14,6 +14,7 @@ use rusqlite::Connection;
 
 use crate::decide::state::{Change, State};
 
+mod copies;
 mod error;
 mod evidence;
 mod history;
@@ -24,6 +25,7 @@ mod open;
 mod tests;
 mod write;
 
+pub use copies::{Restored, backup, restore};
 pub use error::StoreError;
 pub use evidence::{Evidence, Pair};
 pub use history::{Decided, Decision, FORGEABLE_HISTORY_MAX, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision};
@@ -112,7 +114,8 @@ impl Store {
         match connect(&file) {
             Ok(db) => Store::with(file, db, Some(lock)),
             Err(error) if error.is_corrupt() => {
-                let aside = set_aside(&file).map_err(|error| StoreError::Directory { dir: dir.to_owned(), error })?;
+                let aside = set_aside(&file, "corrupt")
+                    .map_err(|error| StoreError::Directory { dir: dir.to_owned(), error })?;
                 let db = connect(&file)?;
                 notes::write(&db, LOST, LOST_YES).map_err(|error| open::failed(&file, "cannot write", error))?;
                 Ok(Store { set_aside: Some(aside), ..Store::with(file, db, Some(lock))? })

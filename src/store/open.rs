@@ -87,7 +87,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
 const CACHE_KIB: i64 = 8 * 1024;
 
 /// Whoever looks into it with sqlite3 holds up the engine no longer than this; a commit is tried again anyway.
-const BUSY: Duration = Duration::from_millis(200);
+pub(super) const BUSY: Duration = Duration::from_millis(200);
 
 /// Makes the state directory (0700) and takes its lock; the holder's pid is in the lock file.
 pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
@@ -177,21 +177,23 @@ fn set_up(mut db: Connection, file: &Path) -> Result<Connection, StoreError> {
     Ok(db)
 }
 
-/// Moves a corrupt database, and what belongs to it, out of the way.
-pub(super) fn set_aside(file: &Path) -> std::io::Result<PathBuf> {
+/// Moves a database, and what belongs to it, out of the way: what it is goes into the name.
+pub(super) fn set_aside(file: &Path, what: &str) -> std::io::Result<PathBuf> {
     let stamp = crate::clock::now().secs();
-    let with = |file: &Path, suffix: &str| {
-        let mut name = file.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let aside = with(file, &format!(".corrupt-{stamp}"));
+    let aside = beside(file, &format!(".{what}-{stamp}"));
     fs::rename(file, &aside)?;
     for suffix in ["-wal", "-shm"] {
-        match fs::rename(with(file, suffix), with(&aside, suffix)) {
+        match fs::rename(beside(file, suffix), beside(&aside, suffix)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
     Ok(aside)
+}
+
+/// The file whose name goes on with `suffix`.
+pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }

@@ -7,7 +7,7 @@ use inputs::input::Counters;
 use inputs::syslog::losses::Limit;
 use serde::{Deserialize, Serialize};
 
-use super::{At, BackEnd, Follower};
+use super::{At, BackEnd, Follower, Restored};
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::intake::sight::Blind;
@@ -31,6 +31,9 @@ pub struct Status {
     /// What was wrong with it at the start, so that the last good one holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub configuration_broken: Option<String>,
+    /// That the database is a copy, where it was restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Restored>,
     /// Whether nothing is enforced, and all is forgotten when it ends.
     pub dry_run: bool,
     /// Prefixes that are to be denied.

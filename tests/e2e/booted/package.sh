@@ -26,6 +26,14 @@ check "which runs" sh -c "systemctl is-active denyd && test \$(systemctl show de
 check "the configuration is as it was left" grep -q '^# mine' /etc/denyd/denyd.toml
 check "the deny stands" denyd why 203.0.113.10
 
+check "all that is remembered is copied" denyd backup /root/copy
+systemctl stop denyd
+check "and put back" denyd restore /root/copy
+systemctl start denyd
+check "it knows that it is a copy" sh -c 'denyd status | grep "a copy that was taken"'
+check "which is its own" test "$(stat -c %U /var/lib/denyd/denyd.db)" = denyd
+check "and denies the same" denyd why 203.0.113.10
+
 install -D -m 644 /usr/share/doc/denyd/examples/denyd-root.conf /etc/systemd/system/denyd.service.d/denyd-root.conf
 sed -i 's/^#backends = .*/backends = ["nftables", "hosts.deny"]/' /etc/denyd/denyd.toml
 systemctl daemon-reload
