@@ -32,6 +32,8 @@ mod pace;
 mod protected;
 mod reload;
 mod signals;
+#[cfg(test)]
+mod tests;
 mod wall;
 
 use configured::{Configured, Fresh};

@@ -447,6 +447,13 @@ impl Desk {
         want
     }
 
+    /// What the projections must be told once the clock was set: what is over by it, and what is not over any more. A clock
+    /// that was ahead at the start had left that out.
+    pub fn clock_was_set(&mut self, now: Timestamp) -> Diff {
+        let want = self.wanted(now);
+        self.published.renew(want)
+    }
+
     /// What is to be enforced at `now`.
     pub fn wanted(&self, now: Timestamp) -> DenySet {
         let denied = self.engine.state.denies.iter();
@@ -457,6 +464,12 @@ impl Desk {
     fn allowed(&self, now: Timestamp) -> Vec<Range> {
         let exceptions = self.exceptions(now).into_iter().map(Range::from);
         range::merge(self.engine.policy.allow.ranges().chain(exceptions).collect())
+    }
+
+    /// The database cannot be written from now on, or can again.
+    #[cfg(test)]
+    pub(crate) fn spoil(&self, is_spoilt: bool) {
+        self.store.database.spoil(is_spoilt);
     }
 
     /// What it tells of itself to who asks for the status.

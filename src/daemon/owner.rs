@@ -158,6 +158,8 @@ impl Owner {
             Wall::SteadyAgain => {
                 // Kernel timeouts do not follow the clock.
                 self.outside.reconcilers.rewrite();
+                let diff = self.desk.clock_was_set(wall);
+                self.publish(&diff);
                 self.desk.tick(wall)
             }
         };

@@ -146,7 +146,7 @@ pub fn enforced(statuses: &[Status]) -> usize {
 
 /// The engine's end of a reconciler, which ends when this is dropped.
 #[derive(Debug)]
-struct Feed(Arc<Shared>);
+pub(crate) struct Feed(Arc<Shared>);
 
 /// What lies between the engine and a reconciler. The locks are held for moments, never while a back end works.
 #[derive(Debug)]
@@ -178,7 +178,7 @@ impl Inbox {
 }
 
 impl Feed {
-    fn send(&self, diff: &Diff, whole: impl Fn() -> DenySet) {
+    pub(crate) fn send(&self, diff: &Diff, whole: impl Fn() -> DenySet) {
         self.tell(|inbox| match &mut inbox.whole {
             Some(set) => set.apply(diff),
             None if inbox.changes.denies.len() + diff.denies.len() <= CHANGES_MAX => inbox.changes.extend(diff),
@@ -189,11 +189,11 @@ impl Feed {
         });
     }
 
-    fn rewrite(&self) {
+    pub(crate) fn rewrite(&self) {
         self.tell(|inbox| inbox.rewrite = true);
     }
 
-    fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let mut status = lock(&self.0.status).clone();
         let busy = lock(&self.0.busy).filter(|(since, _)| clock::monotonic().duration_since(*since) >= SLOW);
         if let (None, Some((_, since))) = (&status.error, busy) {
@@ -217,7 +217,7 @@ impl Drop for Feed {
 }
 
 /// Drives one back end; see the module.
-struct Reconciler<C> {
+pub(crate) struct Reconciler<C> {
     backend: Box<dyn DenyBackend>,
     /// The wall clock, and one that never steps.
     clock: C,
@@ -253,7 +253,12 @@ enum Failed {
 }
 
 impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
-    fn new(backend: Box<dyn DenyBackend>, want: DenySet, clock: C, pace: Pace) -> std::io::Result<(Self, Feed)> {
+    pub(crate) fn new(
+        backend: Box<dyn DenyBackend>,
+        want: DenySet,
+        clock: C,
+        pace: Pace,
+    ) -> std::io::Result<(Self, Feed)> {
         let name = backend.name().to_owned();
         let status = Status { name, wanted: want.denied.len(), ..Status::default() };
         let news = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
@@ -325,7 +330,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
     }
 
     /// Does what there is to do now, and says when to come again at the latest.
-    fn step(&mut self) -> Instant {
+    pub(crate) fn step(&mut self) -> Instant {
         *lock(&self.shared.busy) = Some((clock::monotonic(), (self.clock)().0));
         self.carry_out();
         self.look();

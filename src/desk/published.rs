@@ -62,6 +62,15 @@ impl Published {
         Some(allowed)
     }
 
+    /// What is to be enforced is this now, whatever they were told: the clock was set, and by it others are over.
+    pub(super) fn renew(&mut self, want: DenySet) -> Diff {
+        let news = want.denied.iter().filter(|(prefix, until)| self.denied.get(*prefix) != Some(*until));
+        let gone = self.denied.keys().filter(|prefix| !want.denied.contains_key(*prefix)).map(|prefix| (*prefix, None));
+        let denies = news.map(|(prefix, until)| (*prefix, Some(*until))).chain(gone).collect();
+        self.denied = want.denied;
+        Diff { denies, allowed: self.allow(want.allowed) }
+    }
+
     /// They are told all there is.
     pub(super) fn begin(&mut self, want: &DenySet) {
         self.denied.clone_from(&want.denied);

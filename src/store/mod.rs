@@ -209,6 +209,12 @@ impl Store {
 }
 
 impl Database {
+    /// It cannot be written from now on, or can again.
+    #[cfg(test)]
+    pub(crate) fn spoil(&self, is_spoilt: bool) {
+        self.db.pragma_update(None, "query_only", is_spoilt).unwrap();
+    }
+
     fn error(&self, tried: &'static str, error: rusqlite::Error) -> StoreError {
         open::failed(&self.file, tried, error)
     }

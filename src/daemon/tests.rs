@@ -1,0 +1,3 @@
+//! The whole of it, without a socket and a thread.
+
+mod simulation;
