@@ -91,7 +91,7 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
         allowed = want.allowed.len(),
         "running"
     );
-    let mut reconcilers = start_back_ends(back_ends, &want)?;
+    let mut reconcilers = start_back_ends(back_ends, want)?;
     if let Some(tried) = reconcilers.tried() {
         let _ = ready.send(tried);
     }
@@ -135,7 +135,7 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
 }
 
 /// Starts the back ends, each in a thread of its own.
-fn start_back_ends(back_ends: Vec<Box<dyn DenyBackend>>, want: &DenySet) -> std::io::Result<Reconcilers> {
+fn start_back_ends(back_ends: Vec<Box<dyn DenyBackend>>, want: DenySet) -> std::io::Result<Reconcilers> {
     let time = || (clock::now(), clock::monotonic());
     Reconcilers::start(back_ends, want, time, reconciler::Pace::default())
 }

@@ -9,7 +9,7 @@ use super::here::Here;
 use super::owner::Owner;
 use super::{policy, start_back_ends};
 use crate::clock;
-use crate::deny::DenyBackend;
+use crate::deny::{DenyBackend, DenySet};
 use crate::desk::control::{Ask, Told};
 use crate::desk::reply::{Reloaded, Reply};
 
@@ -50,12 +50,12 @@ impl Owner {
     /// meanwhile.
     fn change_back_ends(&mut self, back_ends: Vec<Box<dyn DenyBackend>>) -> std::io::Result<()> {
         let want = self.desk.publish_all(clock::now());
-        let none = start_back_ends(Vec::new(), &want)?;
+        let none = start_back_ends(Vec::new(), DenySet::default())?;
         // The new ones may write into the same table, so the old ones end first.
         if !std::mem::replace(&mut self.outside.reconcilers, none).stop(BACK_ENDS_LEAVE) {
             tracing::warn!("a back end that is not wanted any more hangs; what it denies stays denied");
         }
-        self.outside.reconcilers = start_back_ends(back_ends, &want)?;
+        self.outside.reconcilers = start_back_ends(back_ends, want)?;
         Ok(())
     }
 

@@ -93,15 +93,23 @@ pub struct Reconcilers {
 
 impl Reconcilers {
     /// Starts a thread for each back end, which makes its set equal to `want`.
-    pub fn start<C>(backends: Vec<Box<dyn DenyBackend>>, want: &DenySet, clock: C, pace: Pace) -> std::io::Result<Self>
+    pub fn start<C>(
+        backends: Vec<Box<dyn DenyBackend>>,
+        mut want: DenySet,
+        clock: C,
+        pace: Pace,
+    ) -> std::io::Result<Self>
     where
         C: Fn() -> (Timestamp, Instant) + Clone + Send + 'static,
     {
         let ((tries, tried), (ends, ended)) = (mpsc::channel(), mpsc::channel());
         let mut feeds = Vec::new();
-        for backend in backends {
+        let last = backends.len().saturating_sub(1);
+        for (number, backend) in backends.into_iter().enumerate() {
             let thread = std::thread::Builder::new().name(format!("deny {}", backend.name()));
-            let (reconciler, feed) = Reconciler::new(backend, want.clone(), clock.clone(), pace)?;
+            // Each has a set of its own, which may be large, and there is none besides.
+            let want = if number == last { std::mem::take(&mut want) } else { want.clone() };
+            let (reconciler, feed) = Reconciler::new(backend, want, clock.clone(), pace)?;
             let (tried, end) = (tries.clone(), ends.clone());
             thread.spawn(move || {
                 reconciler.run(tried);
@@ -886,7 +894,7 @@ mod tests {
         let world = World { restless: Some(long), ..World::default() };
         let fake = Fake(Arc::new(Mutex::new(world)), Arc::new(EventFd::from_value(1).unwrap()));
         let time = || (Timestamp(7), clock::monotonic());
-        let reconcilers = Reconcilers::start(vec![Box::new(fake.clone())], &begin(), time, Pace::default()).unwrap();
+        let reconcilers = Reconcilers::start(vec![Box::new(fake.clone())], begin(), time, Pace::default()).unwrap();
         kit::until("many looks", || (lock(&fake.0).looked.len() > 8).then_some(()));
         assert!(reconcilers.stop(Duration::from_secs(10)));
         // the first follows what was written, and the next is the first that is due to what others did

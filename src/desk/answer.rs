@@ -1,6 +1,7 @@
 //! What people ask, answered from engine and store.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use indexmap::IndexMap;
@@ -11,6 +12,7 @@ use super::{APPLIED_MAX, Desk, Filter, INSIDE_MAX, ROWS_MAX, Request, SINCE_MAX,
 use crate::decide::claim::{Claimant, Deny, latest};
 use crate::decide::engine::{Command, Input};
 use crate::decide::prefix::Prefix;
+use crate::decide::session::HostId;
 use crate::decide::state::{Change, UserCounts};
 use crate::decide::tally::Tally;
 use crate::store::{Decision, Pair, StoreError};
@@ -117,10 +119,8 @@ impl Desk {
         wanted: impl Fn(&Prefix, &Deny) -> bool,
     ) -> Result<Vec<reply::Host>, StoreError> {
         let state = &self.engine.state;
-        let hosts = self.store.hosts_by_prefix()?;
-        let row = |(prefix, deny): (&Prefix, &Deny)| {
+        let row = |((prefix, deny), hosts): ((&Prefix, &Deny), BTreeSet<HostId>)| {
             let policy = deny.claim(Claimant::Policy);
-            let hosts = hosts.get(prefix).into_iter().flatten();
             reply::Host {
                 prefix: *prefix,
                 last_login: state
@@ -134,14 +134,16 @@ impl Desk {
                 count: policy.map_or(0, |claim| claim.reason.count()),
                 claimants: deny.claims().map(|(by, _)| by).collect(),
                 times: state.released.get(prefix).copied().unwrap_or(0),
-                hosts: hosts.map(|host| printable(state.host_name(*host))).collect(),
+                hosts: hosts.iter().map(|host| printable(state.host_name(*host))).collect(),
                 enforced: deny.enforced(now).is_some(),
                 because: deny.claim(Claimant::Operator).and_then(|claim| claim.reason.because()).map(Box::from),
             }
         };
         let mut rows: Vec<_> = state.denies.iter().filter(|(prefix, deny)| wanted(prefix, deny)).collect();
         rows.sort_by_key(|(prefix, _)| **prefix);
-        Ok(rows.into_iter().take(most).map(row).collect())
+        rows.truncate(most);
+        let hosts = self.store.hosts_of(rows.iter().map(|(prefix, _)| *prefix))?;
+        Ok(rows.into_iter().zip(hosts).map(row).collect())
     }
 
     /// Who was tried, most often first.

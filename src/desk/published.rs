@@ -68,7 +68,9 @@ impl Published {
         let gone = self.denied.keys().filter(|prefix| !want.denied.contains_key(*prefix)).map(|prefix| (*prefix, None));
         let denies = news.map(|(prefix, until)| (*prefix, Some(*until))).chain(gone).collect();
         self.denied = want.denied;
-        Diff { denies, allowed: self.allow(want.allowed) }
+        let kept = (self.kept != want.kept).then(|| want.kept.clone());
+        self.kept = want.kept;
+        Diff { denies, allowed: self.allow(want.allowed), kept }
     }
 
     /// They are told all there is.

@@ -123,17 +123,19 @@ impl Store {
         Ok(found)
     }
 
-    /// The origin hosts that saw each prefix fail, as far as evidence of it is kept.
-    pub fn hosts_by_prefix(&self) -> Result<BTreeMap<Prefix, BTreeSet<HostId>>, StoreError> {
-        let mut found: BTreeMap<Prefix, BTreeSet<HostId>> = BTreeMap::new();
-        let read = each(&self.database.db, "SELECT prefix, host FROM evidence", |row| {
-            if let Some(prefix) = prefix_of(row, 0)? {
-                found.entry(prefix).or_default().insert(HostId(row.get(1)?));
-            }
-            Ok(())
-        });
-        read.map_err(|error| self.error("cannot read evidence", error))?;
-        Ok(found)
+    /// On which hosts what is kept of each of these prefixes happened: looked for one by one, since of a long list most
+    /// often few are shown.
+    pub fn hosts_of<'a>(
+        &self,
+        prefixes: impl Iterator<Item = &'a Prefix>,
+    ) -> Result<Vec<BTreeSet<HostId>>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<BTreeSet<HostId>>> {
+            let mut query = self.database.db.prepare_cached("SELECT host FROM evidence WHERE prefix = ?1")?;
+            let hosts =
+                |prefix: &Prefix| query.query_map([prefix.to_bytes()], |row| Ok(HostId(row.get(0)?)))?.collect();
+            prefixes.map(hosts).collect()
+        };
+        read().map_err(|error| self.error("cannot read evidence", error))
     }
 }
 

@@ -166,7 +166,9 @@ impl Store {
 
     /// Takes back all that is remembered: the state, the cursors by input, and the entries that `allow` added.
     pub fn load(&self) -> Result<Loaded, StoreError> {
-        self.try_load().map_err(|error| self.error("cannot load the state", error))
+        // Nearly all of it is read once: its pages are not worth the memory.
+        let shrunk = |loaded| self.database.db.execute_batch("PRAGMA shrink_memory").map(|()| loaded);
+        self.try_load().and_then(shrunk).map_err(|error| self.error("cannot load the state", error))
     }
 
     /// Writes everything that changed, in one transaction. On an error nothing was written, and all is still to be.

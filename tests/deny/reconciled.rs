@@ -20,7 +20,7 @@ fn the_reconciler_mends_the_kernel() {
     in_namespace("reconciled::the_reconciler_mends_the_kernel", async |world| {
         let pace = Pace::default();
         let clock = || (NOW, std::time::Instant::now());
-        let reconcilers = Reconcilers::start(vec![Box::new(world.nft())], &set("192.0.2.10", ""), clock, pace).unwrap();
+        let reconcilers = Reconcilers::start(vec![Box::new(world.nft())], set("192.0.2.10", ""), clock, pace).unwrap();
         let until = async |what: &str, met: fn(&Status) -> bool| {
             let end = Instant::now() + Duration::from_secs(10);
             while !met(&reconcilers.statuses()[0]) {
@@ -88,7 +88,7 @@ fn a_back_end_is_a_file_and_a_line() {
     let means = Means { settings: &settings, lengths: Lengths::default(), notes: &notes, lost: false };
     let back_ends = choose::make(&means).unwrap();
     let clock = || (NOW, std::time::Instant::now());
-    let reconcilers = Reconcilers::start(back_ends, &set("192.0.2.1 192.0.2.2", ""), clock, Pace::default()).unwrap();
+    let reconcilers = Reconcilers::start(back_ends, set("192.0.2.1 192.0.2.2", ""), clock, Pace::default()).unwrap();
     let diff = Diff { denies: [("192.0.2.1".parse().unwrap(), None)].into(), ..Diff::default() };
     reconcilers.send(&diff, DenySet::default);
     assert!(reconcilers.stop(Duration::from_secs(10)));

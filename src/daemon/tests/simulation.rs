@@ -72,6 +72,8 @@ pub(super) enum Plant {
     CommitUntold,
 }
 
+type Now = Box<dyn Fn() -> (Timestamp, Instant)>;
+
 /// Everything, and what it must come to.
 struct Story<'a> {
     random: &'a mut Random,
@@ -89,7 +91,7 @@ struct Story<'a> {
     log: Vec<(String, IpAddr, Time)>,
     read: usize,
     kernels: [Arc<Mutex<Kernel>>; 2],
-    back_ends: Vec<(usize, Reconciler<Box<dyn Fn() -> (Timestamp, Instant)>>, Feed)>,
+    back_ends: Vec<(usize, Reconciler<Now>, Feed)>,
     oracle: Oracle,
     /// What the database has of it, and how many lines that is.
     committed: (Oracle, usize),
@@ -184,7 +186,7 @@ impl<'a> Story<'a> {
                 let random = Arc::new(Mutex::new(Random::seeded(self.random.number())));
                 let model = Model { kernel, clock: self.clock.clone(), random, plant: self.plant };
                 let clock = self.clock.clone();
-                let now: Box<dyn Fn() -> (Timestamp, Instant)> = Box::new(move || clock.now());
+                let now: Now = Box::new(move || clock.now());
                 let (reconciler, feed) = Reconciler::new(Box::new(model), want.clone(), now, pace).unwrap();
                 (*kind, reconciler, feed)
             })
@@ -273,8 +275,7 @@ impl<'a> Story<'a> {
     }
 
     /// Ends without a word, or in peace, and begins again.
-    fn restart(&mut self, is_killed: bool) {
-        let is_configured = self.random.one_in(2);
+    fn restart(&mut self, is_killed: bool, is_configured: bool) {
         let from = self.state_dir();
         if is_killed {
             self.kills += 1;
@@ -301,10 +302,14 @@ impl<'a> Story<'a> {
             Some(Plant::Unread) if is_killed => self.log.len(),
             _ => read,
         };
-        self.oracle.always = always(is_configured);
-        self.oracle.let_in();
+        self.configure(is_configured);
         self.guard = WallGuard::new(wall, time);
         self.begin();
+    }
+
+    fn configure(&mut self, is_configured: bool) {
+        self.oracle.always = always(is_configured);
+        self.oracle.let_in();
     }
 
     fn state_dir(&self) -> PathBuf {
@@ -419,9 +424,22 @@ impl<'a> Story<'a> {
                 self.spoil(is_spoilt);
             }
             17 => {
-                let is_killed = self.random.one_in(2);
-                self.note(format!("{wall}: restarted, killed {is_killed}"));
-                self.restart(is_killed);
+                let is_configured = self.random.one_in(2);
+                match self.random.below(4) {
+                    0 => {
+                        self.note(format!("{wall}: reloaded, {CONFIGURED} allowed {is_configured}"));
+                        let effects = self.desk.set_policy(policy(is_configured), self.clock.now().0);
+                        self.carry_out(effects);
+                        self.configure(is_configured);
+                    }
+                    more => {
+                        let is_killed = more > 1;
+                        self.note(format!(
+                            "{wall}: restarted, killed {is_killed}, {CONFIGURED} allowed {is_configured}"
+                        ));
+                        self.restart(is_killed, is_configured);
+                    }
+                }
             }
             _ => self.step_back_ends(),
         }
