@@ -40,7 +40,7 @@ pub mod reply;
 mod request;
 mod unwritten;
 
-pub use back_ends::{Taken, back_ends, take_away};
+pub use back_ends::{Taken, back_ends, refused_of_each, take_away};
 use budget::Budget;
 use flood::Flood;
 use published::Published;

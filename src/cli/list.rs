@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::office;
 use super::output::{self, Column, end, when, when_if, word};
+use super::refused::{Counts, REFUSED};
 use crate::config::Config;
 use crate::decide::claim::Claimant;
 use crate::decide::policy::Class;
@@ -55,11 +56,18 @@ fn class(text: &str) -> Result<Class, String> {
 /// Runs the verb.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     match arguments.what {
-        What::Hosts => list(arguments, config, "Nobody is denied.", HOSTS),
-        What::Users => list(arguments, config, "No user was tried.", USERS),
-        What::Addresses => list(arguments, config, "No address has failed.", ADDRESSES),
-        What::Pairs => list(arguments, config, "No failure is kept.", PAIRS),
-        What::Suspicious => list(arguments, config, "Nobody has logged in from where too many had failed.", SUSPICIOUS),
+        What::Hosts => {
+            let counts = Counts::read(config);
+            let columns = [HOSTS, if counts.is_some() { &[REFUSED] } else { &[] }].concat();
+            let count = |host: &mut Host| host.refused = counts.as_ref().and_then(|counts| counts.of(&host.prefix));
+            list(arguments, config, "Nobody is denied.", &columns, count)
+        }
+        What::Users => list(arguments, config, "No user was tried.", USERS, |_| {}),
+        What::Addresses => list(arguments, config, "No address has failed.", ADDRESSES, |_| {}),
+        What::Pairs => list(arguments, config, "No failure is kept.", PAIRS, |_| {}),
+        What::Suspicious => {
+            list(arguments, config, "Nobody has logged in from where too many had failed.", SUSPICIOUS, |_| {})
+        }
     }
 }
 
@@ -68,10 +76,12 @@ fn list<T: DeserializeOwned + Serialize>(
     config: &Config,
     nothing: &str,
     columns: &[Column<T>],
+    complete: impl Fn(&mut T),
 ) -> anyhow::Result<ExitCode> {
     let Arguments { what, within, class, by, limit, .. } = arguments;
     let filter = Filter { within, class, by, limit };
-    let rows: Vec<T> = office::ask(config, &Request::List { what, filter })?;
+    let mut rows: Vec<T> = office::ask(config, &Request::List { what, filter })?;
+    rows.iter_mut().for_each(complete);
     output::show(arguments.json, &rows, |screen| match rows.is_empty() {
         true => writeln!(screen, "{nothing}"),
         false => screen.table(columns, &rows),

@@ -23,6 +23,7 @@ mod office;
 mod output;
 mod person;
 mod reason;
+mod refused;
 mod reload;
 mod run;
 mod scan;

@@ -70,6 +70,8 @@ const BACK_ENDS: &[Column<BackEnd>] = &[
     ("WANTED", '>', |one| one.wanted.to_string()),
     ("ENFORCED", '>', |one| one.enforced.to_string()),
     ("CHECKED", '<', |one| when_if(one.checked)),
+    ("REFUSED", '>', |one| one.refused.map_or("-".to_owned(), |refused| refused.packets.to_string())),
+    ("CONNECTIONS", '>', |one| one.refused.map_or("-".to_owned(), |refused| refused.connections.to_string())),
     ("HEALED", '>', |one| one.healed.to_string()),
     ("PROBLEM", '<', |one| one.error.clone().unwrap_or("-".to_owned())),
 ];

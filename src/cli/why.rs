@@ -7,6 +7,7 @@ use super::list::{ADDRESSES, HOSTS};
 use super::office::Office;
 use super::output::{self, Column, Screen, Style, count, until, when};
 use super::reason::reason;
+use super::refused::Counts;
 use crate::config::Config;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
@@ -32,9 +33,12 @@ pub(super) struct Arguments {
 
 /// Runs the verb: exit status 0 if each is denied, 1 if one is not.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let (policy, mut is_first) = (config.policy(), true);
+    let (policy, counts, mut is_first) = (config.policy(), Counts::read(config), true);
     Office::new(config).each(&arguments.prefixes, |office, &address| {
-        let why: Why = office.ask(&Request::Why { address })?;
+        let mut why: Why = office.ask(&Request::Why { address })?;
+        if why.verdict == Verdict::Denied {
+            why.refused = counts.as_ref().and_then(|counts| counts.of(&why.prefix));
+        }
         let special = policy.special(why.address.address().into());
         output::show(arguments.json, &why, |screen| {
             if !std::mem::take(&mut is_first) {
@@ -81,6 +85,9 @@ fn print(screen: &mut Screen, why: &Why, special: Option<&Special>) -> std::io::
     if why.successes > 0 {
         let logins = count(why.successes, "good login", "good logins");
         writeln!(screen, "{logins} from here since it was first counted")?;
+    }
+    if let Some(packets) = why.refused {
+        writeln!(screen, "{} refused since the sets were last written", count(packets, "packet", "packets"))?;
     }
     if why.times > 0 {
         writeln!(screen, "denied and released {} before", count(why.times, "time", "times"))?;

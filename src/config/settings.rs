@@ -13,6 +13,7 @@ use crate::decide::allow::AllowList;
 use crate::decide::policy::{Class, Threshold};
 use crate::decide::prefix::Prefix;
 use crate::deny::choose::{self, KINDS};
+use crate::deny::effect::{Action, PORTS_MAX};
 
 /// Denies of one prefix that may each have a length of their own.
 const TERMS_MAX: usize = 32;
@@ -240,11 +241,25 @@ fn allowed() -> Codec<String> {
 }
 
 fn deny() -> Vec<Key<Config>> {
+    let actions = [("drop", Action::Drop), ("reject", Action::Reject)];
     vec![
         key("backends", backends(), |c| &mut c.deny.backends).example(r#"["nftables", "hosts.deny"]"#).says(
             r#"What enforces: "auto" (nftables where it can be used, else iptables, else hosts.deny if sshd is linked
-                with libwrap), or any of "nftables", "iptables", "hosts.deny", and "stdout", which enforces nothing and
-                prints."#,
+            with libwrap), or any of "nftables", "iptables", "hosts.deny", and "stdout", which enforces nothing and
+            prints."#,
+        ),
+        key("ports", unless("all", ports), |c| &mut c.deny.effect.ports).example("[22, 2222]").says(
+            r#"What is closed to a denied address: "all", which is every port of every protocol, or a list of at most 15 ports
+            of TCP. This key and the next two are for nftables and iptables; hosts.deny has services."#,
+        ),
+        key("action", words(&actions), |c| &mut c.deny.effect.action).says(
+            r#"What becomes of its packets: "drop" leaves it without an answer; "reject" answers TCP with a reset and all else
+            with ICMP's "port unreachable". For "reject" nftables needs Linux 5.9, and iptables has its chain in table filter,
+            behind DNAT: there a list of ports is of those that containers listen on."#,
+        ),
+        key("counters", yes(), |c| &mut c.deny.effect.counters).says(
+            "Whether packets are counted for each deny, too; `denyd list` and `denyd why` show the counts, if root asks.
+            `denyd status` always shows how many were refused in all. Needs nftables with Linux 5.7, or ipset.",
         ),
         key("release_on_exit", yes(), |c| &mut c.deny.release_on_exit).says(
             "Whether denyd takes its denies out of firewalls and files when it is stopped (SIGTERM, SIGINT), as `denyd off` does.
@@ -252,6 +267,16 @@ fn deny() -> Vec<Key<Config>> {
             a moment; killed by SIGKILL, denyd can take nothing away. false: denies stand without it.",
         ),
     ]
+}
+
+/// Ports of TCP, none twice.
+fn ports(or: String) -> Codec<Vec<u16>> {
+    let expected = format!("expected 1 to {PORTS_MAX} ports, none twice{or}");
+    let apart = move |ports: Vec<u16>| {
+        let twice = (1..ports.len()).any(|index| ports[..index].contains(&ports[index]));
+        if twice || !(1..=PORTS_MAX).contains(&ports.len()) { Err(expected.clone()) } else { Ok(ports) }
+    };
+    whole(1..=65535, " (a port)").list().then(apart, Vec::clone)
 }
 
 fn backends() -> Codec<Backends> {

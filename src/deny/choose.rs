@@ -8,6 +8,7 @@ use inputs::record::Timestamp;
 
 use crate::decide::prefix::Prefix;
 
+use super::effect::Effect;
 use super::hosts_deny::{self, Form, HostsDeny};
 use super::iptables::{self, Iptables};
 use super::ledger::{self, Ledger, Notes};
@@ -93,6 +94,8 @@ impl Eq for Kind {}
 pub struct Settings {
     /// By what.
     pub backends: Backends,
+    /// What a deny does to packets.
+    pub effect: Effect,
     /// Whether a daemon that is stopped takes its denies away. Default false.
     pub release_on_exit: bool,
     /// Settings of nftables.
@@ -231,12 +234,32 @@ pub fn kept(
     Ok(kept.into_iter().map(|(prefix, until)| (prefix, until.unwrap_or(else_until))).collect())
 }
 
+/// Packets of single denies that were refused since the sets were last written, by all back ends of the settings together.
+pub fn refused_of_each(settings: &Settings, lengths: Lengths) -> Result<BTreeMap<Prefix, u64>, String> {
+    let kinds = match &settings.backends {
+        Backends::These(kinds) => kinds.clone(),
+        Backends::Auto => vec![find(settings).map_err(|error| error.to_string())?.kind],
+    };
+    let mut all = BTreeMap::new();
+    for kind in kinds {
+        let mut back_end: Box<dyn DenyBackend> = match kind.name {
+            nft::NAME => Box::new(nft(settings, lengths)),
+            iptables::NAME => Box::new(iptables(settings)),
+            _ => continue,
+        };
+        for (prefix, count) in back_end.refused_of_each().map_err(|error| error.to_string())? {
+            *all.entry(prefix).or_default() += count;
+        }
+    }
+    Ok(all)
+}
+
 fn nft(settings: &Settings, lengths: Lengths) -> Nft {
-    Nft::new(settings.nftables.table.clone(), lengths)
+    Nft::new(settings.nftables.table.clone(), lengths).with_effect(settings.effect.clone())
 }
 
 fn iptables(settings: &Settings) -> Iptables {
-    Iptables::new(settings.iptables.chain.clone())
+    Iptables::new(settings.iptables.chain.clone()).with_effect(settings.effect.clone())
 }
 
 /// Says why a file can neither be written nor made.

@@ -8,7 +8,8 @@
 //! # The chain
 //!
 //! PREROUTING of table `raw` jumps to it first of all. That is before connection tracking and before DNAT, and sees what
-//! goes to this box and what it forwards. Loopback, neighbour discovery and what is allowed go back by RETURN, never
+//! goes to this box and what it forwards. REJECT cannot be there: where packets are answered it is INPUT and FORWARD of
+//! table `filter` that jump to it, behind DNAT. What is denied goes on to a second chain, which counts it. Loopback, neighbour discovery and what is allowed go back by RETURN, never
 //! ACCEPT: what others say of them holds. IPv4 and IPv6 have a chain each; where the kernel has no IPv6, that is left out.
 //!
 //! # The sets
@@ -33,10 +34,11 @@ use std::time::{Duration, Instant};
 
 use inputs::record::Timestamp;
 
+use super::effect::{Effect, Refused};
 use super::{Connection, DenyBackend, DenyError, DenySet, Diff, Kept, Life, Probe, program};
 use crate::clock;
 use crate::decide::prefix::Prefix;
-use rules::Listing;
+use rules::{Listing, Place};
 use sets::Script;
 
 mod rules;
@@ -53,8 +55,13 @@ pub struct Iptables {
     sets: bool,
     /// What we put into the sets of denies, and when it goes by itself.
     held: BTreeMap<Prefix, Option<Instant>>,
-    /// The rules of our chain of each family, as they were listed after we wrote them.
+    /// The rules of our chains of each family, as they were listed after we wrote them.
     rules: BTreeMap<Family, Vec<String>>,
+    effect: Effect,
+    /// What rules that we wrote refused, when they were last listed.
+    refused: BTreeMap<Family, Refused>,
+    /// What those refused that we wrote before them.
+    refused_before: Refused,
     /// Whether it was said that some denies have no rule.
     warned: bool,
 }
@@ -140,8 +147,16 @@ impl Iptables {
             sets: false,
             held: BTreeMap::new(),
             rules: BTreeMap::new(),
+            effect: Effect::default(),
+            refused: BTreeMap::new(),
+            refused_before: Refused::default(),
             warned: false,
         }
+    }
+
+    /// Refuses packets in this way.
+    pub fn with_effect(self, effect: Effect) -> Self {
+        Iptables { effect, ..self }
     }
 
     /// Uses `iptables-legacy` and its like instead of what the machine takes for iptables.
@@ -156,15 +171,16 @@ impl Iptables {
 
     /// Asks whether iptables can be used; changes nothing.
     pub fn usable(&self) -> Result<(), DenyError> {
-        Family::here().iter().try_for_each(|family| self.listing(*family).map(|_| ()))
+        Family::here().iter().try_for_each(|family| self.listing(*family, self.place()).map(|_| ()))
     }
 
     /// Takes our chains and sets out of the kernel, and with them every deny. Not an error if there are none.
     pub fn remove(&mut self) -> Result<(), DenyError> {
         (self.held, self.rules) = (BTreeMap::new(), BTreeMap::new());
         for family in Family::here() {
-            let script = self.listing(*family)?.removal(&self.chain);
-            self.restore("remove", *family, &script)?;
+            for place in [&rules::RAW, &rules::FILTER] {
+                self.clear(*family, place)?;
+            }
         }
         let names = self.sets_there()?;
         let ours = sets::all(&self.chain).into_iter().filter(|name| names.contains(name));
@@ -190,19 +206,37 @@ impl Iptables {
         }
     }
 
+    /// What a set holds.
+    fn saved(&self, name: &str) -> Result<String, DenyError> {
+        let saved = program::ask("ipset", &["save", name], "");
+        let saved = saved.map_err(|cause| self.failed(format!("read set {name}"), cause))?;
+        Ok(String::from_utf8_lossy(&saved).into_owned())
+    }
+
     fn ipset(&self, verb: &str, script: &str) -> Result<(), DenyError> {
         let done = program::ask("ipset", &["-exist", "restore"], script);
         done.map(|_| ()).map_err(|cause| self.failed(format!("{verb} the sets of {}", self.chain), cause))
     }
 
-    fn listing(&self, family: Family) -> Result<Listing, DenyError> {
-        let name = format!("{}{}", family.program(), self.variant);
-        let listed = program::ask(&name, &["-w", WAIT_S, "-t", "raw", "-S"], "");
-        let listed = listed.map_err(|cause| self.failed("list table raw", cause))?;
-        Ok(Listing::new(&self.chain, &String::from_utf8_lossy(&listed)))
+    /// Where our chains are.
+    fn place(&self) -> &'static Place {
+        Place::of(self.effect.action)[0]
     }
 
-    /// Carries out a script for table `raw`, in one transaction.
+    fn listing(&self, family: Family, place: &'static Place) -> Result<Listing, DenyError> {
+        let name = format!("{}{}", family.program(), self.variant);
+        let listed = program::ask(&name, &["-w", WAIT_S, "-t", place.table, "-v", "-S"], "");
+        let listed = listed.map_err(|cause| self.failed(format!("list table {}", place.table), cause))?;
+        Ok(Listing::new(place, &self.chain, &String::from_utf8_lossy(&listed)))
+    }
+
+    /// Takes our chains out of a table.
+    fn clear(&self, family: Family, place: &'static Place) -> Result<(), DenyError> {
+        let listed = self.listing(family, place)?;
+        if listed.is_empty() { Ok(()) } else { self.restore("remove", family, &listed.removal(&self.chain)) }
+    }
+
+    /// Carries out a script for a table, in one transaction.
     fn restore(&self, verb: &str, family: Family, script: &str) -> Result<(), DenyError> {
         let name = format!("{}{}-restore", family.program(), self.variant);
         let done = program::ask(&name, &["-w", WAIT_S, "--noflush"], script);
@@ -211,7 +245,7 @@ impl Iptables {
 
     /// Fills new sets and swaps them with ours; `denies` says whether those of denies too.
     fn swap(&mut self, names: &[String], want: &DenySet, now: Timestamp, denies: bool) -> Result<(), DenyError> {
-        let mut script = Script::new(&self.chain, names);
+        let mut script = Script::new(&self.chain, names, self.effect.counters);
         let wanted = sets::wanted(want, now);
         for family in Family::here() {
             script.allow(*family, want);
@@ -227,11 +261,18 @@ impl Iptables {
         Ok(())
     }
 
-    /// Writes our chain, has PREROUTING jump to it first, and looks at what came of it.
+    /// Writes our chains, has the first of them asked before all others, and looks at what came of it.
     fn write(&mut self, family: Family, rules: &[String]) -> Result<(), DenyError> {
-        let script = self.listing(family)?.script(&self.chain, rules);
-        self.restore("replace", family, &script)?;
-        let listed = self.listing(family)?;
+        let before = self.listing(family, self.place())?;
+        self.restore("replace", family, &before.script(&self.chain, rules))?;
+        if self.rules.contains_key(&family) {
+            self.refused_before += before.refused;
+        } else {
+            // The first time: perhaps the action was another one when denyd last ran.
+            self.clear(family, Place::of(self.effect.action)[1])?;
+        }
+        self.refused.remove(&family);
+        let listed = self.listing(family, self.place())?;
         if let Some(cause) = listed.fault(rules.len()) {
             return Err(self.failed(format!("find chain {} as we wrote it", self.chain), cause));
         }
@@ -242,7 +283,7 @@ impl Iptables {
     fn plain(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
         let mut left_out = 0;
         for family in Family::here() {
-            let (rules, over) = rules::plain(&self.chain, *family, want, now);
+            let (rules, over) = rules::plain(&self.chain, *family, &self.effect, want, now);
             self.write(*family, &rules)?;
             left_out += over;
         }
@@ -306,7 +347,7 @@ impl DenyBackend for Iptables {
         };
         self.swap(&names, want, now, true)?;
         for family in Family::here() {
-            self.write(*family, &rules::of_sets(&self.chain, *family))?;
+            self.write(*family, &rules::of_sets(&self.chain, *family, &self.effect))?;
         }
         (self.sets, self.warned) = (true, false);
         Ok(())
@@ -322,7 +363,7 @@ impl DenyBackend for Iptables {
             let names = self.sets_there()?;
             self.swap(&names, want, now, false)?;
         }
-        let mut script = Script::new(&self.chain, &[]);
+        let mut script = Script::new(&self.chain, &[], self.effect.counters);
         let here = Family::here();
         let prefixes = || diff.denies.keys().filter(|prefix| here.iter().any(|family| family.holds(prefix)));
         let life = |prefix| want.denied.get(prefix).map_or(Life::Over, |until| Life::left(*until, now));
@@ -343,7 +384,8 @@ impl DenyBackend for Iptables {
     /// Costs two or three processes, of some milliseconds each.
     fn probe(&mut self, _want: &DenySet, _now: Timestamp) -> Result<Probe, DenyError> {
         for family in Family::here() {
-            let listed = self.listing(*family)?;
+            let listed = self.listing(*family, self.place())?;
+            self.refused.insert(*family, listed.refused);
             let ours = self.rules.get(family).map_or(&[][..], Vec::as_slice);
             let changed = (listed.rules != ours).then(|| "its rules are others".to_owned());
             if let Some(cause) = listed.fault(ours.len()).or(changed) {
@@ -360,17 +402,34 @@ impl DenyBackend for Iptables {
         Ok(Probe::Ours)
     }
 
+    fn refused(&self) -> Option<Refused> {
+        let mut all = self.refused_before;
+        self.refused.values().for_each(|family| all += *family);
+        Some(all)
+    }
+
+    /// What our sets count; nothing where ipset is missing.
+    fn refused_of_each(&mut self) -> Result<BTreeMap<Prefix, u64>, DenyError> {
+        let mut counts = BTreeMap::new();
+        let names = if self.effect.counters { self.sets_there()? } else { Vec::new() };
+        for family in Family::here() {
+            let name = sets::denied(&self.chain, *family);
+            if names.contains(&name) {
+                counts.extend(sets::counted(&self.saved(&name)?));
+            }
+        }
+        Ok(counts)
+    }
+
     /// What our sets hold, or else the rules of our chain, of which no end is known.
     fn kept(&mut self, now: Timestamp) -> Result<Kept, DenyError> {
         let mut kept = Kept::new();
         let names = self.sets_there()?;
         for family in Family::here() {
-            kept.extend(self.listing(*family)?.denied().map(|prefix| (prefix, None)));
+            kept.extend(self.listing(*family, self.place())?.denied().map(|prefix| (prefix, None)));
             let name = sets::denied(&self.chain, *family);
             if names.contains(&name) {
-                let saved = program::ask("ipset", &["save", &name], "");
-                let saved = saved.map_err(|cause| self.failed(format!("read set {name}"), cause))?;
-                kept.extend(sets::saved(&String::from_utf8_lossy(&saved), now));
+                kept.extend(sets::saved(&self.saved(&name)?, now));
             }
         }
         Ok(kept)

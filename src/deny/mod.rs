@@ -13,8 +13,10 @@ use inputs::record::Timestamp;
 pub use crate::decide::claim::Until;
 use crate::decide::prefix::Prefix;
 use crate::decide::range::Range;
+use effect::Refused;
 
 pub mod choose;
+pub mod effect;
 pub mod hosts_deny;
 pub mod iptables;
 pub mod ledger;
@@ -140,6 +142,17 @@ pub trait DenyBackend: Send {
     /// seconds.
     fn stirs(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    /// What was refused since this value was made, as far as that is known without asking; [`DenyBackend::probe`] asks.
+    /// `None` for one that cannot tell.
+    fn refused(&self) -> Option<Refused> {
+        None
+    }
+
+    /// Packets of single denies that were refused since the set was last written, where they are counted.
+    fn refused_of_each(&mut self) -> Result<BTreeMap<Prefix, u64>, DenyError> {
+        Ok(BTreeMap::new())
     }
 
     /// What is denied there now, whoever wrote it: asked once, where the database was lost.

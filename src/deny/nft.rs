@@ -9,11 +9,12 @@
 //! Hook prerouting, priority -300 (`raw`). Prerouting sees what goes to this box and what it forwards to
 //! containers; -300 comes before conntrack (-200), so that a denied flood takes no conntrack entries, and
 //! before DNAT (-100). No `ct state established accept` of anybody's can come first: accept ends one chain
-//! only, and all others are later. Open connections of a denied address stall at once, also those that we opened to it, but
-//! for those in the sets `keep4` and `keep6`, by address and port: somebody is logged in there. No packet that begins a
-//! connection passes by these.
+//! only, and all others are later. Open connections of a denied address stall at once, also those that we opened to it (nothing
+//! is known of connections there), but for those in the sets `keep4` and `keep6`, by address and port: somebody is logged in
+//! there. No packet that begins a connection passes by these.
 //! First come loopback, neighbour discovery (else a deny of an on-link IPv6 prefix, such as the router's
-//! fe80::/64, cuts the box off) and the allow sets, so that allowed wins inside a denied prefix.
+//! fe80::/64, cuts the box off), all but the ports that are closed, and the allow sets, so that allowed wins inside a denied
+//! prefix. What is denied goes on to a second chain, which counts it, and drops or answers it.
 //!
 //! # The sets
 //!
@@ -45,13 +46,15 @@ use inputs::record::Timestamp;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 
+use super::effect::{Effect, Refused};
 use super::program::{self, DIRECTORIES, TIME_MAX};
 use super::{DenyBackend, DenyError, DenySet, Diff, Kept, Probe};
+use crate::decide::prefix::Prefix;
 use found::Made;
 pub use plan::Lengths;
 use plan::{Plan, Step, Touched, USUAL, WIDE};
 use script::Script;
-use socket::{Refused, Socket};
+use socket::Socket;
 use watch::{News, TOUCHED_MAX, Watch};
 
 mod answer;
@@ -77,6 +80,11 @@ pub struct Nft {
     news: News,
     /// The table that we made, as it was read then.
     made: Option<Made>,
+    effect: Effect,
+    /// What the table that we made refused, when it was last asked.
+    refused: Refused,
+    /// What those refused that we made before it.
+    refused_before: Refused,
 }
 
 /// The way to the kernel that needs no process.
@@ -128,7 +136,23 @@ impl std::str::FromStr for Table {
 impl Nft {
     /// A back end for table `inet TABLE`, which is ours alone. Prefixes of the lengths in `usual` are the fast ones.
     pub fn new(table: Table, usual: Lengths) -> Self {
-        Nft { table, usual, binary: None, netlink: Netlink::Unopened, watch: None, news: News::default(), made: None }
+        Nft {
+            table,
+            usual,
+            binary: None,
+            netlink: Netlink::Unopened,
+            watch: None,
+            news: News::default(),
+            made: None,
+            effect: Effect::default(),
+            refused: Refused::default(),
+            refused_before: Refused::default(),
+        }
+    }
+
+    /// Refuses packets in this way.
+    pub fn with_effect(self, effect: Effect) -> Self {
+        Nft { effect, ..self }
     }
 
     /// Uses this program instead of looking for `nft`.
@@ -194,11 +218,11 @@ impl Nft {
     /// Reads our table. What is not as wanted goes to the news, unless that is too much to be mended.
     fn read(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
         let plan = Plan { usual: self.usual, want, now };
-        let made = self.made.clone();
+        let (made, chains) = (self.made.clone(), script::chains(self.usual, &self.effect));
         // Whatever is heard from now on is of after this generation, or is seen below.
-        let found = self.socket().ok_or(Refused::Unread).and_then(|socket| {
+        let found = self.socket().ok_or(socket::Refused::Unread).and_then(|socket| {
             let generation = socket.generation()?;
-            Ok(match found::whole(socket, made.as_ref())? {
+            Ok(match found::whole(socket, &chains, made.as_ref())? {
                 Err(fault) => Err(fault),
                 Ok(made) => Ok((generation, made, found::differences(socket, &plan)?)),
             })
@@ -253,9 +277,18 @@ impl Nft {
     fn look(&self) -> Result<Probe, DenyError> {
         // `list chain` reads all elements of our sets (1.1 s for 100 000); this one, terse, none (12 ms)
         let listing = self.run("look at", &["-t", "list", "ruleset", "inet"], "")?;
-        match answer::fault(&self.table, &String::from_utf8_lossy(&listing)) {
+        let chains = script::chains(self.usual, &self.effect);
+        match answer::fault(&self.table, &chains, &String::from_utf8_lossy(&listing)) {
             Some(cause) => Err(self.spoilt(cause)),
             None => Ok(Probe::Ours),
+        }
+    }
+
+    /// Asks what our rules refused, of the table that we made.
+    fn count(&mut self) {
+        let ours = self.made.is_some();
+        if let Some(count) = self.socket().filter(|_| ours).and_then(|socket| found::refused(socket).ok()) {
+            self.refused = count;
         }
     }
 
@@ -264,8 +297,8 @@ impl Nft {
         let refused = self.socket()?.commit(steps).err();
         match refused {
             None => Some(Ok(())),
-            Some(Refused::By(Errno::EMSGSIZE | Errno::EINVAL)) => None,
-            Some(Refused::By(error @ (Errno::EPERM | Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT))) => {
+            Some(socket::Refused::By(Errno::EMSGSIZE | Errno::EINVAL)) => None,
+            Some(socket::Refused::By(error @ (Errno::EPERM | Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT))) => {
                 tracing::warn!(error = error.desc(), "nftables refuses changes over netlink, so nft makes them");
                 (self.netlink, self.watch) = (Netlink::Refused, None);
                 None
@@ -343,10 +376,12 @@ impl DenyBackend for Nft {
     fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
         let mut script = Script::new(&self.table);
         script.remove();
-        script.make(self.usual);
+        script.make(self.usual, &self.effect);
         script.take(&Plan { usual: self.usual, want, now }.all());
         let text = script.text;
+        self.count();
         self.write("replace", &text)?;
+        self.refused_before += std::mem::take(&mut self.refused);
         self.made = None;
         self.see(want, now)
     }
@@ -362,6 +397,7 @@ impl DenyBackend for Nft {
             return self.look();
         }
         self.hear();
+        self.count();
         let by = self.news.by.take().map_or(String::new(), |name| format!(", by {name}"));
         if self.news.unsure {
             let told = |error: DenyError| DenyError { cause: format!("{}{by}", error.cause), ..error };
@@ -394,6 +430,23 @@ impl DenyBackend for Nft {
 
     fn take_away(&mut self, _now: Timestamp) -> Result<(), DenyError> {
         self.remove()
+    }
+
+    fn refused(&self) -> Option<Refused> {
+        let mut all = self.refused_before;
+        all += self.refused;
+        self.watch.as_ref().map(|_| all)
+    }
+
+    /// Needs netlink.
+    fn refused_of_each(&mut self) -> Result<BTreeMap<Prefix, u64>, DenyError> {
+        if !self.effect.counters {
+            return Ok(BTreeMap::new());
+        }
+        let usual = self.usual;
+        let counts =
+            self.socket().ok_or(socket::Refused::Unread).and_then(|socket| found::refused_of_each(socket, usual));
+        counts.map_err(|error| self.failed(self.tried("count packets of"), error.to_string(), None))
     }
 
     /// What is denied in the kernel; nothing if our table is not there.

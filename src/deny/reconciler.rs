@@ -18,6 +18,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
+use super::effect::Refused;
 use super::{DenyBackend, DenyError, DenySet, Diff, Probe};
 use crate::clock;
 use crate::text::At;
@@ -66,6 +67,9 @@ pub struct Status {
     /// When it was last seen to be so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checked: Option<At>,
+    /// What was refused since we began, a few seconds ago; `None` for one that cannot tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
     /// How often somebody else changed it, and it was mended.
     #[serde(skip_serializing_if = "is_zero")]
     pub healed: u64,
@@ -163,6 +167,8 @@ struct Shared {
     /// Readable once something was put into the inbox.
     news: EventFd,
     status: Mutex<Status>,
+    /// When it was last looked at.
+    looked: Mutex<Option<Instant>>,
     /// Since when the back end has been at work, and when that began by the wall clock.
     busy: Mutex<Option<(Instant, Timestamp)>>,
 }
@@ -176,12 +182,14 @@ struct Inbox {
     whole: Option<DenySet>,
     /// The set must be written anew although it is the same.
     rewrite: bool,
+    /// Somebody wants to know how it is.
+    asked: bool,
     closed: bool,
 }
 
 impl Inbox {
     fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.whole.is_none() && !self.rewrite
+        self.changes.is_empty() && self.whole.is_none() && !self.rewrite && !self.asked
     }
 }
 
@@ -203,6 +211,10 @@ impl Feed {
 
     pub(crate) fn status(&self) -> Status {
         let mut status = lock(&self.0.status).clone();
+        // What is told now may be a minute old; who asks again is told better.
+        if status.refused.is_some() && lock(&self.0.looked).is_none_or(|at| clock::monotonic() >= at + FRESH) {
+            self.tell(|inbox| inbox.asked = true);
+        }
         let busy = lock(&self.0.busy).filter(|(since, _)| clock::monotonic().duration_since(*since) >= SLOW);
         if let (None, Some((_, since))) = (&status.error, busy) {
             status.error = Some("it has not done yet what it was told; see what holds it up".to_owned());
@@ -246,6 +258,8 @@ pub(crate) struct Reconciler<C> {
     mend_from: Instant,
     /// The back end says that somebody changed something.
     stirred: bool,
+    /// Somebody wants to know how it is.
+    asked: bool,
     /// It is not listened to before this.
     deaf_until: Instant,
     /// Whether the error shown in the status came from a probe.
@@ -270,8 +284,13 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         let name = backend.name().to_owned();
         let status = Status { name, wanted: want.denied.len(), ..Status::default() };
         let news = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let shared =
-            Arc::new(Shared { inbox: Mutex::default(), news, status: Mutex::new(status), busy: Mutex::default() });
+        let shared = Arc::new(Shared {
+            inbox: Mutex::default(),
+            news,
+            status: Mutex::new(status),
+            looked: Mutex::default(),
+            busy: Mutex::default(),
+        });
         let feed = Feed(Arc::clone(&shared));
         let (_, begun) = clock();
         let reconciler = Reconciler {
@@ -289,6 +308,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
             changed: None,
             mend_from: begun,
             stirred: false,
+            asked: false,
             deaf_until: begun,
             probe_failed: false,
         };
@@ -354,12 +374,13 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
 
     /// Makes the set what the inbox says.
     fn carry_out(&mut self) {
-        let Inbox { changes, whole, rewrite, .. } = {
+        let Inbox { changes, whole, rewrite, asked, .. } = {
             let mut inbox = lock(&self.shared.inbox);
             let closed = inbox.closed;
             std::mem::replace(&mut *inbox, Inbox { closed, ..Inbox::default() })
         };
         self.stale |= rewrite || whole.is_some();
+        self.asked |= asked;
         if let Some(whole) = whole {
             self.want = whole;
         }
@@ -415,8 +436,8 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
             self.replace_at = now + self.pace.replace_every;
             self.stale = true;
         }
-        let stirred = std::mem::take(&mut self.stirred);
-        if (now < self.probe_at && !stirred) || self.stale {
+        let wanted = std::mem::take(&mut self.stirred) | std::mem::take(&mut self.asked);
+        if (now < self.probe_at && !wanted) || self.stale {
             return;
         }
         let wall = (self.clock)().0;
@@ -441,6 +462,8 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
                 self.retry_at = self.retry_at.max(self.mend_from);
             }
         }
+        lock(&self.shared.status).refused = self.backend.refused();
+        *lock(&self.shared.looked) = Some(clock::monotonic());
         let ended = (self.clock)().1;
         // It may have had to read all of the set.
         self.deaf_until = self.deaf_until.max(ended + ended.saturating_duration_since(now) * REST);
@@ -523,6 +546,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A look that is not older is good enough for who asks.
+const FRESH: Duration = Duration::from_secs(2);
 /// Who has been at work for so long is told of.
 const SLOW: Duration = Duration::from_secs(2);
 /// Changes that may wait, about 2 MB: at 1 000 denies a second, a quarter of a minute of a back end that hangs. More are the

@@ -137,6 +137,7 @@ impl Desk {
                 hosts: hosts.iter().map(|host| printable(state.host_name(*host))).collect(),
                 enforced: deny.enforced(now).is_some(),
                 because: deny.claim(Claimant::Operator).and_then(|claim| claim.reason.because()).map(Box::from),
+                refused: None,
             }
         };
         let mut rows: Vec<_> = state.denies.iter().filter(|(prefix, deny)| wanted(prefix, deny)).collect();
@@ -259,6 +260,7 @@ impl Desk {
         let claim = denied.and_then(|(_, _, deny)| deny.claim(Claimant::Policy));
         Ok(Reply::Why(Box::new(Why {
             address: asked,
+            refused: None,
             verdict,
             prefix,
             tallies: PerClass::of(|class| tally.aged(class, policy.age(class), now)),

@@ -1,8 +1,11 @@
 //! The back ends of a configuration, with the database as what outlasts them.
 
+use std::collections::BTreeMap;
+
 use inputs::record::Timestamp;
 
 use crate::config::Config;
+use crate::decide::prefix::Prefix;
 use crate::deny::DenyBackend;
 use crate::deny::choose::{self, Means, NoBackend, Written};
 use crate::deny::ledger::Notes;
@@ -21,14 +24,22 @@ impl Notes for Database {
 
 /// Makes the back ends of a configuration.
 pub fn back_ends(config: &Config, store: &Store) -> Result<Vec<Box<dyn DenyBackend>>, NoBackend> {
-    let policy = &config.decide.policy;
     let notes = || notes(store);
     choose::make(&Means {
         settings: &config.deny,
-        lengths: Lengths { v4: policy.ipv4_bits, v6: policy.ipv6_bits },
+        lengths: lengths(config),
         notes: &notes,
         lost: store.is_lost().map_err(|error| NoBackend::Lost(error.to_string()))?,
     })
+}
+
+/// Packets of single denies that were refused since the sets were last written: asked of the kernel here and now.
+pub fn refused_of_each(config: &Config) -> Result<BTreeMap<Prefix, u64>, String> {
+    choose::refused_of_each(&config.deny, lengths(config))
+}
+
+fn lengths(config: &Config) -> Lengths {
+    Lengths { v4: config.decide.policy.ipv4_bits, v6: config.decide.policy.ipv6_bits }
 }
 
 /// A place, and whether all that was ours there is taken away.

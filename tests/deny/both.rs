@@ -5,12 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use denyd::decide::prefix::Prefix;
+use denyd::deny::effect::{Action, Effect, Refused};
 use denyd::deny::{DenyBackend, DenySet, Diff, Probe};
 use kit::Random;
 use tokio::time::Instant;
 
-use crate::world::{PORT, Way, World, in_namespace};
+use crate::world::{OTHER_PORT, PORT, Way, World, in_namespace};
 use crate::{NOW, diff, set};
+
+/// Where nobody listens, and the kernel says so by ICMP.
+const NOBODY: u16 = 9;
 
 /// In a world of its own, by one way after the other; nothing is left of any.
 fn by_each_way(test: &str, ways: &'static [Way], check: impl AsyncFn(&'static World, &mut dyn DenyBackend, Way)) {
@@ -18,7 +22,7 @@ fn by_each_way(test: &str, ways: &'static [Way], check: impl AsyncFn(&'static Wo
         for way in ways {
             println!("{way:?}");
             let before = world.ruleset();
-            let mut back_end = world.back_end(*way);
+            let mut back_end = world.back_end(*way, Effect::default());
             check(world, back_end.as_mut(), *way).await;
             back_end.take_away(NOW).unwrap();
             assert_eq!(world.ruleset(), before, "{way:?}");
@@ -207,7 +211,7 @@ pub(crate) fn many() -> DenySet {
 #[test]
 fn replaces_a_large_set_without_a_gap() {
     let ways = &[Way::Netlink, Way::Ipset];
-    by_each_way("both::replaces_a_large_set_without_a_gap", ways, async |world, back_end, way| {
+    by_each_way("both::replaces_a_large_set_without_a_gap", ways, async |world, back_end, _| {
         let mut want = many();
         let time = |what: &str, most: u64, started: Instant| {
             let took = started.elapsed();
@@ -238,20 +242,125 @@ fn replaces_a_large_set_without_a_gap() {
             back_end.replace(&want, NOW).unwrap();
             let (open, _) = hammer.await.unwrap();
             assert_eq!(open, 0, "a denied one got through");
+            ours(back_end, &want);
+            let before = back_end.refused();
             let hammer = tokio::spawn(world.hammer("192.0.2.11"));
             back_end.replace(&want, NOW).unwrap();
             let (open, _) = hammer.await.unwrap();
             assert!(open > 0);
-            if way == Way::Netlink {
-                let listing = world.run("nft", &["-t", "list", "ruleset", "inet"]);
-                let counters = listing.lines().filter(|line| line.ends_with(" drop"));
-                assert!(
-                    counters.clone().count() == 4 && counters.clone().all(|rule| rule.contains("packets 0 ")),
-                    "{listing}"
-                );
-            }
+            ours(back_end, &want);
+            assert_eq!(back_end.refused(), before, "an allowed one was refused");
         }
     });
+}
+
+/// Only the ports of the list are closed, and only those of TCP; a list that changes leaves the denies as they are.
+#[test]
+fn closes_ports() {
+    by_each_way("both::closes_ports", Way::ALL, async |world, all_closed, way| {
+        let want = set("192.0.2.10 198.51.100.0/24 2001:db8:66::/64", "198.51.100.9");
+        let closes = |ports: &[u16]| {
+            let effect = Effect { ports: Some(ports.to_vec()), ..Effect::default() };
+            let mut back_end = world.back_end(way, effect);
+            back_end.replace(&want, NOW).unwrap();
+            ours(back_end.as_mut(), &want);
+            back_end
+        };
+        closes(&[22, PORT]);
+        world
+            .is("192.0.2.10 silent, 198.51.100.1 silent, 198.51.100.9 open, 2001:db8:66::1 silent, 192.0.2.11 open")
+            .await;
+        world.tried("connect", OTHER_PORT, "192.0.2.10 open, 198.51.100.1 open, 2001:db8:66::1 open").await;
+        world.tried("datagram", NOBODY, "192.0.2.10 refused, 2001:db8:66::1 refused").await;
+        closes(&[OTHER_PORT]);
+        world.is("192.0.2.10 open, 2001:db8:66::1 open").await;
+        world.tried("connect", OTHER_PORT, "192.0.2.10 silent, 198.51.100.9 open, 2001:db8:66::1 silent").await;
+        all_closed.replace(&want, NOW).unwrap();
+        world.is("192.0.2.10 silent, 2001:db8:66::1 silent").await;
+        world.tried("datagram", NOBODY, "192.0.2.10 silent, 2001:db8:66::1 silent").await;
+    });
+}
+
+/// TCP by a reset, all else by ICMP; and dropped again, with nothing left of what answered.
+#[test]
+fn answers_where_it_is_to() {
+    by_each_way("both::answers_where_it_is_to", Way::ALL, async |world, drops, way| {
+        let want = set("192.0.2.10 198.51.100.0/24 2001:db8:66::/64", "198.51.100.9");
+        drops.replace(&want, NOW).unwrap();
+        let dropping = world.ruleset();
+        world.is("192.0.2.10 silent").await;
+        let effect = |ports| Effect { ports, action: Action::Reject, counters: false };
+        let mut rejects = world.back_end(way, effect(None));
+        rejects.replace(&want, NOW).unwrap();
+        ours(rejects.as_mut(), &want);
+        world.is("192.0.2.10 refused, 198.51.100.1 refused, 198.51.100.9 open, 2001:db8:66::1 refused").await;
+        // again and again: ICMP would be answered a few times only
+        for _ in 0..20 {
+            world.is("192.0.2.10 refused").await;
+        }
+        world.tried("datagram", PORT, "192.0.2.10 refused, 2001:db8:66::1 refused, 192.0.2.11 silent").await;
+        let mut rejects = world.back_end(way, effect(Some(vec![PORT])));
+        rejects.replace(&want, NOW).unwrap();
+        ours(rejects.as_mut(), &want);
+        world.is("192.0.2.10 refused, 2001:db8:66::1 refused").await;
+        world.tried("connect", OTHER_PORT, "192.0.2.10 open, 2001:db8:66::1 open").await;
+        world.tried("datagram", PORT, "192.0.2.10 silent").await;
+        let mut again = world.back_end(way, Effect::default());
+        again.replace(&want, NOW).unwrap();
+        world.is("192.0.2.10 silent, 2001:db8:66::1 silent").await;
+        // in any order, without counts and what ipset draws at random
+        let words = |rules: String| {
+            let words = rules.split_whitespace().filter(|word| !word.starts_with(|c: char| c.is_ascii_digit()));
+            let mut words: Vec<_> = words.map(str::to_owned).collect();
+            words.sort_unstable();
+            words
+        };
+        assert_eq!(words(world.ruleset()), words(dropping));
+    });
+}
+
+#[test]
+fn counts_what_it_refuses() {
+    by_each_way(
+        "both::counts_what_it_refuses",
+        &[Way::Netlink, Way::Ipset, Way::IpsetLegacy, Way::Rules],
+        async |world, _, way| {
+            let mut back_end = world.back_end(way, Effect { counters: true, ..Effect::default() });
+            let want = set("192.0.2.10 192.0.2.12 198.51.100.0/24 2001:db8:66::/64", "198.51.100.9");
+            world.is("192.0.2.10 open, 198.51.100.1 open, 2001:db8:66::1 open").await; // neighbours are found
+            back_end.replace(&want, NOW).unwrap();
+            let counted = |back_end: &mut dyn DenyBackend| {
+                ours(back_end, &want);
+                back_end.refused().unwrap()
+            };
+            assert_eq!(counted(back_end.as_mut()), Refused::default());
+            world.is("192.0.2.10 silent, 192.0.2.11 open, 198.51.100.9 open").await;
+            // a try of 400 ms is one packet
+            assert_eq!(counted(back_end.as_mut()), Refused { packets: 1, connections: 1 });
+            world.tried("datagram", NOBODY, "198.51.100.1 silent").await;
+            world.is("198.51.100.1 silent, 2001:db8:66::1 silent").await;
+            let all = Refused { packets: 4, connections: 3 };
+            assert_eq!(counted(back_end.as_mut()), all);
+            let each = back_end.refused_of_each().unwrap();
+            let of = |prefix: &str| each.get(&prefix.parse().unwrap()).copied();
+            let known = ["192.0.2.10", "192.0.2.12", "198.51.100.0/24", "2001:db8:66::/64"].map(of);
+            let want_each = if way.has_rules_alone() { [None; 4] } else { [Some(1), Some(0), Some(2), Some(1)] };
+            assert_eq!(known, want_each);
+            // what was written anew counts on
+            back_end.replace(&want, NOW).unwrap();
+            assert_eq!(counted(back_end.as_mut()), all);
+            world.is("192.0.2.10 silent").await;
+            assert_eq!(counted(back_end.as_mut()), Refused { packets: 5, connections: 4 });
+            // and so it does when somebody else took it away
+            if way == Way::Netlink {
+                world.run("nft", &["flush", "ruleset"]);
+                back_end.probe(&want, NOW).unwrap_err();
+                back_end.replace(&want, NOW).unwrap();
+                assert_eq!(counted(back_end.as_mut()), Refused { packets: 5, connections: 4 });
+            }
+            back_end.take_away(NOW).unwrap();
+        },
+    );
 }
 
 impl World {

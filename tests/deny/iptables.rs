@@ -39,7 +39,8 @@ fn leaves_others_alone_and_notices_what_they_do() {
             let gone = "chain denyd-t";
             let mut spoil = vec![
                 ("iptables -t raw -F", "PREROUTING does not jump to it"),
-                ("iptables -t raw -F denyd-t", "0 rules where there were"),
+                ("iptables -t raw -F denyd-t", "2 rules where there were"),
+                ("iptables -t raw -F denyd-t-refused", "rules where there were"),
                 ("ip6tables -t raw -I denyd-t -j ACCEPT", "rules where there were"),
                 ("iptables -t raw -R denyd-t 1 -j ACCEPT", "its rules are others"),
                 ("iptables -t raw -I PREROUTING -j ACCEPT", "not PREROUTING's first rule"),

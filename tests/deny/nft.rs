@@ -42,13 +42,22 @@ fn notices_what_others_do() {
         // what was done, and what it is taken for by the program alone, and by who listens
         let spoil = [
             ("delete table inet denyd_t", "the table is gone", "the table is gone, by nft"),
-            ("flush table inet denyd_t", "0 rules where there were 10", "0 rules where there were 10, by nft"),
+            (
+                "flush table inet denyd_t",
+                "chain prerouting has 0 rules where there were 10",
+                "chain prerouting has 0 rules where there were 10, by nft",
+            ),
             (
                 "insert rule inet denyd_t prerouting accept",
-                "11 rules where there were 10",
-                "11 rules where there were 10, by nft",
+                "chain prerouting has 11 rules where there were 10",
+                "chain prerouting has 11 rules where there were 10, by nft",
             ),
-            ("delete chain inet denyd_t prerouting", "the chain is gone", "the chain is gone, by nft"),
+            ("delete chain inet denyd_t prerouting", "chain prerouting is gone", "chain prerouting is gone, by nft"),
+            (
+                "flush chain inet denyd_t refused",
+                "chain refused has 0 rules where there were 2",
+                "chain refused has 0 rules where there were 2, by nft",
+            ),
             (
                 "flush table inet denyd_t; delete set inet denyd_t deny4",
                 "set deny4 is gone",
@@ -134,11 +143,18 @@ fn mends_what_others_change() {
             assert_eq!(state(), whole, "{command}");
         };
         check(&mut nft, "add table inet denyd_t { flags dormant; }", "the table is dormant");
-        check(&mut nft, "chain inet denyd_t prerouting { policy drop; }", "the chain is another one");
+        check(&mut nft, "chain inet denyd_t prerouting { policy drop; }", "chain prerouting is another one");
         let handle = world.run("nft", &["-a", "list", "chain", "inet", "denyd_t", "prerouting"]);
         let last = handle.lines().find(|line| line.contains("@deny4")).unwrap().rsplit(' ').next().unwrap().to_owned();
         let same = format!("replace rule inet denyd_t prerouting handle {last} ip saddr 192.0.2.77 counter drop");
         check(&mut nft, &same, "a rule is another one");
+        let handle = world.run("nft", &["-a", "list", "chain", "inet", "denyd_t", "refused"]);
+        let last = handle.lines().find(|line| line.contains("drop")).unwrap().rsplit(' ').next().unwrap().to_owned();
+        check(
+            &mut nft,
+            &format!("replace rule inet denyd_t refused handle {last} counter accept"),
+            "a rule is another one",
+        );
         // the same table, put back from a file: its elements may be any
         let saved = world.run("nft", &["list", "table", "inet", "denyd_t"]);
         check(&mut nft, &format!("delete table inet denyd_t; {saved}"), "the table is another one");

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use denyd::deny::DenyBackend;
+use denyd::deny::effect::Effect;
 use denyd::deny::iptables::Iptables;
 use denyd::deny::nft::{Lengths, Nft};
 use kit::{program, skip};
@@ -18,6 +19,8 @@ use tokio::time::Instant;
 const CONNECTOR: &str = "DENYD_TEST_CONNECTOR";
 /// Where the server listens.
 pub(crate) const PORT: u16 = 7777;
+/// Where it listens too.
+pub(crate) const OTHER_PORT: u16 = 7778;
 
 /// How denyd talks to a firewall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +59,11 @@ impl World {
     }
 
     /// A back end of our own table or chain.
-    pub(crate) fn back_end(&self, way: Way) -> Box<dyn DenyBackend> {
+    pub(crate) fn back_end(&self, way: Way, effect: Effect) -> Box<dyn DenyBackend> {
         match way {
-            Way::Netlink => Box::new(self.nft()),
-            Way::Program => Box::new(self.nft().without_netlink()),
-            _ => Box::new(self.iptables(way)),
+            Way::Netlink => Box::new(self.nft().with_effect(effect)),
+            Way::Program => Box::new(self.nft().with_effect(effect).without_netlink()),
+            _ => Box::new(self.iptables(way).with_effect(effect)),
         }
     }
 
@@ -77,47 +80,62 @@ impl World {
     /// All that there is in the firewall, but for the hooks that iptables leaves behind once it was used.
     pub(crate) fn ruleset(&self) -> String {
         let nft = self.run("nft", &["list", "ruleset"]);
-        let legacy =
-            self.run("iptables-legacy", &["-t", "raw", "-S"]) + &self.run("ip6tables-legacy", &["-t", "raw", "-S"]);
-        let hooks =
-            ["table ip raw {", "table ip6 raw {", "chain PREROUTING {", "chain OUTPUT {", "type filter hook", "}", "#"];
-        let rules = nft.lines().filter(|line| !hooks.iter().any(|hook| line.trim().starts_with(hook)));
-        rules.chain(legacy.lines()).chain(self.run("ipset", &["save"]).lines()).collect::<Vec<_>>().join("\n")
+        let legacy = |program: &str, table: &str| self.run(program, &["-t", table, "-S"]);
+        let legacy = ["iptables-legacy", "ip6tables-legacy"].map(|name| legacy(name, "raw") + &legacy(name, "filter"));
+        let hooks = [
+            "table ip",
+            "chain PREROUTING {",
+            "chain OUTPUT {",
+            "chain INPUT {",
+            "chain FORWARD {",
+            "type filter hook",
+            "}",
+            "#",
+        ];
+        let rules =
+            nft.lines().filter(|line| !line.is_empty() && !hooks.iter().any(|hook| line.trim().starts_with(hook)));
+        rules.chain(legacy.concat().lines()).chain(self.run("ipset", &["save"]).lines()).collect::<Vec<_>>().join("\n")
     }
 
     /// `192.0.2.1 open, 192.0.2.2 silent`: what becomes of a connection from each.
     pub(crate) async fn is(&self, cases: &str) {
+        self.tried("connect", PORT, cases).await;
+    }
+
+    /// The same of a connection to another port, or of a `datagram`, to which nobody answers.
+    pub(crate) async fn tried(&self, how: &str, port: u16, cases: &str) {
         for (source, want) in cases.split(", ").map(|case| case.split_once(' ').unwrap()) {
-            let mut got = self.connect(source).await;
-            // a first packet can be lost while neighbours are found; what is denied never opens
+            let once = async || tokio::task::block_in_place(|| self.ask(&format!("{how} {source} {port}")));
+            let mut got = once().await;
+            // a first packet can be lost while neighbours are found; what is dropped is never answered
             for _ in 0..5 {
-                if got == want || want != "open" {
+                if got == want || want == "silent" {
                     break;
                 }
-                got = self.connect(source).await;
+                got = once().await;
             }
-            assert_eq!(got, want, "{source}");
+            assert_eq!(got, want, "{how} from {source} to {port}");
         }
     }
 
     /// Opens a connection that stays; returns its port.
     pub(crate) fn hold(&self, source: &str) -> u16 {
-        self.ask(&format!("hold {source}")).parse().unwrap()
+        self.ask(&format!("hold {source} {PORT}")).parse().unwrap()
     }
 
     /// Whether one that stays is `open`, or `silent`.
     pub(crate) fn talk(&self, source: &str, port: u16) -> String {
-        self.ask(&format!("talk {source}#{port}"))
+        self.ask(&format!("talk {source}#{port} {PORT}"))
     }
 
     pub(crate) async fn connect(&self, source: &str) -> String {
-        tokio::task::block_in_place(|| self.ask(&format!("connect {source}")))
+        tokio::task::block_in_place(|| self.ask(&format!("connect {source} {PORT}")))
     }
 
     /// Connections that opened and that did not, in half a second of tries.
     pub(crate) async fn hammer(&self, source: &str) -> (u32, u32) {
         let answer = tokio::task::spawn_blocking({
-            let ask = format!("hammer {source}");
+            let ask = format!("hammer {source} {PORT}");
             let me: &'static World = WORLD.get().unwrap();
             move || me.ask(&ask)
         });
@@ -177,16 +195,19 @@ pub(crate) fn in_namespace(test: &str, body: impl AsyncFnOnce(&'static World)) {
     let world = WORLD.get_or_init(|| World { connector: Mutex::new((connector, stdin, stdout)) });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(("::", PORT)).await.unwrap();
-        tokio::spawn(async move {
-            loop {
-                let Ok((mut client, _)) = listener.accept().await else { continue };
-                tokio::spawn(async move {
-                    let (mut said, mut answers) = client.split();
-                    tokio::io::copy(&mut said, &mut answers).await
-                });
-            }
-        });
+        for port in [PORT, OTHER_PORT] {
+            let listener = tokio::net::TcpListener::bind(("::", port)).await.unwrap();
+            tokio::spawn(async move {
+                loop {
+                    let Ok((mut client, _)) = listener.accept().await else { continue };
+                    tokio::spawn(async move {
+                        let (mut said, mut answers) = client.split();
+                        tokio::io::copy(&mut said, &mut answers).await
+                    });
+                }
+            });
+        }
+        let _silent = tokio::net::UdpSocket::bind(("::", PORT)).await.unwrap();
         tokio::time::timeout(Duration::from_secs(120), body(world)).await.expect("the test takes more than 120 s");
     });
 }
@@ -199,36 +220,44 @@ fn connector() {
     }
     std::fs::write("/proc/sys/net/ipv6/ip_nonlocal_bind", "1").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let connect = async |source: IpAddr, port: u16, wait: u64| {
-        let (socket, to) = match source {
-            IpAddr::V4(_) => (tokio::net::TcpSocket::new_v4().unwrap(), "192.0.2.1"),
-            IpAddr::V6(_) => (tokio::net::TcpSocket::new_v6().unwrap(), "2001:db8::1"),
-        };
+    let server = |source: IpAddr, port: u16| {
+        SocketAddr::new(if source.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" }.parse().unwrap(), port)
+    };
+    let connect = async |source: SocketAddr, port: u16, wait: u64| {
+        let new = if source.is_ipv4() { tokio::net::TcpSocket::new_v4 } else { tokio::net::TcpSocket::new_v6 };
+        let socket = new().unwrap();
         socket.set_reuseaddr(true).unwrap();
-        socket.bind(SocketAddr::new(source, port)).unwrap();
-        let to = SocketAddr::new(to.parse().unwrap(), PORT);
-        match tokio::time::timeout(Duration::from_millis(wait), socket.connect(to)).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("silent".to_owned()),
-        }
+        socket.bind(source).unwrap();
+        let connected = socket.connect(server(source.ip(), port));
+        tokio::time::timeout(Duration::from_millis(wait), connected).await.map_err(|_| "silent").and_then(refused)
+    };
+    let datagram = async |source: SocketAddr, port: u16| {
+        let socket = tokio::net::UdpSocket::bind(source).await.unwrap();
+        socket.connect(server(source.ip(), port)).await.unwrap();
+        socket.send(b"?").await.unwrap();
+        let mut answer = [0];
+        let answered = tokio::time::timeout(Duration::from_millis(400), socket.recv(&mut answer));
+        answered.await.map_err(|_| "silent").and_then(refused)
     };
     let mut held: BTreeMap<u16, TcpStream> = BTreeMap::new();
     for line in std::io::stdin().lines().map_while(Result::ok) {
-        let (verb, source) = line.split_once(' ').unwrap();
-        let (source, port) = source.split_once('#').unwrap_or((source, "0"));
-        let (source, port): (IpAddr, u16) = (source.parse().unwrap(), port.parse().unwrap());
+        let [verb, source, port] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        let (source, from) = source.split_once('#').unwrap_or((source, "0"));
+        let source = SocketAddr::new(source.parse().unwrap(), from.parse().unwrap());
+        let port: u16 = port.parse().unwrap();
+        let word = |came: Result<_, &'static str>| came.map_or_else(str::to_owned, |()| "open".to_owned());
         let answer = runtime.block_on(async {
             match verb {
-                "connect" => return connect(source, port, 400).await.map_or_else(|error| error, |_| "open".to_owned()),
+                "connect" => return word(connect(source, port, 400).await.map(drop)),
+                "datagram" => return word(datagram(source, port).await.map(drop)),
                 "hold" => {
-                    let stream = connect(source, 0, 2_000).await.unwrap();
-                    let port = stream.local_addr().unwrap().port();
-                    held.insert(port, stream);
-                    return port.to_string();
+                    let stream = connect(source, port, 2_000).await.unwrap();
+                    let from = stream.local_addr().unwrap().port();
+                    held.insert(from, stream);
+                    return from.to_string();
                 }
                 "talk" => {
-                    let stream = held.get_mut(&port).unwrap();
+                    let stream = held.get_mut(&source.port()).unwrap();
                     stream.write_all(b"x").await.unwrap();
                     let answer = tokio::time::timeout(Duration::from_millis(600), stream.read_u8()).await;
                     return if answer.is_ok() { "open" } else { "silent" }.to_owned();
@@ -238,7 +267,7 @@ fn connector() {
             let (end, mut open, mut not) = (Instant::now() + Duration::from_millis(700), 0, 0);
             while Instant::now() < end {
                 // many at once: what is dropped costs waiting only, less than the second after which TCP tries again
-                let tries = (0..10).map(|_| connect(source, 0, 900));
+                let tries = (0..10).map(|_| connect(source, port, 900));
                 for tried in join_all(tries).await {
                     if tried.is_ok() { open += 1 } else { not += 1 }
                 }
@@ -248,6 +277,11 @@ fn connector() {
         println!("\nANSWER {answer}");
     }
     std::process::exit(0); // nobody reads what the harness would print
+}
+
+/// What a refusal is called.
+fn refused<T>(came: std::io::Result<T>) -> Result<T, &'static str> {
+    came.map_err(|error| if error.kind() == std::io::ErrorKind::ConnectionRefused { "refused" } else { "failed" })
 }
 
 async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {

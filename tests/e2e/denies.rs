@@ -282,3 +282,31 @@ fn an_operator_denies_for_a_while() {
     assert_eq!(watcher.finish()["ended"], "open");
     assert_eq!(world.denied(), [""; 0]);
 }
+
+/// Only sshd's port is closed, with an answer; and it is said how often, of each deny, too.
+#[test]
+fn what_is_refused_is_counted_and_shown() {
+    let Some(mut world) = World::new("what_is_refused_is_counted_and_shown") else { return };
+    world.start_sshd(Route::File);
+    let effect = "[deny]\nports = [22]\naction = \"reject\"\ncounters = true\n";
+    let _denyd = world.start_denyd(Some(&format!("{effect}{FILE}")));
+    assert_eq!(world.denyd(&["deny", "198.51.100.1", "198.51.100.8/29"]).status.code(), Some(0));
+    until("the deny to be in force", || world.attacker.banner("198.51.100.9").ends_with("refused").then_some(()));
+    assert!(world.attacker.banner("198.51.100.1").ends_with("refused"));
+    assert!(world.attacker.banner("198.51.100.2").starts_with("SSH-2.0"));
+    let row = |world: &World, prefix: &str| {
+        let rows = world.denyd_json(&["list", "--json"]);
+        rows.as_array().unwrap().iter().find(|row| row["prefix"] == prefix).unwrap().clone()
+    };
+    assert_eq!(row(&world, "198.51.100.1")["refused"], 1);
+    let wide = row(&world, "198.51.100.8/29")["refused"].as_u64().unwrap();
+    assert!(wide >= 1, "{wide}");
+    let said = |arguments: &[&str]| String::from_utf8(world.denyd(arguments).stdout).unwrap();
+    let why = said(&["why", "198.51.100.1"]);
+    assert!(why.contains("1 packet refused since the sets were last written"), "{why}");
+    assert!(said(&["list"]).lines().next().unwrap().ends_with("REFUSED"));
+    until("the status to be of now", || {
+        let refused = world.status().unwrap()["backends"][0]["refused"].clone();
+        (refused == serde_json::json!({"packets": wide + 1, "connections": wide + 1})).then_some(())
+    });
+}

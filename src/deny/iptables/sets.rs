@@ -18,6 +18,8 @@ pub(super) struct Script<'a> {
     chain: &'a Chain,
     /// The sets that there are.
     names: &'a [String],
+    /// Whether elements of denies count packets.
+    counters: bool,
     pub(super) text: String,
 }
 
@@ -42,8 +44,8 @@ fn elements(prefix: &Prefix) -> impl Iterator<Item = Prefix> {
 
 impl<'a> Script<'a> {
     /// One that does nothing, where there are sets of these names.
-    pub(super) fn new(chain: &'a Chain, names: &'a [String]) -> Self {
-        Script { chain, names, text: String::new() }
+    pub(super) fn new(chain: &'a Chain, names: &'a [String], counters: bool) -> Self {
+        Script { chain, names, counters, text: String::new() }
     }
 
     /// Makes the set of what is allowed.
@@ -74,7 +76,8 @@ impl<'a> Script<'a> {
     /// Makes the set of denies.
     pub(super) fn deny<'b>(&mut self, family: Family, elements: impl Iterator<Item = (&'b Prefix, &'b Life)>) {
         let name = denied(self.chain, family);
-        let form = format!("hash:net family {} maxelem {DENIED_MAX} timeout 0", family.name());
+        let counters = if self.counters { " counters" } else { "" };
+        let form = format!("hash:net family {} maxelem {DENIED_MAX} timeout 0{counters}", family.name());
         self.make(&name, &form, |text, new| {
             elements.for_each(|(prefix, life)| add(text, new, prefix, *life));
         });
@@ -142,6 +145,14 @@ pub(super) fn count(heads: &str, name: &str) -> Option<Option<usize>> {
     Some(lines.find_map(|line| line.strip_prefix("Number of entries: ")?.parse().ok()))
 }
 
+/// The elements in what `ipset save` says, and the packets that each counted.
+pub(super) fn counted(text: &str) -> impl Iterator<Item = (Prefix, u64)> {
+    text.lines().filter_map(|line| {
+        let mut words = line.strip_prefix("add ")?.split(' ').skip(1);
+        Some((words.next()?.parse().ok()?, words.skip_while(|word| *word != "packets").nth(1)?.parse().ok()?))
+    })
+}
+
 /// The elements in what `ipset save` says, and their ends.
 pub(super) fn saved(text: &str, now: Timestamp) -> impl Iterator<Item = (Prefix, Option<Until>)> {
     text.lines().filter_map(move |line| {
@@ -173,7 +184,7 @@ mod tests {
     fn elements_and_how_long_they_stay() {
         let check = |denied: &str, want: &str| {
             let chain = Chain::default();
-            let mut script = Script::new(&chain, &[]);
+            let mut script = Script::new(&chain, &[], false);
             wanted(&DenySet::sample(denied, ""), NOW).iter().for_each(|(prefix, life)| script.set(prefix, *life));
             assert_eq!(script.text.trim().replace('\n', "; "), want, "{denied}");
         };
@@ -202,7 +213,7 @@ mod tests {
     fn makes_sets_beside_the_old_ones() {
         let check = |names: &str, want: &str| {
             let (chain, names) = (Chain::default(), names.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-            let mut script = Script::new(&chain, &names);
+            let mut script = Script::new(&chain, &names, false);
             let given = DenySet::sample("192.0.2.1@160", "192.0.2.2-192.0.2.4 2001:db8::1");
             script.allow(Family::V4, &given);
             script.deny(Family::V4, wanted(&given, NOW).iter());
@@ -233,7 +244,7 @@ mod tests {
     #[test]
     fn connections_that_stay_open() {
         let chain = Chain::default();
-        let mut script = Script::new(&chain, &[]);
+        let mut script = Script::new(&chain, &[], false);
         let kept = [("192.0.2.7".parse().unwrap(), 41), ("2001:db8::7".parse().unwrap(), 65_535)].into();
         let set = DenySet { kept, ..DenySet::default() };
         script.keep(Family::V6, &set);
@@ -260,5 +271,7 @@ mod tests {
         let want =
             [format!("192.0.2.1 {}", end(160)), "192.0.2.0/24 None".to_owned(), format!("2001:db8::/64 {}", end(107))];
         assert_eq!(got, want);
+        let text = "add s 192.0.2.1 timeout 60 packets 3 bytes 180\nadd s 192.0.2.2 timeout 60\n";
+        assert_eq!(counted(text).collect::<Vec<_>>(), [("192.0.2.1".parse().unwrap(), 3)]);
     }
 }

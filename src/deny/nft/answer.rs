@@ -2,10 +2,10 @@
 
 use super::Table;
 use super::plan::SETS;
-use super::script::RULES;
+use super::script::Chain;
 
-/// What is wrong with our table in a listing of all of family inet, if anything.
-pub(super) fn fault(table: &Table, listing: &str) -> Option<String> {
+/// What is wrong with our table in a listing of all of family inet, if anything, where it is to have these chains.
+pub(super) fn fault(table: &Table, chains: &[Chain], listing: &str) -> Option<String> {
     let head = format!("table inet {table} {{");
     let mut lines = listing.lines().skip_while(|line| *line != head);
     if lines.next().is_none() {
@@ -15,12 +15,17 @@ pub(super) fn fault(table: &Table, listing: &str) -> Option<String> {
     if let Some(set) = SETS.iter().find(|set| !ours.contains(&format!("set {} {{", set.name).as_str())) {
         return Some(format!("set {} is gone", set.name));
     }
-    let mut chain = ours.iter().skip_while(|line| !line.starts_with("type filter hook prerouting"));
-    if chain.next().is_none() {
-        return Some("the chain is gone".to_owned());
-    }
-    let rules = chain.take_while(|line| **line != "}").count();
-    (rules != RULES).then(|| format!("{rules} rules where there were {RULES}"))
+    chains.iter().find_map(|Chain { name, hook, rules }| {
+        let head = format!("chain {name} {{");
+        let mut lines = ours.iter().skip_while(|line| **line != head);
+        if lines.next().is_none() {
+            return Some(format!("chain {name} is gone"));
+        }
+        // nft spells the hook in another way
+        let hooks = usize::from(!hook.is_empty());
+        let (there, wanted) = (lines.take_while(|line| **line != "}").count(), rules.len() + hooks);
+        (there != wanted).then(|| super::found::another_count(name, there.saturating_sub(hooks), rules.len()))
+    })
 }
 
 /// nft's first complaint, without the place in our script: that changes from try to try.

@@ -2,27 +2,33 @@
 //!
 //! Read after the whole set was written, and where something may not have been heard: never in order to decide.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::message::{Base, Element, NF_ACCEPT, Told, expressions};
-use super::plan::{Plan, SETS, Set, Touched};
-use super::script::{PRIORITY, RULES, TIMEOUT_MAX_S};
+use super::message::{Base, Element, NF_ACCEPT, Told, expressions, packets};
+use super::plan::{Lengths, Plan, SETS, Set, Touched, USUAL, WIDE};
+use super::script::{Chain, PRIORITY, REFUSED, TIMEOUT_MAX_S};
 use super::socket::{Ask, Refused, Socket};
+use crate::decide::prefix::Prefix;
 use crate::decide::range::{Range, before};
 use crate::deny::Life;
+use crate::deny::effect::Refused as Counted;
 
 /// Our table without its elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Made {
     /// A number that no other table has or had, where the kernel tells it.
     handle: Option<u64>,
-    /// What each rule does.
-    rules: Vec<Vec<u8>>,
+    /// What each rule of each chain does.
+    rules: Vec<Vec<Vec<u8>>>,
 }
 
-/// Reads our table, or what is wrong with it; `made` is what it was.
-pub(super) fn whole(socket: &mut Socket, made: Option<&Made>) -> Result<Result<Made, String>, Refused> {
+/// Reads our table, or what is wrong with it, where it is to have these chains; `made` is what it was.
+pub(super) fn whole(
+    socket: &mut Socket,
+    chains: &[Chain],
+    made: Option<&Made>,
+) -> Result<Result<Made, String>, Refused> {
     let wrong = |what: &str| Ok(Err(what.to_owned()));
     let mut of_table = None;
     socket.list(Ask::Table, |told| {
@@ -40,29 +46,34 @@ pub(super) fn whole(socket: &mut Socket, made: Option<&Made>) -> Result<Result<M
             return wrong(&format!("set {} is gone", set.name));
         }
     }
-    let mut of_chain = None;
-    let there = socket.list(Ask::Chain, |told| {
-        if let Told::Chain { base, .. } = told {
-            of_chain = base;
+    let mut rules = Vec::new();
+    for Chain { name, hook, rules: wanted } in chains {
+        let mut of_chain = None;
+        let there = socket.list(Ask::Chain(name), |told| {
+            if let Told::Chain { base, .. } = told {
+                of_chain = base;
+            }
+            Ok(())
+        })?;
+        if !there {
+            return wrong(&format!("chain {name} is gone"));
         }
-        Ok(())
-    })?;
-    if !there {
-        return wrong("the chain is gone");
-    }
-    if of_chain != Some(Base { hook: NF_INET_PRE_ROUTING, priority: PRIORITY, policy: NF_ACCEPT }) {
-        return wrong("the chain is another one");
-    }
-    let mut rules: Vec<Vec<u8>> = Vec::new();
-    socket.list(Ask::Rules, |told| {
-        if let Told::Rule { does, .. } = told {
-            rules.push(expressions(does).flatten().copied().collect());
+        let base = Base { hook: NF_INET_PRE_ROUTING, priority: PRIORITY, policy: NF_ACCEPT };
+        if of_chain != (!hook.is_empty()).then_some(base) {
+            return wrong(&format!("chain {name} is another one"));
         }
-        // Whoever may write there may write without end.
-        if rules.len() > RULES_MAX { Err(Refused::Unread) } else { Ok(()) }
-    })?;
-    if rules.len() != RULES {
-        return wrong(&format!("{} rules where there were {RULES}", rules.len()));
+        let mut of_rules: Vec<Vec<u8>> = Vec::new();
+        socket.list(Ask::Rules(name), |told| {
+            if let Told::Rule { does, .. } = told {
+                of_rules.push(expressions(does).flatten().copied().collect());
+            }
+            // Whoever may write there may write without end.
+            if of_rules.len() > RULES_MAX { Err(Refused::Unread) } else { Ok(()) }
+        })?;
+        if of_rules.len() != wanted.len() {
+            return Ok(Err(another_count(name, of_rules.len(), wanted.len())));
+        }
+        rules.push(of_rules);
     }
     match made {
         Some(made) if made.handle != handle => wrong("the table is another one"),
@@ -71,17 +82,41 @@ pub(super) fn whole(socket: &mut Socket, made: Option<&Made>) -> Result<Result<M
     }
 }
 
+/// How a chain is told that has more rules, or fewer.
+pub(super) fn another_count(chain: &str, there: usize, wanted: usize) -> String {
+    format!("chain {chain} has {there} rules where there were {wanted}")
+}
+
+/// What our rules refused since they were written.
+pub(super) fn refused(socket: &mut Socket) -> Result<Counted, Refused> {
+    let mut counts = Vec::new();
+    socket.list(Ask::Rules(REFUSED), |told| {
+        if let Told::Rule { does, .. } = told {
+            counts.push(packets(does));
+        }
+        if counts.len() > RULES_MAX { Err(Refused::Unread) } else { Ok(()) }
+    })?;
+    let (connections, packets) = counts.split_first().ok_or(Refused::Unread)?;
+    Ok(Counted { packets: packets.iter().sum(), connections: *connections })
+}
+
+/// Packets of the elements of the sets of denies, where they are counted.
+pub(super) fn refused_of_each(socket: &mut Socket, usual: Lengths) -> Result<BTreeMap<Prefix, u64>, Refused> {
+    let mut counts = BTreeMap::new();
+    for set in USUAL.into_iter().chain(WIDE) {
+        for (range, element) in ranges(set, elements(socket, set)?) {
+            let prefixes = if set.ranges { range.prefixes() } else { vec![usual.prefix(range.first)] };
+            counts.extend(prefixes.into_iter().map(|prefix| (prefix, element.packets)));
+        }
+    }
+    Ok(counts)
+}
+
 /// What is not as wanted among the elements of all sets.
 pub(super) fn differences(socket: &mut Socket, plan: &Plan<'_>) -> Result<Touched, Refused> {
     let mut touched = Touched::default();
     for set in SETS {
-        let mut elements: Vec<Element> = Vec::new();
-        socket.list(Ask::Elements(set), |told| {
-            if let Told::Elements { elements: some, .. } = told {
-                elements.extend(some);
-            }
-            if elements.len() > ELEMENTS_MAX { Err(Refused::Unread) } else { Ok(()) }
-        })?;
+        let elements = elements(socket, set)?;
         if set.ports {
             let there: BTreeSet<_> = elements.iter().map(|element| (element.key, element.port)).collect();
             if !there.into_iter().eq(plan.kept(set)) {
@@ -91,7 +126,7 @@ pub(super) fn differences(socket: &mut Socket, plan: &Plan<'_>) -> Result<Touche
         }
         let wanted = plan.wanted(set);
         if set.ranges {
-            if !same_ranges(&wanted, elements) {
+            if !same_ranges(&wanted, ranges(set, elements)) {
                 touched.anew.insert(set);
             }
         } else {
@@ -99,6 +134,35 @@ pub(super) fn differences(socket: &mut Socket, plan: &Plan<'_>) -> Result<Touche
         }
     }
     Ok(touched)
+}
+
+fn elements(socket: &mut Socket, set: Set) -> Result<Vec<Element>, Refused> {
+    let mut elements = Vec::new();
+    socket.list(Ask::Elements(set), |told| {
+        if let Told::Elements { elements: some, .. } = told {
+            elements.extend(some);
+        }
+        if elements.len() > ELEMENTS_MAX { Err(Refused::Unread) } else { Ok(()) }
+    })?;
+    Ok(elements)
+}
+
+/// The ranges that elements are, and the first element of each.
+fn ranges(set: Set, mut elements: Vec<Element>) -> Vec<(Range, Element)> {
+    if !set.ranges {
+        return elements.into_iter().map(|one| (Range { first: one.key, last: one.key }, one)).collect();
+    }
+    // Where one range ends another may begin.
+    elements.sort_unstable_by_key(|element| (element.key, !element.ends));
+    let mut there = Vec::new();
+    let mut open: Option<Element> = None;
+    let range = |begun: Element, last: IpAddr| (Range { first: begun.key, last }, begun);
+    for element in elements {
+        there.extend(open.take().zip(before(element.key)).map(|(begun, last)| range(begun, last)));
+        open = (!element.ends).then_some(element);
+    }
+    there.extend(open.map(|begun| range(begun, if begun.key.is_ipv4() { LAST4 } else { LAST6 })));
+    there
 }
 
 /// Compares a hash set; both are walked in order.
@@ -127,23 +191,13 @@ fn touch(set: Set, key: IpAddr, left_ms: Option<u64>, touched: &mut Touched) {
 }
 
 /// Whether a set of ranges is as wanted, but for what ends in these seconds.
-fn same_ranges(wanted: &[(Range, Life)], mut elements: Vec<Element>) -> bool {
-    // Where one range ends another may begin.
-    elements.sort_unstable_by_key(|element| (element.key, !element.ends));
-    let mut there: Vec<(Range, Option<u64>)> = Vec::new();
-    let mut open: Option<Element> = None;
-    let range = |begun: Element, last: IpAddr| (Range { first: begun.key, last }, begun.left_ms);
-    for element in elements {
-        there.extend(open.take().zip(before(element.key)).map(|(begun, last)| range(begun, last)));
-        open = (!element.ends).then_some(element);
-    }
-    there.extend(open.map(|begun| range(begun, if begun.key.is_ipv4() { LAST4 } else { LAST6 })));
+fn same_ranges(wanted: &[(Range, Life)], there: Vec<(Range, Element)>) -> bool {
     let mut wanted = wanted.iter().filter(|(_, life)| !matches!(life, Life::Seconds(left) if *left * 1000 <= SOON_MS));
-    let mut there = there.iter().filter(|(_, left)| left.is_none_or(|left| left > SOON_MS));
+    let mut there = there.iter().filter(|(_, element)| element.left_ms.is_none_or(|left| left > SOON_MS));
     loop {
         match (wanted.next(), there.next()) {
             (None, None) => return true,
-            (Some((range, life)), Some((found, left))) if range == found && same_end(*life, *left) => {}
+            (Some((range, life)), Some((found, element))) if range == found && same_end(*life, element.left_ms) => {}
             _ => return false,
         }
     }
@@ -186,7 +240,6 @@ mod tests {
 
     use super::*;
     use crate::deny::DenySet;
-    use crate::deny::nft::plan::{Lengths, USUAL, WIDE};
 
     /// `192.0.2.1@60000 <192.0.2.9@-`: elements and the milliseconds that they have left; `<` before the end of a range.
     fn there(elements: &str) -> Vec<Element> {
@@ -194,7 +247,7 @@ mod tests {
             let (key, left) = item.split_once('@').unwrap();
             let ends = key.starts_with('<');
             let key = key.trim_start_matches('<').parse().unwrap();
-            Element { key, port: 0, ends, left_ms: left.parse().ok() }
+            Element { key, port: 0, ends, left_ms: left.parse().ok(), packets: 0 }
         };
         elements.split_whitespace().map(item).collect()
     }
@@ -229,7 +282,11 @@ mod tests {
     #[test]
     fn compares_ranges() {
         let check = |denied: &str, elements: &str, same: bool| {
-            assert_eq!(same_ranges(&wanted(WIDE[0], denied), there(elements)), same, "{denied}; {elements}");
+            assert_eq!(
+                same_ranges(&wanted(WIDE[0], denied), ranges(WIDE[0], there(elements))),
+                same,
+                "{denied}; {elements}"
+            );
         };
         let two = "192.0.2.0/25@160 192.0.2.128/25@-";
         // as nft 1.0.6 writes them, and as we do

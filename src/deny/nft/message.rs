@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::Table;
 use super::plan::{Set, Step};
-use super::script::{CHAIN, TIMEOUT_MAX_S};
+use super::script::TIMEOUT_MAX_S;
 use super::wire::{Message, Writer, attribute, attributes, word};
 use crate::decide::range::{Range, next};
 use crate::deny::{Connection, Life};
@@ -78,6 +78,8 @@ pub struct Element {
     pub ends: bool,
     /// How long it stays, in milliseconds, if not for ever.
     pub left_ms: Option<u64>,
+    /// Packets that found it, where its set counts them.
+    pub packets: u64,
 }
 
 /// Where a chain stands.
@@ -163,6 +165,17 @@ pub(super) fn expressions(does: &[u8]) -> impl Iterator<Item = &[u8]> {
     all.filter(|one| attribute(one, 1).map(named) != Some(b"counter"))
 }
 
+/// Packets that all counters of a rule have seen.
+pub(super) fn packets(does: &[u8]) -> u64 {
+    attributes(does).filter(|(kind, _)| *kind == LIST_ELEM).filter_map(|(_, one)| counted(one)).sum()
+}
+
+/// What an expression has counted, if it is a counter.
+fn counted(expression: &[u8]) -> Option<u64> {
+    let counter = attribute(expression, 1).map(named) == Some(b"counter");
+    long(attribute(attribute(expression, 2).filter(|_| counter)?, COUNTER_PACKETS)?)
+}
+
 fn element(one: &[u8]) -> Option<Element> {
     let value = attribute(attribute(one, ELEM_KEY)?, DATA_VALUE)?;
     // The parts of a key are padded to 4 bytes.
@@ -176,7 +189,8 @@ fn element(one: &[u8]) -> Option<Element> {
     let flags = attribute(one, ELEM_FLAGS).map_or(Some(0), number)?;
     let left = attribute(one, ELEM_EXPIRATION).or_else(|| attribute(one, ELEM_TIMEOUT));
     let left_ms = left.map_or(Some(None), |left| long(left).map(Some))?;
-    Some(Element { key, port, ends: flags & ELEM_INTERVAL_END != 0, left_ms })
+    let packets = attribute(one, ELEM_EXPR).and_then(counted).unwrap_or_default();
+    Some(Element { key, port, ends: flags & ELEM_INTERVAL_END != 0, left_ms, packets })
 }
 
 /// Steps as one transaction whose last message, numbered `seq`, is answered.
@@ -282,9 +296,9 @@ pub(super) fn ask(ask: Ask, table: &Table, seq: u32) -> Vec<u8> {
     let mut writer = Writer::default();
     let (kind, how, names) = match ask {
         Ask::Table => (GETTABLE, NLM_F_ACK, None),
-        Ask::Chain => (GETCHAIN, NLM_F_ACK, Some((3, CHAIN))),
+        Ask::Chain(name) => (GETCHAIN, NLM_F_ACK, Some((3, name))),
         Ask::Set(set) => (GETSET, NLM_F_ACK, Some((2, set.name))),
-        Ask::Rules => (GETRULE, NLM_F_DUMP, Some((2, CHAIN))),
+        Ask::Rules(chain) => (GETRULE, NLM_F_DUMP, Some((2, chain))),
         Ask::Elements(set) => (GETSETELEM, NLM_F_DUMP, Some((2, set.name))),
     };
     writer.message(kind, NLM_F_REQUEST | how, seq, |writer| {
@@ -301,10 +315,11 @@ pub(super) fn ask(ask: Ask, table: &Table, seq: u32) -> Vec<u8> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ask {
     Table,
-    Chain,
+    /// The chain of this name.
+    Chain(&'static str),
     Set(Set),
-    /// Those of our chain.
-    Rules,
+    /// Those of the chain of this name.
+    Rules(&'static str),
     Elements(Set),
 }
 
@@ -358,7 +373,10 @@ const ELEM_KEY: u16 = 1;
 const ELEM_FLAGS: u16 = 3;
 const ELEM_TIMEOUT: u16 = 4;
 const ELEM_EXPIRATION: u16 = 5;
+const ELEM_EXPR: u16 = 7;
 const ELEM_INTERVAL_END: u32 = 1;
+/// `NFTA_COUNTER_PACKETS`.
+const COUNTER_PACKETS: u16 = 2;
 /// Elements of a message that is read: the kernel's are of 64 KiB, and one takes 16 bytes at least.
 pub const ELEMENTS_MAX: usize = 4096;
 /// Ranges of a message that is written: a list's length has 16 bits, and one takes 88 bytes at most.
@@ -432,7 +450,9 @@ mod tests {
         assert_eq!(told(NEWRULE, &rule), Some(want));
         let values = rest.map(|one| bytes(one)[4..].to_vec());
         assert_eq!(expressions(&does).collect::<Vec<_>>(), values, "all but the counter");
-        let element = |key: &str, ends, left_ms| Element { key: key.parse().unwrap(), port: 0, ends, left_ms };
+        assert_eq!(packets(&does), 50);
+        let element =
+            |key: &str, ends, left_ms| Element { key: key.parse().unwrap(), port: 0, ends, left_ms, packets: 0 };
         let elements = |set, elements| Told::Elements { set, elements };
         // 192.0.2.1 timeout 60s, deleted 16 ms later
         check(

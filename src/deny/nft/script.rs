@@ -4,9 +4,10 @@ use std::fmt::{Display, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Table;
-use super::plan::{Lengths, SETS, Set, Step};
+use super::plan::{Lengths, SETS, Set, Step, USUAL, WIDE};
 use crate::decide::prefix::Prefix;
 use crate::deny::Life;
+use crate::deny::effect::{Action, Effect};
 
 /// A script for `nft`: one transaction.
 pub(super) struct Script<'a> {
@@ -27,16 +28,21 @@ impl<'a> Script<'a> {
     }
 
     /// Makes the table with its empty sets and its rules, for hash sets of prefixes of these lengths.
-    pub(super) fn make(&mut self, usual: Lengths) {
+    pub(super) fn make(&mut self, usual: Lengths, effect: &Effect) {
         self.text += &format!("table inet {} {{\n", self.table);
-        for Set { name, ipv4, flags, ports, .. } in SETS {
+        for set in SETS {
+            let Set { name, ipv4, flags, ports, .. } = set;
             let family = if ipv4 { "ipv4_addr" } else { "ipv6_addr" };
             let port = if ports { " . inet_service" } else { "" };
-            self.text += &format!("set {name} {{ type {family}{port}; flags {flags}; }}\n");
+            let counts = effect.counters && (USUAL.contains(&set) || WIDE.contains(&set));
+            let counter = if counts { " counter;" } else { "" };
+            self.text += &format!("set {name} {{ type {family}{port}; flags {flags};{counter} }}\n");
         }
-        self.text += &format!("chain {CHAIN} {{\ntype filter hook prerouting priority {PRIORITY}; policy accept;\n");
-        self.text += &rules(usual).join("\n");
-        self.text += "\n}\n}\n";
+        // The one that the other leads to comes first.
+        for Chain { name, hook, rules } in chains(usual, effect).iter().rev() {
+            self.text += &format!("chain {name} {{\n{hook}{}\n}}\n", rules.join("\n"));
+        }
+        self.text += "}\n";
     }
 
     /// Carries out steps, in one command for every [`ELEMENTS_MAX`] elements.
@@ -76,34 +82,57 @@ impl<'a> Script<'a> {
     }
 }
 
-/// The rules of our chain, in which the first that matches decides.
-fn rules(usual: Lengths) -> [String; RULES] {
+/// A chain of our table.
+pub(super) struct Chain {
+    pub(super) name: &'static str,
+    /// What makes the kernel ask it; empty for one that only rules lead to.
+    pub(super) hook: String,
+    /// The first that decides does.
+    pub(super) rules: Vec<String>,
+}
+
+/// Our chains: who is refused, and what that means.
+pub(super) fn chains(usual: Lengths, effect: &Effect) -> [Chain; 2] {
     let mask = |all: IpAddr, bits: u8| {
         let mask = Prefix::of(all, bits);
         if mask.is_host() { String::new() } else { format!(" & {}", mask.address()) }
     };
     let mask4 = mask(Ipv4Addr::BROADCAST.into(), usual.v4);
     let mask6 = mask(Ipv6Addr::from(u128::MAX).into(), usual.v6);
-    [
+    let mut who = vec![
         "iif lo accept".to_owned(),
         "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept"
             .to_owned(),
-        "ip saddr @allow4 accept".to_owned(),
-        "ip6 saddr @allow6 accept".to_owned(),
+    ];
+    if let Some(ports) = effect.ports() {
+        who.extend(["meta l4proto != tcp accept".to_owned(), format!("tcp dport != {{ {ports} }} accept")]);
+    }
+    who.extend(["ip saddr @allow4 accept".to_owned(), "ip6 saddr @allow6 accept".to_owned()]);
+    who.extend([
         format!("ip saddr . tcp sport @keep4 {OPEN} accept"),
         format!("ip6 saddr . tcp sport @keep6 {OPEN} accept"),
-        format!("ip saddr{mask4} @deny4 counter drop"),
-        format!("ip6 saddr{mask6} @deny6 counter drop"),
-        "ip saddr @wide4 counter drop".to_owned(),
-        "ip6 saddr @wide6 counter drop".to_owned(),
-    ]
+        format!("ip saddr{mask4} @deny4 goto {REFUSED}"),
+        format!("ip6 saddr{mask6} @deny6 goto {REFUSED}"),
+        format!("ip saddr @wide4 goto {REFUSED}"),
+        format!("ip6 saddr @wide6 goto {REFUSED}"),
+    ]);
+    let what: &[&str] = match effect.action {
+        Action::Drop => &["counter drop"],
+        Action::Reject => &["meta l4proto tcp counter reject with tcp reset", "counter reject"],
+    };
+    // Counts what would have begun a connection, and goes on.
+    let begins = ["tcp flags & (fin | syn | rst | ack) == syn counter"];
+    let what = begins.iter().chain(what).map(|rule| (*rule).to_owned()).collect();
+    let hook = format!("type filter hook prerouting priority {PRIORITY}; policy accept;\n");
+    [Chain { name: CHAIN, hook, rules: who }, Chain { name: REFUSED, hook: String::new(), rules: what }]
 }
 
-/// How many rules there are.
-pub(super) const RULES: usize = 10;
 /// What does not begin a connection.
 const OPEN: &str = "tcp flags & (fin | syn | rst | ack) != syn";
+/// The chain that the kernel asks.
 pub(super) const CHAIN: &str = "prerouting";
+/// The chain of what is denied: its first rule counts connections, the others packets.
+pub(super) const REFUSED: &str = "refused";
 pub(super) const PRIORITY: i32 = -300;
 /// Elements a command: 1000 a line is as fast as all in one, and four times one a line.
 const ELEMENTS_MAX: usize = 1000;
@@ -188,11 +217,22 @@ mod tests {
     }
 
     #[test]
-    fn masks() {
-        assert_eq!(rules(nft(24, 56))[6], "ip saddr & 255.255.255.0 @deny4 counter drop");
-        assert_eq!(rules(nft(32, 56))[7], "ip6 saddr & ffff:ffff:ffff:ff00:: @deny6 counter drop");
-        assert_eq!(rules(nft(1, 128))[6], "ip saddr & 128.0.0.0 @deny4 counter drop");
-        assert_eq!(rules(nft(32, 128))[7], "ip6 saddr @deny6 counter drop");
+    fn rules() {
+        let check = |usual: Lengths, effect: &Effect, at: usize, want: &str| {
+            let all = chains(usual, effect).map(|chain| chain.rules).concat();
+            assert_eq!(all[at], want);
+        };
+        let all = Effect::default();
+        check(nft(24, 56), &all, 6, "ip saddr & 255.255.255.0 @deny4 goto refused");
+        check(nft(32, 56), &all, 7, "ip6 saddr & ffff:ffff:ffff:ff00:: @deny6 goto refused");
+        check(nft(1, 128), &all, 6, "ip saddr & 128.0.0.0 @deny4 goto refused");
+        check(nft(32, 128), &all, 7, "ip6 saddr @deny6 goto refused");
+        check(nft(32, 64), &all, 11, "counter drop");
+        let some = Effect { ports: Some(vec![22, 2222]), action: Action::Reject, counters: false };
+        check(nft(32, 64), &some, 3, "tcp dport != { 22,2222 } accept");
+        check(nft(32, 128), &some, 9, "ip6 saddr @deny6 goto refused");
+        check(nft(32, 64), &some, 13, "meta l4proto tcp counter reject with tcp reset");
+        check(nft(32, 64), &some, 14, "counter reject");
     }
 
     #[test]

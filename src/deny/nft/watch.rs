@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn hears_of_what_others_do() {
-        let element = Element { key: "192.0.2.1".parse().unwrap(), port: 0, ends: false, left_ms: None };
+        let element = Element { key: "192.0.2.1".parse().unwrap(), port: 0, ends: false, left_ms: None, packets: 0 };
         let check = |set: &[u8], foreign: bool, elements: usize, want: (usize, usize, bool)| {
             let (mut news, mut known) = (News::default(), 7);
             let key = |n: usize| std::net::Ipv4Addr::from(n as u32).into();

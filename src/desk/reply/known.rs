@@ -38,6 +38,9 @@ pub struct Host {
     /// Why, in the words of the person who denied it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<Box<str>>,
+    /// Packets that were refused since the sets were last written, where they are counted. `list` asks the kernel for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
 }
 
 /// A row of `list users`: a user that was tried.
@@ -134,6 +137,9 @@ pub struct Why {
     pub times: u32,
     /// Good logins.
     pub successes: u32,
+    /// Packets that were refused since the sets were last written, where they are counted. `why` asks the kernel for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
     /// Every claim that holds the address, those of the widest prefix first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Held>,
