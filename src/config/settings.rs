@@ -60,7 +60,7 @@ fn top() -> Vec<Key<Config>> {
         ),
         key("rules_dir", path(), |c| &mut c.rules_dir).says(
             "The directory with the rules for other programs than sshd and dropbear: files that end in .toml, in the
-            order of their names. No rules hold if this very directory is missing; another one must be there. README.md
+            order of their names. No rules hold if this very directory is missing; another one must be there. rules.md of the documentation
             says how to write one.",
         ),
     ]
@@ -132,7 +132,7 @@ fn decide() -> Vec<Key<Config>> {
         key("ipv4_prefix", bits(8..=32), |c| &mut c.decide.policy.ipv4_bits).says(
             "How many bits of an address are counted and denied together: 8 to 32 for IPv4, where 32 is each address
             alone, and 32 to 128 for IPv6, where one household usually has all addresses of a /64. Special addresses have
-            lengths of their own; README.md has the table.",
+            lengths of their own; decisions.md of the documentation has the table.",
         ),
         key("ipv6_prefix", bits(32..=128), |c| &mut c.decide.policy.ipv6_bits),
         key("ipv6_wider_nets", yes(), |c| &mut c.decide.policy.wider_nets).says(

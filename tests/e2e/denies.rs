@@ -85,7 +85,7 @@ fn off_takes_chains_and_sets_away() {
     assert!(world.attacker.banner("198.51.100.1").starts_with("SSH-2.0"));
 }
 
-/// The README has the median of many; a deny that waited for a commit, a poll or a tick would take longer than this.
+/// `packaging/doc/figures.md` has the median of many; a deny that waited for a commit, a poll or a tick would take longer than this.
 #[test]
 fn denies_within_milliseconds() {
     const BOUND_MS: f64 = 50.0;

@@ -1,4 +1,4 @@
-//! The README's recipes, as they are printed there, tried as somebody would who has just read them.
+//! The recipes of `packaging/doc`, as they are printed there, tried as somebody would who has just read them.
 //!
 //! TLS has tests of its own, in [`routes`](super::routes) and [`senders`](super::senders), with the same blocks.
 
@@ -40,7 +40,7 @@ fn rsyslog_on_the_same_machine() {
     start(&mut world, &recipe("$OMUxSockSocket"), |shipped| shipped);
     world.attacker.fail("198.51.100.2", "root");
     world.wait_count("198.51.100.2", "root", 1);
-    // As the README says: here nothing shows who wrote it.
+    // As is said there: here nothing shows who wrote it.
     forge(&world, "192.0.2.9");
     world.wait_count("192.0.2.9", "root", 1);
     world.attacker.fail("198.51.100.2", "root");

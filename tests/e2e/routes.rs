@@ -98,7 +98,7 @@ fn rsyslog_forwards_over_the_wire_by_udp() {
     assert!(world.ssh(Place::Admin, ADMIN, "Tb-Right-1"));
 }
 
-/// A world with the README's certificates.
+/// A world with the recipe's certificates.
 pub(crate) fn certified(test: &str) -> Option<World> {
     let driver = |directory: &str| std::path::Path::new(directory).join("rsyslog/lmnsd_gtls.so").exists();
     if !["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/lib64"].into_iter().any(driver) {

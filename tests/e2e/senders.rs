@@ -3,7 +3,7 @@
 //! What a tap shows is what one daemon folded since the tap began, and what was folded and not committed is folded
 //! again by the next daemon. So a tap proves order and completeness of the first 10 000, with nobody killed, and the
 //! tallies prove that of all each counted once. What has no cursor loses what it says it loses, and no more:
-//! the README has the table.
+//! `packaging/doc/figures.md` has the table.
 
 use std::ops::Range;
 use std::process::{Child, Stdio};
@@ -219,7 +219,7 @@ fn rsyslogd_by_udp() {
     check("rsyslogd_by_udp", &sender);
 }
 
-/// The README's action.
+/// The recipe's action.
 fn by_rsyslogd(test: &str, framing: &str) {
     let action = recipe("target=\"192.0.2.100\"").replace("192.0.2.100", "127.0.0.1").replace("auth,authpriv.* ", "");
     assert!(action.contains("octet-counted"), "{action}");

@@ -15,6 +15,7 @@ mod limits;
 mod managed;
 mod mixing;
 mod read_as;
+mod readme;
 mod reload;
 mod replay;
 mod reports;

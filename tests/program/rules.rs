@@ -1,5 +1,5 @@
 //! The rules that are shipped, over what the real programs wrote, and over what strangers could make them write; and
-//! the example of the README.
+//! the example of `packaging/doc`.
 //!
 //! `tests/data/rules/*.log` are what dovecot 2.3.19, vsftpd 3.0.3 and postfix 3.7.11 (Debian 12, with Cyrus' and with
 //! dovecot's SASL) sent to `/dev/log` while a client at 198.51.100.7 and 2001:db8:66::7 failed to log in, also with names
@@ -215,9 +215,9 @@ fn hostile_name(random: &mut Random, texts: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn the_example_of_the_readme_is_right() {
-    let readme = std::fs::read_to_string(kit::root().join("README.md")).unwrap();
-    let (_, behind) = readme.split_once("    [[rule]]\n").unwrap();
+fn the_example_that_is_documented_is_right() {
+    let told = std::fs::read_to_string(kit::root().join("packaging/doc/rules.md")).unwrap();
+    let (_, behind) = told.split_once("    [[rule]]\n").unwrap();
     let example: String = behind
         .lines()
         .take_while(|line| line.starts_with("    "))

@@ -41,7 +41,7 @@ pub enum Route {
     Tcp,
     TcpWire,
     TcpCounted,
-    /// As the README says, to the name `log.example.org`.
+    /// As packaging/doc says, to the name `log.example.org`.
     Tls,
     UnixDatagram,
     UnixStream,
@@ -313,12 +313,14 @@ impl Drop for World {
     }
 }
 
-/// The block of the README that has this text in it.
+/// The recipe of `packaging/doc` that has this text in it.
 pub fn recipe(text: &str) -> String {
-    let blocks = std::fs::read_to_string(crate::root().join("README.md")).unwrap();
+    let blocks = ["inputs.md", "firewalls.md"]
+        .map(|name| std::fs::read_to_string(crate::root().join("packaging/doc").join(name)).unwrap());
+    let blocks = blocks.join("\n\n");
     let blocks = blocks.split("\n\n");
     let block = blocks.filter(|block| block.starts_with("    ")).find(|block| block.contains(text));
-    let block = block.unwrap_or_else(|| panic!("the README has no block with {text}"));
+    let block = block.unwrap_or_else(|| panic!("packaging/doc has no recipe with {text}"));
     block.lines().map(|line| line.strip_prefix("    ").unwrap_or(line).to_owned() + "\n").collect()
 }
 
