@@ -153,6 +153,9 @@ fn open_desk(config: &Config, dry_run: bool) -> anyhow::Result<(Desk, Vec<Box<dy
     if let Some(aside) = &store.set_aside {
         tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
     }
+    if let Some(error) = &store.without_disk {
+        tracing::error!(%error, "the database cannot be opened: what could be read of it is enforced, and what is decided holds from memory until it can; make room");
+    }
     let lost = store.is_lost()?;
     if let Some(Restored { copied, restored, .. }) = store.restored()? {
         tracing::warn!(%copied, %restored, "the database is a copy: what was logged since it was taken is not read; see denyd scan --apply");

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use nix::sys::stat::{Mode, umask};
 
 use crate::config::{self, Config, ConfigError};
 
@@ -96,6 +97,9 @@ enum Verb {
 /// Runs the command line; errors are printed and become exit status 2.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // Whatever who started us had: nobody else is to write the files and directories that we make.
+    let before = umask(Mode::all());
+    umask(before | Mode::S_IWGRP | Mode::S_IWOTH);
     match dispatch(arguments) {
         Ok(code) => code,
         Err(error) => {

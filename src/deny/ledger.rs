@@ -42,7 +42,13 @@ impl Ledger {
             return Ok(Ledger { note, lines: serde_json::from_str(&known).map_err(bad)?, notes });
         }
         let mut ledger = Ledger { note, lines: Lines::new(), notes };
-        let Some((name, deny)) = old else { return ledger.write().map(|()| ledger) };
+        let Some((name, deny)) = old else {
+            // Where it cannot be kept, that is no reason to deny nobody.
+            if let Err(error) = ledger.write() {
+                tracing::warn!(place, error, "it cannot be noted that denies are written there; make room");
+            }
+            return Ok(ledger);
+        };
         let known = ledger.notes.read(name)?;
         for line in serde_json::from_str::<Vec<String>>(known.as_deref().unwrap_or("[]")).map_err(bad)? {
             let prefix = deny(&line).ok_or_else(|| format!("{line:?} denies nobody"))?;

@@ -60,6 +60,6 @@ pub fn take_away(store: &Store, now: Timestamp) -> Result<Vec<Taken>, String> {
 }
 
 fn notes(store: &Store) -> Result<Box<dyn Notes>, String> {
-    let database = store.database.again().map_err(|error| error.to_string())?;
+    let database = store.notes().map_err(|error| error.to_string())?;
     Ok(Box::new(database))
 }

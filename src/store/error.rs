@@ -33,6 +33,16 @@ pub enum StoreError {
         /// Why it failed.
         error: std::io::Error,
     },
+    /// Somebody else may write the state directory, and so say who is denied and who is allowed.
+    #[error("others may write the state directory {}: {why}; see what is in it, then: {remedy}", .dir.display())]
+    Open {
+        /// Which.
+        dir: PathBuf,
+        /// Who may.
+        why: String,
+        /// What puts that right.
+        remedy: String,
+    },
     /// Written by a newer denyd.
     #[error("{} was written by a newer denyd (schema {found}, this one knows {}); install that version again, or move the file away to start anew", .file.display(), MIGRATIONS.len())]
     Newer {
@@ -54,6 +64,27 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it is the disk that says no: it is full, broken or cannot be written, and may be well again.
+    pub fn is_of_the_disk(&self) -> bool {
+        use nix::errno::Errno;
+        match self {
+            StoreError::Directory { error, .. } => error.raw_os_error().is_some_and(|number| {
+                let disk = [Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS, Errno::EIO];
+                disk.contains(&Errno::from_raw(number))
+            }),
+            StoreError::Sqlite { error, .. } => matches!(
+                error.sqlite_error_code(),
+                Some(
+                    rusqlite::ErrorCode::DiskFull
+                        | rusqlite::ErrorCode::SystemIoFailure
+                        | rusqlite::ErrorCode::ReadOnly
+                        | rusqlite::ErrorCode::CannotOpen
+                )
+            ),
+            _ => false,
+        }
+    }
+
     /// Whether the file is no database any more, so that it should be set aside.
     pub fn is_corrupt(&self) -> bool {
         let StoreError::Sqlite { error, .. } = self else { return false };

@@ -21,25 +21,33 @@ impl Store {
     pub(super) fn try_load(&self) -> rusqlite::Result<Loaded> {
         let mut state = State::default();
         let db = &self.database.db;
-        apply(db, &mut state, "SELECT name FROM hosts ORDER BY id", |row| {
-            Ok(Some(Change::Host { name: row.get::<_, Vec<u8>>(0)?.into() }))
+        // Others name a host by its place, so that none may be left out.
+        let mut hosts = 0;
+        let mut nameless = || {
+            hosts += 1;
+            format!("unreadable {hosts}").into_bytes()
+        };
+        each(db, "SELECT name FROM hosts ORDER BY id", |row| {
+            let (name, other) = (row.get::<_, Vec<u8>>(0), nameless());
+            let fault = name.as_ref().err().map(|error| unmeant(0, error.to_string()));
+            state.apply(&Change::Host { name: name.unwrap_or(other).into() });
+            fault.map_or(Ok(()), Err)
         })?;
         counts(db, &mut state)?;
         denies(db, &mut state)?;
         nets(db, &mut state)?;
         each(db, "SELECT name, account, attempts FROM users", |row| {
-            let attempts: i64 = row.get(2)?;
+            let (name, attempts): (Vec<u8>, i64) = (row.get(0)?, row.get(2)?);
             let counts = UserCounts { attempts: attempts.unsigned_abs(), account: text_as(row, 1)? };
-            state.apply(&Change::User { name: row.get::<_, Vec<u8>>(0)?.into() });
+            state.apply(&Change::User { name: name.into() });
             state.apply(&Change::Tried { user: state.users.len() - 1, counts });
             Ok(())
         })?;
         let mut sessions: Vec<Kept> = Vec::new();
         each(db, "SELECT key, session FROM sessions", |row| {
             let (key, session): (String, String) = (row.get(0)?, row.get(1)?);
-            if let (Ok(key), Ok(session)) = (serde_json::from_str::<KeptKey>(&key), serde_json::from_str(&session)) {
-                sessions.push((key, session));
-            }
+            let key: KeptKey = parsed(0, serde_json::from_str(&key))?;
+            sessions.push((key, parsed(1, serde_json::from_str(&session))?));
             Ok(())
         })?;
         let waiting = super::notes::read(db, WAITING)?;
@@ -50,9 +58,7 @@ impl Store {
         let mut cursors = BTreeMap::new();
         each(db, "SELECT input, cursor FROM cursors", |row| {
             let (input, cursor): (String, String) = (row.get(0)?, row.get(1)?);
-            if let Ok(cursor) = serde_json::from_str(&cursor) {
-                cursors.insert(input, cursor);
-            }
+            cursors.insert(input, parsed(1, serde_json::from_str(&cursor))?);
             Ok(())
         })?;
         let mut allowed = BTreeSet::new();
@@ -134,11 +140,13 @@ fn apply(
     change: impl Fn(&Row<'_>) -> rusqlite::Result<Option<Change>>,
 ) -> rusqlite::Result<()> {
     each(db, sql, |row| {
-        change(row)?.iter().for_each(|change| state.apply(change));
+        state.apply(&change(row)?.ok_or_else(|| unmeant(0, "it is of no prefix"))?);
         Ok(())
     })
 }
 
+/// Hands over each row. Those that mean nothing are left out and told of: they are no reason not to start, whoever wrote
+/// them.
 pub(super) fn each(
     db: &Connection,
     sql: &str,
@@ -146,8 +154,16 @@ pub(super) fn each(
 ) -> rusqlite::Result<()> {
     let mut query = db.prepare(sql)?;
     let mut rows = query.query([])?;
+    let (mut skipped, mut first) = (0_u64, None);
     while let Some(found) = rows.next()? {
-        row(found)?;
+        if let Err(error) = row(found) {
+            skipped += 1;
+            first.get_or_insert(error);
+        }
+    }
+    if let Some(error) = first {
+        let table = sql.split_once(" FROM ").and_then(|(_, rest)| rest.split_whitespace().next()).unwrap_or(sql);
+        tracing::warn!(table, rows = skipped, %error, "rows of the database mean nothing and are left out; sqlite3 shows them");
     }
     Ok(())
 }
@@ -171,7 +187,10 @@ pub(super) fn text_as<T: for<'de> Deserialize<'de>>(row: &Row<'_>, column: usize
 }
 
 fn parsed<T>(column: usize, value: serde_json::Result<T>) -> rusqlite::Result<T> {
-    value.map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
-    })
+    value.map_err(|error| unmeant(column, error))
+}
+
+/// A column does not mean what it should.
+fn unmeant(column: usize, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, why.into())
 }

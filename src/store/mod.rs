@@ -29,7 +29,7 @@ pub use copies::{Restored, backup, restore};
 pub use error::StoreError;
 pub use evidence::{Evidence, Pair};
 pub use history::{Decided, Decision, FORGEABLE_HISTORY_MAX, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision};
-use open::{connect, copy, lock, set_aside};
+use open::{connect, copy, copy_of_files, lock, set_aside};
 use write::{json, run};
 
 /// The database's name in the state directory.
@@ -87,14 +87,19 @@ pub struct Loaded {
 pub struct Database {
     file: PathBuf,
     db: Connection,
+    /// Of a store in memory because of the disk, what another thread has: a note goes to the file first, or is not kept.
+    is_apart: bool,
 }
 
 /// The open database, and what is known of it.
 pub struct Store {
     /// Its connection, which keeps notes.
     pub database: Database,
-    /// None of a rehearsal.
+    /// None of a rehearsal, nor where the disk has no room for its file.
     lock: Option<Flock<File>>,
+    is_rehearsal: bool,
+    /// Why it is in memory, although it is no rehearsal: the disk. The first commit that can opens the file.
+    pub without_disk: Option<StoreError>,
     /// How many rows the bounded tables have, about: trimmed when they are well above their bounds.
     evidence: i64,
     history: history::Rows,
@@ -107,8 +112,47 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `dir`, makes it where there is none, and takes its lock.
+    /// Opens the store in `dir`, makes it where there is none, and takes its lock. Where the disk is full, broken or cannot be
+    /// written, it begins with what can be read, in memory, and each commit is an error until the file can be opened.
     pub fn open(dir: &Path) -> Result<Store, StoreError> {
+        match Store::on_disk(dir) {
+            Err(error) if error.is_of_the_disk() => Store::in_memory(dir, error),
+            opened => opened,
+        }
+    }
+
+    fn in_memory(dir: &Path, why: StoreError) -> Result<Store, StoreError> {
+        let lock = match lock(dir) {
+            Ok(lock) => Some(lock),
+            Err(error) if error.is_of_the_disk() => None,
+            Err(error) => return Err(error),
+        };
+        let file = dir.join(FILE);
+        let db = copy(&file).or_else(|_| copy_of_files(&file)).or_else(|_| {
+            let db = copy(Path::new(""))?;
+            // What cannot be read is as lost as what is corrupt.
+            let is_lost = if file.exists() { LOST_YES } else { LOST_NO };
+            notes::write(&db, LOST, is_lost).map_err(|error| open::failed(&file, "cannot write", error))?;
+            Ok(db)
+        })?;
+        Ok(Store { without_disk: Some(why), is_rehearsal: false, ..Store::with(file, db, lock)? })
+    }
+
+    /// Opens the file at last, with the notes that were kept meanwhile.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        let dir = self.database.file.parent().unwrap_or(Path::new(""));
+        if self.lock.is_none() {
+            self.lock = Some(lock(dir)?);
+        }
+        let db = connect(&self.database.file)?;
+        notes::all(&self.database.db, &db).map_err(|error| self.error("cannot write", error))?;
+        let lock = self.lock.take();
+        *self =
+            Store { waiting: std::mem::take(&mut self.waiting), ..Store::with(self.database.file.clone(), db, lock)? };
+        Ok(())
+    }
+
+    fn on_disk(dir: &Path) -> Result<Store, StoreError> {
         let lock = lock(dir)?;
         let file = dir.join(FILE);
         match connect(&file) {
@@ -149,8 +193,10 @@ impl Store {
         };
         let failed = |error| open::failed(&file, "cannot count", error);
         let (evidence, history, newest) = counted().map_err(failed)?;
-        let database = Database { file, db };
-        Ok(Store { database, lock, evidence, history, newest, waiting: String::new(), set_aside: None })
+        let database = Database { file, db, is_apart: false };
+        let is_rehearsal = lock.is_none();
+        let (without_disk, waiting, set_aside) = (None, String::new(), None);
+        Ok(Store { database, lock, is_rehearsal, without_disk, evidence, history, newest, waiting, set_aside })
     }
 
     /// Whether the database before was lost, and what it denied was not taken over yet. A daemon that is killed meanwhile
@@ -161,7 +207,7 @@ impl Store {
 
     /// Whether it is in memory only: see [`Store::rehearse`].
     pub fn is_rehearsal(&self) -> bool {
-        self.lock.is_none()
+        self.is_rehearsal
     }
 
     /// Takes back all that is remembered: the state, the cursors by input, and the entries that `allow` added.
@@ -174,6 +220,9 @@ impl Store {
     /// Writes everything that changed, in one transaction. On an error nothing was written, and all is still to be.
     /// `state` is what the changes led to.
     pub fn commit(&mut self, commit: &Commit, state: &State) -> Result<(), StoreError> {
+        if self.without_disk.is_some() {
+            self.catch_up()?;
+        }
         let waiting = json(&state.sessions.waiting());
         let result = (|| {
             let tx = self.database.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;

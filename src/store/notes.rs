@@ -1,9 +1,13 @@
 //! What parts of the program keep for themselves: small values by name, and what `allow` added.
 
+use std::path::Path;
+
 use rusqlite::{Connection, OptionalExtension};
 
+use super::load::each;
+use super::open::copy;
 use super::write::run;
-use super::{Database, StoreError};
+use super::{Database, Store, StoreError};
 
 impl Database {
     /// A small value that a part of the program keeps for itself.
@@ -22,14 +26,31 @@ impl Database {
 
     /// Keeps a small value.
     pub fn set_note(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        if self.is_apart {
+            let file = Connection::open(&self.file).map_err(|error| self.error("cannot open the database", error))?;
+            write(&file, name, value).map_err(|error| self.error("cannot write", error))?;
+        }
         write(&self.db, name, value).map_err(|error| self.error("cannot write", error))
     }
+}
 
+impl Store {
     /// A second way to the database, for notes only, that another thread may have.
-    pub fn again(&self) -> Result<Database, StoreError> {
-        let db = Connection::open(&self.file).map_err(|error| self.error("cannot open the database", error))?;
-        Ok(Database { file: self.file.clone(), db })
+    pub fn notes(&self) -> Result<Database, StoreError> {
+        let Database { file, db: ours, .. } = &self.database;
+        let is_apart = self.without_disk.is_some();
+        let failed = |error| self.error("cannot open the database", error);
+        let db = if is_apart { copy(Path::new(""))? } else { Connection::open(file).map_err(failed)? };
+        if is_apart {
+            all(ours, &db).map_err(failed)?;
+        }
+        Ok(Database { file: file.clone(), db, is_apart })
     }
+}
+
+/// Writes all notes of one database to another one.
+pub(super) fn all(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
+    each(from, "SELECT name, value FROM notes", |row| write(to, &row.get::<_, String>(0)?, &row.get::<_, String>(1)?))
 }
 
 pub(super) fn read(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -89,17 +89,39 @@ const CACHE_KIB: i64 = 8 * 1024;
 /// Whoever looks into it with sqlite3 holds up the engine no longer than this; a commit is tried again anyway.
 pub(super) const BUSY: Duration = Duration::from_millis(200);
 
+/// Where files are in memory: every Linux has it.
+const MEMORY: &str = "/dev/shm";
+
+/// Sees that nobody but root and ourselves may write a directory.
+fn own(dir: &Path) -> Result<(), StoreError> {
+    let found = fs::metadata(dir).map_err(|error| StoreError::Directory { dir: dir.to_owned(), error })?;
+    let (mode, owner) = (found.mode() & 0o7777, found.uid());
+    let open = |why: String, remedy: String| Err(StoreError::Open { dir: dir.to_owned(), why, remedy });
+    if mode & 0o022 != 0 {
+        return open(format!("its mode is {mode:04o}"), format!("chmod go-w {}", dir.display()));
+    }
+    // root asks about what the daemon's user has.
+    let ours = nix::unistd::geteuid().as_raw();
+    if ![0, owner].contains(&ours) && owner != 0 {
+        return open(format!("it belongs to uid {owner}"), format!("chown {ours} {}", dir.display()));
+    }
+    Ok(())
+}
+
 /// Makes the state directory (0700) and takes its lock; the holder's pid is in the lock file.
 pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
     let failed = |error| StoreError::Directory { dir: dir.to_owned(), error };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    own(dir)?;
     let path = dir.join(super::LOCK);
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    // Where nothing can be written, it can be locked.
+    let file = file.or_else(|error| File::open(&path).map_err(|_| error));
     match Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
-            lock.set_len(0).map_err(failed)?;
-            lock.rewind().map_err(failed)?;
-            writeln!(lock, "{}", std::process::id()).map_err(failed)?;
+            // The pid is for people alone, and the disk may be full.
+            let _ = lock.set_len(0).and_then(|()| lock.rewind());
+            let _ = writeln!(lock, "{}", std::process::id());
             Ok(lock)
         }
         Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
@@ -138,6 +160,23 @@ pub(super) fn copy(file: &Path) -> Result<Connection, StoreError> {
         backup.run_to_completion(i32::MAX, BUSY, None).map_err(failed)?;
     }
     set_up(copy, file)
+}
+
+/// The same where SQLite cannot read it, since the disk is full or cannot be written: its files are copied to memory first.
+/// For a moment they are in a directory there that nobody else may read.
+pub(super) fn copy_of_files(file: &Path) -> Result<Connection, StoreError> {
+    let memory = Path::new(MEMORY).join(format!("denyd-{}", std::process::id()));
+    let broken = |error| StoreError::Directory { dir: memory.clone(), error };
+    fs::DirBuilder::new().mode(0o700).create(&memory).map_err(broken)?;
+    let copied = memory.join(super::FILE);
+    let all =
+        ["", "-wal"].iter().try_for_each(|suffix| match fs::copy(beside(file, suffix), beside(&copied, suffix)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        });
+    let read = all.map_err(|error| StoreError::Directory { dir: file.to_owned(), error }).and_then(|()| copy(&copied));
+    fs::remove_dir_all(&memory).map_err(broken)?;
+    read
 }
 
 pub(super) fn failed(file: &Path, tried: &'static str, error: rusqlite::Error) -> StoreError {

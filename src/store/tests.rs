@@ -267,6 +267,43 @@ fn rubbish_is_set_aside() {
     assert!(!store.is_lost().unwrap());
 }
 
+/// Whoever wrote them, rows that mean nothing are left out, and all others are there.
+#[test]
+fn rows_that_mean_nothing_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let mut state = State::default();
+    let changes = vec![Change::Host { name: b"web".as_slice().into() }, denied(7)];
+    changes.iter().for_each(|change| state.apply(change));
+    store.commit(&Commit { changes, ..Commit::default() }, &state).unwrap();
+    drop(store);
+    let db = Connection::open(dir.path().join(FILE)).unwrap();
+    db.execute_batch(
+        "INSERT INTO hosts VALUES(2, 7), (3, x'6d61696c');
+         INSERT INTO tallies(prefix, invalid) VALUES(x'00', 1), ('text', 2), (x'', -1);
+         INSERT INTO shares(prefix, host) VALUES(x'00', 'web');
+         INSERT INTO denies(prefix, claimant, since, enforceable, reason) VALUES
+            (x'00', 'policy', 1, 1, '\"adopted\"'), (x'01', 'nobody', 1, 1, '\"adopted\"'), (x'02', 'policy', 'x', 1, '{');
+         INSERT INTO released VALUES(x'00', 'often');
+         INSERT INTO users VALUES(7, 'exists', 1), (x'61', 'maybe', 1);
+         INSERT INTO sessions VALUES('{', '{');
+         INSERT INTO cursors VALUES('auth', '{\"moon\":1}');
+         INSERT INTO allowed VALUES(x'ff');
+         INSERT INTO nets VALUES(x'00', 7, '{');
+         INSERT INTO familiar VALUES(x'00', -1, 'x');
+         INSERT INTO live VALUES(x'00', 99999, -1, 'root', 'x', 'y');
+         INSERT INTO forgives VALUES(x'00', 'x');",
+    )
+    .unwrap();
+    drop(db);
+    let Loaded { state: again, cursors, allowed } = open(dir.path()).load().unwrap();
+    assert_eq!((&again.denies, again.tallies.len(), again.users.len()), (&state.denies, 0, 0));
+    assert_eq!((again.live.is_empty(), cursors.len(), allowed.len()), (true, 0, 0));
+    // Others are numbered by where they stand.
+    let hosts: Vec<_> = again.hosts.keys().map(|name| name.escape_ascii().to_string()).collect();
+    assert_eq!(hosts, ["web", "unreadable 2", "mail"]);
+}
+
 #[test]
 fn nobody_else_reads_it() {
     let dir = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@
 
 mod booted;
 mod denies;
+mod faults;
 mod field;
 mod hostile;
 mod insurance;
