@@ -22,6 +22,7 @@ use crate::store::{Restored, Store, StoreError};
 
 mod configured;
 mod connected;
+mod descriptors;
 pub(crate) mod feeds;
 mod here;
 mod log;

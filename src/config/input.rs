@@ -163,7 +163,7 @@ impl Syslog {
     }
 
     /// Whether it has connections.
-    pub(super) fn is_stream(&self) -> bool {
+    pub(crate) fn is_stream(&self) -> bool {
         matches!(self.listen, Listen::Tcp(_) | Listen::Tls(..) | Listen::UnixStream(_))
     }
 

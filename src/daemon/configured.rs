@@ -16,7 +16,7 @@ use inputs::syslog::listen::Inherited;
 use tokio::sync::mpsc;
 
 use super::connected::Connected;
-use super::feeds;
+use super::{descriptors, feeds};
 use crate::config::{self, Backends, Config, Input};
 use crate::desk::Desk;
 use crate::detect::rule::Rules;
@@ -39,6 +39,7 @@ impl Fresh {
         }
         let inputs = if config.inputs.is_empty() { vec![feeds::found()?] } else { config.inputs.clone() };
         ensure!(inputs.len() <= usize::from(u16::MAX), "there are too many inputs");
+        descriptors::make_room(&inputs)?;
         let rules = Arc::new(config.rules()?.rules);
         Ok(Fresh { config, inputs, rules })
     }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::load::each;
 use super::open::copy;
 use super::write::run;
 use super::{Database, Store, StoreError};
@@ -50,7 +49,12 @@ impl Store {
 
 /// Writes all notes of one database to another one.
 pub(super) fn all(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
-    each(from, "SELECT name, value FROM notes", |row| write(to, &row.get::<_, String>(0)?, &row.get::<_, String>(1)?))
+    let mut query = from.prepare("SELECT name, value FROM notes")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        write(to, &row.get::<_, String>(0)?, &row.get::<_, String>(1)?)?;
+    }
+    Ok(())
 }
 
 pub(super) fn read(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {

@@ -82,6 +82,20 @@ fn a_connection_stays_open_with_its_address_denied() {
     });
 }
 
+/// What is behind this machine, as a container is, is reached by nobody who is denied.
+#[test]
+fn what_is_forwarded_is_denied_too() {
+    by_each_way("both::what_is_forwarded_is_denied_too", Way::ALL, async |world, back_end, way| {
+        if way == Way::ALL[0] {
+            world.container();
+        }
+        back_end.replace(&set("192.0.2.11", ""), NOW).unwrap();
+        assert_eq!(["192.0.2.10", "192.0.2.11"].map(|source| world.forwarded(source)), ["open", "silent"]);
+        back_end.update(&diff(&set("", ""), "", "192.0.2.11"), &set("", ""), NOW).unwrap();
+        assert_eq!(world.forwarded("192.0.2.11"), "open");
+    });
+}
+
 #[test]
 fn denies_end_by_themselves_and_are_extended() {
     by_each_way("both::denies_end_by_themselves_and_are_extended", Way::TIMED, async |world, back_end, way| {

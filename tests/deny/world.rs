@@ -22,6 +22,9 @@ pub(crate) const PORT: u16 = 7777;
 /// Where it listens too.
 pub(crate) const OTHER_PORT: u16 = 7778;
 
+/// A machine behind ours, as a container is.
+const CONTAINER: &str = "192.0.3.2";
+
 /// How denyd talks to a firewall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -116,6 +119,32 @@ impl World {
             }
             assert_eq!(got, want, "{how} from {source} to {port}");
         }
+    }
+
+    /// A machine behind ours, which forwards to it, with a server that answers.
+    pub(crate) fn container(&self) {
+        let ip = |arguments: &str| _ = self.run("ip", &arguments.split(' ').collect::<Vec<_>>());
+        ip("netns add container");
+        ip("link add veth0 type veth peer name eth0 netns container");
+        ip("link set veth0 up");
+        ip("addr add 192.0.3.1/24 dev veth0");
+        ip("-n container link set lo up");
+        ip("-n container link set eth0 up");
+        ip(&format!("-n container addr add {CONTAINER}/24 dev eth0"));
+        ip("-n container route add default via 192.0.3.1");
+        ip("-n client route add 192.0.3.0/24 via 192.0.2.1");
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+        let listens = format!("import socket\ns = socket.create_server(('', {PORT}))\nwhile True: s.accept()");
+        let listener = ["netns", "exec", "container", "python3", "-c", &listens];
+        let mut server = Command::new(program("ip").unwrap()).args(listener).stdin(Stdio::null()).spawn().unwrap();
+        // It ends with the machine.
+        std::thread::spawn(move || server.wait());
+        kit::until("the server behind ours", || (self.forwarded("192.0.2.10") == "open").then_some(()));
+    }
+
+    /// What becomes of a connection to the machine behind ours.
+    pub(crate) fn forwarded(&self, source: &str) -> String {
+        self.ask(&format!("forward {source} {PORT}"))
     }
 
     /// Opens a connection that stays; returns its port.
@@ -223,13 +252,15 @@ fn connector() {
     let server = |source: IpAddr, port: u16| {
         SocketAddr::new(if source.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" }.parse().unwrap(), port)
     };
-    let connect = async |source: SocketAddr, port: u16, wait: u64| {
+    let connect_to = async |to: SocketAddr, source: SocketAddr, wait: u64| {
         let new = if source.is_ipv4() { tokio::net::TcpSocket::new_v4 } else { tokio::net::TcpSocket::new_v6 };
         let socket = new().unwrap();
         socket.set_reuseaddr(true).unwrap();
         socket.bind(source).unwrap();
-        let connected = socket.connect(server(source.ip(), port));
-        tokio::time::timeout(Duration::from_millis(wait), connected).await.map_err(|_| "silent").and_then(refused)
+        tokio::time::timeout(Duration::from_millis(wait), socket.connect(to))
+            .await
+            .map_err(|_| "silent")
+            .and_then(refused)
     };
     let datagram = async |source: SocketAddr, port: u16| {
         let socket = tokio::net::UdpSocket::bind(source).await.unwrap();
@@ -239,6 +270,7 @@ fn connector() {
         let answered = tokio::time::timeout(Duration::from_millis(400), socket.recv(&mut answer));
         answered.await.map_err(|_| "silent").and_then(refused)
     };
+    let connect = async |source: SocketAddr, port, wait| connect_to(server(source.ip(), port), source, wait).await;
     let mut held: BTreeMap<u16, TcpStream> = BTreeMap::new();
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let [verb, source, port] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
@@ -249,6 +281,10 @@ fn connector() {
         let answer = runtime.block_on(async {
             match verb {
                 "connect" => return word(connect(source, port, 400).await.map(drop)),
+                "forward" => {
+                    let container = SocketAddr::new(CONTAINER.parse().unwrap(), port);
+                    return word(connect_to(container, source, 400).await.map(drop));
+                }
                 "datagram" => return word(datagram(source, port).await.map(drop)),
                 "hold" => {
                     let stream = connect(source, port, 2_000).await.unwrap();

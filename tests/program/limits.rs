@@ -80,3 +80,28 @@ fn who_says_nothing_is_closed() {
     counted(&home, "expired", 1);
     daemon.stop();
 }
+
+/// The limit of descriptors is raised to what the inputs may need, and more than may be had is refused at the start.
+#[test]
+fn more_connections_than_descriptors_are_made_room_for_or_refused() {
+    let home = Home::new("[[input]]\nkind = \"syslog\"\nlisten = \"unix://DIR/s\"\nmax_connections = 700\n");
+    let limited = |soft: u64, hard: u64| {
+        let mut shell = std::process::Command::new("sh");
+        let denyd = home.denyd(&["run"]);
+        shell.args(["-c", &format!("ulimit -Hn {hard}; ulimit -Sn {soft}; exec \"$0\" \"$@\"")]);
+        shell.arg(denyd.get_program()).args(denyd.get_args());
+        shell.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+        shell.spawn().unwrap()
+    };
+    let output = limited(100, 900).wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("may need 988") && said.contains("may have 900") && said.contains("LimitNOFILE"), "{said}");
+    let mut daemon = limited(100, 2_000);
+    kit::until("the daemon answers", || home.ask(&["status"]));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(line.split_whitespace().nth(3), Some("988"), "{line}");
+}
