@@ -10,8 +10,9 @@
 # .19 and 2001:db8:66::10 there. SCRATCH/outside, if it is there, is started in it before the first boot, with SCRATCH as its
 # argument.
 #
-# /proc/sys, /sys and sysrq are read-only inside. Root only. Packages: systemd openssh-server nftables iproute2 util-linux
+# machine.sh says what is closed inside. Root only. Packages: systemd openssh-server nftables iproute2 util-linux
 set -eu
+. "$(dirname "$(realpath "$0")")/machine.sh"
 scratch=$(realpath "$1")
 shift
 here=$(findmnt -n -t cgroup2 -o TARGET | head -1)
@@ -72,42 +73,16 @@ exit $status'
 
 export system='
 scratch=$1 root=$1/layer/root
-mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/layer/upper,workdir=$scratch/layer/work" "$root"
-mount -t proc proc "$root/proc"
-for file in sys sysrq-trigger; do
-    [ -e "$root/proc/$file" ] || continue
-    mount --bind "$root/proc/$file" "$root/proc/$file"; mount -o remount,bind,ro "$root/proc/$file"
-done
-mount -t sysfs -o ro sysfs "$root/sys"; mount -t cgroup2 none "$root/sys/fs/cgroup"
-for dir in run tmp dev; do mount -t tmpfs -o mode=755 tmpfs "$root/$dir"; done
-for node in null zero full random urandom tty; do cp -a /dev/$node "$root/dev/$node"; done
-mkdir "$root/dev/pts" "$root/dev/shm"; ln -s pts/ptmx "$root/dev/ptmx"; ln -s /proc/self/fd "$root/dev/fd"
-mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"; mount -t tmpfs tmpfs "$root/dev/shm"
+machine_root "$scratch/layer"
 mkdir -p "$root/scratch" "$root/run/netns"; mount --bind "$scratch" "$root/scratch"
 touch "$root/run/netns/attacker"; mount --bind /run/netns/attacker "$root/run/netns/attacker"
-units=$root/etc/systemd/system
 if [ "$BOOT" = 1 ]; then
-    # Nothing of the machine is enabled, and the parts of systemd that deal with the machine itself are masked.
-    rm -rf "$units"/*.wants "$units"/*.requires "$root"/etc/rc?.d "$root/etc/init.d" "$root/var/log/journal"
-    : >"$root/etc/fstab"; rm -f "$root/etc/resolv.conf"; echo booted >"$root/etc/hostname"
+    machine_first "$root"
+    echo booted >"$root/etc/hostname"
     echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
-    mkdir -p "$root/var/log/journal"
-    for unit in systemd-udevd.service systemd-udev-trigger.service systemd-udevd-control.socket \
-        systemd-udevd-kernel.socket getty.target systemd-remount-fs.service systemd-hwdb-update.service \
-        systemd-update-utmp.service systemd-update-utmp-runlevel.service systemd-machine-id-commit.service \
-        systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup-dev-early.service systemd-pcrphase.service \
-        systemd-pcrphase-sysinit.service systemd-firstboot.service dev-hugepages.mount dev-mqueue.mount \
-        sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount sys-fs-fuse-connections.mount \
-        proc-sys-fs-binfmt_misc.automount tmp.mount systemd-logind.service; do
-        ln -sf /dev/null "$units/$unit"
-    done
-    chroot "$root" ssh-keygen -A >/dev/null
 fi
 hostname booted
-cd "$root"; mount --move . /
-exec setpriv --bounding-set -sys_time,-sys_module,-sys_rawio,-sys_boot --inh-caps -sys_time,-sys_module,-sys_rawio,-sys_boot \
-    chroot . /usr/bin/env -i container=denyd PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-    /lib/systemd/systemd --system --unit=multi-user.target --show-status=no --log-target=null'
+machine_boot "$root" denyd --log-target=null'
 
 # In a cgroup of its own before it starts, or its slices would come up in this machine's root cgroup.
 exec 3>&1

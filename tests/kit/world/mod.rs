@@ -20,7 +20,7 @@ pub use program::{ADMIN, BOUND, Client, Login, PORT, Place, Process, SERVER, SER
 use program::{child_of, enter};
 
 const WORLD: &str = concat!(include_str!("../sandbox.sh"), include_str!("world.sh"));
-const SYSTEMD: &str = include_str!("systemd.sh");
+const SYSTEMD: &str = concat!(include_str!("../machine.sh"), include_str!("systemd.sh"));
 /// A journald of the world's own, without systemd.
 pub const JOURNALD: &str = include_str!("journald.sh");
 const NEEDED: [&str; 14] = [
