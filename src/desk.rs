@@ -31,6 +31,7 @@ use crate::store::{
 use crate::text::{printable, shown};
 
 mod answer;
+mod aside;
 mod back_ends;
 mod budget;
 pub mod control;
@@ -40,6 +41,7 @@ pub mod reply;
 mod request;
 mod unwritten;
 
+pub use aside::Aside;
 pub use back_ends::{Taken, back_ends, refused_of_each, take_away};
 use budget::Budget;
 use flood::Flood;

@@ -238,6 +238,15 @@ impl Owner {
             let _ = ask.reply.send(Told { reply: Ok(Reply::Status(Box::new(self.status()))), unwritten: false });
             return;
         }
+        if let Some(aside) = self.desk.aside(&ask.request) {
+            let answer = move || {
+                let _ = ask.reply.send(Told { reply: aside.answer(clock::now()), unwritten: false });
+            };
+            if let Err(error) = std::thread::Builder::new().name("list".to_owned()).spawn(answer) {
+                tracing::warn!(%error, "a list that was asked for could not be made");
+            }
+            return;
+        }
         if !ask.request.only_reads() {
             self.show();
         }

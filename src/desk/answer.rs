@@ -8,14 +8,14 @@ use indexmap::IndexMap;
 use inputs::record::Timestamp;
 
 use super::reply::{self, AllowList, Applied, At, Decided, PerClass, Reply, Verdict, Why};
-use super::{APPLIED_MAX, Desk, Filter, INSIDE_MAX, ROWS_MAX, Request, SINCE_MAX, What};
+use super::{APPLIED_MAX, Desk, Filter, INSIDE_MAX, ROWS_MAX, Request, SINCE_MAX, What, aside};
 use crate::decide::claim::{Claimant, Deny, latest};
 use crate::decide::engine::{Command, Input};
 use crate::decide::prefix::Prefix;
 use crate::decide::session::HostId;
 use crate::decide::state::{Change, UserCounts};
 use crate::decide::tally::Tally;
-use crate::store::{Decision, Pair, StoreError};
+use crate::store::{Decision, StoreError};
 use crate::text::{printable, shown};
 
 mod orders;
@@ -96,7 +96,7 @@ impl Desk {
             What::Pairs | What::Suspicious if (class, by) != (None, None) => {
                 Err("--class and --by are for denies; see denyd list hosts".to_owned())
             }
-            What::Pairs => self.pairs(within, now, most).map_err(|error| error.to_string()),
+            What::Pairs => aside::pairs(&self.store.database, within, now, most).map_err(|error| error.to_string()),
             What::Suspicious => {
                 let is_in = |address: IpAddr| is_in(&Prefix::host(address));
                 self.suspicious(most, is_in).map_err(|error| error.to_string())
@@ -156,17 +156,6 @@ impl Desk {
             reply::User { user, user_b64, account: counts.account, attempts: counts.attempts }
         };
         rows.into_iter().take(most).map(row).collect()
-    }
-
-    /// The first `most` users with from where they were tried, the most often first.
-    fn pairs(&self, within: Option<Prefix>, now: Timestamp, most: usize) -> Result<Reply, StoreError> {
-        let denies = &self.engine.state.denies;
-        let row = |Pair { user, prefix, attempts, last }| {
-            let (user, user_b64) = shown(&user);
-            let denied = denies.get(&prefix).is_some_and(|deny| deny.enforced(now).is_some());
-            reply::Pair { user, user_b64, prefix, attempts, last: At(last), denied }
-        };
-        Ok(Reply::Pairs(self.store.pairs(within, most)?.into_iter().map(row).collect()))
     }
 
     /// Who logged in from where too many had failed, the last first.

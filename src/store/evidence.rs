@@ -6,7 +6,7 @@ use inputs::record::Timestamp;
 use rusqlite::{Row, Transaction, params};
 
 use super::load::{each, prefix_of};
-use super::{Store, StoreError};
+use super::{Database, Store, StoreError};
 use crate::decide::attempt::Attempt;
 use crate::decide::prefix::Prefix;
 use crate::decide::session::HostId;
@@ -49,6 +49,8 @@ pub struct Pair {
     pub attempts: u64,
     /// The last time.
     pub last: Timestamp,
+    /// Whether it is denied.
+    pub denied: bool,
 }
 
 impl Evidence {
@@ -87,26 +89,6 @@ impl Store {
         read().map_err(|error| self.error("cannot read evidence", error))
     }
 
-    /// The first `most` users with the prefixes from which they were tried, the most often first; of those in `within`, or of
-    /// all. What an earlier version kept has no user.
-    pub fn pairs(&self, within: Option<Prefix>, most: usize) -> Result<Vec<Pair>, StoreError> {
-        let sql = "SELECT user, prefix, sum(times), max(at) FROM evidence
-                   WHERE user IS NOT NULL AND (?1 IS NULL OR prefix BETWEEN ?1 AND ?2)
-                   GROUP BY user, prefix ORDER BY 3 DESC, 4 DESC, prefix LIMIT ?3";
-        let first = within.map(|prefix| prefix.to_bytes());
-        let last = within.map(|prefix| Prefix::host(prefix.last()).to_bytes());
-        let row = |row: &Row<'_>| {
-            let (user, attempts, last) = (row.get(0)?, row.get::<_, i64>(2)?.unsigned_abs(), Timestamp(row.get(3)?));
-            Ok(prefix_of(row, 1)?.map(|prefix| Pair { user, prefix, attempts, last }))
-        };
-        let read = || -> rusqlite::Result<Vec<Pair>> {
-            let mut query = self.database.db.prepare_cached(sql)?;
-            let most = i64::try_from(most).unwrap_or(i64::MAX);
-            query.query_map(params![first, last, most], row)?.filter_map(Result::transpose).collect()
-        };
-        read().map_err(|error| self.error("cannot read evidence", error))
-    }
-
     /// Of each prefix, what its messages are to `is_it`, which may say of none.
     pub fn evidence_that(
         &self,
@@ -134,6 +116,32 @@ impl Store {
             let hosts =
                 |prefix: &Prefix| query.query_map([prefix.to_bytes()], |row| Ok(HostId(row.get(0)?)))?.collect();
             prefixes.map(hosts).collect()
+        };
+        read().map_err(|error| self.error("cannot read evidence", error))
+    }
+}
+
+impl Database {
+    /// The first `most` users with the prefixes from which they were tried, the most often first; of those in `within`, or of
+    /// all. What an earlier version kept has no user.
+    pub fn pairs(&self, within: Option<Prefix>, now: Timestamp, most: usize) -> Result<Vec<Pair>, StoreError> {
+        let sql = "SELECT user, prefix, attempts, last, EXISTS (SELECT 1 FROM denies
+                       WHERE denies.prefix = pairs.prefix AND enforceable AND (until IS NULL OR until > ?4))
+                   FROM (SELECT user, prefix, sum(times) AS attempts, max(at) AS last FROM evidence
+                         WHERE user IS NOT NULL AND (?1 IS NULL OR prefix BETWEEN ?1 AND ?2)
+                         GROUP BY user, prefix ORDER BY 3 DESC, 4 DESC, prefix LIMIT ?3) AS pairs
+                   ORDER BY attempts DESC, last DESC, prefix";
+        let first = within.map(|prefix| prefix.to_bytes());
+        let last = within.map(|prefix| Prefix::host(prefix.last()).to_bytes());
+        let row = |row: &Row<'_>| {
+            let (user, attempts, last) = (row.get(0)?, row.get::<_, i64>(2)?.unsigned_abs(), Timestamp(row.get(3)?));
+            let denied = row.get(4)?;
+            Ok(prefix_of(row, 1)?.map(|prefix| Pair { user, prefix, attempts, last, denied }))
+        };
+        let read = || -> rusqlite::Result<Vec<Pair>> {
+            let mut query = self.db.prepare_cached(sql)?;
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            query.query_map(params![first, last, most, now.0], row)?.filter_map(Result::transpose).collect()
         };
         read().map_err(|error| self.error("cannot read evidence", error))
     }

@@ -161,7 +161,7 @@ fn users_are_told_with_from_where_they_were_tried() {
         .execute("UPDATE evidence SET user = NULL WHERE prefix = ?1", [prefix("192.0.2.9").to_bytes()])
         .unwrap();
     let pairs = |within: Option<&str>, most| {
-        let rows = store.pairs(within.map(prefix), most).unwrap().into_iter();
+        let rows = store.database.pairs(within.map(prefix), Timestamp(0), most).unwrap().into_iter();
         rows.map(|one| {
             format!("{:?} {} {} {}", String::from_utf8_lossy(&one.user), one.prefix, one.attempts, one.last.0)
         })
