@@ -233,14 +233,16 @@ impl From<Told> for Claim {
 /// A denied prefix: it stays denied until the last claim ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deny {
-    /// Who wants it; nearly always one, so no tree.
-    claims: Vec<(Claimant, Claim)>,
+    /// Who wants it; nearly always one.
+    first: Option<(Claimant, Claim)>,
+    /// Whoever else does.
+    more: Box<[(Claimant, Claim)]>,
 }
 
 impl Deny {
     /// Who wants it, and why.
     pub fn claims(&self) -> impl Iterator<Item = (Claimant, &Claim)> {
-        self.claims.iter().map(|(by, claim)| (*by, claim))
+        self.first.iter().chain(&self.more).map(|(by, claim)| (*by, claim))
     }
 
     /// Why one claimant wants it.
@@ -250,19 +252,25 @@ impl Deny {
 
     pub(super) fn put(&mut self, by: Claimant, claim: Claim) -> Option<Claim> {
         let old = self.withdraw(by);
-        self.claims.reserve_exact(1);
-        self.claims.push((by, claim));
+        match self.first {
+            None => self.first = Some((by, claim)),
+            Some(_) => self.more = std::mem::take(&mut self.more).into_iter().chain([(by, claim)]).collect(),
+        }
         old
     }
 
     pub(super) fn withdraw(&mut self, by: Claimant) -> Option<Claim> {
-        let at = self.claims.iter().position(|(other, _)| *other == by)?;
-        Some(self.claims.swap_remove(at).1)
+        let mut all: Vec<_> = self.first.take().into_iter().chain(std::mem::take(&mut self.more)).collect();
+        let at = all.iter().position(|(other, _)| *other == by);
+        let old = at.map(|at| all.remove(at).1);
+        let mut left = all.into_iter();
+        (self.first, self.more) = (left.next(), left.collect());
+        old
     }
 
     /// Whether there is a claim, and each rests on what strangers may have made up.
     pub(super) fn is_forgeable(&self) -> bool {
-        !self.claims.is_empty() && self.claims().all(|(_, claim)| claim.is_forgeable())
+        self.first.is_some() && self.claims().all(|(_, claim)| claim.is_forgeable())
     }
 
     /// When it ends: the latest of its claims.

@@ -347,6 +347,12 @@ impl State {
             .filter_map(move |len| self.denies.get_key_value(&Prefix::of(address, len)).map(|(p, deny)| (*p, deny)))
     }
 
+    /// Takes the room that it needs, once it was loaded: what is put in one by one leaves a tree half empty.
+    pub(crate) fn pack(&mut self) {
+        self.ends = std::mem::take(&mut self.ends).into_iter().collect();
+        self.denies.shrink_to_fit();
+    }
+
     /// How much was not kept, since the start.
     pub fn untold(&self, what: Bound) -> u64 {
         self.untold[what as usize]

@@ -186,7 +186,7 @@ impl Desk {
         let row = |(prefix, tally): (Prefix, &Tally)| reply::Address {
             prefix,
             counts: PerClass::of(|class| tally.counts[class as usize]),
-            successes: tally.successes,
+            successes: tally.successes.into(),
             last: At(Timestamp::from_secs(i64::from(tally.last_failure()))),
             denied: state.denies.get(&prefix).is_some_and(|deny| deny.enforced(now).is_some()),
         };
@@ -261,7 +261,7 @@ impl Desk {
             parts: claim.map_or(0, |claim| claim.reason.parts()),
             since: claim.map(|claim| At(claim.since)),
             times: state.released.get(&own).copied().unwrap_or(0),
-            successes: tally.successes,
+            successes: tally.successes.into(),
             claims,
             forgiven: forgiven.map(At),
             evidence: evidence.collect(),

@@ -35,6 +35,7 @@ impl Store {
         })?;
         counts(db, &mut state)?;
         denies(db, &mut state)?;
+        state.pack();
         nets(db, &mut state)?;
         each(db, "SELECT name, account, attempts FROM users", |row| {
             let (name, attempts): (Vec<u8>, i64) = (row.get(0)?, row.get(2)?);
@@ -80,7 +81,8 @@ fn counts(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
         // Before the column came, nothing was known to be otherwise.
         let sound: Option<[u8; 5]> = row.get(12)?;
         let sound = sound.unwrap_or_else(|| counts.map(|count| u8::try_from(count).unwrap_or(u8::MAX)));
-        let tally = Some(Tally { counts, last, successes: row.get(11)?, sound });
+        let successes = u16::try_from(row.get::<_, u32>(11)?).unwrap_or(u16::MAX);
+        let tally = Some(Tally { counts, last, successes, sound });
         Ok(prefix_of(row, 0)?.map(|prefix| Change::Counted { prefix, tally }))
     })?;
     apply(db, state, "SELECT prefix, host, invalid, valid, root, restricted, probe FROM shares", |row| {

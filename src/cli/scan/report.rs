@@ -112,7 +112,7 @@ struct Tallied {
 impl Tallied {
     fn of((prefix, tally): TallyRow) -> Self {
         let [invalid, valid, root, restricted, probe] = tally.counts;
-        Tallied { invalid, prefix, probe, restricted, root, successes: tally.successes, valid }
+        Tallied { invalid, prefix, probe, restricted, root, successes: tally.successes.into(), valid }
     }
 }
 
