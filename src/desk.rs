@@ -721,6 +721,23 @@ mod tests {
         assert_eq!(by.count(), 2, "{history:?}");
     }
 
+    #[test]
+    fn what_a_clock_that_was_ahead_left_out_is_enforced_once_it_is_right() {
+        let dir = Dir::new("ahead");
+        let mut desk = dir.open(Policy::default(), NOW);
+        let prefix: Prefix = "192.0.2.7".parse().expect("an address");
+        let request = Request::Deny { prefix, seconds: Some(3_600), force: false, caller: None, because: None };
+        desk.ask(&request, NOW).reply.expect("denied");
+        drop(desk);
+        let (end, ahead) = (NOW.after(Duration::from_secs(3_600)), NOW.after(Duration::from_secs(7_200)));
+        let mut desk = dir.open(Policy::default(), ahead);
+        assert!(desk.publish_all(ahead).denied.is_empty());
+        let told = |diff: Diff| diff.denies.into_iter().collect::<Vec<_>>();
+        assert_eq!(told(desk.clock_was_set(NOW)), [(prefix, Some(Some(end)))]);
+        assert!(desk.clock_was_set(NOW).is_empty(), "it is told once");
+        assert_eq!(told(desk.clock_was_set(ahead)), [(prefix, None)]);
+    }
+
     /// All at once, where they are no more than are remembered.
     #[test]
     fn who_mistyped_is_forgiven_by_name_and_no_flood() {

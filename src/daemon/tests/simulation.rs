@@ -39,13 +39,14 @@ const FOR: Duration = Duration::from_secs(30);
 /// Stories between two looks at the time.
 const STORIES: u32 = 20;
 /// Stories of which one must show a fault that is planted.
-const FOUND_WITHIN: u64 = 100;
+const FOUND_WITHIN: u64 = 300;
 /// What happens in a story.
 const EVENTS: usize = 60;
 /// Where the clock begins: 2026-11-01T00:00:00Z.
 const BEGIN: Time = 1_793_491_200;
-/// The clock is never further off than this, so that what is over was so less than an hour ago.
-const OFF_MAX: i64 = 1_500;
+/// The clock is so many seconds off, times at most so many: never by so much that what is over was so an hour ago. A step
+/// of less than a minute is none to us, and a deny may end by so much too early or too late.
+const OFF: (i64, i64) = (100, 15);
 /// The input's name.
 const LOG: &str = "log";
 
@@ -398,7 +399,7 @@ impl<'a> Story<'a> {
                 self.pass(seconds);
             }
             13 => {
-                let off = self.random.below(2 * OFF_MAX) - OFF_MAX;
+                let off = OFF.0 * (self.random.below(2 * OFF.1 + 1) - OFF.1);
                 self.note(format!("{wall}: the clock is {off} s off"));
                 self.clock.step(off - self.off);
                 self.off = off;
