@@ -24,6 +24,7 @@ use crate::decide::machine::Machine;
 use crate::decide::policy::{Class, Policy, Threshold};
 use crate::deny::Diff;
 use crate::deny::reconciler::{Feed, Pace, Reconciler};
+use crate::desk::reply::Reply;
 use crate::desk::{Asked, Committed, Desk, Effects, Request};
 use crate::intake::{Counts, Source};
 use crate::store::{FILE, Store};
@@ -220,10 +221,10 @@ impl<'a> Story<'a> {
     }
 
     /// What a person asks for; `false` if it was refused.
-    fn ask(&mut self, request: &Request, done: impl FnOnce(&mut Oracle)) -> bool {
+    fn ask(&mut self, request: &Request, done: impl FnOnce(&mut Oracle, &Reply)) -> bool {
         let Asked { reply, committed } = self.desk.ask(request, self.clock.now().0);
-        if reply.is_ok() {
-            done(&mut self.oracle);
+        if let Ok(reply) = &reply {
+            done(&mut self.oracle, reply);
         }
         if let Some(committed) = committed {
             self.committed(committed);
@@ -368,7 +369,7 @@ impl<'a> Story<'a> {
                 let force = self.random.one_in(2);
                 let request = Request::Deny { prefix: text(&net), seconds, force, caller: None, because: None };
                 let until = seconds.map(|seconds| wall + seconds as Time);
-                let is_done = self.ask(&request, |oracle| oracle.deny(net, until));
+                let is_done = self.ask(&request, |oracle, _| oracle.deny(net, until));
                 let is_allowed =
                     self.oracle.allowed.iter().chain(&self.oracle.always).any(|entry| entry.contains(&net));
                 assert!(!is_done || !is_allowed, "{net} is allowed and was denied");
@@ -378,16 +379,18 @@ impl<'a> Story<'a> {
                 let net = self.some_net();
                 self.note(format!("{wall}: forgive {net}"));
                 let request = Request::Forgive { prefix: Some(text(&net)), who: None };
-                assert!(self.ask(&request, |oracle| oracle.forgive(net, wall)));
+                assert!(self.ask(&request, |oracle, _| oracle.forgive(net, wall)));
             }
             8 => {
                 let net = self.some_net();
                 let remove = self.random.one_in(2);
                 let entry = Some(net.to_string());
                 let request = Request::Allow { entry, remove, force: false, who: None };
-                let is_done = self.ask(&request, |oracle| match remove {
-                    true => drop(oracle.allowed.remove(&net)),
-                    false => oracle.allow(net),
+                let is_done = self.ask(&request, |oracle, reply| match reply {
+                    // The configuration has it already, which is all there is to it.
+                    Reply::Allowed(allowed) if allowed.known => {}
+                    Reply::Allowed(_) => oracle.allow(net),
+                    _ => drop(oracle.allowed.remove(&net)),
                 });
                 self.note(format!("{wall}: allow {net}, remove {remove}: {is_done}"));
             }
