@@ -25,6 +25,7 @@ mod connected;
 mod descriptors;
 pub(crate) mod feeds;
 mod here;
+mod leave;
 mod log;
 mod machine;
 mod manager;
@@ -39,6 +40,7 @@ mod wall;
 
 use configured::{Configured, Fresh};
 use connected::Connected;
+use leave::Leave;
 pub(crate) use log::Log;
 use manager::Manager;
 use owner::{Outside, Owner, Shown};
@@ -92,7 +94,9 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
         allowed = want.allowed.len(),
         "running"
     );
+    let left = leave::left(&desk, &configured.config, &back_ends, dry_run);
     let mut reconcilers = start_back_ends(back_ends, want)?;
+    let leave = Leave::begin(left, reconcilers.enforced())?;
     if let Some(tried) = reconcilers.tried() {
         let _ = ready.send(tried);
     }
@@ -101,7 +105,7 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
     let stops = tokio::spawn(signals::stop(stop_in));
     let hangups = tokio::spawn(signals::hangup(asks_in));
     let shown = Shown { taps, latest: latest_in, dry_run, since: now, origin };
-    let outside = Outside { reconcilers, shown, log, manager: Manager::new(clock::monotonic()) };
+    let outside = Outside { reconcilers, leave, shown, log, manager: Manager::new(clock::monotonic()) };
     let owner = Owner::new(desk, (configured, sources), outside);
     owner.keep_configuration();
     drop(running);

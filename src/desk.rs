@@ -23,6 +23,7 @@ use crate::decide::prefix::Prefix;
 use crate::decide::range::{self, Range};
 use crate::decide::state::{Bound, Change};
 use crate::deny::choose::NoBackend;
+use crate::deny::places::Place;
 use crate::deny::{DenyBackend, DenySet, Diff};
 use crate::intake::{self, Counts, Seen, Source};
 use crate::store::{
@@ -42,7 +43,7 @@ mod request;
 mod unwritten;
 
 pub use aside::Aside;
-pub use back_ends::{Taken, back_ends, refused_of_each, take_away};
+pub use back_ends::{Taken, back_ends, left, refused_of_each, take_away};
 use budget::Budget;
 use flood::Flood;
 use published::Published;
@@ -220,6 +221,11 @@ impl Desk {
     /// Where an input goes on: behind the last record that was folded in.
     pub fn cursor(&self, input: &str) -> Option<Cursor> {
         self.pending.cursors.get(input).or_else(|| self.cursors.get(input)).cloned()
+    }
+
+    /// The places where something was written and where these back ends of a configuration do not write.
+    pub fn left(&self, config: &Config, back_ends: &[Box<dyn DenyBackend>]) -> Result<Vec<Place>, String> {
+        left(config, &self.store, back_ends)
     }
 
     /// The back ends of a configuration.

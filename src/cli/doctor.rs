@@ -81,6 +81,12 @@ fn findings(status: &Status) -> Vec<Finding> {
             put(true, &place.name, format!("denies are not enforced since {since}: {error}"));
         }
     }
+    for place in &status.left {
+        let place = printable(place.as_bytes());
+        let what = "an earlier configuration denied there, so who is released now may stay denied by that; see to it, and \
+                    restart denyd";
+        put(true, "leftovers", format!("{place}: {what}"));
+    }
     if let Some(unread) = &status.unread {
         put(true, "sshd", printable(unread.as_bytes()));
     }

@@ -10,6 +10,7 @@ use super::Origin;
 use super::configured::Configured;
 use super::connected::Connected;
 use super::here::Here;
+use super::leave::Leave;
 use super::log::Log;
 use super::machine;
 use super::manager::Manager;
@@ -43,6 +44,7 @@ pub(super) struct Shown {
 /// Who is told of what happens at the desk.
 pub(super) struct Outside {
     pub(super) reconcilers: Reconcilers,
+    pub(super) leave: Leave,
     pub(super) shown: Shown,
     pub(super) log: Log,
     pub(super) manager: Manager,
@@ -272,6 +274,7 @@ impl Owner {
             dry_run: self.outside.shown.dry_run,
             enforced: reconciler::enforced(&statuses),
             backends: statuses,
+            left: self.outside.leave.problems(),
             unread: self.here.unread(&self.sources),
             inputs: self.sources.iter().map(|source| source.status(now)).collect(),
             senders: self.sources.iter().flat_map(|source| source.senders(now)).collect(),

@@ -6,9 +6,11 @@ use inputs::record::Batch;
 use tokio::sync::mpsc;
 
 use super::here::Here;
+use super::leave::{self, Leave};
 use super::owner::Owner;
 use super::{policy, start_back_ends};
 use crate::clock;
+use crate::config::Config;
 use crate::deny::{DenyBackend, DenySet};
 use crate::desk::control::{Ask, Told};
 use crate::desk::reply::{Reloaded, Reply};
@@ -48,7 +50,9 @@ impl Owner {
 
     /// Lets other back ends, or these made otherwise, take the place of those that are at work. What is denied stays denied
     /// meanwhile.
-    fn change_back_ends(&mut self, back_ends: Vec<Box<dyn DenyBackend>>) -> std::io::Result<()> {
+    fn change_back_ends(&mut self, config: &Config, back_ends: Vec<Box<dyn DenyBackend>>) -> std::io::Result<()> {
+        self.outside.leave = Leave::default();
+        let left = leave::left(&self.desk, config, &back_ends, self.outside.shown.dry_run);
         let want = self.desk.publish_all(clock::now());
         let none = start_back_ends(Vec::new(), DenySet::default())?;
         // The new ones may write into the same table, so the old ones end first.
@@ -56,6 +60,7 @@ impl Owner {
             tracing::warn!("a back end that is not wanted any more hangs; what it denies stays denied");
         }
         self.outside.reconcilers = start_back_ends(back_ends, want)?;
+        self.outside.leave = Leave::begin(left, self.outside.reconcilers.enforced())?;
         Ok(())
     }
 
@@ -107,7 +112,7 @@ impl Owner {
         self.carry_out(effects);
         self.commit();
         if let Some(back_ends) = back_ends {
-            self.change_back_ends(back_ends)?;
+            self.change_back_ends(&fresh.config, back_ends)?;
         }
         self.configured.take(fresh);
         self.keep_configuration();

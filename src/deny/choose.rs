@@ -11,7 +11,7 @@ use crate::decide::prefix::Prefix;
 use super::effect::Effect;
 use super::hosts_deny::{self, Form, HostsDeny};
 use super::iptables::{self, Iptables};
-use super::ledger::{self, Ledger, Notes};
+use super::ledger::{Ledger, Notes};
 use super::nft::{self, Lengths, Nft};
 use super::stdout::{self, Stdout};
 use super::{DenyBackend, DenyError, Kept, Until};
@@ -21,16 +21,18 @@ pub static KINDS: &[Kind] = &[
     Kind {
         usable: |settings| nft(settings, Lengths::default()).usable().map_err(|error| error.to_string()),
         auto: Some(|| Ok("the kernel has it")),
+        place: |settings| Some(nft_place(settings)),
         ..Kind::plain(nft::NAME, |means| {
-            Ledger::open(&format!("{} inet {}", nft::NAME, means.settings.nftables.table), (means.notes)()?, None)?;
+            Ledger::open(&nft_place(means.settings), (means.notes)()?, None)?;
             Ok(Box::new(nft(means.settings, means.lengths)))
         })
     },
     Kind {
         usable: |settings| iptables(settings).usable().map_err(|error| error.to_string()),
         auto: Some(|| Ok("the kernel has iptables")),
+        place: |settings| Some(iptables_place(settings)),
         ..Kind::plain(iptables::NAME, |means| {
-            Ledger::open(&format!("{} {}", iptables::NAME, means.settings.iptables.chain), (means.notes)()?, None)?;
+            Ledger::open(&iptables_place(means.settings), (means.notes)()?, None)?;
             Ok(Box::new(iptables(means.settings)))
         })
     },
@@ -40,6 +42,7 @@ pub static KINDS: &[Kind] = &[
             true => Ok("sshd reads hosts.deny"),
             false => Err("sshd is not linked with libwrap, so hosts.deny would do nothing".to_owned()),
         }),
+        place: |settings| Some(hosts_deny::place(&settings.hosts_deny.path)),
         ..Kind::plain(hosts_deny::NAME, |means| {
             let settings = &means.settings.hosts_deny;
             let form = Form {
@@ -64,6 +67,8 @@ pub struct Kind {
     usable: fn(&Settings) -> Result<(), String>,
     /// Says why it denies on this machine if it can be used, or why not; `None` for one that is used only where it is named.
     auto: Option<fn() -> Result<&'static str, String>>,
+    /// Where it writes, if that outlasts it.
+    place: fn(&Settings) -> Option<String>,
 }
 
 type Make = fn(&Means<'_>) -> Result<Box<dyn DenyBackend>, String>;
@@ -71,7 +76,7 @@ type Make = fn(&Means<'_>) -> Result<Box<dyn DenyBackend>, String>;
 impl Kind {
     /// One that can always be used, and is used where it is named.
     pub const fn plain(name: &'static str, make: Make) -> Kind {
-        Kind { name, make, usable: |_| Ok(()), auto: None }
+        Kind { name, make, usable: |_| Ok(()), auto: None, place: |_| None }
     }
 
     /// Says why it cannot be used; changes nothing.
@@ -198,26 +203,11 @@ pub fn make(means: &Means<'_>) -> Result<Vec<Box<dyn DenyBackend>>, NoBackend> {
     made.collect()
 }
 
-/// Every place where something was ever written, by the names of the notes that are kept, and the back end that takes it
-/// away; `None` for one that this version does not know.
-pub fn written(notes: &[String], open: &dyn Fn() -> Result<Box<dyn Notes>, String>) -> Result<Vec<Written>, String> {
-    let back_end = |place: &str| -> Result<Option<Box<dyn DenyBackend>>, String> {
-        let (name, at) = place.split_once(' ').unwrap_or((place, ""));
-        Ok(match (name, at.strip_prefix("inet ").map(str::parse)) {
-            (nft::NAME, Some(Ok(table))) => Some(Box::new(Nft::new(table, Lengths::default()))),
-            (iptables::NAME, _) => at.parse().ok().map(|chain| Box::new(Iptables::new(chain)) as Box<dyn DenyBackend>),
-            (hosts_deny::NAME, _) => {
-                let form = Form { service: hosts_deny::Service::default(), stamped: None, adopt: false };
-                Some(Box::new(HostsDeny::new(at.into(), form, hosts_deny::ledger(Path::new(at), open()?)?)))
-            }
-            _ => None,
-        })
-    };
-    notes.iter().filter_map(|note| ledger::place(note)).map(|place| Ok((place.to_owned(), back_end(place)?))).collect()
+/// The places where these back ends of the settings write, as [`super::places`] has them.
+pub fn places(settings: &Settings, back_ends: &[Box<dyn DenyBackend>]) -> Vec<String> {
+    let kinds = KINDS.iter().filter(|kind| back_ends.iter().any(|back_end| back_end.name() == kind.name));
+    kinds.filter_map(|kind| (kind.place)(settings)).collect()
 }
-
-/// A place, and what takes away what is ours there.
-pub type Written = (String, Option<Box<dyn DenyBackend>>);
 
 /// What back ends deny now: what is left when the database was lost. Where no end can be told, `else_until` it is.
 pub fn kept(
@@ -252,6 +242,14 @@ pub fn refused_of_each(settings: &Settings, lengths: Lengths) -> Result<BTreeMap
         }
     }
     Ok(all)
+}
+
+fn nft_place(settings: &Settings) -> String {
+    format!("{} inet {}", nft::NAME, settings.nftables.table)
+}
+
+fn iptables_place(settings: &Settings) -> String {
+    format!("{} {}", iptables::NAME, settings.iptables.chain)
 }
 
 fn nft(settings: &Settings, lengths: Lengths) -> Nft {

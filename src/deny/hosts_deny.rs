@@ -116,7 +116,12 @@ pub struct Form {
 /// It is kept before the file is written, with all that will be ours whether or not the write succeeds, and after it with
 /// what is. A failure stops the write.
 pub fn ledger(path: &Path, notes: Box<dyn Notes>) -> Result<Ledger, String> {
-    Ledger::open(&format!("{NAME} {}", path.display()), notes, Some((OLD_LEDGER, lines::denied)))
+    Ledger::open(&place(path), notes, Some((OLD_LEDGER, lines::denied)))
+}
+
+/// The name of its ledger.
+pub(super) fn place(path: &Path) -> String {
+    format!("{NAME} {}", path.display())
 }
 
 impl HostsDeny {

@@ -14,6 +14,9 @@ pub trait Notes: Send {
 
     /// Keeps a text. Once it returns, the text outlasts a crash.
     fn write(&mut self, name: &str, text: &str) -> Result<(), String>;
+
+    /// Forgets the text of this name, if there is one.
+    fn forget(&mut self, name: &str) -> Result<(), String>;
 }
 
 /// Lines that are ours, and which deny each is for.
@@ -36,7 +39,7 @@ impl Ledger {
     /// The ledger of earlier versions was a list of lines without their place; `old` names that note and says which deny a
     /// line is for. Its lines go to this place.
     pub(super) fn open(place: &str, mut notes: Box<dyn Notes>, old: Option<Old<'_>>) -> Result<Ledger, String> {
-        let note = format!("{NOTE}{place}");
+        let note = note(place);
         let bad = |error: serde_json::Error| error.to_string();
         if let Some(known) = notes.read(&note)? {
             return Ok(Ledger { note, lines: serde_json::from_str(&known).map_err(bad)?, notes });
@@ -85,6 +88,11 @@ impl Ledger {
 /// What the names of its notes begin with; the place follows.
 const NOTE: &str = "written ";
 
+/// The note that is the ledger of a place.
+pub(super) fn note(place: &str) -> String {
+    format!("{NOTE}{place}")
+}
+
 /// The place of which the note of that name is the ledger.
 pub fn place(note: &str) -> Option<&str> {
     note.strip_prefix(NOTE)
@@ -105,6 +113,11 @@ mod tests {
 
         fn write(&mut self, name: &str, text: &str) -> Result<(), String> {
             self.0.lock().unwrap().insert(name.to_owned(), text.to_owned());
+            Ok(())
+        }
+
+        fn forget(&mut self, name: &str) -> Result<(), String> {
+            self.0.lock().unwrap().remove(name);
             Ok(())
         }
     }

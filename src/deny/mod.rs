@@ -22,6 +22,7 @@ pub mod iptables;
 pub mod ledger;
 pub mod nft;
 mod overlap;
+pub mod places;
 mod program;
 pub mod reconciler;
 pub mod stdout;

@@ -91,8 +91,24 @@ pub struct Reconcilers {
     feeds: Vec<Feed>,
     /// Closed once each back end has tried to make its set equal for the first time.
     tried: Option<mpsc::Receiver<Infallible>>,
+    /// Tells once of each back end that its set is equal.
+    enforced: Option<Enforced>,
     /// Closed once the last thread has ended.
     ended: mpsc::Receiver<Infallible>,
+}
+
+/// Tells once of each back end that it has made its set equal.
+#[derive(Debug)]
+pub struct Enforced {
+    each: mpsc::Receiver<()>,
+    count: usize,
+}
+
+impl Enforced {
+    /// Waits until all have; false if they end before.
+    pub fn wait(self) -> bool {
+        (0..self.count).all(|_| self.each.recv().is_ok())
+    }
 }
 
 impl Reconcilers {
@@ -106,14 +122,15 @@ impl Reconcilers {
     where
         C: Fn() -> (Timestamp, Instant) + Clone + Send + 'static,
     {
-        let ((tries, tried), (ends, ended)) = (mpsc::channel(), mpsc::channel());
+        let ((tries, tried), (ends, ended), (enforces, each)) = (mpsc::channel(), mpsc::channel(), mpsc::channel());
         let mut feeds = Vec::new();
         let last = backends.len().saturating_sub(1);
         for (number, backend) in backends.into_iter().enumerate() {
             let thread = std::thread::Builder::new().name(format!("deny {}", backend.name()));
             // Each has a set of its own, which may be large, and there is none besides.
             let want = if number == last { std::mem::take(&mut want) } else { want.clone() };
-            let (reconciler, feed) = Reconciler::new(backend, want, clock.clone(), pace)?;
+            let (mut reconciler, feed) = Reconciler::new(backend, want, clock.clone(), pace)?;
+            reconciler.enforces = Some(enforces.clone());
             let (tried, end) = (tries.clone(), ends.clone());
             thread.spawn(move || {
                 reconciler.run(tried);
@@ -121,12 +138,18 @@ impl Reconcilers {
             })?;
             feeds.push(feed);
         }
-        Ok(Reconcilers { feeds, tried: Some(tried), ended })
+        let enforced = Some(Enforced { each, count: feeds.len() });
+        Ok(Reconcilers { feeds, tried: Some(tried), enforced, ended })
     }
 
     /// What is closed once each back end has tried for the first time, whether it could or not; the first call has it.
     pub fn tried(&mut self) -> Option<mpsc::Receiver<Infallible>> {
         self.tried.take()
+    }
+
+    /// What tells that each has enforced all of the set; the first call has it.
+    pub fn enforced(&mut self) -> Option<Enforced> {
+        self.enforced.take()
     }
 
     /// Tells all of them of a change; never waits for a back end. `whole` is the set after it.
@@ -264,6 +287,8 @@ pub(crate) struct Reconciler<C> {
     deaf_until: Instant,
     /// Whether the error shown in the status came from a probe.
     probe_failed: bool,
+    /// Is told once that the set is equal for the first time.
+    enforces: Option<mpsc::Sender<()>>,
 }
 
 /// What failed.
@@ -311,6 +336,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
             asked: false,
             deaf_until: begun,
             probe_failed: false,
+            enforces: None,
         };
         Ok((reconciler, feed))
     }
@@ -420,6 +446,8 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
                 }
                 self.retry_pause = self.pace.retry_first;
                 self.done(Some(wall));
+                // Mostly nobody wants to know.
+                self.enforces.take().map(|told| told.send(()));
             }
             Err(error) => {
                 self.failed(&error, Failed::Order);
@@ -860,6 +888,19 @@ mod tests {
         story.world().broken = false;
         let (fake, _) = story.stop();
         assert!(dropped(&lock(&fake.0).set, 2));
+    }
+
+    #[test]
+    fn it_is_told_once_that_all_is_enforced() {
+        let mut story = Story::new(World { broken: true, ..World::default() });
+        let (enforces, each) = mpsc::channel();
+        story.reconciler.enforces = Some(enforces);
+        story.until("three tries", |story| story.world().replaces >= 3);
+        assert_eq!(each.try_recv(), Err(mpsc::TryRecvError::Empty));
+        story.world().broken = false;
+        story.until("enforced", |story| story.status().replaced.is_some());
+        assert_eq!((each.try_recv(), each.try_recv()), (Ok(()), Err(mpsc::TryRecvError::Disconnected)));
+        assert!(!Enforced { each, count: 1 }.wait(), "it ended before");
     }
 
     #[test]

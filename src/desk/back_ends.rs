@@ -7,9 +7,10 @@ use inputs::record::Timestamp;
 use crate::config::Config;
 use crate::decide::prefix::Prefix;
 use crate::deny::DenyBackend;
-use crate::deny::choose::{self, Means, NoBackend, Written};
+use crate::deny::choose::{self, Means, NoBackend};
 use crate::deny::ledger::Notes;
 use crate::deny::nft::Lengths;
+use crate::deny::places::{self, Place};
 use crate::store::{Database, Store};
 
 impl Notes for Database {
@@ -19,6 +20,10 @@ impl Notes for Database {
 
     fn write(&mut self, name: &str, text: &str) -> Result<(), String> {
         self.set_note(name, text).map_err(|error| error.to_string())
+    }
+
+    fn forget(&mut self, name: &str) -> Result<(), String> {
+        self.forget_note(name).map_err(|error| error.to_string())
     }
 }
 
@@ -48,15 +53,22 @@ pub type Taken = (String, Result<(), String>);
 /// Takes away all that is ours in every place where something was ever written, whatever is configured now; what came of it
 /// in each.
 pub fn take_away(store: &Store, now: Timestamp) -> Result<Vec<Taken>, String> {
-    let names = store.database.note_names().map_err(|error| error.to_string())?;
-    let take = |(place, back_end): Written| {
-        let done = match back_end {
-            Some(mut back_end) => back_end.take_away(now).map_err(|error| error.to_string()),
-            None => Err("this version does not know what that is".to_owned()),
-        };
-        (place, done)
+    let take = |mut place: Place| {
+        let done = place.take_away(now);
+        (place.name, done)
     };
-    Ok(choose::written(&names, &|| notes(store))?.into_iter().map(take).collect())
+    Ok(written(store)?.into_iter().map(take).collect())
+}
+
+/// The places where something was written and where these back ends of a configuration do not write.
+pub fn left(config: &Config, store: &Store, back_ends: &[Box<dyn DenyBackend>]) -> Result<Vec<Place>, String> {
+    let used = choose::places(&config.deny, back_ends);
+    Ok(written(store)?.into_iter().filter(|place| !used.contains(&place.name)).collect())
+}
+
+fn written(store: &Store) -> Result<Vec<Place>, String> {
+    let names = store.database.note_names().map_err(|error| error.to_string())?;
+    places::written(&names, &|| notes(store))
 }
 
 fn notes(store: &Store) -> Result<Box<dyn Notes>, String> {

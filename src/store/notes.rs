@@ -25,11 +25,21 @@ impl Database {
 
     /// Keeps a small value.
     pub fn set_note(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        self.change(|db| write(db, name, value))
+    }
+
+    /// Forgets a small value, if there is one.
+    pub fn forget_note(&self, name: &str) -> Result<(), StoreError> {
+        self.change(|db| run(db, "DELETE FROM notes WHERE name = ?1", [name]))
+    }
+
+    /// Makes a change to the notes, also to those on the disk.
+    fn change(&self, change: impl Fn(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
         if self.is_apart {
             let file = Connection::open(&self.file).map_err(|error| self.error("cannot open the database", error))?;
-            write(&file, name, value).map_err(|error| self.error("cannot write", error))?;
+            change(&file).map_err(|error| self.error("cannot write", error))?;
         }
-        write(&self.db, name, value).map_err(|error| self.error("cannot write", error))
+        change(&self.db).map_err(|error| self.error("cannot write", error))
     }
 }
 

@@ -78,6 +78,11 @@ impl Notes for Memory {
         }
         Ok(())
     }
+
+    fn forget(&mut self, name: &str) -> Result<(), String> {
+        self.lock().texts.remove(name);
+        Ok(())
+    }
 }
 
 /// A directory that goes with this value.

@@ -310,3 +310,39 @@ fn what_is_refused_is_counted_and_shown() {
         (refused == serde_json::json!({"packets": wide + 1, "connections": wide + 1})).then_some(())
     });
 }
+
+/// Whoever is denied stays so while one firewall takes over from another, and nothing is left of the old one.
+#[test]
+fn another_firewall_takes_over_without_a_gap() {
+    let Some(mut world) = World::new("another_firewall_takes_over_without_a_gap") else { return };
+    world.start_sshd(Route::File);
+    let mut denyd = world.start_denyd(Some(FILE));
+    assert_eq!(world.denyd(&["deny", "198.51.100.1"]).status.code(), Some(0));
+    until("the deny to be in force", || (world.attacker.banner("198.51.100.1") == "silent").then_some(()));
+    let mut watcher = world.attacker.another();
+    watcher.hammer("198.51.100.1", "stop");
+    let gone = |world: &World, command: &[&str], what: &str| {
+        until(&format!("{what} to be gone"), || (!world.run(command).contains(what)).then_some(()));
+    };
+    let tables = ["nft", "list", "tables", "inet"];
+    let configured = |head: &str| format!("{head}{FILE}");
+    // another one, while the daemon runs
+    world.write("/etc/denyd/denyd.toml", &configured("deny.backends = [\"iptables\"]\n"));
+    assert_eq!(world.denyd(&["reload"]).status.code(), Some(0));
+    gone(&world, &tables, "denyd");
+    assert!(world.run(&["iptables-save", "-t", "raw"]).contains("denyd-refused"));
+    // answered, in another table of iptables
+    world.write("/etc/denyd/denyd.toml", &configured("deny.backends = [\"iptables\"]\ndeny.action = \"reject\"\n"));
+    assert_eq!(world.denyd(&["reload"]).status.code(), Some(0));
+    gone(&world, &["iptables-save", "-t", "raw"], "denyd");
+    // another table of nftables, at a start
+    denyd.signal(nix::sys::signal::Signal::SIGTERM);
+    denyd.wait();
+    let _denyd = world.start_denyd(Some(&configured("deny.nftables.table = \"other\"\n")));
+    gone(&world, &["iptables-save", "-t", "filter"], "denyd");
+    gone(&world, &["ipset", "list", "-n"], "denyd");
+    assert!(world.run(&tables).contains("table inet other"));
+    let seen = watcher.stop();
+    assert_eq!(seen["open"], 0, "{seen}");
+    assert_eq!(world.denied(), ["198.51.100.1"]);
+}

@@ -154,6 +154,60 @@ fn other_back_ends_take_over_whom_the_old_ones_deny() {
     assert!(!home.stdout().contains("192.0.2.2"), "{}", home.stdout());
 }
 
+/// What another configuration wrote is taken away once the new one enforces, by a reload or at a start; and what cannot be
+/// reached is named.
+#[test]
+fn the_place_that_is_left_is_cleared() {
+    let home = home();
+    let _ = fs::create_dir(home.path("sub"));
+    let [first, second] = ["first", "sub/second"].map(|name| home.path(name));
+    let config = fs::read_to_string(home.path("config")).unwrap();
+    let denies_in = |path: &std::path::Path| {
+        let text = format!(
+            "deny.backends = [\"hosts.deny\"]\ndeny.hosts_deny = {{ path = {path:?}, service = \"\", comment = false }}\n"
+        );
+        fs::write(home.path("config"), config.replace("deny.backends = [\"stdout\"]\n", &text)).unwrap();
+    };
+    let holds = |path: &std::path::Path, want: &str| {
+        until(&format!("{path:?} to hold {want:?}"), || (fs::read_to_string(path).ok()? == want).then_some(()));
+    };
+    fs::write(&first, "203.0.113.9\n").unwrap();
+    denies_in(&first);
+    let daemon = home.start();
+    home.append(failures("192.0.2.1", 1, 10).as_bytes());
+    holds(&first, "203.0.113.9\n192.0.2.1\n");
+    denies_in(&second);
+    reloads(&home, &["the back ends were begun anew"]);
+    holds(&second, "192.0.2.1\n");
+    holds(&first, "203.0.113.9\n");
+    daemon.stop();
+    denies_in(&first);
+    let daemon = home.start();
+    holds(&first, "203.0.113.9\n192.0.2.1\n");
+    holds(&second, "");
+    // what cannot be reached stays, and is told until it can be
+    denies_in(&second);
+    reloads(&home, &["the back ends were begun anew"]);
+    holds(&second, "192.0.2.1\n");
+    fs::rename(home.path("sub"), home.path("moved")).unwrap();
+    fs::write(home.path("sub"), "no directory").unwrap();
+    denies_in(&first);
+    reloads(&home, &["the back ends were begun anew"]);
+    let told = || {
+        let output = home.denyd(&["doctor"]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        said.lines().find(|line| line.contains("leftovers")).map(str::to_owned)
+    };
+    let said = until("doctor to name it", told);
+    assert!(said.contains("sub/second") && said.contains("Not a directory"), "{said}");
+    daemon.stop();
+    fs::remove_file(home.path("sub")).unwrap();
+    fs::rename(home.path("moved"), home.path("sub")).unwrap();
+    let _daemon = home.start();
+    holds(&second, "");
+    until("doctor to say no more of it", || told().is_none().then_some(()));
+}
+
 #[test]
 fn one_that_cannot_hold_changes_nothing() {
     let home = home();

@@ -42,6 +42,9 @@ pub struct Status {
     pub enforced: usize,
     /// Where denies are enforced.
     pub backends: Vec<BackEnd>,
+    /// Where earlier configurations denied, and what stands there cannot be taken away: each place, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
     /// What is read.
     pub inputs: Vec<Input>,
     /// What the sshd of this machine writes and no input brings.
