@@ -261,6 +261,11 @@ fn deny() -> Vec<Key<Config>> {
             "Whether packets are counted for each deny, too; `denyd list` and `denyd why` show the counts, if root asks.
             `denyd status` always shows how many were refused in all. Needs nftables with Linux 5.7, or ipset.",
         ),
+        key("cut_connections", yes(), |c| &mut c.deny.cut_connections).says(
+            "Whether open TCP connections of an address are cut when it is denied, so that they do not stall; not those by which
+            an administrator is logged in. It is about connections of this machine itself, to the ports that are closed. Needs
+            `ss` and Linux with CONFIG_INET_DIAG_DESTROY, which distributions have.",
+        ),
         key("release_on_exit", yes(), |c| &mut c.deny.release_on_exit).says(
             "Whether denyd takes its denies out of firewalls and files when it is stopped (SIGTERM, SIGINT), as `denyd off` does.
             The next start denies again whose time is not over. With true each restart and each upgrade opens the door for

@@ -8,6 +8,7 @@ use inputs::record::Timestamp;
 
 use crate::decide::prefix::Prefix;
 
+use super::cut::Cut;
 use super::effect::Effect;
 use super::hosts_deny::{self, Form, HostsDeny};
 use super::iptables::{self, Iptables};
@@ -101,6 +102,8 @@ pub struct Settings {
     pub backends: Backends,
     /// What a deny does to packets.
     pub effect: Effect,
+    /// Whether open connections of denied addresses are cut. Default false.
+    pub cut_connections: bool,
     /// Whether a daemon that is stopped takes its denies away. Default false.
     pub release_on_exit: bool,
     /// Settings of nftables.
@@ -200,7 +203,12 @@ pub fn make(means: &Means<'_>) -> Result<Vec<Box<dyn DenyBackend>>, NoBackend> {
         }
     };
     let made = kinds.iter().map(|kind| (kind.make)(means).map_err(|cause| NoBackend::Made { name: kind.name, cause }));
-    made.collect()
+    let mut made = made.collect::<Result<Vec<_>, _>>()?;
+    // Where nothing is enforced, nothing is cut.
+    if means.settings.cut_connections && kinds.iter().any(|kind| kind.name != stdout::NAME) {
+        made.push(Box::new(Cut::new(means.settings.effect.clone())));
+    }
+    Ok(made)
 }
 
 /// The places where these back ends of the settings write, as [`super::places`] has them.

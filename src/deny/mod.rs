@@ -16,6 +16,7 @@ use crate::decide::range::Range;
 use effect::Refused;
 
 pub mod choose;
+pub mod cut;
 pub mod effect;
 pub mod hosts_deny;
 pub mod iptables;

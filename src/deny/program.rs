@@ -38,7 +38,12 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
 /// Runs the program `name` with this input; returns what it printed, or why it failed, in one line for people.
 pub(super) fn ask(name: &str, arguments: &[&str], input: &str) -> Result<Vec<u8>, String> {
     let program = find(name).ok_or_else(|| format!("no {name} in {}", DIRECTORIES.join(", ")))?;
-    let child = start(&program, arguments).map_err(|error| format!("{}: {error}", program.display()))?;
+    ask_at(&program, name, arguments, input)
+}
+
+/// The same of a program that is there.
+pub(super) fn ask_at(program: &Path, name: &str, arguments: &[&str], input: &str) -> Result<Vec<u8>, String> {
+    let child = start(program, arguments).map_err(|error| format!("{}: {error}", program.display()))?;
     let output = finish(child, input.as_bytes()).map_err(|error| match error.kind() {
         ErrorKind::TimedOut => format!("{name} took more than {} s", TIME_MAX.as_secs()),
         _ => format!("cannot talk to {name}: {error}"),

@@ -18,6 +18,7 @@ use denyd::deny::{DenySet, Diff};
 use inputs::record::Timestamp;
 
 mod both;
+mod cut;
 mod hosts_deny;
 mod iptables;
 mod nft;

@@ -152,7 +152,7 @@ impl World {
         self.ask(&format!("hold {source} {PORT}")).parse().unwrap()
     }
 
-    /// Whether one that stays is `open`, or `silent`.
+    /// Whether one that stays is `open`, `silent`, or `cut`.
     pub(crate) fn talk(&self, source: &str, port: u16) -> String {
         self.ask(&format!("talk {source}#{port} {PORT}"))
     }
@@ -294,9 +294,9 @@ fn connector() {
                 }
                 "talk" => {
                     let stream = held.get_mut(&source.port()).unwrap();
-                    stream.write_all(b"x").await.unwrap();
-                    let answer = tokio::time::timeout(Duration::from_millis(600), stream.read_u8()).await;
-                    return if answer.is_ok() { "open" } else { "silent" }.to_owned();
+                    let answer = async { stream.write_all(b"x").await.and(stream.read_u8().await) };
+                    let answer = tokio::time::timeout(Duration::from_millis(600), answer).await;
+                    return answer.map_or("silent", |said| if said.is_ok() { "open" } else { "cut" }).to_owned();
                 }
                 _ => {}
             }
