@@ -14,12 +14,14 @@ use crate::clock;
 use crate::config::Config;
 use crate::decide::machine::Machine;
 use crate::decide::policy::Policy;
+use crate::decide::prefix::Prefix;
 use crate::deny::reconciler::{self, Reconcilers};
 use crate::deny::{DenyBackend, DenySet, choose};
 use crate::desk::control::{self, Line};
 use crate::desk::{self, Desk};
 use crate::store::{Restored, Store, StoreError};
 
+mod alone;
 mod configured;
 mod connected;
 mod descriptors;
@@ -44,6 +46,7 @@ use leave::Leave;
 pub(crate) use log::Log;
 use manager::Manager;
 use owner::{Outside, Owner, Shown};
+use wall::Clock;
 
 /// Batches that wait for the engine; a full inbox makes inputs wait.
 const INBOX_MAX: usize = 16;
@@ -74,7 +77,8 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
     let fresh = Fresh::of(config, dry_run)?;
     let _told = dry_run.then(|| tracing::error_span!("DRY RUN").entered());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (mut desk, back_ends) = open_desk(&fresh.config, dry_run)?;
+    let (mut desk, back_ends, clock) = open_desk(&fresh.config, dry_run)?;
+    let _alone = alone::lock(&fresh.config, &back_ends)?;
     let (batches_in, batches) = mpsc::channel(INBOX_MAX);
     let (asks_in, asks) = mpsc::channel(ASKS_MAX);
     let (stop_in, stop) = watch::channel(false);
@@ -84,8 +88,7 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
     let socket = fresh.config.control_socket.clone();
     let control = control::bind(&socket)?;
     let (configured, sources) = Configured::start(fresh, inherited, &mut desk, batches_in)?;
-    let now = clock::now();
-    let want = desk.publish_all(now);
+    let want = desk.publish_all(clock.now());
     tracing::info!(
         inputs = sources.iter().map(Connected::name).collect::<Vec<_>>().join(", "),
         enforced_by = back_ends.iter().map(|back_end| back_end.name()).collect::<Vec<_>>().join(", "),
@@ -95,7 +98,7 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
         "running"
     );
     let left = leave::left(&desk, &configured.config, &back_ends, dry_run);
-    let mut reconcilers = start_back_ends(back_ends, want)?;
+    let mut reconcilers = start_back_ends(back_ends, want, &clock)?;
     let leave = Leave::begin(left, reconcilers.enforced())?;
     if let Some(tried) = reconcilers.tried() {
         let _ = ready.send(tried);
@@ -104,9 +107,9 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
     let server = tokio::spawn(control::serve(control, line));
     let stops = tokio::spawn(signals::stop(stop_in));
     let hangups = tokio::spawn(signals::hangup(asks_in));
-    let shown = Shown { taps, latest: latest_in, dry_run, since: now, origin };
+    let shown = Shown { taps, latest: latest_in, dry_run, since: clock::now(), origin };
     let outside = Outside { reconcilers, leave, shown, log, manager: Manager::new(clock::monotonic()) };
-    let owner = Owner::new(desk, (configured, sources), outside);
+    let owner = Owner::new(desk, (configured, sources), outside, clock);
     owner.keep_configuration();
     drop(running);
     // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks.
@@ -140,8 +143,9 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
 }
 
 /// Starts the back ends, each in a thread of its own.
-fn start_back_ends(back_ends: Vec<Box<dyn DenyBackend>>, want: DenySet) -> std::io::Result<Reconcilers> {
-    let time = || (clock::now(), clock::monotonic());
+fn start_back_ends(back_ends: Vec<Box<dyn DenyBackend>>, want: DenySet, clock: &Clock) -> std::io::Result<Reconcilers> {
+    let clock = clock.clone();
+    let time = move || (clock.now(), clock::monotonic());
     Reconcilers::start(back_ends, want, time, reconciler::Pace::default())
 }
 
@@ -152,8 +156,10 @@ fn release(desk: &Desk) -> bool {
     failed.map(|(place, error)| tracing::error!(place, error, "what is denied there stays denied")).count() == 0
 }
 
+type BackEnds = Vec<Box<dyn DenyBackend>>;
+
 /// Opens the desk and makes the back ends. Where the database was lost, what they deny is taken over.
-fn open_desk(config: &Config, dry_run: bool) -> anyhow::Result<(Desk, Vec<Box<dyn DenyBackend>>)> {
+fn open_desk(config: &Config, dry_run: bool) -> anyhow::Result<(Desk, BackEnds, Clock)> {
     let store = if dry_run { rehearse(&config.state_dir)? } else { open_store(&config.state_dir)? };
     if let Some(aside) = &store.set_aside {
         tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
@@ -166,15 +172,23 @@ fn open_desk(config: &Config, dry_run: bool) -> anyhow::Result<(Desk, Vec<Box<dy
         tracing::warn!(%copied, %restored, "the database is a copy: what was logged since it was taken is not read; see denyd scan --apply");
     }
     let mut back_ends = desk::back_ends(config, &store)?;
-    let now = clock::now();
+    let clock = Clock::begin(store.last_wall()?);
+    let now = clock.now();
     let mut desk = Desk::open(store, policy(config), now)?;
     if lost {
         let until = config.decide.policy.deny_for.map(|time| now.after(time));
         let kept = choose::kept(&mut back_ends, now, until)?;
-        tracing::warn!(denied = kept.len(), "counts and cursors begin anew; what is denied now was taken over");
-        desk.take_over(kept, now);
+        let allowed = choose::allowed(&mut back_ends, now)?;
+        let denied = kept.len();
+        let allowed: Vec<_> = desk.take_over(kept, allowed, now).iter().map(Prefix::to_string).collect();
+        let allowed = allowed.join(", ");
+        tracing::warn!(
+            denied,
+            allowed,
+            "counts and cursors begin anew; what is denied and allowed now was taken over; see denyd allow"
+        );
     }
-    Ok((desk, back_ends))
+    Ok((desk, back_ends, clock))
 }
 
 /// What the engine decides by: the configuration, and what this machine is and whom it has. Whoever decides or enforces

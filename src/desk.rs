@@ -183,13 +183,21 @@ impl Desk {
         Ok(desk)
     }
 
-    /// Takes over what is denied since before the database was lost, which it is no longer with the next commit.
-    pub fn take_over(&mut self, kept: BTreeMap<Prefix, Until>, now: Timestamp) {
+    /// Takes over what is denied and allowed since before the database was lost, which it is no longer with the next commit.
+    /// Returns what is allowed by that alone: `allow` added it, or somebody logged in there lately.
+    pub fn take_over(&mut self, kept: BTreeMap<Prefix, Until>, allowed: Vec<Prefix>, now: Timestamp) -> Vec<Prefix> {
         self.set_note(store::LOST.to_owned(), store::LOST_NO.to_owned());
+        let new = allowed.into_iter().filter(|prefix| !self.engine.policy.allow.covers(prefix)).collect::<Vec<_>>();
+        for prefix in &new {
+            self.pending.allowed.insert(prefix.to_string(), true);
+            self.added.insert(prefix.to_string());
+        }
+        self.rebuild_allow_list();
         for (prefix, until) in kept {
             let claim = Claim { since: now, until, reason: Reason::Adopted, enforceable: true };
             self.engine.step(now, Input::Claim { prefix, by: Claimant::Policy, claim });
         }
+        new
     }
 
     /// The numbers of inputs. Each keeps the one that it had, in whatever order they are configured: connections that

@@ -15,7 +15,7 @@ use super::log::Log;
 use super::machine;
 use super::manager::Manager;
 use super::pace::Pace;
-use super::wall::{Wall, WallGuard};
+use super::wall::{Clock, Wall};
 use crate::clock;
 use crate::deny::Diff;
 use crate::deny::reconciler::{self, Reconcilers};
@@ -61,17 +61,22 @@ pub(super) struct Owner {
     shown_at: Instant,
     /// When this machine's addresses were looked at.
     machine_at: Instant,
-    wall: WallGuard,
+    pub(super) clock: Clock,
     pace: Pace,
 }
 
 impl Owner {
     /// The owner of a desk, and of inputs that have just been started.
-    pub(super) fn new(desk: Desk, (configured, sources): (Configured, Vec<Connected>), outside: Outside) -> Self {
-        let (now, time) = (outside.shown.since, clock::monotonic());
-        let (wall, pace) = (WallGuard::new(now, time), Pace::new(time));
+    pub(super) fn new(
+        desk: Desk,
+        (configured, sources): (Configured, Vec<Connected>),
+        outside: Outside,
+        clock: Clock,
+    ) -> Self {
+        let time = clock::monotonic();
+        let pace = Pace::new(time);
         let here = Here::new(&configured.inputs());
-        Owner { desk, configured, sources, here, outside, shown_at: time, machine_at: time, wall, pace }
+        Owner { desk, configured, sources, here, outside, shown_at: time, machine_at: time, clock, pace }
     }
 
     pub(super) async fn run(
@@ -81,7 +86,7 @@ impl Owner {
         mut stop: watch::Receiver<bool>,
     ) -> (Self, mpsc::Receiver<Batch>) {
         loop {
-            let wake = self.pace.wake(self.desk.waits(clock::now(), Pace::IDLE));
+            let wake = self.pace.wake(self.desk.waits(self.clock.now(), Pace::IDLE));
             // By chance among those that are ready: people who only look must not keep records waiting, nor these them.
             tokio::select! {
                 _ = stop.changed() => break,
@@ -128,7 +133,7 @@ impl Owner {
         let Some(source) = self.sources.iter_mut().find(|source| source.fold.id == batch.source) else { return };
         let taps = &self.outside.shown.taps;
         let tapped = taps.receiver_count() > 0;
-        let effects = source.take(&mut self.desk, batch, clock::now(), |seen, name| {
+        let effects = source.take(&mut self.desk, batch, self.clock.now(), |seen, name| {
             if tapped {
                 let row = reply::json(&reply::Record::of(seen, name));
                 let _ = taps.send(format!("{row}\n").into());
@@ -139,10 +144,11 @@ impl Owner {
 
     /// `waiting`: records have come that were not folded yet.
     fn tick(&mut self, waiting: bool) {
-        let (wall, time) = (clock::now(), clock::monotonic());
+        let time = clock::monotonic();
         self.outside.manager.alive(time);
         self.outside.log.tell_dropped();
-        let effects = match self.wall.tick(wall, time) {
+        let (steady, wall) = (self.clock.tick(), self.clock.now());
+        let effects = match steady {
             Wall::Steady if self.pace.ticks(waiting, time) => {
                 for source in &mut self.sources {
                     source.notice(wall);
@@ -198,7 +204,7 @@ impl Owner {
     pub(super) fn commit(&mut self) {
         self.show();
         let begun = clock::monotonic();
-        let done = self.desk.commit(clock::now());
+        let done = self.desk.commit(self.clock.now());
         self.committed(begun, done);
     }
 
@@ -230,7 +236,7 @@ impl Owner {
 
     fn publish(&self, diff: &Diff) {
         if !diff.is_empty() {
-            self.outside.reconcilers.send(diff, || self.desk.wanted(clock::now()));
+            self.outside.reconcilers.send(diff, || self.desk.wanted(self.clock.now()));
         }
     }
 

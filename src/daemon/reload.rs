@@ -53,13 +53,13 @@ impl Owner {
     fn change_back_ends(&mut self, config: &Config, back_ends: Vec<Box<dyn DenyBackend>>) -> std::io::Result<()> {
         self.outside.leave = Leave::default();
         let left = leave::left(&self.desk, config, &back_ends, self.outside.shown.dry_run);
-        let want = self.desk.publish_all(clock::now());
-        let none = start_back_ends(Vec::new(), DenySet::default())?;
+        let want = self.desk.publish_all(self.clock.now());
+        let none = start_back_ends(Vec::new(), DenySet::default(), &self.clock)?;
         // The new ones may write into the same table, so the old ones end first.
         if !std::mem::replace(&mut self.outside.reconcilers, none).stop(BACK_ENDS_LEAVE) {
             tracing::warn!("a back end that is not wanted any more hangs; what it denies stays denied");
         }
-        self.outside.reconcilers = start_back_ends(back_ends, want)?;
+        self.outside.reconcilers = start_back_ends(back_ends, want, &self.clock)?;
         self.outside.leave = Leave::begin(left, self.outside.reconcilers.enforced())?;
         Ok(())
     }
@@ -108,7 +108,7 @@ impl Owner {
         self.sources.iter_mut().for_each(|source| source.fold.rules = fresh.rules.clone());
         self.here = Here::new(&fresh.inputs);
         self.outside.log.set_level(fresh.config.log_level);
-        let effects = self.desk.set_policy(policy(&fresh.config), clock::now());
+        let effects = self.desk.set_policy(policy(&fresh.config), self.clock.now());
         self.carry_out(effects);
         self.commit();
         if let Some(back_ends) = back_ends {

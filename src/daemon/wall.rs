@@ -1,21 +1,74 @@
-//! Tells steps of the wall clock from time passing.
+//! The wall clock as it is believed, and its steps, told from time passing.
+//!
+//! A clock that was set is not believed until it has been steady for a minute: nobody is released by it, and of the two
+//! times that it may be the earlier one holds, so that no deny ends too early. The same is so at the start, where the clock
+//! is far from when denyd ran last: a machine without a battery begins with any time.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use inputs::record::Timestamp;
+
+use crate::clock;
 
 /// The wall clock is a step off if it moved so much more or less than time did.
 const STEP: Duration = Duration::from_secs(60);
 /// After a step nothing expires until the clock has been steady for so long.
 const STEADY: Duration = Duration::from_secs(60);
+/// A start so long after the last commit is taken for a step, too. One before that commit is, in any case.
+const AWAY: Duration = Duration::from_secs(86_400);
+
+/// The clock of the daemon, for all of its threads.
+#[derive(Clone, Debug)]
+pub(super) struct Clock(Arc<Mutex<WallGuard>>);
+
+impl Clock {
+    /// The clock at the start, where the last commit was made at `last`.
+    pub(super) fn begin(last: Option<Timestamp>) -> Self {
+        let (wall, guard) = (clock::now(), WallGuard::begin(last, clock::now(), clock::monotonic()));
+        if guard.unsteady.is_some() {
+            let seconds = last.map_or(0, |last| wall.secs() - last.secs());
+            tracing::warn!(
+                seconds,
+                "the clock is far from when the database was written last; nothing is released until it has been steady for a \
+                 minute"
+            );
+        }
+        Clock(Arc::new(Mutex::new(guard)))
+    }
+
+    /// What time it is, as far as that is believed.
+    pub(super) fn now(&self) -> Timestamp {
+        self.guard().now(clock::now(), clock::monotonic())
+    }
+
+    /// Whether it goes as time does.
+    pub(super) fn tick(&self) -> Wall {
+        self.guard().tick(clock::now(), clock::monotonic())
+    }
+
+    fn guard(&self) -> MutexGuard<'_, WallGuard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Tells steps of the wall clock from time passing.
 #[derive(Debug)]
 pub(super) struct WallGuard {
     wall: Timestamp,
     time: Instant,
-    /// Since when it has been steady, if it stepped lately.
-    unsteady: Option<Instant>,
+    /// If it stepped lately.
+    unsteady: Option<Unsteady>,
+    /// By how many seconds it stepped since that was last told.
+    stepped: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unsteady {
+    /// The last step.
+    since: Instant,
+    /// What time it would be without any.
+    believed: (Timestamp, Instant),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -31,21 +84,26 @@ pub(super) enum Wall {
 }
 
 impl WallGuard {
-    pub(super) fn new(wall: Timestamp, time: Instant) -> Self {
-        WallGuard { wall, time, unsteady: None }
+    pub(super) fn begin(last: Option<Timestamp>, wall: Timestamp, time: Instant) -> Self {
+        let is_far = |last: &Timestamp| wall < last.before(STEP) || wall > last.after(AWAY);
+        let unsteady = last.filter(is_far).map(|last| Unsteady { since: time, believed: (last, time) });
+        WallGuard { wall, time, unsteady, stepped: None }
+    }
+
+    fn now(&mut self, wall: Timestamp, time: Instant) -> Timestamp {
+        self.see(wall, time);
+        let believed =
+            self.unsteady.map(|Unsteady { believed: (then, at), .. }| then.after(time.saturating_duration_since(at)));
+        believed.map_or(wall, |believed| believed.min(wall))
     }
 
     pub(super) fn tick(&mut self, wall: Timestamp, time: Instant) -> Wall {
-        let expected = self.wall.after(time.saturating_duration_since(self.time));
-        let off = wall.0.saturating_sub(expected.0);
-        self.wall = wall;
-        self.time = time;
-        if off.unsigned_abs() > STEP.as_micros() as u64 {
-            self.unsteady = Some(time);
-            return Wall::Stepped(off / 1_000_000);
+        self.see(wall, time);
+        if let Some(seconds) = self.stepped.take() {
+            return Wall::Stepped(seconds);
         }
         match self.unsteady {
-            Some(since) if time.saturating_duration_since(since) < STEADY => Wall::Unsteady,
+            Some(Unsteady { since, .. }) if time.saturating_duration_since(since) < STEADY => Wall::Unsteady,
             Some(_) => {
                 self.unsteady = None;
                 Wall::SteadyAgain
@@ -53,19 +111,30 @@ impl WallGuard {
             None => Wall::Steady,
         }
     }
+
+    /// Sees whether it stepped.
+    fn see(&mut self, wall: Timestamp, time: Instant) {
+        let expected = self.wall.after(time.saturating_duration_since(self.time));
+        let off = wall.0.saturating_sub(expected.0);
+        (self.wall, self.time) = (wall, time);
+        if off.unsigned_abs() > STEP.as_micros() as u64 {
+            let believed = self.unsteady.map_or((expected, time), |before| before.believed);
+            self.unsteady = Some(Unsteady { since: time, believed });
+            self.stepped = Some(self.stepped.unwrap_or(0) + off / 1_000_000);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
 
     #[test]
     fn a_step_of_the_clock_is_told_from_time_passing() {
         let start = clock::monotonic();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let wall = Timestamp::from_secs;
-        let mut guard = WallGuard::new(wall(1_000_000), start);
+        let mut guard = WallGuard::begin(None, wall(1_000_000), start);
         assert_eq!(guard.tick(wall(1_000_010), at(10)), Wall::Steady);
         assert_eq!(guard.tick(wall(1_000_069), at(11)), Wall::Steady, "58 s are no step");
         assert_eq!(guard.tick(wall(1_003_670), at(12)), Wall::Stepped(3_600));
@@ -74,5 +143,46 @@ mod tests {
         assert_eq!(guard.tick(wall(1_000_131), at(73)), Wall::Unsteady);
         assert_eq!(guard.tick(wall(1_000_133), at(75)), Wall::SteadyAgain);
         assert_eq!(guard.tick(wall(1_000_134), at(76)), Wall::Steady);
+    }
+
+    /// Of the two times that it may be the earlier one holds, also where it is asked before it is told, and however often
+    /// it steps back and forth by hours.
+    #[test]
+    fn a_clock_that_was_set_is_not_believed_at_once() {
+        let start = clock::monotonic();
+        let (at, wall) = (|seconds: u64| start + Duration::from_secs(seconds), Timestamp::from_secs);
+        let mut guard = WallGuard::begin(None, wall(1_000_000), start);
+        for round in 0..5_u64 {
+            let second = round * 10;
+            let now = 1_000_000 + second.cast_signed();
+            assert_eq!(guard.now(wall(now + 36_000), at(second)), wall(now), "ahead");
+            assert_eq!(guard.now(wall(now - 36_000), at(second)), wall(now - 36_000), "behind");
+            assert_eq!(guard.now(wall(now + 1), at(second + 1)), wall(now + 1), "right again");
+        }
+        assert_eq!(guard.tick(wall(1_000_042), at(42)), Wall::Stepped(0), "that it stepped is told");
+        assert_eq!(guard.tick(wall(1_000_100), at(100)), Wall::Unsteady);
+        assert_eq!(guard.tick(wall(1_000_102), at(102)), Wall::SteadyAgain);
+        // One that stays wrong is believed in the end.
+        assert_eq!(guard.now(wall(1_900_000), at(103)), wall(1_000_103));
+        assert_eq!(guard.tick(wall(1_900_001), at(104)), Wall::Stepped(899_897));
+        assert_eq!(guard.tick(wall(1_900_061), at(164)), Wall::SteadyAgain);
+        assert_eq!(guard.now(wall(1_900_062), at(165)), wall(1_900_062));
+    }
+
+    #[test]
+    fn a_start_far_from_the_last_commit_is_a_step() {
+        let start = clock::monotonic();
+        let check = |last: Option<i64>, believed: i64, is_steady: bool| {
+            let wall = Timestamp::from_secs(1_000_000);
+            let mut guard = WallGuard::begin(last.map(Timestamp::from_secs), wall, start);
+            assert_eq!(guard.now(wall, start), Timestamp::from_secs(believed), "{last:?}");
+            assert_eq!(guard.tick(wall, start) == Wall::Steady, is_steady, "{last:?}");
+        };
+        check(None, 1_000_000, true);
+        check(Some(999_000), 1_000_000, true);
+        check(Some(1_000_060), 1_000_000, true);
+        check(Some(1_000_061), 1_000_000, false);
+        check(Some(1_000_000 - 86_400), 1_000_000, true);
+        check(Some(1_000_000 - 86_401), 1_000_000 - 86_401, false);
     }
 }

@@ -232,6 +232,15 @@ pub fn kept(
     Ok(kept.into_iter().map(|(prefix, until)| (prefix, until.unwrap_or(else_until))).collect())
 }
 
+/// What back ends allow now, inside what they deny.
+pub fn allowed(backends: &mut [Box<dyn DenyBackend>], now: Timestamp) -> Result<Vec<Prefix>, DenyError> {
+    let mut allowed = Vec::new();
+    for backend in backends {
+        allowed.extend(backend.allowed(now)?);
+    }
+    Ok(allowed)
+}
+
 /// Packets of single denies that were refused since the sets were last written, by all back ends of the settings together.
 pub fn refused_of_each(settings: &Settings, lengths: Lengths) -> Result<BTreeMap<Prefix, u64>, String> {
     let kinds = match &settings.backends {

@@ -421,6 +421,17 @@ impl DenyBackend for Iptables {
         Ok(counts)
     }
 
+    /// What our sets hold; where ipset is missing, what is allowed has no rules.
+    fn allowed(&mut self, _now: Timestamp) -> Result<Vec<Prefix>, DenyError> {
+        let names = self.sets_there()?;
+        let ours = Family::here().iter().map(|family| sets::allowed(&self.chain, *family));
+        let mut allowed = Vec::new();
+        for name in ours.filter(|name| names.contains(name)) {
+            allowed.extend(sets::named(&self.saved(&name)?));
+        }
+        Ok(allowed)
+    }
+
     /// What our sets hold, or else the rules of our chain, of which no end is known.
     fn kept(&mut self, now: Timestamp) -> Result<Kept, DenyError> {
         let mut kept = Kept::new();

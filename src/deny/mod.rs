@@ -157,6 +157,11 @@ pub trait DenyBackend: Send {
         Ok(BTreeMap::new())
     }
 
+    /// What is allowed there now, the machine's own addresses too: asked once, where the database was lost.
+    fn allowed(&mut self, _now: Timestamp) -> Result<Vec<Prefix>, DenyError> {
+        Ok(Vec::new())
+    }
+
     /// What is denied there now, whoever wrote it: asked once, where the database was lost.
     fn kept(&mut self, _now: Timestamp) -> Result<Kept, DenyError> {
         Ok(Kept::new())

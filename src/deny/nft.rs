@@ -52,7 +52,7 @@ use super::{DenyBackend, DenyError, DenySet, Diff, Kept, Probe};
 use crate::decide::prefix::Prefix;
 use found::Made;
 pub use plan::Lengths;
-use plan::{Plan, Step, Touched, USUAL, WIDE};
+use plan::{ALLOWED, Plan, Set, Step, Touched, USUAL, WIDE};
 use script::Script;
 use socket::Socket;
 use watch::{News, TOUCHED_MAX, Watch};
@@ -363,6 +363,22 @@ impl Nft {
         if by_program { self.see(want, now) } else { Ok(()) }
     }
 
+    /// The elements of sets of ours; none if our table is not there.
+    fn elements(&self, sets: &[Set], lengths: Lengths, now: Timestamp) -> Result<Kept, DenyError> {
+        let tables = self.run("look for", &["list", "tables", "inet"], "")?;
+        let ours = format!("table inet {}", self.table);
+        if !String::from_utf8_lossy(&tables).lines().any(|line| line.trim() == ours) {
+            return Ok(Kept::new());
+        }
+        let mut kept = Kept::new();
+        for set in sets {
+            let listing = self.run("list", &["-j", "list", "set", "inet", &self.table.0, set.name], "")?;
+            let elements = kept::elements(&listing, lengths, now);
+            kept.extend(elements.map_err(|cause| self.failed(format!("read set {}", set.name), cause, None))?);
+        }
+        Ok(kept)
+    }
+
     fn failed(&self, tried: String, cause: String, remedy: Option<&'static str>) -> DenyError {
         DenyError { backend: NAME, tried, cause, remedy }
     }
@@ -451,18 +467,12 @@ impl DenyBackend for Nft {
 
     /// What is denied in the kernel; nothing if our table is not there.
     fn kept(&mut self, now: Timestamp) -> Result<Kept, DenyError> {
-        let tables = self.run("look for", &["list", "tables", "inet"], "")?;
-        let ours = format!("table inet {}", self.table);
-        if !String::from_utf8_lossy(&tables).lines().any(|line| line.trim() == ours) {
-            return Ok(Kept::new());
-        }
-        let mut kept = Kept::new();
-        for set in USUAL.into_iter().chain(WIDE) {
-            let listing = self.run("list", &["-j", "list", "set", "inet", &self.table.0, set.name], "")?;
-            let elements = kept::elements(&listing, self.usual, now);
-            kept.extend(elements.map_err(|cause| self.failed(format!("read set {}", set.name), cause, None))?);
-        }
-        Ok(kept)
+        self.elements(&[USUAL, WIDE].concat(), self.usual, now)
+    }
+
+    fn allowed(&mut self, now: Timestamp) -> Result<Vec<Prefix>, DenyError> {
+        let hosts = Lengths { v4: 32, v6: 128 };
+        Ok(self.elements(&ALLOWED, hosts, now)?.into_iter().map(|(prefix, _)| prefix).collect())
     }
 }
 

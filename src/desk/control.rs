@@ -21,7 +21,8 @@ use tokio::time::timeout;
 use crate::desk::Request;
 use crate::desk::reply::{self, Answer, Envelope, Reply, Status, Tapped};
 
-/// Clients at a time; further ones wait for a place.
+/// Clients at a time, of those who may do all, and as many of those who may only look; further ones are told so. Whoever
+/// may only look so keeps nobody else from asking.
 const CLIENTS_MAX: usize = 64;
 /// Of them, those that `tap` or `watch`: they stay for as long as they like, and must leave places for those who ask.
 const TAPS_MAX: usize = 16;
@@ -95,12 +96,16 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
 
 /// Serves the socket until the task is dropped.
 pub async fn serve(listener: UnixListener, line: Line) {
-    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let [masters, others] = [(); 2].map(|()| Arc::new(Semaphore::new(CLIENTS_MAX)));
     let taps = Arc::new(Semaphore::new(TAPS_MAX));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((client, _)) => {
+                let places = if is_master(&client) { &masters } else { &others };
+                let Ok(place) = places.clone().try_acquire_owned() else {
+                    turn_away(client);
+                    continue;
+                };
                 let (line, taps) = (line.clone(), taps.clone());
                 tokio::spawn(async move {
                     if let Err(error) = serve_client(client, line, &taps).await {
@@ -117,9 +122,20 @@ pub async fn serve(listener: UnixListener, line: Line) {
     }
 }
 
+/// Whether a client may do all: root, and our own user.
+fn is_master(client: &UnixStream) -> bool {
+    client.peer_cred().is_ok_and(|peer| [0, nix::unistd::geteuid().as_raw()].contains(&peer.uid()))
+}
+
+/// Tells a client that there is no place, without waiting for it.
+fn turn_away(client: UnixStream) {
+    let error = reply::json(&Answer::<()>::Error(format!("{CLIENTS_MAX} others ask already; ask again in a moment")));
+    // What does not fit into its empty buffer is not worth waiting for.
+    let _ = client.into_std().and_then(|mut client| client.write_all(format!("{error}\n").as_bytes()));
+}
+
 async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyhow::Result<()> {
-    let uid = client.peer_cred()?.uid();
-    let master = uid == 0 || uid == nix::unistd::geteuid().as_raw();
+    let master = is_master(&client);
     let (reader, mut writer) = client.into_split();
     let mut text = String::new();
     let mut reader = tokio::io::BufReader::new(reader.take(REQUEST_MAX));
@@ -257,7 +273,8 @@ impl Client {
     pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> anyhow::Result<T> {
         let mut text = serde_json::to_string(request)?;
         text.push('\n');
-        self.answers.get_mut().write_all(text.as_bytes()).with_context(|| self.failed())?;
+        // Whoever is turned away may be so before it has asked, and is told why.
+        let _ = self.answers.get_mut().write_all(text.as_bytes());
         let Envelope { answer, dry_run, unwritten } = self.line()?.with_context(|| self.failed())?;
         (self.dry_run, self.unwritten) = (dry_run, unwritten);
         match answer {

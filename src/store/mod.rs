@@ -44,6 +44,8 @@ pub const LOST: &str = "lost";
 pub const LOST_YES: &str = "yes";
 /// What was denied then was taken over.
 pub const LOST_NO: &str = "no";
+/// The note that says when the last commit was, in microseconds since the epoch.
+const WALL: &str = "wall";
 /// The note that has which hosts are one.
 const NAMESAKES: &str = "namesakes";
 
@@ -205,6 +207,11 @@ impl Store {
         Ok(self.database.note(LOST)?.is_some_and(|note| note == LOST_YES))
     }
 
+    /// When the last commit was made, as far as the clock was believed then.
+    pub fn last_wall(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.database.note(WALL)?.and_then(|note| note.parse().ok()).map(Timestamp))
+    }
+
     /// Whether it is in memory only: see [`Store::rehearse`].
     pub fn is_rehearsal(&self) -> bool {
         self.is_rehearsal
@@ -234,6 +241,7 @@ impl Store {
                 let [put, take] = ["INSERT OR IGNORE INTO allowed VALUES(?1)", "DELETE FROM allowed WHERE entry = ?1"];
                 run(&tx, if *is_there { put } else { take }, [entry])?;
             }
+            notes::write(&tx, WALL, &commit.wall.0.to_string())?;
             for (name, value) in &commit.notes {
                 notes::write(&tx, name, value)?;
             }

@@ -221,6 +221,28 @@ fn a_full_disk_leaves_the_old_file() {
     });
 }
 
+/// `chattr +i`, as some do it so that nobody changes their file.
+#[test]
+fn an_immutable_file_stays_as_it_is_and_is_named() {
+    in_namespace("hosts_deny::an_immutable_file_stays_as_it_is_and_is_named", async |world| {
+        let dir = Dir::new();
+        world.run("mount", &["-t", "tmpfs", "tmpfs", dir.0.to_str().unwrap()]);
+        let path = dir.0.join("hosts.deny");
+        std::fs::write(&path, "# mine\n").unwrap();
+        world.run("chattr", &["+i", path.to_str().unwrap()]);
+        let mut backend = hosts_deny(&path, Some("sshd"));
+        let want = set("192.0.2.1", "");
+        let error = backend.replace(&want, NOW).unwrap_err();
+        assert!(error.to_string().contains("Operation not permitted"), "{error}");
+        assert!(error.remedy.is_some_and(|remedy| remedy.contains("chattr -ia")), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "# mine\n");
+        assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 1, "no temporary file is left");
+        world.run("chattr", &["-i", path.to_str().unwrap()]);
+        backend.replace(&want, NOW).unwrap();
+        world.run("umount", &[dir.0.to_str().unwrap()]);
+    });
+}
+
 fn bare(service: &str) -> Form {
     Form { service: service.parse().unwrap(), stamped: None, adopt: true }
 }

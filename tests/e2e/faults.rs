@@ -168,3 +168,110 @@ fn a_state_directory_that_others_may_write_is_refused() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("its mode is 0770") && said.contains(&format!("chmod go-w {STATE}")), "{said}");
 }
+
+/// What moves the wall clock by the seconds that stand in `/run/clock`.
+const OTHER_CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <time.h>
+int clock_gettime(clockid_t id, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int done = real(id, now);
+    FILE *file = id == CLOCK_REALTIME ? fopen("/run/clock", "r") : NULL;
+    long seconds = 0;
+    if (file && fscanf(file, "%ld", &seconds) == 1) now->tv_sec += seconds;
+    if (file) fclose(file);
+    return done;
+}
+"#;
+
+/// A leap of days releases nobody, neither at the start nor later, in the kernel either, and what comes then is denied.
+#[test]
+fn a_clock_that_leaps_releases_nobody() {
+    let Some(mut world) = World::new("a_clock_that_leaps_releases_nobody") else { return };
+    world.start_sshd(Route::File);
+    world.write("/run/clock.c", OTHER_CLOCK);
+    world.run(&["gcc", "-shared", "-fPIC", "-o", "/run/clock.so", "/run/clock.c", "-ldl"]);
+    let preloaded = ["env", "LD_PRELOAD=/run/clock.so"];
+    let leap = |world: &World, days: i64| world.write("/run/clock", &(days * 86_400).to_string());
+    leap(&world, 0);
+    let mut denyd = world.start_denyd_by(&preloaded, Some(FILE));
+    attack(&mut world, "198.51.100.1", &["root"], 2);
+    world.wait_count("198.51.100.1", "root", 2);
+    denyd.signal(Signal::SIGTERM);
+    denyd.wait();
+    // A battery that is empty, and a firewall that begins anew.
+    leap(&world, 30);
+    world.run(&["nft", "flush", "ruleset"]);
+    let denyd = world.start_denyd_by(&preloaded, None);
+    denyd.wait_said("the clock is far from when the database was written last");
+    assert_eq!(world.attacker.banner("198.51.100.1"), "silent");
+    attack(&mut world, "198.51.100.2", &["root"], 2);
+    for days in [-30, 0, 60, 0] {
+        leap(&world, days);
+        denyd.wait_said("the clock was set");
+        world.run(&["nft", "flush", "ruleset"]);
+        until("the denies to be back", || (world.attacker.banner("198.51.100.1") == "silent").then_some(()));
+        assert_eq!(world.attacker.banner("198.51.100.2"), "silent", "{days} days");
+    }
+    assert_eq!(world.denied(), ["198.51.100.1", "198.51.100.2"]);
+}
+
+/// Those who may only look take no place of root's, however many come.
+#[test]
+fn root_has_places_of_its_own() {
+    let Some(mut world) = World::new("root_has_places_of_its_own") else { return };
+    world.run(&["groupadd", "denyd"]);
+    world.start_sshd(Route::File);
+    let _denyd = world.start_denyd(Some(FILE));
+    // Each says nothing, which is waited for for five seconds: they come again and again.
+    let crowd = "
+import socket, time
+held = []
+def come():
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    s.connect('/run/denyd/control')
+    held.append(s)
+    return s
+for _ in range(64): come()
+print(come().recv(200).decode(), flush=True)
+while True:
+    for _ in range(200): come()
+    print('round', flush=True)
+    time.sleep(0.1)
+    del held[:-500]
+";
+    let nobody = ["setpriv", "--reuid=65534", "--regid=denyd", "--clear-groups", kit::world::python(), "-c", crowd];
+    let crowd = world.spawn(&nobody);
+    crowd.wait_said("64 others ask already; ask again in a moment");
+    crowd.wait_said("round");
+    for _ in 0..20 {
+        assert!(world.denyd(&["status"]).status.success());
+        assert!(world.denyd(&["deny", "198.51.100.1"]).status.success());
+        assert!(world.denyd(&["forgive", "198.51.100.1"]).status.success());
+    }
+    assert!(crowd.is_running(), "{}", crowd.said());
+}
+
+/// Two daemons would undo each other's work in one table, whatever else they have of their own.
+#[test]
+fn a_second_daemon_with_the_same_table_is_refused() {
+    let Some(mut world) = World::new("a_second_daemon_with_the_same_table_is_refused") else { return };
+    world.start_sshd(Route::File);
+    let denyd = world.start_denyd(Some(FILE));
+    let pid = world.status().unwrap()["pid"].to_string();
+    let other = "state_dir = \"/var/lib/other\"\ncontrol_socket = \"/run/other\"\n";
+    let run = |more: &str| {
+        world.write("/etc/denyd/other.toml", &format!("{other}{more}{FILE}"));
+        world.spawn(&[&world.program(), "--config", "/etc/denyd/other.toml", "run"])
+    };
+    let mut second = run("");
+    assert_eq!(how(second.wait()), "exit 2", "{}", second.said());
+    let said = second.said();
+    assert!(said.contains(&format!("another denyd (pid {pid}) keeps table inet denyd")), "{said}");
+    let second = run("deny.nftables.table = \"other\"\n");
+    until("the second to run beside it", || world.run(&["nft", "list", "tables"]).contains("inet other").then_some(()));
+    assert!(second.is_running() && denyd.is_running());
+}

@@ -153,6 +153,9 @@ fn a_corrupt_database_lets_nobody_in() {
     world.start_sshd(Route::File);
     let mut denyd = world.start_denyd(Some(FILE));
     attack(&mut world, "198.51.100.1", &["root"], 2);
+    for allowed in ["198.51.100.2", "2001:db8:66::7"] {
+        assert!(world.denyd(&["allow", allowed]).status.success());
+    }
     denyd.signal(Signal::SIGTERM);
     assert_eq!(how(denyd.wait()), "exit 0", "{}", denyd.said());
     world.write("/var/lib/denyd/denyd.db", &"this is no database\n".repeat(5000));
@@ -160,6 +163,10 @@ fn a_corrupt_database_lets_nobody_in() {
     denyd.wait_said("set aside");
     assert_eq!(world.attacker.banner("198.51.100.1"), "silent", "the kernel's set is what is left");
     assert_eq!(world.denied(), ["198.51.100.1"]);
+    // Nor does it deny who was allowed; what is the machine's own is not taken for that.
+    let allowed = String::from_utf8(world.denyd(&["allow"]).stdout).unwrap();
+    assert!(["198.51.100.2", "2001:db8:66::7"].iter().all(|one| allowed.contains(one)), "{allowed}");
+    assert!(!allowed.contains("203.0.113"), "{allowed}");
 }
 
 #[test]

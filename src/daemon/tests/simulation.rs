@@ -153,7 +153,7 @@ impl<'a> Story<'a> {
             dir,
             kills: 0,
             off: 0,
-            guard: WallGuard::new(wall, time),
+            guard: WallGuard::begin(None, wall, time),
             desk,
             source: Source::new(SourceId(0), None, "here"),
             log: Vec::new(),
@@ -305,7 +305,7 @@ impl<'a> Story<'a> {
             _ => read,
         };
         self.configure(is_configured);
-        self.guard = WallGuard::new(wall, time);
+        self.guard = WallGuard::begin(None, wall, time);
         self.begin();
     }
 

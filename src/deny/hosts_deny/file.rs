@@ -124,6 +124,9 @@ pub(super) fn stat(path: &Path) -> Result<Option<Seen>, DenyError> {
 
 fn failed(verb: &str, path: &Path, error: &io::Error) -> DenyError {
     let remedy = match error.kind() {
+        ErrorKind::PermissionDenied if error.raw_os_error() == Some(nix::errno::Errno::EPERM as i32) => {
+            Some("if it is immutable or append-only, which lsattr shows: chattr -ia")
+        }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some("free some space; the old file is still in force"),
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Some(
             "let denyd write its directory (ReadWritePaths= in the unit), or use a list file in its state directory",

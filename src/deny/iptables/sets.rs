@@ -153,6 +153,11 @@ pub(super) fn counted(text: &str) -> impl Iterator<Item = (Prefix, u64)> {
     })
 }
 
+/// The elements in what `ipset save` says of a set whose elements have no ends.
+pub(super) fn named(text: &str) -> impl Iterator<Item = Prefix> {
+    text.lines().filter_map(|line| line.strip_prefix("add ")?.split(' ').nth(1)?.parse().ok())
+}
+
 /// The elements in what `ipset save` says, and their ends.
 pub(super) fn saved(text: &str, now: Timestamp) -> impl Iterator<Item = (Prefix, Option<Until>)> {
     text.lines().filter_map(move |line| {

@@ -1,0 +1,60 @@
+//! One denyd a place: two that keep one table equal to what each of them wants would undo each other's work for ever.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::config::Config;
+use crate::deny::DenyBackend;
+
+/// Where the locks are, whatever else is configured: the daemons would differ in that.
+const DIRECTORY: &str = "/run/denyd";
+
+/// Held as long as the daemon runs.
+pub(super) type Locks = Vec<Flock<File>>;
+
+/// Takes the lock of each place in the kernel that these back ends write to; an error names who has it.
+pub(super) fn lock(config: &Config, back_ends: &[Box<dyn DenyBackend>]) -> Result<Locks> {
+    let mut locks = Locks::new();
+    for back_end in back_ends {
+        let (place, key) = match back_end.name() {
+            "nftables" => (format!("table inet {}", config.deny.nftables.table), "nftables.table"),
+            "iptables" => (format!("chain {}", config.deny.iptables.chain), "iptables.chain"),
+            _ => continue,
+        };
+        match take(&place) {
+            Ok(lock) => locks.extend(lock),
+            Err(pid) => bail!("another denyd (pid {pid}) keeps {place}; stop it first, or give this one another {key}"),
+        }
+    }
+    Ok(locks)
+}
+
+/// The lock; `None` where there can be no file: that is no reason to deny nobody. An error is the holder's pid.
+fn take(place: &str) -> Result<Option<Flock<File>>, String> {
+    let _ = fs::DirBuilder::new().recursive(true).mode(0o755).create(DIRECTORY);
+    let path = Path::new(DIRECTORY).join(format!("{}.lock", place.replace(' ', "-")));
+    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let Ok(file) = open else {
+        tracing::debug!(path = %path.display(), "no lock can be made: it is not seen whether another denyd keeps the same");
+        return Ok(None);
+    };
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            let _ = lock.set_len(0);
+            let _ = writeln!(lock, "{}", std::process::id());
+            Ok(Some(lock))
+        }
+        Err((file, Errno::EWOULDBLOCK)) => {
+            let mut pid = String::new();
+            let _ = file.take(20).read_to_string(&mut pid);
+            Err(pid.trim().parse::<u32>().map_or("unknown".to_owned(), |pid| pid.to_string()))
+        }
+        Err(_) => Ok(None),
+    }
+}
