@@ -24,7 +24,7 @@ pub mod ledger;
 pub mod nft;
 mod overlap;
 pub mod places;
-mod program;
+pub(crate) mod program;
 pub mod reconciler;
 pub mod stdout;
 

@@ -29,7 +29,7 @@ impl Desk {
             return None;
         };
         let most = limit.unwrap_or(ROWS_MAX).min(ROWS_MAX);
-        let database = self.store.database.again().ok().filter(|_| !self.store.is_rehearsal())?;
+        let database = self.store.reader()?;
         Some(Aside { database, within, most })
     }
 }

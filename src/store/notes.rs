@@ -44,6 +44,14 @@ impl Database {
 }
 
 impl Store {
+    /// Another connection, for who reads in a thread of its own; none where the database is in memory only.
+    pub fn reader(&self) -> Option<Database> {
+        let is_on_disk = !self.is_rehearsal && self.without_disk.is_none();
+        let file = is_on_disk.then(|| self.database.file.clone())?;
+        let db = Connection::open(&file).ok()?;
+        Some(Database { file, db, is_apart: false })
+    }
+
     /// A second way to the database, for notes only, that another thread may have.
     pub fn notes(&self) -> Result<Database, StoreError> {
         let Database { file, db: ours, .. } = &self.database;
