@@ -3,6 +3,7 @@
 //! One thread owns engine and store and does everything in turn: fold, publish new denies, commit, publish the
 //! rest. Inputs push into a bounded inbox and wait; projections are told and never waited for.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub(crate) struct Origin {
     pub(crate) file: Option<PathBuf>,
     /// What is wrong with it, so that the last good one holds.
     pub(crate) broken: Option<String>,
+    /// Where the person is logged in from who started us, if one did.
+    pub(crate) caller: Option<IpAddr>,
 }
 
 /// SIGHUP waits from now on until [`run`] listens for it: it would end us. To be called before a thread is started.
@@ -76,6 +79,7 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
     let (batches_in, batches) = mpsc::channel(INBOX_MAX);
     let (asks_in, asks) = mpsc::channel(ASKS_MAX);
     let (stop_in, stop) = watch::channel(false);
+    let (moved_in, moved) = watch::channel(());
     let (taps, _) = broadcast::channel(TAP_MAX);
     let (latest_in, latest) = watch::channel(None);
     let running = runtime.enter();
@@ -92,6 +96,9 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
         allowed = want.allowed.len(),
         "running"
     );
+    if let Some(address) = origin.caller.filter(|address| !dry_run && !desk.allows(*address)) {
+        tracing::warn!("you are logged in from {address}, which may be denied as any other: denyd allow {address}");
+    }
     let mut reconcilers = start_back_ends(back_ends, want)?;
     if let Some(tried) = reconcilers.tried() {
         let _ = ready.send(tried);
@@ -100,6 +107,9 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
     let server = tokio::spawn(control::serve(control, line));
     let stops = tokio::spawn(signals::stop(stop_in));
     let hangups = tokio::spawn(signals::hangup(asks_in));
+    if let Err(error) = machine::watch(moved_in) {
+        tracing::warn!(%error, "the kernel tells no changes of this machine's addresses; they are looked for once a minute");
+    }
     let shown = Shown { taps, latest: latest_in, dry_run, since: now, origin };
     let outside = Outside { reconcilers, shown, log, manager: Manager::new(clock::monotonic()) };
     let owner = Owner::new(desk, (configured, sources), outside);
@@ -108,7 +118,7 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
     // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks.
     // Clients and signals have the runtime's; inputs and projections have threads.
     let owner = tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-        let (mut owner, batches) = owner.run(batches, asks, stop).await;
+        let (mut owner, batches) = owner.run(batches, asks, stop, moved).await;
         manager::tell_stopping();
         // First they are told, or the reader of a long file would hand over as fast as we take.
         owner.configured.stop();

@@ -6,6 +6,7 @@
 //! committed. The daemon has one, behind its control socket; with the daemon stopped the command line opens one itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use inputs::cursor::Cursor;
@@ -257,6 +258,11 @@ impl Desk {
         list.hold("being an address of this machine", own);
         list.hold("being its default gateway", gateways);
         self.engine.policy.allow = list;
+    }
+
+    /// Whether an address is never denied.
+    pub fn allows(&self, address: IpAddr) -> bool {
+        self.engine.policy.allow.contains(address)
     }
 
     /// What this machine is, as far as we were told.

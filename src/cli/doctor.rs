@@ -1,18 +1,20 @@
-//! `denyd doctor`: what is wrong with the running daemon and its inputs, and what to do about it.
+//! `denyd doctor`: what is wrong with the daemon, its inputs and this machine, and what to do about it.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use inputs::syslog::losses::Limit;
 use serde::Serialize;
 
-use super::output::{self, Screen, Style, when_if};
-use super::{office, status};
+use super::office;
+use super::output::{Screen, Style};
 use crate::config::Config;
 use crate::desk::Request;
-use crate::desk::reply::{Status, Suppressed, json};
-use crate::intake::senders::zone;
-use crate::text::printable;
+use crate::desk::control::Client;
+use crate::desk::reply::{Status, json};
+
+mod here;
+mod sshd;
+mod told;
 
 /// What `doctor` takes.
 #[derive(clap::Args, Debug)]
@@ -25,263 +27,64 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    /// It must be mended: somebody may get in, or be locked out.
+    Fail,
+    /// It may matter, and a person should look at it.
+    Look,
+    /// It is so, and good to know.
+    Note,
+}
+
 /// Something that a person should know.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct Finding {
-    /// Whether it must be mended: somebody may get in, or be locked out.
+    level: Level,
+    /// Whether it must be mended.
     grave: bool,
     /// About what.
     about: String,
     what: String,
 }
 
-/// Runs the verb: exit status 0 if there is nothing to say, 1 if there is, 2 if no daemon answers.
+impl Finding {
+    fn new(level: Level, about: &str, what: String) -> Finding {
+        Finding { level, grave: level == Level::Fail, about: about.to_owned(), what }
+    }
+}
+
+/// Runs the verb: exit status 0 if there is nothing to mend or to look at, 1 if there is. Where no daemon runs, what can be
+/// seen without it is told too.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let found = findings(&office::ask_daemon(config, &Request::Status)?);
+    let mut found = Vec::new();
+    match Client::connect(&config.control_socket) {
+        Ok(Some(mut daemon)) => found.extend(told::findings(&daemon.ask::<Status>(&Request::Status)?)),
+        Ok(None) => found.extend(here::without_daemon(config)),
+        Err(error) => found.push(Finding::new(Level::Fail, "daemon", format!("{error:#}"))),
+    }
+    found.extend(here::findings(config, &mut office::Office::new(config)));
+    found.extend(sshd::findings(&mut office::Office::new(config)));
+    found.sort_by_key(|finding| finding.level as u8);
     let mut screen = Screen::new();
     for finding in &found {
         if arguments.json {
             writeln!(screen, "{}", json(finding))?;
         } else {
-            let (style, word) = if finding.grave { (Style::Red, "FAIL") } else { (Style::Yellow, "look") };
+            let (style, word) = match finding.level {
+                Level::Fail => (Style::Red, "FAIL"),
+                Level::Look => (Style::Yellow, "look"),
+                Level::Note => (Style::Dim, "note"),
+            };
             writeln!(screen, "{} {}: {}", screen.paint(style, word), finding.about, finding.what)?;
         }
     }
-    if found.is_empty() && !arguments.json {
+    let is_well = found.iter().all(|finding| finding.level == Level::Note);
+    if is_well && !arguments.json {
         writeln!(screen, "{} nothing is wrong that denyd knows of", screen.paint(Style::Green, "ok  "))?;
     }
     screen.flush()?;
-    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
-}
-
-fn findings(status: &Status) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut put = |grave, about: &str, what: String| found.push(Finding { grave, about: about.to_owned(), what });
-    if status.dry_run {
-        put(false, "daemon", "it is a DRY RUN: nothing is enforced, and all is forgotten when it ends".to_owned());
-    }
-    if let Some(problem) = &status.configuration_broken {
-        let problem = printable(problem.as_bytes());
-        put(
-            true,
-            "configuration",
-            format!("it is broken, so the last good one holds; mend it, and say denyd reload: {problem}"),
-        );
-    }
-    if status.unwritten {
-        let what = "it cannot be written: what is decided holds from memory, and is lost if denyd ends; see the log, make room";
-        put(true, "database", what.to_owned());
-    }
-    if status.held_back {
-        put(true, "database", "too much waits for it, so no input is read; what comes by UDP is lost".to_owned());
-    }
-    for place in &status.backends {
-        if let Some(error) = &place.error {
-            let since = when_if(place.failing_since);
-            put(true, &place.name, format!("denies are not enforced since {since}: {error}"));
-        }
-    }
-    if let Some(unread) = &status.unread {
-        put(true, "sshd", printable(unread.as_bytes()));
-    }
-    for input in &status.inputs {
-        if let Some(problem) = &input.problem {
-            let problem = printable(problem.as_bytes());
-            put(true, &input.name, format!("what is written there is not seen, or not all of it: {problem}"));
-        }
-        // What is a sender's is told of that one.
-        let mut senders = status.senders.iter().filter(|sender| sender.source == input.name);
-        if let Some(blind) = input.blind.as_ref().filter(|_| !senders.clone().any(|sender| sender.blind.is_some())) {
-            put(true, &input.name, status::blind(blind));
-            put(true, &input.name, blind.remedy.clone());
-        }
-        if input.forgeable {
-            let what = "strangers may be able to make up its records, so what it alone denies it denies for an hour at most, \
-                        and it clears nothing; use the journal, a unix socket or TLS with client certificates, or say \
-                        trust_network = true if no false address can come in and no local user is a stranger";
-            put(false, &input.name, what.to_owned());
-        }
-        let is_told = senders.any(|sender| sender.skew_s.is_some());
-        if let Some(by) = input.skew_s.filter(|_| !is_told) {
-            put(false, &input.name, clock(by));
-        }
-        let mut lost = input.lost;
-        for row in &input.suppressed {
-            lost = lost.saturating_sub(row.records);
-            let is_of_logins =
-                row.by == Limit::Imjournal || ["ssh", "dropbear"].iter().any(|name| row.of.contains(name));
-            put(is_of_logins, &input.name, suppressed(row));
-        }
-        for (count, what) in [
-            (lost, "records were lost before they came; the sender's rate limit, or too small a buffer"),
-            (input.counters.refused, "connections or messages were refused by `from` or a limit"),
-            (input.counters.handshakes_failed, "TLS handshakes failed; the log says why"),
-            (input.counters.broken, "streams were broken off; the log says why"),
-            (
-                input.counters.foreign,
-                "connections spoke HTTP, TLS or SSH and were closed; the log names the last of them now and then",
-            ),
-            (input.truncated, "lines were longer than 8 KiB, or pieces of a container's line, and were cut"),
-            (input.forged, "records were not believed: who wrote them may not write for that program"),
-        ] {
-            if count > 0 {
-                put(false, &input.name, format!("{count} {what}"));
-            }
-        }
-    }
-    for sender in &status.senders {
-        let about = format!("{} by {}", sender.host.as_deref().unwrap_or("-"), sender.sender);
-        if let Some(by) = sender.skew_s {
-            put(false, &about, clock(by));
-        }
-        if let Some(blind) = &sender.blind {
-            put(true, &about, status::blind(blind));
-            put(true, &about, blind.remedy.clone());
-        }
-        if sender.silent {
-            put(true, &about, format!("has said nothing since {}", when_if(sender.last)));
-        }
-    }
-    for one in &status.namesakes {
-        let host = printable(one.host.as_bytes());
-        let what = "let it write full names (rsyslog: $PreserveFQDN on), or give it an input with host = of its own";
-        put(false, &one.input, format!("{host} {}; {what}", status::TWO_HOSTS));
-    }
-    for shape in &status.shapes {
-        let what = output::count(shape.records, "record like this is", "records like this are");
-        put(false, &shape.input, format!("{what} not understood, please report it: {}", shape.shape));
-    }
-    for (count, what) in status::reached(status) {
-        put(false, "limits", format!("{count} {what}"));
-    }
-    found
-}
-
-/// By how much a clock is off, and what to do.
-fn clock(by: f64) -> String {
-    let what = status::skew(by);
-    match zone((by * 1e6) as i64) {
-        Some(_) => format!(
-            "its stamps are {what}, which is a wrong zone; they are set right as they come: say \
-             timezone = \"Area/City\" of this input (\"UTC\" for most containers), or start its syslog daemon again if that \
-             has missed a change of its zone"
-        ),
-        None => format!("its clock is {what}; its stamps are set right as they come; set it, by NTP for example"),
-    }
-}
-
-/// What a rate limit threw away, and how to lift it.
-fn suppressed(row: &Suppressed) -> String {
-    let of = printable(row.of.as_bytes());
-    let (by, remedy) = match row.by {
-        Limit::Journald => (
-            "journald",
-            format!(
-                "LogRateLimitIntervalSec=0 in its [Service] (`systemctl edit {of}`), or a greater RateLimitBurst= in \
-                 /etc/systemd/journald.conf"
-            ),
-        ),
-        Limit::Imuxsock => ("rsyslogd", "SysSock.RateLimit.Interval=\"0\" of its module imuxsock".to_owned()),
-        Limit::Imjournal => ("rsyslogd", "Ratelimit.Interval=\"0\" of its module imjournal".to_owned()),
-        Limit::Rsyslogd => ("rsyslogd", "RateLimit.Interval=\"0\" of that input".to_owned()),
-    };
-    let how_many = output::count(row.records, "record", "records");
-    let how_many = if row.records == 0 { "records" } else { &how_many };
-    format!("{how_many} of {of} never came, {by}'s rate limit dropped them, with what failed there; set {remedy}")
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_rate_limit_is_named_with_its_remedy() {
-        let check = |row: serde_json::Value, text: &str| {
-            let status = json!({"inputs": [{"name": "a", "lost": 20, "suppressed": [row]}]});
-            let found = findings(&serde_json::from_value(status).expect("a status"));
-            assert_eq!((found.len(), found[0].grave, &*found[0].what), (2, true, text));
-            assert!(found[1].what.starts_with(if text.starts_with("17") { "3 " } else { "20 " }), "{}", found[1].what);
-        };
-        let never = "never came";
-        check(
-            json!({"by": "journald", "of": "ssh.service", "records": 17}),
-            &format!(
-                "17 records of ssh.service {never}, journald's rate limit dropped them, with what failed there; set \
-                 LogRateLimitIntervalSec=0 in its [Service] (`systemctl edit ssh.service`), or a greater RateLimitBurst= in \
-                 /etc/systemd/journald.conf"
-            ),
-        );
-        check(
-            json!({"by": "imuxsock", "of": "sshd"}),
-            &format!(
-                "records of sshd {never}, rsyslogd's rate limit dropped them, with what failed there; set \
-                 SysSock.RateLimit.Interval=\"0\" of its module imuxsock"
-            ),
-        );
-    }
-
-    #[test]
-    fn a_wrong_clock_is_named_once_with_its_remedy() {
-        let check = |skew: f64, senders: serde_json::Value, about: &str, remedy: &str| {
-            let status = json!({"inputs": [{"name": "a", "skew_s": skew}, {"name": "b"}], "senders": senders});
-            let found = findings(&serde_json::from_value(status).expect("a status"));
-            assert_eq!(found.iter().map(|one| &*one.about).collect::<Vec<_>>(), [about]);
-            assert!(found[0].what.contains(remedy), "{}", found[0].what);
-        };
-        check(-18_000.0, json!([]), "a", "5:00 h behind, which is a wrong zone");
-        check(-18_000.0, json!([]), "a", "say timezone = ");
-        check(-100.0, json!([]), "a", "its clock is 100 s behind");
-        let web = json!([{"source": "a", "host": "web", "sender": "192.0.2.1", "skew_s": -18_000.0}]);
-        check(-18_000.0, web, "web by 192.0.2.1", "say timezone = ");
-    }
-
-    #[test]
-    fn a_fault_of_a_sender_is_told_once() {
-        let check = |senders: serde_json::Value, want: [&str; 2]| {
-            let blind = json!({"what": "w", "line": "l", "remedy": "r"});
-            let status = json!({"inputs": [{"name": "a", "blind": blind}], "senders": senders});
-            let found = findings(&serde_json::from_value(status).expect("a status"));
-            assert_eq!(found.iter().map(|one| &*one.about).collect::<Vec<_>>(), want);
-        };
-        let sender = |source: &str| {
-            let blind = json!({"what": "v", "line": "l", "remedy": "r"});
-            json!([{"source": source, "host": "web", "sender": "192.0.2.1", "blind": blind}])
-        };
-        check(json!([]), ["a", "a"]);
-        check(sender("a"), ["web by 192.0.2.1"; 2]);
-        check(json!([{"source": "a", "host": "web", "sender": "192.0.2.1"}]), ["a", "a"]);
-    }
-
-    #[test]
-    fn each_finding_says_about_what() {
-        let status = json!({
-            "held_back": true, "evicted": 3,
-            "backends": [{"name": "nftables", "error": "no", "failing_since": "2026-11-22T00:00:00Z"},
-                         {"name": "stdout", "error": null}],
-            "inputs": [{"name": "a", "forgeable": true, "lost": 2, "forged": 0},
-                       {"name": "b", "forgeable": false, "problem": "no"}],
-            "shapes": [{"input": "a", "shape": "Frobnicated *", "records": 2}],
-            "senders": [{"host": "web", "sender": "192.0.2.1", "skew_s": -3600.0, "silent": false},
-                        {"host": "db", "sender": "192.0.2.2", "skew_s": null, "silent": true, "last": "2026-11-22T00:00:00Z"}],
-        });
-        let found: Vec<_> = findings(&serde_json::from_value(status).expect("a status"))
-            .into_iter()
-            .map(|one| (one.grave, one.about))
-            .collect();
-        let want = [
-            (true, "database"),
-            (true, "nftables"),
-            (false, "a"),
-            (false, "a"),
-            (true, "b"),
-            (false, "web by 192.0.2.1"),
-            (true, "db by 192.0.2.2"),
-            (false, "a"),
-            (false, "limits"),
-        ];
-        assert_eq!(found, want.map(|(grave, about)| (grave, about.to_owned())));
-        assert!(findings(&Status::default()).is_empty());
-    }
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

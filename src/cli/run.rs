@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::person;
 use crate::config::Config;
 use crate::daemon::{self, Log, Origin, feeds};
 
@@ -36,7 +37,8 @@ pub(super) fn run(arguments: Arguments, file: Option<&Path>) -> anyhow::Result<E
         tracing::info!("no configuration: the defaults hold; denyd check --print shows them");
         tracing::info!("found: {}", what.join(", "));
     }
-    let origin = Origin { file: file.map(Path::to_owned), broken: broken.map(|error| error.to_string()) };
+    let broken = broken.map(|error| error.to_string());
+    let origin = Origin { file: file.map(Path::to_owned), broken, caller: person::address() };
     daemon::run(config, origin, arguments.dry_run, log)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,8 +1,13 @@
 //! What this machine is: its addresses, its default gateways, and the prefixes of IPv6 on its links.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket};
+use tokio::sync::watch;
 
 use crate::decide::machine::{MACHINE_MAX, Machine};
 use crate::decide::prefix::Prefix;
@@ -14,6 +19,13 @@ const IPV6_ROUTES: &str = "/proc/net/ipv6_route";
 /// The route goes by a gateway, and it refuses (`uapi/linux/route.h`).
 const RTF_GATEWAY: u32 = 0x2;
 const RTF_REJECT: u32 = 0x200;
+/// The groups that hear of addresses (`uapi/linux/rtnetlink.h`).
+const RTMGRP_IPV4_IFADDR: u32 = 0x10;
+const RTMGRP_IPV6_IFADDR: u32 = 0x100;
+/// Who gives an address gives a route just after.
+const SETTLED: Duration = Duration::from_millis(100);
+/// Addresses are read so often at most, however often they change.
+const CHANGES_EVERY: Duration = Duration::from_secs(1);
 /// A prefix that is shorter is a site's, or a provider's, and not a link's.
 const LINK_MIN: u8 = 48;
 
@@ -32,6 +44,30 @@ pub(super) fn read() -> Machine {
     links.sort();
     links.dedup();
     Machine { own, gateways, links }
+}
+
+/// Starts a thread that tells when an address of this machine came or went, as the kernel says (`rtnetlink(7)`). Gateways
+/// change with them, or are seen at the next look.
+pub(super) fn watch(changed: watch::Sender<()>) -> std::io::Result<()> {
+    let news = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    bind(news.as_raw_fd(), &NetlinkAddr::new(0, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))?;
+    let mut some = [0; 8_192];
+    // What it says does not matter, nor whether some of it was lost: all is read anew.
+    let mut hear = move |flags| match recv(news.as_raw_fd(), &mut some, flags) {
+        Ok(_) | Err(Errno::ENOBUFS | Errno::EINTR) => true,
+        Err(_) => false,
+    };
+    std::thread::Builder::new().name("addresses".to_owned()).spawn(move || {
+        while hear(MsgFlags::empty()) {
+            std::thread::sleep(SETTLED);
+            while hear(MsgFlags::MSG_DONTWAIT) {}
+            if changed.send(()).is_err() {
+                return;
+            }
+            std::thread::sleep(CHANGES_EVERY);
+        }
+    })?;
+    Ok(())
 }
 
 fn addresses() -> impl Iterator<Item = IpAddr> {

@@ -24,7 +24,8 @@ use crate::desk::{Asked, Committed, Desk, Effects, Request};
 
 /// How long the inputs may take to end.
 const INPUTS_END: Duration = Duration::from_secs(5);
-/// How often is looked whether this machine's addresses changed, while something else is to be done anyway.
+/// How often is looked whether this machine's addresses changed that nobody told of, while something else is to be done
+/// anyway.
 const MACHINE_EVERY: Duration = Duration::from_secs(60);
 /// The status is made anew before a commit if it is older.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
@@ -77,12 +78,15 @@ impl Owner {
         mut batches: mpsc::Receiver<Batch>,
         mut asks: mpsc::Receiver<Ask>,
         mut stop: watch::Receiver<bool>,
+        mut moved: watch::Receiver<()>,
     ) -> (Self, mpsc::Receiver<Batch>) {
         loop {
             let wake = self.pace.wake(self.desk.waits(clock::now(), Pace::IDLE));
             // By chance among those that are ready: people who only look must not keep records waiting, nor these them.
             tokio::select! {
                 _ = stop.changed() => break,
+                // Where nobody can tell, it is looked once a minute.
+                Ok(()) = moved.changed() => self.look_at_machine(clock::now(), clock::monotonic()),
                 () = tokio::time::sleep_until(wake.into()) => self.tick(!batches.is_empty()),
                 Some(ask) = asks.recv() => match ask.request {
                     Request::Reload => self.reload(ask, &mut batches).await,
@@ -147,7 +151,9 @@ impl Owner {
                     source.keep(&mut self.desk);
                 }
                 self.here.look(&mut self.sources, wall, false);
-                self.look_at_machine(wall, time);
+                if time.saturating_duration_since(self.machine_at) >= MACHINE_EVERY {
+                    self.look_at_machine(wall, time);
+                }
                 self.desk.tick(wall)
             }
             Wall::Steady | Wall::Unsteady => Effects::default(),
@@ -166,14 +172,14 @@ impl Owner {
         self.carry_out(effects);
     }
 
-    /// Sees once a minute whether addresses or links came or went.
+    /// Sees whether addresses or links came or went.
     fn look_at_machine(&mut self, wall: Timestamp, time: Instant) {
         // Where it is to be spared at all, loopback is known.
         let is_wanted = !self.desk.machine().own.is_empty();
-        if !is_wanted || time.saturating_duration_since(self.machine_at) < MACHINE_EVERY {
+        self.machine_at = time;
+        if !is_wanted {
             return;
         }
-        self.machine_at = time;
         let now = machine::read();
         if now != *self.desk.machine() {
             tracing::info!(addresses = now.own.len(), links = now.links.len(), "this machine's addresses changed");

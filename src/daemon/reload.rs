@@ -1,5 +1,6 @@
 //! A new configuration takes the place of the old one while we run: all of it, or nothing.
 
+use std::path::Path;
 use std::time::Duration;
 
 use inputs::record::Batch;
@@ -8,10 +9,10 @@ use tokio::sync::mpsc;
 use super::here::Here;
 use super::owner::Owner;
 use super::{policy, start_back_ends};
-use crate::clock;
 use crate::deny::{DenyBackend, DenySet};
 use crate::desk::control::{Ask, Told};
 use crate::desk::reply::{Reloaded, Reply};
+use crate::{clock, config};
 
 /// How long inputs that leave may take to hand over what they have read.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
@@ -59,10 +60,12 @@ impl Owner {
         Ok(())
     }
 
-    /// Keeps the configuration for when its file is broken.
+    /// Keeps the configuration for when its file is broken. Where there is none yet, that will be the usual one.
     pub(super) fn keep_configuration(&self) {
         let shown = &self.outside.shown;
-        if let Some(file) = shown.origin.file.as_ref().filter(|_| !shown.dry_run && shown.origin.broken.is_none())
+        let file = shown.origin.file.as_deref().unwrap_or(Path::new(config::FILE));
+        if !shown.dry_run
+            && shown.origin.broken.is_none()
             && let Err(error) = self.configured.config.keep(file)
         {
             tracing::warn!(%error, "this configuration could not be kept for when its file is broken");

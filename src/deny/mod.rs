@@ -22,7 +22,7 @@ pub mod iptables;
 pub mod ledger;
 pub mod nft;
 mod overlap;
-mod program;
+pub(crate) mod program;
 pub mod reconciler;
 pub mod stdout;
 

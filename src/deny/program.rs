@@ -24,14 +24,14 @@ const COMPLAINT_MAX: usize = 300;
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// What a program said, of its complaints the beginning, and how it ended.
-pub(super) struct Output {
-    pub(super) status: ExitStatus,
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
+pub(crate) struct Output {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
 }
 
 /// Where the program `name` is.
-pub(super) fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     DIRECTORIES.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
 }
 
@@ -59,7 +59,7 @@ fn complaint(stderr: &[u8]) -> String {
 }
 
 /// Starts a program.
-pub(super) fn start(program: &Path, arguments: &[&str]) -> io::Result<Child> {
+pub(crate) fn start(program: &Path, arguments: &[&str]) -> io::Result<Child> {
     Command::new(program)
         .args(arguments)
         .env_clear()
@@ -78,7 +78,7 @@ pub(super) fn finish(child: Child, input: &[u8]) -> io::Result<Output> {
 }
 
 /// The same for one that is given so much time.
-pub(super) fn finish_within(time: Duration, mut child: Child, input: &[u8]) -> io::Result<Output> {
+pub(crate) fn finish_within(time: Duration, mut child: Child, input: &[u8]) -> io::Result<Output> {
     let end = clock::monotonic() + time;
     let output = talk(&mut child, input, end).and_then(|[stdout, stderr]| {
         let status = wait(&mut child, end)?;

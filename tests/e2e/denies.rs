@@ -310,3 +310,17 @@ fn what_is_refused_is_counted_and_shown() {
         (refused == serde_json::json!({"packets": wide + 1, "connections": wide + 1})).then_some(())
     });
 }
+
+#[test]
+fn an_address_that_comes_is_the_machines_own() {
+    let Some(world) = World::new("an_address_that_comes_is_the_machines_own") else { return };
+    let _denyd = world.start_denyd(Some(FILE));
+    let deny = |world: &World| String::from_utf8(world.denyd(&["deny", "192.0.2.77"]).stderr).unwrap();
+    assert_eq!(deny(&world), "", "it is anybody's");
+    assert_eq!(world.denied(), ["192.0.2.77"]);
+    world.run(&["ip", "address", "add", "192.0.2.77/32", "dev", "lo"]);
+    until("it is released", || world.denied().is_empty().then_some(()));
+    assert!(deny(&world).contains("192.0.2.77 is this machine's own address"), "{}", deny(&world));
+    world.run(&["ip", "address", "del", "192.0.2.77/32", "dev", "lo"]);
+    until("it is anybody's again", || deny(&world).is_empty().then_some(()));
+}

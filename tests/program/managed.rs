@@ -112,7 +112,8 @@ fn a_configuration_that_is_broken_leaves_the_last_good_one() {
     let output = kit::denyd(&["--config", other.to_str().unwrap(), "list"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     fs::write(home.path("config"), good).unwrap();
-    assert_eq!(told(&["doctor"]).0, Some(2), "no daemon");
+    let (code, doctor) = told(&["doctor"]);
+    assert!(code == Some(1) && doctor.contains("FAIL daemon: it does not run"), "{doctor}");
     home.start().stop();
     assert!(!told(&["list"]).1.contains("broken"));
 }
@@ -168,4 +169,27 @@ fn denies_end_with_the_daemon_where_that_is_wanted() {
     daemon.stop();
     home.start_with(&["run", "--dry-run"]).stop();
     assert!(home.denyd(&["why", "192.0.2.7"]).output().unwrap().status.success(), "who is denied is kept");
+}
+
+#[test]
+fn who_starts_it_from_afar_is_told_how_not_to_be_locked_out() {
+    let home = home();
+    let good = fs::read_to_string(home.path("config")).unwrap();
+    let check = |allow: &str, want: bool| {
+        fs::write(home.path("config"), format!("decide.allow = [{allow}]\n{good}")).unwrap();
+        let _ = fs::remove_file(home.path("stderr"));
+        let log = fs::File::create(home.path("stderr")).unwrap();
+        let mut command = home.denyd(&["run"]);
+        command.env("SSH_CONNECTION", "203.0.113.7 50022 192.0.2.1 22").stdout(Stdio::null()).stderr(log);
+        let mut child = command.spawn().unwrap();
+        until("it answers", || home.ask(&["status"]));
+        let output = home.denyd(&["doctor"]).env("SSH_CONNECTION", "203.0.113.7 50022 192.0.2.1 22").output().unwrap();
+        let doctor = String::from_utf8(output.stdout).unwrap();
+        let remedy = "denyd allow 203.0.113.7";
+        assert_eq!((home.stderr().contains(remedy), doctor.contains(remedy)), (want, want), "{allow}: {doctor}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    };
+    check("", true);
+    check("\"203.0.113.0/24\"", false);
 }

@@ -19,6 +19,16 @@ check "who is in the group may look" runuser -u nobody -g denyd -- denyd status
 check "and do no more" sh -c '! runuser -u nobody -g denyd -- denyd forgive 203.0.113.10'
 check "its warnings have their priority in the journal" sh -c '! journalctl -q -u denyd -p warning --no-pager | grep .'
 check "its news too" sh -c 'journalctl -q -u denyd -p info -o export --no-pager | grep -q ^PRIORITY=6'
+check "it can see whom sshd serves" nsenter -t "$main" -m setpriv --reuid denyd --regid denyd --clear-groups cat /proc/1/stat
+check "doctor knows sshd's settings" sh -c 'denyd doctor | grep "note sshd: OpenSSH_.* listens on port 22"'
+check "doctor has nothing to mend" sh -c '! denyd doctor | grep FAIL'
+
+echo 'decide.threshold_root = = 1' >/etc/denyd/denyd.toml
+check "a reload of a broken configuration fails" sh -c '! systemctl reload denyd'
+check "and leaves it running as it was" sh -c 'systemctl is-active denyd && denyd status | grep "holds"'
+echo 'decide.threshold_root = 1' >/etc/denyd/denyd.toml
+check "one of a good one does not" systemctl reload denyd
+check "it is the same process" test "$(systemctl show denyd -p MainPID --value)" = "$main"
 
 kill -9 "$main"
 restarted() { now=$(systemctl show denyd -p MainPID --value); [ "$now" != 0 ] && [ "$now" != "$main" ]; }
