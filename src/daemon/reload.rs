@@ -52,7 +52,6 @@ impl Owner {
     /// Lets other back ends, or these made otherwise, take the place of those that are at work. What is denied stays denied
     /// meanwhile.
     fn change_back_ends(&mut self, config: &Config, back_ends: Vec<Box<dyn DenyBackend>>) -> std::io::Result<()> {
-        self.outside.leave = Leave::default();
         let left = leave::left(&self.desk, config, &back_ends, self.outside.shown.dry_run);
         let want = self.desk.publish_all(self.clock.now());
         let none = start_back_ends(Vec::new(), DenySet::default(), &self.clock)?;
@@ -81,6 +80,9 @@ impl Owner {
         let dry_run = self.outside.shown.dry_run;
         let fresh = self.configured.read(self.outside.shown.origin.file.as_deref(), dry_run)?;
         let changes = self.configured.changes_back_ends(&fresh);
+        if changes {
+            self.outside.leave.stop();
+        }
         let back_ends = if changes { Some(self.desk.back_ends(&fresh.config)?) } else { None };
 
         let leaving = self.configured.leave(&fresh);

@@ -100,14 +100,16 @@ pub struct Reconcilers {
 /// Tells once of each back end that it has made its set equal.
 #[derive(Debug)]
 pub struct Enforced {
-    each: mpsc::Receiver<()>,
+    each: mpsc::Receiver<bool>,
     count: usize,
+    /// Tells who waits to give up, by a `false`.
+    pub give_up: mpsc::Sender<bool>,
 }
 
 impl Enforced {
-    /// Waits until all have; false if they end before.
+    /// Waits until all have; false if somebody says to give up.
     pub fn wait(self) -> bool {
-        (0..self.count).all(|_| self.each.recv().is_ok())
+        (0..self.count).all(|_| self.each.recv() == Ok(true))
     }
 }
 
@@ -138,7 +140,7 @@ impl Reconcilers {
             })?;
             feeds.push(feed);
         }
-        let enforced = Some(Enforced { each, count: feeds.len() });
+        let enforced = Some(Enforced { each, count: feeds.len(), give_up: enforces });
         Ok(Reconcilers { feeds, tried: Some(tried), enforced, ended })
     }
 
@@ -288,7 +290,7 @@ pub(crate) struct Reconciler<C> {
     /// Whether the error shown in the status came from a probe.
     probe_failed: bool,
     /// Is told once that the set is equal for the first time.
-    enforces: Option<mpsc::Sender<()>>,
+    enforces: Option<mpsc::Sender<bool>>,
 }
 
 /// What failed.
@@ -447,7 +449,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
                 self.retry_pause = self.pace.retry_first;
                 self.done(Some(wall));
                 // Mostly nobody wants to know.
-                self.enforces.take().map(|told| told.send(()));
+                self.enforces.take().map(|told| told.send(true));
             }
             Err(error) => {
                 self.failed(&error, Failed::Order);
@@ -894,13 +896,15 @@ mod tests {
     fn it_is_told_once_that_all_is_enforced() {
         let mut story = Story::new(World { broken: true, ..World::default() });
         let (enforces, each) = mpsc::channel();
-        story.reconciler.enforces = Some(enforces);
+        story.reconciler.enforces = Some(enforces.clone());
         story.until("three tries", |story| story.world().replaces >= 3);
         assert_eq!(each.try_recv(), Err(mpsc::TryRecvError::Empty));
         story.world().broken = false;
         story.until("enforced", |story| story.status().replaced.is_some());
-        assert_eq!((each.try_recv(), each.try_recv()), (Ok(()), Err(mpsc::TryRecvError::Disconnected)));
-        assert!(!Enforced { each, count: 1 }.wait(), "it ended before");
+        assert_eq!((each.try_recv(), each.try_recv()), (Ok(true), Err(mpsc::TryRecvError::Empty)));
+        enforces.send(true).unwrap();
+        enforces.send(false).unwrap();
+        assert!(!Enforced { each, count: 2, give_up: enforces }.wait(), "it was told to give up");
     }
 
     #[test]

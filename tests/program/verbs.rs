@@ -183,8 +183,13 @@ fn off_takes_away_what_was_written_wherever_that_was() {
     let config = std::fs::read_to_string(home.path("config")).unwrap();
     let foreign = "# mine\nALL: 192.0.2.77\n";
     let read = |name: &str| std::fs::read_to_string(home.path(name)).unwrap();
-    // The file is another one by the second start: what is in the first one is ours all the same.
-    for (name, address) in [("one.deny", "192.0.2.7"), ("two.deny", "192.0.2.8")] {
+    // The file is another one by the second start, which cannot reach the first one: what is in there is ours all the same.
+    std::fs::create_dir(home.path("dir")).unwrap();
+    for (name, address) in [("dir/one.deny", "192.0.2.7"), ("two.deny", "192.0.2.8")] {
+        if name == "two.deny" {
+            std::fs::rename(home.path("dir"), home.path("moved")).unwrap();
+            std::fs::write(home.path("dir"), "").unwrap();
+        }
         std::fs::write(home.path(name), foreign).unwrap();
         let path = home.path(name);
         let hosts_deny = format!("deny.backends = [\"hosts.deny\"]\ndeny.hosts_deny.path = {path:?}");
@@ -198,9 +203,11 @@ fn off_takes_away_what_was_written_wherever_that_was() {
         assert!(read(name).contains(address));
         daemon.stop();
     }
+    std::fs::remove_file(home.path("dir")).unwrap();
+    std::fs::rename(home.path("moved"), home.path("dir")).unwrap();
     let shell = Shell(&home);
     shell.check(&["off"], 0, &["one.deny: nothing of denyd is there now", "two.deny: nothing of denyd is there now"]);
-    assert_eq!([read("one.deny"), read("two.deny")], [foreign, foreign]);
+    assert_eq!([read("dir/one.deny"), read("two.deny")], [foreign, foreign]);
     shell.check(&["off"], 0, &["Who is denied is kept"]);
     shell.check(&["why", "192.0.2.7", "192.0.2.8"], 0, &[]);
     let daemon = home.start();
