@@ -93,7 +93,7 @@ impl Owner {
             tokio::select! {
                 _ = stop.changed() => break,
                 // Where nobody can tell, it is looked once a minute.
-                Ok(()) = moved.changed() => self.look_at_machine(clock::now(), clock::monotonic()),
+                Ok(()) = moved.changed() => self.look_at_machine(self.clock.now(), clock::monotonic()),
                 () = tokio::time::sleep_until(wake.into()) => self.tick(!batches.is_empty()),
                 Some(ask) = asks.recv() => match ask.request {
                     Request::Reload => self.reload(ask, &mut batches).await,
@@ -252,9 +252,10 @@ impl Owner {
             let _ = ask.reply.send(Told { reply: Ok(Reply::Status(Box::new(self.status()))), unwritten: false });
             return;
         }
+        let now = self.clock.now();
         if let Some(aside) = self.desk.aside(&ask.request) {
             let answer = move || {
-                let _ = ask.reply.send(Told { reply: aside.answer(clock::now()), unwritten: false });
+                let _ = ask.reply.send(Told { reply: aside.answer(now), unwritten: false });
             };
             if let Err(error) = std::thread::Builder::new().name("list".to_owned()).spawn(answer) {
                 tracing::warn!(%error, "a list that was asked for could not be made");
@@ -265,7 +266,7 @@ impl Owner {
             self.show();
         }
         let begun = clock::monotonic();
-        let Asked { reply, committed } = self.desk.ask(&ask.request, clock::now());
+        let Asked { reply, committed } = self.desk.ask(&ask.request, now);
         let unwritten = committed.as_ref().is_some_and(|done| done.written.is_err());
         if let Some(done) = committed {
             self.committed(begun, done);

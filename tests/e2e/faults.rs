@@ -144,13 +144,24 @@ fn the_umask_opens_no_file() {
     let Some(mut world) = World::new("the_umask_opens_no_file") else { return };
     world.start_sshd(Route::File);
     world.write("/etc/hosts.deny", "");
-    let config = format!("deny.backends = [\"nftables\", \"hosts.deny\"]\n{FILE}");
+    let socket = "control_socket = \"/run/elsewhere/control\"\n";
+    let config = format!("{socket}deny.backends = [\"nftables\", \"hosts.deny\"]\n{FILE}");
     let _denyd = world.start_denyd_by(&["sh", "-c", "umask 0; exec \"$0\" \"$@\""], Some(&config));
     attack(&mut world, "198.51.100.1", &["root"], 2);
     world.wait_count("198.51.100.1", "root", 2);
-    let open = world.run(&["find", STATE, "/run/denyd", "/etc/hosts.deny", "-perm", "/022", "-printf", "%m %p\n"]);
+    let open = world.run(&[
+        "find",
+        STATE,
+        "/run/denyd",
+        "/run/elsewhere",
+        "/etc/hosts.deny",
+        "-perm",
+        "/022",
+        "-printf",
+        "%m %p\n",
+    ]);
     // Who may look connects to the socket, and asks; a group of that name may be there.
-    let open = open.lines().filter(|line| *line != "660 /run/denyd/control");
+    let open = open.lines().filter(|line| *line != "660 /run/elsewhere/control");
     assert_eq!(open.collect::<Vec<_>>(), [""; 0]);
     let read = world.run(&["find", STATE, "-perm", "/077", "-printf", "%m %p\n"]);
     assert_eq!(read, "");
@@ -163,9 +174,9 @@ fn a_state_directory_that_others_may_write_is_refused() {
     world.write("/etc/denyd/denyd.toml", FILE);
     world.write("/var/log/auth.log", "");
     world.run(&["install", "-d", "-m", "770", STATE]);
-    let output = world.denyd(&["run"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    let mut denyd = world.spawn(&[&world.program(), "run"]);
+    assert_eq!(how(denyd.wait()), "exit 2", "{}", denyd.said());
+    let said = denyd.said();
     assert!(said.contains("its mode is 0770") && said.contains(&format!("chmod go-w {STATE}")), "{said}");
 }
 
