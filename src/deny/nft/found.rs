@@ -113,7 +113,24 @@ pub(super) fn refused_of_each(socket: &mut Socket, usual: Lengths) -> Result<BTr
 }
 
 /// What is not as wanted among the elements of all sets.
+///
+/// The kernel hands out a hash set in several parts and moves its elements while it grows, so that a listing of one that was
+/// just written may lack thousands. What several listings agree on is so.
 pub(super) fn differences(socket: &mut Socket, plan: &Plan<'_>) -> Result<Touched, Refused> {
+    let mut touched = listed(socket, plan)?;
+    for _ in 1..LISTINGS_MAX {
+        if touched.is_empty() {
+            break;
+        }
+        let again = listed(socket, plan)?;
+        touched.anew.retain(|set| again.anew.contains(set));
+        touched.elements.retain(|element| again.elements.contains(element));
+    }
+    Ok(touched)
+}
+
+/// The same by one listing.
+fn listed(socket: &mut Socket, plan: &Plan<'_>) -> Result<Touched, Refused> {
     let mut touched = Touched::default();
     for set in SETS {
         let elements = elements(socket, set)?;
@@ -225,6 +242,8 @@ const APART_MS: u64 = 60_000;
 const RENEWED_S: u64 = 2 * 86_400;
 /// Elements of a set that are read: twice what we may deny, with both ends of ranges.
 const ELEMENTS_MAX: usize = 4_000_000;
+/// Listings that are compared where something is not as wanted.
+const LISTINGS_MAX: usize = 3;
 /// Rules of our chain that are read.
 const RULES_MAX: usize = 4096;
 const LAST4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
