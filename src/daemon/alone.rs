@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 
 use crate::config::Config;
 use crate::deny::DenyBackend;
@@ -39,7 +39,9 @@ pub(super) fn lock(config: &Config, back_ends: &[Box<dyn DenyBackend>]) -> Resul
 fn take(place: &str) -> Result<Option<Flock<File>>, String> {
     let _ = fs::DirBuilder::new().recursive(true).mode(0o755).create(DIRECTORY);
     let path = Path::new(DIRECTORY).join(format!("{}.lock", place.replace(' ', "-")));
-    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
+    let open = options.open(&path);
     let Ok(file) = open else {
         tracing::debug!(path = %path.display(), "no lock can be made: it is not seen whether another denyd keeps the same");
         return Ok(None);

@@ -160,8 +160,12 @@ impl Configured {
         };
         let mut back = Vec::new();
         let all: Vec<_> = self.inputs().into_iter().chain(leaving.0.iter().map(|fed| fed.input.clone())).collect();
-        for Fed { input, .. } in leaving.0 {
+        for Fed { input, worker } in leaving.0 {
             let name = input.name.clone();
+            if !worker.has_ended() {
+                tracing::error!(input = name, "hangs in the system, and is read again after a restart of denyd");
+                continue;
+            }
             match self.begin(&all, vec![input], desk) {
                 Ok(sources) => back.extend(sources),
                 Err(error) => tracing::error!(input = name, "cannot be opened again, restart denyd: {error:#}"),
@@ -188,7 +192,9 @@ impl Configured {
             let id = ids[input.name.as_str()];
             let worker = feeds::feed(&input, id, log, sink.clone())?;
             let mut source = Connected::new(&input, id, &self.rules, worker.health.clone());
-            source.recall(desk)?;
+            if let Err(error) = source.recall(desk) {
+                tracing::warn!(input = input.name, %error, "what was known of its senders cannot be read, and begins anew");
+            }
             sources.push(source);
             self.fed.push(Fed { input, worker });
         }

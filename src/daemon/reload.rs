@@ -11,7 +11,7 @@ use super::leave::{self, Leave};
 use super::owner::Owner;
 use super::{policy, start_back_ends};
 use crate::config::Config;
-use crate::deny::{DenyBackend, DenySet};
+use crate::deny::DenySet;
 use crate::desk::control::{Ask, Told};
 use crate::desk::reply::{Reloaded, Reply};
 use crate::{clock, config};
@@ -51,14 +51,16 @@ impl Owner {
 
     /// Lets other back ends, or these made otherwise, take the place of those that are at work. What is denied stays denied
     /// meanwhile.
-    fn change_back_ends(&mut self, config: &Config, back_ends: Vec<Box<dyn DenyBackend>>) -> std::io::Result<()> {
-        let left = leave::left(&self.desk, config, &back_ends, self.outside.shown.dry_run);
+    fn change_back_ends(&mut self, config: &Config) -> anyhow::Result<()> {
+        self.outside.leave.stop();
         let want = self.desk.publish_all(self.clock.now());
         let none = start_back_ends(Vec::new(), DenySet::default(), &self.clock)?;
-        // The new ones may write into the same table, so the old ones end first.
+        // The new ones may write into the same table or file, and begin with what is noted of it: the old ones end first.
         if !std::mem::replace(&mut self.outside.reconcilers, none).stop(BACK_ENDS_LEAVE) {
             tracing::warn!("a back end that is not wanted any more hangs; what it denies stays denied");
         }
+        let back_ends = self.desk.back_ends(config)?;
+        let left = leave::left(&self.desk, config, &back_ends, self.outside.shown.dry_run);
         self.outside.reconcilers = start_back_ends(back_ends, want, &self.clock)?;
         self.outside.leave = Leave::begin(left, self.outside.reconcilers.enforced())?;
         Ok(())
@@ -81,9 +83,9 @@ impl Owner {
         let fresh = self.configured.read(self.outside.shown.origin.file.as_deref(), dry_run)?;
         let changes = self.configured.changes_back_ends(&fresh);
         if changes {
-            self.outside.leave.stop();
+            // That they can be made is seen before anything is given up.
+            drop(self.desk.back_ends(&fresh.config)?);
         }
-        let back_ends = if changes { Some(self.desk.back_ends(&fresh.config)?) } else { None };
 
         let leaving = self.configured.leave(&fresh);
         let end = clock::monotonic() + LEAVE_MAX;
@@ -116,8 +118,8 @@ impl Owner {
         let effects = self.desk.set_policy(policy(&fresh.config), self.clock.now());
         self.carry_out(effects);
         self.commit();
-        if let Some(back_ends) = back_ends {
-            self.change_back_ends(&fresh.config, back_ends)?;
+        if changes {
+            self.change_back_ends(&fresh.config)?;
         }
         self.configured.take(fresh);
         self.keep_configuration();

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use super::effect::Refused;
-use super::{DenyBackend, DenyError, DenySet, Diff, Probe};
+use super::{DenyBackend, DenyError, DenySet, Diff, Probe, cut};
 use crate::clock;
 use crate::text::At;
 
@@ -125,14 +125,19 @@ impl Reconcilers {
         C: Fn() -> (Timestamp, Instant) + Clone + Send + 'static,
     {
         let ((tries, tried), (ends, ended), (enforces, each)) = (mpsc::channel(), mpsc::channel(), mpsc::channel());
-        let mut feeds = Vec::new();
+        let (mut feeds, mut count) = (Vec::new(), 0);
         let last = backends.len().saturating_sub(1);
         for (number, backend) in backends.into_iter().enumerate() {
             let thread = std::thread::Builder::new().name(format!("deny {}", backend.name()));
+            let denies = backend.name() != cut::NAME;
             // Each has a set of its own, which may be large, and there is none besides.
             let want = if number == last { std::mem::take(&mut want) } else { want.clone() };
             let (mut reconciler, feed) = Reconciler::new(backend, want, clock.clone(), pace)?;
-            reconciler.enforces = Some(enforces.clone());
+            // What cuts connections denies nobody: whoever waits for the denies does not wait for it.
+            if denies {
+                reconciler.enforces = Some(enforces.clone());
+                count += 1;
+            }
             let (tried, end) = (tries.clone(), ends.clone());
             thread.spawn(move || {
                 reconciler.run(tried);
@@ -140,7 +145,7 @@ impl Reconcilers {
             })?;
             feeds.push(feed);
         }
-        let enforced = Some(Enforced { each, count: feeds.len(), give_up: enforces });
+        let enforced = Some(Enforced { each, count, give_up: enforces });
         Ok(Reconcilers { feeds, tried: Some(tried), enforced, ended })
     }
 

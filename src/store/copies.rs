@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use inputs::record::Timestamp;
@@ -95,7 +95,7 @@ pub fn restore(
     let put = |restored| {
         // root does this; the daemon is somebody else.
         let owner = fs::metadata(dir)?;
-        chown(&fresh, Some(owner.uid()), Some(owner.gid()))?;
+        lchown(&fresh, Some(owner.uid()), Some(owner.gid()))?;
         File::open(&fresh)?.sync_all()?;
         let before = place.exists().then(|| set_aside(&place, "before")).transpose()?;
         fs::rename(&fresh, &place)?;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags};
 
@@ -108,13 +108,16 @@ fn own(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes the state directory (0700) and takes its lock; the holder's pid is in the lock file.
+/// Makes the state directory (0700) and takes its lock; the holder's pid is in the lock file. Neither lock nor database may be
+/// a link: root opens them in a directory that is the daemon's user's.
 pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
     let failed = |error| StoreError::Directory { dir: dir.to_owned(), error };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
     own(dir)?;
     let path = dir.join(super::LOCK);
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
+    let file = options.open(&path);
     // Where nothing can be written, it can be locked.
     let file = file.or_else(|error| File::open(&path).map_err(|_| error));
     match Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock) {
@@ -141,6 +144,7 @@ pub(super) fn connect(file: &Path) -> Result<Connection, StoreError> {
         .truncate(false)
         .write(true)
         .mode(0o600)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
         .open(file)
         .and_then(|made| made.set_permissions(fs::Permissions::from_mode(0o600)))
         .map_err(|error| StoreError::Directory { dir: file.parent().unwrap_or(file).to_owned(), error })?;
@@ -163,11 +167,11 @@ pub(super) fn copy(file: &Path) -> Result<Connection, StoreError> {
 }
 
 /// The same where SQLite cannot read it, since the disk is full or cannot be written: its files are copied to memory first.
-/// For a moment they are in a directory there that nobody else may read.
+/// For a moment they are in a directory there that nobody else may read, nor make before by a name that can be guessed.
 pub(super) fn copy_of_files(file: &Path) -> Result<Connection, StoreError> {
-    let memory = Path::new(MEMORY).join(format!("denyd-{}", std::process::id()));
+    let made = nix::unistd::mkdtemp(&Path::new(MEMORY).join("denyd-XXXXXX"));
+    let memory = made.map_err(|errno| StoreError::Directory { dir: MEMORY.into(), error: errno.into() })?;
     let broken = |error| StoreError::Directory { dir: memory.clone(), error };
-    fs::DirBuilder::new().mode(0o700).create(&memory).map_err(broken)?;
     let copied = memory.join(super::FILE);
     let all =
         ["", "-wal"].iter().try_for_each(|suffix| match fs::copy(beside(file, suffix), beside(&copied, suffix)) {

@@ -304,6 +304,22 @@ fn rows_that_mean_nothing_are_left_out() {
     assert_eq!(hosts, ["web", "unreadable 2", "mail"]);
 }
 
+/// root opens them in a directory that is the daemon's user's, who could have it write anywhere.
+#[test]
+fn no_link_is_followed() {
+    for name in ["lock", FILE] {
+        let dir = tempfile::tempdir().unwrap();
+        let other = dir.path().join("other");
+        fs::write(&other, "somebody's").unwrap();
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::symlink(&other, dir.path().join(name)).unwrap();
+        let refused = Store::open_intact(dir.path()).err().map(|error| error.to_string()).unwrap();
+        assert!(refused.contains("symbolic link"), "{name}: {refused}");
+        let mode = fs::metadata(&other).unwrap().permissions().mode() & 0o777;
+        assert_eq!((fs::read_to_string(&other).unwrap().as_str(), mode), ("somebody's", 0o644), "{name}");
+    }
+}
+
 #[test]
 fn nobody_else_reads_it() {
     let dir = tempfile::tempdir().unwrap();
