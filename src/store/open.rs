@@ -119,7 +119,7 @@ pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
     options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
     let file = options.open(&path);
     // Where nothing can be written, it can be locked.
-    let file = file.or_else(|error| File::open(&path).map_err(|_| error));
+    let file = file.or_else(|error| options.write(false).create(false).open(&path).map_err(|_| error));
     match Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
             // The pid is for people alone, and the disk may be full.

@@ -88,12 +88,14 @@ fn more_connections_than_descriptors_are_made_room_for_or_refused() {
     let limited = |soft: u64, hard: u64| {
         let mut shell = std::process::Command::new("sh");
         let denyd = home.denyd(&["run"]);
-        shell.args(["-c", &format!("ulimit -Hn {hard}; ulimit -Sn {soft}; exec \"$0\" \"$@\"")]);
+        shell.args(["-c", &format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"")]);
         shell.arg(denyd.get_program()).args(denyd.get_args());
         shell.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
         shell.spawn().unwrap()
     };
-    let output = limited(100, 900).wait_with_output().unwrap();
+    let mut refused = limited(100, 900);
+    kit::until("it is refused", || refused.try_wait().unwrap());
+    let output = refused.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("may need 988") && said.contains("may have 900") && said.contains("LimitNOFILE"), "{said}");
