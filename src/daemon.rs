@@ -41,6 +41,7 @@ mod signals;
 mod tests;
 mod wall;
 
+use alone::Alone;
 use configured::{Configured, Fresh};
 use connected::Connected;
 use leave::Leave;
@@ -81,7 +82,8 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
     let _told = dry_run.then(|| tracing::error_span!("DRY RUN").entered());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (mut desk, back_ends, clock) = open_desk(&fresh.config, dry_run)?;
-    let _alone = alone::lock(&fresh.config, &back_ends)?;
+    let mut alone = Alone::default();
+    alone.also(&fresh.config, &back_ends)?;
     let (batches_in, batches) = mpsc::channel(INBOX_MAX);
     let (asks_in, asks) = mpsc::channel(ASKS_MAX);
     let (stop_in, stop) = watch::channel(false);
@@ -118,7 +120,7 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
         tracing::warn!(%error, "the kernel tells no changes of this machine's addresses; they are looked for once a minute");
     }
     let shown = Shown { taps, latest: latest_in, dry_run, since: clock::now(), origin };
-    let outside = Outside { reconcilers, leave, shown, log, manager: Manager::new(clock::monotonic()) };
+    let outside = Outside { reconcilers, alone, leave, shown, log, manager: Manager::new(clock::monotonic()) };
     let owner = Owner::new(desk, (configured, sources), outside, clock);
     owner.keep_configuration();
     drop(running);

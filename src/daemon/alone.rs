@@ -1,11 +1,13 @@
 //! One denyd a place: two that keep one table equal to what each of them wants would undo each other's work for ever.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 
@@ -15,24 +17,30 @@ use crate::deny::DenyBackend;
 /// Where the locks are, whatever else is configured: the daemons would differ in that.
 const DIRECTORY: &str = "/run/denyd";
 
-/// Held as long as the daemon runs.
-pub(super) type Locks = Vec<Flock<File>>;
+/// The places that are ours alone, and their locks, which are held as long as the daemon runs: what is left may stand there
+/// for a while.
+#[derive(Debug, Default)]
+pub(super) struct Alone(BTreeMap<String, Option<Flock<File>>>);
 
-/// Takes the lock of each place in the kernel that these back ends write to; an error names who has it.
-pub(super) fn lock(config: &Config, back_ends: &[Box<dyn DenyBackend>]) -> Result<Locks> {
-    let mut locks = Locks::new();
-    for back_end in back_ends {
-        let (place, key) = match back_end.name() {
-            "nftables" => (format!("table inet {}", config.deny.nftables.table), "nftables.table"),
-            "iptables" => (format!("chain {}", config.deny.iptables.chain), "iptables.chain"),
-            _ => continue,
-        };
-        match take(&place) {
-            Ok(lock) => locks.extend(lock),
-            Err(pid) => bail!("another denyd (pid {pid}) keeps {place}; stop it first, or give this one another {key}"),
+impl Alone {
+    /// Takes the lock of each place in the kernel that these back ends write to, too; an error names who has it.
+    pub(super) fn also(&mut self, config: &Config, back_ends: &[Box<dyn DenyBackend>]) -> Result<()> {
+        for back_end in back_ends {
+            let (place, key) = match back_end.name() {
+                "nftables" => (format!("table inet {}", config.deny.nftables.table), "nftables.table"),
+                "iptables" => (format!("chain {}", config.deny.iptables.chain), "iptables.chain"),
+                _ => continue,
+            };
+            if let Entry::Vacant(free) = self.0.entry(place) {
+                let place = free.key();
+                let lock = take(place).map_err(|pid| {
+                    anyhow!("another denyd (pid {pid}) keeps {place}; stop it first, or give this one another {key}")
+                })?;
+                free.insert(lock);
+            }
         }
+        Ok(())
     }
-    Ok(locks)
 }
 
 /// The lock; `None` where there can be no file: that is no reason to deny nobody. An error is the holder's pid.

@@ -7,6 +7,7 @@ use inputs::record::{Batch, Timestamp};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::Origin;
+use super::alone::Alone;
 use super::configured::Configured;
 use super::connected::Connected;
 use super::here::Here;
@@ -45,6 +46,7 @@ pub(super) struct Shown {
 /// Who is told of what happens at the desk.
 pub(super) struct Outside {
     pub(super) reconcilers: Reconcilers,
+    pub(super) alone: Alone,
     pub(super) leave: Leave,
     pub(super) shown: Shown,
     pub(super) log: Log,
@@ -266,7 +268,8 @@ impl Owner {
             self.show();
         }
         let begun = clock::monotonic();
-        let Asked { reply, committed } = self.desk.ask(&ask.request, now);
+        let request = ask.request.for_at_least(clock::now().0.saturating_sub(now.0));
+        let Asked { reply, committed } = self.desk.ask(&request, now);
         let unwritten = committed.as_ref().is_some_and(|done| done.written.is_err());
         if let Some(done) = committed {
             self.committed(begun, done);

@@ -83,8 +83,9 @@ impl Owner {
         let fresh = self.configured.read(self.outside.shown.origin.file.as_deref(), dry_run)?;
         let changes = self.configured.changes_back_ends(&fresh);
         if changes {
-            // That they can be made is seen before anything is given up.
-            drop(self.desk.back_ends(&fresh.config)?);
+            // That they can be made, and that nobody else keeps their places, is seen before anything is given up.
+            let back_ends = self.desk.back_ends(&fresh.config)?;
+            self.outside.alone.also(&fresh.config, &back_ends)?;
         }
 
         let leaving = self.configured.leave(&fresh);
@@ -95,9 +96,12 @@ impl Owner {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
-        // What they have read is folded in before it is asked where they were.
-        while let Ok(batch) = batches.try_recv() {
-            self.batch(&batch);
+        // What they have read is here by now, and is folded in before it is asked where they were. No more is: another input may
+        // be reading a long file, and bring as fast as we take.
+        for _ in 0..batches.len() {
+            if let Ok(batch) = batches.try_recv() {
+                self.batch(&batch);
+            }
         }
         self.sources.iter_mut().for_each(|source| source.keep(&mut self.desk));
         self.commit();
@@ -118,8 +122,13 @@ impl Owner {
         let effects = self.desk.set_policy(policy(&fresh.config), self.clock.now());
         self.carry_out(effects);
         self.commit();
-        if changes {
-            self.change_back_ends(&fresh.config)?;
+        if changes && let Err(error) = self.change_back_ends(&fresh.config) {
+            // All is committed, and what is denied stays denied; a daemon that enforces nothing must not go on.
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the back ends cannot be begun anew; denyd ends, to be started again"
+            );
+            std::process::exit(1);
         }
         self.configured.take(fresh);
         self.keep_configuration();

@@ -29,7 +29,7 @@ pub use copies::{Restored, backup, restore};
 pub use error::StoreError;
 pub use evidence::{Evidence, Pair};
 pub use history::{Decided, Decision, FORGEABLE_HISTORY_MAX, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision};
-use open::{connect, copy, copy_of_files, lock, set_aside};
+use open::{connect, copy, copy_of_files, is_set_aside, lock, set_aside};
 use write::{json, run};
 
 /// The database's name in the state directory.
@@ -38,6 +38,8 @@ pub const FILE: &str = "denyd.db";
 const LOCK: &str = "lock";
 /// The note that has the PAM lines that wait.
 const WAITING: &str = "waiting";
+/// What a database is called that was set aside because it could not be read.
+const CORRUPT: &str = "corrupt";
 /// The note that says that the database before was lost, until what it denied was taken over: [`LOST_YES`] or [`LOST_NO`].
 pub const LOST: &str = "lost";
 /// It was, and it is not yet.
@@ -160,8 +162,8 @@ impl Store {
         match connect(&file) {
             Ok(db) => Store::with(file, db, Some(lock)),
             Err(error) if error.is_corrupt() => {
-                let aside = set_aside(&file, "corrupt")
-                    .map_err(|error| StoreError::Directory { dir: dir.to_owned(), error })?;
+                let aside =
+                    set_aside(&file, CORRUPT).map_err(|error| StoreError::Directory { dir: dir.to_owned(), error })?;
                 let db = connect(&file)?;
                 notes::write(&db, LOST, LOST_YES).map_err(|error| open::failed(&file, "cannot write", error))?;
                 Ok(Store { set_aside: Some(aside), ..Store::with(file, db, Some(lock))? })
@@ -204,7 +206,13 @@ impl Store {
     /// Whether the database before was lost, and what it denied was not taken over yet. A daemon that is killed meanwhile
     /// would else begin with nothing at its next start, and release everybody.
     pub fn is_lost(&self) -> Result<bool, StoreError> {
-        Ok(self.database.note(LOST)?.is_some_and(|note| note == LOST_YES))
+        let is_lost = self.database.note(LOST)?.map(|note| note == LOST_YES);
+        // It may have been killed, or the disk been full, after one was set aside and before that was noted.
+        let is_fresh = || Ok(self.newest == 0 && self.last_wall()?.is_none());
+        match is_lost {
+            Some(is_lost) => Ok(is_lost),
+            None => Ok(is_fresh()? && is_set_aside(&self.database.file, CORRUPT)),
+        }
     }
 
     /// When the last commit was made, as far as the clock was believed then.

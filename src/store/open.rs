@@ -234,6 +234,14 @@ pub(super) fn set_aside(file: &Path, what: &str) -> std::io::Result<PathBuf> {
     Ok(aside)
 }
 
+/// Whether such a one was set aside and is still there.
+pub(super) fn is_set_aside(file: &Path, what: &str) -> bool {
+    let begin = beside(file, &format!(".{what}-"));
+    let all = file.parent().and_then(|dir| fs::read_dir(dir).ok()).into_iter().flatten().flatten();
+    all.map(|one| one.path())
+        .any(|path| path.as_os_str().as_encoded_bytes().starts_with(begin.as_os_str().as_encoded_bytes()))
+}
+
 /// The file whose name goes on with `suffix`.
 pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();

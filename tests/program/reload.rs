@@ -275,3 +275,19 @@ fn signals_in_a_storm_and_from_the_first_moment_end_nobody() {
         daemon.stop();
     }
 }
+
+/// A long file that is read meanwhile brings as fast as it is taken.
+#[test]
+fn a_long_file_holds_up_no_reload() {
+    const LINES: u32 = 600_000;
+    let home = home();
+    let line = |n: u32| format!("Nov 28 23:00:00 b cron[{n}]: nothing of ours\n");
+    fs::write(home.path("long"), (0..LINES).map(line).collect::<String>()).unwrap();
+    let long = AUTH.replace("\"auth\"", "\"long\"").replace("DIR/log", "DIR/long");
+    configure(&home, "threshold_root = 9", &format!("{long}{AUTH}"));
+    let _daemon = home.start();
+    configure(&home, "threshold_root = 4", &long);
+    reloads(&home, &["ended: auth"]);
+    let records = home.ask(&["status"]).unwrap()["inputs"][0]["records"].as_u64().unwrap();
+    assert!(records < u64::from(LINES), "all {records} were read first");
+}
