@@ -284,5 +284,11 @@ fn a_second_daemon_with_the_same_table_is_refused() {
     assert!(said.contains(&format!("another denyd (pid {pid}) keeps table inet denyd")), "{said}");
     let second = run("deny.nftables.table = \"other\"\n");
     until("the second to run beside it", || world.run(&["nft", "list", "tables"]).contains("inet other").then_some(()));
+    // Nor does it come to that table by a reload.
+    world.write("/etc/denyd/other.toml", &format!("{other}{FILE}"));
+    let output = world.denyd(&["--config", "/etc/denyd/other.toml", "reload"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let refused = format!("another denyd (pid {pid}) keeps table inet denyd");
+    assert!(output.status.code() == Some(2) && said.contains(&refused), "{said}");
     assert!(second.is_running() && denyd.is_running());
 }
