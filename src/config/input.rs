@@ -1,6 +1,6 @@
 //! The inputs: what is read, and what a reader must know of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use inputs::input::Start;
@@ -10,6 +10,9 @@ use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
 use super::values::{Trusted, url};
+use crate::decide::prefix::Prefix;
+use crate::decide::range::{Range, merge};
+use crate::deny::effect::{Protocol, Spared};
 
 /// A log that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +127,26 @@ impl Input {
             Source::Journald(journald) => journald.directory.is_none(),
             Source::Syslog(syslog) => syslog.address().is_none_or(|address| address.ip().to_canonical().is_loopback()),
         }
+    }
+
+    /// Where its senders reach it, though their addresses are denied: those of `from`, or all where only a certificate tells
+    /// who may send. Nothing where they need no network.
+    pub fn spared(&self) -> Vec<Spared> {
+        let Source::Syslog(syslog) = &self.source else { return Vec::new() };
+        let Some(address) = syslog.address().filter(|address| !address.ip().to_canonical().is_loopback()) else {
+            return Vec::new();
+        };
+        let protocol = if matches!(syslog.listen, Listen::Udp(_)) { Protocol::Udp } else { Protocol::Tcp };
+        let at = Some(address.ip().to_canonical()).filter(|at| !at.is_unspecified());
+        // What listens on all addresses of IPv6 hears IPv4, too.
+        let hears = |ipv4| at.unwrap_or(address.ip()).is_ipv4() == ipv4 || address.ip() == IpAddr::from([0; 16]);
+        let everybody = [IpAddr::from([0; 4]), IpAddr::from([0; 16])].map(|all| (all, 0));
+        let from = &syslog.options.from;
+        let from = if from.is_empty() { &everybody[..] } else { from };
+        let from = from.iter().map(|(address, bits)| Range::from(Prefix::of(*address, *bits)));
+        let from = merge(from.collect()).into_iter().flat_map(|range| range.prefixes());
+        let port = address.port();
+        from.filter(|from| hears(from.is_ipv4())).map(|from| Spared { from, protocol, at, port }).collect()
     }
 
     /// Whether strangers may be able to make up its records: UDP from a network that lets false addresses through, what

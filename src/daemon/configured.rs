@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::connected::Connected;
 use super::{descriptors, feeds};
 use crate::config::{self, Backends, Config, Input};
+use crate::deny::effect::SPARED_MAX;
 use crate::desk::Desk;
 use crate::detect::rule::Rules;
 
@@ -40,6 +41,15 @@ impl Fresh {
         let inputs = if config.inputs.is_empty() { vec![feeds::found()?] } else { config.inputs.clone() };
         ensure!(inputs.len() <= usize::from(u16::MAX), "there are too many inputs");
         descriptors::make_room(&inputs)?;
+        let mut spared: Vec<_> = inputs.iter().flat_map(Input::spared).collect();
+        if spared.len() > SPARED_MAX {
+            tracing::warn!(
+                "inputs name more than {SPARED_MAX} networks in `from`: name wider ones, or logs of the last stop where \
+                            a sender is denied"
+            );
+            spared.truncate(SPARED_MAX);
+        }
+        config.deny.effect.spared = spared;
         let rules = Arc::new(config.rules()?.rules);
         Ok(Fresh { config, inputs, rules })
     }

@@ -27,7 +27,7 @@ pub struct Cut {
 struct Socket {
     /// Both ends in its own words, by which it is named again.
     ends: [String; 2],
-    local_port: u16,
+    our: (IpAddr, u16),
     peer: (IpAddr, u16),
 }
 
@@ -47,11 +47,13 @@ impl Cut {
         let listed = self.ss("list connections", &["-Htn", "state", "established"])?;
         let listed = String::from_utf8_lossy(&listed);
         let sockets = listed.lines().filter_map(socket);
-        Ok(sockets.filter(|socket| is_denied(socket, want, now) && self.closes(socket.local_port)).collect())
+        Ok(sockets.filter(|socket| is_denied(socket, want, now) && self.closes(socket)).collect())
     }
 
-    fn closes(&self, port: u16) -> bool {
-        self.effect.ports.as_ref().is_none_or(|ports| ports.contains(&port))
+    /// Whether our end is closed to whoever is denied.
+    fn closes(&self, Socket { our, peer, .. }: &Socket) -> bool {
+        let closes = self.effect.ports.as_ref().is_none_or(|ports| ports.contains(&our.1));
+        closes && !self.effect.spares(peer.0, *our)
     }
 
     fn ss(&self, tried: &str, arguments: &[&str]) -> Result<Vec<u8>, DenyError> {
@@ -105,8 +107,8 @@ impl DenyBackend for Cut {
 fn socket(line: &str) -> Option<Socket> {
     let mut words = line.split_whitespace().skip(2);
     let ends = [words.next()?.to_owned(), words.next()?.to_owned()];
-    let ((_, local_port), peer) = (end(&ends[0])?, end(&ends[1])?);
-    Some(Socket { ends, local_port, peer })
+    let (our, peer) = (end(&ends[0])?, end(&ends[1])?);
+    Some(Socket { ends, our, peer })
 }
 
 /// `192.0.2.1:22`, `[2001:db8::1]:22`, `[fe80::1]%eth0:22`, `[::ffff:192.0.2.1]:22`.
@@ -132,11 +134,12 @@ const CUT_AT_ONCE: usize = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deny::effect::{Protocol, Spared};
 
     #[test]
     fn reads_what_ss_lists() {
         let check = |line: &str, want: Option<(u16, &str, u16)>| {
-            let read = socket(line).map(|socket| (socket.local_port, socket.peer.0.to_string(), socket.peer.1));
+            let read = socket(line).map(|socket| (socket.our.1, socket.peer.0.to_string(), socket.peer.1));
             assert_eq!(read, want.map(|(local, peer, port)| (local, peer.to_owned(), port)), "{line}");
         };
         check("0      0               192.0.2.1:22          198.51.100.7:37076 ", Some((22, "198.51.100.7", 37076)));
@@ -170,5 +173,29 @@ mod tests {
         check("198.51.100.2:1", true);
         check("[2001:db8::5]:1", true);
         check("[2001:db8:0:1::5]:1", false);
+    }
+
+    #[test]
+    fn spares_log_senders() {
+        let spared = |from: &str, protocol, at: Option<&str>, port| {
+            let at = at.map(|at| at.parse().unwrap());
+            Spared { from: from.parse().unwrap(), protocol, at, port }
+        };
+        let spared = vec![
+            spared("192.0.2.0/24", Protocol::Tcp, None, 514),
+            spared("192.0.2.0/24", Protocol::Udp, None, 515),
+            spared("2001:db8::/64", Protocol::Tcp, Some("2001:db8:1::1"), 514),
+        ];
+        let cut = Cut::new(Effect { spared, ..Effect::default() });
+        let check = |our: &str, peer: &str, closes: bool| {
+            let socket = socket(&format!("0 0 {our} {peer}")).unwrap();
+            assert_eq!(cut.closes(&socket), closes, "{our} {peer}");
+        };
+        check("198.51.100.1:514", "192.0.2.7:9", false);
+        check("198.51.100.1:514", "192.0.3.7:9", true);
+        check("198.51.100.1:515", "192.0.2.7:9", true);
+        check("198.51.100.1:22", "192.0.2.7:9", true);
+        check("[2001:db8:1::1]:514", "[2001:db8::7]:9", false);
+        check("[2001:db8:1::2]:514", "[2001:db8::7]:9", true);
     }
 }

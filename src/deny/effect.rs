@@ -1,6 +1,10 @@
 //! What a deny does to the packets of its address, where a firewall enforces it.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
+
+use crate::decide::prefix::Prefix;
 
 /// What an administrator decides of it. hosts.deny knows none of this: there libwrap asks for a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +15,41 @@ pub struct Effect {
     pub action: Action,
     /// Whether packets are counted for each deny.
     pub counters: bool,
+    /// Ports of ours that stay open to some who are denied; [`SPARED_MAX`] at most.
+    pub spared: Vec<Spared>,
+}
+
+/// A port of ours that stays open to some who are denied, as a listener's to its log senders: who breaks into a sender and
+/// guesses from there is denied everything else, and what the sender logs still arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spared {
+    /// To whom.
+    pub from: Prefix,
+    /// By what.
+    pub protocol: Protocol,
+    /// At which address of ours; `None` = at all of them.
+    pub at: Option<IpAddr>,
+    /// Which.
+    pub port: u16,
+}
+
+/// What ports are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// As nft and iptables call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
 }
 
 /// What becomes of a packet.
@@ -45,7 +84,22 @@ impl Effect {
         let ports = self.ports.as_ref()?.iter().map(u16::to_string);
         Some(ports.collect::<Vec<_>>().join(","))
     }
+
+    /// The ports that stay open to some who are denied, of those of one family.
+    pub(super) fn spared(&self, ipv4: bool) -> impl Iterator<Item = &Spared> {
+        self.spared.iter().filter(move |spared| spared.from.is_ipv4() == ipv4)
+    }
+
+    /// Whether a connection of TCP from `peer` to this end of ours stays open to whoever is denied.
+    pub(super) fn spares(&self, peer: IpAddr, (our, port): (IpAddr, u16)) -> bool {
+        let reaches = |spared: &Spared| spared.port == port && spared.at.is_none_or(|at| at == our);
+        let mut tcp = self.spared(peer.is_ipv4()).filter(|spared| spared.protocol == Protocol::Tcp);
+        tcp.any(|spared| reaches(spared) && spared.from.contains(&Prefix::host(peer)))
+    }
 }
 
 /// Ports of a list: what iptables' multiport takes.
 pub const PORTS_MAX: usize = 15;
+/// Ports of ours that stay open to some who are denied, counted once for each prefix of them: a rule each, which a packet of
+/// whoever is denied passes.
+pub const SPARED_MAX: usize = 1_000;

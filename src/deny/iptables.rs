@@ -9,7 +9,8 @@
 //!
 //! PREROUTING of table `raw` jumps to it first of all. That is before connection tracking and before DNAT, and sees what
 //! goes to this box and what it forwards. REJECT cannot be there: where packets are answered it is INPUT and FORWARD of
-//! table `filter` that jump to it, behind DNAT. What is denied goes on to a second chain, which counts it. Loopback, neighbour discovery and what is allowed go back by RETURN, never
+//! table `filter` that jump to it, behind DNAT. What is denied goes on to a second chain, which lets log
+//! senders reach our listeners and counts what is left. Loopback, neighbour discovery and what is allowed go back by RETURN, never
 //! ACCEPT: what others say of them holds. IPv4 and IPv6 have a chain each; where the kernel has no IPv6, that is left out.
 //!
 //! # The sets

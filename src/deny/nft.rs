@@ -14,7 +14,8 @@
 //! there. No packet that begins a connection passes by these.
 //! First come loopback, neighbour discovery (else a deny of an on-link IPv6 prefix, such as the router's
 //! fe80::/64, cuts the box off), all but the ports that are closed, and the allow sets, so that allowed wins inside a denied
-//! prefix. What is denied goes on to a second chain, which counts it, and drops or answers it.
+//! prefix. What is denied goes on to a second chain, which lets log senders reach our listeners, counts what is left, and drops
+//! or answers it.
 //!
 //! # The sets
 //!

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use denyd::decide::prefix::Prefix;
-use denyd::deny::effect::{Action, Effect, Refused};
+use denyd::deny::effect::{Action, Effect, Protocol, Refused, Spared};
 use denyd::deny::{DenyBackend, DenySet, Diff, Probe};
 use kit::Random;
 use tokio::time::Instant;
@@ -295,6 +295,43 @@ fn closes_ports() {
     });
 }
 
+/// Who may send to a listener of ours does although it is denied, whatever becomes of others' packets; and nothing else.
+#[test]
+fn a_log_sender_reaches_our_listener_with_its_address_denied() {
+    let ways = &[Way::Netlink, Way::Program, Way::Ipset, Way::Rules];
+    by_each_way("both::a_log_sender_reaches_our_listener_with_its_address_denied", ways, async |world, _, way| {
+        let want = set("192.0.2.10 198.51.100.0/24 2001:db8:66::/64", "");
+        let spared = |from: &str, protocol, at: Option<&str>, port| {
+            let at = at.map(|at| at.parse().unwrap());
+            Spared { from: from.parse().unwrap(), protocol, at, port }
+        };
+        let spared = vec![
+            spared("192.0.2.0/28", Protocol::Tcp, Some("192.0.2.1"), PORT),
+            spared("2001:db8:66::1", Protocol::Tcp, None, PORT),
+            spared("198.51.100.0/24", Protocol::Tcp, Some("192.0.2.2"), PORT),
+            spared("0.0.0.0/0", Protocol::Udp, None, NOBODY),
+        ];
+        // one way each: what is answered is told sooner
+        let (action, refused) = match way {
+            Way::Netlink | Way::Ipset => (Action::Drop, "silent"),
+            _ => (Action::Reject, "refused"),
+        };
+        let mut back_end = world.back_end(way, Effect { spared, action, ..Effect::default() });
+        let old = world.hold("192.0.2.10");
+        back_end.replace(&want, NOW).unwrap();
+        ours(back_end.as_mut(), &want);
+        let before = back_end.refused();
+        world.is("192.0.2.10 open, 2001:db8:66::1 open").await;
+        assert_eq!(world.talk("192.0.2.10", old), "open");
+        world.tried("datagram", NOBODY, "198.51.100.1 refused").await;
+        ours(back_end.as_mut(), &want);
+        assert_eq!(back_end.refused(), before, "what passes is not refused");
+        world.is(&format!("198.51.100.1 {refused}, 2001:db8:66::2 {refused}")).await;
+        world.tried("connect", OTHER_PORT, &format!("192.0.2.10 {refused}, 2001:db8:66::1 {refused}")).await;
+        back_end.take_away(NOW).unwrap();
+    });
+}
+
 /// TCP by a reset, all else by ICMP; and dropped again, with nothing left of what answered.
 #[test]
 fn answers_where_it_is_to() {
@@ -303,7 +340,7 @@ fn answers_where_it_is_to() {
         drops.replace(&want, NOW).unwrap();
         let dropping = world.ruleset();
         world.is("192.0.2.10 silent").await;
-        let effect = |ports| Effect { ports, action: Action::Reject, counters: false };
+        let effect = |ports| Effect { ports, action: Action::Reject, ..Effect::default() };
         let mut rejects = world.back_end(way, effect(None));
         rejects.replace(&want, NOW).unwrap();
         ours(rejects.as_mut(), &want);

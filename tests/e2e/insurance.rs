@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::denies::FILE;
 use kit::until;
-use kit::world::{BOUND, Place, Route, World};
+use kit::world::{BOUND, Place, Route, SERVER, World};
 
 /// How long a session that is cut is given to answer all the same.
 const CUT: Duration = Duration::from_secs(2);
@@ -80,6 +80,40 @@ fn any_session_lives_while_its_address_is_denied_but_for_a_person() {
     assert!(world.denyd(&["deny", source]).status.success());
     until("no exception to be left", || kept(&world).is_empty().then_some(()));
     assert!(!user.answers(CUT), "a person's deny spares no session");
+}
+
+/// A box that was broken into guesses, and tells of it all the same.
+#[test]
+fn a_log_sender_that_is_denied_is_still_heard() {
+    let Some(mut world) = World::new("a_log_sender_that_is_denied_is_still_heard") else { return };
+    world.start_sshd(Route::File);
+    let listener = format!("kind = \"syslog\"\nlisten = \"tcp://{SERVER}:514\"\nfrom = [\"198.51.100.0/24\"]\n");
+    let mut denyd = world.start_denyd(Some(&format!("deny.cut_connections = true\n{FILE}\n[[input]]\n{listener}")));
+    let source = "198.51.100.11";
+    let line = |guesser: &str| {
+        let now = jiff::Timestamp::now();
+        format!("<38>1 {now} web1 sshd 7 - - Failed password for root from {guesser} port 22 ssh2\n")
+    };
+    let send = |world: &mut World, guesser: &str| {
+        world.attacker.ask(source, serde_json::json!({"do": "raw", "port": 514, "send": line(guesser)}));
+        world.wait_count(guesser, "root", 1);
+    };
+    let mut old = world.attacker.another();
+    old.ask(source, serde_json::json!({"do": "hold", "port": 514}));
+    old.ask(source, serde_json::json!({"do": "say", "send": line("192.0.2.1")}));
+    world.wait_count("192.0.2.1", "root", 1);
+    world.attacker.fail(source, "root");
+    one_too_many(&mut world, source);
+    assert_eq!(world.denied(), [source]);
+    old.ask(source, serde_json::json!({"do": "say", "send": line("192.0.2.2")}));
+    world.wait_count("192.0.2.2", "root", 1);
+    send(&mut world, "192.0.2.3");
+    // It connects again when denyd was away.
+    denyd.signal(nix::sys::signal::Signal::SIGKILL);
+    denyd.wait();
+    let _denyd = world.start_denyd(None);
+    send(&mut world, "192.0.2.4");
+    assert_eq!(world.attacker.banner(source), "silent", "for all else it is denied like anybody");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use inputs::record::Timestamp;
 use super::{Chain, Family, sets};
 use crate::decide::prefix::Prefix;
 use crate::decide::range::merge;
-use crate::deny::effect::{Action, Effect, Refused};
+use crate::deny::effect::{Action, Effect, Refused, Spared};
 use crate::deny::overlap::without;
 use crate::deny::{DenySet, Life};
 
@@ -60,7 +60,8 @@ impl Listing {
             let jump = format!("-A {hook} -j {chain}");
             hooked.filter(|(_, (rule, _))| *rule == jump).map(|(index, _)| index).collect()
         };
-        let mut counts = rules.iter().filter(|(rule, _)| is_of(rule, &ours[1])).map(|(_, count)| *count);
+        let refuses = |rule: &str| is_of(rule, &ours[1]) && !rule.ends_with(" -j RETURN");
+        let mut counts = rules.iter().filter(|(rule, _)| refuses(rule)).map(|(_, count)| *count);
         let connections = counts.next().unwrap_or_default();
         Listing {
             place,
@@ -149,15 +150,20 @@ fn refused(chain: &Chain) -> String {
     format!("{chain}-refused")
 }
 
-/// What it means to be denied: the first rule counts connections and goes on, the others count packets.
-fn what(chain: &Chain, effect: &Effect) -> Vec<String> {
+/// What it means to be denied: what is spared goes its way, then the first rule counts connections and goes on, the others
+/// count packets.
+fn what(chain: &Chain, family: Family, effect: &Effect) -> Vec<String> {
     let name = refused(chain);
+    let spared = effect.spared(family == Family::V4).map(|Spared { from, protocol, at, port }| {
+        let at = at.map_or(String::new(), |at| format!(" -d {at}"));
+        format!("-A {name} -s {from}{at} -p {} --dport {port} -j RETURN", protocol.name())
+    });
     let rules: &[&str] = match effect.action {
         Action::Drop => &["-j DROP"],
         Action::Reject => &["-p tcp -j REJECT --reject-with tcp-reset", "-j REJECT"],
     };
     let begins = ["-p tcp --syn"];
-    begins.iter().chain(rules).map(|rule| format!("-A {name} {rule}")).collect()
+    spared.chain(begins.iter().chain(rules).map(|rule| format!("-A {name} {rule}"))).collect()
 }
 
 /// The rules that look into the sets. The first that matches decides.
@@ -168,7 +174,7 @@ pub(super) fn of_sets(chain: &Chain, family: Family, effect: &Effect) -> Vec<Str
     rules.push(set(sets::allowed(chain, family), "-j RETURN"));
     rules.push(format!("-A {chain} {OPEN} -m set --match-set {kept} src,src -j RETURN"));
     rules.push(set(sets::denied(chain, family), &format!("-g {}", refused(chain))));
-    rules.extend(what(chain, effect));
+    rules.extend(what(chain, family, effect));
     rules
 }
 
@@ -197,7 +203,7 @@ pub(super) fn plain(
         left -= pieces.len();
         rules.extend(pieces.iter().map(|piece| format!("-A {chain} -s {piece} -g {refused}")));
     }
-    rules.extend(what(chain, effect));
+    rules.extend(what(chain, family, effect));
     (rules, left_out)
 }
 
@@ -225,6 +231,7 @@ pub(super) const RULES_MAX: usize = 1_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deny::effect::Protocol;
 
     fn chain() -> Chain {
         Chain::default()
@@ -288,6 +295,7 @@ mod tests {
     fn reads_what_rules_count() {
         let text = "-P INPUT ACCEPT -c 5 6\n-N denyd\n-N denyd-refused\n-A INPUT -c 7 8 -j denyd\n\
             -A denyd -p tcp -m multiport ! --dports 22,80 -c 9 10 -j RETURN\n\
+            -A denyd-refused -s 192.0.2.0/24 -p tcp -m tcp --dport 514 -c 90 90 -j RETURN\n\
             -A denyd-refused -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -c 2 120\n\
             -A denyd-refused -p tcp -c 3 160 -j REJECT --reject-with tcp-reset\n\
             -A denyd-refused -c 4 200 -j REJECT --reject-with icmp-port-unreachable\n";
@@ -295,17 +303,26 @@ mod tests {
         assert_eq!(listing.refused, Refused { packets: 7, connections: 2 });
         assert_eq!(listing.jumps, [vec![0], vec![]]);
         assert_eq!(listing.rules[0], "-A denyd -p tcp -m multiport ! --dports 22,80 -j RETURN");
-        assert_eq!(listing.rules.len(), 4);
+        assert_eq!(listing.rules.len(), 5);
     }
 
     #[test]
     fn closes_ports_and_answers() {
-        let effect = Effect { ports: Some(vec![22, 80]), action: Action::Reject, counters: false };
+        let from = "192.0.2.0/24".parse().unwrap();
+        let sender = Spared { from, protocol: Protocol::Tcp, at: Some("198.51.100.1".parse().unwrap()), port: 514 };
+        let other = Spared { from: "::/0".parse().unwrap(), at: None, ..sender };
+        let effect = Effect {
+            ports: Some(vec![22, 80]),
+            action: Action::Reject,
+            spared: vec![other, sender],
+            ..Effect::default()
+        };
         assert_eq!(
             of_sets(&chain(), Family::V4, &effect).join("; "),
             "-A denyd -i lo -j RETURN; -A denyd ! -p tcp -j RETURN; -A denyd -p tcp -m multiport ! --dports 22,80 -j RETURN; \
              -A denyd -m set --match-set denyd-allow4 src -j RETURN; -A denyd -p tcp ! --syn -m set --match-set denyd-keep4 src,src -j RETURN; \
              -A denyd -m set --match-set denyd-deny4 src -g denyd-refused; \
+             -A denyd-refused -s 192.0.2.0/24 -d 198.51.100.1 -p tcp --dport 514 -j RETURN; \
              -A denyd-refused -p tcp --syn; -A denyd-refused -p tcp -j REJECT --reject-with tcp-reset; -A denyd-refused -j REJECT"
         );
     }

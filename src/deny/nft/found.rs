@@ -89,12 +89,13 @@ pub(super) fn another_count(chain: &str, there: usize, wanted: usize) -> String 
 
 /// What our rules refused since they were written.
 pub(super) fn refused(socket: &mut Socket) -> Result<Counted, Refused> {
-    let mut counts = Vec::new();
+    let (mut counts, mut rules) = (Vec::new(), 0);
     socket.list(Ask::Rules(REFUSED), |told| {
         if let Told::Rule { does, .. } = told {
-            counts.push(packets(does));
+            counts.extend(packets(does));
+            rules += 1;
         }
-        if counts.len() > RULES_MAX { Err(Refused::Unread) } else { Ok(()) }
+        if rules > RULES_MAX { Err(Refused::Unread) } else { Ok(()) }
     })?;
     let (connections, packets) = counts.split_first().ok_or(Refused::Unread)?;
     Ok(Counted { packets: packets.iter().sum(), connections: *connections })

@@ -165,9 +165,9 @@ pub(super) fn expressions(does: &[u8]) -> impl Iterator<Item = &[u8]> {
     all.filter(|one| attribute(one, 1).map(named) != Some(b"counter"))
 }
 
-/// Packets that all counters of a rule have seen.
-pub(super) fn packets(does: &[u8]) -> u64 {
-    attributes(does).filter(|(kind, _)| *kind == LIST_ELEM).filter_map(|(_, one)| counted(one)).sum()
+/// Packets that the counter of a rule has seen; `None` if it has none.
+pub(super) fn packets(does: &[u8]) -> Option<u64> {
+    attributes(does).filter(|(kind, _)| *kind == LIST_ELEM).find_map(|(_, one)| counted(one))
 }
 
 /// What an expression has counted, if it is a counter.
@@ -450,7 +450,8 @@ mod tests {
         assert_eq!(told(NEWRULE, &rule), Some(want));
         let values = rest.map(|one| bytes(one)[4..].to_vec());
         assert_eq!(expressions(&does).collect::<Vec<_>>(), values, "all but the counter");
-        assert_eq!(packets(&does), 50);
+        assert_eq!(packets(&does), Some(50));
+        assert_eq!(packets(&bytes(rest[0])), None, "no counter");
         let element =
             |key: &str, ends, left_ms| Element { key: key.parse().unwrap(), port: 0, ends, left_ms, packets: 0 };
         let elements = |set, elements| Told::Elements { set, elements };

@@ -7,7 +7,7 @@ use super::Table;
 use super::plan::{Lengths, SETS, Set, Step, USUAL, WIDE};
 use crate::decide::prefix::Prefix;
 use crate::deny::Life;
-use crate::deny::effect::{Action, Effect};
+use crate::deny::effect::{Action, Effect, Spared};
 
 /// A script for `nft`: one transaction.
 pub(super) struct Script<'a> {
@@ -122,16 +122,30 @@ pub(super) fn chains(usual: Lengths, effect: &Effect) -> [Chain; 2] {
     };
     // Counts what would have begun a connection, and goes on.
     let begins = ["tcp flags & (fin | syn | rst | ack) == syn counter"];
-    let what = begins.iter().chain(what).map(|rule| (*rule).to_owned()).collect();
+    let what = begins.iter().chain(what).map(|rule| (*rule).to_owned());
+    let what = [true, false].into_iter().flat_map(|ipv4| effect.spared(ipv4)).map(spares).chain(what).collect();
     let hook = format!("type filter hook prerouting priority {PRIORITY}; policy accept;\n");
     [Chain { name: CHAIN, hook, rules: who }, Chain { name: REFUSED, hook: String::new(), rules: what }]
+}
+
+/// Lets those pass to a port who are denied all else.
+fn spares(Spared { from, protocol, at, port }: &Spared) -> String {
+    let family = if from.is_ipv4() { "ip" } else { "ip6" };
+    let source = match (from.bits(), from.is_ipv4()) {
+        (0, true) => "meta nfproto ipv4".to_owned(),
+        (0, false) => "meta nfproto ipv6".to_owned(),
+        _ => format!("{family} saddr {from}"),
+    };
+    let at = at.map_or(String::new(), |at| format!(" {family} daddr {at}"));
+    format!("{source}{at} {} dport {port} accept", protocol.name())
 }
 
 /// What does not begin a connection.
 const OPEN: &str = "tcp flags & (fin | syn | rst | ack) != syn";
 /// The chain that the kernel asks.
 pub(super) const CHAIN: &str = "prerouting";
-/// The chain of what is denied: its first rule counts connections, the others packets.
+/// The chain of what is denied: what is spared goes its way, then the first rule with a counter counts connections, the
+/// others packets.
 pub(super) const REFUSED: &str = "refused";
 pub(super) const PRIORITY: i32 = -300;
 /// Elements a command: 1000 a line is as fast as all in one, and four times one a line.
@@ -145,6 +159,7 @@ mod tests {
 
     use super::*;
     use crate::decide::policy::Policy;
+    use crate::deny::effect::Protocol;
     use crate::deny::nft::plan::Plan;
     use crate::deny::{DenySet, Diff};
 
@@ -228,11 +243,27 @@ mod tests {
         check(nft(1, 128), &all, 6, "ip saddr & 128.0.0.0 @deny4 goto refused");
         check(nft(32, 128), &all, 7, "ip6 saddr @deny6 goto refused");
         check(nft(32, 64), &all, 11, "counter drop");
-        let some = Effect { ports: Some(vec![22, 2222]), action: Action::Reject, counters: false };
+        let some = Effect { ports: Some(vec![22, 2222]), action: Action::Reject, ..Effect::default() };
         check(nft(32, 64), &some, 3, "tcp dport != { 22,2222 } accept");
         check(nft(32, 128), &some, 9, "ip6 saddr @deny6 goto refused");
         check(nft(32, 64), &some, 13, "meta l4proto tcp counter reject with tcp reset");
         check(nft(32, 64), &some, 14, "counter reject");
+        let spared = |from: &str, protocol, at: Option<&str>| {
+            let at = at.map(|at| at.parse().unwrap());
+            Spared { from: from.parse().unwrap(), protocol, at, port: 514 }
+        };
+        let senders = Effect {
+            spared: vec![
+                spared("192.0.2.0/24", Protocol::Tcp, Some("198.51.100.1")),
+                spared("2001:db8::/32", Protocol::Udp, None),
+                spared("0.0.0.0/0", Protocol::Tcp, None),
+            ],
+            ..Effect::default()
+        };
+        check(nft(32, 64), &senders, 10, "ip saddr 192.0.2.0/24 ip daddr 198.51.100.1 tcp dport 514 accept");
+        check(nft(32, 64), &senders, 11, "meta nfproto ipv4 tcp dport 514 accept");
+        check(nft(32, 64), &senders, 12, "ip6 saddr 2001:db8::/32 udp dport 514 accept");
+        check(nft(32, 64), &senders, 14, "counter drop");
     }
 
     #[test]

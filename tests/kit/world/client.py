@@ -8,6 +8,8 @@ kex     {src, dst, offer_hex}                          offers one key exchange b
 leave   {src, dst, text_hex}                           disconnects with that description after the key exchange
 banner  {src, dst}                                     what the server says first, "closed", or "silent"
 udp     {src, dst, port, send_hex}                     one datagram
+hold    {src, dst, port}                               opens a connection that stays
+say     {send_hex}                                     sends bytes by the one that stays
 hammer  {src, dst, port, until, bound_s}               connects every 2 ms until "silent", "open", or, with "stop", the next line
 (as arguments: listen PORT)                            accepts and closes for ever, after saying "listening"
 (as arguments: relay PATH)                             copies stdin to a unix stream socket
@@ -136,6 +138,18 @@ def banner(ask):
 def udp(ask):
     s = unconnected(ask["src"], socket.SOCK_DGRAM)
     s.sendto(data(ask, "send"), (ask["dst"], ask["port"]))
+
+
+held = None
+
+
+def hold(ask):
+    global held
+    held = connected(ask)
+
+
+def say(ask):
+    held.sendall(data(ask, "send"))
 
 
 def hammer(ask):
