@@ -20,6 +20,7 @@ use crate::deny::reconciler::{self, Reconcilers};
 use crate::deny::{DenyBackend, DenySet, choose};
 use crate::desk::control::{self, Line};
 use crate::desk::{self, Desk};
+use crate::outbox;
 use crate::store::{Restored, Store, StoreError};
 
 mod alone;
@@ -31,6 +32,7 @@ mod here;
 mod leave;
 mod log;
 mod machine;
+mod mailing;
 mod manager;
 mod owner;
 mod pace;
@@ -46,6 +48,7 @@ use configured::{Configured, Fresh};
 use connected::Connected;
 use leave::Leave;
 pub(crate) use log::Log;
+use mailing::Mailing;
 use manager::Manager;
 use owner::{Outside, Owner, Shown};
 use wall::Clock;
@@ -88,6 +91,7 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
     let (asks_in, asks) = mpsc::channel(ASKS_MAX);
     let (stop_in, stop) = watch::channel(false);
     let (moved_in, moved) = watch::channel(());
+    let (mailed_in, mailed) = watch::channel(outbox::Done::default());
     let (taps, _) = broadcast::channel(TAP_MAX);
     let (latest_in, latest) = watch::channel(None);
     let running = runtime.enter();
@@ -113,6 +117,8 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
         let _ = ready.send(tried);
     }
     let line = Line { asks: asks_in.clone(), latest, dry_run, taps: taps.clone(), decided: desk.decided() };
+    let mut mailing = Mailing::new(line.clone(), mailed_in);
+    mailing.configure(&mut desk, &configured.config);
     let server = tokio::spawn(control::serve(control, line));
     let stops = tokio::spawn(signals::stop(stop_in));
     let hangups = tokio::spawn(signals::hangup(asks_in));
@@ -120,14 +126,14 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
         tracing::warn!(%error, "the kernel tells no changes of this machine's addresses; they are looked for once a minute");
     }
     let shown = Shown { taps, latest: latest_in, dry_run, since: clock::now(), origin };
-    let outside = Outside { reconcilers, alone, leave, shown, log, manager: Manager::new(clock::monotonic()) };
+    let outside = Outside { reconcilers, alone, leave, mailing, shown, log, manager: Manager::new(clock::monotonic()) };
     let owner = Owner::new(desk, (configured, sources), outside, clock);
     owner.keep_configuration();
     drop(running);
     // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks.
     // Clients and signals have the runtime's; inputs and projections have threads.
     let owner = tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-        let (mut owner, batches) = owner.run(batches, asks, stop, moved).await;
+        let (mut owner, batches) = owner.run(batches, asks, stop, (moved, mailed)).await;
         manager::tell_stopping();
         // First they are told, or the reader of a long file would hand over as fast as we take.
         owner.configured.stop();

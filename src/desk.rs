@@ -598,7 +598,7 @@ fn log(change: &Change, wall: Timestamp, is_rehearsal: bool) {
         }
         // No change has it.
         Decision::Allowed { .. } => {}
-        Decision::Suspicious { address, user } => {
+        Decision::Suspicious { address, user, .. } => {
             tracing::warn!(%address, user = printable(&user), %at, "suspicious login: too many failures before it");
         }
     }

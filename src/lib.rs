@@ -9,6 +9,7 @@ pub mod deny;
 pub mod desk;
 pub mod detect;
 pub mod intake;
+pub mod outbox;
 pub mod store;
 mod text;
 

@@ -1,5 +1,6 @@
 //! `denyd check`: whether the configuration is right, and what can be opened with it.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,12 +8,14 @@ use std::sync::Arc;
 use inputs::syslog::listen::{self, Listener};
 
 use super::office;
-use super::output::{Screen, Style};
+use super::output::{self, Screen, Style};
+use crate::config::mail::{Mail, Server};
 use crate::config::{Backends, Config, Input, Source, Syslog};
 use crate::daemon::feeds;
 use crate::deny::choose;
 use crate::desk::Request;
 use crate::desk::reply::Status;
+use crate::outbox::post;
 
 /// What `check` takes.
 #[derive(clap::Args, Debug)]
@@ -79,7 +82,29 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
             }
         }
     }
+    if !config.mail.to.is_empty() {
+        say("mail", mail(&config.mail));
+    }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Whether mail can be sent, as far as can be told without sending one.
+fn mail(mail: &Mail) -> Result<String, String> {
+    let mut found = format!("to {} by {}", output::count(mail.to.len() as u64, "recipient", "recipients"), mail.server);
+    if let Some(file) = &mail.password_file {
+        post::password(file)?;
+    }
+    if mail.server == Server::Sendmail {
+        let path = post::sendmail().ok_or("no program sendmail is installed; name a server instead")?;
+        if std::fs::metadata(&path).is_ok_and(|found| found.mode() & 0o6000 != 0) {
+            found += "; it is setuid or setgid, which means nothing under denyd.service (NoNewPrivileges)";
+        }
+    }
+    let from = post::from(mail)?;
+    if !from.email.domain().contains('.') {
+        found += &format!("; look: many servers refuse `from` without a full domain, as {} is", from.email);
+    }
+    Ok(found + "; denyd mail --test sends one")
 }
 
 /// Opens a listener's socket.

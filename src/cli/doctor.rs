@@ -61,7 +61,7 @@ impl Finding {
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let mut found = Vec::new();
     match Client::connect(&config.control_socket) {
-        Ok(Some(mut daemon)) => found.extend(told::findings(&daemon.ask::<Status>(&Request::Status)?)),
+        Ok(Some(mut daemon)) => found.extend(told::findings(&daemon.ask::<Status>(&Request::Status)?, &config.mail)),
         Ok(None) => found.extend(here::without_daemon(config)),
         Err(error) => found.push(Finding::new(Level::Fail, "daemon", format!("{error:#}"))),
     }

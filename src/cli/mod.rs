@@ -19,6 +19,7 @@ mod forgive;
 mod history;
 mod lines;
 mod list;
+mod mail;
 mod off;
 mod office;
 mod output;
@@ -87,6 +88,8 @@ enum Verb {
     Backup(backup::Backup),
     /// Put such a copy in place, with the daemon stopped; what was remembered before is kept beside it
     Restore(backup::Restore),
+    /// Send a mail as the daemon would, and show what the server says; exit status 0 if it took it
+    Mail(mail::Arguments),
     /// Check the configuration, and whether its inputs can be opened
     Check(check::Arguments),
     /// Print the files of packages that are written from what the program knows of itself
@@ -133,6 +136,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Off(verb) => off::run(verb, &holding(path)?),
         Verb::Backup(verb) => backup::backup(verb, &holding(path)?),
         Verb::Restore(verb) => backup::restore(verb, &holding(path)?),
+        Verb::Mail(verb) => mail::run(verb, &config(path)?),
         Verb::Check(verb) => check::run(verb, path),
         Verb::Describe(verb) => describe::run(verb),
     }

@@ -304,7 +304,7 @@ fn take_changes(engine: &mut Engine, found: &mut Found) {
                     found.addresses.insert(attempt.peer.into());
                 }
             }
-            Change::Suspicious { address, user, at } => found.suspicious.push((address, user, at)),
+            Change::Suspicious { address, user, at, .. } => found.suspicious.push((address, user, at)),
             Change::Counted { prefix, tally: None } if prefix.is_host() => found.addresses.insert(prefix.address()),
             _ => {}
         }

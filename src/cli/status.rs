@@ -8,9 +8,10 @@ use super::office;
 use super::output::{self, Column, Screen, Style, count, when_if};
 use crate::config::Config;
 use crate::desk::Request;
-use crate::desk::reply::{At, BackEnd, Follower, Input, Namesake, Restored, Sender, Shape, Spared, Status};
+use crate::desk::reply::{At, BackEnd, Follower, Input, Mail, Namesake, Restored, Sender, Shape, Spared, Status};
 use crate::intake::senders::zone;
 use crate::intake::sight::Blind;
+use crate::outbox;
 use crate::text::printable;
 
 /// What `status` takes.
@@ -151,7 +152,11 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
         writeln!(screen)?;
         screen.table(SHAPES, &status.shapes)?;
     }
-    for Follower { name, behind, missed, .. } in &status.followers {
+    if let Some(mail) = &status.mail {
+        print_mail(screen, mail, status.at)?;
+    }
+    let others = |one: &&Follower| status.mail.is_none() || one.name != outbox::NAME;
+    for Follower { name, behind, missed, .. } in status.followers.iter().filter(others) {
         let behind = count(behind.cast_unsigned(), "decision", "decisions");
         let text = format!("{name} is {behind} behind, and has missed {missed}");
         writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
@@ -169,6 +174,27 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     }
     for (count, what) in reached(status) {
         writeln!(screen, "{}", screen.paint(Style::Yellow, &format!("{count} {what}")))?;
+    }
+    Ok(())
+}
+
+/// How mail goes.
+fn print_mail(screen: &mut Screen, mail: &Mail, now: At) -> std::io::Result<()> {
+    let sent = mail
+        .sent
+        .map_or("none sent since the start".to_owned(), |at| format!("the last was sent {}", ago(Some(at), now)));
+    let waits = match (mail.waiting, mail.next) {
+        (0, _) => String::new(),
+        (waiting, next) => {
+            let due = next.map_or(String::new(), |next| format!(", until {}", when_if(Some(next))));
+            format!("; {} to be told{due}", count(waiting, "decision waits", "decisions wait"))
+        }
+    };
+    writeln!(screen, "\nMAIL by {}: {sent}{waits}", printable(mail.server.as_bytes()))?;
+    if let Some(problem) = &mail.problem {
+        let since = when_if(mail.failing_since);
+        let text = format!("no mail goes since {since}: {}", printable(problem.as_bytes()));
+        writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ mod error;
 mod input;
 mod kept;
 mod key;
+pub mod mail;
 mod reference;
 pub mod rules;
 mod settings;
@@ -30,6 +31,7 @@ mod values;
 pub use error::{ConfigError, Problem};
 pub use input::{File, Input, Journald, Source, Syslog};
 pub use kept::is_kept;
+pub use mail::Mail;
 pub use reference::{manual, packaged};
 pub use rules::Loaded;
 pub use sources::FORMATS;
@@ -56,6 +58,8 @@ pub struct Config {
     pub decide: Decide,
     /// Where denies are enforced.
     pub deny: Deny,
+    /// Whom mail goes to.
+    pub mail: Mail,
     /// What is read; empty = found at start.
     pub inputs: Vec<Input>,
 }
@@ -100,6 +104,7 @@ impl Default for Config {
             spare_machine: true,
             decide: Decide::default(),
             deny: Deny::default(),
+            mail: Mail::default(),
             inputs: Vec::new(),
         }
     }
@@ -141,7 +146,7 @@ fn listed() -> Vec<Listed> {
 
 fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     let mut config = Config::default();
-    let [first, decide, deny, nftables, iptables, hosts_deny] = settings::sections();
+    let [first, decide, deny, nftables, iptables, hosts_deny, mail] = settings::sections();
     reader.fill_all(top, &first, &mut config);
     let table = reader.table(top, "decide", decide.name);
     reader.fill_all(&table, &decide, &mut config);
@@ -152,6 +157,9 @@ fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
         let table = reader.table(&table, key, section.name);
         reader.fill_all(&table, &section, &mut config);
     }
+    let table = reader.table(top, "mail", mail.name);
+    reader.fill_all(&table, &mail, &mut config);
+    mail::judge(reader, &table, &config.mail);
     config.inputs = sources::read(reader, top, &config.control_socket);
     config
 }

@@ -14,6 +14,7 @@ use super::here::Here;
 use super::leave::Leave;
 use super::log::Log;
 use super::machine;
+use super::mailing::Mailing;
 use super::manager::Manager;
 use super::pace::Pace;
 use super::wall::{Clock, Wall};
@@ -23,6 +24,7 @@ use crate::deny::reconciler::{self, Reconcilers};
 use crate::desk::control::{Ask, Told};
 use crate::desk::reply::{self, At, Reply};
 use crate::desk::{Asked, Committed, Desk, Effects, Request};
+use crate::outbox;
 
 /// How long the inputs may take to end.
 const INPUTS_END: Duration = Duration::from_secs(5);
@@ -48,6 +50,7 @@ pub(super) struct Outside {
     pub(super) reconcilers: Reconcilers,
     pub(super) alone: Alone,
     pub(super) leave: Leave,
+    pub(super) mailing: Mailing,
     pub(super) shown: Shown,
     pub(super) log: Log,
     pub(super) manager: Manager,
@@ -87,7 +90,7 @@ impl Owner {
         mut batches: mpsc::Receiver<Batch>,
         mut asks: mpsc::Receiver<Ask>,
         mut stop: watch::Receiver<bool>,
-        mut moved: watch::Receiver<()>,
+        (mut moved, mut mailed): (watch::Receiver<()>, watch::Receiver<outbox::Done>),
     ) -> (Self, mpsc::Receiver<Batch>) {
         loop {
             let wake = self.pace.wake(self.desk.waits(self.clock.now(), Pace::IDLE));
@@ -96,6 +99,11 @@ impl Owner {
                 _ = stop.changed() => break,
                 // Where nobody can tell, it is looked once a minute.
                 Ok(()) = moved.changed() => self.look_at_machine(self.clock.now(), clock::monotonic()),
+                Ok(()) = mailed.changed() => {
+                    let done = *mailed.borrow_and_update();
+                    let effects = Mailing::keep(done, &mut self.desk, self.clock.now());
+                    self.carry_out(effects);
+                }
                 () = tokio::time::sleep_until(wake.into()) => self.tick(!batches.is_empty()),
                 Some(ask) = asks.recv() => match ask.request {
                     Request::Reload => self.reload(ask, &mut batches).await,
@@ -126,6 +134,10 @@ impl Owner {
             tracing::warn!("an input did not end in time; what it had read may be lost");
         }
         self.sources.iter_mut().for_each(|source| source.keep(&mut self.desk));
+        let mailed = self.outside.mailing.settle();
+        if mailed != outbox::Done::default() {
+            let _ = Mailing::keep(mailed, &mut self.desk, self.clock.now());
+        }
         self.commit();
         if self.pace.is_unwritten() {
             tracing::error!(
@@ -298,6 +310,7 @@ impl Owner {
             shapes: self.sources.iter().flat_map(Connected::shapes).collect(),
             unwritten: self.pace.is_unwritten(),
             held_back: self.pace.is_blocked(),
+            mail: self.outside.mailing.status(),
             ..self.desk.status()
         }
     }

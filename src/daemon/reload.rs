@@ -130,7 +130,12 @@ impl Owner {
             );
             std::process::exit(1);
         }
+        let mails =
+            self.configured.config.mail != fresh.config.mail || self.configured.config.deny != fresh.config.deny;
         self.configured.take(fresh);
+        if mails {
+            self.outside.mailing.configure(&mut self.desk, &self.configured.config);
+        }
         self.keep_configuration();
         let (changed, begun) = begun.into_iter().partition(|name| left.contains(name));
         let ended = left.into_iter().filter(|name| !self.sources.iter().any(|source| source.name() == name)).collect();

@@ -16,6 +16,7 @@ use super::session::{FNV, HostId, Line, Trust, fnv};
 use super::state::{Bound, Change, HOST_MAX, HOSTS_MAX, State, Who, Why};
 use crate::detect::address::Address;
 use crate::detect::event::Event;
+use crate::detect::login_method;
 
 mod forgive;
 mod judge;
@@ -143,7 +144,8 @@ impl Engine {
         if folded.logged_in
             && let Some(peer) = folded.peer
         {
-            let guessed = self.success(peer, event.user.unwrap_or_default(), host, at);
+            let login = (event.user.unwrap_or_default(), login_method(record.message));
+            let guessed = self.success(peer, login, host, at);
             self.logged_in(record, peer, event, host, guessed);
         } else if trust == Trust::Sound {
             self.logged_out(record, event, host);

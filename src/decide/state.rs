@@ -143,6 +143,8 @@ pub enum Change {
         address: std::net::IpAddr,
         /// As whom: bytes of the log.
         user: Vec<u8>,
+        /// By what, where the line tells: see [`login_method`](crate::detect::login_method).
+        method: Option<&'static str>,
         /// When.
         at: Timestamp,
     },

@@ -127,7 +127,7 @@ fn is_denied(socket: &Socket, want: &DenySet, now: Timestamp) -> bool {
     !spared && prefixes.any(|prefix| want.denied.get(&prefix).is_some_and(|end| Life::left(*end, now) != Life::Over))
 }
 
-pub(super) const NAME: &str = "connections";
+pub(crate) const NAME: &str = "connections";
 /// Connections that are cut by one process.
 const CUT_AT_ONCE: usize = 100;
 

@@ -162,7 +162,7 @@ impl Desk {
     fn suspicious(&self, most: usize, wanted: impl Fn(IpAddr) -> bool) -> Result<Reply, StoreError> {
         let mut known: IndexMap<(IpAddr, Vec<u8>), (u64, Timestamp)> = IndexMap::new();
         for one in self.store.suspicious(ROWS_MAX)? {
-            if let Decision::Suspicious { address, user } = one.decision
+            if let Decision::Suspicious { address, user, .. } = one.decision
                 && wanted(address)
             {
                 let (logins, last) = known.entry((address, user)).or_insert((0, one.at));
@@ -246,6 +246,10 @@ impl Desk {
             let is_forgiven = forgiven.is_some_and(|forgiven| one.at <= forgiven);
             reply::Evidence { at: At(one.at), source: one.source, host, message, message_b64, forgiven: is_forgiven }
         });
+        let sessions = state.live.within(&asked, now).take(INSIDE_MAX).map(|session| {
+            let (user, user_b64) = shown(&session.user);
+            reply::Session { user, user_b64, since: At(session.since) }
+        });
         let claim = denied.and_then(|(_, _, deny)| deny.claim(Claimant::Policy));
         Ok(Reply::Why(Box::new(Why {
             address: asked,
@@ -265,6 +269,7 @@ impl Desk {
             claims,
             forgiven: forgiven.map(At),
             evidence: evidence.collect(),
+            sessions: sessions.collect(),
             denied_inside,
             counted_inside,
         })))

@@ -24,8 +24,8 @@ use crate::text::shown;
 mod known;
 mod status;
 
-pub use known::{Address, Evidence, Held, Host, Pair, Suspicious, User, Verdict, Why};
-pub use status::{Input, Namesake, Sender, Shape, Spared, Status, Suppressed};
+pub use known::{Address, Evidence, Held, Host, Pair, Session, Suspicious, User, Verdict, Why};
+pub use status::{Input, Mail, Namesake, Sender, Shape, Spared, Status, Suppressed};
 
 /// The answer to one request, whichever it was.
 #[derive(Clone, Debug, Serialize)]
@@ -205,6 +205,9 @@ pub enum Decision {
         /// The name's bytes, where they differ.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         user_b64: Option<String>,
+        /// By what: `a password`, `a key`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        method: Option<String>,
     },
 }
 
@@ -220,9 +223,9 @@ impl From<store::Decision> for Decision {
                 Decision::Spared { user, user_b64, class, count, most }
             }
             store::Decision::Allowed { entry, removed } => Decision::Allowed { entry, removed },
-            store::Decision::Suspicious { address, user } => {
+            store::Decision::Suspicious { address, user, method } => {
                 let (user, user_b64) = shown(&user);
-                Decision::Suspicious { address, user, user_b64 }
+                Decision::Suspicious { address, user, user_b64, method: method.map(String::from) }
             }
         }
     }

@@ -23,6 +23,23 @@ pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
     if is_known { detect_of(record, rules, is_sshd, is_dropbear) } else { None }
 }
 
+/// By what somebody logged in, in words of our own, where a line of sshd or dropbear tells of that.
+pub fn login_method(message: &[u8]) -> Option<&'static str> {
+    const METHODS: [(&[u8], &str); 10] = [
+        (b"Accepted password for ", "a password"),
+        (b"Accepted keyboard-interactive", "answers to prompts, such as a password"),
+        (b"Accepted publickey for ", "a key"),
+        (b"Accepted hostbased for ", "the key of a host"),
+        (b"Accepted gssapi-", "a ticket (GSSAPI)"),
+        (b"Accepted none for ", "no password at all"),
+        (b"Password auth succeeded for ", "a password"),
+        (b"PAM password auth succeeded for ", "a password"),
+        (b"Pubkey auth succeeded for ", "a key"),
+        (b"Auth succeeded with blank password for ", "no password at all"),
+    ];
+    METHODS.iter().find(|(start, _)| message.starts_with(start)).map(|(_, method)| *method)
+}
+
 fn detect_of<'a>(record: &Record<'a>, rules: &'a Rules, is_sshd: bool, is_dropbear: bool) -> Option<Event<'a>> {
     let cut;
     let record = if may_be_cut(record) {

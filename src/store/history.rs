@@ -80,6 +80,9 @@ pub enum Decision {
         address: std::net::IpAddr,
         /// As whom: bytes of the log.
         user: Vec<u8>,
+        /// By what: a password, a key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        method: Option<Box<str>>,
     },
 }
 
@@ -266,8 +269,9 @@ pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Prefix, 
             let decision = Decision::Spared { user: user.to_vec(), class: *class, count: *count, most: *most };
             Some((*at, *prefix, decision))
         }
-        Change::Suspicious { address, user, at } => {
-            let decision = Decision::Suspicious { address: *address, user: user.clone() };
+        Change::Suspicious { address, user, method, at } => {
+            let decision =
+                Decision::Suspicious { address: *address, user: user.clone(), method: method.map(Box::from) };
             Some((*at, Prefix::host(*address), decision))
         }
         _ => None,

@@ -11,6 +11,7 @@ pub mod journald;
 mod random;
 mod sandbox;
 pub mod shapes;
+mod sink;
 pub mod world;
 
 use std::net::IpAddr;
@@ -24,6 +25,7 @@ pub use corpus::{Connection, Corpus, Row, VERSIONS, corpus, moved, orders, sourc
 pub use home::{Daemon, Home, config, denyd, explain, json, program_under_test, run, scan};
 pub use random::{Random, batches, property};
 pub use sandbox::{alone, in_box};
+pub use sink::{Mail, Sink};
 
 /// How long a test waits for what must come. Nothing takes so long on a machine that works, however busy it is.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -12,6 +12,7 @@ mod follower;
 mod hostile;
 mod hosts;
 mod limits;
+mod mail;
 mod managed;
 mod mixing;
 mod read_as;

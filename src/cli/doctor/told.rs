@@ -5,12 +5,14 @@ use inputs::syslog::losses::Limit;
 use super::{Finding, Level};
 use crate::cli::output::{self, when_if};
 use crate::cli::status;
+use crate::config::Mail;
 use crate::desk::reply::{Status, Suppressed};
 use crate::intake::senders::zone;
+use crate::outbox::post::remedy;
 use crate::text::printable;
 
 /// All of it.
-pub(super) fn findings(status: &Status) -> Vec<Finding> {
+pub(super) fn findings(status: &Status, mail: &Mail) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut put = |grave, about: &str, what: String| {
         let level = if grave { Level::Fail } else { Level::Look };
@@ -107,6 +109,16 @@ pub(super) fn findings(status: &Status) -> Vec<Finding> {
             put(true, &about, format!("has said nothing since {}", when_if(sender.last)));
         }
     }
+    if let Some((told, problem)) = status.mail.as_ref().and_then(|told| Some((told, told.problem.as_ref()?))) {
+        let (since, problem) = (when_if(told.failing_since), printable(problem.as_bytes()));
+        let waits = output::count(told.waiting, "decision waits", "decisions wait");
+        let what = format!(
+            "{} took no mail since {since}, {waits}: {problem}; {}",
+            printable(told.server.as_bytes()),
+            remedy(mail, &problem)
+        );
+        put(true, "mail", what);
+    }
     for one in &status.namesakes {
         let host = printable(one.host.as_bytes());
         let what = "let it write full names (rsyslog: $PreserveFQDN on), or give it an input with host = of its own";
@@ -165,7 +177,7 @@ mod tests {
     fn a_rate_limit_is_named_with_its_remedy() {
         let check = |row: serde_json::Value, text: &str| {
             let status = json!({"inputs": [{"name": "a", "lost": 20, "suppressed": [row]}]});
-            let found = findings(&serde_json::from_value(status).expect("a status"));
+            let found = findings(&serde_json::from_value(status).expect("a status"), &Mail::default());
             assert_eq!((found.len(), found[0].level == Level::Fail, &*found[0].what), (2, true, text));
             assert!(found[1].what.starts_with(if text.starts_with("17") { "3 " } else { "20 " }), "{}", found[1].what);
         };
@@ -191,7 +203,7 @@ mod tests {
     fn a_wrong_clock_is_named_once_with_its_remedy() {
         let check = |skew: f64, senders: serde_json::Value, about: &str, remedy: &str| {
             let status = json!({"inputs": [{"name": "a", "skew_s": skew}, {"name": "b"}], "senders": senders});
-            let found = findings(&serde_json::from_value(status).expect("a status"));
+            let found = findings(&serde_json::from_value(status).expect("a status"), &Mail::default());
             assert_eq!(found.iter().map(|one| &*one.about).collect::<Vec<_>>(), [about]);
             assert!(found[0].what.contains(remedy), "{}", found[0].what);
         };
@@ -207,7 +219,7 @@ mod tests {
         let check = |senders: serde_json::Value, want: [&str; 2]| {
             let blind = json!({"what": "w", "line": "l", "remedy": "r"});
             let status = json!({"inputs": [{"name": "a", "blind": blind}], "senders": senders});
-            let found = findings(&serde_json::from_value(status).expect("a status"));
+            let found = findings(&serde_json::from_value(status).expect("a status"), &Mail::default());
             assert_eq!(found.iter().map(|one| &*one.about).collect::<Vec<_>>(), want);
         };
         let sender = |source: &str| {
@@ -231,7 +243,7 @@ mod tests {
             "senders": [{"host": "web", "sender": "192.0.2.1", "skew_s": -3600.0, "silent": false},
                         {"host": "db", "sender": "192.0.2.2", "skew_s": null, "silent": true, "last": "2026-11-22T00:00:00Z"}],
         });
-        let found: Vec<_> = findings(&serde_json::from_value(status).expect("a status"))
+        let found: Vec<_> = findings(&serde_json::from_value(status).expect("a status"), &Mail::default())
             .into_iter()
             .map(|one| (one.level == Level::Fail, one.about))
             .collect();
@@ -247,6 +259,6 @@ mod tests {
             (false, "limits"),
         ];
         assert_eq!(found, want.map(|(grave, about)| (grave, about.to_owned())));
-        assert!(findings(&Status::default()).is_empty());
+        assert!(findings(&Status::default(), &Mail::default()).is_empty());
     }
 }

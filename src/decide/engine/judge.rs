@@ -141,7 +141,13 @@ impl Engine {
     }
 
     /// A login that strangers cannot have made up: it may clear counts. Whether it is that of one who guessed until it fitted.
-    pub(in crate::decide) fn success(&mut self, peer: Address, user: &[u8], host: HostId, at: Timestamp) -> bool {
+    pub(in crate::decide) fn success(
+        &mut self,
+        peer: Address,
+        (user, method): (&[u8], Option<&'static str>),
+        host: HostId,
+        at: Timestamp,
+    ) -> bool {
         self.at_home(peer, at);
         let prefix = self.policy.prefix(peer);
         // A deny that was over by then has cleared the counts: nothing to suspect.
@@ -156,7 +162,7 @@ impl Engine {
         }
         let Some(mut tally) = tally else { return guessed };
         if is_suspicious {
-            self.changes.push(Change::Suspicious { address: peer.into(), user: user.to_vec(), at });
+            self.changes.push(Change::Suspicious { address: peer.into(), user: user.to_vec(), method, at });
         }
         tally.successes = tally.successes.saturating_add(1);
         if self.policy.reset_on_success

@@ -93,7 +93,7 @@ fn logins_are_bounded_and_the_older_ones_go() {
     let peer = |n: usize| IpAddr::from(std::net::Ipv4Addr::from_bits(0x1400_0000 + n as u32));
     let at = |n: usize| Timestamp::from_secs(1_793_494_800 + n as i64);
     for n in 0..FAMILIAR_MAX + 1_000 {
-        engine.success(peer(n).into(), b"al", crate::decide::session::HostId(0), at(n));
+        engine.success(peer(n).into(), (b"al", None), crate::decide::session::HostId(0), at(n));
     }
     assert_eq!(engine.state.familiar.len(), FAMILIAR_MAX);
     assert_eq!(engine.state.untold(crate::decide::state::Bound::Familiar), 1_000);

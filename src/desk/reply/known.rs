@@ -148,6 +148,9 @@ pub struct Why {
     pub forgiven: Option<At>,
     /// The last failures that were counted.
     pub evidence: Vec<Evidence>,
+    /// Who is logged in from there, as far as sound records tell: the first so many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<Session>,
     /// Who is denied inside it, where it is wider than what is counted: the first so many.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denied_inside: Vec<Host>,
@@ -162,6 +165,18 @@ fn is_false(value: &bool) -> bool {
 
 fn is_zero(number: &u16) -> bool {
     *number == 0
+}
+
+/// A session whose end was not told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// As whom, for reading.
+    pub user: String,
+    /// The name's bytes, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_b64: Option<String>,
+    /// Since when.
+    pub since: At,
 }
 
 /// A claim that holds an address.

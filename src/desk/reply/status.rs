@@ -89,6 +89,36 @@ pub struct Status {
     /// Short names of hosts that are two hosts'.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namesakes: Vec<Namesake>,
+    /// How mail goes, where somebody is to have some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mail: Option<Mail>,
+}
+
+/// How mail goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mail {
+    /// Who takes it.
+    pub server: String,
+    /// How many denies and logins wait to be told.
+    pub waiting: u64,
+    /// When they will be, at the latest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<At>,
+    /// How many mails were taken since the daemon began.
+    pub mails: u64,
+    /// When the last one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<At>,
+    /// What the server said last, for reading, cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// Why no mail goes, for reading, cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<At>,
 }
 
 /// A prefix that is over a threshold and spared.

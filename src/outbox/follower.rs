@@ -1,0 +1,275 @@
+//! The thread that sends mail: reads what is decided, waits until it is due, writes it up, and hands it over.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+
+use super::post::{self, Refused};
+use super::report::{Beside, Report};
+use super::{Done, NAME, Orders, State, Told, lock};
+use crate::clock;
+use crate::decide::prefix::Prefix;
+use crate::desk::Request;
+use crate::desk::control::{Ask, Line};
+use crate::desk::reply::{At, Reply, Why};
+
+/// It is looked no more often than so for what was decided, whatever comes.
+const READ_EVERY: Duration = Duration::from_millis(200);
+/// After a mail that was not taken it is tried again after this time, then after twice as long, up to [`RETRY_MAX`].
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// It is tried at least so often.
+const RETRY_MAX: Duration = Duration::from_secs(900);
+/// Mails that do not wait, within the period that is from one mail about denies to the next.
+const URGENT_MAX: usize = 10;
+
+/// What the thread has.
+pub(super) struct Follower {
+    line: Line,
+    orders: watch::Receiver<Orders>,
+    told: Told,
+    done: watch::Sender<Done>,
+    state: Arc<Mutex<State>>,
+    /// How far it has read.
+    read: i64,
+    /// How far it has told.
+    seen: i64,
+    waiting: Report,
+    /// When the first of what waits was read.
+    begun: Instant,
+    /// When the last mail was taken.
+    sent: Option<Instant>,
+    /// When mails were sent that did not wait.
+    urgent: VecDeque<Instant>,
+    /// How often the same was refused, and when it is tried again.
+    refused: u32,
+    retry: Option<Instant>,
+    /// Whether strangers' text is left out of the next try.
+    bare: bool,
+}
+
+/// The daemon ends.
+struct Ended;
+
+impl Follower {
+    pub(super) fn new(
+        line: Line,
+        orders: watch::Receiver<Orders>,
+        told: Told,
+        done: watch::Sender<Done>,
+        state: Arc<Mutex<State>>,
+    ) -> Self {
+        let seen = orders.borrow().seen;
+        let time = clock::monotonic();
+        let sent = told.since(clock::now()).and_then(|since| time.checked_sub(since));
+        Follower {
+            line,
+            orders,
+            told,
+            done,
+            state,
+            read: seen,
+            seen,
+            waiting: Report::default(),
+            begun: time,
+            sent,
+            urgent: VecDeque::new(),
+            refused: 0,
+            retry: None,
+            bare: false,
+        }
+    }
+
+    /// Runs until the daemon ends.
+    pub(super) fn run(mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        match runtime {
+            Ok(runtime) => {
+                let Err(Ended) = runtime.block_on(self.follow());
+            }
+            Err(error) => {
+                tracing::error!(%error, "no mail can be sent");
+                lock(&self.state).shown.problem = Some(format!("it could not begin: {error}"));
+            }
+        }
+    }
+
+    async fn follow(&mut self) -> Result<std::convert::Infallible, Ended> {
+        loop {
+            self.line.decided.mark_unchanged();
+            if self.orders.has_changed().map_err(|_| Ended)? {
+                self.ordered();
+            }
+            self.read_all().await?;
+            let due = self.due();
+            self.show(due);
+            match due {
+                Some(due) if due <= clock::monotonic() => self.tell().await?,
+                _ => self.wait(due).await?,
+            }
+        }
+    }
+
+    /// Takes new orders: what waits is read again, as what is to be told may have begun anew.
+    fn ordered(&mut self) {
+        let seen = self.orders.borrow_and_update().seen;
+        (self.seen, self.read) = (self.seen.max(seen), self.seen.max(seen));
+        (self.waiting, self.retry, self.refused, self.bare) = (Report::default(), None, 0, false);
+    }
+
+    /// Waits until something is due, or there is something to read.
+    async fn wait(&mut self, due: Option<Instant>) -> Result<(), Ended> {
+        let until = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = until => {}
+            changed = self.line.decided.changed() => {
+                changed.map_err(|_| Ended)?;
+                tokio::time::sleep(READ_EVERY).await;
+            }
+            changed = self.orders.changed() => {
+                changed.map_err(|_| Ended)?;
+                self.ordered();
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what was decided since. What nobody is to be told of is done with at once.
+    async fn read_all(&mut self) -> Result<(), Ended> {
+        if self.orders.borrow().mail.to.is_empty() {
+            return Ok(());
+        }
+        loop {
+            let Some(Reply::History(rows)) = self.ask(Request::Since { id: self.read }).await? else { break };
+            let Some(last) = rows.last().map(|row| row.id) else { break };
+            let now = clock::now();
+            let was_empty = self.waiting.is_empty();
+            rows.into_iter().for_each(|row| self.waiting.add(row, now));
+            if was_empty && !self.waiting.is_empty() {
+                self.begun = clock::monotonic();
+            }
+            self.read = last;
+        }
+        if self.waiting.is_empty() && self.read > self.seen {
+            self.acknowledge();
+        }
+        Ok(())
+    }
+
+    /// All that was read is told, or nobody's affair.
+    fn acknowledge(&mut self) {
+        self.seen = self.read;
+        self.done.send_replace(Done { seen: self.seen, told: self.told });
+    }
+
+    /// When what waits is to be told.
+    fn due(&mut self) -> Option<Instant> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let mail = &self.orders.borrow().mail;
+        let first = self.begun + mail.first_within;
+        let digest = self.sent.map_or(first, |sent| first.max(sent + mail.every));
+        let time = clock::monotonic();
+        while self.urgent.front().is_some_and(|sent| time.saturating_duration_since(*sent) > mail.every) {
+            self.urgent.pop_front();
+        }
+        let is_urgent = self.waiting.is_urgent() && self.urgent.len() < URGENT_MAX;
+        let due = if is_urgent { self.begun } else { digest };
+        Some(self.retry.map_or(due, |retry| retry.max(due)))
+    }
+
+    /// Tells all that waits.
+    async fn tell(&mut self) -> Result<(), Ended> {
+        let mail = self.orders.borrow().mail.clone();
+        let beside = self.beside().await?;
+        let letter = self.waiting.letter(&beside.0);
+        lock(&self.state).is_sending = true;
+        let sent = post::send(&mail, &letter);
+        match sent {
+            Ok(answer) => {
+                let time = clock::monotonic();
+                if self.waiting.is_urgent() {
+                    self.urgent.push_back(time);
+                }
+                (self.sent, self.told) = (Some(time), Told { sent: clock::now().secs(), missed: beside.1 });
+                (self.waiting, self.retry, self.refused, self.bare) = (Report::default(), None, 0, false);
+                self.acknowledge();
+                self.taken(answer);
+                tracing::info!(subject = letter.subject, "a mail was sent");
+            }
+            Err(refused) => self.not_taken(refused),
+        }
+        lock(&self.state).is_sending = false;
+        Ok(())
+    }
+
+    fn taken(&self, answer: String) {
+        let shown = &mut lock(&self.state).shown;
+        shown.mails += 1;
+        (shown.sent, shown.answer) = (Some(At(clock::now())), Some(answer));
+        (shown.problem, shown.failing_since) = (None, None);
+    }
+
+    fn not_taken(&mut self, Refused { why, for_good }: Refused) {
+        let wait = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(self.refused)).min(RETRY_MAX);
+        if self.refused == 0 {
+            tracing::error!(problem = why, "a mail was not taken; it is tried again until it is, see denyd doctor");
+        }
+        self.refused = self.refused.saturating_add(1);
+        self.retry = Some(clock::monotonic() + wait);
+        // A filter may not like what a stranger wrote: that must keep nobody from knowing whom we deny.
+        self.bare |= for_good;
+        let shown = &mut lock(&self.state).shown;
+        shown.failing_since = shown.failing_since.or(Some(At(clock::now())));
+        shown.problem = Some(why);
+    }
+
+    /// What is known beside the decisions; and how many were missed in all.
+    async fn beside(&mut self) -> Result<(Beside, i64), Ended> {
+        let mut beside = Beside { bare: self.bare, ..Beside::default() };
+        let mut all = self.told.missed;
+        if let Some(Reply::Status(status)) = self.ask(Request::Status).await? {
+            let hosts_deny = self.orders.borrow().hosts_deny.display().to_string();
+            let name = |name: &str| if name == "hosts.deny" { hosts_deny.clone() } else { name.to_owned() };
+            let by = status.backends.into_iter().filter(|one| one.name != crate::deny::cut::NAME);
+            beside.enforced_by = by.map(|one| (name(&one.name), one.error)).collect();
+            all = status.followers.iter().find(|one| one.name == NAME).map_or(all, |one| one.missed);
+        }
+        beside.missed = u64::try_from(all - self.told.missed).unwrap_or(0);
+        for prefix in self.waiting.about().collect::<Vec<_>>() {
+            if let Some(why) = self.why(prefix).await? {
+                beside.known.insert(prefix, why);
+            }
+        }
+        Ok((beside, all))
+    }
+
+    async fn why(&mut self, prefix: Prefix) -> Result<Option<Why>, Ended> {
+        Ok(match self.ask(Request::Why { address: prefix }).await? {
+            Some(Reply::Why(why)) => Some(*why),
+            _ => None,
+        })
+    }
+
+    /// Asks the desk; `None` where it cannot tell now.
+    async fn ask(&self, request: Request) -> Result<Option<Reply>, Ended> {
+        let (reply, answer) = oneshot::channel();
+        self.line.asks.send(Ask { request, reply }).await.map_err(|_| Ended)?;
+        Ok(answer.await.map_err(|_| Ended)?.reply.ok())
+    }
+
+    fn show(&self, due: Option<Instant>) {
+        let wait = due.map(|due| due.saturating_duration_since(clock::monotonic()));
+        let shown = &mut lock(&self.state).shown;
+        shown.server = self.orders.borrow().mail.server.to_string();
+        shown.waiting = self.waiting.waiting();
+        shown.next = wait.map(|wait| At(clock::now().after(wait)));
+    }
+}

@@ -1,0 +1,284 @@
+//! What a mail says: the sections and titles that DenyHosts' reports have, and what stands behind each of their items.
+//!
+//! What it tells of comes from the history, and is bounded here. All text of the log is printable by then.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use inputs::record::Timestamp;
+
+use super::post::Letter;
+use crate::decide::claim::Claimant;
+use crate::decide::policy::Class;
+use crate::decide::prefix::Prefix;
+use crate::desk::reply::{At, Decided, Decision, Evidence, Session, Why};
+use crate::text::when;
+
+/// Items of a section; of more it is said how many they are.
+const LISTED_MAX: usize = 200;
+/// Denied prefixes of which it is told why.
+pub(super) const EXPLAINED_MAX: usize = 20;
+/// Failures that are told of a denied prefix.
+const FAILURES_MAX: usize = 3;
+/// Logins that are told with all that is known of them, and sessions of each.
+pub(super) const LOGINS_MAX: usize = 10;
+/// What is older when it can be told at last is counted and not listed.
+const LISTED_FOR: Duration = Duration::from_secs(3 * 86_400);
+
+/// What waits to be told.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    denied: Vec<Denied>,
+    logins: Vec<Login>,
+    spared: Vec<Spared>,
+    /// How many there are of each kind, those that are listed and those that are not.
+    counts: [u64; 3],
+    /// How many more there are that happened too long ago to be listed.
+    old: u64,
+    /// The numbers of the first and the last decision, and when the last one was made.
+    span: Option<(i64, i64, Timestamp)>,
+}
+
+#[derive(Debug)]
+struct Denied {
+    prefix: Prefix,
+    until: Option<At>,
+    class: Option<Class>,
+    count: u32,
+}
+
+#[derive(Debug)]
+struct Login {
+    address: IpAddr,
+    user: String,
+    method: Option<String>,
+    at: At,
+}
+
+#[derive(Debug)]
+struct Spared {
+    prefix: Prefix,
+    user: String,
+    class: Class,
+    count: u32,
+    most: u32,
+}
+
+/// What is known beside the decisions when the mail is written.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// What enforces, each with what is wrong with it.
+    pub(super) enforced_by: Vec<(String, Option<String>)>,
+    /// What is known of those whom it is about.
+    pub(super) known: BTreeMap<Prefix, Why>,
+    /// How many decisions were forgotten before they could be told.
+    pub(super) missed: u64,
+    /// Whether all that strangers wrote is to be left out, since a server refused a mail with it.
+    pub(super) bare: bool,
+}
+
+/// Which of the counts.
+const DENIED: usize = 0;
+const LOGINS: usize = 1;
+const SPARED: usize = 2;
+
+impl Report {
+    /// Takes in what was decided, if anybody is to be told of it: who was denied by the policy, and from when on it was
+    /// enforced; not what a person did himself.
+    pub(super) fn add(&mut self, decided: Decided, now: Timestamp) {
+        let Decided { id, at, prefix, what } = decided;
+        let kind = match &what {
+            Decision::Denied { by: Claimant::Policy, enforced: true, .. } => DENIED,
+            Decision::Suspicious { .. } => LOGINS,
+            Decision::Spared { .. } => SPARED,
+            _ => return,
+        };
+        let first = self.span.map_or(id, |(first, ..)| first);
+        self.span = Some((first, id, at.0));
+        if at.0.after(LISTED_FOR) < now {
+            self.old += 1;
+            return;
+        }
+        self.counts[kind] += 1;
+        if self.counts[kind] > LISTED_MAX as u64 {
+            return;
+        }
+        match (what, prefix) {
+            (Decision::Denied { class, count, until, .. }, Some(prefix)) => {
+                self.denied.push(Denied { prefix, until, class, count });
+            }
+            (Decision::Suspicious { address, user, method, .. }, _) => {
+                self.logins.push(Login { address, user, method, at });
+            }
+            (Decision::Spared { user, class, count, most, .. }, Some(prefix)) => {
+                self.spared.push(Spared { prefix, user, class, count, most });
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.span.is_none()
+    }
+
+    /// How much waits.
+    pub(super) fn waiting(&self) -> u64 {
+        self.counts.iter().sum::<u64>() + self.old
+    }
+
+    /// Whether a person is to know of it at once.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.counts[LOGINS] + self.counts[SPARED] > 0
+    }
+
+    /// Of whom it is to be known more.
+    pub(super) fn about(&self) -> impl Iterator<Item = Prefix> {
+        let logins = self.logins.iter().take(LOGINS_MAX).map(|login| Prefix::host(login.address));
+        logins.chain(self.denied.iter().take(EXPLAINED_MAX).map(|denied| denied.prefix))
+    }
+
+    /// The mail.
+    pub(super) fn letter(&self, beside: &Beside) -> Letter {
+        let (first, last, at) = self.span.unwrap_or_default();
+        let mut body = String::new();
+        self.put_logins(&mut body, beside);
+        self.put_spared(&mut body, beside);
+        self.put_denied(&mut body, beside);
+        let of_old = count(self.old, "decision", "decisions");
+        let of_missed = count(beside.missed, "decision was", "decisions were");
+        for (is_there, title, item) in [
+            (self.old > 0, "Older than three days, so not listed", format!("{of_old}: denyd history")),
+            (beside.missed > 0, "WARNING: Not all is told here", format!("{of_missed} forgotten before this mail")),
+        ] {
+            if is_there {
+                section(&mut body, title, &item);
+            }
+        }
+        let [denied, logins, spared] = self.counts;
+        let parts = [
+            (logins, count(logins, "suspicious login", "suspicious logins")),
+            (spared, count(spared, "administrator's address spared", "administrators' addresses spared")),
+            (denied, count(denied, "host denied", "hosts denied")),
+            (self.old, count(self.old, "older decision", "older decisions")),
+        ];
+        let subject = parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect::<Vec<_>>();
+        Letter { subject: subject.join(", "), body, id: format!("denyd.{first}.{last}.{}", at.0) }
+    }
+
+    fn put_denied(&self, body: &mut String, beside: &Beside) {
+        if self.denied.is_empty() {
+            return;
+        }
+        let mut hosts = self.denied.iter().map(|denied| format!("{}\n", denied.prefix)).collect::<String>();
+        rest(&mut hosts, self.counts[DENIED], "denyd list hosts");
+        let well: Vec<_> =
+            beside.enforced_by.iter().filter(|(_, error)| error.is_none()).map(|(name, _)| &**name).collect();
+        if !well.is_empty() {
+            section(body, &format!("Added the following hosts to {}", well.join(", ")), &hosts);
+        }
+        for (name, error) in beside.enforced_by.iter().filter_map(|(name, error)| Some((name, error.as_ref()?))) {
+            let why = format!("\n{name} says: {error}\n");
+            section(body, &format!("WARNING: Could not add the following hosts to {name}"), &(hosts.clone() + &why));
+        }
+        if beside.enforced_by.is_empty() {
+            section(body, "Denied the following hosts", &hosts);
+        }
+        let mut why = String::new();
+        for Denied { prefix, until, class, count: failures } in self.denied.iter().take(EXPLAINED_MAX) {
+            let class = class.map_or("-", Class::name);
+            let until = until.map_or("for ever".to_owned(), |until| format!("until {}", when(until.0)));
+            let failures = count(u64::from(*failures), "failure", "failures");
+            let _ = writeln!(why, "{prefix} {until}: {failures} of class {class}");
+            if let Some(known) = beside.known.get(prefix).filter(|_| !beside.bare) {
+                put_failures(&mut why, known, FAILURES_MAX);
+            }
+        }
+        if self.denied.len() > EXPLAINED_MAX {
+            why += "of the others: denyd why ADDRESS\n";
+        }
+        section(body, "Why", &why);
+    }
+
+    fn put_logins(&self, body: &mut String, beside: &Beside) {
+        if self.logins.is_empty() {
+            return;
+        }
+        let item = |login: &Login| match beside.bare {
+            false => format!("{} - {}\n", login.user, login.address),
+            true => format!("{}\n", login.address),
+        };
+        let mut items = self.logins.iter().map(item).collect::<String>();
+        rest(&mut items, self.counts[LOGINS], "denyd list suspicious");
+        section(body, "Observed the following suspicious login activity", &items);
+        for login in self.logins.iter().take(LOGINS_MAX) {
+            let (user, address) = if beside.bare { ("somebody", login.address) } else { (&*login.user, login.address) };
+            let by = login.method.as_ref().map_or(String::new(), |method| format!(", by {method}"));
+            let mut text = format!("{user} logged in{by} at {}, after too many failures.\n", when(login.at.0));
+            if let Some(known) = beside.known.get(&Prefix::host(address)).filter(|_| !beside.bare) {
+                text += "\nWhat failed before:\n";
+                put_failures(&mut text, known, usize::MAX);
+                text += "\nSessions from there whose end was not told:\n";
+                for Session { user, since, .. } in known.sessions.iter().take(LOGINS_MAX) {
+                    let _ = writeln!(text, "    {user} since {}", when(since.0));
+                }
+                if known.sessions.is_empty() {
+                    text += "    none\n";
+                }
+            }
+            let peer = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+            text += "\nIf you do not know who that was, look, keep the address out, and cut what is open:\n";
+            let _ = write!(text, "    denyd why {address}\n    denyd deny {address}\n    ss -K dst {peer}\n");
+            section(body, &format!("About the login from {address}"), &text);
+        }
+    }
+
+    fn put_spared(&self, body: &mut String, beside: &Beside) {
+        if self.spared.is_empty() {
+            return;
+        }
+        let item = |spared: &Spared| {
+            let Spared { prefix, user, class, count: failures, most } = spared;
+            let (failures, class) = (count(u64::from(*failures), "failure", "failures"), class.name());
+            let user = if beside.bare { "somebody" } else { user };
+            format!("{prefix}: {failures} of class {class}, denied above {most}; {user} is logged in from there\n")
+        };
+        let mut items = self.spared.iter().map(item).collect::<String>();
+        rest(&mut items, self.counts[SPARED], "denyd status");
+        section(body, "WARNING: Not denied, because an administrator is logged in from there", &items);
+    }
+}
+
+/// What a test says.
+pub fn test(host: &str) -> Letter {
+    let mut body = String::new();
+    let text = format!("This is what `denyd mail --test` on {host} sends. Mail about denies comes by the same way.");
+    section(&mut body, "Test", &text);
+    Letter { subject: "a test".to_owned(), body, id: format!("denyd.test.{}", crate::clock::now().0) }
+}
+
+/// The last failures that are known of somebody.
+fn put_failures(text: &mut String, known: &Why, most: usize) {
+    let counted: Vec<_> = known.evidence.iter().filter(|one| !one.forgiven).collect();
+    for Evidence { at, host, message, .. } in &counted[counted.len().saturating_sub(most)..] {
+        let _ = writeln!(text, "    {} {host}: {message}", when(at.0));
+    }
+}
+
+/// How many more there are than can be listed, and where they are.
+fn rest(items: &mut String, all: u64, verb: &str) {
+    if let Some(more) = all.checked_sub(LISTED_MAX as u64).filter(|more| *more > 0) {
+        let _ = writeln!(items, "and {more} more: {verb}");
+    }
+}
+
+/// A section as DenyHosts wrote it.
+fn section(body: &mut String, title: &str, items: &str) {
+    let _ = write!(body, "{title}:\n\n{}\n\n{}\n", items.trim_end(), "-".repeat(70));
+}
+
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}

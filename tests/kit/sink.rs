@@ -1,0 +1,119 @@
+//! A mail server that keeps what it is sent.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::until;
+
+const SCRIPT: &str = include_str!("smtp_sink.py");
+
+/// A mail server in a directory of its own, at a port of 127.0.0.1. It ends when it is dropped.
+pub struct Sink {
+    dir: tempfile::TempDir,
+    server: Child,
+    mode: String,
+}
+
+/// A mail that came.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// Its headers, unfolded, and before them `X-From` and `X-To` of its envelope.
+    pub headers: Vec<(String, String)>,
+    /// Its text as it was sent.
+    pub body: String,
+}
+
+impl Mail {
+    /// The value of a header, which is there once.
+    pub fn header(&self, name: &str) -> &str {
+        let found: Vec<_> = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).collect();
+        assert_eq!(found.len(), 1, "{name} in {:?}", self.headers);
+        &found[0].1
+    }
+}
+
+impl Sink {
+    /// One without TLS.
+    pub fn new() -> Self {
+        Sink::with("none", None)
+    }
+
+    /// One that is `none`, `starttls` or `implicit`, with a certificate and its key, in PEM.
+    pub fn with(mode: &str, identity: Option<(&str, &str)>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        if let Some((certificate, key)) = identity {
+            fs::write(dir.path().join("certificate"), certificate).unwrap();
+            fs::write(dir.path().join("key"), key).unwrap();
+        }
+        let server = begin(&dir, "0", mode);
+        Sink { dir, server, mode: mode.to_owned() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn port(&self) -> u16 {
+        fs::read_to_string(self.path("port")).unwrap().parse().unwrap()
+    }
+
+    /// Ends the server; nobody listens at its port until it begins again.
+    pub fn stop(&mut self) {
+        self.server.kill().unwrap();
+        self.server.wait().unwrap();
+    }
+
+    /// Begins again at the same port.
+    pub fn begin_again(&mut self) {
+        let port = self.port().to_string();
+        fs::remove_file(self.path("port")).unwrap();
+        self.server = begin(&self.dir, &port, &self.mode);
+    }
+
+    /// All mails, in the order in which they came.
+    pub fn mails(&self) -> Vec<Mail> {
+        let texts = (1..).map_while(|number| fs::read_to_string(self.path(&format!("{number}.eml"))).ok());
+        texts.map(|text| parse(&text)).collect()
+    }
+
+    /// Waits until there are so many mails.
+    pub fn wait(&self, mails: usize) -> Vec<Mail> {
+        until("the mail comes", || Some(self.mails()).filter(|all| all.len() >= mails))
+    }
+}
+
+impl Default for Sink {
+    fn default() -> Self {
+        Sink::new()
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn begin(dir: &tempfile::TempDir, port: &str, mode: &str) -> Child {
+    let path = dir.path();
+    let mut command = Command::new("python3");
+    command.args(["-c", SCRIPT]).arg(path).args([port, mode]).arg(path.join("certificate")).arg(path.join("key"));
+    let server = command.stdin(Stdio::null()).spawn().unwrap();
+    until("the mail server listens", || path.join("port").exists().then_some(()));
+    server
+}
+
+fn parse(text: &str) -> Mail {
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let unfolded = head.replace("\r\n ", " ").replace("\r\n\t", " ");
+    let header = |line: &str| {
+        let (name, value) = line.split_once(": ").unwrap_or((line, ""));
+        (name.to_owned(), value.to_owned())
+    };
+    Mail {
+        headers: unfolded.split("\r\n").map(header).collect(),
+        body: body.replace("=\r\n", "").replace("\r\n", "\n"),
+    }
+}
