@@ -4,7 +4,7 @@
 //! rest. Inputs push into a bounded inbox and wait; projections are told and never waited for.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,7 +12,7 @@ use inputs::syslog::listen;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::decide::machine::Machine;
 use crate::decide::policy::Policy;
 use crate::decide::prefix::Prefix;
@@ -29,11 +29,13 @@ mod connected;
 mod descriptors;
 pub(crate) mod feeds;
 mod here;
+mod keep;
 mod leave;
 mod log;
 mod machine;
 mod mailing;
 mod manager;
+mod newcomer;
 mod owner;
 mod pace;
 mod protected;
@@ -41,6 +43,7 @@ mod reload;
 mod signals;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod wall;
 
 use alone::Alone;
@@ -51,6 +54,8 @@ pub(crate) use log::Log;
 use mailing::Mailing;
 use manager::Manager;
 use owner::{Outside, Owner, Shown};
+pub(crate) use trial::LONGEST as LONGEST_TRIAL;
+use trial::{Order, Trial};
 use wall::Clock;
 
 /// Batches that wait for the engine; a full inbox makes inputs wait.
@@ -77,14 +82,37 @@ pub(crate) fn hold_hangup() -> anyhow::Result<()> {
     Ok(signals::hold_hangup()?)
 }
 
-/// Runs until SIGTERM or SIGINT. A dry run enforces nothing, and prints what would be.
-pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> anyhow::Result<()> {
+/// How it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mode {
+    /// It enforces.
+    Real,
+    /// It enforces, and goes back to what was unless somebody keeps the configuration within so many seconds.
+    Trial(u64),
+    /// It enforces nothing, and prints what would be.
+    DryRun,
+}
+
+/// Runs until SIGTERM or SIGINT. Where a configuration was tried and nobody kept it, what was before holds, in any mode but
+/// a dry run.
+pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyhow::Result<()> {
     let ready = manager::ready()?;
     let inherited = listen::Inherited::of_process();
-    let fresh = Fresh::of(config, dry_run)?;
+    let dry_run = matches!(mode, Mode::DryRun);
+    let (fresh, mut trial) = if dry_run { (Fresh::of(config, true)?, None) } else { Trial::found(config)? };
     let _told = dry_run.then(|| tracing::error_span!("DRY RUN").entered());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (mut desk, back_ends, clock) = open_desk(&fresh.config, dry_run)?;
+    if let Some(trial) = trial.as_mut().filter(|trial| !trial.order.ended) {
+        // What that publishes is in the whole that is published below.
+        let _ = desk.take_back(trial.order.decided, clock.now())?;
+        trial.ended(&fresh.config.state_dir);
+    }
+    let order = match mode {
+        Mode::Trial(seconds) if trial.is_none() => Some(order(seconds, &fresh.config, &origin, &desk)?),
+        _ => None,
+    };
+    let is_idle = trial.as_ref().is_some_and(|trial| trial.is_idle);
     let mut alone = Alone::default();
     alone.also(&fresh.config, &back_ends)?;
     let (batches_in, batches) = mpsc::channel(INBOX_MAX);
@@ -99,6 +127,7 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
     let control = control::bind(&socket)?;
     let (configured, sources) = Configured::start(fresh, inherited, &mut desk, batches_in)?;
     let want = desk.publish_all(clock.now());
+    let want = if is_idle { DenySet::default() } else { want };
     tracing::info!(
         inputs = sources.iter().map(Connected::name).collect::<Vec<_>>().join(", "),
         enforced_by = back_ends.iter().map(|back_end| back_end.name()).collect::<Vec<_>>().join(", "),
@@ -127,7 +156,10 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
     }
     let shown = Shown { taps, latest: latest_in, dry_run, since: clock::now(), origin };
     let outside = Outside { reconcilers, alone, leave, mailing, shown, log, manager: Manager::new(clock::monotonic()) };
-    let owner = Owner::new(desk, (configured, sources), outside, clock);
+    if let Some(order) = order {
+        trial = Some(Trial::begin(order));
+    }
+    let owner = Owner::new(desk, (configured, sources), outside, trial, clock);
     owner.keep_configuration();
     drop(running);
     // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks.
@@ -158,6 +190,15 @@ pub(crate) fn run(config: Config, origin: Origin, dry_run: bool, log: Log) -> an
         (false, false) => tracing::info!("stopped; what is denied stays denied"),
     }
     Ok(())
+}
+
+/// Orders that the configuration goes back to the one that was kept last, or to nothing, and writes that.
+fn order(seconds: u64, config: &Config, origin: &Origin, desk: &Desk) -> anyhow::Result<Order> {
+    let file = origin.file.as_deref().unwrap_or(Path::new(config::FILE));
+    let order =
+        Order::new(seconds, *desk.decided().borrow(), config.kept(file).as_ref()).map_err(anyhow::Error::msg)?;
+    order.trial.write(&config.state_dir).context("the order to go back cannot be written, so nothing is tried")?;
+    Ok(order)
 }
 
 /// Starts the back ends, each in a thread of its own.

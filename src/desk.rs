@@ -392,6 +392,27 @@ impl Desk {
         Asked { reply, committed: Some(self.commit(now)) }
     }
 
+    /// Withdraws what the policy denied after the decision of number `id`: it was tried, and nobody kept it.
+    pub fn take_back(&mut self, id: i64, now: Timestamp) -> Result<Committed, StoreError> {
+        self.gather();
+        let unwritten = self.pending.changes.iter().filter_map(|change| match change {
+            Change::Denied { prefix, by: Claimant::Policy, .. } => Some(*prefix),
+            _ => None,
+        });
+        let mut denied: BTreeSet<Prefix> = unwritten.collect();
+        let mut last = id;
+        loop {
+            let rows = self.store.history_after(last, ROWS_MAX)?;
+            let Some(newest) = rows.last() else { break };
+            last = newest.id;
+            let by_policy = |row: &&Decided| matches!(row.decision, Decision::Denied { by: Claimant::Policy, .. });
+            denied.extend(rows.iter().filter(by_policy).filter_map(|row| row.prefix));
+        }
+        let who = Some("a trial that nobody kept".into());
+        self.engine.step(now, Input::Command(Command::Withdraw(denied.into_iter().collect(), who)));
+        Ok(self.commit(now))
+    }
+
     /// Writes what waits, logs it, and says what is to be told to the projections. On an error it goes on waiting.
     pub fn commit(&mut self, now: Timestamp) -> Committed {
         self.engine.settle();

@@ -17,6 +17,7 @@ mod doctor;
 mod explain;
 mod forgive;
 mod history;
+mod keep;
 mod lines;
 mod list;
 mod mail;
@@ -82,6 +83,8 @@ enum Verb {
     Allow(allow::Arguments),
     /// Have the daemon read its configuration anew: all of it, or where it cannot be, nothing
     Reload(reload::Arguments),
+    /// Keep the configuration that run --confirm or reload --confirm has on trial
+    Keep(keep::Arguments),
     /// Take every deny out of firewalls and files, with the daemon stopped; who is denied is kept
     Off(off::Arguments),
     /// Copy all that is remembered into a file, also while the daemon runs
@@ -133,6 +136,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Allow(verb) => allow::run(verb, &holding(path)?),
         // The daemon says what is wrong with the file.
         Verb::Reload(verb) => reload::run(verb, &found(path)?.0),
+        Verb::Keep(verb) => keep::run(verb, &holding(path)?),
         Verb::Off(verb) => off::run(verb, &holding(path)?),
         Verb::Backup(verb) => backup::backup(verb, &holding(path)?),
         Verb::Restore(verb) => backup::restore(verb, &holding(path)?),

@@ -8,7 +8,9 @@ use super::office;
 use super::output::{self, Column, Screen, Style, count, when_if};
 use crate::config::Config;
 use crate::desk::Request;
-use crate::desk::reply::{At, BackEnd, Follower, Input, Mail, Namesake, Restored, Sender, Shape, Spared, Status};
+use crate::desk::reply::{
+    At, BackEnd, Follower, Input, Mail, Namesake, Restored, Sender, Shape, Spared, Status, Trial,
+};
 use crate::intake::senders::zone;
 use crate::intake::sight::Blind;
 use crate::outbox;
@@ -44,9 +46,33 @@ pub(super) fn reached(status: &Status) -> impl Iterator<Item = (u64, &'static st
 /// Runs the verb: exit status 0 if all is well, 1 if something is not enforced or held back.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let status: Status = office::ask_daemon(config, &Request::Status)?;
-    let well = !(status.unwritten || status.held_back) && status.backends.iter().all(|one| one.error.is_none());
+    let is_idle = status.trial.as_ref().is_some_and(|trial| trial.ended && trial.to_nothing);
+    let well =
+        !(status.unwritten || status.held_back || is_idle) && status.backends.iter().all(|one| one.error.is_none());
     output::show(arguments.json, &status, |screen| print(screen, &status))?;
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// What becomes of a configuration on trial, and what to do.
+pub(super) fn trial(trial: &Trial) -> String {
+    let again = "to have the file hold: denyd reload; to try it again: denyd reload --confirm 10m";
+    let (since, until) = (when_if(Some(trial.since)), when_if(Some(trial.until)));
+    match (trial.ended, trial.to_nothing) {
+        (false, true) => format!(
+            "not kept yet: at {until} nothing is enforced any more unless `denyd keep` is said in a new session (log in anew, as \
+             another ssh connection)"
+        ),
+        (false, false) => format!(
+            "not kept yet: goes back at {until} to the configuration before unless `denyd keep` is said in a new session (log in \
+             anew, as another ssh connection)"
+        ),
+        (true, true) => {
+            format!("NOTHING IS ENFORCED: nobody kept the configuration that was tried since {since}; {again}")
+        }
+        (true, false) => {
+            format!("nobody kept the configuration that was tried since {since}, so the one before holds; {again}")
+        }
+    }
 }
 
 /// How something is blind, and a line of it.
@@ -212,6 +238,9 @@ fn print_head(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     if status.configuration_broken.is_some() {
         let what = "it is broken, and the last good one holds; see denyd doctor";
         writeln!(screen, "{}", screen.paint(Style::Red, what))?;
+    }
+    if let Some(one) = &status.trial {
+        writeln!(screen, "{}", screen.paint(if one.ended { Style::Red } else { Style::Yellow }, &trial(one)))?;
     }
     writeln!(
         screen,

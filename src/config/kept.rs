@@ -9,12 +9,7 @@ use std::path::Path;
 use super::{Config, ConfigError, document, listed, text};
 
 /// Beside the database.
-const FILE: &str = "last-good.toml";
-
-/// Whether a file of the `state_dir` is what is kept, or what would have become that.
-pub fn is_kept(name: &str) -> bool {
-    [Path::new(FILE), &Path::new(FILE).with_extension("new")].contains(&Path::new(name))
-}
+pub(super) const FILE: &str = "last-good.toml";
 
 impl Config {
     /// The configuration `file`; where that is broken, the last good one, and what is wrong. Only what was kept of the same
@@ -34,19 +29,29 @@ impl Config {
     /// Keeps this configuration, which is of `file`, in its `state_dir`, readable by its owner alone, with what the files say
     /// that it names: one of them may be what breaks. The file is replaced whole or not at all.
     pub fn keep(&self, file: &Path) -> io::Result<()> {
-        let path = self.state_dir.join(FILE);
-        let fresh = path.with_extension("new");
-        let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        out.write_all(format!("{}\n{}", head(file)?, self.whole().to_toml()).as_bytes())?;
-        out.sync_all()?;
-        fs::rename(fresh, path)
+        replace(&self.state_dir.join(FILE), format!("{}\n{}", head(file)?, self.whole().to_toml()).as_bytes())
     }
+
+    /// The configuration that was kept last, of `file`, in this one's `state_dir`.
+    pub fn kept(&self, file: &Path) -> Option<Config> {
+        last(file, &self.state_dir)
+    }
+}
+
+/// Replaces a file, whole or not at all, so that it outlasts a power cut; only its owner may read it.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    out.write_all(bytes)?;
+    out.sync_all()?;
+    fs::rename(fresh, path)?;
+    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
 }
 
 impl Config {
     /// The same with what stands in the files of allowed entries and restricted users, and without these. A user's name that
     /// is no UTF-8 cannot stand in TOML, and is left out.
-    fn whole(&self) -> Config {
+    pub fn whole(&self) -> Config {
         let mut whole = self.clone();
         let decide = &mut whole.decide;
         if decide.allow_file.take().is_some() {

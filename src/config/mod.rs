@@ -26,16 +26,17 @@ mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod values;
 
 pub use error::{ConfigError, Problem};
 pub use input::{File, Input, Journald, Source, Syslog};
-pub use kept::is_kept;
 pub use mail::Mail;
 pub use reference::{manual, packaged};
 pub use rules::Loaded;
 pub use sources::FORMATS;
 pub(crate) use sources::program_name;
+pub use trial::Trial;
 
 /// Where the configuration is unless `--config` says otherwise.
 pub const FILE: &str = "/etc/denyd/denyd.toml";
@@ -108,6 +109,12 @@ impl Default for Config {
             inputs: Vec::new(),
         }
     }
+}
+
+/// Whether a file of the `state_dir` is what is kept of configurations, or what would have become that.
+pub fn is_kept(name: &str) -> bool {
+    let is = |file: &str| [Path::new(file), &Path::new(file).with_extension("new")].contains(&Path::new(name));
+    is(kept::FILE) || is(trial::FILE)
 }
 
 impl Config {

@@ -17,6 +17,7 @@ use super::machine;
 use super::mailing::Mailing;
 use super::manager::Manager;
 use super::pace::Pace;
+use super::trial::Trial;
 use super::wall::{Clock, Wall};
 use crate::clock;
 use crate::deny::Diff;
@@ -31,6 +32,8 @@ const INPUTS_END: Duration = Duration::from_secs(5);
 /// How often is looked whether this machine's addresses changed that nobody told of, while something else is to be done
 /// anyway.
 const MACHINE_EVERY: Duration = Duration::from_secs(60);
+/// How often is looked whether a trial is over.
+const TRIAL_EVERY: Duration = Duration::from_secs(1);
 /// The status is made anew before a commit if it is older.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
 
@@ -63,6 +66,8 @@ pub(super) struct Owner {
     pub(super) sources: Vec<Connected>,
     pub(super) here: Here,
     pub(super) outside: Outside,
+    /// The configuration is on trial, or went back.
+    pub(super) trial: Option<Trial>,
     /// When the latest status was made.
     shown_at: Instant,
     /// When this machine's addresses were looked at.
@@ -77,12 +82,13 @@ impl Owner {
         desk: Desk,
         (configured, sources): (Configured, Vec<Connected>),
         outside: Outside,
+        trial: Option<Trial>,
         clock: Clock,
     ) -> Self {
         let time = clock::monotonic();
         let pace = Pace::new(time);
         let here = Here::new(&configured.inputs());
-        Owner { desk, configured, sources, here, outside, shown_at: time, machine_at: time, clock, pace }
+        Owner { desk, configured, sources, here, outside, trial, shown_at: time, machine_at: time, clock, pace }
     }
 
     pub(super) async fn run(
@@ -93,6 +99,11 @@ impl Owner {
         (mut moved, mut mailed): (watch::Receiver<()>, watch::Receiver<outbox::Done>),
     ) -> (Self, mpsc::Receiver<Batch>) {
         loop {
+            let left = self.trial.as_ref().and_then(Trial::left);
+            if left == Some(Duration::ZERO) {
+                self.go_back(&mut batches).await;
+                continue;
+            }
             let wake = self.pace.wake(self.desk.waits(self.clock.now(), Pace::IDLE));
             // By chance among those that are ready: people who only look must not keep records waiting, nor these them.
             tokio::select! {
@@ -105,22 +116,28 @@ impl Owner {
                     self.carry_out(effects);
                 }
                 () = tokio::time::sleep_until(wake.into()) => self.tick(!batches.is_empty()),
-                Some(ask) = asks.recv() => match ask.request {
-                    Request::Reload => self.reload(ask, &mut batches).await,
-                    _ => self.ask(ask),
-                },
+                // Its clock goes on while the machine sleeps, and the timer's does not.
+                () = tokio::time::sleep(left.unwrap_or_default().min(TRIAL_EVERY)), if left.is_some() => {}
+                Some(ask) = asks.recv() => self.hear(ask, &mut batches).await,
                 Some(batch) = batches.recv(), if !self.pace.is_blocked() => {
                     self.batch(&batch);
                     // Chance may keep a person waiting; more than one batch and its commit it is not to be.
-                    match asks.try_recv() {
-                        Ok(ask) if ask.request == Request::Reload => self.reload(ask, &mut batches).await,
-                        Ok(ask) => self.ask(ask),
-                        Err(_) => {}
+                    if let Ok(ask) = asks.try_recv() {
+                        self.hear(ask, &mut batches).await;
                     }
                 }
             }
         }
         (self, batches)
+    }
+
+    /// Does what a person or a signal asks for.
+    async fn hear(&mut self, ask: Ask, batches: &mut mpsc::Receiver<Batch>) {
+        match ask.request {
+            Request::Reload | Request::Try { .. } => self.reload(ask, batches).await,
+            Request::Keep { console } => self.keep(ask, console),
+            _ => self.ask(ask),
+        }
     }
 
     /// Takes what the inputs, which were told to stop, still hand over: what came by a socket is nowhere else.
@@ -237,7 +254,7 @@ impl Owner {
         }
     }
 
-    fn committed(&mut self, begun: Instant, Committed { publish, written }: Committed) {
+    pub(super) fn committed(&mut self, begun: Instant, Committed { publish, written }: Committed) {
         let time = clock::monotonic();
         match written {
             Ok(()) => {
@@ -254,8 +271,13 @@ impl Owner {
         self.publish(&publish);
     }
 
+    /// Whether nothing is enforced: a trial went back to that.
+    pub(super) fn is_idle(&self) -> bool {
+        self.trial.as_ref().is_some_and(|trial| trial.is_idle)
+    }
+
     fn publish(&self, diff: &Diff) {
-        if !diff.is_empty() {
+        if !diff.is_empty() && !self.is_idle() {
             self.outside.reconcilers.send(diff, || self.desk.wanted(self.clock.now()));
         }
     }
@@ -299,6 +321,7 @@ impl Owner {
             since: Some(At(self.outside.shown.since)),
             configuration: self.outside.shown.origin.file.clone(),
             configuration_broken: self.outside.shown.origin.broken.clone(),
+            trial: self.trial.as_ref().map(Trial::shown),
             dry_run: self.outside.shown.dry_run,
             enforced: reconciler::enforced(&statuses),
             backends: statuses,

@@ -6,12 +6,16 @@ use std::time::Duration;
 use inputs::record::Batch;
 use tokio::sync::mpsc;
 
+use super::configured::Fresh;
 use super::here::Here;
 use super::leave::{self, Leave};
+use super::newcomer::Processes;
 use super::owner::Owner;
+use super::trial::{Order, Trial};
 use super::{policy, start_back_ends};
 use crate::config::Config;
 use crate::deny::DenySet;
+use crate::desk::Request;
 use crate::desk::control::{Ask, Told};
 use crate::desk::reply::{Reloaded, Reply};
 use crate::{clock, config};
@@ -26,27 +30,93 @@ const BACK_ENDS_LEAVE: Duration = Duration::from_secs(2);
 impl Owner {
     /// Does what SIGHUP or a person asks for, says what came of it, and logs it.
     pub(super) async fn reload(&mut self, ask: Ask, batches: &mut mpsc::Receiver<Batch>) {
-        let reply = match self.reload_all(batches).await {
-            Ok(told) => {
-                tracing::info!(
-                    inputs_begun = told.begun.join(", "),
-                    inputs_ended = told.ended.join(", "),
-                    inputs_changed = told.changed.join(", "),
-                    back_ends_changed = told.back_ends,
-                    "the configuration was read anew, and holds"
-                );
-                self.outside.shown.origin.broken = None;
-                Ok(Reply::Reloaded(told))
-            }
-            Err(error) => {
-                let problem = format!("{error:#}");
-                tracing::error!(problem, "the configuration cannot take the place of the old one, which stays in use");
-                self.outside.shown.origin.broken = Some(problem.clone());
-                Err(format!("nothing was changed, the old configuration stays in use: {problem}"))
+        let reply = match self.ordered(&ask) {
+            Ok(order) => self.reload_by(order, batches).await,
+            Err(refused) => {
+                tracing::error!(refused, "the configuration was not read");
+                Err(format!("nothing was changed: {refused}"))
             }
         };
         // Nobody may be waiting for it.
         let _ = ask.reply.send(Told { reply, unwritten: false });
+    }
+
+    /// What is asked for: a trial of so many seconds, or that it holds for good.
+    fn ordered(&self, ask: &Ask) -> Result<Option<Order>, String> {
+        let Request::Try { seconds } = ask.request else {
+            // The end of a terminal sends SIGHUP, also of one whose person was locked out.
+            return match self.trial.as_ref().is_some_and(|trial| trial.order.ended) && ask.caller.is_none() {
+                true => {
+                    Err("the configuration was tried and nobody kept it; to have it hold all the same: denyd reload"
+                        .to_owned())
+                }
+                false => Ok(None),
+            };
+        };
+        if self.outside.shown.dry_run {
+            return Err("a dry run enforces nothing, so there is nothing to try".to_owned());
+        }
+        Processes::here().sees(ask.caller.ok_or("denyd cannot tell which process asks")?)?;
+        // Whatever was not kept meanwhile, it goes back to what was.
+        let decided = *self.desk.decided().borrow();
+        let mut order = Order::new(seconds, decided, Some(&self.configured.config))?;
+        if let Some(Trial { order: known, .. }) = &self.trial {
+            order.trial.before = known.before.clone();
+            order.trial.decided = if known.ended { decided } else { known.decided };
+        }
+        Ok(Some(order))
+    }
+
+    async fn reload_by(&mut self, order: Option<Order>, batches: &mut mpsc::Receiver<Batch>) -> Result<Reply, String> {
+        let state_dir = self.configured.config.state_dir.clone();
+        if let Some(order) = &order {
+            order.trial.write(&state_dir).map_err(|error| {
+                format!(
+                    "nothing was changed: the order to go back cannot be written to {}: {error}",
+                    state_dir.display()
+                )
+            })?;
+        }
+        let file = self.outside.shown.origin.file.clone();
+        let fresh = self.configured.read(file.as_deref(), self.outside.shown.dry_run);
+        let taken = match fresh {
+            Ok(fresh) => self.take(fresh, batches).await,
+            Err(error) => Err(error),
+        };
+        let mut told = match taken {
+            Ok(told) => told,
+            Err(error) => {
+                let problem = format!("{error:#}");
+                tracing::error!(problem, "the configuration cannot take the place of the old one, which stays in use");
+                self.outside.shown.origin.broken = Some(problem.clone());
+                let before = self.trial.as_ref().map(|trial| trial.order.write(&state_dir));
+                if order.is_some()
+                    && let Err(error) = before.unwrap_or_else(|| config::Trial::remove(&state_dir))
+                {
+                    tracing::error!(%error, "the order to go back cannot be withdrawn: the next start goes back");
+                }
+                return Err(format!("nothing was changed, the old configuration stays in use: {problem}"));
+            }
+        };
+        tracing::info!(
+            inputs_begun = told.begun.join(", "),
+            inputs_ended = told.ended.join(", "),
+            inputs_changed = told.changed.join(", "),
+            back_ends_changed = told.back_ends,
+            "the configuration was read anew, and holds"
+        );
+        self.outside.shown.origin.broken = None;
+        if let Some(order) = order {
+            self.trial = Some(Trial::begin(order));
+        } else if self.trial.as_ref().is_some_and(|trial| trial.order.ended) {
+            self.trial = None;
+            if let Err(error) = config::Trial::remove(&state_dir) {
+                tracing::error!(%error, "that it was not kept before cannot be forgotten: the next start goes back");
+            }
+        }
+        self.keep_configuration();
+        told.trial = self.trial.as_ref().map(Trial::shown);
+        Ok(Reply::Reloaded(told))
     }
 
     /// Lets other back ends, or these made otherwise, take the place of those that are at work. What is denied stays denied
@@ -54,6 +124,7 @@ impl Owner {
     fn change_back_ends(&mut self, config: &Config) -> anyhow::Result<()> {
         self.outside.leave.stop();
         let want = self.desk.publish_all(self.clock.now());
+        let want = if self.is_idle() { DenySet::default() } else { want };
         let none = start_back_ends(Vec::new(), DenySet::default(), &self.clock)?;
         // The new ones may write into the same table or file, and begin with what is noted of it: the old ones end first.
         if !std::mem::replace(&mut self.outside.reconcilers, none).stop(BACK_ENDS_LEAVE) {
@@ -66,11 +137,22 @@ impl Owner {
         Ok(())
     }
 
+    /// The same. A daemon that can have none of them ends: all is committed, and what is denied stays denied, but one that
+    /// enforces nothing unknowingly must not go on.
+    pub(super) fn change_back_ends_or_end(&mut self, config: &Config) {
+        if let Err(error) = self.change_back_ends(config) {
+            let error = format!("{error:#}");
+            tracing::error!(error, "the back ends cannot be begun anew; denyd ends, to be started again");
+            std::process::exit(1);
+        }
+    }
+
     /// Keeps the configuration for when its file is broken. Where there is none yet, that will be the usual one.
     pub(super) fn keep_configuration(&self) {
         let shown = &self.outside.shown;
         let file = shown.origin.file.as_deref().unwrap_or(Path::new(config::FILE));
         if !shown.dry_run
+            && self.trial.is_none()
             && shown.origin.broken.is_none()
             && let Err(error) = self.configured.config.keep(file)
         {
@@ -78,10 +160,9 @@ impl Owner {
         }
     }
 
-    async fn reload_all(&mut self, batches: &mut mpsc::Receiver<Batch>) -> anyhow::Result<Reloaded> {
-        let dry_run = self.outside.shown.dry_run;
-        let fresh = self.configured.read(self.outside.shown.origin.file.as_deref(), dry_run)?;
-        let changes = self.configured.changes_back_ends(&fresh);
+    /// Lets a configuration take the place of this one. One that holds ends that nothing is enforced.
+    pub(super) async fn take(&mut self, fresh: Fresh, batches: &mut mpsc::Receiver<Batch>) -> anyhow::Result<Reloaded> {
+        let changes = self.configured.changes_back_ends(&fresh) || self.is_idle();
         if changes {
             // That they can be made, and that nobody else keeps their places, is seen before anything is given up.
             let back_ends = self.desk.back_ends(&fresh.config)?;
@@ -122,13 +203,11 @@ impl Owner {
         let effects = self.desk.set_policy(policy(&fresh.config), self.clock.now());
         self.carry_out(effects);
         self.commit();
-        if changes && let Err(error) = self.change_back_ends(&fresh.config) {
-            // All is committed, and what is denied stays denied; a daemon that enforces nothing must not go on.
-            tracing::error!(
-                error = format!("{error:#}"),
-                "the back ends cannot be begun anew; denyd ends, to be started again"
-            );
-            std::process::exit(1);
+        if changes {
+            if let Some(trial) = &mut self.trial {
+                trial.is_idle = false;
+            }
+            self.change_back_ends_or_end(&fresh.config);
         }
         let mails =
             self.configured.config.mail != fresh.config.mail || self.configured.config.deny != fresh.config.deny;
@@ -136,9 +215,8 @@ impl Owner {
         if mails {
             self.outside.mailing.configure(&mut self.desk, &self.configured.config);
         }
-        self.keep_configuration();
         let (changed, begun) = begun.into_iter().partition(|name| left.contains(name));
         let ended = left.into_iter().filter(|name| !self.sources.iter().any(|source| source.name() == name)).collect();
-        Ok(Reloaded { begun, ended, changed, back_ends: changes })
+        Ok(Reloaded { begun, ended, changed, back_ends: changes, trial: None })
     }
 }

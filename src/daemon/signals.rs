@@ -34,7 +34,7 @@ pub(super) async fn hangup(asks: mpsc::Sender<Ask>) {
     }
     while hangup.recv().await.is_some() {
         let (reply, answer) = oneshot::channel();
-        if asks.send(Ask { request: Request::Reload, reply }).await.is_err() {
+        if asks.send(Ask { request: Request::Reload, caller: None, reply }).await.is_err() {
             return;
         }
         // What came of it is in the log.

@@ -66,6 +66,8 @@ pub enum Command {
     /// are counted in. What failed before counts nothing any more, in their wider nets either. They are at most
     /// [`FORGIVES_MAX`](super::forgives::FORGIVES_MAX).
     Forgive(Vec<Prefix>, Who),
+    /// Withdraw the policy's own denies of these, and clear what counted for them. Who else denies them still does.
+    Withdraw(Vec<Prefix>, Who),
     /// The allow list changed: what it covers now is released.
     Allowed(Who),
     /// Withdraw what an earlier version denied of the policy's own: a whole link, or all that is behind a translator,
@@ -283,6 +285,13 @@ impl Engine {
     fn command(&mut self, command: &Command) {
         match command {
             Command::Forgive(prefixes, who) => self.forgive(prefixes, who),
+            Command::Withdraw(prefixes, who) => {
+                for prefix in prefixes {
+                    if self.state.denies.get(prefix).is_some_and(|deny| deny.claim(Claimant::Policy).is_some()) {
+                        self.release(*prefix, Claimant::Policy, self.wall, Why::Forgiven, who.clone());
+                    }
+                }
+            }
             Command::Allowed(who) => {
                 let covered: Vec<_> =
                     self.state.denies.keys().filter(|p| self.policy.allow.covers(p)).copied().collect();

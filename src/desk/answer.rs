@@ -24,9 +24,12 @@ impl Desk {
     /// Answers what needs only engine and store; `Err` is a message for the person who asked.
     pub(super) fn answer(&mut self, request: &Request, now: Timestamp) -> Result<Reply, String> {
         match request {
-            Request::Status | Request::Tap | Request::Watch | Request::Reload => {
-                Err("only a running daemon can tell".to_owned())
-            }
+            Request::Status
+            | Request::Tap
+            | Request::Watch
+            | Request::Reload
+            | Request::Try { .. }
+            | Request::Keep { .. } => Err("only a running daemon can tell".to_owned()),
             Request::List { what, filter } => self.list(*what, filter, now),
             Request::Since { id } => self.since(*id).map_err(|error| error.to_string()),
             Request::Why { address } => self.why(*address, now).map_err(|error| error.to_string()),

@@ -40,6 +40,8 @@ const GROUP: &str = "denyd";
 pub struct Ask {
     /// What is asked.
     pub request: Request,
+    /// The process that asks, as the kernel knows it (`SO_PEERCRED`); none where a signal asks, or it is in another world.
+    pub caller: Option<i32>,
     /// Where the answer goes.
     pub reply: oneshot::Sender<Told>,
 }
@@ -136,6 +138,7 @@ fn turn_away(client: UnixStream) {
 
 async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyhow::Result<()> {
     let master = is_master(&client);
+    let caller = client.peer_cred().ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
     let (reader, mut writer) = client.into_split();
     let mut text = String::new();
     let mut reader = tokio::io::BufReader::new(reader.take(REQUEST_MAX));
@@ -183,7 +186,7 @@ async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyho
     let (reply, answer) = oneshot::channel();
     let only_looks = request == Request::Status;
     let asked = async {
-        line.asks.send(Ask { request, reply }).await?;
+        line.asks.send(Ask { request, caller, reply }).await?;
         anyhow::Ok(answer.await?)
     };
     tokio::pin!(asked);
@@ -211,7 +214,7 @@ async fn watch(line: &Line, writer: &mut (impl AsyncWriteExt + Unpin)) -> anyhow
     put(writer, &Answer::Ok(())).await?;
     loop {
         let (reply, answer) = oneshot::channel();
-        line.asks.send(Ask { request: Request::Since { id: seen }, reply }).await?;
+        line.asks.send(Ask { request: Request::Since { id: seen }, caller: None, reply }).await?;
         let Ok(Reply::History(rows)) = answer.await?.reply else { bail!("the history cannot be read") };
         for row in &rows {
             put(writer, row).await?;

@@ -25,7 +25,7 @@ mod known;
 mod status;
 
 pub use known::{Address, Evidence, Held, Host, Pair, Session, Suspicious, User, Verdict, Why};
-pub use status::{Input, Mail, Namesake, Sender, Shape, Spared, Status, Suppressed};
+pub use status::{Input, Mail, Namesake, Sender, Shape, Spared, Status, Suppressed, Trial};
 
 /// The answer to one request, whichever it was.
 #[derive(Clone, Debug, Serialize)]
@@ -61,6 +61,8 @@ pub enum Reply {
     Removed(Removed),
     /// To `reload`.
     Reloaded(Reloaded),
+    /// To `keep`.
+    Kept(Kept),
 }
 
 /// A line of the socket that answers a request.
@@ -254,6 +256,16 @@ pub struct Reloaded {
     pub changed: Vec<String>,
     /// Whether the back ends are other ones, or were made otherwise.
     pub back_ends: bool,
+    /// That it is on trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
+}
+
+/// That a configuration which was tried holds for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Since when it was tried.
+    pub tried_since: At,
 }
 
 /// What came of the denies of a scan.
@@ -418,7 +430,8 @@ mod tests {
                 Request::Allow { entry: None, .. } => again::<Envelope<AllowList>>(reply),
                 Request::Allow { remove: true, .. } => again::<Envelope<Removed>>(reply),
                 Request::Allow { .. } => again::<Envelope<Allowed>>(reply),
-                Request::Reload => again::<Envelope<Reloaded>>(reply),
+                Request::Reload | Request::Try { .. } => again::<Envelope<Reloaded>>(reply),
+                Request::Keep { .. } => again::<Envelope<Kept>>(reply),
                 Request::Tap if reply.contains("\"ok\"") => again::<Envelope<()>>(reply),
                 Request::Tap => again::<Tapped>(reply),
             };

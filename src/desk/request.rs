@@ -85,6 +85,18 @@ pub enum Request {
     },
     /// Read the configuration anew.
     Reload,
+    /// The same, and go back to what was unless somebody asks to [`Request::Keep`] it in time. A request of its own: a daemon
+    /// that does not know it must not take it for one that holds for good.
+    Try {
+        /// Within how many seconds.
+        seconds: u64,
+    },
+    /// Keep the configuration that is tried.
+    Keep {
+        /// Whether the person who asks is at this machine's own console, and so needs no new session.
+        #[serde(default)]
+        console: bool,
+    },
     /// Every record as it is folded, from now on.
     Tap,
     /// Every decision as it is made, from now on.
@@ -113,7 +125,9 @@ impl Request {
             | Request::Apply { .. }
             | Request::Forgive { .. }
             | Request::ForgiveUser { .. }
-            | Request::Reload => false,
+            | Request::Reload
+            | Request::Try { .. }
+            | Request::Keep { .. } => false,
             Request::Allow { entry, .. } => entry.is_none(),
             _ => true,
         }

@@ -261,7 +261,7 @@ impl Follower {
     /// Asks the desk; `None` where it cannot tell now.
     async fn ask(&self, request: Request) -> Result<Option<Reply>, Ended> {
         let (reply, answer) = oneshot::channel();
-        self.line.asks.send(Ask { request, reply }).await.map_err(|_| Ended)?;
+        self.line.asks.send(Ask { request, caller: None, reply }).await.map_err(|_| Ended)?;
         Ok(answer.await.map_err(|_| Ended)?.reply.ok())
     }
 

@@ -140,3 +140,35 @@ fn an_office_that_mistypes_is_out_for_ten_minutes() {
     }
     assert_eq!((minutes(&world, office), minutes(&world, stranger)), (10, 7 * 24 * 60));
 }
+
+/// The one who tries it is the one who would be locked out.
+#[test]
+fn a_policy_is_tried_from_afar() {
+    let Some(mut world) = World::new("a_policy_is_tried_from_afar") else { return };
+    world.start_sshd(Route::File);
+    let denyd = world.start_denyd(Some(FILE));
+    let (source, program) = ("198.51.100.11", world.program());
+    let strict = format!("decide.threshold_root = 0\ndecide.protect_groups = []\n{FILE}");
+    let run = |world: &World, options: &[&str], verb: &str| {
+        let output = world.over_ssh(Place::Attacker, source, ROOT, options, &format!("{program} {verb}"));
+        let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text)).concat();
+        (output.status.code(), said)
+    };
+    // A connection that is shared is one that was there before.
+    let shared = ["-o", "ControlMaster=auto", "-o", "ControlPath=/tmp/trial", "-o", "ControlPersist=yes"];
+    world.write("/etc/denyd/denyd.toml", &strict);
+    let (code, said) = run(&world, &shared, "reload --confirm 1m");
+    assert!(code == Some(0) && said.contains("not kept yet"), "{said}");
+    let (code, said) = run(&world, &shared, "keep");
+    assert!(code == Some(2) && said.contains("had begun before the order"), "{said}");
+    let (code, said) = run(&world, &[], "keep");
+    assert!(code == Some(0) && said.contains("is kept, and holds"), "{said}");
+    // One that nobody keeps: whom it denied gets in again.
+    let other = "198.51.100.12";
+    world.write("/etc/denyd/denyd.toml", &format!("deny.ports = [22]\n{strict}"));
+    assert_eq!(run(&world, &[], "reload --confirm 3s").0, Some(0));
+    one_too_many(&mut world, other);
+    until("it goes back", || world.attacker.banner(other).starts_with("SSH-2.0").then_some(()));
+    assert_eq!(world.denied(), [""; 0]);
+    denyd.wait_said("the configuration that was before the trial holds again");
+}

@@ -23,6 +23,7 @@ mod reports;
 mod rules;
 mod sessions;
 mod special;
+mod trial;
 mod truth;
 mod verbs;
 mod worlds;

@@ -29,6 +29,9 @@ pub(super) fn findings(status: &Status, mail: &Mail) -> Vec<Finding> {
             format!("it is broken, so the last good one holds; mend it, and say denyd reload: {problem}"),
         );
     }
+    if let Some(trial) = &status.trial {
+        put(trial.ended, "configuration", status::trial(trial));
+    }
     if status.unwritten {
         let what = "it cannot be written: what is decided holds from memory, and is lost if denyd ends; see the log, make room";
         put(true, "database", what.to_owned());

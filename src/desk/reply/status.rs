@@ -31,6 +31,9 @@ pub struct Status {
     /// What was wrong with it at the start, so that the last good one holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub configuration_broken: Option<String>,
+    /// That the configuration is on trial, or that nobody kept it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
     /// That the database is a copy, where it was restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<Restored>,
@@ -119,6 +122,19 @@ pub struct Mail {
     /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<At>,
+}
+
+/// A configuration on trial, or one that nobody kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Since when.
+    pub since: At,
+    /// When it goes back, or went.
+    pub until: At,
+    /// Whether it went back.
+    pub ended: bool,
+    /// Whether what it goes back to is that nothing is enforced.
+    pub to_nothing: bool,
 }
 
 /// A prefix that is over a threshold and spared.

@@ -30,9 +30,18 @@ echo 'decide.threshold_root = 1' >/etc/denyd/denyd.toml
 check "one of a good one does not" systemctl reload denyd
 check "it is the same process" test "$(systemctl show denyd -p MainPID --value)" = "$main"
 
+echo 'decide.threshold_root = 2' >/etc/denyd/denyd.toml
+check "one is tried" sh -c 'denyd reload --confirm 5m | grep "not kept yet"'
+check "and not kept by who was there" sh -c '! denyd keep'
+check "but by who logs in anew" login 203.0.113.11 secret "denyd keep"
+echo 'decide.threshold_root = 3' >/etc/denyd/denyd.toml
+check "the next one is tried" denyd reload --confirm 5m
+
 kill -9 "$main"
 restarted() { now=$(systemctl show denyd -p MainPID --value); [ "$now" != 0 ] && [ "$now" != "$main" ]; }
 until_true 10 restarted
 check "killed, it is started again, and the deny stands" is_denied 203.0.113.10
+until_true 10 denyd status
+check "with the configuration before the one that nobody kept" sh -c 'denyd status | grep "so the one before holds"'
 systemctl stop denyd
 check "stopped, the deny stands" is_denied 203.0.113.10

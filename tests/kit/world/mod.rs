@@ -207,20 +207,32 @@ impl World {
 
     /// A login by password with the real ssh; whether it succeeded.
     pub fn ssh(&self, place: Place, source: &str, password: &str) -> bool {
-        self.sshpass(place, source, ("tbuser", password), "true").output().unwrap().status.success()
+        self.sshpass(place, source, ("tbuser", password), &[], "true").output().unwrap().status.success()
     }
 
     /// The same of any user, one that lasts; it must succeed.
     pub fn log_in(&self, place: Place, source: &str, who: (&str, &str)) -> Login {
-        Login::new(&mut self.sshpass(place, source, who, "cat"))
+        Login::new(&mut self.sshpass(place, source, who, &[], "cat"))
     }
 
-    fn sshpass(&self, place: Place, source: &str, (user, password): (&str, &str), command: &str) -> Command {
+    /// What a command says that is run by ssh; `options` are more of ssh's own.
+    pub fn over_ssh(&self, place: Place, source: &str, who: (&str, &str), options: &[&str], command: &str) -> Output {
+        self.sshpass(place, source, who, options, command).output().unwrap()
+    }
+
+    fn sshpass(
+        &self,
+        place: Place,
+        source: &str,
+        (user, password): (&str, &str),
+        more: &[&str],
+        command: &str,
+    ) -> Command {
         let to = if source.contains(':') { SERVER6 } else { SERVER };
         let options = "-F /dev/null -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=5 \
                        -o NumberOfPasswordPrompts=1 -o PubkeyAuthentication=no -l";
         let mut ssh = self.enter(place, &["sshpass", "-p", password, "ssh", "-b", source]);
-        ssh.args(options.split_whitespace()).args([user, to, command]);
+        ssh.args(options.split_whitespace()).arg(user).args(more).args([to, command]);
         ssh
     }
 

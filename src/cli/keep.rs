@@ -1,0 +1,34 @@
+//! `denyd keep`: keeps the configuration that is on trial.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::{office, output};
+use crate::config::Config;
+use crate::desk::Request;
+use crate::desk::reply::Kept;
+
+/// What `keep` takes.
+#[derive(clap::Args, Debug)]
+#[command(after_help = super::describe::examples([
+    ("keep", "in a session that began after run --confirm or reload --confirm: you still get in"),
+    ("keep --console", "at the console of this machine"),
+]))]
+pub(super) struct Arguments {
+    /// Ask from this machine's own console, a virtual terminal or a serial line, which needs no new session
+    #[arg(long)]
+    console: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb: exit status 2 where it is not kept. The daemon judges who asks.
+pub(super) fn run(Arguments { console, json }: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+    let kept: Kept = office::ask_daemon(config, &Request::Keep { console })?;
+    output::show(json, &kept, |screen| {
+        let since = output::when_if(Some(kept.tried_since));
+        writeln!(screen, "The configuration that was tried since {since} is kept, and holds.")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

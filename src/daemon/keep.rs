@@ -1,0 +1,93 @@
+//! A configuration on trial is kept by who begins a session anew, or goes back to what was.
+
+use inputs::record::Batch;
+use tokio::sync::mpsc;
+
+use super::configured::Fresh;
+use super::newcomer::Processes;
+use super::owner::Owner;
+use super::trial::AGAIN;
+use crate::clock;
+use crate::config;
+use crate::desk::control::{Ask, Told};
+use crate::desk::reply::{Kept, Reply};
+
+impl Owner {
+    /// Answers who asks to keep the configuration that is tried.
+    pub(super) fn keep(&mut self, ask: Ask, console: bool) {
+        let reply = self.kept(ask.caller, console);
+        if let Err(why) = &reply {
+            tracing::warn!(why, "denyd keep was refused");
+        }
+        // Nobody may be waiting for it.
+        let _ = ask.reply.send(Told { reply, unwritten: false });
+    }
+
+    fn kept(&mut self, caller: Option<i32>, console: bool) -> Result<Reply, String> {
+        let Some(trial) = &self.trial else {
+            return Err("no configuration is on trial: what holds is kept".to_owned());
+        };
+        let Some(waits) = trial.waits.as_ref().filter(|waits| clock::boottime() < waits.ends) else {
+            return Err(format!("nobody kept the configuration until {}, so it went back; {AGAIN}", trial.order.until));
+        };
+        let caller = caller.ok_or("denyd cannot tell which process asks")?;
+        match console {
+            true => Processes::here().at_console(caller)?,
+            false => Processes::here().newcomer(caller, &waits.before)?,
+        }
+        let state_dir = &self.configured.config.state_dir;
+        config::Trial::remove(state_dir).map_err(|error| {
+            format!("the order cannot be removed from {}, so it still waits: {error}", state_dir.display())
+        })?;
+        let tried_since = trial.order.since;
+        self.trial = None;
+        self.keep_configuration();
+        tracing::info!("the configuration was kept, and holds");
+        Ok(Reply::Kept(Kept { tried_since }))
+    }
+
+    /// Goes back to what was before the trial, whose time is over. Where that cannot be, nothing is enforced.
+    pub(super) async fn go_back(&mut self, batches: &mut mpsc::Receiver<Batch>) {
+        let Some(trial) = &mut self.trial else { return };
+        let now = &self.configured.config;
+        trial.ended(&now.state_dir);
+        let (before, decided) = (trial.order.before(now), trial.order.decided);
+        tracing::warn!("nobody kept the configuration in time: going back to what was; see denyd status");
+        let is_back = match before.map(|before| Fresh::of(before, false)) {
+            Some(Ok(fresh)) => self.take(fresh, batches).await.map(|_| true),
+            Some(Err(error)) => Err(error),
+            None => Ok(false),
+        };
+        match is_back {
+            Ok(true) => tracing::warn!("the configuration that was before the trial holds again"),
+            Ok(false) => self.enforce_nothing(),
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "the configuration that was before the trial cannot hold again");
+                self.enforce_nothing();
+            }
+        }
+        self.take_back(decided);
+    }
+
+    /// Has the back ends deny nobody.
+    fn enforce_nothing(&mut self) {
+        if let Some(trial) = &mut self.trial {
+            trial.is_idle = true;
+        }
+        let config = self.configured.config.clone();
+        self.change_back_ends_or_end(&config);
+        tracing::error!("NOTHING IS ENFORCED from now on; {AGAIN}");
+    }
+
+    /// Withdraws what was denied on trial: whoever was locked out by it gets in again.
+    pub(super) fn take_back(&mut self, decided: i64) {
+        let begun = clock::monotonic();
+        match self.desk.take_back(decided, self.clock.now()) {
+            Ok(done) => self.committed(begun, done),
+            Err(error) => {
+                tracing::error!(%error, "whom the trial denied cannot be told, and stays denied; see denyd list")
+            }
+        }
+    }
+}
