@@ -19,7 +19,9 @@ use crate::config::Mail;
 use crate::desk::control::Line;
 use crate::desk::reply;
 
+mod due;
 mod follower;
+mod open;
 pub mod post;
 mod report;
 

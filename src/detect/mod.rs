@@ -121,3 +121,21 @@ fn unknown<'a>(record: &Record<'a>, rules: &'a Rules, is_sshd: bool) -> Event<'a
     let rule = if is_sshd { "sshd.unknown" } else { "dropbear.unknown" };
     rules.event(record).unwrap_or_else(|| Event::new(Kind::Unknown, rule))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::login_method;
+
+    #[test]
+    fn a_login_is_told_with_its_method() {
+        let check = |message: &str, want: Option<&str>| assert_eq!(login_method(message.as_bytes()), want, "{message}");
+        check("Accepted publickey for al from 192.0.2.7 port 22 ssh2: ED25519 SHA256:x", Some("a key"));
+        check("Accepted password for al from 192.0.2.7 port 22 ssh2", Some("a password"));
+        let prompts = "answers to prompts, such as a password";
+        check("Accepted keyboard-interactive/pam for al from 192.0.2.7 port 22 ssh2", Some(prompts));
+        check("Accepted gssapi-with-mic for al from 192.0.2.7 port 22 ssh2", Some("a ticket (GSSAPI)"));
+        check("Pubkey auth succeeded for 'al' with key md5 aa:bb from 192.0.2.7:22", Some("a key"));
+        check("Accepted certificate ID \"Accepted password for al\"", None);
+        check("Failed password for Accepted password for al", None);
+    }
+}

@@ -1,14 +1,14 @@
 //! The thread that sends mail: reads what is decided, waits until it is due, writes it up, and hands it over.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
+use super::due::Due;
 use super::post::{self, Refused};
 use super::report::{Beside, Report};
-use super::{Done, NAME, Orders, State, Told, lock};
+use super::{Done, NAME, Orders, State, Told, lock, open};
 use crate::clock;
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
@@ -21,8 +21,8 @@ const READ_EVERY: Duration = Duration::from_millis(200);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// It is tried at least so often.
 const RETRY_MAX: Duration = Duration::from_secs(900);
-/// Mails that do not wait, within the period that is from one mail about denies to the next.
-const URGENT_MAX: usize = 10;
+/// Connections that are told of somebody who logged in.
+const OPEN_MAX: usize = 20;
 
 /// What the thread has.
 pub(super) struct Follower {
@@ -38,10 +38,8 @@ pub(super) struct Follower {
     waiting: Report,
     /// When the first of what waits was read.
     begun: Instant,
-    /// When the last mail was taken.
-    sent: Option<Instant>,
-    /// When mails were sent that did not wait.
-    urgent: VecDeque<Instant>,
+    /// When mails were sent.
+    due: Due,
     /// How often the same was refused, and when it is tried again.
     refused: u32,
     retry: Option<Instant>,
@@ -73,8 +71,7 @@ impl Follower {
             seen,
             waiting: Report::default(),
             begun: time,
-            sent,
-            urgent: VecDeque::new(),
+            due: Due::since(sent),
             refused: 0,
             retry: None,
             bare: false,
@@ -174,14 +171,8 @@ impl Follower {
             return None;
         }
         let mail = &self.orders.borrow().mail;
-        let first = self.begun + mail.first_within;
-        let digest = self.sent.map_or(first, |sent| first.max(sent + mail.every));
-        let time = clock::monotonic();
-        while self.urgent.front().is_some_and(|sent| time.saturating_duration_since(*sent) > mail.every) {
-            self.urgent.pop_front();
-        }
-        let is_urgent = self.waiting.is_urgent() && self.urgent.len() < URGENT_MAX;
-        let due = if is_urgent { self.begun } else { digest };
+        let periods = (mail.first_within, mail.every);
+        let due = self.due.of(self.begun, self.waiting.is_urgent(), periods, clock::monotonic());
         Some(self.retry.map_or(due, |retry| retry.max(due)))
     }
 
@@ -194,11 +185,8 @@ impl Follower {
         let sent = post::send(&mail, &letter);
         match sent {
             Ok(answer) => {
-                let time = clock::monotonic();
-                if self.waiting.is_urgent() {
-                    self.urgent.push_back(time);
-                }
-                (self.sent, self.told) = (Some(time), Told { sent: clock::now().secs(), missed: beside.1 });
+                self.due.sent(self.waiting.is_urgent(), clock::monotonic());
+                self.told = Told { sent: clock::now().secs(), missed: beside.1 };
                 (self.waiting, self.retry, self.refused, self.bare) = (Report::default(), None, 0, false);
                 self.acknowledge();
                 self.taken(answer);
@@ -243,6 +231,7 @@ impl Follower {
             all = status.followers.iter().find(|one| one.name == NAME).map_or(all, |one| one.missed);
         }
         beside.missed = u64::try_from(all - self.told.missed).unwrap_or(0);
+        beside.open = self.waiting.logins().map(|from| (from, open::connections(from, OPEN_MAX))).collect();
         for prefix in self.waiting.about().collect::<Vec<_>>() {
             if let Some(why) = self.why(prefix).await? {
                 beside.known.insert(prefix, why);

@@ -62,7 +62,10 @@ impl Refused {
 pub fn send(mail: &Mail, letter: &Letter) -> Result<String, Refused> {
     let message = written(mail, letter)?;
     let (envelope, bytes) = (message.envelope().clone(), message.formatted());
-    let Server::Smtp { host, port } = &mail.server else { return by_sendmail(&envelope, &bytes) };
+    let Server::Smtp { host, port } = &mail.server else {
+        let path = sendmail().ok_or_else(|| Refused::now("no program sendmail is installed; name a server instead"))?;
+        return by_sendmail(&path, &envelope, &bytes);
+    };
     let smtp = smtp(mail, host, *port)?;
     let post = |envelope: &Envelope| {
         let sent = smtp.send_raw(envelope, &bytes);
@@ -185,13 +188,12 @@ pub fn sendmail() -> Option<PathBuf> {
     program::find("sendmail").or_else(|| Some(PathBuf::from("/usr/lib/sendmail")).filter(|path| path.is_file()))
 }
 
-fn by_sendmail(envelope: &Envelope, bytes: &[u8]) -> Result<String, Refused> {
-    let path = sendmail().ok_or_else(|| Refused::now("no program sendmail is installed; name a server instead"))?;
+fn by_sendmail(path: &Path, envelope: &Envelope, bytes: &[u8]) -> Result<String, Refused> {
     let from = envelope.from().map(Address::to_string).unwrap_or_default();
     let to: Vec<_> = envelope.to().iter().map(Address::to_string).collect();
     let arguments = ["-i", "-f", &from, "--"].into_iter().chain(to.iter().map(String::as_str)).collect::<Vec<_>>();
     let run = |child| program::finish_within(SENDMAIL_MAX, child, bytes);
-    let ended = program::start(&path, &arguments).and_then(run);
+    let ended = program::start(path, &arguments).and_then(run);
     let output = ended.map_err(|error| Refused::now(format!("{}: {error}", path.display())))?;
     let complaint = said(&String::from_utf8_lossy(&output.stderr));
     match output.status.success() {
@@ -239,4 +241,70 @@ pub fn remedy(mail: &Mail, why: &str) -> &'static str {
 fn said(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     printable(line.as_bytes()).chars().take(SAID_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mail() -> Mail {
+        let to = ["root@localhost", "Zoë <zoe@example.org>"].map(|to| to.parse().unwrap()).to_vec();
+        let from = Some("Dénÿd <denyd@web1.example.org>".parse().unwrap());
+        Mail { to, from, subject: Some("Größe".to_owned()), server: Server::Sendmail, ..Mail::default() }
+    }
+
+    fn letter() -> Letter {
+        let body = format!("one\n.\n{}\n", "x".repeat(2000));
+        Letter { subject: "1 host denied".to_owned(), body, id: "denyd.1.2.3".to_owned() }
+    }
+
+    #[test]
+    fn headers_are_ascii_and_lines_are_short() {
+        let text = String::from_utf8(written(&mail(), &letter()).unwrap().formatted()).unwrap();
+        assert!(text.is_ascii() && text.lines().all(|line| line.len() < 998), "{text}");
+        for header in [
+            "Subject: =?utf-8?b?",
+            "From: =?utf-8?b?",
+            "Message-ID: <denyd.1.2.3@web1.example.org>\r\n",
+            "MIME-Version: 1.0\r\n",
+            "Content-Type: text/plain; charset=utf-8\r\n",
+            "Auto-Submitted: auto-generated\r\n",
+        ] {
+            assert!(text.contains(header), "{header}: {text}");
+        }
+    }
+
+    #[test]
+    fn sendmail_is_given_all_without_a_shell() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("sendmail");
+        let check = |script: &str, want: Result<String, &str>| {
+            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let message = written(&mail(), &letter()).unwrap();
+            let told = by_sendmail(&program, message.envelope(), &message.formatted());
+            match (told, want) {
+                (Ok(told), Ok(want)) => assert_eq!(told, want),
+                (Err(refused), Err(want)) => assert!(refused.why.contains(want), "{}", refused.why),
+                (told, want) => panic!("{told:?} {want:?}"),
+            }
+        };
+        let out = dir.path().join("out");
+        let took = format!("{} took it", program.display());
+        check(&format!("{{ echo \"$*\"; cat; }} >{}", out.display()), Ok(took));
+        let text = std::fs::read_to_string(out).unwrap();
+        assert!(text.starts_with("-i -f denyd@web1.example.org -- root@localhost zoe@example.org\n"), "{text}");
+        assert!(text.contains("Subject: ") && text.lines().any(|line| line == "."), "{text}");
+        check("cat >/dev/null; echo 'no \x1b[31m room' >&2; exit 75", Err("ended with exit status: 75: no"));
+        check("exit 1", Err("ended with exit status: 1"));
+        assert!(by_sendmail(Path::new("/no/such"), written(&mail(), &letter()).unwrap().envelope(), b"").is_err());
+    }
+
+    #[test]
+    fn an_answer_is_one_short_line_without_escapes() {
+        assert_eq!(said("550 no\r\n \x1b[31m such\tone é"), "550 no \\x1b[31m such one \\xc3\\xa9");
+        assert_eq!(said(&"x".repeat(1000)).len(), SAID_MAX);
+    }
 }

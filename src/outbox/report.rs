@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use inputs::record::Timestamp;
@@ -19,11 +19,11 @@ use crate::text::when;
 /// Items of a section; of more it is said how many they are.
 const LISTED_MAX: usize = 200;
 /// Denied prefixes of which it is told why.
-pub(super) const EXPLAINED_MAX: usize = 20;
+const EXPLAINED_MAX: usize = 20;
 /// Failures that are told of a denied prefix.
 const FAILURES_MAX: usize = 3;
 /// Logins that are told with all that is known of them, and sessions of each.
-pub(super) const LOGINS_MAX: usize = 10;
+const LOGINS_MAX: usize = 10;
 /// What is older when it can be told at last is counted and not listed.
 const LISTED_FOR: Duration = Duration::from_secs(3 * 86_400);
 
@@ -73,6 +73,8 @@ pub(super) struct Beside {
     pub(super) enforced_by: Vec<(String, Option<String>)>,
     /// What is known of those whom it is about.
     pub(super) known: BTreeMap<Prefix, Why>,
+    /// Which connections those who logged in have to this machine: the ends here, and there.
+    pub(super) open: BTreeMap<IpAddr, Vec<(SocketAddr, SocketAddr)>>,
     /// How many decisions were forgotten before they could be told.
     pub(super) missed: u64,
     /// Whether all that strangers wrote is to be left out, since a server refused a mail with it.
@@ -134,10 +136,14 @@ impl Report {
         self.counts[LOGINS] + self.counts[SPARED] > 0
     }
 
+    /// From where somebody logged in of whom it is to be known more.
+    pub(super) fn logins(&self) -> impl Iterator<Item = IpAddr> {
+        self.logins.iter().take(LOGINS_MAX).map(|login| login.address)
+    }
+
     /// Of whom it is to be known more.
     pub(super) fn about(&self) -> impl Iterator<Item = Prefix> {
-        let logins = self.logins.iter().take(LOGINS_MAX).map(|login| Prefix::host(login.address));
-        logins.chain(self.denied.iter().take(EXPLAINED_MAX).map(|denied| denied.prefix))
+        self.logins().map(Prefix::host).chain(self.denied.iter().take(EXPLAINED_MAX).map(|denied| denied.prefix))
     }
 
     /// The mail.
@@ -225,8 +231,16 @@ impl Report {
                     let _ = writeln!(text, "    {user} since {}", when(since.0));
                 }
                 if known.sessions.is_empty() {
-                    text += "    none\n";
+                    text += "    none but this one, if that is open\n";
                 }
+            }
+            text += "\nConnections from there to this machine now:\n";
+            let open = beside.open.get(&address).map_or(&[][..], Vec::as_slice);
+            for (here, there) in open {
+                let _ = writeln!(text, "    {here} from {there}");
+            }
+            if open.is_empty() {
+                text += "    none\n";
             }
             let peer = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
             text += "\nIf you do not know who that was, look, keep the address out, and cut what is open:\n";
@@ -281,4 +295,102 @@ fn section(body: &mut String, title: &str, items: &str) {
 
 fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_795_304_306);
+
+    fn denied(id: i64, at: Timestamp, by: Claimant, enforced: bool) -> Decided {
+        let address = format!("10.0.{}.{}", id / 250, id % 250);
+        let what = Decision::Denied { by, class: Some(Class::Root), count: 2, until: None, enforced, because: None };
+        Decided { id, at: At(at), prefix: Some(address.parse().unwrap()), what }
+    }
+
+    fn login(id: i64, user: &str) -> Decided {
+        let address = "2001:db8::7".parse().unwrap();
+        let what = Decision::Suspicious { address, user: user.to_owned(), user_b64: None, method: None };
+        Decided { id, at: At(NOW), prefix: Some(Prefix::host(address)), what }
+    }
+
+    fn spared(id: i64) -> Decided {
+        let (user, class) = ("mallory".to_owned(), Class::Valid);
+        let what = Decision::Spared { user, user_b64: None, class, count: 11, most: 33 };
+        Decided { id, at: At(NOW), prefix: Some("192.0.2.9".parse().unwrap()), what }
+    }
+
+    fn report(all: impl IntoIterator<Item = Decided>) -> Report {
+        let mut report = Report::default();
+        all.into_iter().for_each(|one| report.add(one, NOW));
+        report
+    }
+
+    #[test]
+    fn only_what_somebody_must_know_is_told() {
+        let check = |decided: Decided, want: (bool, u64, bool)| {
+            let report = report([decided]);
+            assert_eq!((report.is_empty(), report.waiting(), report.is_urgent()), want);
+        };
+        let none = (true, 0, false);
+        check(denied(1, NOW, Claimant::Policy, true), (false, 1, false));
+        check(denied(1, NOW, Claimant::Policy, false), none);
+        check(denied(1, NOW, Claimant::Operator, true), none);
+        let what = Decision::Allowed { entry: "192.0.2.7".to_owned(), removed: false };
+        check(Decided { id: 1, at: At(NOW), prefix: None, what }, none);
+        check(login(1, "al"), (false, 1, true));
+        check(spared(1), (false, 1, true));
+        let old = Timestamp(NOW.0 - LISTED_FOR.as_micros() as i64 - 1);
+        check(denied(1, old, Claimant::Policy, true), (false, 1, false));
+    }
+
+    #[test]
+    fn a_million_denies_make_a_short_mail() {
+        let report = report((1..=1_000_000).map(|id| denied(id % 60_000, NOW, Claimant::Policy, true)));
+        let letter = report.letter(&Beside { enforced_by: vec![("nftables".to_owned(), None)], ..Beside::default() });
+        assert_eq!(letter.subject, "1000000 hosts denied");
+        assert!(letter.body.contains("\nand 999800 more: denyd list hosts\n"), "{}", letter.body);
+        assert!(letter.body.len() < 20_000 && report.about().count() == EXPLAINED_MAX);
+    }
+
+    #[test]
+    fn what_was_missed_is_old_or_was_not_added_is_said() {
+        let old = Timestamp(NOW.0 - LISTED_FOR.as_micros() as i64 - 1);
+        let report = report([denied(1, old, Claimant::Policy, true), denied(2, NOW, Claimant::Policy, true)]);
+        let enforced_by =
+            vec![("nftables".to_owned(), Some("no nft".to_owned())), ("/etc/hosts.deny".to_owned(), None)];
+        let letter = report.letter(&Beside { enforced_by, missed: 3, ..Beside::default() });
+        for part in [
+            "Added the following hosts to /etc/hosts.deny:\n\n10.0.0.2\n\n---",
+            "WARNING: Could not add the following hosts to nftables:\n\n10.0.0.2\n\nnftables says: no nft\n\n---",
+            "Older than three days, so not listed:\n\n1 decision: denyd history\n",
+            "WARNING: Not all is told here:\n\n3 decisions were forgotten before this mail\n",
+        ] {
+            assert!(letter.body.contains(part), "{part}: {}", letter.body);
+        }
+        assert_eq!(letter.subject, "1 host denied, 1 older decision");
+    }
+
+    #[test]
+    fn what_strangers_wrote_can_be_left_out() {
+        let report = report([login(1, "mallory"), spared(2)]);
+        let letter = |bare| report.letter(&Beside { bare, ..Beside::default() }).body;
+        assert!(
+            letter(false).contains("mallory - 2001:db8::7") && !letter(true).contains("mallory"),
+            "{}",
+            letter(true)
+        );
+        assert!(letter(true).contains("ss -K dst [2001:db8::7]") && letter(true).contains("192.0.2.9: 11 failures"));
+    }
+
+    #[test]
+    fn the_same_decisions_have_the_same_id() {
+        let letter = |ids: &[i64]| {
+            let all = ids.iter().map(|id| denied(*id, NOW, Claimant::Policy, true));
+            report(all).letter(&Beside::default()).id
+        };
+        assert_eq!(letter(&[1, 2]), letter(&[1, 2]));
+        assert_ne!(letter(&[1, 2]), letter(&[1, 2, 3]), "or a mail system would throw the third away");
+    }
 }

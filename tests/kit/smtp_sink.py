@@ -82,7 +82,7 @@ def serve(client):
             data = b""
             while (line := file.readline()) not in (b".\r\n", b""):
                 data += line[1:] if line.startswith(b".") else line
-            if setting("reject") and setting("reject").encode() in data:
+            if setting("reject") and setting("reject").encode() in data.replace(b"=\r\n", b""):
                 say("554 5.7.1 this looks like spam")
                 continue
             number = keep(sender, to, data)
