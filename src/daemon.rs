@@ -35,6 +35,7 @@ mod log;
 mod machine;
 mod mailing;
 mod manager;
+pub(crate) mod names;
 mod newcomer;
 mod owner;
 mod pace;
@@ -53,6 +54,7 @@ use leave::Leave;
 pub(crate) use log::Log;
 use mailing::Mailing;
 use manager::Manager;
+use names::Resolver;
 use owner::{Outside, Owner, Shown};
 pub(crate) use trial::LONGEST as LONGEST_TRIAL;
 use trial::{Order, Trial};
@@ -155,7 +157,10 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
         tracing::warn!(%error, "the kernel tells no changes of this machine's addresses; they are looked for once a minute");
     }
     let shown = Shown { taps, latest: latest_in, dry_run, since: clock::now(), origin };
-    let outside = Outside { reconcilers, alone, leave, mailing, shown, log, manager: Manager::new(clock::monotonic()) };
+    let (mut resolver, answers) = Resolver::new();
+    resolver.want(desk.allowed_names());
+    let outside =
+        Outside { reconcilers, alone, leave, mailing, shown, log, manager: Manager::new(clock::monotonic()), resolver };
     if let Some(order) = order {
         trial = Some(Trial::begin(order));
     }
@@ -165,7 +170,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks.
     // Clients and signals have the runtime's; inputs and projections have threads.
     let owner = tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-        let (mut owner, batches) = owner.run(batches, asks, stop, (moved, mailed)).await;
+        let (mut owner, batches) = owner.run(batches, asks, stop, (moved, mailed, answers)).await;
         manager::tell_stopping();
         // First they are told, or the reader of a long file would hand over as fast as we take.
         owner.configured.stop();

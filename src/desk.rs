@@ -19,6 +19,7 @@ use crate::decide::claim::{Claim, Claimant, Deny, Reason, Until};
 use crate::decide::engine::{Command, Engine, Input};
 use crate::decide::live::Spared;
 use crate::decide::machine::Machine;
+use crate::decide::names::Names;
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
 use crate::decide::range::{self, Range};
@@ -38,6 +39,7 @@ mod back_ends;
 mod budget;
 pub mod control;
 mod flood;
+mod names;
 mod published;
 pub mod reply;
 mod request;
@@ -94,6 +96,8 @@ pub struct Desk {
     configured: AllowList,
     /// The entries that `allow` added.
     added: BTreeSet<String>,
+    /// What the host names among the entries resolve to.
+    names: Names,
     /// What the projections were told.
     published: Published,
     allow_changed: bool,
@@ -161,6 +165,7 @@ impl Desk {
         let configured = policy.allow.clone();
         let decided = watch::Sender::new(store.newest_decision());
         let restored = store.restored()?;
+        let names = names::kept(&store)?;
         let mut desk = Desk {
             engine: Engine::with(policy, state),
             store,
@@ -172,6 +177,7 @@ impl Desk {
             flood: Flood::default(),
             configured,
             added,
+            names,
             published: Published::default(),
             allow_changed: false,
             decided,
@@ -270,9 +276,13 @@ impl Desk {
                 tracing::warn!(%error, "an entry that `denyd allow` added is left out");
             }
         }
+        if self.names.keep(|name| list.names().any(|one| one == name)) {
+            self.keep_names();
+        }
         let Machine { own, gateways, .. } = &self.engine.policy.machine;
-        list.hold("being an address of this machine", own);
-        list.hold("being its default gateway", gateways);
+        let own = own.iter().map(|prefix| ("being an address of this machine", *prefix));
+        let gateways = gateways.iter().map(|prefix| ("being its default gateway", *prefix));
+        list.hold(own.chain(gateways).chain(self.names.held()));
         self.engine.policy.allow = list;
     }
 
@@ -539,6 +549,7 @@ impl Desk {
             followers: self.behind(),
             spared: self.spared(),
             namesakes: self.namesakes().take(NAMESAKES_SHOWN).collect(),
+            names: self.named(),
             ..reply::Status::default()
         }
     }

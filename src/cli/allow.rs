@@ -4,20 +4,25 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::office::Office;
+use super::output::when_if;
 use super::{output, person};
 use crate::config::Config;
+use crate::decide::allow;
 use crate::desk::Request;
-use crate::desk::reply::{AllowList, Allowed, Removed};
+use crate::desk::reply::{AllowList, Allowed, Name, Removed};
+use crate::text::printable;
 
 /// What `allow` takes.
 #[derive(clap::Args, Debug)]
 #[command(after_help = super::describe::examples([
     ("allow", "the list"),
     ("allow 192.0.2.7 198.51.100.0/24", "never deny these"),
+    ("allow home.example.org", "never deny the address that this name resolves to"),
     ("allow 192.0.2.7 --remove", "take it off the list"),
 ]))]
 pub(super) struct Arguments {
-    /// Addresses, prefixes, ranges such as 192.0.2.[6-23], wildcards such as 192.0.2.*; without any the list is shown
+    /// Addresses, prefixes, ranges such as 192.0.2.[6-23], wildcards such as 192.0.2.*, host names; without any the list is
+    /// shown
     #[arg(value_name = "ENTRY")]
     entries: Vec<String>,
     /// Take them off the list
@@ -38,8 +43,13 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     if entries.is_empty() {
         let list: AllowList = office.ask(&Request::Allow { entry: None, remove: false, force, who: None })?;
         output::show(json, &list, |out| {
-            list.configured.iter().try_for_each(|entry| writeln!(out, "{entry}  (configuration)"))?;
-            list.added.iter().try_for_each(|entry| writeln!(out, "{entry}  (added by denyd allow)"))?;
+            let mut row = |entry: &String, from: &str| {
+                let meant = allow::means(entry).and_then(|means| means.name().map(ToString::to_string));
+                let name = list.names.iter().find(|one| meant.as_ref() == Some(&one.name));
+                writeln!(out, "{entry}  ({from}){}", name.map_or(String::new(), |name| format!("  {}", resolves(name))))
+            };
+            list.configured.iter().try_for_each(|entry| row(entry, "configuration"))?;
+            list.added.iter().try_for_each(|entry| row(entry, "added by denyd allow"))?;
             match list.configured.is_empty() && list.added.is_empty() {
                 true => writeln!(out, "Nobody is on the allow list."),
                 false => Ok(()),
@@ -55,10 +65,30 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
             let allowed: Allowed = office.ask(&request)?;
             output::show(json, &allowed, |out| {
                 let known = if allowed.known { " already" } else { "" };
-                writeln!(out, "{entry} is on the allow list{known} and will not be denied")?;
+                let what = match allow::means(entry).is_some_and(|means| means.name().is_some()) {
+                    true => "what it resolves to will not be denied: denyd allow shows that",
+                    false => "will not be denied",
+                };
+                writeln!(out, "{entry} is on the allow list{known} and {what}")?;
                 allowed.released.iter().try_for_each(|prefix| writeln!(out, "{prefix} is let in again"))
             })?;
         }
         Ok(true)
     })
+}
+
+/// What a host name on the allow list resolves to, or that it does not.
+pub(super) fn resolves(name: &Name) -> String {
+    let addresses = name.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let problem = printable(name.problem.as_deref().unwrap_or("-").as_bytes());
+    match (name.failing, name.addresses.is_empty()) {
+        (None, true) => "not resolved yet: it allows nobody".to_owned(),
+        (None, false) => format!("resolves to {addresses}"),
+        (Some(_), true) => format!("does not resolve since {}, and allows nobody: {problem}", when_if(name.failing)),
+        (Some(_), false) => format!(
+            "stale: resolved to {addresses} at {}, and does not since {}: {problem}",
+            when_if(name.resolved),
+            when_if(name.failing)
+        ),
+    }
 }

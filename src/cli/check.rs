@@ -1,5 +1,6 @@
 //! `denyd check`: whether the configuration is right, and what can be opened with it.
 
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -51,6 +52,14 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
     say("rules", Ok(rules.to_string()));
     for rule in rules.rules.iter() {
         println!("     {:<20} of {}", rule.name, rule.identifiers.join(", "));
+    }
+    for (name, answer) in crate::daemon::names::resolve_all(config.policy().allow.names().cloned().collect()) {
+        let listed = |all: Vec<IpAddr>| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let answer = answer.map(|all| format!("resolves to {}", listed(all)));
+        say(
+            &format!("allow {name}"),
+            answer.map_err(|problem| format!("does not resolve, so it allows nobody: {problem}")),
+        );
     }
     if config.inputs.is_empty() {
         match feeds::found() {

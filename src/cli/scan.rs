@@ -132,6 +132,9 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     lines.rules = Arc::new(config.rules()?.rules);
     journal.rules = Arc::clone(&lines.rules);
     let found = Found { pairs: arguments.all.then(HashSet::default), ..Found::default() };
+    if config.policy().allow.names().next().is_some() {
+        eprintln!("denyd: host names on the allow list are not resolved here; what they allow may be shown as denied");
+    }
     // What is shown speaks of any machine, and what is denied of this one.
     let mut engine = Engine::new(if arguments.apply { daemon::policy(config) } else { config.policy() });
     // All files are one input: a copy of a log is the same log.

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
-use super::office;
 use super::output::{self, Column, Screen, Style, count, when_if};
+use super::{allow, office};
 use crate::config::Config;
 use crate::desk::Request;
 use crate::desk::reply::{
@@ -192,6 +192,10 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
         let text = format!(
             "{prefix} has {failures} of class {class} and is spared up to {denied_above}: {user} is logged in from there"
         );
+        writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
+    }
+    for name in status.names.iter().filter(|name| name.addresses.is_empty() || name.failing.is_some()) {
+        let text = format!("{} on the allow list {}", name.name, allow::resolves(name));
         writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
     }
     for Namesake { input, host } in &status.namesakes {

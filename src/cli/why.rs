@@ -157,7 +157,7 @@ fn sentence(screen: &Screen, why: &Why) -> String {
         }
         Verdict::Allowed => {
             let by = why.allowed_by.as_deref().unwrap_or("-");
-            screen.paint(Style::Green, &format!("{address} is allowed by {by} and never denied"))
+            screen.paint(Style::Green, &format!("{address} is never denied: it is allowed by {by}"))
         }
         Verdict::Counted if !why.denied_inside.is_empty() || !why.counted_inside.is_empty() => {
             format!("{address} is not denied as a whole; in it are")

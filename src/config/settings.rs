@@ -170,11 +170,14 @@ fn decide() -> Vec<Key<Config>> {
         ),
         key("allow", allowed().list(), |c| &mut c.decide.allow)
             .example(
-                r#"["192.0.2.7", "198.51.100.0/24", "192.0.2.[6-23]", "192.0.2.40-192.0.2.60", "10.*", "2001:db8::/32"]"#,
+                r#"["192.0.2.7", "198.51.100.0/24", "192.0.2.[6-23]", "192.0.2.40-192.0.2.60", "10.*", "2001:db8::/32", "home.example.org"]"#,
             )
             .says(
-                "Addresses that are never denied, also inside a wider deny: addresses, prefixes, ranges, wildcards. In
-                192.0.2.[6-23] both ends are included. Host names come with a later release.",
+                "Addresses that are never denied, also inside a wider deny: addresses, prefixes, ranges, wildcards, host names. In
+                192.0.2.[6-23] both ends are included. A host name, as of dynamic DNS, is looked up at the start and each five
+                minutes, and allows the addresses that it resolves to, at most 16. While it resolves no longer, the last of them
+                stay allowed, for 7 days. Whoever controls the name, or the DNS on the way, says by that who is never denied. At
+                most 256 names.",
             ),
         key("allow_file", path().optional(), |c| &mut c.decide.allow_file)
             .example(r#""/etc/denyd/allowed-hosts""#)

@@ -16,6 +16,7 @@ use super::log::Log;
 use super::machine;
 use super::mailing::Mailing;
 use super::manager::Manager;
+use super::names::{Answered, Resolver};
 use super::pace::Pace;
 use super::trial::Trial;
 use super::wall::{Clock, Wall};
@@ -57,6 +58,7 @@ pub(super) struct Outside {
     pub(super) shown: Shown,
     pub(super) log: Log,
     pub(super) manager: Manager,
+    pub(super) resolver: Resolver,
 }
 
 /// What the engine's thread owns.
@@ -96,7 +98,11 @@ impl Owner {
         mut batches: mpsc::Receiver<Batch>,
         mut asks: mpsc::Receiver<Ask>,
         mut stop: watch::Receiver<bool>,
-        (mut moved, mut mailed): (watch::Receiver<()>, watch::Receiver<outbox::Done>),
+        (mut moved, mut mailed, mut answers): (
+            watch::Receiver<()>,
+            watch::Receiver<outbox::Done>,
+            mpsc::Receiver<Answered>,
+        ),
     ) -> (Self, mpsc::Receiver<Batch>) {
         loop {
             let left = self.trial.as_ref().and_then(Trial::left);
@@ -113,6 +119,10 @@ impl Owner {
                 Ok(()) = mailed.changed() => {
                     let done = *mailed.borrow_and_update();
                     let effects = Mailing::keep(done, &mut self.desk, self.clock.now());
+                    self.carry_out(effects);
+                }
+                Some(Answered { name, answer }) = answers.recv() => {
+                    let effects = self.desk.hear_name(&name, answer, self.clock.now());
                     self.carry_out(effects);
                 }
                 () = tokio::time::sleep_until(wake.into()) => self.tick(!batches.is_empty()),
@@ -307,6 +317,9 @@ impl Owner {
         let unwritten = committed.as_ref().is_some_and(|done| done.written.is_err());
         if let Some(done) = committed {
             self.committed(begun, done);
+        }
+        if matches!(request, Request::Allow { entry: Some(_), .. }) {
+            self.outside.resolver.want(self.desk.allowed_names());
         }
         let _ = ask.reply.send(Told { reply, unwritten });
     }

@@ -203,6 +203,8 @@ impl Owner {
         let effects = self.desk.set_policy(policy(&fresh.config), self.clock.now());
         self.carry_out(effects);
         self.commit();
+        self.outside.resolver.want(self.desk.allowed_names());
+        self.outside.resolver.again();
         if changes {
             if let Some(trial) = &mut self.trial {
                 trial.is_idle = false;

@@ -1,11 +1,12 @@
-//! Who is never denied: addresses, prefixes, ranges and wildcards.
+//! Who is never denied: addresses, prefixes, ranges and wildcards, and the addresses of host names.
 //!
 //! Keeps the entries as the operator wrote them, in their order, and beside them the merged ranges that
-//! decisions look into. Host names are refused: their addresses would have to be asked for, and nothing here
-//! asks anybody.
+//! decisions look into. A host name allows nothing by itself: nothing here asks anybody, and its addresses are [held](AllowList::hold)
+//! as they become known.
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::names::{BadName, NAMES_MAX, Name};
 use super::prefix::Prefix;
 use super::range::{self, Range};
 
@@ -23,12 +24,44 @@ pub struct AllowList {
     merged: Vec<Range>,
     /// How many ranges all entries stand for together.
     held: usize,
+    /// How many of them are host names.
+    named: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     text: String,
-    ranges: Vec<Range>,
+    means: Means,
+}
+
+/// What an entry means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// These addresses, in order, in ranges that neither overlap nor touch.
+    Ranges(Vec<Range>),
+    /// Those that this name resolves to.
+    Name(Name),
+    /// This one, as long as it is held: nobody wrote it.
+    Held([Range; 1]),
+}
+
+impl Means {
+    /// The addresses that are known by the entry alone.
+    pub fn ranges(&self) -> &[Range] {
+        match self {
+            Means::Ranges(ranges) => ranges,
+            Means::Name(_) => &[],
+            Means::Held(range) => range,
+        }
+    }
+
+    /// The host name that it is.
+    pub fn name(&self) -> Option<&Name> {
+        match self {
+            Means::Name(name) => Some(name),
+            Means::Ranges(_) | Means::Held(_) => None,
+        }
+    }
 }
 
 /// Why an entry is not one, with what to write instead.
@@ -47,12 +80,15 @@ pub enum Problem {
     /// Nothing that we read.
     #[error(
         "not an address; write one such as 192.0.2.7 or 2001:db8::7, a prefix 192.0.2.0/24, \
-         a range 192.0.2.[6-23] or 192.0.2.6-192.0.2.23, or a wildcard 192.0.2.*"
+         a range 192.0.2.[6-23] or 192.0.2.6-192.0.2.23, a wildcard 192.0.2.*, or a host name home.example.org"
     )]
     Shape,
-    /// A host name.
-    #[error("host names in the allow list come with a later release; write the addresses of that host")]
-    HostName,
+    /// Letters, but no host name.
+    #[error("{0}")]
+    Name(BadName),
+    /// Too many host names.
+    #[error("the list would hold more than {NAMES_MAX} host names; write addresses or prefixes")]
+    TooManyNames,
     /// A length behind the slash that there is not.
     #[error("`/{length}` is not a prefix length; write 0 to {most} for this family")]
     Length {
@@ -113,7 +149,7 @@ impl AllowList {
             }
             // Only comments may be in whatever encoding they were written.
             let text = String::from_utf8_lossy(entry);
-            if let Err(problem) = parse_entry(&text).and_then(|ranges| list.push(&text, ranges)) {
+            if let Err(problem) = parse_entry(&text).and_then(|means| list.push(&text, means)) {
                 bad.push(BadLine { line: index + 1, bad: problem });
             }
         }
@@ -134,26 +170,26 @@ impl AllowList {
     /// Adds an entry. `Ok(false)`: an entry that means the same was there already.
     pub fn add(&mut self, entry: &str) -> Result<bool, BadEntry> {
         let text = entry.trim();
-        let ranges = parse_entry(text)?;
-        if self.entries.iter().any(|known| known.ranges == ranges) {
+        let means = parse_entry(text)?;
+        if self.entries.iter().any(|known| known.means == means) {
             return Ok(false);
         }
-        self.push(text, ranges)?;
+        self.push(text, means)?;
         self.merge();
         Ok(true)
     }
 
     /// Adds all entries of `other` behind its own; the first that finds it full is named.
     pub fn extend(&mut self, other: &AllowList) -> Result<(), BadEntry> {
-        let full = other.entries.iter().try_for_each(|entry| self.push(&entry.text, entry.ranges.clone()));
+        let full = other.entries.iter().try_for_each(|entry| self.push(&entry.text, entry.means.clone()));
         self.merge();
         full
     }
 
-    /// Adds prefixes that are allowed for a reason, as far as there is room.
-    pub fn hold(&mut self, reason: &str, prefixes: &[Prefix]) {
-        for prefix in prefixes {
-            if self.push(reason, vec![(*prefix).into()]).is_err() {
+    /// Adds prefixes that are allowed, each for a reason, as far as there is room.
+    pub fn hold<'a>(&mut self, held: impl Iterator<Item = (&'a str, Prefix)>) {
+        for (reason, prefix) in held {
+            if self.push(reason, Means::Held([prefix.into()])).is_err() {
                 break;
             }
         }
@@ -176,7 +212,7 @@ impl AllowList {
     /// The first entry that allows `address`, as it was written.
     pub fn allowed_by(&self, address: IpAddr) -> Option<&str> {
         let address = address.to_canonical();
-        let allows = |entry: &&Entry| entry.ranges.iter().any(|range| range.contains(address));
+        let allows = |entry: &&Entry| entry.means.ranges().iter().any(|range| range.contains(address));
         self.entries.iter().find(allows).map(|entry| entry.text.as_str())
     }
 
@@ -190,46 +226,71 @@ impl AllowList {
         self.entries.iter().map(|entry| entry.text.as_str())
     }
 
+    /// The host names among the entries.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.entries.iter().filter_map(|entry| entry.means.name())
+    }
+
     /// Adds an entry without merging, and without looking for one that means the same: a long file would
     /// be compared with itself line by line.
-    fn push(&mut self, text: &str, ranges: Vec<Range>) -> Result<(), BadEntry> {
-        if self.held + ranges.len() > LIST_RANGES_MAX {
-            return Err(BadEntry { entry: text.to_owned(), problem: Problem::Full });
+    fn push(&mut self, text: &str, means: Means) -> Result<(), BadEntry> {
+        let bad = |problem| Err(BadEntry { entry: text.to_owned(), problem });
+        let (ranges, names) = (means.ranges().len(), usize::from(means.name().is_some()));
+        if self.held + ranges > LIST_RANGES_MAX {
+            return bad(Problem::Full);
         }
-        self.held += ranges.len();
-        self.entries.push(Entry { text: text.to_owned(), ranges });
+        if self.named + names > NAMES_MAX {
+            return bad(Problem::TooManyNames);
+        }
+        self.held += ranges;
+        self.named += names;
+        self.entries.push(Entry { text: text.to_owned(), means });
         Ok(())
     }
 
     fn merge(&mut self) {
-        self.merged = range::merge(self.entries.iter().flat_map(|entry| entry.ranges.iter().copied()).collect());
+        self.merged =
+            range::merge(self.entries.iter().flat_map(|entry| entry.means.ranges().iter().copied()).collect());
         self.merged.shrink_to_fit();
     }
 }
 
-fn parse_entry(text: &str) -> Result<Vec<Range>, BadEntry> {
+/// What an entry means; `None` = it is none.
+pub fn means(entry: &str) -> Option<Means> {
+    parse(entry.trim()).ok()
+}
+
+fn parse_entry(text: &str) -> Result<Means, BadEntry> {
     parse(text).map_err(|problem| BadEntry { entry: text.to_owned(), problem })
 }
 
-fn parse(text: &str) -> Result<Vec<Range>, Problem> {
-    if let Ok(address) = text.parse().map(|address: IpAddr| address.to_canonical()) {
-        return Ok(vec![Range { first: address, last: address }]);
+fn parse(text: &str) -> Result<Means, Problem> {
+    if let Ok(address) = address(text) {
+        return Ok(Means::Ranges(vec![Range { first: address, last: address }]));
     }
     if let Some((address, length)) = text.split_once('/') {
-        return prefix(text, address, length);
+        return prefix(text, address, length).map(Means::Ranges);
     }
     // A host name may hold a hyphen, an address may not.
     if let Some((Ok(first), Ok(last))) = text.split_once('-').map(|(first, last)| (address(first), address(last))) {
-        return between(first, last);
+        return between(first, last).map(Means::Ranges);
     }
-    let of_host_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if text.chars().all(of_host_name) && text.chars().any(|c| c.is_ascii_alphabetic()) {
-        return Err(Problem::HostName);
+    if is_like_a_name(text) {
+        return text.parse().map(Means::Name).map_err(Problem::Name);
     }
     if text.contains('.') && !text.ends_with('.') && !text.contains(|c: char| c == ':' || c.is_whitespace()) {
-        return pattern(text);
+        return pattern(text).map(|ranges| Means::Ranges(range::merge(ranges)));
     }
     Err(Problem::Shape)
+}
+
+/// Whether an entry is meant as a host name. Three numbers with something behind are an address that was mistyped: `192.0.2.x`.
+fn is_like_a_name(text: &str) -> bool {
+    let of_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let parts: Vec<_> = text.split('.').collect();
+    let is_number = |part: &&&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_address = parts.len() == 4 && parts.iter().filter(is_number).count() == 3;
+    text.chars().all(of_name) && text.chars().any(char::is_alphabetic) && !is_address
 }
 
 fn address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
@@ -366,7 +427,7 @@ mod tests {
     #[test]
     fn refuses_with_a_remedy() {
         let shape = "not an address; write one such as 192.0.2.7 or 2001:db8::7, a prefix 192.0.2.0/24, \
-                     a range 192.0.2.[6-23] or 192.0.2.6-192.0.2.23, or a wildcard 192.0.2.*";
+                     a range 192.0.2.[6-23] or 192.0.2.6-192.0.2.23, a wildcard 192.0.2.*, or a host name home.example.org";
         for bad in
             ["", "192.0.2.", "2001:db8::*", "2001:db8::[1-9]", "fe80::1%eth0", "ALL EXCEPT 192.0.2.1", "*", "web/24"]
         {
@@ -398,19 +459,38 @@ mod tests {
             "*.*.*.7",
             "allow entry `*.*.*.7`: stands for 16777216 separate ranges, more than 65536; put wildcards last, or write several entries",
         );
-        for name in ["mail.example.org", "localhost", ".example.org", "my-host.example.org"] {
-            check(
-                name,
-                &format!(
-                    "allow entry `{name}`: host names in the allow list come with a later release; write the addresses of that host"
-                ),
-            );
+        let name = "not a host name; such a name has at most 253 letters, digits and hyphens (IDN: write xn--…), at most \
+                    63 from dot to dot, no hyphen beside a dot, no dot at its ends, and no number behind its last dot";
+        for bad in [".example.org", "mail.example.org.", "my_host", "b\u{fc}ro.example.org", "0x7f.1", "a..b", "home.7"]
+        {
+            check(bad, &format!("allow entry `{}`: {name}", bad.escape_debug()));
         }
+        check(
+            "192.0.2.x",
+            "allow entry `192.0.2.x`: `x` is not one of the four numbers of an IPv4 address; write 0 to 255, `*`, or a range such as `[6-23]`",
+        );
         for octet in ["256", "-1", "+1", "007", "[1-256]", "[1-2", "[1]", "", "x y"] {
             let entry = format!("192.0.{octet}.*");
             assert!(AllowList::default().add(&entry).is_err(), "{entry}");
         }
         check("192.0.2.1\u{1b}[31m/24", &format!("allow entry `192.0.2.1\\u{{1b}}[31m/24`: {shape}"));
+    }
+
+    /// The example of DenyHosts' FAQ 3.7, with a name: nothing is known of it here.
+    #[test]
+    fn a_host_name_allows_what_is_held_for_it() {
+        let (mut list, bad) = AllowList::read(b"foo\n1.1.1.*\n1.1.1.[6-23]\nHome.example.org # desk\n");
+        assert_eq!(bad, []);
+        assert_eq!(list.names().map(Name::as_str).collect::<Vec<_>>(), ["foo", "home.example.org"]);
+        assert_eq!(list.ranges().count(), 1);
+        assert_eq!(list.add("home.EXAMPLE.org"), Ok(false), "means the same");
+        assert_eq!(list.add("work.example.org"), Ok(true));
+        let address: IpAddr = "192.0.2.7".parse().unwrap();
+        assert!(!list.contains(address));
+        list.hold([("home.example.org", Prefix::host(address))].into_iter());
+        assert_eq!((list.contains(address), list.allowed_by(address)), (true, Some("home.example.org")));
+        assert_eq!(list.names().count(), 3);
+        assert_eq!(list.add("192.0.2.7"), Ok(true), "as long as it is held is not for ever");
     }
 
     #[test]
@@ -436,7 +516,7 @@ mod tests {
 
     #[test]
     fn names_every_bad_line() {
-        let (list, bad) = AllowList::read(b"192.0.2.1\nexample.org\n\n192.0.2.2 192.0.2.3\n192.0.2.4");
+        let (list, bad) = AllowList::read(b"192.0.2.1\nexample.org.\n\n192.0.2.2 192.0.2.3\n192.0.2.4");
         assert_eq!(list.entries().collect::<Vec<_>>(), ["192.0.2.1", "192.0.2.4"]);
         assert_eq!(bad.iter().map(|bad| bad.line).collect::<Vec<_>>(), [2, 4]);
     }
@@ -462,6 +542,10 @@ mod tests {
         let mut other = AllowList::default();
         assert_eq!(other.add("192.0.2.1"), Ok(true));
         assert_eq!(list.extend(&other).unwrap_err().to_string(), full);
+        let names: Vec<_> = (0..=NAMES_MAX).map(|n| format!("h{n}")).collect();
+        assert!(AllowList::of(names[1..].iter().map(String::as_str)).is_ok());
+        let full = "allow entry `h256`: the list would hold more than 256 host names; write addresses or prefixes";
+        assert_eq!(AllowList::of(names.iter().map(String::as_str)).unwrap_err().to_string(), full);
     }
 
     /// The merged ranges against a plain look at each entry.

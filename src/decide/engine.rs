@@ -24,9 +24,7 @@ mod nets;
 mod sentence;
 mod spare;
 
-/// All that can change what is decided.
-///
-/// The addresses of a name that the allow list holds will be one more, once somebody looks names up.
+/// All that can change what is decided, but for the policy: this machine, and the addresses of allowed names, are in that.
 #[derive(Debug)]
 pub enum Input<'a> {
     /// A record of a known service.

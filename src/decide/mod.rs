@@ -10,6 +10,7 @@ pub mod forgives;
 pub mod links;
 pub mod live;
 pub mod machine;
+pub mod names;
 pub mod namesakes;
 pub mod nets;
 pub mod policy;

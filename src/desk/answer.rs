@@ -54,6 +54,7 @@ impl Desk {
             Request::Allow { entry: None, .. } => Ok(Reply::AllowList(AllowList {
                 configured: self.configured.entries().map(str::to_owned).collect(),
                 added: self.added.iter().cloned().collect(),
+                names: self.named(),
             })),
             Request::Allow { entry: Some(entry), remove: true, .. } => self.disallow(entry),
             Request::Allow { entry: Some(entry), force, who, .. } => self.allow(entry, *force, who.as_deref(), now),
@@ -262,7 +263,7 @@ impl Desk {
             tallies: PerClass::of(|class| tally.aged(class, policy.age(class), now)),
             thresholds: PerClass::of(|class| policy.thresholds[class as usize].into()),
             until: denied.and_then(|(_, until, _)| until.map(At)),
-            allowed_by: allowed_by.map(str::to_owned),
+            allowed_by: allowed_by.map(|entry| self.allowed_as(entry)),
             by: denied.map(|(_, _, deny)| deny.claims().map(|(by, _)| by).collect()),
             class: claim.and_then(|claim| claim.reason.class()),
             parts: claim.map_or(0, |claim| claim.reason.parts()),

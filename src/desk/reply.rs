@@ -294,6 +294,27 @@ pub struct AllowList {
     pub configured: Vec<String>,
     /// Those that `allow` added.
     pub added: Vec<String>,
+    /// What is known of the host names among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Name>,
+}
+
+/// A host name on the allow list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Name {
+    /// The name.
+    pub name: String,
+    /// Its addresses, which are allowed.
+    pub addresses: Vec<IpAddr>,
+    /// When it resolved to them last; `None` = never.
+    pub resolved: Option<At>,
+    /// Since when it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing: Option<At>,
+    /// Why it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// That an entry is on the allow list.

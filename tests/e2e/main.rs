@@ -14,6 +14,7 @@ mod journal;
 mod lasts;
 mod mixing;
 mod multilog;
+mod names;
 mod offers;
 mod recipes;
 mod routes;

@@ -164,6 +164,19 @@ fn an_allow_entry_is_not_wide_by_mistake() {
 }
 
 #[test]
+fn host_names_are_allowed_and_each_is_taken_off_by_itself() {
+    both("", |shell| {
+        let told = ["home.example.org is on the allow list and what it resolves to will not be denied"];
+        shell.check(&["allow", "home.example.org", "Foo"], 0, &told);
+        shell.check(&["allow", "HOME.example.org"], 0, &["is on the allow list already"]);
+        shell.check(&["allow", "home.example.org.", "a_b"], 2, &["not a host name"]);
+        shell.check(&["allow", "--remove", "foo"], 0, &["foo is off the allow list"]);
+        let list = shell.check(&["allow"], 0, &["home.example.org  (added by denyd allow)  "]);
+        assert!(!list.contains("Foo"), "{list}");
+    });
+}
+
+#[test]
 fn a_user_is_forgiven_where_nobody_else_was_tried() {
     let al = |address| [("al", address); 11];
     let tried = [&al("192.0.2.1")[..], &al("192.0.2.2"), &[("bob", "192.0.2.2")], &[("bob", "192.0.2.3")]].concat();

@@ -4,8 +4,9 @@ use inputs::syslog::losses::Limit;
 
 use super::{Finding, Level};
 use crate::cli::output::{self, when_if};
-use crate::cli::status;
+use crate::cli::{allow, status};
 use crate::config::Mail;
+use crate::decide::names::KEPT;
 use crate::desk::reply::{Status, Suppressed};
 use crate::intake::senders::zone;
 use crate::outbox::post::remedy;
@@ -126,6 +127,19 @@ pub(super) fn findings(status: &Status, mail: &Mail) -> Vec<Finding> {
         let host = printable(one.host.as_bytes());
         let what = "let it write full names (rsyslog: $PreserveFQDN on), or give it an input with host = of its own";
         put(false, &one.input, format!("{host} {}; {what}", status::TWO_HOSTS));
+    }
+    for name in status.names.iter().filter(|name| name.addresses.is_empty() || name.failing.is_some()) {
+        let (what, days) = (allow::resolves(name), KEPT.as_secs() / 86_400);
+        let stays =
+            if name.addresses.is_empty() { String::new() } else { format!("; that stays allowed for {days} days") };
+        put(
+            false,
+            &name.name,
+            format!(
+                "it is on the allow list, {what}{stays}. See to its DNS, or take it off: denyd allow {} --remove, or in the configuration",
+                name.name
+            ),
+        );
     }
     for shape in &status.shapes {
         let what = output::count(shape.records, "record like this is", "records like this are");

@@ -7,7 +7,7 @@ use inputs::record::Timestamp;
 
 use super::super::reply::{Allowed, At, Denied, Forgiven, Removed, Reply};
 use super::super::{BECAUSE_MAX, Desk, WIDEST};
-use crate::decide::allow::AllowList;
+use crate::decide::allow;
 use crate::decide::claim::{Claim, Claimant, Reason, latest};
 use crate::decide::engine::{Command, Input};
 use crate::decide::forgives::FORGIVES_MAX;
@@ -127,7 +127,7 @@ impl Desk {
         if !list.add(entry).map_err(|error| error.to_string())? {
             return Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released: Vec::new(), known: true }));
         }
-        if !force && let Some(widest) = ranges(entry).into_iter().flatten().find_map(|range| range.wider_than(WIDEST)) {
+        if !force && let Some(widest) = widest(entry) {
             let entry = printable(entry.as_bytes());
             return Err(format!("{entry} is wider than /{widest}; if you mean it, say --force"));
         }
@@ -168,13 +168,12 @@ fn person(who: Option<&str>) -> Who {
     Some(name.into())
 }
 
-/// The addresses of an entry of an allow list.
-fn ranges(entry: &str) -> Option<Vec<Range>> {
-    let mut list = AllowList::default();
-    list.add(entry).ok().map(|_| list.ranges().collect())
+/// The length above which an entry of an allow list is dangerously wide, if it is.
+fn widest(entry: &str) -> Option<u8> {
+    allow::means(entry)?.ranges().iter().find_map(|range| range.wider_than(WIDEST))
 }
 
 /// Whether two entries of an allow list mean the same.
 fn same_entry(a: &str, b: &str) -> bool {
-    a == b || ranges(a).is_some_and(|a| Some(a) == ranges(b))
+    a == b || allow::means(a).is_some_and(|a| Some(a) == allow::means(b))
 }

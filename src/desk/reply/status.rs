@@ -7,7 +7,7 @@ use inputs::input::Counters;
 use inputs::syslog::losses::Limit;
 use serde::{Deserialize, Serialize};
 
-use super::{At, BackEnd, Follower, Restored};
+use super::{At, BackEnd, Follower, Name, Restored};
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::intake::sight::Blind;
@@ -92,6 +92,9 @@ pub struct Status {
     /// Short names of hosts that are two hosts'.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namesakes: Vec<Namesake>,
+    /// The host names on the allow list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Name>,
     /// How mail goes, where somebody is to have some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mail: Option<Mail>,

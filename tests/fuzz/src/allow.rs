@@ -7,7 +7,7 @@ use denyd::decide::prefix::Prefix;
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let (list, _) = AllowList::read(data);
     let again = AllowList::of(list.entries()).expect("its own entries");
-    assert!(list.ranges().eq(again.ranges()));
+    assert!(list.ranges().eq(again.ranges()) && list.names().eq(again.names()));
     for line in data.split(|byte| *byte == b'\n') {
         if let Some(prefix) = std::str::from_utf8(line).ok().and_then(|text| text.parse::<Prefix>().ok()) {
             assert_eq!(prefix.to_string().parse(), Ok(prefix));
