@@ -153,14 +153,15 @@ fn listed() -> Vec<Listed> {
 
 fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     let mut config = Config::default();
-    let [first, decide, deny, nftables, iptables, hosts_deny, mail] = settings::sections();
+    let [first, decide, deny, nftables, iptables, pf, hosts_deny, mail] = settings::sections();
     reader.fill_all(top, &first, &mut config);
     let table = reader.table(top, "decide", decide.name);
     reader.fill_all(&table, &decide, &mut config);
     settings::take_names(reader, &table, &mut config);
     let table = reader.table(top, "deny", deny.name);
     reader.fill_all(&table, &deny, &mut config);
-    for (key, section) in [("nftables", nftables), ("iptables", iptables), ("hosts_deny", hosts_deny)] {
+    let firewalls = [("nftables", nftables), ("iptables", iptables), ("pf", pf), ("hosts_deny", hosts_deny)];
+    for (key, section) in firewalls {
         let table = reader.table(&table, key, section.name);
         reader.fill_all(&table, &section, &mut config);
     }

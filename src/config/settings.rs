@@ -22,13 +22,14 @@ const TERMS_MAX: usize = 32;
 const FILE_MAX: u64 = 4 * 1024 * 1024;
 
 /// All tables but the inputs, each behind the one that it is in.
-pub(super) fn sections() -> [Section<Config>; 7] {
+pub(super) fn sections() -> [Section<Config>; 8] {
     [
         Section { name: "", keys: top(), tables: &["decide", "deny", "mail", "input"] },
         Section { name: "[decide]", keys: classes().into_iter().chain(decide()).collect(), tables: &[] },
-        Section { name: "[deny]", keys: deny(), tables: &["nftables", "iptables", "hosts_deny"] },
+        Section { name: "[deny]", keys: deny(), tables: &["nftables", "iptables", "pf", "hosts_deny"] },
         Section { name: "[deny.nftables]", keys: nftables(), tables: &[] },
         Section { name: "[deny.iptables]", keys: iptables(), tables: &[] },
+        Section { name: "[deny.pf]", keys: pf(), tables: &[] },
         Section { name: "[deny.hosts_deny]", keys: hosts_deny(), tables: &[] },
         Section { name: "[mail]", keys: mail::keys(), tables: &[] },
     ]
@@ -249,12 +250,12 @@ fn deny() -> Vec<Key<Config>> {
     vec![
         key("backends", backends(), |c| &mut c.deny.backends).example(r#"["nftables", "hosts.deny"]"#).says(
             r#"What enforces: "auto" (nftables where it can be used, else iptables, else hosts.deny if sshd is linked
-            with libwrap), or any of "nftables", "iptables", "hosts.deny", and "stdout", which enforces nothing and
-            prints."#,
+            with libwrap), or any of "nftables", "iptables", "hosts.deny", "pf", and "stdout", which enforces nothing and
+            prints. Nobody has tried "pf" on a BSD yet."#,
         ),
         key("ports", unless("all", ports), |c| &mut c.deny.effect.ports).example("[22, 2222]").says(
             r#"What is closed to a denied address: "all", which is every port of every protocol, or a list of at most 15 ports
-            of TCP. This key and the next two are for nftables and iptables; hosts.deny has services."#,
+            of TCP. This key and the next two are for nftables and iptables, and but for `counters` for pf; hosts.deny has services."#,
         ),
         key("action", words(&actions), |c| &mut c.deny.effect.action).says(
             r#"What becomes of its packets: "drop" leaves it without an answer; "reject" answers TCP with a reset and all else
@@ -321,6 +322,18 @@ fn iptables() -> Vec<Key<Config>> {
         "The name of denyd's own chain in table raw, and what the names of its sets begin with. Nobody else may
             write to them. Small letters, digits, _ and -, at most 20.",
     )]
+}
+
+fn pf() -> Vec<Key<Config>> {
+    vec![
+        key("anchor", unless("none", |_| parsed(String::from)), |c| &mut c.deny.pf.anchor).says(
+            r#"The anchor of pf that is denyd's own, with its rules and its table; pf.conf has the line `anchor "denyd"`.
+            "none" is for a table that your own rules name, and that others may write to, too: there denyd adds and deletes
+            its own entries alone, and `ports` and `action` are your rules'."#,
+        ),
+        key("table", parsed(String::from), |c| &mut c.deny.pf.table)
+            .says("The table. Letters, digits, _ and -, at most 31."),
+    ]
 }
 
 fn hosts_deny() -> Vec<Key<Config>> {

@@ -14,6 +14,7 @@ use super::hosts_deny::{self, Form, HostsDeny};
 use super::iptables::{self, Iptables};
 use super::ledger::{Ledger, Notes};
 use super::nft::{self, Lengths, Nft};
+use super::pf::{self, Pf};
 use super::stdout::{self, Stdout};
 use super::{DenyBackend, DenyError, Kept, Until};
 
@@ -53,6 +54,16 @@ pub static KINDS: &[Kind] = &[
             };
             let ledger = hosts_deny::ledger(&settings.path, (means.notes)()?)?;
             Ok(Box::new(HostsDeny::new(settings.path.clone(), form, ledger)))
+        })
+    },
+    Kind {
+        usable: |settings| settings.pf.usable().map_err(|error| error.to_string()),
+        place: |settings| Some(settings.pf.place()),
+        ..Kind::plain(pf::NAME, |means| {
+            let settings = means.settings;
+            let ledger = Ledger::open(&settings.pf.place(), (means.notes)()?, None)?;
+            let pf = Pf::new(settings.pf.clone(), ledger).with_effect(settings.effect.clone());
+            Ok(Box::new(pf.cutting(settings.cut_connections)))
         })
     },
     Kind::plain(stdout::NAME, |_| Ok(Box::new(Stdout::new(std::io::stdout())))),
@@ -110,6 +121,8 @@ pub struct Settings {
     pub nftables: nft::Settings,
     /// Settings of iptables.
     pub iptables: iptables::Settings,
+    /// Settings of pf.
+    pub pf: pf::Settings,
     /// Settings of hosts.deny.
     pub hosts_deny: hosts_deny::Settings,
 }
@@ -204,8 +217,8 @@ pub fn make(means: &Means<'_>) -> Result<Vec<Box<dyn DenyBackend>>, NoBackend> {
     };
     let made = kinds.iter().map(|kind| (kind.make)(means).map_err(|cause| NoBackend::Made { name: kind.name, cause }));
     let mut made = made.collect::<Result<Vec<_>, _>>()?;
-    // Where nothing is enforced, nothing is cut.
-    if means.settings.cut_connections && kinds.iter().any(|kind| kind.name != stdout::NAME) {
+    // Where nothing is enforced, nothing is cut; pf does it itself.
+    if means.settings.cut_connections && kinds.iter().any(|kind| ![stdout::NAME, pf::NAME].contains(&kind.name)) {
         made.push(Box::new(Cut::new(means.settings.effect.clone())));
     }
     Ok(made)

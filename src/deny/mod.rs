@@ -1,7 +1,7 @@
 //! Deny: makes the world's deny sets equal to the one that was decided.
 //!
-//! A [`DenyBackend`] knows one kind of set: [`nft`], [`iptables`], [`hosts_deny`], or [`stdout`] for dry runs; [`choose`]
-//! has the table of them. A [`reconciler`] drives each, in a thread of its own. A back end is told the whole set that is
+//! A [`DenyBackend`] knows one kind of set: [`nft`], [`iptables`], [`pf`], [`hosts_deny`], or [`stdout`] for dry runs;
+//! [`choose`] has the table of them. A [`reconciler`] drives each, in a thread of its own. A back end is told the whole set that is
 //! wanted and makes it so; nothing here decides who is denied, or reads a set in order to know that.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,7 @@ pub mod iptables;
 pub mod ledger;
 pub mod nft;
 mod overlap;
+pub mod pf;
 pub mod places;
 pub(crate) mod program;
 pub mod reconciler;

@@ -10,8 +10,9 @@ use inputs::record::Timestamp;
 use super::DenyBackend;
 use super::hosts_deny::{self, Form, HostsDeny};
 use super::iptables::{self, Iptables};
-use super::ledger::{self, Notes};
+use super::ledger::{self, Ledger, Notes};
 use super::nft::{self, Lengths, Nft};
+use super::pf::{self, Pf};
 
 /// A place where something was written.
 pub struct Place {
@@ -36,6 +37,10 @@ fn back_end(
     Ok(match (name, at.strip_prefix("inet ").map(str::parse)) {
         (nft::NAME, Some(Ok(table))) => Some(Box::new(Nft::new(table, Lengths::default()))),
         (iptables::NAME, _) => at.parse().ok().map(|chain| Box::new(Iptables::new(chain)) as Box<dyn DenyBackend>),
+        (pf::NAME, _) => match pf::Settings::of_place(at) {
+            Some(settings) => Some(Box::new(Pf::new(settings, Ledger::open(place, open()?, None)?))),
+            None => None,
+        },
         (hosts_deny::NAME, _) => {
             let form = Form { service: hosts_deny::Service::default(), stamped: None, adopt: false };
             Some(Box::new(HostsDeny::new(at.into(), form, hosts_deny::ledger(Path::new(at), open()?)?)))
