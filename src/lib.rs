@@ -2,6 +2,7 @@
 
 mod cli;
 mod clock;
+pub mod compat;
 pub mod config;
 mod daemon;
 pub mod decide;

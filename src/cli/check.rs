@@ -11,7 +11,7 @@ use inputs::syslog::listen::{self, Listener};
 use super::office;
 use super::output::{self, Screen, Style};
 use crate::config::mail::{Mail, Server};
-use crate::config::{Backends, Config, Input, Source, Syslog};
+use crate::config::{Backends, Config, Input, Remark, Source, Syslog};
 use crate::daemon::feeds;
 use crate::deny::choose;
 use crate::desk::Request;
@@ -47,8 +47,12 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
             println!("{} {what}: {problem}", screen.paint(Style::Red, "FAIL"));
         }
     };
-    let file = super::file(path).map_or("none; the defaults hold".to_owned(), |file| file.display().to_string());
-    say("configuration", Ok(file));
+    let file = super::file(path);
+    say("configuration", Ok(file.map_or("none; the defaults hold".to_owned(), |file| file.display().to_string())));
+    for remark in &config.remarks {
+        let (word, style) = if remark.differs { ("note", Style::Bold) } else { ("    ", Style::Plain) };
+        println!("{} {}", screen.paint(style, word), told(file.unwrap_or(Path::new("")), remark));
+    }
     say("rules", Ok(rules.to_string()));
     for rule in rules.rules.iter() {
         println!("     {:<20} of {}", rule.name, rule.identifiers.join(", "));
@@ -114,6 +118,12 @@ fn mail(mail: &Mail) -> Result<String, String> {
         found += &format!("; look: many servers refuse `from` without a full domain, as {} is", from.email);
     }
     Ok(found + "; denyd mail --test sends one")
+}
+
+/// A remark with its place.
+pub(super) fn told(file: &Path, remark: &Remark) -> String {
+    let line = if remark.line == 0 { String::new() } else { format!("{}:", remark.line) };
+    format!("{}:{line} {}", file.display(), remark.what)
 }
 
 /// Opens a listener's socket.

@@ -17,6 +17,7 @@ mod doctor;
 mod explain;
 mod forgive;
 mod history;
+mod import;
 mod keep;
 mod lines;
 mod list;
@@ -95,6 +96,8 @@ enum Verb {
     Mail(mail::Arguments),
     /// Check the configuration, and whether its inputs can be opened
     Check(check::Arguments),
+    /// Print what DenyHosts' configuration means, as a configuration of denyd
+    Import(import::Arguments),
     /// Print the files of packages that are written from what the program knows of itself
     #[command(hide = true)]
     Describe(describe::Arguments),
@@ -142,6 +145,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Restore(verb) => backup::restore(verb, &holding(path)?),
         Verb::Mail(verb) => mail::run(verb, &config(path)?),
         Verb::Check(verb) => check::run(verb, path),
+        Verb::Import(verb) => import::run(verb),
         Verb::Describe(verb) => describe::run(verb),
     }
 }

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::duration;
+use crate::text::quoted;
 
 /// A value and where it stands.
 pub(super) type Node<'a> = Spanned<DeValue<'a>>;
@@ -49,7 +50,7 @@ impl<T: 'static> Codec<T> {
         show: impl Fn(&T) -> String + 'static,
     ) -> Self {
         let read = move |value: &DeValue<'_>| parse(value.as_str().ok_or("expected a text in quotes")?);
-        Codec::new(read, move |value| quote(&show(value)))
+        Codec::new(read, move |value| quoted(&show(value)))
     }
 
     /// The same in another type; `into` may refuse it.
@@ -124,7 +125,7 @@ pub(super) fn unless<T: 'static>(word: &'static str, codec: impl FnOnce(String) 
     let Codec { read, show } = codec(or(word));
     Codec {
         read: Box::new(move |node| if node.get_ref().as_str() == Some(word) { Ok(None) } else { read(node).map(Some) }),
-        show: Box::new(move |value| value.as_ref().map_or(Some(quote(word)), &show)),
+        show: Box::new(move |value| value.as_ref().map_or(Some(quoted(word)), &show)),
     }
 }
 
@@ -172,13 +173,13 @@ pub(super) fn duration(or: impl Into<String>) -> Codec<Duration> {
             Err(bad) => Err(format!("{bad}{or}")),
         }
     };
-    Codec::new(read, |duration| quote(&duration::show(*duration)))
+    Codec::new(read, |duration| quoted(&duration::show(*duration)))
 }
 
 /// One of these words, and what each stands for.
 pub(super) fn words<T: Clone + PartialEq + 'static>(choices: &[(&'static str, T)]) -> Codec<T> {
     let choices = choices.to_vec();
-    let names: Vec<String> = choices.iter().map(|(name, _)| quote(name)).collect();
+    let names: Vec<String> = choices.iter().map(|(name, _)| quoted(name)).collect();
     let expected = match names.split_last() {
         Some((last, others)) if !others.is_empty() => format!("expected {} or {last}", others.join(", ")),
         _ => format!("expected {}", names.concat()),
@@ -191,7 +192,7 @@ pub(super) fn words<T: Clone + PartialEq + 'static>(choices: &[(&'static str, T)
     };
     let show = move |value: &T| {
         let choice = choices.iter().find(|(_, choice)| choice == value);
-        quote(choice.map_or("", |(name, _)| name))
+        quoted(choice.map_or("", |(name, _)| name))
     };
     Codec::new(read, show)
 }
@@ -199,17 +200,4 @@ pub(super) fn words<T: Clone + PartialEq + 'static>(choices: &[(&'static str, T)
 /// A text that its type reads and writes itself; `expected` says of the type's problem what may stand there.
 pub(super) fn parsed<T: FromStr + Display + 'static>(expected: fn(T::Err) -> String) -> Codec<T> {
     Codec::text(move |text| text.parse().map_err(expected), T::to_string)
-}
-
-/// A TOML string.
-pub(super) fn quote(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted += &format!("\\u{:04X}", u32::from(c)),
-            c => quoted.push(c),
-        }
-    }
-    quoted + "\""
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::{Config, ConfigError, document, listed, text};
+use super::{Config, ConfigError, text};
 
 /// Beside the database.
 pub(super) const FILE: &str = "last-good.toml";
@@ -15,7 +15,7 @@ impl Config {
     /// The configuration `file`; where that is broken, the last good one, and what is wrong. Only what was kept of the same
     /// path counts. It is looked for in the `state_dir` that the broken file names, if that much of it can be read.
     pub fn read_or_last(file: &Path) -> Result<(Config, Option<ConfigError>), ConfigError> {
-        let (found, error) = match text(file).map(|text| document::read(file, &text, listed(), super::config)) {
+        let (found, error) = match text(file).map(|text| super::made_out(file, &text)) {
             Ok((Some(found), problems)) if problems.is_empty() => return Ok((found, None)),
             Ok((found, problems)) => (found, ConfigError::Wrong(problems)),
             Err(error) => (None, error),

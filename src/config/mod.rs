@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+pub use crate::compat::{Remark, Translation, is_denyhosts};
 use crate::decide::policy::Policy;
 pub use crate::deny::choose::{Backends, Settings as Deny};
 
@@ -13,6 +14,7 @@ use document::{Reader, Table};
 use key::{Listed, Section};
 
 mod codec;
+mod denyhosts;
 mod document;
 pub mod duration;
 mod error;
@@ -63,6 +65,8 @@ pub struct Config {
     pub mail: Mail,
     /// What is read; empty = found at start.
     pub inputs: Vec<Input>,
+    /// What should be known of a configuration that is DenyHosts'; empty for one of ours.
+    pub remarks: Vec<Remark>,
 }
 
 /// What is tolerated, and who is spared.
@@ -107,6 +111,7 @@ impl Default for Config {
             deny: Deny::default(),
             mail: Mail::default(),
             inputs: Vec::new(),
+            remarks: Vec::new(),
         }
     }
 }
@@ -130,7 +135,7 @@ impl Config {
 
     /// Reads the text of the configuration `file`, and the files that it names.
     pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
-        let (found, problems) = document::read(file, text, listed(), config);
+        let (found, problems) = made_out(file, text);
         found.filter(|_| problems.is_empty()).ok_or(ConfigError::Wrong(problems))
     }
 
@@ -172,9 +177,31 @@ fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     config
 }
 
+/// DenyHosts' configuration `file` as the text of one of ours, if that can be read again.
+pub(crate) fn translated(file: &Path) -> Result<Translation, ConfigError> {
+    let text = text(file)?;
+    let (_, problems) = denyhosts::read(file, &text);
+    match denyhosts::translated(&text) {
+        Ok(translation) if problems.is_empty() => Ok(translation),
+        _ => Err(ConfigError::Wrong(problems)),
+    }
+}
+
+/// What could be made out of the text of a configuration, and all that is wrong with it.
+fn made_out(file: &Path, text: &str) -> (Option<Config>, Vec<Problem>) {
+    match is_denyhosts(file) {
+        true => denyhosts::read(file, text),
+        false => document::read(file, text, listed(), config),
+    }
+}
+
 /// The text of a file.
 fn text(file: &Path) -> Result<String, ConfigError> {
     let bytes = settings::contents(file).map_err(|cause| ConfigError::unreadable(file, cause))?;
+    if is_denyhosts(file) {
+        // Its comments are in whatever encoding they were written; a value that is no UTF-8 fits nothing later.
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    }
     String::from_utf8(bytes).map_err(|bad| {
         let (right, bytes) = (bad.utf8_error().valid_up_to(), bad.as_bytes());
         let line = 1 + bytes[..right].iter().filter(|&&byte| byte == b'\n').count();

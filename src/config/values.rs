@@ -7,7 +7,8 @@ use inputs::syslog::listen::Listen;
 use jiff::tz::TimeZone;
 use toml::de::DeValue;
 
-use super::codec::{Codec, quote, text_that};
+use super::codec::{Codec, text_that};
+use crate::text::quoted;
 
 /// The longest path of a unix socket, in bytes: `sun_path` is 108 with its end.
 const SOCKET_PATH_MAX: usize = 107;
@@ -54,7 +55,7 @@ pub(super) fn mode() -> Codec<u32> {
         let mode = text.and_then(|text| u32::from_str_radix(text, 8).ok()).filter(|mode| *mode <= 0o777);
         mode.ok_or_else(|| "expected permissions as an octal number in quotes, such as \"0660\"".to_owned())
     };
-    Codec::new(read, |mode| quote(&format!("{mode:04o}")))
+    Codec::new(read, |mode| quoted(&format!("{mode:04o}")))
 }
 
 /// What an input is called.

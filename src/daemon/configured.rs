@@ -38,6 +38,9 @@ impl Fresh {
         if dry_run {
             config.deny.backends = Backends::printing();
         }
+        for remark in config.remarks.iter().filter(|remark| remark.differs) {
+            tracing::warn!(line = remark.line, "{}", remark.what);
+        }
         let inputs = if config.inputs.is_empty() { vec![feeds::found()?] } else { config.inputs.clone() };
         ensure!(inputs.len() <= usize::from(u16::MAX), "there are too many inputs");
         descriptors::make_room(&inputs)?;

@@ -298,7 +298,7 @@ fn writable(file: &Path) -> Result<(), String> {
 }
 
 /// Whether this machine's sshd asks libwrap: Debian's does up to 12 in `sshd`, in 13 in `sshd-session`.
-fn sshd_reads_hosts_deny() -> bool {
+pub fn sshd_reads_hosts_deny() -> bool {
     const PROGRAMS: &[&str] = &[
         "/usr/sbin/sshd",
         "/usr/local/sbin/sshd",

@@ -205,3 +205,30 @@ fn a_full_disk_opens_no_door() {
     let allowed = String::from_utf8(world.denyd(&["allow"]).stdout).unwrap();
     assert!(allowed.contains("198.51.100.3"), "{allowed}");
 }
+
+/// The file that a page of the web recommends, unchanged: its log is not there, nor is who takes its mail.
+#[test]
+fn the_configuration_of_denyhosts_goes_on() {
+    let Some(mut world) = World::new("the_configuration_of_denyhosts_goes_on") else { return };
+    world.start_sshd(Route::File);
+    world.write("/etc/denyhosts.conf", include_str!("../data/denyhosts/seed.conf"));
+    let denyd = world.spawn(&[&world.program(), "--config", "/etc/denyhosts.conf", "run"]);
+    until("denyd to enforce", || {
+        assert!(denyd.is_running(), "denyd ended: {}", denyd.said());
+        world.status()?["backends"].as_array()?.iter().all(|one| !one["replaced"].is_null()).then_some(())
+    });
+    // DENY_THRESHOLD_INVALID = 1 denies at the second, DENY_THRESHOLD_ROOT = 2 at the third.
+    for (source, user, tolerated) in [("198.51.100.1", "nobody-here", 1), ("198.51.100.2", "root", 2)] {
+        for _ in 0..tolerated {
+            world.attacker.fail(source, user);
+        }
+        assert!(!world.read("/etc/hosts.deny").contains(source), "{source} is tolerated");
+        world.attacker.fail(source, user);
+        let line = format!("ALL: {source}\n");
+        until("the line in hosts.deny", || world.read("/etc/hosts.deny").contains(&line).then_some(()));
+        assert!(!world.attacker.banner(source).starts_with("SSH-2.0"), "{source} is refused");
+    }
+    assert!(!world.read("/etc/hosts.deny").contains("# DenyHosts:"), "PURGE_DENY is blank: no stamps");
+    let said = denyd.said();
+    assert!(said.contains("SECURE_LOG = /var/log/secure is not there"), "{said}");
+}

@@ -8,6 +8,7 @@ mod checks;
 mod clocks;
 mod copies;
 mod crash;
+mod denyhosts;
 mod follower;
 mod hostile;
 mod hosts;

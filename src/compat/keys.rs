@@ -1,0 +1,538 @@
+//! What each key of `denyhosts.conf` means here.
+//!
+//! Every key that a DenyHosts ever had is in one of the lists: it is translated, or a remark says what takes its place. A key that
+//! is absent has DenyHosts' default, not ours.
+
+use std::path::Path;
+
+use super::conf::{self, Setting};
+use super::{Kind, Origin, Remark, Translation, World, absolute};
+use crate::text::quoted;
+
+/// Keys without which DenyHosts does not start, and what each says.
+const NEEDED: &[(&str, &str)] = &[
+    ("DENY_THRESHOLD_INVALID", "how many failures of users that do not exist are tolerated"),
+    ("DENY_THRESHOLD_VALID", "how many failures of users are tolerated"),
+    ("DENY_THRESHOLD_ROOT", "how many failures of root are tolerated"),
+    ("PURGE_DENY", "how long a deny lasts; blank for ever"),
+    ("BLOCK_SERVICE", "what is denied: sshd or ALL; blank writes the addresses alone"),
+];
+
+/// Keys that need nothing here: what takes their place.
+const NEEDLESS: &[(&str, &str)] = &[
+    ("DAEMON_SLEEP", "needs no translation: denyd reads the log when it grows, and denies at once"),
+    (
+        "LOCK_FILE",
+        "is not written: denyd locks its state directory, so that there is one daemon, and `denyd status` has its pid",
+    ),
+    ("SYNC_PROXY_SERVER", "was dropped by DenyHosts, too"),
+    ("ALLOWED_HOSTS_HOSTNAME_LOOKUP", "changes nothing: denyd never believes the names of addresses"),
+    ("SMTP_DATE_FORMAT", "is not needed: the date of a mail has the form that RFC 5322 asks for"),
+    ("USE_JOURNAL", "is not needed: without a SECURE_LOG that is there, denyd reads the journal"),
+    ("JOURNAL_MATCHES", "is not needed: denyd knows sshd's records in a journal by who wrote them"),
+    ("LOG_TO_JOURNAL", "is not needed: under systemd the log goes into the journal"),
+    ("IPSET_COMMAND", "is not needed: denyd uses ipset with iptables where it is there"),
+    ("IPSET_NAME", "is not taken over: denyd has sets of its own"),
+];
+
+/// Keys that are not honoured by this version: what to do meanwhile.
+const LATER: &[(&str, &str)] = &[
+    ("HOSTNAME_LOOKUP", "no names of addresses are looked up, which attackers' name servers would see"),
+    ("SYSLOG_REPORT", "reports are in the log, and `denyd watch --json` prints them, a line each"),
+    ("SUSPICIOUS_LOGIN_REPORT_ALLOWED_HOSTS", "suspicious logins are told of all addresses: denyd list suspicious"),
+    ("PLUGIN_DENY", "no program is run; `denyd watch --json` prints each deny for one that reads it"),
+    ("PLUGIN_PURGE", "no program is run; `denyd watch --json` prints each release for one that reads it"),
+    ("DAEMON_LOG", "the log goes to standard error, and under systemd into the journal"),
+    ("DAEMON_LOG_TIME_FORMAT", "the log has its own format"),
+    ("DAEMON_LOG_MESSAGE_FORMAT", "the log has its own format"),
+    ("PFCTL_PATH", "pf is not used"),
+    ("PF_TABLE", "pf is not used"),
+    ("PF_TABLE_FILE", "pf is not used"),
+    ("SYNC_SERVER", "nothing is sent to it and nothing taken from it; its public servers are gone"),
+    ("SYNC_INTERVAL", "there is no synchronisation yet"),
+    ("SYNC_UPLOAD", "there is no synchronisation yet"),
+    ("SYNC_DOWNLOAD", "there is no synchronisation yet"),
+    ("SYNC_DOWNLOAD_THRESHOLD", "there is no synchronisation yet"),
+    ("SYNC_DOWNLOAD_RESILIENCY", "there is no synchronisation yet"),
+    ("SYNC_VERSION", "nobody is told of versions"),
+    ("SUCCESSFUL_ENTRY_REGEX", "denyd's own grammar of sshd knows every login"),
+    ("USERDEF_FAILED_ENTRY_REGEX", "write it as a rule: rules.md of the documentation says how"),
+    ("DETECT_DOVECOT_LOGIN_ATTEMPTS", "copy dovecot.toml of the packaged rules to /etc/denyd/rules.d"),
+    ("FAILED_DOVECOT_ENTRY_REGEX", "copy dovecot.toml of the packaged rules to /etc/denyd/rules.d"),
+];
+
+/// Keys that are translated.
+const TRANSLATED: &[&str] = &[
+    "SECURE_LOG",
+    "SSHD_FORMAT_REGEX",
+    "HOSTS_DENY",
+    "PURGE_THRESHOLD",
+    "DENY_THRESHOLD",
+    "DENY_THRESHOLD_RESTRICTED",
+    "WORK_DIR",
+    "ETC_DIR",
+    "AGE_RESET_INVALID",
+    "AGE_RESET_VALID",
+    "AGE_RESET_ROOT",
+    "AGE_RESET_RESTRICTED",
+    "RESET_ON_SUCCESS",
+    "DAEMON_PURGE",
+    "IPTABLES",
+    "BLOCKPORT",
+    "ADMIN_EMAIL",
+    "SMTP_HOST",
+    "SMTP_PORT",
+    "SMTP_FROM",
+    "SMTP_SUBJECT",
+    "SMTP_USERNAME",
+    "SMTP_PASSWORD",
+    "SMTP_SSL",
+    "EMAIL_METHOD",
+];
+
+/// Tables of ours, in their order.
+const TABLES: &[&str] = &["", "[decide]", "[deny]", "[deny.hosts_deny]", "[mail]", "[[input]]"];
+
+/// The framings of DenyHosts' FAQ 2.15 and of its own default, by what denyd calls them.
+const FRAMINGS: &[(&str, &str)] = &[(r"@.*? (?P<message>.*)", "multilog"), ("@.*? (?P.*)", "multilog")];
+
+/// Where the password of a mail server is expected.
+const PASSWORD: &str = "/etc/denyd/mail-password";
+
+/// A key of ours.
+struct Entry {
+    table: &'static str,
+    key: &'static str,
+    /// As TOML writes it.
+    value: String,
+    origin: Origin,
+}
+
+struct Draft<'a> {
+    settings: &'a [Setting],
+    world: &'a World<'a>,
+    entries: Vec<Entry>,
+    remarks: Vec<Remark>,
+    problems: Vec<(usize, String)>,
+}
+
+/// See [`super::translate`].
+pub(super) fn translate(
+    settings: &[Setting],
+    world: &World<'_>,
+    remarks: Vec<Remark>,
+    problems: Vec<(usize, String)>,
+) -> Result<Translation, Vec<(usize, String)>> {
+    let mut draft = Draft { settings, world, entries: Vec::new(), remarks, problems };
+    draft.name_odd_keys();
+    draft.thresholds();
+    draft.ages();
+    draft.lengths();
+    draft.lists();
+    draft.back_ends();
+    draft.mail();
+    draft.log();
+    draft.problems.sort_by_key(|&(line, _)| if line == 0 { usize::MAX } else { line });
+    if !draft.problems.is_empty() {
+        return Err(draft.problems);
+    }
+    draft.remarks.sort_by_key(|remark| if remark.line == 0 { usize::MAX } else { remark.line });
+    Ok(draft.written())
+}
+
+impl<'a> Draft<'a> {
+    /// The last setting of a name, which is the one that holds.
+    fn get(&self, name: &str) -> Option<&'a Setting> {
+        self.settings.iter().rev().find(|setting| setting.name == name)
+    }
+
+    /// The same, if its value is not blank.
+    fn value(&self, name: &str) -> Option<&'a Setting> {
+        self.get(name).filter(|setting| !setting.value.is_empty())
+    }
+
+    fn remark(&mut self, line: usize, what: String) {
+        self.remarks.push(Remark { line, what, differs: true });
+    }
+
+    /// That a key is absent, and what holds then.
+    fn absent(&mut self, name: &str, holds: &str) {
+        self.remarks.push(Remark { line: 0, what: format!("{name} is absent: {holds}"), differs: false });
+    }
+
+    fn problem(&mut self, setting: &Setting, what: String) {
+        self.problems.push((setting.line, format!("{}: {what}", setting.name)));
+    }
+
+    fn set(&mut self, table: &'static str, key: &'static str, value: String, from: &str) {
+        let origin = Origin { line: self.get(from).map_or(0, |setting| setting.line), key: from.to_owned() };
+        self.entries.push(Entry { table, key, value, origin });
+    }
+
+    /// Says what is not translated: keys that nobody knows, that come twice, that need nothing here or come later.
+    fn name_odd_keys(&mut self) {
+        for (index, setting) in self.settings.iter().enumerate() {
+            let (line, name) = (setting.line, setting.name.as_str());
+            let again = self.settings[index + 1..].iter().find(|later| later.name == name);
+            if let Some(later) = again.filter(|_| name != "USERDEF_FAILED_ENTRY_REGEX") {
+                self.remark(line, format!("{name} comes again in line {}, and that one holds", later.line));
+                continue;
+            }
+            let find = |list: &[(&'static str, &'static str)]| {
+                list.iter().find(|(known, _)| *known == name).map(|(_, what)| *what)
+            };
+            let is_blank = setting.value.is_empty();
+            if let Some(instead) = find(NEEDLESS) {
+                self.remark(line, format!("{name} {instead}"));
+            } else if let Some(meanwhile) = find(LATER) {
+                let says_no = is_blank || conf::yes(&setting.value) == Ok(false);
+                if !says_no {
+                    self.remark(line, format!("{name} is not honoured by this version: {meanwhile}"));
+                }
+            } else if name.starts_with("FAILED_ENTRY_REGEX") {
+                let what = "denyd's own grammar of sshd is not replaced: it knows more lines, and cannot be fooled by a user's name";
+                self.remark(line, format!("{name} is not honoured by this version: {what}"));
+            } else if !TRANSLATED.contains(&name) && find(NEEDED).is_none() {
+                self.remark(
+                    line,
+                    format!("{} is no key of DenyHosts, and sets nothing{}", crate::text::plain(name), near(name)),
+                );
+            }
+        }
+        for (name, what) in NEEDED {
+            let old = *name == "DENY_THRESHOLD_INVALID" && self.get("DENY_THRESHOLD").is_some();
+            if self.get(name).is_none() && !old {
+                self.problems.push((0, format!("{name} is missing: {what}; DenyHosts does not start without it")));
+            }
+        }
+    }
+
+    fn thresholds(&mut self) {
+        let old = self.get("DENY_THRESHOLD_INVALID").is_none() && self.get("DENY_THRESHOLD").is_some();
+        if old {
+            self.absent("DENY_THRESHOLD_INVALID", "the old DENY_THRESHOLD takes its place");
+        }
+        let invalid = if old { "DENY_THRESHOLD" } else { "DENY_THRESHOLD_INVALID" };
+        self.threshold(invalid, "threshold_invalid");
+        self.threshold("DENY_THRESHOLD_VALID", "threshold_valid");
+        self.threshold("DENY_THRESHOLD_ROOT", "threshold_root");
+        if self.get("DENY_THRESHOLD_RESTRICTED").is_some() {
+            self.threshold("DENY_THRESHOLD_RESTRICTED", "threshold_restricted");
+        } else {
+            self.absent("DENY_THRESHOLD_RESTRICTED", "that of DENY_THRESHOLD_ROOT holds");
+            self.threshold("DENY_THRESHOLD_ROOT", "threshold_restricted");
+        }
+    }
+
+    fn threshold(&mut self, name: &str, key: &'static str) {
+        let Some(setting) = self.get(name) else { return };
+        match setting.value.parse::<i64>() {
+            Ok(0) => {
+                self.remark(
+                    setting.line,
+                    format!("{name} = 0 denies at the first failure; DenyHosts would not have started"),
+                );
+                self.set("[decide]", key, "0".to_owned(), name);
+            }
+            Ok(count @ 1..=0xffff_ffff) => self.set("[decide]", key, count.to_string(), name),
+            Ok(_) => self.problem(
+                setting,
+                "below zero DenyHosts denied everybody who ever logged in; write 0 or more".to_owned(),
+            ),
+            Err(_) => self.problem(
+                setting,
+                format!("`{}` is no whole number, and DenyHosts would not have started", setting.value),
+            ),
+        }
+    }
+
+    fn ages(&mut self) {
+        for (name, key) in [
+            ("AGE_RESET_INVALID", "age_reset_invalid"),
+            ("AGE_RESET_VALID", "age_reset_valid"),
+            ("AGE_RESET_ROOT", "age_reset_root"),
+            ("AGE_RESET_RESTRICTED", "age_reset_restricted"),
+        ] {
+            match self.value(name) {
+                Some(setting) => match conf::seconds(&setting.value) {
+                    Ok(seconds) => self.set("[decide]", key, time(seconds), name),
+                    Err(what) => self.problem(setting, what),
+                },
+                None => {
+                    self.absent(name, "these counts never begin anew");
+                    self.set("[decide]", key, quoted("never"), name);
+                }
+            }
+        }
+        match self.value("RESET_ON_SUCCESS") {
+            Some(setting) => match conf::yes(&setting.value) {
+                Ok(yes) => self.set("[decide]", "reset_on_success", yes.to_string(), "RESET_ON_SUCCESS"),
+                Err(what) => self.problem(setting, what),
+            },
+            None => self.absent("RESET_ON_SUCCESS", "a good login sets no count back"),
+        }
+    }
+
+    /// How long denies last.
+    fn lengths(&mut self) {
+        let never_purges = self.get("DAEMON_PURGE").is_some_and(|setting| setting.value.is_empty());
+        match self.value("PURGE_DENY") {
+            Some(setting) => match conf::seconds(&setting.value) {
+                Ok(_) if never_purges => {
+                    let what = "DAEMON_PURGE is blank, so that nothing is ever purged: denies last for ever, whatever PURGE_DENY says";
+                    self.remark(setting.line, what.to_owned());
+                    self.set("[decide]", "deny_for", quoted("forever"), "DAEMON_PURGE");
+                }
+                Ok(seconds) => self.set("[decide]", "deny_for", time(seconds), "PURGE_DENY"),
+                Err(what) => self.problem(setting, what),
+            },
+            None => {
+                self.set("[decide]", "deny_for", quoted("forever"), "PURGE_DENY");
+                if let Some(setting) = self.get("PURGE_DENY") {
+                    let what = "PURGE_DENY is blank: denies last for ever, though addresses change hands; 4w would let them end";
+                    self.remarks.push(Remark { line: setting.line, what: what.to_owned(), differs: false });
+                }
+            }
+        }
+        let Some(setting) = self.value("PURGE_THRESHOLD") else {
+            return self.absent("PURGE_THRESHOLD", "no number of releases makes a deny last for ever");
+        };
+        match setting.value.parse::<u32>() {
+            Ok(0) => self.set("[decide]", "permanent_after", quoted("never"), "PURGE_THRESHOLD"),
+            Ok(count) => self.set("[decide]", "permanent_after", count.to_string(), "PURGE_THRESHOLD"),
+            Err(_) => self.problem(setting, format!("`{}` is no count of purges; write 0 or more", setting.value)),
+        }
+    }
+
+    /// Who is spared, and who is restricted.
+    fn lists(&mut self) {
+        let work_dir = self.value("WORK_DIR").map(|setting| absolute(&setting.value, self.world));
+        if let Some(dir) = &work_dir {
+            let file = dir.join("allowed-hosts");
+            if (self.world.is_there)(&file) == Some(Kind::File) {
+                self.set("[decide]", "allow_file", quoted(&file.to_string_lossy()), "WORK_DIR");
+            }
+        }
+        let etc_dir = self
+            .value("ETC_DIR")
+            .map_or_else(|| Path::new("/etc").to_owned(), |setting| absolute(&setting.value, self.world));
+        // Since 2.7 it is in ETC_DIR, before and in all comments in WORK_DIR.
+        let places = [Some((etc_dir, "ETC_DIR")), work_dir.map(|dir| (dir, "WORK_DIR"))];
+        let files: Vec<_> =
+            places.into_iter().flatten().map(|(dir, key)| (dir.join("restricted-usernames"), key)).collect();
+        let mut there = files.iter().filter(|(file, _)| (self.world.is_there)(file) == Some(Kind::File));
+        let (first, second) = (there.next(), there.next());
+        if let Some((file, key)) = first {
+            self.set("[decide]", "restricted_users_file", quoted(&file.to_string_lossy()), key);
+        }
+        if let (Some((first, _)), Some((second, key))) = (first, second) {
+            let line = self.get(key).map_or(0, |setting| setting.line);
+            let (first, second) = (first.display(), second.display());
+            self.remark(
+                line,
+                format!(
+                    "{first} is read, and {second} is not, as by DenyHosts since 2.7; put all names into the first"
+                ),
+            );
+        }
+    }
+
+    /// Where denies are enforced.
+    fn back_ends(&mut self) {
+        match self.value("HOSTS_DENY") {
+            Some(setting) => {
+                let path = absolute(&setting.value, self.world);
+                self.set("[deny.hosts_deny]", "path", quoted(&path.to_string_lossy()), "HOSTS_DENY");
+            }
+            None => self.absent("HOSTS_DENY", "/etc/hosts.deny is written; DenyHosts would not have started"),
+        }
+        if let Some(setting) = self.get("BLOCK_SERVICE") {
+            self.set("[deny.hosts_deny]", "service", quoted(&setting.value), "BLOCK_SERVICE");
+        }
+        // The comment above an entry is what a purge goes by.
+        if self.value("PURGE_DENY").is_none() {
+            self.set("[deny.hosts_deny]", "comment", "false".to_owned(), "PURGE_DENY");
+        }
+        let mut names = vec!["hosts.deny"];
+        let iptables = self.value("IPTABLES");
+        match iptables.map(|setting| (setting, (self.world.is_there)(&absolute(&setting.value, self.world)))) {
+            Some((_, Some(Kind::File))) => names.push("iptables"),
+            Some((setting, _)) => self.remark(
+                setting.line,
+                format!("IPTABLES = {}: there is no such program, and iptables is not used", setting.value),
+            ),
+            None => {}
+        }
+        let mut from = if names.len() > 1 { "IPTABLES" } else { "HOSTS_DENY" };
+        let records_only = self.get("BLOCK_SERVICE").is_some_and(|setting| setting.value.is_empty());
+        if names.len() == 1 && !records_only && !(self.world.sshd_reads_hosts_deny)() {
+            from = "HOSTS_DENY";
+            let line = self.get(from).map_or(0, |setting| setting.line);
+            match (self.world.firewall)() {
+                Some(firewall) => {
+                    names.push(firewall);
+                    self.remark(line, format!("this machine's sshd does not look into hosts.deny (it is not linked with libwrap), which would refuse nobody; so {firewall} enforces as well"));
+                }
+                None => self.remark(line, "this machine's sshd does not look into hosts.deny (it is not linked with libwrap), and there is neither nftables nor iptables: NOBODY IS REFUSED; install nftables".to_owned()),
+            }
+        }
+        let names: Vec<String> = names.into_iter().map(quoted).collect();
+        self.set("[deny]", "backends", format!("[{}]", names.join(", ")), from);
+        let Some(setting) = self.value("BLOCKPORT") else { return };
+        let ports: Result<Vec<u16>, _> = setting.value.split(',').map(|port| port.trim().parse::<u16>()).collect();
+        match ports {
+            Ok(ports) => {
+                let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+                self.set("[deny]", "ports", format!("[{}]", ports.join(", ")), "BLOCKPORT");
+            }
+            Err(_) => self.problem(
+                setting,
+                format!("`{}` is no list of ports; write them with commas, as in 22,2222", setting.value),
+            ),
+        }
+    }
+
+    /// Who is written to. DenyHosts encrypted where the server offered it, and asked for no certificate.
+    fn mail(&mut self) {
+        let Some(to) = self.value("ADMIN_EMAIL") else { return };
+        let to: Vec<String> = to.value.split(',').map(|one| quoted(one.trim())).collect();
+        self.set("[mail]", "to", format!("[{}]", to.join(", ")), "ADMIN_EMAIL");
+        for (name, key) in [("SMTP_FROM", "from"), ("SMTP_SUBJECT", "subject")] {
+            match self.value(name) {
+                Some(setting) => self.set("[mail]", key, quoted(&setting.value), name),
+                None => self.absent(name, "denyd writes one with the name of this machine; DenyHosts would have ended"),
+            }
+        }
+        let method = self.value("EMAIL_METHOD").map_or("SMTP", |setting| setting.value.as_str()).to_uppercase();
+        if method == "SENDMAIL" {
+            return self.set("[mail]", "server", quoted("sendmail"), "EMAIL_METHOD");
+        }
+        if let Some(setting) = self.value("EMAIL_METHOD").filter(|_| method != "SMTP") {
+            self.remark(setting.line, format!("EMAIL_METHOD = {}: SMTP is used, as DenyHosts did, too", setting.value));
+        }
+        let host = self.value("SMTP_HOST").map_or("localhost", |setting| setting.value.as_str());
+        let port = self.value("SMTP_PORT").map_or("25", |setting| setting.value.as_str());
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        self.set("[mail]", "server", quoted(&format!("{bracketed}:{port}")), "SMTP_HOST");
+        let is_here = host.eq_ignore_ascii_case("localhost") || host.starts_with("127.") || host == "::1";
+        let user = self.value("SMTP_USERNAME");
+        let ssl = match self.value("SMTP_SSL").map(|setting| (setting, conf::yes(&setting.value))) {
+            Some((setting, Err(what))) => return self.problem(setting, what),
+            // As DenyHosts was shipped, and could not work.
+            Some((setting, Ok(true))) if port == "25" => {
+                self.remark(
+                    setting.line,
+                    "SMTP_SSL = yes: no server speaks TLS first at port 25; it is not used".to_owned(),
+                );
+                false
+            }
+            Some((_, Ok(yes))) => yes,
+            None => false,
+        };
+        let (tls, from) = match () {
+            () if ssl => ("implicit", "SMTP_SSL"),
+            () if !is_here && (user.is_some() || port == "587") => ("starttls", "SMTP_HOST"),
+            () => ("none", "SMTP_SSL"),
+        };
+        self.set("[mail]", "tls", quoted(tls), from);
+        let Some(user) = user else { return };
+        // Both are needed for a login, and a password in a file that everybody may read is none.
+        let Some(password) = self.value("SMTP_PASSWORD") else { return };
+        if (self.world.is_there)(Path::new(PASSWORD)) == Some(Kind::File) {
+            self.set("[mail]", "username", quoted(&user.value), "SMTP_USERNAME");
+            self.set("[mail]", "password_file", quoted(PASSWORD), "SMTP_PASSWORD");
+        } else {
+            let what = "SMTP_PASSWORD: denyd takes a password from a file that nobody else may read";
+            self.remark(
+                password.line,
+                format!("{what}, and logs in nowhere without it: write it alone into {PASSWORD}, and chmod 0600 that"),
+            );
+        }
+    }
+
+    /// What is read.
+    fn log(&mut self) {
+        let framing = self.value("SSHD_FORMAT_REGEX").map(|setting| {
+            let known = FRAMINGS.iter().find(|(regex, _)| *regex == setting.value).map(|(_, format)| *format);
+            if known.is_none() {
+                let what = "SSHD_FORMAT_REGEX is not honoured by this version: the framings of all known syslog daemons are found by themselves";
+                self.remark(setting.line, what.to_owned());
+            }
+            known
+        });
+        let framing = framing.flatten();
+        let Some(setting) = self.value("SECURE_LOG") else {
+            return self.absent("SECURE_LOG", "denyd finds sshd's log itself; DenyHosts would not have started");
+        };
+        let path = absolute(&setting.value, self.world);
+        if path.ends_with("asl.log") {
+            let what = "is Apple's system log, whose format denyd does not read; have it forwarded by syslog";
+            return self.problem(setting, format!("{} {what}", path.display()));
+        }
+        let kind = match (self.world.is_there)(&path) {
+            Some(Kind::Directory) => "multilog",
+            Some(Kind::File) => "file",
+            None => {
+                let what = "is not there; denyd looks for sshd's log itself instead: the journal, else the usual files";
+                return self.remark(setting.line, format!("SECURE_LOG = {} {what}", path.display()));
+            }
+        };
+        self.set("[[input]]", "kind", quoted(kind), "SECURE_LOG");
+        self.set("[[input]]", "path", quoted(&path.to_string_lossy()), "SECURE_LOG");
+        if let Some(format) = framing {
+            if kind == "file" {
+                self.set("[[input]]", "format", quoted(format), "SSHD_FORMAT_REGEX");
+            }
+            self.set("[[input]]", "identifier", quoted("sshd"), "SSHD_FORMAT_REGEX");
+        }
+    }
+
+    /// The text, table by table.
+    fn written(self) -> Translation {
+        let mut written = Translation { remarks: self.remarks, ..Translation::default() };
+        let mut put = |line: String, origin: Option<Origin>| {
+            written.toml += &line;
+            written.toml.push('\n');
+            written.lines.push(origin);
+        };
+        for table in TABLES {
+            let entries = self.entries.iter().filter(|entry| entry.table == *table);
+            for (index, Entry { key, value, origin, .. }) in entries.enumerate() {
+                if index == 0 && !table.is_empty() {
+                    put(String::new(), None);
+                    put((*table).to_owned(), None);
+                }
+                let comment = match self.settings.iter().find(|setting| setting.line == origin.line) {
+                    Some(setting) if setting.name == "SMTP_PASSWORD" => "# SMTP_PASSWORD".to_owned(),
+                    Some(setting) => format!("# {} = {}", setting.name, crate::text::plain(&setting.value)),
+                    None => format!("# {} is absent", origin.key),
+                };
+                put(comment.trim_end().to_owned(), None);
+                put(format!("{key} = {value}"), Some(origin.clone()));
+            }
+        }
+        written
+    }
+}
+
+/// A duration as TOML writes it.
+fn time(seconds: u64) -> String {
+    let (unit, worth) = [("d", 86_400), ("h", 3600), ("m", 60)]
+        .into_iter()
+        .find(|(_, worth)| seconds.is_multiple_of(*worth))
+        .unwrap_or(("s", 1));
+    quoted(&format!("{}{unit}", seconds / worth))
+}
+
+/// Every key that a DenyHosts ever had, but for the numbered patterns.
+pub(super) fn known() -> impl Iterator<Item = &'static str> {
+    let lists = [NEEDED, NEEDLESS, LATER];
+    lists.into_iter().flat_map(|list| list.iter().map(|(known, _)| *known)).chain(TRANSLATED.iter().copied())
+}
+
+/// What was meant by a key that nobody knows.
+fn near(name: &str) -> String {
+    let near = known().filter(|_| name.len() <= 40).map(|known| (strsim::osa_distance(name, known), known));
+    let near = near.filter(|(far, known)| *far <= known.len() / 4).min_by_key(|(far, _)| *far);
+    near.map_or(String::new(), |(_, known)| format!("; did you mean {known}?"))
+}

@@ -1,0 +1,88 @@
+//! DenyHosts: its configuration file, read as it is.
+//!
+//! The text of a `denyhosts.conf` becomes the text of a `denyd.toml`, which [`config`](crate::config) reads like any other:
+//! so there is one validator, and `denyd import` writes what `run` goes by. [`conf`] is the grammar of the file; [`keys`]
+//! says of each key what it means here. What DenyHosts did is told by its manual, its FAQ, and by trying it (3.1.2).
+
+use std::path::{Path, PathBuf};
+
+mod conf;
+mod keys;
+#[cfg(test)]
+mod tests;
+
+/// What a translation must know of the machine.
+pub struct World<'a> {
+    /// The name of this host: `$[HOSTNAME]`, whether the environment has it or not.
+    pub hostname: &'a str,
+    /// A variable of the environment.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// What relative paths are below, as DenyHosts took them.
+    pub directory: &'a Path,
+    /// Whether there is such a file or directory.
+    pub is_there: &'a dyn Fn(&Path) -> Option<Kind>,
+    /// Whether this machine's sshd asks libwrap, so that hosts.deny refuses anybody.
+    pub sshd_reads_hosts_deny: &'a dyn Fn() -> bool,
+    /// The back end for packets that this machine has, where hosts.deny refuses nobody: `nftables` or `iptables`.
+    pub firewall: &'a dyn Fn() -> Option<&'static str>,
+}
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// Anything else.
+    File,
+}
+
+/// A configuration of DenyHosts as one of ours.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Translation {
+    /// The text of a `denyd.toml`.
+    pub toml: String,
+    /// For each line of it, from 1, what it comes from.
+    pub lines: Vec<Option<Origin>>,
+    /// What a reader of the file should know, in its order.
+    pub remarks: Vec<Remark>,
+}
+
+/// Where something comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The line of DenyHosts' file, from 1; 0 if the key is not in it.
+    pub line: usize,
+    /// The key.
+    pub key: String,
+}
+
+/// Something to know of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// Its line, from 1; 0 if it is about what the file does not have.
+    pub line: usize,
+    /// What.
+    pub what: String,
+    /// Whether something is other than the file says. Otherwise it is about a key that is absent, and what holds then.
+    pub differs: bool,
+}
+
+/// Whether a file is a configuration of DenyHosts, by its name: `denyhosts.conf`, `denyhosts.cfg`, `denyhosts.cfg-dist`,
+/// and whatever ends in `.conf` or `.cfg`. Ours end in `.toml`.
+pub fn is_denyhosts(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let ends = |end: &str| name.ends_with(end);
+    !ends(".toml") && (ends(".conf") || ends(".cfg") || name.starts_with("denyhosts"))
+}
+
+/// What the text of a configuration of DenyHosts means, or what is wrong with it: each problem with its line, 0 for what
+/// the file lacks.
+pub fn translate(text: &str, world: &World<'_>) -> Result<Translation, Vec<(usize, String)>> {
+    let (settings, remarks, problems) = conf::read(text, world);
+    keys::translate(&settings, world, remarks, problems)
+}
+
+/// A path as DenyHosts took it: below the directory where it was started, if it is relative.
+fn absolute(value: &str, world: &World<'_>) -> PathBuf {
+    world.directory.join(value)
+}

@@ -1,0 +1,320 @@
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+/// What every file has that DenyHosts starts with.
+const WHOLE: &str = "DENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 1\nPURGE_DENY =\n\
+    BLOCK_SERVICE = ALL\nSECURE_LOG = /var/log/auth.log\nHOSTS_DENY = /etc/hosts.deny\nWORK_DIR = /var/lib/denyhosts\n";
+
+/// The settings of `text` with `there` on the machine.
+fn translated(text: &str, there: &[&str]) -> Result<Translation, Vec<(usize, String)>> {
+    translated_where(text, there, true)
+}
+
+fn translated_where(text: &str, there: &[&str], wrapped: bool) -> Result<Translation, Vec<(usize, String)>> {
+    let is_there = |path: &Path| {
+        let found = there.iter().find(|name| Path::new(name.trim_end_matches('/')) == path)?;
+        Some(if found.ends_with('/') { Kind::Directory } else { Kind::File })
+    };
+    translate(
+        text,
+        &World {
+            hostname: "web1",
+            variable: &|name| {
+                [("A", "one"), ("B", "$[A]"), ("EMPTY", "")]
+                    .iter()
+                    .find(|(known, _)| *known == name)
+                    .map(|(_, value)| (*value).to_owned())
+            },
+            directory: Path::new("/srv"),
+            is_there: &is_there,
+            sshd_reads_hosts_deny: &|| wrapped,
+            firewall: &|| Some("nftables"),
+        },
+    )
+}
+
+/// What the lines of the grammar set, or what is said of them.
+#[test]
+fn the_grammar_is_denyhosts_with_its_faults_mended() {
+    let check = |text: &str, want: &str| {
+        let world = World {
+            hostname: "web1",
+            variable: &|name| {
+                [("A", "one"), ("B", "$[A]"), ("EMPTY", "")]
+                    .iter()
+                    .find(|(known, _)| *known == name)
+                    .map(|(_, value)| (*value).to_owned())
+            },
+            directory: Path::new("/srv"),
+            is_there: &|_| None,
+            sshd_reads_hosts_deny: &|| true,
+            firewall: &|| None,
+        };
+        let (settings, remarks, problems) = conf::read(text, &world);
+        let settings = settings.iter().map(|Setting { name, value, .. }| format!("{name}={value}"));
+        let remarks = remarks.iter().map(|remark| format!("remark {}", remark.line));
+        let problems = problems.iter().map(|(line, what)| format!("{line}: {what}"));
+        assert_eq!(settings.chain(remarks).chain(problems).collect::<Vec<_>>().join("|"), want, "{text:?}");
+    };
+    use super::conf::Setting;
+    check("\u{feff}# nothing\n\n   # nothing\r\n", "");
+    check("work_dir: /srv/d\r\n", "WORK_DIR=/srv/d");
+    check("SMTP_SUBJECT = a: b = c", "SMTP_SUBJECT=a: b = c");
+    check("A : 1\nB=2", "A=1|B=2");
+    check("nothing at all", "remark 1");
+    check("PURGE_DENY = # for ever", "PURGE_DENY=");
+    check("PURGE_DENY = 1w # a week", "PURGE_DENY=1w");
+    check("HOSTS_DENY = /etc/hosts#1", "HOSTS_DENY=/etc/hosts#1");
+    check("SMTP_SUBJECT = ticket # 5\nSMTP_PASSWORD = a # b", "SMTP_SUBJECT=ticket # 5|SMTP_PASSWORD=a # b");
+    check("USERDEF_FAILED_ENTRY_REGEX = x # (?P<host>.*)", "USERDEF_FAILED_ENTRY_REGEX=x # (?P<host>.*)");
+    check("SMTP_SUBJECT = $[HOSTNAME] $[A] - $[A] $[B]", "SMTP_SUBJECT=web1 one - one $[A]");
+    check("SMTP_SUBJECT = $[host] $[HOST1] $[ open", "SMTP_SUBJECT=$[host] $[HOST1] $[ open");
+    let unset = |name: &str| {
+        format!(
+            "1: SMTP_FROM: there is no variable `{name}` in the environment, as in DenyHosts; set it where denyd is started, or write its value"
+        )
+    };
+    check("SMTP_FROM = $[NOT_SET]", &unset("NOT_SET"));
+    check("SMTP_FROM = $[EMPTY]", &unset("EMPTY"));
+    check("SMTP_FROM = $[]", &unset(""));
+    let long = format!("WORK_DIR = {}", "x".repeat(5000));
+    check(&long, "1: more than 4096 bytes in a value, or 2000 settings; no configuration has that");
+}
+
+#[test]
+fn times_and_yes_are_read_or_what_denyhosts_made_of_them_is_said() {
+    let check = |text: &str, want: &str| {
+        let got = conf::seconds(text).map_or_else(|what| what, |seconds| seconds.to_string());
+        assert!(got.starts_with(want), "{text}: {got}");
+    };
+    check("10", "10");
+    check("1h", "3600");
+    check("5 d", "432000");
+    check("2w", "1209600");
+    check("1y", "31536000");
+    check("10 minutes", "`10 minutes`: DenyHosts would have taken it for 600 seconds");
+    check("1h30m", "`1h30m`: DenyHosts would have taken it for 3600 seconds");
+    check("1.5h", "`1.5h`: DenyHosts would have taken it for 1 seconds");
+    check("2 months", "`2 months`: DenyHosts would have taken it for 120 seconds");
+    check("5D", "`5D`: DenyHosts would have taken it for 5 seconds");
+    check("1M", "`1M`: DenyHosts would have taken it for 1 seconds");
+    for none in ["0", "0d", "abc", "-5d", "99999999999999999999d", "9999999999999999999y"] {
+        assert!(conf::seconds(none).is_err(), "{none}");
+    }
+    for (text, want) in
+        [("YES", true), ("on", true), ("1", true), ("t", true), ("No", false), ("off", false), ("0", false)]
+    {
+        assert_eq!(conf::yes(text), Ok(want), "{text}");
+    }
+    assert!(conf::yes("enable").is_err());
+}
+
+/// What lines beside those of `WHOLE` come to.
+#[test]
+fn each_key_is_translated_or_named() {
+    let check = |lines: &str, there: &[&str], want: &[&str]| {
+        let translation = translated(&format!("{WHOLE}{lines}"), there).unwrap();
+        let remarks = translation
+            .remarks
+            .iter()
+            .map(|remark| format!("{}: {}", remark.line, remark.what))
+            .collect::<Vec<_>>()
+            .join("\n");
+        for want in want {
+            let found = translation.toml.lines().any(|line| line == *want) || remarks.contains(want);
+            assert!(found, "{lines:?} gives\n{}\n{remarks}\nand not {want}", translation.toml);
+        }
+    };
+    check("", &[], &["threshold_invalid = 5", "threshold_valid = 10", "threshold_root = 1"]);
+    check(
+        "",
+        &[],
+        &["threshold_restricted = 1", "0: DENY_THRESHOLD_RESTRICTED is absent: that of DENY_THRESHOLD_ROOT holds"],
+    );
+    check("DENY_THRESHOLD_RESTRICTED = 4", &[], &["threshold_restricted = 4"]);
+    check(
+        "DENY_THRESHOLD_ROOT = 0",
+        &[],
+        &["threshold_root = 0", "9: DENY_THRESHOLD_ROOT = 0 denies at the first failure"],
+    );
+    check(
+        "AGE_RESET_VALID = 5d",
+        &[],
+        &[r#"age_reset_valid = "5d""#, r#"age_reset_root = "never""#, "0: AGE_RESET_ROOT is absent"],
+    );
+    check("RESET_ON_SUCCESS = yes", &[], &["reset_on_success = true"]);
+    check("", &[], &[r#"deny_for = "forever""#, "comment = false", "4: PURGE_DENY is blank"]);
+    check(
+        "PURGE_DENY = 4w\nPURGE_THRESHOLD = 2",
+        &[],
+        &[r#"deny_for = "28d""#, "permanent_after = 2", "4: PURGE_DENY comes again in line 9"],
+    );
+    check("PURGE_DENY = 90", &[], &[r#"deny_for = "90s""#]);
+    check("PURGE_DENY = 1y", &[], &[r#"deny_for = "365d""#]);
+    check("PURGE_DENY = 1d\nDAEMON_PURGE =", &[], &[r#"deny_for = "forever""#, "9: DAEMON_PURGE is blank"]);
+    check("PURGE_THRESHOLD = 0", &[], &[r#"permanent_after = "never""#]);
+    check("BLOCK_SERVICE = sshd", &[], &[r#"service = "sshd""#, r#"backends = ["hosts.deny"]"#]);
+    check(
+        "IPTABLES = /sbin/iptables\nBLOCKPORT = 22, 2222",
+        &["/sbin/iptables"],
+        &[r#"backends = ["hosts.deny", "iptables"]"#, "ports = [22, 2222]"],
+    );
+    check("IPTABLES = /sbin/iptables", &[], &["9: IPTABLES = /sbin/iptables: there is no such program"]);
+    check("", &["/var/log/auth.log"], &[r#"path = "/var/log/auth.log""#, r#"kind = "file""#]);
+    check("", &[], &["6: SECURE_LOG = /var/log/auth.log is not there; denyd looks for sshd's log itself"]);
+    check("SECURE_LOG = log", &["/srv/log"], &[r#"path = "/srv/log""#]);
+    check(
+        "SECURE_LOG = /var/log/sshd\nSSHD_FORMAT_REGEX = @.*? (?P<message>.*)",
+        &["/var/log/sshd/"],
+        &[r#"kind = "multilog""#, r#"identifier = "sshd""#],
+    );
+    check("SSHD_FORMAT_REGEX = x", &[], &["9: SSHD_FORMAT_REGEX is not honoured"]);
+    check("", &["/var/lib/denyhosts/allowed-hosts"], &[r#"allow_file = "/var/lib/denyhosts/allowed-hosts""#]);
+    check(
+        "",
+        &["/var/lib/denyhosts/restricted-usernames"],
+        &[r#"restricted_users_file = "/var/lib/denyhosts/restricted-usernames""#],
+    );
+    let both = ["/var/lib/denyhosts/restricted-usernames", "/usr/local/etc/restricted-usernames"];
+    check(
+        "ETC_DIR = /usr/local/etc",
+        &both,
+        &[
+            r#"restricted_users_file = "/usr/local/etc/restricted-usernames""#,
+            "8: /usr/local/etc/restricted-usernames is read",
+        ],
+    );
+    check("DAEMON_SLEEP = 30s", &[], &["9: DAEMON_SLEEP needs no translation"]);
+    check("PLUGIN_DENY = /bin/true", &[], &["9: PLUGIN_DENY is not honoured by this version"]);
+    check(
+        "DENY_TRESHOLD_ROOT = 1",
+        &[],
+        &["9: DENY_TRESHOLD_ROOT is no key of DenyHosts, and sets nothing; did you mean DENY_THRESHOLD_ROOT?"],
+    );
+    check(
+        "USERDEF_FAILED_ENTRY_REGEX = a\nUSERDEF_FAILED_ENTRY_REGEX = b",
+        &[],
+        &["9: USERDEF_FAILED_ENTRY_REGEX is", "10: USERDEF_FAILED_ENTRY_REGEX is"],
+    );
+}
+
+/// Mail goes where it went; a password stays where it is, and is shown nowhere.
+#[test]
+fn mail_is_sent_as_denyhosts_did() {
+    let check = |lines: &str, there: &[&str], want: &str| {
+        let translation = translated(&format!("{WHOLE}{lines}"), there).unwrap();
+        let mail = translation.toml.split("[mail]\n").nth(1).unwrap_or_default();
+        let mail: Vec<&str> = mail.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(mail.join(" ").trim(), want, "{lines}");
+        let told = format!("{translation:?}");
+        assert!(!told.contains("hunter2"), "{told}");
+        translation
+            .remarks
+            .iter()
+            .filter(|remark| remark.line > 8)
+            .map(|remark| remark.what.clone())
+            .collect::<String>()
+    };
+    let from = "SMTP_FROM = DenyHosts <a@example.org>\nSMTP_SUBJECT = Report # 1\n";
+    let (to, ours) =
+        (r#"to = ["root@localhost", "b@example.org"]"#, r#"from = "DenyHosts <a@example.org>" subject = "Report # 1""#);
+    check("ADMIN_EMAIL =", &[], "");
+    let base = format!("ADMIN_EMAIL = root@localhost, b@example.org\n{from}");
+    check(&base, &[], &format!(r#"{to} {ours} server = "localhost:25" tls = "none""#));
+    let said =
+        check(&format!("{base}SMTP_SSL = yes"), &[], &format!(r#"{to} {ours} server = "localhost:25" tls = "none""#));
+    assert!(said.contains("no server speaks TLS first at port 25"), "{said}");
+    let remote = format!("{base}SMTP_HOST = mail.example.org\n");
+    check(&remote, &[], &format!(r#"{to} {ours} server = "mail.example.org:25" tls = "none""#));
+    check(
+        &format!("{remote}SMTP_PORT = 465\nSMTP_SSL = yes"),
+        &[],
+        &format!(r#"{to} {ours} server = "mail.example.org:465" tls = "implicit""#),
+    );
+    check(
+        &format!("{remote}SMTP_PORT = 587"),
+        &[],
+        &format!(r#"{to} {ours} server = "mail.example.org:587" tls = "starttls""#),
+    );
+    let login = format!("{remote}SMTP_USERNAME = d\nSMTP_PASSWORD = hunter2");
+    let server = r#"server = "mail.example.org:25" tls = "starttls""#;
+    let said = check(&login, &[], &format!("{to} {ours} {server}"));
+    assert!(said.contains("write it alone into /etc/denyd/mail-password"), "{said}");
+    let file = r#"username = "d" password_file = "/etc/denyd/mail-password""#;
+    check(&login, &["/etc/denyd/mail-password"], &format!("{to} {ours} {server} {file}"));
+    check(&format!("{base}EMAIL_METHOD = SENDMAIL"), &[], &format!(r#"{to} {ours} server = "sendmail""#));
+}
+
+/// A file that would deny into the void does not.
+#[test]
+fn where_sshd_does_not_ask_libwrap_a_firewall_enforces_as_well() {
+    let check = |service: &str, want: &str| {
+        let translation = translated_where(&format!("{WHOLE}BLOCK_SERVICE = {service}"), &[], false).unwrap();
+        assert!(translation.toml.lines().any(|line| line == want), "{}", translation.toml);
+        translation.remarks.iter().any(|remark| remark.differs && remark.what.contains("not linked with libwrap"))
+    };
+    assert!(check("ALL", r#"backends = ["hosts.deny", "nftables"]"#));
+    assert!(!check("", r#"backends = ["hosts.deny"]"#));
+}
+
+#[test]
+fn what_denyhosts_would_not_start_with_is_refused_with_its_line() {
+    let check = |lines: &str, want: &str| {
+        let problems = translated(lines, &[]).unwrap_err();
+        let told: Vec<String> = problems.iter().map(|(line, what)| format!("{line}: {what}")).collect();
+        assert!(told.iter().any(|told| told.starts_with(want)), "{lines:?}: {told:#?}");
+    };
+    check("", "0: DENY_THRESHOLD_ROOT is missing: how many failures of root are tolerated");
+    for (lines, want) in [
+        (
+            "DENY_THRESHOLD_ROOT = -1",
+            "9: DENY_THRESHOLD_ROOT: below zero DenyHosts denied everybody who ever logged in",
+        ),
+        ("DENY_THRESHOLD_ROOT = five", "9: DENY_THRESHOLD_ROOT: `five` is no whole number"),
+        ("DENY_THRESHOLD_ROOT =", "9: DENY_THRESHOLD_ROOT: `` is no whole number"),
+        ("PURGE_DENY = 5D", "9: PURGE_DENY: `5D`: DenyHosts would have taken it for 5 seconds"),
+        ("AGE_RESET_ROOT = 1h30m", "9: AGE_RESET_ROOT: `1h30m`"),
+        ("RESET_ON_SUCCESS = enable", "9: RESET_ON_SUCCESS: `enable` is neither yes nor no"),
+        ("PURGE_THRESHOLD = x", "9: PURGE_THRESHOLD: `x` is no count"),
+        ("BLOCKPORT = ssh", "9: BLOCKPORT: `ssh` is no list of ports"),
+        ("SECURE_LOG = /private/var/log/asl.log", "9: SECURE_LOG: /private/var/log/asl.log is Apple's system log"),
+    ] {
+        check(&format!("{WHOLE}{lines}"), want);
+    }
+    let old = WHOLE.replace("DENY_THRESHOLD_INVALID", "DENY_THRESHOLD");
+    let translation = translated(&old, &[]).unwrap();
+    assert!(translation.toml.contains("threshold_invalid = 5"), "{}", translation.toml);
+}
+
+/// Each line of the translation knows whence it comes.
+#[test]
+fn lines_know_their_keys() {
+    let translation = translated(WHOLE, &[]).unwrap();
+    let (line, _) = (0..).zip(translation.toml.lines()).find(|(_, line)| *line == "threshold_root = 1").unwrap();
+    assert_eq!(translation.lines[line], Some(Origin { line: 3, key: "DENY_THRESHOLD_ROOT".to_owned() }));
+    assert_eq!(translation.lines.len(), translation.toml.lines().count());
+}
+
+#[test]
+fn a_file_is_denyhosts_by_its_name() {
+    for (name, want) in [
+        ("/etc/denyhosts.conf", true),
+        ("denyhosts.cfg", true),
+        ("/usr/share/denyhosts/denyhosts.cfg-dist", true),
+        ("/etc/mine.conf", true),
+        ("/etc/denyd/denyd.toml", false),
+        ("/etc/denyhosts.toml", false),
+        ("/etc/mine", false),
+    ] {
+        assert_eq!(is_denyhosts(&PathBuf::from(name)), want, "{name}");
+    }
+}
+
+/// The migration page has each key.
+#[test]
+fn the_page_names_every_key() {
+    let page = include_str!("../../packaging/doc/denyhosts.md");
+    let missing: Vec<_> = keys::known().filter(|key| !page.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "packaging/doc/denyhosts.md lacks {missing:?}");
+}

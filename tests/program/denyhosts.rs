@@ -1,0 +1,240 @@
+//! Who ran DenyHosts goes on with its configuration, and the same addresses are denied.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use denyd::decide::attempt::{Attempt, Classes};
+use denyd::decide::engine::{Engine, Input};
+use denyd::decide::policy::{Policy, Threshold};
+use denyd::decide::session::HostId;
+use denyd::detect::address::{self, Address};
+use denyd::detect::event::Account;
+use inputs::record::{SourceId, Timestamp};
+use regex::Regex;
+use serde_json::Value;
+
+/// The names that were restricted where the real DenyHosts ran.
+const RESTRICTED: [&str; 3] = ["mysql", "oracle", "postgres"];
+
+fn seed() -> std::path::PathBuf {
+    kit::data("denyhosts/seed.conf")
+}
+
+fn denyd(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let (status, out, err) = kit::run(arguments, b"");
+    (status.code(), String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+/// A page of the web, copied as it is, comments in Chinese behind values and all.
+#[test]
+fn a_denyhosts_conf_loads_as_it_is() {
+    let (code, out, err) = denyd(&["--config", seed().to_str().unwrap(), "check", "--print"]);
+    assert_eq!(code, Some(0), "{err}");
+    for want in [
+        "threshold_invalid = 1",
+        "threshold_valid = 3",
+        "threshold_root = 2",
+        "threshold_restricted = 1",
+        r#"age_reset_invalid = "10d""#,
+        r#"age_reset_valid = "5d""#,
+        r#"age_reset_root = "25d""#,
+        r#"deny_for = "forever""#,
+        r#"service = "ALL""#,
+        r#"path = "/etc/hosts.deny""#,
+    ] {
+        assert!(out.lines().any(|line| line == want), "{want} is not in\n{out}");
+    }
+    // What is not as the file says is said with its line.
+    let (_, out, _) = denyd(&["--config", seed().to_str().unwrap(), "check"]);
+    for want in ["SECURE_LOG = /var/log/secure is not there", "LOCK_FILE is not written", "PURGE_DENY is blank"] {
+        assert!(out.contains(want), "{want} is not in\n{out}");
+    }
+}
+
+/// What `import` prints and the file itself are one configuration.
+#[test]
+fn what_import_prints_is_what_run_goes_by() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = "SECURE_LOG = DIR/log\nHOSTS_DENY = DIR/hosts.deny\nWORK_DIR = DIR\nPURGE_DENY = 4w\nPURGE_THRESHOLD = 2\n\
+                BLOCK_SERVICE = sshd\nDENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 1\n\
+                RESET_ON_SUCCESS = yes\nBLOCKPORT = 22, 2222\n";
+    let other = dir.path().join("denyhosts.cfg");
+    fs::write(&other, more.replace("DIR", dir.path().to_str().unwrap())).unwrap();
+    for name in ["log", "allowed-hosts", "restricted-usernames"] {
+        fs::write(dir.path().join(name), "").unwrap();
+    }
+    for file in [seed(), other] {
+        let file = file.to_str().unwrap();
+        let (code, toml, err) = denyd(&["import", file]);
+        assert_eq!(code, Some(0), "{err}");
+        let ours = dir.path().join("denyd.toml");
+        fs::write(&ours, toml).unwrap();
+        let printed = |file: &str| denyd(&["--config", file, "check", "--print"]);
+        let (theirs, ours) = (printed(file), printed(ours.to_str().unwrap()));
+        assert!(ours.0 == Some(0) && theirs.1 == ours.1, "{file}:\n{}\nis not\n{}{}", theirs.1, ours.1, ours.2);
+    }
+}
+
+/// A problem stands at its line of DenyHosts' file, by DenyHosts' name.
+#[test]
+fn a_mistake_is_told_by_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |line: &str, want: &str| {
+        let file = dir.path().join("denyhosts.conf");
+        let whole = "SECURE_LOG = /x\nDENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 1\nPURGE_DENY =\nBLOCK_SERVICE =\n";
+        fs::write(&file, format!("{whole}{line}\n")).unwrap();
+        let (code, out, err) = denyd(&["--config", file.to_str().unwrap(), "check"]);
+        let want = want.replace("FILE", file.to_str().unwrap());
+        assert!(code == Some(2) && err.contains(&want), "{code:?} {out}{err}");
+    };
+    check("PURGE_DENY = 10 minutes", "FILE:7: PURGE_DENY: `10 minutes`: DenyHosts would have taken it for 600 seconds");
+    check("PURGE_DENY = 9999w", "FILE:7: PURGE_DENY, as [decide] deny_for");
+    check("BLOCKPORT = 0", "FILE:7: BLOCKPORT, as [deny] ports");
+    check("SMTP_FROM = $[NO_SUCH_VARIABLE]", "FILE:7: SMTP_FROM: there is no variable `NO_SUCH_VARIABLE`");
+}
+
+/// Whom the real DenyHosts 3.1.2 denied by this log, by thresholds 1 to 10.
+fn expected() -> Vec<([u32; 4], BTreeSet<String>)> {
+    let all: Value = serde_json::from_slice(&fs::read(kit::data("denyhosts/expected.json")).unwrap()).unwrap();
+    let runs = all.as_object().unwrap().values().map(|run| {
+        let limit = |name: &str| u32::try_from(run["thresholds"][name].as_u64().unwrap()).unwrap();
+        let denied = run["denied"].as_array().unwrap().iter().map(|host| host.as_str().unwrap().to_owned());
+        (["invalid", "valid", "root", "restricted"].map(limit), denied.collect())
+    });
+    let runs: Vec<_> = runs.collect();
+    assert_eq!(runs.len(), 10);
+    runs
+}
+
+#[test]
+fn the_oracle_says_what_denyhosts_did() {
+    let thresholds = expected().into_iter().map(|(limits, _)| limits.map(|limit| limit.to_string()).join(","));
+    let output = Command::new("python3")
+        .arg(kit::root().join("tests/denyhosts_oracle.py"))
+        .args(["--restricted", &RESTRICTED.join(",")])
+        .arg(kit::data("denyhosts/auth.log.gz"))
+        .args(thresholds)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (limits, denied) in expected() {
+        let said = said[limits.map(|limit| limit.to_string()).join(",")].as_array().unwrap();
+        let said: BTreeSet<String> = said.iter().map(|host| host.as_str().unwrap().to_owned()).collect();
+        assert_eq!(said, denied, "{limits:?}");
+    }
+}
+
+/// The engine decides as DenyHosts did where it is told what DenyHosts saw: each line by its patterns, no connections.
+#[test]
+fn told_what_denyhosts_saw_the_engine_denies_whom_denyhosts_denied() {
+    let log = Command::new("gzip").arg("-dc").arg(kit::data("denyhosts/auth.log.gz")).output().unwrap().stdout;
+    let log = String::from_utf8_lossy(&log);
+    let seen = Seen::new();
+    let failures: Vec<_> = log.lines().filter_map(|line| seen.failure(line)).collect();
+    assert!(failures.len() > 2000, "{}", failures.len());
+    for (limits, denied) in expected() {
+        let policy = strict(limits);
+        let mut engine = Engine::new(policy.clone());
+        for (at, (peer, user, is_invalid)) in (1_700_000_000_000_000..).step_by(1_000_000).zip(&failures) {
+            let account = if *is_invalid { Account::Unknown } else { Account::Known };
+            let classes = match *is_invalid {
+                // Root is root only where the pattern tells valid users from invalid ones.
+                true if user.as_str() == "root" => Classes::of(b"-", account, &policy),
+                _ => Classes::of(user.as_bytes(), account, &policy),
+            };
+            // A valid user that is restricted counts twice: a fault of DenyHosts' that users would miss nothing by.
+            let twice = !*is_invalid && user != "root" && RESTRICTED.contains(&user.as_str());
+            let at = Timestamp(at);
+            engine.step(
+                at,
+                Input::Attempt(Attempt {
+                    peer: *peer,
+                    prefix: policy.prefix(*peer),
+                    host: HostId(0),
+                    source: SourceId(0),
+                    at,
+                    from: at,
+                    user: user.as_bytes().into(),
+                    account,
+                    classes,
+                    times: if twice { 2 } else { 1 },
+                    sound: if twice { 2 } else { 1 },
+                }),
+            );
+        }
+        let found: BTreeSet<String> = engine.state.denies.keys().map(|prefix| prefix.to_string()).collect();
+        assert_eq!(found, denied, "{limits:?}");
+    }
+}
+
+/// Thresholds of these classes, and nothing that DenyHosts had not.
+fn strict([invalid, valid, root, restricted]: [u32; 4]) -> Policy {
+    let mut thresholds = [None; 5];
+    use denyd::decide::policy::Class;
+    for (class, limit) in
+        [(Class::Invalid, invalid), (Class::Valid, valid), (Class::Root, root), (Class::Restricted, restricted)]
+    {
+        thresholds[class as usize] = Some(Threshold(limit));
+    }
+    Policy {
+        thresholds,
+        age_reset: [None; 5],
+        deny_for: None,
+        probation: None,
+        wider_nets: false,
+        restricted: RESTRICTED.map(|name| name.as_bytes().to_vec()).into(),
+        ..Policy::default()
+    }
+}
+
+/// What DenyHosts sees of a line.
+struct Seen {
+    framing: Regex,
+    failures: Vec<Regex>,
+}
+
+impl Seen {
+    fn new() -> Seen {
+        let address = r"(?:::ffff:)?(?<host>\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})";
+        let failures = [
+            r"Failed \S* for (?<invalid>invalid user |illegal user )?(?<user>.*) from ADDRESS(?: port \d+)?(?: ssh2)?$",
+            r"(?<invalid>Illegal|Invalid) user (?<user>.*) from ADDRESS[ port\d]*$",
+            r"Authentication failure for (?<user>.*) .*from ADDRESS",
+            r"User (?<user>.*) .*from (?<host>.*) not allowed because none of user's groups are listed in AllowGroups$",
+            r"Did not receive identification string .*from ADDRESS",
+            r"User (?<user>.*) .*from ADDRESS not allowed because not listed in AllowUsers",
+            r"Connection closed by ADDRESS(?: port \d+)? \[preauth\]",
+        ];
+        let compile = |pattern: &str| Regex::new(&pattern.replace("ADDRESS", address)).unwrap();
+        Seen { framing: compile(r".* (?:\[sshd\]|sshd[^:]*:) (?<message>.*)"), failures: failures.map(compile).into() }
+    }
+
+    /// The address, the user, and whether that is invalid to DenyHosts: it is where the pattern cannot tell.
+    fn failure(&self, line: &str) -> Option<(Address, String, bool)> {
+        let message = self.framing.captures(line)?.name("message")?.as_str();
+        let (pattern, found) = self.failures.iter().find_map(|one| Some((one, one.captures(message)?)))?;
+        let tells = pattern.capture_names().flatten().any(|name| name == "invalid");
+        let peer = address::parse(found["host"].as_bytes())?;
+        let user = found.name("user").map_or("", |user| user.as_str());
+        is_public(&found["host"]).then(|| (peer, user.to_owned(), !tells || found.name("invalid").is_some()))
+    }
+}
+
+/// Whether DenyHosts 3.x counts the address, of those in the log: none of IPv6, and no private one.
+fn is_public(host: &str) -> bool {
+    let host = host.parse::<std::net::Ipv4Addr>();
+    host.is_ok_and(|host| !(host.is_private() || host.is_documentation() || host.is_loopback() || host.is_link_local()))
+}
+
+/// The usual place is looked into without being told.
+#[test]
+fn import_says_where_it_looked() {
+    if Path::new("/etc/denyhosts.conf").exists() {
+        return kit::skip("import_says_where_it_looked", "this machine has an /etc/denyhosts.conf");
+    }
+    let (code, _, err) = denyd(&["import"]);
+    assert!(code == Some(2) && err.contains("/etc/denyhosts.conf") && err.contains("denyd import FILE"), "{err}");
+}
