@@ -45,6 +45,8 @@ pub struct Parser {
     bare: Option<&'static [u8]>,
     stamps: Stamps,
     beginning: Option<Beginning>,
+    /// The last host that stood behind a plain stamp, and its blank; nothing if there was none. Most lines have the same.
+    host: Vec<u8>,
     /// A container's last line was a piece, and the next one goes on with it.
     goes_on: bool,
 }
@@ -72,7 +74,15 @@ impl Parser {
     /// A parser for an input whose stamps without zone are of `zone`.
     pub fn new(format: Format, zone: jiff::tz::TimeZone) -> Self {
         let bare = (format == Format::Message).then_some(b"sshd".as_slice());
-        Parser { format, unwrap: false, bare, stamps: Stamps::new(zone), beginning: None, goes_on: false }
+        Parser {
+            format,
+            unwrap: false,
+            bare,
+            stamps: Stamps::new(zone),
+            beginning: None,
+            host: Vec::new(),
+            goes_on: false,
+        }
     }
 
     /// Says whether a header inside the message replaces the outer one, as rsyslog's imfile sends lines of files that have their own.
@@ -250,7 +260,10 @@ impl Parser {
         match rest.strip_prefix(b"1 ") {
             Some(rest) => rfc5424::header(rest, &mut self.stamps),
             // A sender without a clock: RFC 3164, section 4.3.3.
-            None => self.stamped(rest, reference).or_else(|| words::tag(rest)),
+            None => {
+                let header = self.like_the_last(rest, reference).or_else(|| self.stamped(rest, reference));
+                header.or_else(|| words::tag(rest))
+            }
         }
     }
 
@@ -262,11 +275,16 @@ impl Parser {
         Some(Parts { event: Some(last.event), host: &line[STAMP_LEN..last.text.len() - 1], ..header })
     }
 
+    /// What stands behind a stamp, if that is the last host and a tag.
+    #[inline(always)]
+    fn of_the_last_host<'a>(&self, rest: &'a [u8]) -> Option<Parts<'a>> {
+        let host = self.host.len().checked_sub(1)?;
+        let header = named(rest.strip_prefix(&self.host[..])?)?;
+        Some(Parts { host: &rest[..host], ..header })
+    }
+
     /// A stamp, then a host or none, then a tag or none.
     fn stamped<'a>(&mut self, line: &'a [u8], reference: Timestamp) -> Option<Parts<'a>> {
-        if let Some(header) = self.like_the_last(line, reference) {
-            return Some(header);
-        }
         let stamp = match line.first()? {
             b'0'..=b'9' => self.stamps.rfc3339(line),
             _ => self.stamps.traditional(line, reference),
@@ -274,11 +292,22 @@ impl Parser {
         let Some((event, rest)) = stamp.and_then(|(event, len)| Some((event, line[len..].strip_prefix(b" ")?))) else {
             return self.oddly(line, reference).or_else(|| self.in_dialect(line, reference));
         };
-        let header = Parts { event: Some(event), ..host_and_tag(rest) };
-        let is_program = header.pid.is_some() || words::is_name(header.identifier);
-        if header.identifier.is_empty() || !is_program || words::is_no_plain_host(header.host) {
-            return self.oddly(line, reference).or(Some(header));
-        }
+        let header = match self.of_the_last_host(rest) {
+            Some(header) => Parts { event: Some(event), ..header },
+            None => {
+                let header = Parts { event: Some(event), ..host_and_tag(rest) };
+                let is_program = header.pid.is_some() || words::is_name(header.identifier);
+                if header.identifier.is_empty() || !is_program || words::is_no_plain_host(header.host) {
+                    return self.oddly(line, reference).or(Some(header));
+                }
+                // What ends at its blank alone, whatever stands behind it.
+                if !header.host.is_empty() && name_len(rest) == header.host.len() {
+                    self.host.clear();
+                    self.host.extend_from_slice(&rest[..=header.host.len()]);
+                }
+                header
+            }
+        };
         // Without a priority before it `[` would begin metalog's program.
         if line.len() - rest.len() == STAMP_LEN && !(header.host.is_empty() || self.unwrap || rest.starts_with(b"[")) {
             let mut text = self.beginning.take().map_or_else(Vec::new, |last| last.text);

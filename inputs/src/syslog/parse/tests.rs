@@ -23,7 +23,7 @@ fn check_as(format: Format, line: impl AsRef<[u8]>, expected: &str) {
     let line = line.as_ref();
     let mut parser = Parser::new(format, TimeZone::UTC);
     assert_eq!(read(&mut parser, line, RECEIVED), expected, "{}", line.escape_ascii());
-    // The second time the minute is remembered, and how the line began.
+    // The second time the minute is remembered, how the line began, and its host.
     assert_eq!(read(&mut parser, line, RECEIVED), expected, "again: {}", line.escape_ascii());
     // After another stamp or the same, of another host, of the same one, and of one that looks like metalog's program.
     let blanks = line.iter().take(40).enumerate().filter(|(_, byte)| **byte == b' ');
@@ -563,7 +563,8 @@ fn asks_about_odd_stamps() {
     assert_eq!(said, "b sshd 9 2025-07-01T01:06:25Z | x");
 }
 
-/// Any beginning of a line, with any byte changed, is read without a panic, and the message is its end.
+/// Any beginning of a line, with any byte changed, is read without a panic, the message is its end, and what was read
+/// before changes nothing.
 #[test]
 fn never_fails() {
     let lines: [&[u8]; 6] = [
@@ -574,8 +575,9 @@ fn never_fails() {
         b"Nov 1 2026 03:06:25 b sshd[9]: x",
         b"feb 29 3:06:25 b sshd[9]: x",
     ];
-    let mut parser = Parser::new(Format::Auto, TimeZone::UTC);
-    parser.unwrap(true);
+    let mut anew = Parser::new(Format::Auto, TimeZone::UTC);
+    anew.unwrap(true);
+    let mut parser = anew.clone();
     for line in lines {
         for end in 0..=line.len() {
             for at in 0..end {
@@ -583,7 +585,12 @@ fn never_fails() {
                     let mut line = line[..end].to_vec();
                     line[at] = byte;
                     let batch = parser.batch(Timestamp::default(), [line.as_slice()]);
-                    assert!(without_end(&line).ends_with(batch.record(0).message));
+                    let record = batch.record(0);
+                    assert!(without_end(&line).ends_with(record.message));
+                    let alone = anew.clone().batch(Timestamp::default(), [line.as_slice()]);
+                    let alone = alone.record(0);
+                    assert_eq!((record.host, record.identifier), (alone.host, alone.identifier));
+                    assert_eq!((record.pid, record.event, record.message), (alone.pid, alone.event, alone.message));
                 }
             }
         }
