@@ -201,7 +201,10 @@ pub const BARE_PID: u32 = 1 << 31;
 /// What a record says by itself: all of the way that needs nothing but the record. Several batches may be heard at once.
 #[inline]
 pub fn hear<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
-    detect(repeat::unwrapped(record).as_ref().unwrap_or(record), rules)
+    match repeat::unwrapped(record) {
+        Some(inner) => detect(&inner, rules),
+        None => detect(record, rules),
+    }
 }
 
 /// Folds a batch; `each` sees every record, in order, empty lines included.

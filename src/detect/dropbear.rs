@@ -13,9 +13,9 @@ use super::event::{Account, Event, Kind};
 use super::wrapped::behind_date;
 
 /// Whether an identifier is dropbear's, or its units'.
-#[inline]
+#[inline(always)]
 pub fn is_dropbear(identifier: &[u8]) -> bool {
-    matches!(identifier, b"dropbear" | b"dropbear.service" | b"dropbear@")
+    identifier.starts_with(b"drop") && matches!(identifier, b"dropbear" | b"dropbear.service" | b"dropbear@")
 }
 
 /// What a message of dropbear says, if a shape fits it. `truncated`: its end is missing, and nothing is believed that

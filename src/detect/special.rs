@@ -14,8 +14,8 @@ use super::address::Address;
 pub struct Special {
     /// Where it begins; as an IPv4-mapped address if it is of IPv4.
     first: u128,
-    /// How many bits of that are the range's, of 128.
-    len: u8,
+    /// The bits of that that are the range's, of 128.
+    mask: u128,
     /// By how many bits of 128 an address of it is counted and denied; `None` = as others.
     pub bits: Option<u8>,
     /// Whether it is never denied: nobody can connect from it, and a deny would only hit who has no address yet; or it is
@@ -47,7 +47,9 @@ const fn special(first: Ipv6Addr, len: u8, how: How, name: &'static str, why: &'
         Alone | Never => Some(128),
         By(bits) => Some(bits),
     };
-    Special { first: first.to_bits(), len, bits, is_never_denied: matches!(how, Never), name, why }
+    // A shift by all bits is none.
+    let mask = if len == 0 { 0 } else { u128::MAX << (128 - len) };
+    Special { first: first.to_bits(), mask, bits, is_never_denied: matches!(how, Never), name, why }
 }
 
 const fn v4(net: [u8; 4], len: u8, how: How, name: &'static str, why: &'static str) -> Special {
@@ -123,7 +125,7 @@ impl Special {
 
     /// Whether an address lies in it.
     fn holds(&self, address: Address) -> bool {
-        (address.to_bits() ^ self.first) >> (128 - u32::from(self.len)) == 0
+        (address.to_bits() ^ self.first) & self.mask == 0
     }
 }
 
@@ -215,9 +217,9 @@ mod tests {
     #[test]
     fn the_readme_has_the_table() {
         let told = include_str!("../../packaging/doc/decisions.md");
-        for Special { first, len, bits, is_never_denied, name, why } in V4.iter().chain(&V6) {
+        for Special { first, mask, bits, is_never_denied, name, why } in V4.iter().chain(&V6) {
             let address = Address::from_bits(*first);
-            let len = if address.is_ipv4() { len - 96 } else { *len };
+            let len = mask.leading_ones() - if address.is_ipv4() { 96 } else { 0 };
             let counted = match bits {
                 None => "as others".to_owned(),
                 Some(_) if *is_never_denied => "alone, never denied".to_owned(),

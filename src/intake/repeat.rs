@@ -57,11 +57,13 @@ pub(super) fn can_repeat(record: &Record<'_>) -> bool {
 }
 
 /// A record without what a daemon put around its message; `None` = there is nothing.
+#[inline(always)]
 pub(super) fn unwrapped<'a>(record: &Record<'a>) -> Option<Record<'a>> {
     // Hardly a message begins so.
-    if !matches!(record.message.first(), Some(b'[' | b'm' | b' ' | b'\t')) {
-        return None;
-    }
+    if matches!(record.message.first(), Some(b'[' | b'm' | b' ' | b'\t')) { unwrapped_indeed(record) } else { None }
+}
+
+fn unwrapped_indeed<'a>(record: &Record<'a>) -> Option<Record<'a>> {
     // A template may leave blanks there: see `detect::wrapped`.
     let blanks = record.message.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     let begun = &record.message[blanks..];

@@ -22,11 +22,14 @@ pub use share::Share;
 const EXAMPLE_MAX: usize = 300;
 /// Records that are not understood of which one is looked for that a service wrote: no longer, since each look costs time.
 const LOOKED_AT: u32 = 10_000;
+/// The same of a source of which sshd's records are understood: it can be half blind only.
+const LOOKED_AT_SOUND: u32 = 2_000;
 /// A warning comes so often at most.
 const WARNED_EVERY: Duration = Duration::from_secs(86_400);
-/// What a service's line holds, however its header is written. Anybody can write that, so it is a warning and never more.
-static MARKS: LazyLock<[Finder<'static>; 5]> =
-    LazyLock::new(|| [" sshd[", " sshd:", "sshd-session[", "dropbear[", "Failed password for"].map(Finder::new));
+/// What a service's line holds, however its header is written: what stands before its `d`, and the rest of it. Anybody can
+/// write that, so it is a warning and never more.
+const MARKS: [(&[u8], &[u8]); 5] =
+    [(b" ssh", b"d["), (b" ssh", b"d:"), (b"ssh", b"d-session["), (b"", b"dropbear["), (b"Faile", b"d password for")];
 /// What a line of a failed login holds that a rule is for.
 static FAILED: LazyLock<[Finder<'static>; 6]> =
     LazyLock::new(|| ["fail", "FAIL", "Fail", "invalid", "incorrect", "denied"].map(Finder::new));
@@ -144,7 +147,8 @@ impl Sight {
     pub fn miss(&mut self, record: &Record<'_>, is_of_rule: bool) -> Miss {
         let is_bare = record.identifier.is_empty();
         self.bare = if is_bare { self.bare.saturating_add(1) } else { 0 };
-        if self.looked_at < LOOKED_AT && self.look(record, is_of_rule) {
+        let most = if self.fit > 0 { LOOKED_AT_SOUND } else { LOOKED_AT };
+        if self.looked_at < most && self.look(record, is_of_rule) {
             Miss::Odd
         } else if is_bare {
             Miss::Bare
@@ -155,16 +159,15 @@ impl Sight {
 
     fn look(&mut self, record: &Record<'_>, is_of_rule: bool) -> bool {
         self.looked_at += 1;
-        let holds = |marks: &[Finder<'static>]| marks.iter().any(|mark| mark.find(record.message).is_some());
         if is_of_rule {
-            if holds(&*FAILED) {
+            if FAILED.iter().any(|mark| mark.find(record.message).is_some()) {
                 let program = self.program(record);
                 program.failed = program.failed.saturating_add(1);
                 program.example = beginning(record);
             }
             return false;
         }
-        let is_marked = holds(&*MARKS);
+        let is_marked = is_marked(record.message);
         if !record.message.is_empty() && !self.marked && (is_marked || self.is_better(record)) {
             self.example = Some(Example::of(record, None));
         }
@@ -275,6 +278,13 @@ impl Sight {
     pub fn example(&self) -> Option<(&[u8], bool)> {
         self.shown().map(|example| (&*example.line, self.odd > 0 || self.unfit > 0))
     }
+}
+
+/// Whether a text holds one of [`MARKS`]: by one search for all of them, since most records are looked at for nothing.
+fn is_marked(text: &[u8]) -> bool {
+    let is_there =
+        |at: usize, (before, rest): (&[u8], &[u8])| text[..at].ends_with(before) && text[at..].starts_with(rest);
+    memchr::memchr_iter(b'd', text).any(|at| MARKS.iter().any(|mark| is_there(at, *mark)))
 }
 
 /// What is kept of a record, whose header may be what is not understood.

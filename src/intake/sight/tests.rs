@@ -24,6 +24,7 @@ fn the_example_is_a_line_that_looks_like_a_services() {
     check(&["a", "x sshd[1] y", "z sshd: b"], Some("x sshd[1] y"), true);
     check(&["a", "dropbear[1]"], Some("dropbear[1]"), true);
     check(&["a h sshd-session[1]: x"], Some("a h sshd-session[1]: x"), true);
+    check(&["ddd", "a sshd", "", "Failed password for root"], Some("Failed password for root"), true);
     let long = "x".repeat(1_000);
     check(&[&long], Some(&long[..300]), false);
 }
@@ -126,11 +127,16 @@ fn one_warning_a_day() {
 
 #[test]
 fn the_look_has_an_end() {
-    let mut sight = Sight::default();
-    tell(&mut sight, LOOKED_AT, "cron", "x");
-    tell(&mut sight, 1, "cron", "h sshd[1]");
-    assert_eq!(sight.blind(), None);
-    sight.rest();
-    tell(&mut sight, 1, "cron", "h sshd[1]");
-    assert!(sight.blind().is_some());
+    let check = |understood: u32, looked_at: u32| {
+        let mut sight = Sight::default();
+        tell(&mut sight, understood, "sshd", "x");
+        tell(&mut sight, looked_at - 1, "cron", "x");
+        tell(&mut sight, 2, "cron", "h sshd[1]");
+        assert_eq!(sight.odd, 1, "{understood}");
+        sight.rest();
+        tell(&mut sight, 1, "cron", "h sshd[1]");
+        assert_eq!(sight.odd, 2, "{understood}");
+    };
+    check(0, LOOKED_AT);
+    check(1, LOOKED_AT_SOUND);
 }
