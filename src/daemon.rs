@@ -68,6 +68,8 @@ const ASKS_MAX: usize = 16;
 const BACK_ENDS_END: Duration = Duration::from_secs(10);
 /// Records that a slow `tap` may be behind.
 const TAP_MAX: usize = 4_096;
+/// Looks at the desk that may wait: each who looks waits for what he sees.
+const LOOKS_MAX: usize = 1;
 
 /// Where a configuration is from.
 pub(crate) struct Origin {
@@ -119,6 +121,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     alone.also(&fresh.config, &back_ends)?;
     let (batches_in, batches) = mpsc::channel(INBOX_MAX);
     let (asks_in, asks) = mpsc::channel(ASKS_MAX);
+    let (looks_in, looks) = mpsc::channel(LOOKS_MAX);
     let (stop_in, stop) = watch::channel(false);
     let (moved_in, moved) = watch::channel(());
     let (mailed_in, mailed) = watch::channel(outbox::Done::default());
@@ -147,7 +150,8 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     if let Some(tried) = reconcilers.tried() {
         let _ = ready.send(tried);
     }
-    let line = Line { asks: asks_in.clone(), latest, dry_run, taps: taps.clone(), decided: desk.decided() };
+    let line =
+        Line { asks: asks_in.clone(), looks: looks_in, latest, dry_run, taps: taps.clone(), decided: desk.decided() };
     let mut mailing = Mailing::new(line.clone(), mailed_in);
     mailing.configure(&mut desk, &configured.config);
     let server = tokio::spawn(control::serve(control, line));
@@ -170,7 +174,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks.
     // Clients and signals have the runtime's; inputs and projections have threads.
     let owner = tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-        let (mut owner, batches) = owner.run(batches, asks, stop, (moved, mailed, answers)).await;
+        let (mut owner, batches) = owner.run(batches, (asks, looks), stop, (moved, mailed, answers)).await;
         manager::tell_stopping();
         // First they are told, or the reader of a long file would hand over as fast as we take.
         owner.configured.stop();

@@ -45,7 +45,7 @@ pub mod reply;
 mod request;
 mod unwritten;
 
-pub use aside::Aside;
+pub use aside::Look;
 pub use back_ends::{Taken, back_ends, left, refused_of_each, take_away};
 use budget::Budget;
 use flood::Flood;
@@ -684,7 +684,7 @@ mod tests {
         let later = NOW.after(Duration::from_secs(60));
         let mut desk = dir.open(Policy { allow, ..Policy::default() }, later);
         desk.commit(later).written.expect("it can be written");
-        let history = desk.store.history(Some(prefix), 10).expect("it can be read");
+        let history = desk.store.database.history(Some(prefix), 10).expect("it can be read");
         assert!(
             matches!(&history[1], Decided { at, decision: Decision::Released { .. }, .. } if *at == later),
             "{history:?}"
@@ -766,7 +766,7 @@ mod tests {
         let forgiven = why(&mut desk, NOW);
         let evidence: Vec<_> = forgiven.evidence.iter().map(|one| one.forgiven).collect();
         assert_eq!((forgiven.forgiven, held(&forgiven).len(), evidence), (Some(reply::At(NOW)), 0, vec![true]));
-        let history = desk.store.history(Some(prefix), 10).expect("it can be read");
+        let history = desk.store.database.history(Some(prefix), 10).expect("it can be read");
         let by = history
             .iter()
             .filter(|one| matches!(&one.decision, Decision::Released { who: Some(who), .. } if &**who == "al"));

@@ -25,7 +25,7 @@ use crate::deny::Diff;
 use crate::deny::reconciler::{self, Reconcilers};
 use crate::desk::control::{Ask, Told};
 use crate::desk::reply::{self, At, Reply};
-use crate::desk::{Asked, Committed, Desk, Effects, Request};
+use crate::desk::{Asked, Committed, Desk, Effects, Look, Request};
 use crate::outbox;
 
 /// How long the inputs may take to end.
@@ -96,7 +96,7 @@ impl Owner {
     pub(super) async fn run(
         mut self,
         mut batches: mpsc::Receiver<Batch>,
-        mut asks: mpsc::Receiver<Ask>,
+        (mut asks, mut looks): (mpsc::Receiver<Ask>, mpsc::Receiver<Look>),
         mut stop: watch::Receiver<bool>,
         (mut moved, mut mailed, mut answers): (
             watch::Receiver<()>,
@@ -129,6 +129,7 @@ impl Owner {
                 // Its clock goes on while the machine sleeps, and the timer's does not.
                 () = tokio::time::sleep(left.unwrap_or_default().min(TRIAL_EVERY)), if left.is_some() => {}
                 Some(ask) = asks.recv() => self.hear(ask, &mut batches).await,
+                Some(look) = looks.recv() => look(&self.desk, self.clock.now()),
                 Some(batch) = batches.recv(), if !self.pace.is_blocked() => {
                     self.batch(&batch);
                     // Chance may keep a person waiting; more than one batch and its commit it is not to be.
@@ -299,15 +300,6 @@ impl Owner {
             return;
         }
         let now = self.clock.now();
-        if let Some(aside) = self.desk.aside(&ask.request) {
-            let answer = move || {
-                let _ = ask.reply.send(Told { reply: aside.answer(now), unwritten: false });
-            };
-            if let Err(error) = std::thread::Builder::new().name("list".to_owned()).spawn(answer) {
-                tracing::warn!(%error, "a list that was asked for could not be made");
-            }
-            return;
-        }
         if !ask.request.only_reads() {
             self.show();
         }

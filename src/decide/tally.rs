@@ -1,6 +1,7 @@
 //! How often each prefix failed, per class.
 
 use std::hash::BuildHasher;
+use std::ops::Range;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -183,6 +184,18 @@ impl Tallies {
             let theirs = places.find_mut(hasher.hash_one(moved.prefix.prefix()), |&other| other == last);
             *theirs.expect("each row has its place") = place;
         }
+    }
+
+    /// Those at some places of a room, 0 or 1. The last of a room takes the place of one that goes, and what becomes certain
+    /// goes to the end of the first.
+    pub fn some(&self, room: usize, places: Range<usize>) -> impl Iterator<Item = (Prefix, &Tally)> {
+        let some = self.rows[room].get(places).unwrap_or_default();
+        some.iter().map(|row| (row.prefix.prefix(), &row.tally))
+    }
+
+    /// How many each room has.
+    pub fn lengths(&self) -> [usize; 2] {
+        [0, 1].map(|room: usize| self.rows[room].len())
     }
 
     /// All of them, in no particular order.

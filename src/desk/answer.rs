@@ -1,21 +1,15 @@
 //! What people ask, answered from engine and store.
 
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
-use std::net::IpAddr;
-
-use indexmap::IndexMap;
 use inputs::record::Timestamp;
 
+use super::aside::{self, Here};
 use super::reply::{self, AllowList, Applied, At, Decided, PerClass, Reply, Verdict, Why};
-use super::{APPLIED_MAX, Desk, Filter, INSIDE_MAX, ROWS_MAX, Request, SINCE_MAX, What, aside};
-use crate::decide::claim::{Claimant, Deny, latest};
+use super::{APPLIED_MAX, Desk, INSIDE_MAX, Request, SINCE_MAX};
+use crate::decide::claim::{Claimant, latest};
 use crate::decide::engine::{Command, Input};
 use crate::decide::prefix::Prefix;
-use crate::decide::session::HostId;
-use crate::decide::state::{Change, UserCounts};
-use crate::decide::tally::Tally;
-use crate::store::{Decision, StoreError};
+use crate::decide::state::Change;
+use crate::store::StoreError;
 use crate::text::{printable, shown};
 
 mod orders;
@@ -30,10 +24,10 @@ impl Desk {
             | Request::Reload
             | Request::Try { .. }
             | Request::Keep { .. } => Err("only a running daemon can tell".to_owned()),
-            Request::List { what, filter } => self.list(*what, filter, now),
+            Request::List { .. } | Request::Why { .. } | Request::History { .. } => {
+                aside::answer(request, &mut Here(self, now))
+            }
             Request::Since { id } => self.since(*id).map_err(|error| error.to_string()),
-            Request::Why { address } => self.why(*address, now).map_err(|error| error.to_string()),
-            Request::History { prefix, limit } => self.history(*prefix, *limit).map_err(|error| error.to_string()),
             Request::Deny { prefix, seconds, force, caller, because } => {
                 let order = orders::Deny { prefix: *prefix, seconds: *seconds, force: *force, caller: *caller };
                 self.deny(&order, because.as_deref(), now)
@@ -80,127 +74,10 @@ impl Desk {
         released
     }
 
-    fn list(&self, what: What, filter: &Filter, now: Timestamp) -> Result<Reply, String> {
-        let Filter { within, class, by, limit } = *filter;
-        let most = limit.unwrap_or(ROWS_MAX).min(ROWS_MAX);
-        let is_in = |prefix: &Prefix| within.is_none_or(|within| within.contains(prefix));
-        match what {
-            What::Hosts => {
-                let is_because = |deny: &Deny| class.is_none_or(|class| deny.claims().any(|(_, c)| c.reason.class() == Some(class)));
-                let is_by = |deny: &Deny| by.is_none_or(|by| deny.claim(by).is_some());
-                let hosts = self.hosts(now, most, |prefix, deny| is_in(prefix) && is_because(deny) && is_by(deny));
-                hosts.map(Reply::Hosts).map_err(|error| error.to_string())
-            }
-            What::Users if (within, class, by) != (None, None, None) => {
-                Err("users are counted wherever they were tried from, and whatever class they were of; see denyd list addresses"
-                    .to_owned())
-            }
-            What::Users => Ok(Reply::Users(self.users(most))),
-            What::Addresses if by.is_some() => Err("--by is for denies; see denyd list hosts".to_owned()),
-            What::Pairs | What::Suspicious if (class, by) != (None, None) => {
-                Err("--class and --by are for denies; see denyd list hosts".to_owned())
-            }
-            What::Pairs => aside::pairs(&self.store.database, within, now, most).map_err(|error| error.to_string()),
-            What::Suspicious => {
-                let is_in = |address: IpAddr| is_in(&Prefix::host(address));
-                self.suspicious(most, is_in).map_err(|error| error.to_string())
-            }
-            What::Addresses => {
-                let failed = |prefix: &Prefix| {
-                    let tally = self.engine.state.tallies.get(prefix);
-                    class.is_none_or(|class| tally.is_some_and(|tally| tally.counts[class as usize] > 0))
-                };
-                Ok(Reply::Addresses(self.addresses(now, most, |prefix| is_in(prefix) && failed(prefix))))
-            }
-        }
-    }
-
-    /// The first `most` of those who are denied and wanted, by prefix.
-    fn hosts(
-        &self,
-        now: Timestamp,
-        most: usize,
-        wanted: impl Fn(&Prefix, &Deny) -> bool,
-    ) -> Result<Vec<reply::Host>, StoreError> {
-        let state = &self.engine.state;
-        let row = |((prefix, deny), hosts): ((&Prefix, &Deny), BTreeSet<HostId>)| {
-            let policy = deny.claim(Claimant::Policy);
-            reply::Host {
-                prefix: *prefix,
-                last_login: state
-                    .familiar
-                    .get(prefix)
-                    .filter(|known| known.login > 0)
-                    .map(|known| At(Timestamp::from_secs(i64::from(known.login)))),
-                since: deny.claims().map(|(_, claim)| At(claim.since)).min(),
-                until: deny.until().map(At),
-                class: policy.and_then(|claim| claim.reason.class()),
-                count: policy.map_or(0, |claim| claim.reason.count()),
-                claimants: deny.claims().map(|(by, _)| by).collect(),
-                times: state.released.get(prefix).copied().unwrap_or(0),
-                hosts: hosts.iter().map(|host| printable(state.host_name(*host))).collect(),
-                enforced: deny.enforced(now).is_some(),
-                because: deny.claim(Claimant::Operator).and_then(|claim| claim.reason.because()).map(Box::from),
-                refused: None,
-            }
-        };
-        let mut rows: Vec<_> = state.denies.iter().filter(|(prefix, deny)| wanted(prefix, deny)).collect();
-        rows.sort_by_key(|(prefix, _)| **prefix);
-        rows.truncate(most);
-        let hosts = self.store.hosts_of(rows.iter().map(|(prefix, _)| *prefix))?;
-        Ok(rows.into_iter().zip(hosts).map(row).collect())
-    }
-
-    /// Who was tried, most often first.
-    fn users(&self, most: usize) -> Vec<reply::User> {
-        let mut rows: Vec<_> = self.engine.state.users.iter().map(|(name, counts)| (&**name, counts)).collect();
-        rows.sort_by_key(|(_, counts)| Reverse(counts.attempts));
-        let row = |(name, counts): (&[u8], &UserCounts)| {
-            let (user, user_b64) = shown(name);
-            reply::User { user, user_b64, account: counts.account, attempts: counts.attempts }
-        };
-        rows.into_iter().take(most).map(row).collect()
-    }
-
-    /// Who logged in from where too many had failed, the last first.
-    fn suspicious(&self, most: usize, wanted: impl Fn(IpAddr) -> bool) -> Result<Reply, StoreError> {
-        let mut known: IndexMap<(IpAddr, Vec<u8>), (u64, Timestamp)> = IndexMap::new();
-        for one in self.store.suspicious(ROWS_MAX)? {
-            if let Decision::Suspicious { address, user, .. } = one.decision
-                && wanted(address)
-            {
-                let (logins, last) = known.entry((address, user)).or_insert((0, one.at));
-                (*logins, *last) = (*logins + 1, one.at.max(*last));
-            }
-        }
-        let mut rows: Vec<_> = known.into_iter().collect();
-        rows.sort_by_key(|(_, (_, last))| Reverse(*last));
-        let row = |((address, user), (logins, last)): ((IpAddr, Vec<u8>), (u64, Timestamp))| {
-            let (user, user_b64) = shown(&user);
-            reply::Suspicious { address, user, user_b64, logins, last: At(last) }
-        };
-        Ok(Reply::Suspicious(rows.into_iter().take(most).map(row).collect()))
-    }
-
-    /// The first `most` of what is counted and wanted, most failures first.
-    fn addresses(&self, now: Timestamp, most: usize, wanted: impl Fn(&Prefix) -> bool) -> Vec<reply::Address> {
-        let state = &self.engine.state;
-        let mut rows: Vec<_> = state.tallies.iter().filter(|(prefix, _)| wanted(prefix)).collect();
-        rows.sort_by_key(|(prefix, tally)| (Reverse(tally.failures()), *prefix));
-        let row = |(prefix, tally): (Prefix, &Tally)| reply::Address {
-            prefix,
-            counts: PerClass::of(|class| tally.counts[class as usize]),
-            successes: tally.successes.into(),
-            last: At(Timestamp::from_secs(i64::from(tally.last_failure()))),
-            denied: state.denies.get(&prefix).is_some_and(|deny| deny.enforced(now).is_some()),
-        };
-        rows.into_iter().take(most).map(row).collect()
-    }
-
-    fn why(&self, asked: Prefix, now: Timestamp) -> Result<Reply, StoreError> {
+    /// Why a prefix is denied, and whether it is so wide that it has members instead of counts, which are not told here.
+    pub(super) fn why(&self, asked: Prefix, now: Timestamp) -> Result<(Why, bool), StoreError> {
         let state = &self.engine.state;
         let policy = &self.engine.policy;
-        // What is wider than what is counted has members instead of counts.
         let counted = policy.prefix(asked.address().into());
         let is_wide = !counted.contains(&asked);
         let own = if is_wide { asked } else { counted };
@@ -210,20 +87,10 @@ impl Desk {
         let meant = held.iter().filter(|(prefix, _)| !(is_exception && policy.machine.is_link(prefix)));
         let denied = meant.filter_map(|(prefix, deny)| Some((*prefix, deny.enforced(now)?, *deny)));
         let denied = denied.reduce(|a, b| if latest(a.1, b.1) == b.1 { b } else { a });
-        let (denied_inside, counted_inside) = match is_wide {
-            true => (
-                self.hosts(now, INSIDE_MAX, |prefix, _| asked.contains(prefix) && *prefix != asked)?,
-                self.addresses(now, INSIDE_MAX, |prefix| asked.contains(prefix) && *prefix != asked),
-            ),
-            false => Default::default(),
-        };
         let tally = state.tallies.get(&own).copied().unwrap_or_default();
         let is_allowed = policy.allow.covers(&asked);
         let allowed_by = is_allowed.then(|| policy.allow.allowed_by(asked.address())).flatten();
-        let is_known = tally.failures() > 0
-            || state.denies.contains_key(&own)
-            || !denied_inside.is_empty()
-            || !counted_inside.is_empty();
+        let is_known = tally.failures() > 0 || state.denies.contains_key(&own);
         let verdict = match (&allowed_by, &denied) {
             (Some(_), _) => Verdict::Allowed,
             (None, Some(_)) => Verdict::Denied,
@@ -255,7 +122,7 @@ impl Desk {
             reply::Session { user, user_b64, since: At(session.since) }
         });
         let claim = denied.and_then(|(_, _, deny)| deny.claim(Claimant::Policy));
-        Ok(Reply::Why(Box::new(Why {
+        let why = Why {
             address: asked,
             refused: None,
             verdict,
@@ -274,14 +141,10 @@ impl Desk {
             forgiven: forgiven.map(At),
             evidence: evidence.collect(),
             sessions: sessions.collect(),
-            denied_inside,
-            counted_inside,
-        })))
-    }
-
-    fn history(&self, prefix: Option<Prefix>, limit: usize) -> Result<Reply, StoreError> {
-        let rows = self.store.history(prefix, limit.min(ROWS_MAX))?.into_iter();
-        Ok(Reply::History(rows.map(Decided::from).collect()))
+            denied_inside: Vec::new(),
+            counted_inside: Vec::new(),
+        };
+        Ok((why, is_wide))
     }
 
     fn since(&self, id: i64) -> Result<Reply, StoreError> {

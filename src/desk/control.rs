@@ -18,8 +18,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use crate::desk::Request;
 use crate::desk::reply::{self, Answer, Envelope, Reply, Status, Tapped};
+use crate::desk::{Look, Request, aside};
 
 /// Clients at a time, of those who may do all, and as many of those who may only look; further ones are told so. Whoever
 /// may only look so keeps nobody else from asking.
@@ -28,6 +28,9 @@ const CLIENTS_MAX: usize = 64;
 const TAPS_MAX: usize = 16;
 /// Bytes of a request.
 const REQUEST_MAX: u64 = 64 * 1024;
+/// Lists that are made or handed over at a time, of each of the two; who asks for further ones waits. A list of
+/// [`ROWS_MAX`](super::ROWS_MAX) rows takes about 70 MB while it is made, and 30 until it is taken.
+const LISTS_MAX: usize = 2;
 /// How long a client may take to say what it wants, or to take an answer.
 const IDLE: Duration = Duration::from_secs(5);
 /// How long the engine is waited for before who asks for the status gets the last one.
@@ -60,6 +63,8 @@ pub struct Told {
 pub struct Line {
     /// To the engine.
     pub asks: mpsc::Sender<Ask>,
+    /// To the engine, too: what is made of looks at it does not hold it up.
+    pub looks: mpsc::Sender<Look>,
     /// The status as a commit found it, not long ago, for when the engine is busy.
     pub latest: watch::Receiver<Option<Arc<Status>>>,
     /// Whether nothing is enforced, which every answer says.
@@ -96,21 +101,35 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
+/// The places of some clients.
+struct Places {
+    /// For each of them.
+    all: Arc<Semaphore>,
+    /// For those who wait for a list or take it.
+    lists: Arc<Semaphore>,
+}
+
+impl Places {
+    fn new() -> Places {
+        Places { all: Arc::new(Semaphore::new(CLIENTS_MAX)), lists: Arc::new(Semaphore::new(LISTS_MAX)) }
+    }
+}
+
 /// Serves the socket until the task is dropped.
 pub async fn serve(listener: UnixListener, line: Line) {
-    let [masters, others] = [(); 2].map(|()| Arc::new(Semaphore::new(CLIENTS_MAX)));
+    let [masters, others] = [(); 2].map(|()| Places::new());
     let taps = Arc::new(Semaphore::new(TAPS_MAX));
     loop {
         match listener.accept().await {
             Ok((client, _)) => {
                 let places = if is_master(&client) { &masters } else { &others };
-                let Ok(place) = places.clone().try_acquire_owned() else {
+                let Ok(place) = places.all.clone().try_acquire_owned() else {
                     turn_away(client);
                     continue;
                 };
-                let (line, taps) = (line.clone(), taps.clone());
+                let (line, taps, lists) = (line.clone(), taps.clone(), places.lists.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = serve_client(client, line, &taps).await {
+                    if let Err(error) = serve_client(client, line, &taps, &lists).await {
                         tracing::debug!(%error, "a client of the control socket");
                     }
                     drop(place);
@@ -136,7 +155,7 @@ fn turn_away(client: UnixStream) {
     let _ = client.into_std().and_then(|mut client| client.write_all(format!("{error}\n").as_bytes()));
 }
 
-async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyhow::Result<()> {
+async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore, lists: &Semaphore) -> anyhow::Result<()> {
     let master = is_master(&client);
     let caller = client.peer_cred().ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
     let (reader, mut writer) = client.into_split();
@@ -182,6 +201,16 @@ async fn serve_client(client: UnixStream, line: Line, taps: &Semaphore) -> anyho
             done = watch(&line, &mut writer) => done,
             _ = reader.fill_buf() => Ok(()),
         };
+    }
+    if request.is_aside() {
+        // Whoever takes a long answer slowly has its memory.
+        let _place = if request.is_list() { Some(lists.acquire().await?) } else { None };
+        let (mut looks, dry_run) = (line.looks, line.dry_run);
+        let answer = tokio::task::spawn_blocking(move || match aside::answer(&request, &mut looks) {
+            Ok(reply) => reply::line(reply, dry_run),
+            Err(error) => reply::json(&Envelope { answer: Answer::<()>::Error(error), dry_run, unwritten: false }),
+        });
+        return put_text(&mut writer, answer.await?).await;
     }
     let (reply, answer) = oneshot::channel();
     let only_looks = request == Request::Status;
@@ -231,7 +260,10 @@ async fn refuse(writer: &mut (impl AsyncWriteExt + Unpin), error: String) -> any
 }
 
 async fn put(writer: &mut (impl AsyncWriteExt + Unpin), line: &impl Serialize) -> anyhow::Result<()> {
-    let mut text = reply::json(line);
+    put_text(writer, reply::json(line)).await
+}
+
+async fn put_text(writer: &mut (impl AsyncWriteExt + Unpin), mut text: String) -> anyhow::Result<()> {
     text.push('\n');
     timeout(IDLE * 6, writer.write_all(text.as_bytes())).await??;
     Ok(())
@@ -308,8 +340,8 @@ mod tests {
     /// Sends a request over a socket pair, and returns the client's end with the first line of the answer.
     async fn ask(request: &Request, line: &Line, taps: &Arc<Semaphore>) -> (UnixStream, String) {
         let (mut client, server) = UnixStream::pair().expect("a socket pair");
-        let (line, taps) = (line.clone(), taps.clone());
-        tokio::spawn(async move { serve_client(server, line, &taps).await });
+        let (line, taps, lists) = (line.clone(), taps.clone(), Semaphore::new(LISTS_MAX));
+        tokio::spawn(async move { serve_client(server, line, &taps, &lists).await });
         let text = format!("{}\n", serde_json::to_string(request).expect("a request"));
         client.write_all(text.as_bytes()).await.expect("it listens");
         let mut answer = String::new();
@@ -317,10 +349,51 @@ mod tests {
         (client, answer.trim_end().to_owned())
     }
 
+    /// Nobody takes what is asked of the engine here.
+    #[tokio::test]
+    async fn a_list_asks_the_engine_nothing_and_only_looks() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = crate::store::Store::open(dir.path()).expect("a store");
+        let policy = crate::decide::policy::Policy::default();
+        let now = crate::clock::now();
+        let desk = crate::desk::Desk::open(store, policy, now).expect("it loads");
+        let (looks, mut looked) = mpsc::channel::<Look>(1);
+        let line = Line {
+            asks: mpsc::channel(1).0,
+            looks,
+            latest: watch::channel(None).1,
+            dry_run: true,
+            taps: broadcast::channel(1).0,
+            decided: watch::channel(0).1,
+        };
+        let engine = std::thread::spawn(move || {
+            while let Some(look) = looked.blocking_recv() {
+                look(&desk, now);
+            }
+        });
+        let taps = Arc::new(Semaphore::new(1));
+        for request in [
+            r#"{"verb":"list","what":"hosts"}"#,
+            r#"{"verb":"list","what":"users"}"#,
+            r#"{"verb":"list","what":"addresses"}"#,
+            r#"{"verb":"list","what":"pairs"}"#,
+            r#"{"verb":"list","what":"suspicious"}"#,
+            r#"{"verb":"history","prefix":null,"limit":10}"#,
+            r#"{"verb":"why","address":"0.0.0.0/0"}"#,
+        ] {
+            let request = serde_json::from_str(request).expect("a request");
+            let (_, answer) = timeout(IDLE, ask(&request, &line, &taps)).await.expect("it is answered");
+            assert!(answer.starts_with(r#"{"dry_run":true,"ok":"#), "{request:?}: {answer}");
+        }
+        drop(line);
+        engine.join().expect("it ends");
+    }
+
     #[tokio::test]
     async fn taps_leave_places_for_others_and_give_theirs_back() {
         let line = Line {
             asks: mpsc::channel(1).0,
+            looks: mpsc::channel(1).0,
             latest: watch::channel(None).1,
             dry_run: false,
             taps: broadcast::channel(1).0,

@@ -94,6 +94,33 @@ pub fn json(reply: &impl Serialize) -> String {
     serde_json::to_value(reply).unwrap_or_default().to_string()
 }
 
+/// The line of the socket that has a reply, which may be long: a row at a time, since as values of JSON all rows would take
+/// several times the memory.
+pub fn line(reply: Reply, dry_run: bool) -> String {
+    let dry_run = if dry_run { r#""dry_run":true,"# } else { "" };
+    let mut line = format!(r#"{{{dry_run}"ok":"#);
+    match reply {
+        Reply::Hosts(all) => rows(&mut line, all),
+        Reply::Users(all) => rows(&mut line, all),
+        Reply::Addresses(all) => rows(&mut line, all),
+        Reply::Pairs(all) => rows(&mut line, all),
+        Reply::Suspicious(all) => rows(&mut line, all),
+        Reply::History(all) => rows(&mut line, all),
+        reply => line.push_str(&json(&reply)),
+    }
+    line.push('}');
+    line
+}
+
+fn rows<T: Serialize>(line: &mut String, all: Vec<T>) {
+    line.push('[');
+    for (index, row) in all.into_iter().enumerate() {
+        line.push_str(if index > 0 { "," } else { "" });
+        line.push_str(&json(&row));
+    }
+    line.push(']');
+}
+
 /// Something of each class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PerClass<T> {
@@ -421,6 +448,25 @@ mod tests {
     /// A reply read as a type, and written again.
     fn again<T: DeserializeOwned + Serialize>(text: &str) -> String {
         json(&serde_json::from_str::<T>(text).expect(text))
+    }
+
+    #[test]
+    fn a_long_reply_is_written_as_any_other() {
+        let pair = |user: &str| Pair {
+            user: user.to_owned(),
+            user_b64: None,
+            prefix: "192.0.2.7".parse().expect("an address"),
+            attempts: 3,
+            last: At(inputs::record::Timestamp::from_secs(1)),
+            denied: true,
+        };
+        for pairs in [vec![], vec![pair("al")], vec![pair("al"), pair("\"")]] {
+            for dry_run in [false, true] {
+                let reply = Reply::Pairs(pairs.clone());
+                let envelope = Envelope { answer: Answer::Ok(reply.clone()), dry_run, unwritten: false };
+                assert_eq!(line(reply, dry_run), json(&envelope));
+            }
+        }
     }
 
     /// So an older command line understands this daemon, and this command line an older daemon.

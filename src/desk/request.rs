@@ -118,6 +118,16 @@ impl Request {
         self
     }
 
+    /// Whether it is answered beside the engine: by who looks at the desk, see [`Look`](super::Look).
+    pub fn is_aside(&self) -> bool {
+        matches!(self, Request::List { .. } | Request::Why { .. } | Request::History { .. })
+    }
+
+    /// Whether its answer may be long.
+    pub fn is_list(&self) -> bool {
+        self.is_aside() && !matches!(self, Request::Why { .. })
+    }
+
     /// Whether it only looks.
     pub fn only_reads(&self) -> bool {
         match self {

@@ -104,24 +104,21 @@ impl Store {
         read.map_err(|error| self.error("cannot read evidence", error))?;
         Ok(found)
     }
-
-    /// On which hosts what is kept of each of these prefixes happened: looked for one by one, since of a long list most
-    /// often few are shown.
-    pub fn hosts_of<'a>(
-        &self,
-        prefixes: impl Iterator<Item = &'a Prefix>,
-    ) -> Result<Vec<BTreeSet<HostId>>, StoreError> {
-        let read = || -> rusqlite::Result<Vec<BTreeSet<HostId>>> {
-            let mut query = self.database.db.prepare_cached("SELECT host FROM evidence WHERE prefix = ?1")?;
-            let hosts =
-                |prefix: &Prefix| query.query_map([prefix.to_bytes()], |row| Ok(HostId(row.get(0)?)))?.collect();
-            prefixes.map(hosts).collect()
-        };
-        read().map_err(|error| self.error("cannot read evidence", error))
-    }
 }
 
 impl Database {
+    /// On which hosts what is kept of each of these prefixes happened: looked for one by one, since of a long list most
+    /// often few are shown.
+    pub fn hosts_of(&self, prefixes: &[Prefix]) -> Result<Vec<BTreeSet<HostId>>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<BTreeSet<HostId>>> {
+            let mut query = self.db.prepare_cached("SELECT host FROM evidence WHERE prefix = ?1")?;
+            let hosts =
+                |prefix: &Prefix| query.query_map([prefix.to_bytes()], |row| Ok(HostId(row.get(0)?)))?.collect();
+            prefixes.iter().map(hosts).collect()
+        };
+        read().map_err(|error| self.error("cannot read evidence", error))
+    }
+
     /// The first `most` users with the prefixes from which they were tried, the most often first; of those in `within`, or of
     /// all. What an earlier version kept has no user.
     pub fn pairs(&self, within: Option<Prefix>, now: Timestamp, most: usize) -> Result<Vec<Pair>, StoreError> {

@@ -11,7 +11,7 @@ use rusqlite::{Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::write::{json, run};
-use super::{Commit, Store, StoreError};
+use super::{Commit, Database, Store, StoreError};
 use crate::decide::claim::Claimant;
 use crate::decide::live::Spared;
 use crate::decide::policy::Class;
@@ -114,7 +114,7 @@ pub struct Follower {
     pub missed: i64,
 }
 
-impl Store {
+impl Database {
     /// The newest `limit` decisions, oldest first; of one prefix and what lies in it, or of all.
     pub fn history(&self, prefix: Option<Prefix>, limit: usize) -> Result<Vec<Decided>, StoreError> {
         // Two ways, since an OR would keep SQLite from its index.
@@ -149,12 +149,6 @@ impl Store {
         Ok(found)
     }
 
-    /// The first `limit` decisions behind the one of number `after`.
-    pub fn history_after(&self, after: i64, limit: usize) -> Result<Vec<Decided>, StoreError> {
-        let sql = "SELECT id, at, prefix, decision FROM history WHERE id > ?1 ORDER BY id";
-        self.decided(sql, params![after], limit)
-    }
-
     /// The first `limit` rows that this version knows: what a later one decided is no reason to stop there for ever.
     fn decided(&self, sql: &str, values: &[&dyn ToSql], limit: usize) -> Result<Vec<Decided>, StoreError> {
         let row = |row: &Row<'_>| {
@@ -164,10 +158,18 @@ impl Store {
             Ok(decision.map(|decision| Decided { id, at: Timestamp(at), prefix, decision }))
         };
         let read = || -> rusqlite::Result<_> {
-            let mut query = self.database.db.prepare_cached(sql)?;
+            let mut query = self.db.prepare_cached(sql)?;
             query.query_map(values, row)?.filter_map(Result::transpose).take(limit).collect()
         };
         read().map_err(|error| self.error("cannot read history", error))
+    }
+}
+
+impl Store {
+    /// The first `limit` decisions behind the one of number `after`.
+    pub fn history_after(&self, after: i64, limit: usize) -> Result<Vec<Decided>, StoreError> {
+        let sql = "SELECT id, at, prefix, decision FROM history WHERE id > ?1 ORDER BY id";
+        self.database.decided(sql, params![after], limit)
     }
 
     /// The number of the newest decision; 0 before the first. When it grows, followers have something to read.

@@ -103,11 +103,11 @@ fn what_was_committed_is_loaded() {
     );
     assert_eq!(cursors["log"], cursor);
     assert_eq!(allowed.into_iter().collect::<Vec<_>>(), ["192.0.2.0/30"]);
-    let history = open(dir.path()).history(None, 10).unwrap();
+    let history = open(dir.path()).database.history(None, 10).unwrap();
     assert_eq!(history.len(), 4, "counts are no decision, and one is of the allow list");
     let who = |one: &Decided| matches!(&one.decision, Decision::Released { who: Some(who), .. } if &**who == "al");
     assert!(history.iter().any(who), "{history:?}");
-    assert_eq!(open(dir.path()).history(Some(p), 10).unwrap().len(), 1);
+    assert_eq!(open(dir.path()).database.history(Some(p), 10).unwrap().len(), 1);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn rubbish_is_set_aside() {
     let store = open(dir.path());
     let aside = store.set_aside.clone().unwrap();
     assert!(fs::read(aside).unwrap().starts_with(b"this is no database"));
-    assert_eq!(store.history(None, 10).unwrap(), []);
+    assert_eq!(store.database.history(None, 10).unwrap(), []);
     // Killed before what was denied is taken over, it is lost for the next one too, and so it is before that was noted.
     drop(store);
     assert!(open(dir.path()).is_lost().unwrap());
@@ -468,7 +468,7 @@ fn history_shows_what_lies_in_a_prefix_by_family() {
         .commit(&Commit { changes: all.iter().map(denied).collect(), ..Commit::default() }, &State::default())
         .unwrap();
     let check = |asked: &str, limit, want: &[&str]| {
-        let found = store.history(Some(prefix(asked)), limit).unwrap();
+        let found = store.database.history(Some(prefix(asked)), limit).unwrap();
         let found: Vec<_> = found.iter().map(|one| one.prefix.unwrap().to_string()).collect();
         assert_eq!(found, want, "{asked}");
     };
@@ -477,7 +477,7 @@ fn history_shows_what_lies_in_a_prefix_by_family() {
     check("::/0", 3, &["::1", "::ffff:0:0:7", "::/0"]);
     check("::/80", 9, &["::1"]);
     check("192.0.2.0/24", 9, &["192.0.2.7"]);
-    assert_eq!(store.history(None, 9).unwrap().len(), all.len());
+    assert_eq!(store.database.history(None, 9).unwrap().len(), all.len());
 }
 
 /// Made by the program of schema 2, from a log, forged datagrams and an operator's requests; see its values there.
@@ -535,7 +535,7 @@ fn a_database_of_the_second_schema_is_taken_on() {
     assert_eq!((cursors.len(), cursor.offset, cursor.id.inode), (1, 3124, 10_461_272));
     assert_eq!(allowed.into_iter().collect::<Vec<_>>(), ["198.51.100.0/28"]);
     assert_eq!(store.database.note("inputs").unwrap().as_deref(), Some(r#"["auth","net"]"#));
-    let history = store.history(None, 99).unwrap();
+    let history = store.database.history(None, 99).unwrap();
     let of = |decision: fn(&Decision) -> bool| history.iter().filter(|one| decision(&one.decision)).count();
     assert_eq!((history.len(), of(|one| matches!(one, Decision::Denied { .. }))), (9, 7));
     assert_eq!(of(|one| matches!(one, Decision::Suspicious { user, .. } if user == b"bob")), 1);
