@@ -3,6 +3,7 @@
 //! One thread owns engine and store and does everything in turn: fold, publish new denies, commit, publish the
 //! rest. Inputs push into a bounded inbox and wait; projections are told and never waited for.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,10 +56,11 @@ pub(crate) use log::Log;
 use mailing::Mailing;
 use manager::Manager;
 use names::Resolver;
-use owner::{Outside, Owner, Shown};
+use owner::{News, Outside, Owner, Shown};
+use protected::{ASKED_WITHIN, Asking, Late};
 pub(crate) use trial::LONGEST as LONGEST_TRIAL;
 use trial::{Order, Trial};
-use wall::Clock;
+pub(crate) use wall::Clock;
 
 /// Batches that wait for the engine; a full inbox makes inputs wait.
 const INBOX_MAX: usize = 16;
@@ -106,7 +108,8 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     let (fresh, mut trial) = if dry_run { (Fresh::of(config, true)?, None) } else { Trial::found(config)? };
     let _told = dry_run.then(|| tracing::error_span!("DRY RUN").entered());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (mut desk, back_ends, clock) = open_desk(&fresh.config, dry_run)?;
+    let (late_in, late) = watch::channel(None);
+    let (mut desk, back_ends, clock) = open_desk(&fresh.config, dry_run, &late_in)?;
     if let Some(trial) = trial.as_mut().filter(|trial| !trial.order.ended) {
         // What that publishes is in the whole that is published below.
         let _ = desk.take_back(trial.order.decided, clock.now())?;
@@ -142,6 +145,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
         "running"
     );
     let left = leave::left(&desk, &configured.config, &back_ends, dry_run);
+    desk.note_places(&configured.config, &back_ends);
     if let Some(address) = origin.caller.filter(|address| !dry_run && !desk.allows(*address)) {
         tracing::warn!("you are logged in from {address}, which may be denied as any other: denyd allow {address}");
     }
@@ -163,8 +167,17 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     let shown = Shown { taps, latest: latest_in, dry_run, since: clock::now(), origin };
     let (mut resolver, answers) = Resolver::new();
     resolver.want(desk.allowed_names());
-    let outside =
-        Outside { reconcilers, alone, leave, mailing, shown, log, manager: Manager::new(clock::monotonic()), resolver };
+    let outside = Outside {
+        reconcilers,
+        alone,
+        leave,
+        mailing,
+        shown,
+        log,
+        late: late_in,
+        manager: Manager::new(clock::monotonic()),
+        resolver,
+    };
     if let Some(order) = order {
         trial = Some(Trial::begin(order));
     }
@@ -174,7 +187,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks.
     // Clients and signals have the runtime's; inputs and projections have threads.
     let owner = tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-        let (mut owner, batches) = owner.run(batches, (asks, looks), stop, (moved, mailed, answers)).await;
+        let (mut owner, batches) = owner.run(batches, (asks, looks), stop, News { moved, mailed, answers, late }).await;
         manager::tell_stopping();
         // First they are told, or the reader of a long file would hand over as fast as we take.
         owner.configured.stop();
@@ -227,7 +240,8 @@ fn release(desk: &Desk) -> bool {
 type BackEnds = Vec<Box<dyn DenyBackend>>;
 
 /// Opens the desk and makes the back ends. Where the database was lost, what they deny is taken over.
-fn open_desk(config: &Config, dry_run: bool) -> anyhow::Result<(Desk, BackEnds, Clock)> {
+fn open_desk(config: &Config, dry_run: bool, late: &watch::Sender<Late>) -> anyhow::Result<(Desk, BackEnds, Clock)> {
+    let asking = Asking::begin(&config.decide.protect_groups, late.clone());
     let store = if dry_run { rehearse(&config.state_dir)? } else { open_store(&config.state_dir)? };
     if let Some(aside) = &store.set_aside {
         tracing::error!(file = %aside.display(), "the database was corrupt; it was set aside and a fresh one begun");
@@ -240,9 +254,17 @@ fn open_desk(config: &Config, dry_run: bool) -> anyhow::Result<(Desk, BackEnds, 
         tracing::warn!(%copied, %restored, "the database is a copy: what was logged since it was taken is not read; see denyd scan --apply");
     }
     let mut back_ends = desk::back_ends(config, &store)?;
-    let clock = Clock::begin(store.last_wall()?);
+    let last = store.last_wall()?;
+    let clock = Clock::begin(last);
+    if !clock.is_believed() {
+        let seconds = last.map_or(0, |last| clock::now().secs() - last.secs());
+        tracing::warn!(
+            seconds,
+            "the clock is far from when the database was written last; nothing is released until it has been steady for a minute"
+        );
+    }
     let now = clock.now();
-    let mut desk = Desk::open(store, policy(config), now)?;
+    let mut desk = Desk::open(store, policy_with(config, asking.users(ASKED_WITHIN)), now)?;
     if lost {
         let until = config.decide.policy.deny_for.map(|time| now.after(time));
         let kept = choose::kept(&mut back_ends, now, until)?;
@@ -262,8 +284,13 @@ fn open_desk(config: &Config, dry_run: bool) -> anyhow::Result<(Desk, BackEnds, 
 /// What the engine decides by: the configuration, and what this machine is and whom it has. Whoever decides or enforces
 /// here decides by that, a verb without a daemon too.
 pub(crate) fn policy(config: &Config) -> Policy {
+    let asking = Asking::begin(&config.decide.protect_groups, watch::Sender::new(None));
+    policy_with(config, asking.users(ASKED_WITHIN))
+}
+
+/// The same, where it is known who is protected.
+fn policy_with(config: &Config, protected: HashSet<Vec<u8>>) -> Policy {
     let machine = if config.spare_machine { machine::read() } else { Machine::default() };
-    let protected = protected::users(&config.decide.protect_groups);
     Policy { protected, machine, ..config.policy() }
 }
 

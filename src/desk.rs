@@ -5,7 +5,7 @@
 //! projections: new denies at once, since an early deny is harmless and a late one is not; all else when it is
 //! committed. The daemon has one, behind its control socket; with the daemon stopped the command line opens one itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
 use crate::decide::range::{self, Range};
 use crate::decide::state::{Bound, Change};
-use crate::deny::choose::NoBackend;
+use crate::deny::choose::{self, NoBackend};
+use crate::deny::ledger;
 use crate::deny::places::Place;
 use crate::deny::{DenyBackend, DenySet, Diff};
 use crate::intake::{self, Counts, Seen, Source};
@@ -248,6 +249,12 @@ impl Desk {
         back_ends(config, &self.store)
     }
 
+    /// Notes the places where these back ends write, with the next commit. Each has done so, unless the disk was full.
+    pub fn note_places(&mut self, config: &Config, back_ends: &[Box<dyn DenyBackend>]) {
+        let places = choose::places(&config.deny, back_ends);
+        self.pending.first_notes.extend(places.iter().map(|place| (ledger::note(place), ledger::NOTHING.to_owned())));
+    }
+
     /// That the database is a copy, where it was restored.
     pub fn restored(&self) -> Option<&Restored> {
         self.restored.as_ref()
@@ -317,6 +324,11 @@ impl Desk {
         self.engine.policy = policy;
         self.engine.set_machine(machine);
         self.policy_changed("the configuration", now)
+    }
+
+    /// Other users are protected from now on while they are logged in.
+    pub fn set_protected(&mut self, users: HashSet<Vec<u8>>) {
+        self.engine.policy.protected = users;
     }
 
     /// Who logged in lately from one of the machine's own prefixes that is denied, and is not denied alone: the deny is not
@@ -395,7 +407,12 @@ impl Desk {
     /// Answers a request. What it changed is committed at once. Where that cannot be, it holds all the same, and is written
     /// when it can.
     pub fn ask(&mut self, request: &Request, now: Timestamp) -> Asked {
-        let reply = self.answer(request, now);
+        self.ask_by(request, now, now)
+    }
+
+    /// The same, where the request is of another time than the one that is believed now.
+    pub fn ask_by(&mut self, request: &Request, at: Timestamp, now: Timestamp) -> Asked {
+        let reply = self.answer(request, at);
         if request.only_reads() || reply.is_err() {
             return Asked { reply, committed: None };
         }
@@ -447,6 +464,7 @@ impl Desk {
         self.pending.acknowledged.clear();
         self.pending.allowed.clear();
         self.pending.notes.clear();
+        self.pending.first_notes.clear();
         let newest = self.store.newest_decision();
         self.decided.send_if_modified(|known| std::mem::replace(known, newest) != newest);
         let changes = std::mem::take(&mut self.pending.changes);
@@ -501,10 +519,16 @@ impl Desk {
     }
 
     /// What the projections must be told once the clock was set: what is over by it, and what is not over any more. A clock
-    /// that was ahead at the start had left that out.
-    pub fn clock_was_set(&mut self, now: Timestamp) -> Diff {
+    /// that was ahead at the start had left that out. What was decided later than `after` was so by a clock that was ahead.
+    pub fn clock_was_set(&mut self, after: Timestamp, now: Timestamp) -> Diff {
+        self.engine.step(now, Input::Command(Command::SetBack(after)));
         let want = self.wanted(now);
         self.published.renew(want)
+    }
+
+    /// What was forgiven at `from` was so at `to`, as is known now.
+    pub fn redate(&mut self, from: Timestamp, to: Timestamp, now: Timestamp) {
+        self.engine.step(now, Input::Command(Command::Redate(from, to)));
     }
 
     /// What is to be enforced at `now`.
@@ -785,9 +809,44 @@ mod tests {
         let mut desk = dir.open(Policy::default(), ahead);
         assert!(desk.publish_all(ahead).denied.is_empty());
         let told = |diff: Diff| diff.denies.into_iter().collect::<Vec<_>>();
-        assert_eq!(told(desk.clock_was_set(NOW)), [(prefix, Some(Some(end)))]);
-        assert!(desk.clock_was_set(NOW).is_empty(), "it is told once");
-        assert_eq!(told(desk.clock_was_set(ahead)), [(prefix, None)]);
+        assert_eq!(told(desk.clock_was_set(NOW, NOW)), [(prefix, Some(Some(end)))]);
+        assert!(desk.clock_was_set(NOW, NOW).is_empty(), "it is told once");
+        assert_eq!(told(desk.clock_was_set(ahead, ahead)), [(prefix, None)]);
+    }
+
+    /// It was a year ahead.
+    #[test]
+    fn what_was_decided_by_a_clock_that_was_ahead_moves_back_with_it() {
+        let dir = Dir::new("set-back");
+        let mut desk = dir.open(Policy { probation: None, ..Policy::default() }, NOW);
+        let (ahead, minute) = (NOW.after(Duration::from_secs(365 * 86_400)), Duration::from_secs(60));
+        let [before, person, policy, forgiven] =
+            ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"].map(|text| text.parse().expect("an address"));
+        let deny = |prefix| Request::Deny { prefix, seconds: Some(600), force: false, caller: None, because: None };
+        desk.ask(&deny(before), NOW).reply.expect("denied");
+        desk.ask_by(&deny(person), ahead, NOW).reply.expect("denied");
+        let claim = |until| Claim { since: ahead, until, reason: Reason::Adopted, enforceable: true };
+        let day = Some(ahead.after(Duration::from_secs(86_400)));
+        desk.engine.step(ahead, Input::Claim { prefix: policy, by: Claimant::Policy, claim: claim(day) });
+        desk.ask_by(&Request::Forgive { prefix: Some(forgiven), who: None }, ahead, NOW).reply.expect("forgiven");
+        let covers = |desk: &Desk, at, now| desk.engine.state.forgives.cover(&forgiven, at, now);
+        assert_eq!([covers(&desk, ahead, ahead), covers(&desk, NOW, NOW)], [true, false]);
+        // Where that clock is right after all, nothing changes.
+        let end = |desk: &Desk, prefix: Prefix| desk.engine.state.denies[&prefix].until().expect("an end");
+        let ends = |desk: &Desk| [before, person, policy].map(|prefix| end(desk, prefix));
+        let known = ends(&desk);
+        let _ = desk.clock_was_set(ahead.after(minute), ahead.after(minute));
+        assert_eq!(ends(&desk), known);
+        let now = NOW.after(minute);
+        let _ = desk.clock_was_set(now.after(minute), now);
+        let lasts = ends(&desk).map(|end| end.secs() - now.secs());
+        assert_eq!(lasts, [540, 600, 86_400]);
+        assert!(covers(&desk, NOW, now) && !covers(&desk, now.after(minute), now.after(minute)));
+        desk.redate(now, NOW, now);
+        assert!(covers(&desk, NOW, now) && !covers(&desk, NOW.after(Duration::from_secs(1)), now));
+        desk.commit(now).written.expect("it can be written");
+        drop(desk);
+        assert_eq!(ends(&dir.open(Policy::default(), now)).map(|end| end.secs() - now.secs()), lasts);
     }
 
     /// All at once, where they are no more than are remembered.

@@ -60,11 +60,18 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
         let request = Request::Allow { entry: Some(entry.clone()), remove, force, who: person::name() };
         if remove {
             let removed: Removed = office.ask(&request)?;
-            output::show(json, &removed, |out| writeln!(out, "{entry} is off the allow list"))?;
+            output::show(json, &removed, |out| match removed.configured {
+                true => writeln!(out, "{entry} is no more allowed by denyd allow, but still by the configuration"),
+                false => writeln!(out, "{entry} is off the allow list"),
+            })?;
         } else {
             let allowed: Allowed = office.ask(&request)?;
             output::show(json, &allowed, |out| {
-                let known = if allowed.known { " already" } else { "" };
+                let known = match (allowed.configured, allowed.known) {
+                    (true, _) => ", also in the configuration,",
+                    (false, true) => " already",
+                    (false, false) => "",
+                };
                 let what = match allow::means(entry).is_some_and(|means| means.name().is_some()) {
                     true => "what it resolves to will not be denied: denyd allow shows that",
                     false => "will not be denied",

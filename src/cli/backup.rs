@@ -8,7 +8,7 @@ use super::output::{Screen, when};
 use crate::clock;
 use crate::config::Config;
 use crate::deny::ledger;
-use crate::store::{self, Restored};
+use crate::store::{self, Before, Restored};
 
 /// What `backup` takes.
 #[derive(clap::Args, Debug)]
@@ -49,8 +49,11 @@ pub(super) fn restore(Restore { file }: Restore, config: &Config) -> anyhow::Res
     let (Restored { copied, .. }, before) = store::restore(&file, &config.state_dir, is_here, clock::now())?;
     let mut screen = Screen::new();
     writeln!(screen, "All that is remembered is as it was at {}; start denyd now.", when(copied.0))?;
-    if let Some(before) = before {
-        writeln!(screen, "What was remembered before is in {}.", before.display())?;
+    if let Some(Before { file, is_lost }) = before {
+        writeln!(screen, "What was remembered before is in {}.", file.display())?;
+        if is_lost {
+            writeln!(screen, "It could not be read: who is denied now is taken over when denyd starts.")?;
+        }
     }
     writeln!(screen, "Logs are read from their ends on. To count what was logged since then: denyd scan --apply")?;
     screen.flush()?;

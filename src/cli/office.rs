@@ -17,7 +17,7 @@ use crate::store::Store;
 /// Who answers: the daemon where one runs, else engine and store, opened here once and for all questions.
 pub(super) struct Office<'a> {
     config: &'a Config,
-    here: Option<Desk>,
+    here: Option<(Desk, daemon::Clock)>,
     back_ends: Option<Vec<Box<dyn DenyBackend>>>,
     /// What is so of all that is asked was done or said once.
     told: bool,
@@ -46,21 +46,31 @@ impl<'a> Office<'a> {
             }
             return Ok(answer);
         }
-        let now = clock::now();
-        let desk = match &mut self.here {
-            Some(desk) => desk,
+        let (desk, clock) = match &mut self.here {
+            Some(here) => here,
             None => {
                 let store = store(config)?;
+                let last = store.last_wall()?;
+                let clock = daemon::Clock::begin(last);
+                if let Some(last) = last.filter(|_| !clock.is_believed()) {
+                    let now = clock::now();
+                    eprintln!(
+                        "it is {now} by the clock, and the last that is remembered was at {last}: nobody is released by such a clock \
+                         until denyd runs"
+                    );
+                }
+                let now = clock.now();
                 if !request.only_reads() {
                     self.back_ends = Some(desk::back_ends(config, &store)?);
                 }
                 let mut desk = Desk::open(store, daemon::policy(config), now)?;
                 // Whatever it tells is in the whole that is written below.
                 let _ = desk.tick(now);
-                self.here.insert(desk)
+                self.here.insert((desk, clock))
             }
         };
-        let Asked { reply, committed } = desk.ask(request, now);
+        let (at, now) = (clock.asked(request), clock.now());
+        let Asked { reply, committed } = desk.ask_by(request, at, now);
         if let (Some(done), Some(back_ends)) = (committed, &mut self.back_ends) {
             let want = desk.wanted(now);
             for back_end in back_ends {

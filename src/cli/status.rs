@@ -94,8 +94,8 @@ struct Row<T>(T, At);
 
 const BACK_ENDS: &[Column<BackEnd>] = &[
     ("ENFORCED BY", '<', |one| one.name.clone()),
-    ("WANTED", '>', |one| one.wanted.to_string()),
-    ("ENFORCED", '>', |one| one.enforced.to_string()),
+    ("WANTED", '>', |one| if one.cuts { "-".to_owned() } else { one.wanted.to_string() }),
+    ("ENFORCED", '>', |one| if one.cuts { "-".to_owned() } else { one.enforced.to_string() }),
     ("CHECKED", '<', |one| when_if(one.checked)),
     ("REFUSED", '>', |one| one.refused.map_or("-".to_owned(), |refused| refused.packets.to_string())),
     ("CONNECTIONS", '>', |one| one.refused.map_or("-".to_owned(), |refused| refused.connections.to_string())),

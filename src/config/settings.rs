@@ -167,7 +167,8 @@ fn decide() -> Vec<Key<Config>> {
         key("protect_groups", group().list(), |c| &mut c.decide.protect_groups).says(
             "Groups of administrators. Where one of them, or root, is logged in from, an address is denied only when its count
             exceeds 3 times what others are denied for; `denyd status` and the log warn before. What counts is a login by a sound
-            record whose end was not told. Who is of the groups is looked up at start.",
+            record whose end was not told. Who is of the groups is looked up at start and at each reload; while that has no
+            answer after two seconds, /etc/group and /etc/passwd hold.",
         ),
         key("allow", allowed().list(), |c| &mut c.decide.allow)
             .example(

@@ -18,9 +18,11 @@ use super::mailing::Mailing;
 use super::manager::Manager;
 use super::names::{Answered, Resolver};
 use super::pace::Pace;
+use super::protected::Late;
 use super::trial::Trial;
 use super::wall::{Clock, Wall};
 use crate::clock;
+use crate::decide::forgives::FORGIVES_MAX;
 use crate::deny::Diff;
 use crate::deny::reconciler::{self, Reconcilers};
 use crate::desk::control::{Ask, Told};
@@ -59,6 +61,20 @@ pub(super) struct Outside {
     pub(super) log: Log,
     pub(super) manager: Manager,
     pub(super) resolver: Resolver,
+    /// Where it is told who is protected, if that took long.
+    pub(super) late: watch::Sender<Late>,
+}
+
+/// What other threads tell.
+pub(super) struct News {
+    /// That this machine's addresses changed.
+    pub(super) moved: watch::Receiver<()>,
+    /// How far mail has come.
+    pub(super) mailed: watch::Receiver<outbox::Done>,
+    /// What names on the allow list resolve to.
+    pub(super) answers: mpsc::Receiver<Answered>,
+    /// Who is protected, if that took long.
+    pub(super) late: watch::Receiver<Late>,
 }
 
 /// What the engine's thread owns.
@@ -75,6 +91,8 @@ pub(super) struct Owner {
     /// When this machine's addresses were looked at.
     machine_at: Instant,
     pub(super) clock: Clock,
+    /// When people forgave while the clock was not believed, by it and by time.
+    forgiven: Vec<(Timestamp, Instant)>,
     pace: Pace,
 }
 
@@ -90,7 +108,20 @@ impl Owner {
         let time = clock::monotonic();
         let pace = Pace::new(time);
         let here = Here::new(&configured.inputs());
-        Owner { desk, configured, sources, here, outside, trial, shown_at: time, machine_at: time, clock, pace }
+        let forgiven = Vec::new();
+        Owner {
+            desk,
+            configured,
+            sources,
+            here,
+            outside,
+            trial,
+            shown_at: time,
+            machine_at: time,
+            clock,
+            forgiven,
+            pace,
+        }
     }
 
     pub(super) async fn run(
@@ -98,11 +129,7 @@ impl Owner {
         mut batches: mpsc::Receiver<Batch>,
         (mut asks, mut looks): (mpsc::Receiver<Ask>, mpsc::Receiver<Look>),
         mut stop: watch::Receiver<bool>,
-        (mut moved, mut mailed, mut answers): (
-            watch::Receiver<()>,
-            watch::Receiver<outbox::Done>,
-            mpsc::Receiver<Answered>,
-        ),
+        News { mut moved, mut mailed, mut answers, mut late }: News,
     ) -> (Self, mpsc::Receiver<Batch>) {
         loop {
             let left = self.trial.as_ref().and_then(Trial::left);
@@ -125,6 +152,7 @@ impl Owner {
                     let effects = self.desk.hear_name(&name, answer, self.clock.now());
                     self.carry_out(effects);
                 }
+                Ok(()) = late.changed() => self.protect(late.borrow_and_update().clone()),
                 () = tokio::time::sleep_until(wake.into()) => self.tick(!batches.is_empty()),
                 // Its clock goes on while the machine sleeps, and the timer's does not.
                 () = tokio::time::sleep(left.unwrap_or_default().min(TRIAL_EVERY)), if left.is_some() => {}
@@ -211,15 +239,28 @@ impl Owner {
                 tracing::warn!(seconds, "the clock was set; nothing is released until it has been steady for a minute");
                 Effects::default()
             }
-            Wall::SteadyAgain => {
+            Wall::SteadyAgain(after) => {
+                for (at, then) in std::mem::take(&mut self.forgiven) {
+                    let right = wall.before(time.saturating_duration_since(then));
+                    self.desk.redate(at, right, wall);
+                }
                 // Kernel timeouts do not follow the clock.
                 self.outside.reconcilers.rewrite();
-                let diff = self.desk.clock_was_set(wall);
+                let diff = self.desk.clock_was_set(after, wall);
                 self.publish(&diff);
                 self.desk.tick(wall)
             }
         };
         self.carry_out(effects);
+    }
+
+    /// It is known at last who is of some groups.
+    fn protect(&mut self, late: Late) {
+        if let Some((groups, users)) = late
+            && groups == self.configured.config.decide.protect_groups
+        {
+            self.desk.set_protected(users);
+        }
     }
 
     /// Sees whether addresses or links came or went.
@@ -304,16 +345,26 @@ impl Owner {
             self.show();
         }
         let begun = clock::monotonic();
-        let request = ask.request.for_at_least(clock::now().0.saturating_sub(now.0));
-        let Asked { reply, committed } = self.desk.ask(&request, now);
+        let at = self.clock.asked(&ask.request);
+        if matches!(ask.request, Request::Forgive { .. } | Request::ForgiveUser { .. }) {
+            self.forgave(at);
+        }
+        let Asked { reply, committed } = self.desk.ask_by(&ask.request, at, now);
         let unwritten = committed.as_ref().is_some_and(|done| done.written.is_err());
         if let Some(done) = committed {
             self.committed(begun, done);
         }
-        if matches!(request, Request::Allow { entry: Some(_), .. }) {
+        if matches!(ask.request, Request::Allow { entry: Some(_), .. }) {
             self.outside.resolver.want(self.desk.allowed_names());
         }
         let _ = ask.reply.send(Told { reply, unwritten });
+    }
+
+    /// Somebody forgives. When that was is set right once it is known.
+    fn forgave(&mut self, at: Timestamp) {
+        if !self.clock.is_believed() && self.forgiven.len() < FORGIVES_MAX {
+            self.forgiven.push((at, clock::monotonic()));
+        }
     }
 
     fn status(&self) -> reply::Status {

@@ -11,8 +11,9 @@ use super::here::Here;
 use super::leave::{self, Leave};
 use super::newcomer::Processes;
 use super::owner::Owner;
+use super::protected::{ASKED_WITHIN, Asking};
 use super::trial::{Order, Trial};
-use super::{policy, start_back_ends};
+use super::{policy_with, start_back_ends};
 use crate::config::Config;
 use crate::deny::DenySet;
 use crate::desk::Request;
@@ -132,6 +133,7 @@ impl Owner {
         }
         let back_ends = self.desk.back_ends(config)?;
         let left = leave::left(&self.desk, config, &back_ends, self.outside.shown.dry_run);
+        self.desk.note_places(config, &back_ends);
         self.outside.reconcilers = start_back_ends(back_ends, want, &self.clock)?;
         self.outside.leave = Leave::begin(left, self.outside.reconcilers.enforced())?;
         Ok(())
@@ -160,6 +162,17 @@ impl Owner {
         }
     }
 
+    /// Folds in what the inputs bring until something is so, or so much time is over.
+    async fn until(&mut self, is_so: impl Fn() -> bool, most: Duration, batches: &mut mpsc::Receiver<Batch>) {
+        let end = clock::monotonic() + most;
+        while !is_so() && clock::monotonic() < end {
+            tokio::select! {
+                Some(batch) = batches.recv() => self.batch(&batch),
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
     /// Lets a configuration take the place of this one. One that holds ends that nothing is enforced.
     pub(super) async fn take(&mut self, fresh: Fresh, batches: &mut mpsc::Receiver<Batch>) -> anyhow::Result<Reloaded> {
         let changes = self.configured.changes_back_ends(&fresh) || self.is_idle();
@@ -169,14 +182,11 @@ impl Owner {
             self.outside.alone.also(&fresh.config, &back_ends)?;
         }
 
+        let asking = Asking::begin(&fresh.config.decide.protect_groups, self.outside.late.clone());
+        self.until(|| asking.is_answered(), ASKED_WITHIN, batches).await;
+        let protected = asking.users(Duration::ZERO);
         let leaving = self.configured.leave(&fresh);
-        let end = clock::monotonic() + LEAVE_MAX;
-        while !leaving.have_ended() && clock::monotonic() < end {
-            tokio::select! {
-                Some(batch) = batches.recv() => self.batch(&batch),
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-        }
+        self.until(|| leaving.have_ended(), LEAVE_MAX, batches).await;
         // What they have read is here by now, and is folded in before it is asked where they were. No more is: another input may
         // be reading a long file, and bring as fast as we take.
         for _ in 0..batches.len() {
@@ -200,7 +210,7 @@ impl Owner {
         self.sources.iter_mut().for_each(|source| source.fold.rules = fresh.rules.clone());
         self.here = Here::new(&fresh.inputs);
         self.outside.log.set_level(fresh.config.log_level);
-        let effects = self.desk.set_policy(policy(&fresh.config), self.clock.now());
+        let effects = self.desk.set_policy(policy_with(&fresh.config, protected), self.clock.now());
         self.carry_out(effects);
         self.commit();
         self.outside.resolver.want(self.desk.allowed_names());

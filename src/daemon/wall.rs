@@ -2,7 +2,8 @@
 //!
 //! A clock that was set is not believed until it has been steady for a minute: nobody is released by it, and of the two
 //! times that it may be the earlier one holds, so that no deny ends too early. The same is so at the start, where the clock
-//! is far from when denyd ran last: a machine without a battery begins with any time.
+//! is far from when denyd ran last: a machine without a battery begins with any time. Once it is believed again, what was
+//! decided by a clock that was ahead moves back with it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use inputs::record::Timestamp;
 
 use crate::clock;
+use crate::desk::Request;
 
 /// The wall clock is a step off if it moved so much more or less than time did.
 const STEP: Duration = Duration::from_secs(60);
@@ -20,26 +22,37 @@ const AWAY: Duration = Duration::from_secs(86_400);
 
 /// The clock of the daemon, for all of its threads.
 #[derive(Clone, Debug)]
-pub(super) struct Clock(Arc<Mutex<WallGuard>>);
+pub(crate) struct Clock(Arc<Mutex<WallGuard>>);
 
 impl Clock {
-    /// The clock at the start, where the last commit was made at `last`.
-    pub(super) fn begin(last: Option<Timestamp>) -> Self {
-        let (wall, guard) = (clock::now(), WallGuard::begin(last, clock::now(), clock::monotonic()));
-        if guard.unsteady.is_some() {
-            let seconds = last.map_or(0, |last| wall.secs() - last.secs());
-            tracing::warn!(
-                seconds,
-                "the clock is far from when the database was written last; nothing is released until it has been steady for a \
-                 minute"
-            );
-        }
-        Clock(Arc::new(Mutex::new(guard)))
+    /// The clock at the start, where the last commit was made at `last`. Who asks for little and ends does as the daemon does.
+    pub(crate) fn begin(last: Option<Timestamp>) -> Self {
+        Clock(Arc::new(Mutex::new(WallGuard::begin(last, clock::now(), clock::monotonic()))))
     }
 
     /// What time it is, as far as that is believed.
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.guard().now(clock::now(), clock::monotonic())
+    }
+
+    /// The latest time that it may be.
+    fn latest(&self) -> Timestamp {
+        self.guard().latest(clock::now(), clock::monotonic())
+    }
+
+    /// Of which time a request is that is made now: a person's deny is for at least as long as was said, and what is forgiven is
+    /// all that came until now by the clock by which records come.
+    pub(crate) fn asked(&self, request: &Request) -> Timestamp {
+        match request {
+            Request::Deny { .. } => self.latest(),
+            Request::Forgive { .. } | Request::ForgiveUser { .. } => clock::now(),
+            _ => self.now(),
+        }
+    }
+
+    /// Whether it is believed.
+    pub(crate) fn is_believed(&self) -> bool {
+        self.guard().unsteady.is_none()
     }
 
     /// Whether it goes as time does.
@@ -59,6 +72,8 @@ pub(super) struct WallGuard {
     time: Instant,
     /// If it stepped lately.
     unsteady: Option<Unsteady>,
+    /// A time that it was: of the last commit before the start, or of the start.
+    was: (Timestamp, Instant),
     /// By how many seconds it stepped since that was last told.
     stepped: Option<i64>,
 }
@@ -79,22 +94,30 @@ pub(super) enum Wall {
     Stepped(i64),
     /// It stepped lately: nothing expires yet.
     Unsteady,
-    /// It has been steady again for long enough.
-    SteadyAgain,
+    /// It has been steady again for long enough. What was decided later than then was decided by a clock that was ahead.
+    SteadyAgain(Timestamp),
 }
 
 impl WallGuard {
     pub(super) fn begin(last: Option<Timestamp>, wall: Timestamp, time: Instant) -> Self {
         let is_far = |last: &Timestamp| wall < last.before(STEP) || wall > last.after(AWAY);
         let unsteady = last.filter(is_far).map(|last| Unsteady { since: time, believed: (last, time) });
-        WallGuard { wall, time, unsteady, stepped: None }
+        WallGuard { wall, time, unsteady, was: (last.unwrap_or(wall), time), stepped: None }
     }
 
     fn now(&mut self, wall: Timestamp, time: Instant) -> Timestamp {
         self.see(wall, time);
-        let believed =
-            self.unsteady.map(|Unsteady { believed: (then, at), .. }| then.after(time.saturating_duration_since(at)));
-        believed.map_or(wall, |believed| believed.min(wall))
+        self.other(time).map_or(wall, |other| other.min(wall))
+    }
+
+    fn latest(&mut self, wall: Timestamp, time: Instant) -> Timestamp {
+        self.see(wall, time);
+        self.other(time).map_or(wall, |other| other.max(wall))
+    }
+
+    /// What time it would be without the step, if there was one lately.
+    fn other(&self, time: Instant) -> Option<Timestamp> {
+        self.unsteady.map(|unsteady| goes_on(unsteady.believed, time))
     }
 
     pub(super) fn tick(&mut self, wall: Timestamp, time: Instant) -> Wall {
@@ -104,9 +127,12 @@ impl WallGuard {
         }
         match self.unsteady {
             Some(Unsteady { since, .. }) if time.saturating_duration_since(since) < STEADY => Wall::Unsteady,
-            Some(_) => {
+            Some(Unsteady { believed: (then, _), .. }) => {
                 self.unsteady = None;
-                Wall::SteadyAgain
+                // Where it was earlier than it can be, it is the clock of now that is wrong: it was not ahead before.
+                let was_ahead = wall >= goes_on(self.was, time).before(STEP);
+                let ahead = wall.after(STEP);
+                Wall::SteadyAgain(if was_ahead { ahead } else { ahead.max(then) })
             }
             None => Wall::Steady,
         }
@@ -125,6 +151,11 @@ impl WallGuard {
     }
 }
 
+/// What time it is by now, if it was that time then.
+fn goes_on((wall, then): (Timestamp, Instant), time: Instant) -> Timestamp {
+    wall.after(time.saturating_duration_since(then))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,7 +172,7 @@ mod tests {
         assert_eq!(guard.tick(wall(1_003_671), at(13)), Wall::Unsteady);
         assert_eq!(guard.tick(wall(1_000_072), at(14)), Wall::Stepped(-3_600), "and back");
         assert_eq!(guard.tick(wall(1_000_131), at(73)), Wall::Unsteady);
-        assert_eq!(guard.tick(wall(1_000_133), at(75)), Wall::SteadyAgain);
+        assert_eq!(guard.tick(wall(1_000_133), at(75)), Wall::SteadyAgain(wall(1_000_193)));
         assert_eq!(guard.tick(wall(1_000_134), at(76)), Wall::Steady);
     }
 
@@ -161,12 +192,45 @@ mod tests {
         }
         assert_eq!(guard.tick(wall(1_000_042), at(42)), Wall::Stepped(0), "that it stepped is told");
         assert_eq!(guard.tick(wall(1_000_100), at(100)), Wall::Unsteady);
-        assert_eq!(guard.tick(wall(1_000_102), at(102)), Wall::SteadyAgain);
+        assert_eq!(guard.tick(wall(1_000_102), at(102)), Wall::SteadyAgain(wall(1_000_162)));
         // One that stays wrong is believed in the end.
         assert_eq!(guard.now(wall(1_900_000), at(103)), wall(1_000_103));
         assert_eq!(guard.tick(wall(1_900_001), at(104)), Wall::Stepped(899_897));
-        assert_eq!(guard.tick(wall(1_900_061), at(164)), Wall::SteadyAgain);
+        assert_eq!(guard.tick(wall(1_900_061), at(164)), Wall::SteadyAgain(wall(1_900_121)));
         assert_eq!(guard.now(wall(1_900_062), at(165)), wall(1_900_062));
+    }
+
+    /// What was decided while it was ahead moves back with it; what was decided before it went back by mistake does not.
+    #[test]
+    fn it_is_known_what_was_decided_ahead_of_time() {
+        const HOUR: i64 = 3_600;
+        let start = clock::monotonic();
+        // From then on, `seconds` later, it is that much off for a while, and then that much.
+        let check = |last: i64, offs: &[i64], after: &[i64]| {
+            let (begin, wall) = (1_000_000, Timestamp::from_secs);
+            let mut guard = WallGuard::begin(Some(wall(last)), wall(begin), start);
+            let told = offs.iter().zip(0..).map(|(off, step)| {
+                let (seconds, time) = (step * 100, start + Duration::from_secs(step as u64 * 100));
+                assert!(matches!(guard.tick(wall(begin + seconds + off), time), Wall::Stepped(_)), "{off}");
+                let latest = guard.latest(wall(begin + seconds + off), time).secs() - begin - seconds;
+                let time = time + STEADY;
+                let Wall::SteadyAgain(after) = guard.tick(wall(begin + seconds + 60 + off), time) else {
+                    panic!("{off}")
+                };
+                (latest, after.secs() - begin - seconds - 60)
+            });
+            let told: Vec<_> = told.collect();
+            assert_eq!(told.iter().map(|(_, after)| *after).collect::<Vec<_>>(), after, "{offs:?}");
+            let before = std::iter::once(&0).chain(offs);
+            let latest = before.zip(offs).map(|(before, off)| *before.max(off));
+            assert_eq!(told.iter().map(|(latest, _)| *latest).collect::<Vec<_>>(), latest.collect::<Vec<_>>());
+        };
+        // Ahead, and back where it was: all of later times.
+        check(999_990, &[HOUR, 0], &[HOUR + 60, 60]);
+        // Ahead from the start: back at any time after the last commit.
+        check(1_000_000 - 5 * HOUR, &[-4 * HOUR], &[-4 * HOUR + 60]);
+        // Back by mistake: what was decided since, by the clock that it was before.
+        check(999_990, &[-HOUR, 0], &[-60, 60]);
     }
 
     #[test]

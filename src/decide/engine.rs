@@ -18,6 +18,7 @@ use crate::detect::address::Address;
 use crate::detect::event::Event;
 use crate::detect::login_method;
 
+mod ahead;
 mod forgive;
 mod judge;
 mod nets;
@@ -71,6 +72,11 @@ pub enum Command {
     /// Withdraw what an earlier version denied of the policy's own: a whole link, or all that is behind a translator,
     /// for one address of it.
     ReleaseWideLinks,
+    /// What was decided later than this time was so by a clock that was ahead: it lasts as long as it was to, from now on, and
+    /// what was forgiven then is forgiven now.
+    SetBack(Timestamp),
+    /// What was forgiven at the first of these times was so at the second, as is known now.
+    Redate(Timestamp, Timestamp),
 }
 
 /// A claim that ended so long ago, at most, is released by the wall clock alone.
@@ -290,6 +296,8 @@ impl Engine {
                     }
                 }
             }
+            Command::SetBack(after) => self.set_back(*after),
+            Command::Redate(from, to) => self.redate(|at| at == *from, *to),
             Command::Allowed(who) => {
                 let covered: Vec<_> =
                     self.state.denies.keys().filter(|p| self.policy.allow.covers(p)).copied().collect();

@@ -66,6 +66,11 @@ impl Forgives {
         all.filter(move |(other, _)| prefix.contains(other))
     }
 
+    /// Those that were forgiven at some times.
+    pub(super) fn of_times(&self, is_it: impl Fn(Timestamp) -> bool) -> Vec<Prefix> {
+        self.at.iter().filter(|(_, at)| is_it(**at)).map(|(prefix, _)| *prefix).collect()
+    }
+
     /// Notes when a prefix was forgiven; `None` = that is forgotten.
     pub(super) fn put(&mut self, prefix: Prefix, at: Option<Timestamp>) {
         let length = self.lengths.entry((prefix.is_ipv4(), prefix.bits())).or_default();

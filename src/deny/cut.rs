@@ -73,6 +73,10 @@ impl DenyBackend for Cut {
         NAME
     }
 
+    fn denies(&self) -> bool {
+        false
+    }
+
     /// Costs a process of `ss`, and two more if there is something to cut.
     fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
         let open = self.denied(want, now)?;

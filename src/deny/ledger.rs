@@ -88,8 +88,11 @@ impl Ledger {
 /// What the names of its notes begin with; the place follows.
 const NOTE: &str = "written ";
 
+/// A ledger without lines.
+pub const NOTHING: &str = "{}";
+
 /// The note that is the ledger of a place.
-pub(super) fn note(place: &str) -> String {
+pub fn note(place: &str) -> String {
     format!("{NOTE}{place}")
 }
 

@@ -117,6 +117,11 @@ pub trait DenyBackend: Send {
     /// Its name, for people.
     fn name(&self) -> &'static str;
 
+    /// Whether it denies anybody: one that only cuts connections does not.
+    fn denies(&self) -> bool {
+        true
+    }
+
     /// Makes the set exactly so, in one step: no moment without it, whatever was there before.
     fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError>;
 

@@ -4,8 +4,8 @@
 //! much does, the whole set takes its place. What the inbox holds is one `update`. The whole set is replaced at the
 //! start, after any error or clock step, and once a day. A probe notices when somebody else changed it: at once where the
 //! back end hears of changes, else every few seconds; what was changed is mended, and that is counted. Whatever others do
-//! again and again, looking takes a fifth of the time and mending another at most. The reconciler knows nothing of firewalls
-//! and decides nothing. It has a thread; when that ends, the denies stay in force.
+//! again and again, looking takes a fifth of the time and mending another at most; neither is put off by more than a minute. The
+//! reconciler knows nothing of firewalls and decides nothing. It has a thread; when that ends, the denies stay in force.
 
 use std::convert::Infallible;
 use std::os::fd::AsFd as _;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use super::effect::Refused;
-use super::{DenyBackend, DenyError, DenySet, Diff, Probe, cut};
+use super::{DenyBackend, DenyError, DenySet, Diff, Probe};
 use crate::clock;
 use crate::text::At;
 
@@ -59,6 +59,9 @@ impl Default for Pace {
 pub struct Status {
     /// The back end's name.
     pub name: String,
+    /// It denies nobody: it cuts the open connections of who is denied.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cuts: bool,
     /// How many prefixes are to be denied.
     pub wanted: usize,
     /// How many of them are denied: what was there when it was last read or written, and all that is known to have become
@@ -129,7 +132,7 @@ impl Reconcilers {
         let last = backends.len().saturating_sub(1);
         for (number, backend) in backends.into_iter().enumerate() {
             let thread = std::thread::Builder::new().name(format!("deny {}", backend.name()));
-            let denies = backend.name() != cut::NAME;
+            let denies = backend.denies();
             // Each has a set of its own, which may be large, and there is none besides.
             let want = if number == last { std::mem::take(&mut want) } else { want.clone() };
             let (mut reconciler, feed) = Reconciler::new(backend, want, clock.clone(), pace)?;
@@ -181,9 +184,10 @@ impl Reconcilers {
     }
 }
 
-/// How many denies are enforced everywhere: what the back end that has fewest says. None enforces none.
+/// How many denies are enforced everywhere: what the back end that has fewest says. None enforces none, and one that cuts
+/// connections is no part of that.
 pub fn enforced(statuses: &[Status]) -> usize {
-    statuses.iter().map(|status| status.enforced).min().unwrap_or(0)
+    statuses.iter().filter(|status| !status.cuts).map(|status| status.enforced).min().unwrap_or(0)
 }
 
 /// The engine's end of a reconciler, which ends when this is dropped.
@@ -314,7 +318,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         pace: Pace,
     ) -> std::io::Result<(Self, Feed)> {
         let name = backend.name().to_owned();
-        let status = Status { name, wanted: want.denied.len(), ..Status::default() };
+        let status = Status { name, cuts: !backend.denies(), wanted: want.denied.len(), ..Status::default() };
         let news = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let shared = Arc::new(Shared {
             inbox: Mutex::default(),
@@ -501,7 +505,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         *lock(&self.shared.looked) = Some(clock::monotonic());
         let ended = (self.clock)().1;
         // It may have had to read all of the set.
-        self.deaf_until = self.deaf_until.max(ended + ended.saturating_duration_since(now) * REST);
+        self.deaf_until = self.deaf_until.max(ended + rest(ended.saturating_duration_since(now)));
         let pause = if self.backend.stirs().is_some() { self.pace.watched_every } else { self.probe_pause };
         self.probe_at = ended + pause;
     }
@@ -547,8 +551,12 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         let mut status = lock(&self.shared.status);
         status.failing_since = None;
         if status.error.take().is_some() {
+            let (cuts, backend, denied) = (status.cuts, self.backend.name(), self.want.denied.len());
             drop(status);
-            info!(backend = self.backend.name(), denied = self.want.denied.len(), "denies are enforced again");
+            match cuts {
+                true => info!(backend, "open connections of denied addresses are cut again"),
+                false => info!(backend, denied, "denies are enforced again"),
+            }
         }
     }
 
@@ -560,9 +568,13 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
             return;
         }
         (status.error, status.failing_since) = (Some(text), Some(At((self.clock)().0)));
+        let cuts = status.cuts;
         drop(status);
         let (tried, cause, remedy) = (&error.tried, &error.cause, error.remedy.unwrap_or("none known"));
         match what {
+            Failed::Probe | Failed::Order if cuts => {
+                error!(backend = error.backend, %tried, %cause, remedy, "open connections of denied addresses are not cut");
+            }
             Failed::Probe => {
                 warn!(backend = error.backend, %tried, %cause, remedy, "denies were changed by someone else")
             }
@@ -573,7 +585,12 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
 
 /// How long nothing is mended after mending took so long.
 fn pause(took: Duration) -> Duration {
-    (took * REST).max(MEND_PAUSE_MIN)
+    rest(took).max(MEND_PAUSE_MIN)
+}
+
+/// How long what took so long is not done again because of what others did.
+fn rest(took: Duration) -> Duration {
+    (took * REST).min(REST_MAX)
 }
 
 /// Nothing is left half done under these locks, so a panic elsewhere is no reason to stop.
@@ -592,6 +609,8 @@ const CHANGES_MAX: usize = 16_384;
 const MEND_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// For so many times as long as looking or mending took, neither is done again because of what others did.
 const REST: u32 = 4;
+/// For no longer than this, or what hung once would be left as it is for as many times as long.
+const REST_MAX: Duration = Duration::from_secs(60);
 /// How long a back end is not listened to after it stirred: others may commit all the time, and so do we.
 const DEAF: Duration = Duration::from_millis(20);
 
@@ -984,5 +1003,32 @@ mod tests {
         let status = |enforced| Status { enforced, ..Status::default() };
         assert_eq!(enforced(&[status(3), status(2)]), 2);
         assert_eq!(enforced(&[]), 0);
+        // Where connections cannot be cut, denies are enforced all the same.
+        assert_eq!(enforced(&[status(3), Status { cuts: true, ..status(0) }]), 3);
+    }
+
+    #[test]
+    fn what_hung_is_done_again_within_a_minute() {
+        let check = |took: u64, want: Duration| assert_eq!(pause(Duration::from_millis(took)), want, "{took}");
+        check(1, MEND_PAUSE_MIN);
+        check(1_000, Duration::from_secs(4));
+        check(90_000, Duration::from_secs(60));
+        let mut story = Story::new(World::default());
+        story.step();
+        // It took so long to look, or to write all of it.
+        let hangs = Arc::clone(&story.time);
+        story.reconciler.clock = Box::new(move || {
+            let mut time = lock(&hangs);
+            *time += Duration::from_secs(90);
+            (Timestamp(7), *time)
+        });
+        story.reconciler.stirred = true;
+        story.reconciler.look();
+        let now = *lock(&story.time);
+        assert!(story.reconciler.deaf_until > now && story.reconciler.deaf_until <= now + REST_MAX);
+        story.reconciler.stale = true;
+        story.reconciler.replace();
+        let now = *lock(&story.time);
+        assert!(story.reconciler.mend_from <= now + REST_MAX);
     }
 }

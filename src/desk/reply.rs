@@ -353,6 +353,9 @@ pub struct Allowed {
     pub released: Vec<Prefix>,
     /// It was on the list before.
     pub known: bool,
+    /// The configuration has it too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub configured: bool,
 }
 
 /// That an entry is off the allow list.
@@ -360,6 +363,9 @@ pub struct Allowed {
 pub struct Removed {
     /// Which.
     pub removed: String,
+    /// The configuration has it still.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub configured: bool,
 }
 
 /// A line of `tap`.

@@ -109,15 +109,6 @@ pub enum Request {
 }
 
 impl Request {
-    /// The same, where the clock may be right that is so many microseconds ahead of the one that is believed: by neither of
-    /// them a person's deny ends before its time.
-    pub fn for_at_least(mut self, ahead: i64) -> Request {
-        if let Request::Deny { seconds: Some(seconds), .. } = &mut self {
-            *seconds = seconds.saturating_add(ahead.max(0).unsigned_abs() / 1_000_000);
-        }
-        self
-    }
-
     /// Whether it is answered beside the engine: by who looks at the desk, see [`Look`](super::Look).
     pub fn is_aside(&self) -> bool {
         matches!(self, Request::List { .. } | Request::Why { .. } | Request::History { .. })
@@ -176,25 +167,4 @@ pub enum What {
     Pairs,
     /// Good logins from where too many had failed.
     Suspicious,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deny_ends_too_early_by_no_clock() {
-        let check = |seconds: Option<u64>, ahead: i64, want: Option<u64>| {
-            let prefix = "192.0.2.7".parse().expect("an address");
-            let deny = |seconds| Request::Deny { prefix, seconds, force: false, caller: None, because: None };
-            assert_eq!(deny(seconds).for_at_least(ahead), deny(want), "{seconds:?} {ahead}");
-        };
-        check(Some(60), 0, Some(60));
-        check(Some(60), 999_999, Some(60));
-        check(Some(60), 3_600_000_000, Some(3_660));
-        check(Some(60), -3_600_000_000, Some(60));
-        check(Some(u64::MAX), i64::MAX, Some(u64::MAX));
-        check(None, 3_600_000_000, None);
-        assert_eq!(Request::Status.for_at_least(3_600_000_000), Request::Status);
-    }
 }

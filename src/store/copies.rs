@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::open::{BUSY, beside, connect, failed, lock, set_aside};
 use super::write::json;
-use super::{FILE, Store, StoreError, WAITING, notes};
+use super::{FILE, LOST, LOST_YES, Store, StoreError, WAITING, notes};
 use crate::text::At;
 
 /// The note of a copy that says when it was taken.
@@ -33,6 +33,14 @@ pub struct Restored {
     /// The inputs that had been read then: they begin at their ends.
     #[serde(default)]
     pub inputs: Vec<String>,
+}
+
+/// The database in whose place a copy was put.
+pub struct Before {
+    /// Where it is now.
+    pub file: PathBuf,
+    /// It could not be read.
+    pub is_lost: bool,
 }
 
 /// Copies the database in `dir` into `file`, which must not be there. It is only read, and a daemon may be writing it: the
@@ -61,13 +69,14 @@ pub fn backup(dir: &Path, file: &Path, now: Timestamp) -> Result<(), StoreError>
 
 /// Puts a copy in the place of the database in `dir`, which no daemon may use; returns what it knows of itself, and where
 /// the database before is now, if there was one. `is_here` says which notes are of this machine, and are taken from that
-/// one. `file` stays as it is.
+/// one; where that cannot be read, it was lost: at its next start the daemon takes over what is denied and allowed then. `file`
+/// stays as it is.
 pub fn restore(
     file: &Path,
     dir: &Path,
     is_here: impl Fn(&str) -> bool,
     now: Timestamp,
-) -> Result<(Restored, Option<PathBuf>), StoreError> {
+) -> Result<(Restored, Option<Before>), StoreError> {
     let taken = fs::metadata(file);
     let taken = taken.map_err(|error| StoreError::File { tried: "cannot read", file: file.to_owned(), error })?;
     let _lock = lock(dir)?;
@@ -85,19 +94,21 @@ pub fn restore(
         let copied = notes::read(&tx, COPIED).map_err(changed)?.and_then(|note| serde_json::from_str(&note).ok());
         let copied = copied.unwrap_or(At(Timestamp::from_secs(taken.mtime())));
         let restored = mark(&tx, copied, At(now)).map_err(changed)?;
-        for (name, value) in known_here(&place, is_here) {
-            notes::write(&tx, &name, &value).map_err(changed)?;
-        }
+        let known = known_here(&place, is_here);
+        let is_lost = known.is_err();
+        let known = known.unwrap_or_else(|_| vec![(LOST.to_owned(), LOST_YES.to_owned())]);
+        known.iter().try_for_each(|(name, value)| notes::write(&tx, name, value)).map_err(changed)?;
         tx.commit().map_err(changed)?;
         db.close().map_err(|(_, error)| failed(&fresh, "cannot close", error))?;
-        Ok(restored)
+        Ok((restored, is_lost))
     })();
-    let put = |restored| {
+    let put = |(restored, is_lost)| {
         // root does this; the daemon is somebody else.
         let owner = fs::metadata(dir)?;
         lchown(&fresh, Some(owner.uid()), Some(owner.gid()))?;
         File::open(&fresh)?.sync_all()?;
         let before = place.exists().then(|| set_aside(&place, "before")).transpose()?;
+        let before = before.map(|file| Before { file, is_lost });
         fs::rename(&fresh, &place)?;
         File::open(dir)?.sync_all()?;
         Ok((restored, before))
@@ -136,18 +147,19 @@ fn mark(db: &Connection, copied: At, restored: At) -> rusqlite::Result<Restored>
     Ok(marked)
 }
 
-/// The notes of this machine, as far as the database there can be read.
-fn known_here(place: &Path, is_here: impl Fn(&str) -> bool) -> Vec<(String, String)> {
-    let read = || -> rusqlite::Result<Vec<(String, String)>> {
-        let db = Connection::open_with_flags(place, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let mut found = Vec::new();
-        super::load::each(&db, "SELECT name, value FROM notes", |row| {
-            found.push((row.get(0)?, row.get(1)?));
-            Ok(())
-        })?;
-        Ok(found)
-    };
-    read().unwrap_or_default().into_iter().filter(|(name, _)| is_here(name)).collect()
+/// The notes of this machine, of the database there, if there is one.
+fn known_here(place: &Path, is_here: impl Fn(&str) -> bool) -> rusqlite::Result<Vec<(String, String)>> {
+    if !place.exists() {
+        return Ok(Vec::new());
+    }
+    let db = Connection::open_with_flags(place, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let mut found: Vec<(String, String)> = Vec::new();
+    super::load::each(&db, "SELECT name, value FROM notes", |row| {
+        found.push((row.get(0)?, row.get(1)?));
+        Ok(())
+    })?;
+    found.retain(|(name, _)| is_here(name));
+    Ok(found)
 }
 
 /// Writes all that the database `from` holds into `into`, which is empty or not there.

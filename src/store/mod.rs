@@ -3,6 +3,7 @@
 //! State lives in memory; a commit writes what is dirty, as absolute values. A record whose cursor is committed
 //! counted once; one whose cursor is not will be read again. One writer: the state directory is locked.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ mod open;
 mod tests;
 mod write;
 
-pub use copies::{Restored, backup, restore};
+pub use copies::{Before, Restored, backup, restore};
 pub use error::StoreError;
 pub use evidence::{Evidence, Pair};
 pub use history::{Decided, Decision, FORGEABLE_HISTORY_MAX, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision};
@@ -72,6 +73,8 @@ pub struct Commit {
     pub allowed: BTreeMap<String, bool>,
     /// Small values that parts of the program keep for themselves, by name.
     pub notes: BTreeMap<String, String>,
+    /// The same, where none of that name is kept.
+    pub first_notes: BTreeMap<String, String>,
     /// The wall clock, to tell which denies are enforced.
     pub wall: Timestamp,
 }
@@ -93,6 +96,8 @@ pub struct Database {
     db: Connection,
     /// Of a store in memory because of the disk, what another thread has: a note goes to the file first, or is not kept.
     is_apart: bool,
+    /// The names of those that were kept here since it was opened.
+    noted: RefCell<BTreeSet<String>>,
 }
 
 /// The open database, and what is known of it.
@@ -139,17 +144,21 @@ impl Store {
             notes::write(&db, LOST, is_lost).map_err(|error| open::failed(&file, "cannot write", error))?;
             Ok(db)
         })?;
-        Ok(Store { without_disk: Some(why), is_rehearsal: false, ..Store::with(file, db, lock)? })
+        let store = Store { without_disk: Some(why), is_rehearsal: false, ..Store::with(file, db, lock)? };
+        store.database.noted.borrow_mut().insert(LOST.to_owned());
+        Ok(store)
     }
 
-    /// Opens the file at last, with the notes that were kept meanwhile.
+    /// Opens the file at last, with the notes that were kept here meanwhile. What other threads kept is in the file.
     fn catch_up(&mut self) -> Result<(), StoreError> {
         let dir = self.database.file.parent().unwrap_or(Path::new(""));
         if self.lock.is_none() {
             self.lock = Some(lock(dir)?);
         }
         let db = connect(&self.database.file)?;
-        notes::all(&self.database.db, &db).map_err(|error| self.error("cannot write", error))?;
+        let ours = self.database.noted.borrow().clone();
+        notes::copy_some(&self.database.db, &db, |name| ours.contains(name))
+            .map_err(|error| self.error("cannot write", error))?;
         let lock = self.lock.take();
         *self =
             Store { waiting: std::mem::take(&mut self.waiting), ..Store::with(self.database.file.clone(), db, lock)? };
@@ -197,7 +206,7 @@ impl Store {
         };
         let failed = |error| open::failed(&file, "cannot count", error);
         let (evidence, history, newest) = counted().map_err(failed)?;
-        let database = Database { file, db, is_apart: false };
+        let database = Database { file, db, is_apart: false, noted: RefCell::default() };
         let is_rehearsal = lock.is_none();
         let (without_disk, waiting, set_aside) = (None, String::new(), None);
         Ok(Store { database, lock, is_rehearsal, without_disk, evidence, history, newest, waiting, set_aside })
@@ -252,6 +261,9 @@ impl Store {
             notes::write(&tx, WALL, &commit.wall.0.to_string())?;
             for (name, value) in &commit.notes {
                 notes::write(&tx, name, value)?;
+            }
+            for (name, value) in &commit.first_notes {
+                run(&tx, "INSERT OR IGNORE INTO notes VALUES(?1, ?2)", [name, value])?;
             }
             for (input, cursor) in &commit.cursors {
                 run(&tx, "INSERT OR REPLACE INTO cursors VALUES(?1, ?2)", [input, &json(cursor)])?;

@@ -1,8 +1,9 @@
 //! What parts of the program keep for themselves: small values by name, and what `allow` added.
 
+use std::cell::RefCell;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::open::copy;
 use super::write::run;
@@ -25,7 +26,9 @@ impl Database {
 
     /// Keeps a small value.
     pub fn set_note(&self, name: &str, value: &str) -> Result<(), StoreError> {
-        self.change(|db| write(db, name, value))
+        self.change(|db| write(db, name, value))?;
+        self.noted.borrow_mut().insert(name.to_owned());
+        Ok(())
     }
 
     /// Forgets a small value, if there is one.
@@ -49,7 +52,7 @@ impl Store {
         let is_on_disk = !self.is_rehearsal && self.without_disk.is_none();
         let file = is_on_disk.then(|| self.database.file.clone())?;
         let db = Connection::open(&file).ok()?;
-        Some(Database { file, db, is_apart: false })
+        Some(Database { file, db, is_apart: false, noted: RefCell::default() })
     }
 
     /// A second way to the database, for notes only, that another thread may have.
@@ -59,18 +62,24 @@ impl Store {
         let failed = |error| self.error("cannot open the database", error);
         let db = if is_apart { copy(Path::new(""))? } else { Connection::open(file).map_err(failed)? };
         if is_apart {
-            all(ours, &db).map_err(failed)?;
+            copy_some(ours, &db, |_| true).map_err(failed)?;
+            // What another one has kept since is there, if it can be read.
+            let newer = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY);
+            let _ = newer.and_then(|newer| copy_some(&newer, &db, |_| true));
         }
-        Ok(Database { file: file.clone(), db, is_apart })
+        Ok(Database { file: file.clone(), db, is_apart, noted: RefCell::default() })
     }
 }
 
-/// Writes all notes of one database to another one.
-pub(super) fn all(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
+/// Writes the notes of these names in one database to another one.
+pub(super) fn copy_some(from: &Connection, to: &Connection, is_meant: impl Fn(&str) -> bool) -> rusqlite::Result<()> {
     let mut query = from.prepare("SELECT name, value FROM notes")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
-        write(to, &row.get::<_, String>(0)?, &row.get::<_, String>(1)?)?;
+        let name: String = row.get(0)?;
+        if is_meant(&name) {
+            write(to, &name, &row.get::<_, String>(1)?)?;
+        }
     }
     Ok(())
 }

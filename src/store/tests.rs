@@ -555,3 +555,22 @@ fn a_database_of_the_second_schema_is_taken_on() {
     let again = open(dir.path()).load().unwrap().state;
     assert!(again.denies.iter().all(|(prefix, deny)| engine.state.denies[prefix] == *deny));
 }
+
+/// Back ends write their ledgers into the file as soon as it can be written; the engine opens it later.
+#[test]
+fn what_others_kept_in_the_file_is_newer_than_what_is_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).database.set_note("written a", "old").unwrap();
+    let error = std::io::Error::other("full");
+    let mut store = Store::in_memory(dir.path(), StoreError::Directory { dir: dir.path().to_owned(), error }).unwrap();
+    store.database.set_note("inputs", "ours").unwrap();
+    store.notes().unwrap().set_note("written a", "new").unwrap();
+    let note = |store: &Database, name| store.note(name).unwrap();
+    assert_eq!(note(&store.notes().unwrap(), "written a").as_deref(), Some("new"), "whoever asks next knows it");
+    let first_notes = ["written a", "written b"].map(|name| (name.to_owned(), "{}".to_owned())).into();
+    store.commit(&Commit { first_notes, ..Commit::default() }, &State::default()).unwrap();
+    drop(store);
+    let store = open(dir.path());
+    let kept = ["written a", "written b", "inputs"].map(|name| note(&store.database, name));
+    assert_eq!(kept.map(Option::unwrap), ["new", "{}", "ours"]);
+}

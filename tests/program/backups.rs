@@ -81,26 +81,48 @@ fn a_copy_is_taken_beside_the_daemon_and_knows_that_it_is_one() {
 /// What is in hosts.deny is of now, whatever the copy thinks.
 #[test]
 fn what_was_written_since_the_copy_is_taken_away() {
+    let home = denied_since_the_copy();
+    check(&home, &["restore", &copy(&home, "copy")], 0, &[]);
+    let daemon = home.start();
+    until("it is taken away", || (!is_denied(&home, "192.0.2.2") && is_denied(&home, "192.0.2.1")).then_some(()));
+    daemon.stop();
+}
+
+/// Nobody knows then which lines are ours.
+#[test]
+fn what_a_database_wrote_that_cannot_be_read_is_taken_over() {
+    let home = denied_since_the_copy();
+    fs::write(home.path("state/denyd.db"), [b'x'; 8192]).unwrap();
+    check(&home, &["restore", &copy(&home, "copy")], 0, &["as it was at", "could not be read", "taken over"]);
+    let daemon = home.start();
+    check(&home, &["why", "192.0.2.1", "192.0.2.2"], 0, &[]);
+    check(&home, &["forgive", "192.0.2.2"], 0, &[]);
+    until("it is taken away", || (!is_denied(&home, "192.0.2.2") && is_denied(&home, "192.0.2.1")).then_some(()));
+    daemon.stop();
+}
+
+/// A home with a copy, where hosts.deny has 192.0.2.1, which the copy has too, and 192.0.2.2.
+fn denied_since_the_copy() -> Home {
     let home = Home::with_log();
     let deny = home.path("hosts.deny");
     let config = fs::read_to_string(home.path("config")).unwrap();
     let to = format!("deny.backends = [\"hosts.deny\"]\ndeny.hosts_deny.path = {deny:?}");
     fs::write(home.path("config"), config.replace("deny.backends = [\"stdout\"]", &to)).unwrap();
     fs::write(&deny, "# mine\n").unwrap();
-    let is_denied = |address: &str| fs::read_to_string(&deny).unwrap().contains(&format!("sshd: {address}\n"));
     let daemon = home.start();
     for (address, is_copied) in [("192.0.2.1", true), ("192.0.2.2", false)] {
         check(&home, &["deny", address], 0, &[]);
-        until("it is written", || is_denied(address).then_some(()));
+        until("it is written", || is_denied(&home, address).then_some(()));
         if is_copied {
             check(&home, &["backup", &copy(&home, "copy")], 0, &[]);
         }
     }
     daemon.stop();
-    check(&home, &["restore", &copy(&home, "copy")], 0, &[]);
-    let daemon = home.start();
-    until("it is taken away", || (!is_denied("192.0.2.2") && is_denied("192.0.2.1")).then_some(()));
-    daemon.stop();
+    home
+}
+
+fn is_denied(home: &Home, address: &str) -> bool {
+    fs::read_to_string(home.path("hosts.deny")).unwrap().contains(&format!("sshd: {address}\n"))
 }
 
 /// Bytes of a database, with what is not in its own file yet.

@@ -163,6 +163,53 @@ fn an_allow_entry_is_not_wide_by_mistake() {
     });
 }
 
+/// The clock of a machine without a battery, or of one that was off for long: nobody can tell.
+#[test]
+fn a_clock_that_is_days_from_the_last_commit_releases_nobody_without_a_daemon() {
+    let home = Home::with_log();
+    let (shell, daemon) = (Shell(&home), home.start());
+    shell.check(&["deny", "192.0.2.7", "--for", "1h"], 0, &[]);
+    daemon.stop();
+    let database = rusqlite::Connection::open(home.path("state/denyd.db")).unwrap();
+    let days = "10 * 86400 * 1000000";
+    let sql = format!(
+        "UPDATE denies SET since = since - {days}, until = until - {days};
+         UPDATE notes SET value = CAST(value AS INT) - {days} WHERE name = 'wall'"
+    );
+    database.execute_batch(&sql).unwrap();
+    drop(database);
+    shell.check(
+        &["deny", "192.0.2.8", "--for", "10m"],
+        0,
+        &["nobody is released by such a clock", "192.0.2.8 is denied"],
+    );
+    shell.check(&["list"], 0, &["192.0.2.7", "192.0.2.8"]);
+    let [one, other] = ["192.0.2.7", "192.0.2.8"].map(|address| home.ask(&["why", address]).unwrap()["until"].clone());
+    let left = |until: &serde_json::Value| {
+        let until: jiff::Timestamp = until.as_str().unwrap().parse().unwrap();
+        until.duration_since(jiff::Timestamp::now()).as_secs()
+    };
+    assert!(left(&one) < 0 && (500..=600).contains(&left(&other)), "{one} {other}");
+}
+
+/// Whoever allowed it so relies on that, also when the configuration drops it.
+#[test]
+fn what_the_configuration_allows_too_is_kept() {
+    let home =
+        Home::new("[decide]\nallow = [\"192.0.2.7\"]\n[[input]]\nkind = \"syslog\"\nlisten = \"unix://DIR/log\"\n");
+    let shell = Shell(&home);
+    let daemon = home.start();
+    shell.check(&["allow", "192.0.2.7"], 0, &["192.0.2.7 is on the allow list, also in the configuration, and will"]);
+    let config = std::fs::read_to_string(home.path("config")).unwrap();
+    std::fs::write(home.path("config"), config.replace("[\"192.0.2.7\"]", "[]")).unwrap();
+    shell.check(&["reload"], 0, &[]);
+    shell.check(&["deny", "192.0.2.7"], 2, &["192.0.2.7 is on the allow list"]);
+    daemon.stop();
+    std::fs::write(home.path("config"), config).unwrap();
+    shell.check(&["allow", "--remove", "192.0.2.7"], 0, &["but still by the configuration"]);
+    shell.check(&["allow", "--remove", "192.0.2.7"], 2, &["it is in the configuration; take it out there"]);
+}
+
 #[test]
 fn host_names_are_allowed_and_each_is_taken_off_by_itself() {
     both("", |shell| {

@@ -43,7 +43,11 @@ pub(super) fn findings(status: &Status, mail: &Mail) -> Vec<Finding> {
     for place in &status.backends {
         if let Some(error) = &place.error {
             let since = when_if(place.failing_since);
-            put(true, &place.name, format!("denies are not enforced since {since}: {error}"));
+            let what = match place.cuts {
+                true => "denies are enforced, but open connections of denied addresses are not cut",
+                false => "denies are not enforced",
+            };
+            put(true, &place.name, format!("{what} since {since}: {error}"));
         }
     }
     for place in &status.left {
@@ -276,6 +280,9 @@ mod tests {
             (false, "limits"),
         ];
         assert_eq!(found, want.map(|(grave, about)| (grave, about.to_owned())));
+        let cuts = json!({"backends": [{"name": "connections", "cuts": true, "error": "no ss"}]});
+        let found = findings(&serde_json::from_value(cuts).expect("a status"), &Mail::default());
+        assert!(found[0].what.starts_with("denies are enforced, but open connections"), "{}", found[0].what);
         assert!(findings(&Status::default(), &Mail::default()).is_empty());
     }
 }

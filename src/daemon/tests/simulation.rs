@@ -253,12 +253,15 @@ impl<'a> Story<'a> {
         self.clock.pass(Duration::from_secs(seconds));
         let (wall, time) = self.clock.now();
         let wall_is = self.guard.tick(wall, time);
-        if wall_is == Wall::SteadyAgain && self.plant != Some(Plant::StepIgnored) {
+        if let Wall::SteadyAgain(after) = wall_is
+            && self.plant != Some(Plant::StepIgnored)
+        {
             self.back_ends.iter().for_each(|(.., feed)| feed.rewrite());
-            let diff = self.desk.clock_was_set(wall);
+            let diff = self.desk.clock_was_set(after, wall);
+            self.oracle.set_back(after.secs(), wall.secs());
             self.publish(&diff);
         }
-        if matches!(wall_is, Wall::Steady | Wall::SteadyAgain) && self.plant != Some(Plant::ExpiryIgnored) {
+        if matches!(wall_is, Wall::Steady | Wall::SteadyAgain(_)) && self.plant != Some(Plant::ExpiryIgnored) {
             let effects = self.desk.tick(wall);
             self.oracle.expire(wall.secs(), |_| true);
             self.carry_out(effects);
@@ -369,7 +372,7 @@ impl<'a> Story<'a> {
                 let force = self.random.one_in(2);
                 let request = Request::Deny { prefix: text(&net), seconds, force, caller: None, because: None };
                 let until = seconds.map(|seconds| wall + seconds as Time);
-                let is_done = self.ask(&request, |oracle, _| oracle.deny(net, until));
+                let is_done = self.ask(&request, |oracle, _| oracle.deny(net, wall, until));
                 let is_allowed =
                     self.oracle.allowed.iter().chain(&self.oracle.always).any(|entry| entry.contains(&net));
                 assert!(!is_done || !is_allowed, "{net} is allowed and was denied");

@@ -124,25 +124,36 @@ impl Desk {
         now: Timestamp,
     ) -> Result<Reply, String> {
         let mut list = self.engine.policy.allow.clone();
-        if !list.add(entry).map_err(|error| error.to_string())? {
-            return Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released: Vec::new(), known: true }));
+        let known = !list.add(entry).map_err(|error| error.to_string())?;
+        let (allowed, configured) = (entry.to_owned(), self.is_configured(entry));
+        if self.added.iter().any(|added| same_entry(added, entry)) {
+            return Ok(Reply::Allowed(Allowed { allowed, released: Vec::new(), known, configured }));
         }
-        if !force && let Some(widest) = widest(entry) {
+        if !known
+            && !force
+            && let Some(widest) = widest(entry)
+        {
             let entry = printable(entry.as_bytes());
             return Err(format!("{entry} is wider than /{widest}; if you mean it, say --force"));
         }
+        // Also where the configuration has it, which may drop it one day.
         self.pending.allowed.insert(entry.to_owned(), true);
         self.added.insert(entry.to_owned());
         self.rebuild_allow_list();
         self.allow_changed = true;
         let released = self.released(now, Command::Allowed(person(who)));
-        Ok(Reply::Allowed(Allowed { allowed: entry.to_owned(), released, known: false }))
+        Ok(Reply::Allowed(Allowed { allowed, released, known, configured }))
+    }
+
+    /// Whether the configuration allows just that.
+    fn is_configured(&self, entry: &str) -> bool {
+        self.configured.entries().any(|known| same_entry(known, entry))
     }
 
     pub(super) fn disallow(&mut self, entry: &str) -> Result<Reply, String> {
         let known: Vec<_> = self.added.iter().filter(|known| same_entry(known, entry)).cloned().collect();
         if known.is_empty() {
-            let why = if self.configured.entries().any(|known| same_entry(known, entry)) {
+            let why = if self.is_configured(entry) {
                 "it is in the configuration; take it out there"
             } else {
                 "it is not on the allow list"
@@ -155,7 +166,7 @@ impl Desk {
         }
         self.rebuild_allow_list();
         self.allow_changed = true;
-        Ok(Reply::Removed(Removed { removed: entry.to_owned() }))
+        Ok(Reply::Removed(Removed { removed: entry.to_owned(), configured: self.is_configured(entry) }))
     }
 }
 

@@ -62,11 +62,11 @@ impl std::fmt::Display for Net {
     }
 }
 
-/// Until when each of the two wants a deny; `Some(None)` = for ever.
+/// Until when each of the two wants a deny, a person since when; `(_, None)` = for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Claims {
     pub(super) policy: Option<Time>,
-    pub(super) operator: Option<Option<Time>>,
+    pub(super) operator: Option<(Time, Option<Time>)>,
 }
 
 /// All that is to be remembered.
@@ -98,7 +98,7 @@ impl Oracle {
         let host = Net::host(address);
         let wanted = |claims: &Claims| {
             claims.policy.is_some_and(|until| until > wall)
-                || claims.operator.is_some_and(|until| until.is_none_or(|until| until > wall))
+                || claims.operator.is_some_and(|(_, until)| until.is_none_or(|until| until > wall))
         };
         !self.is_allowed(address) && self.claims.iter().any(|(net, claims)| net.contains(&host) && wanted(claims))
     }
@@ -121,8 +121,19 @@ impl Oracle {
         }
     }
 
-    pub(super) fn deny(&mut self, net: Net, until: Option<Time>) {
-        self.claims.entry(net).or_default().operator = Some(until);
+    pub(super) fn deny(&mut self, net: Net, since: Time, until: Option<Time>) {
+        self.claims.entry(net).or_default().operator = Some((since, until));
+    }
+
+    /// The clock was ahead when something was decided later than `after`: that is so from now on.
+    pub(super) fn set_back(&mut self, after: Time, now: Time) {
+        for claims in self.claims.values_mut() {
+            claims.policy = claims.policy.map(|until| if until - DENY_FOR > after { now + DENY_FOR } else { until });
+            if let Some((since, until)) = claims.operator.filter(|(since, _)| *since > after) {
+                claims.operator = Some((now, until.map(|until| now + until - since)));
+            }
+        }
+        self.forgiven.values_mut().filter(|at| **at > after).for_each(|at| *at = now);
     }
 
     /// Lets in whatever holds a net or lies in it; what failed before counts nothing.
@@ -174,7 +185,7 @@ impl Oracle {
                 claims.policy = None;
                 counts.remove(net);
             }
-            if claims.operator.is_some_and(|until| until.is_some_and(|until| until <= at)) {
+            if claims.operator.is_some_and(|(_, until)| until.is_some_and(|until| until <= at)) {
                 claims.operator = None;
             }
         }
