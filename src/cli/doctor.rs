@@ -12,6 +12,7 @@ use crate::desk::Request;
 use crate::desk::control::Client;
 use crate::desk::reply::{Status, json};
 
+mod firewall;
 mod here;
 mod sshd;
 mod told;
@@ -59,13 +60,18 @@ impl Finding {
 /// Runs the verb: exit status 0 if there is nothing to mend or to look at, 1 if there is. Where no daemon runs, what can be
 /// seen without it is told too.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let mut found = Vec::new();
+    let (mut found, mut status) = (Vec::new(), None);
     match Client::connect(&config.control_socket) {
-        Ok(Some(mut daemon)) => found.extend(told::findings(&daemon.ask::<Status>(&Request::Status)?, &config.mail)),
+        Ok(Some(mut daemon)) => {
+            let told = daemon.ask::<Status>(&Request::Status)?;
+            found.extend(told::findings(&told, &config.mail));
+            status = Some(told);
+        }
         Ok(None) => found.extend(here::without_daemon(config)),
         Err(error) => found.push(Finding::new(Level::Fail, "daemon", format!("{error:#}"))),
     }
     found.extend(here::findings(config, &mut office::Office::new(config)));
+    found.extend(firewall::findings(config, status.as_ref(), &mut office::Office::new(config)));
     found.extend(sshd::findings(&mut office::Office::new(config)));
     found.sort_by_key(|finding| finding.level as u8);
     let mut screen = Screen::new();

@@ -300,8 +300,7 @@ mod tests {
 
     #[test]
     fn the_system_is_asked() {
-        let all = resolve_all(names(&["localhost", "no-such-name.invalid"]));
+        let all = resolve_all(names(&["localhost"]));
         assert!(all[0].1.as_ref().is_ok_and(|all| all.iter().any(std::net::IpAddr::is_loopback)), "{all:?}");
-        assert!(all[1].1.is_err(), "{all:?}");
     }
 }

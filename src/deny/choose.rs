@@ -256,10 +256,7 @@ pub fn allowed(backends: &mut [Box<dyn DenyBackend>], now: Timestamp) -> Result<
 
 /// Packets of single denies that were refused since the sets were last written, by all back ends of the settings together.
 pub fn refused_of_each(settings: &Settings, lengths: Lengths) -> Result<BTreeMap<Prefix, u64>, String> {
-    let kinds = match &settings.backends {
-        Backends::These(kinds) => kinds.clone(),
-        Backends::Auto => vec![find(settings).map_err(|error| error.to_string())?.kind],
-    };
+    let kinds = enforcing(settings).map_err(|error| error.to_string())?;
     let mut all = BTreeMap::new();
     for kind in kinds {
         let mut back_end: Box<dyn DenyBackend> = match kind.name {
@@ -272,6 +269,43 @@ pub fn refused_of_each(settings: &Settings, lengths: Lengths) -> Result<BTreeMap
         }
     }
     Ok(all)
+}
+
+/// Which kinds enforce by the settings.
+fn enforcing(settings: &Settings) -> Result<Vec<&'static Kind>, NoBackend> {
+    match &settings.backends {
+        Backends::These(kinds) => Ok(kinds.clone()),
+        Backends::Auto => Ok(vec![find(settings)?.kind]),
+    }
+}
+
+/// By each kind that enforces, how what is denied is refused, as it is read back here and now; an error says why it is not.
+/// `at_work`: the names of those that a daemon has chosen.
+pub fn prove(
+    settings: &Settings,
+    lengths: Lengths,
+    at_work: Option<&[&str]>,
+    denied: Option<&Prefix>,
+    now: Timestamp,
+) -> Vec<(&'static str, Result<String, String>)> {
+    let kinds = match at_work {
+        Some(names) => KINDS.iter().filter(|kind| names.contains(&kind.name)).collect(),
+        None => enforcing(settings).unwrap_or_default(),
+    };
+    let is_alone = kinds.len() == 1;
+    let prove = |kind: &'static Kind| {
+        let said = match kind.name {
+            nft::NAME => nft(settings, lengths).prove(denied, now).map_err(|error| error.to_string()),
+            iptables::NAME => iptables(settings).prove(denied).map_err(|error| error.to_string()),
+            hosts_deny::NAME if is_alone && !sshd_reads_hosts_deny() => {
+                Err("sshd is not linked with libwrap, so it does not ask hosts.deny".to_owned())
+            }
+            hosts_deny::NAME => hosts_deny::prove(&settings.hosts_deny, denied),
+            _ => return None,
+        };
+        Some((kind.name, said))
+    };
+    kinds.into_iter().filter_map(prove).collect()
 }
 
 fn nft_place(settings: &Settings) -> String {

@@ -124,6 +124,19 @@ pub(super) fn place(path: &Path) -> String {
     format!("{NAME} {}", path.display())
 }
 
+/// Whether the file has a line for what is denied, be it in pieces around what is allowed there; an error says that it has not.
+pub(super) fn prove(settings: &Settings, denied: Option<&Prefix>) -> Result<String, String> {
+    let file = settings.path.display();
+    let text = std::fs::read(&settings.path).map_err(|error| format!("{file} cannot be read: {error}"))?;
+    let text = String::from_utf8_lossy(&text);
+    let Some(prefix) = denied else { return Ok(format!("{file} is there, and nobody is denied")) };
+    let is_it = |one: Prefix| one.contains(prefix) || prefix.contains(&one);
+    match text.lines().filter_map(|line| lines::denied(line.trim())).any(is_it) {
+        true => Ok(format!("{file} has {prefix}, which is denied")),
+        false => Err(format!("{file} does not have {prefix}, which is denied")),
+    }
+}
+
 impl HostsDeny {
     /// A back end for the file `path`, in which the lines of `ledger` are ours.
     pub fn new(path: PathBuf, mut form: Form, ledger: Ledger) -> Self {

@@ -42,6 +42,7 @@ use crate::decide::prefix::Prefix;
 use rules::{Listing, Place};
 use sets::Script;
 
+mod proof;
 mod rules;
 mod sets;
 

@@ -63,6 +63,7 @@ mod found;
 mod kept;
 pub mod message;
 mod plan;
+mod proof;
 mod script;
 mod socket;
 mod watch;

@@ -6,6 +6,7 @@
 
 mod booted;
 mod denies;
+mod doctor;
 mod faults;
 mod field;
 mod hostile;

@@ -100,6 +100,8 @@ fn a_name_that_no_longer_resolves_keeps_its_last_address() {
     assert!(world.attacker.banner(home).starts_with("SSH-2.0"));
     wait_name(&world, "the name still not to resolve", |name| !name["failing"].is_null());
     assert!(world.attacker.banner(home).starts_with("SSH-2.0"));
+    let said = String::from_utf8(world.denyd(&["check"]).stdout).unwrap();
+    assert!(said.contains(&format!("FAIL allow {HOME}: does not resolve")), "{said}");
     for verb in ["allow", "status", "doctor"] {
         let said = String::from_utf8(world.denyd(&[verb]).stdout).unwrap();
         let stale = format!("stale: resolved to {home} at ");

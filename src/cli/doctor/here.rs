@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
 
@@ -13,11 +14,14 @@ use crate::cli::person;
 use crate::config::{Config, Source};
 use crate::daemon::feeds;
 use crate::decide::prefix::Prefix;
+use crate::deny::program;
 use crate::desk::reply::{Host, Verdict, Why};
 use crate::desk::{Filter, Request, What};
 
 /// Denied addresses that had good logins, of which so many are named.
 const NAMED: usize = 5;
+/// How long a program may take to answer.
+const TIME_MAX: Duration = Duration::from_secs(5);
 /// Less room than this, in bytes, is soon full.
 const ROOM_MIN: u64 = 100 * 1024 * 1024;
 
@@ -49,7 +53,7 @@ pub(super) fn without_daemon(config: &Config) -> Vec<Finding> {
 
 /// What else there is to say.
 pub(super) fn findings(config: &Config, office: &mut Office<'_>) -> Vec<Finding> {
-    let mut found: Vec<_> = room(&config.state_dir).into_iter().collect();
+    let mut found: Vec<_> = room(&config.state_dir).into_iter().chain(clock()).collect();
     let mut all = |what| {
         let filter = Filter { limit: Some(crate::desk::ROWS_MAX), ..Filter::default() };
         office.ask::<Vec<Host>>(&Request::List { what, filter })
@@ -77,6 +81,21 @@ fn room(dir: &Path) -> Option<Finding> {
         )
     };
     (left < ROOM_MIN).then(|| Finding::new(Level::Look, "disk", what()))
+}
+
+/// A clock that nobody keeps right, by what the kernel knows of it (`adjtimex(2)`, STA_UNSYNC): systemd tells that of chrony
+/// and others too.
+fn clock() -> Option<Finding> {
+    let timedatectl = program::find("timedatectl")?;
+    let child = program::start(&timedatectl, &["show", "-p", "NTPSynchronized", "--value"]).ok()?;
+    let said = program::finish_within(TIME_MAX, child, b"").ok()?;
+    unkept(&said.stdout)
+}
+
+fn unkept(said: &[u8]) -> Option<Finding> {
+    let what = "nobody keeps this machine's clock right (timedatectl: NTPSynchronized=no): denies end by it, and what other \
+                machines send is compared with it: timedatectl set-ntp true, or install chrony";
+    (said.trim_ascii() == b"no").then(|| Finding::new(Level::Note, "clock", what.to_owned()))
 }
 
 /// Denied addresses from which somebody logged in not long ago: they may be somebody's own.
@@ -129,6 +148,15 @@ mod tests {
         let named = "192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4, 192.0.2.5";
         let all = format!("7 addresses are denied from which somebody logged in within 30 days: {named}; {end}");
         check(&many, Some(&all));
+    }
+
+    #[test]
+    fn a_clock_that_nobody_keeps_is_named() {
+        let check = |said: &str, is: bool| assert_eq!(unkept(said.as_bytes()).is_some(), is, "{said:?}");
+        check("no\n", true);
+        check("yes\n", false);
+        check("", false);
+        check("Failed to connect to bus: Host is down\n", false);
     }
 
     #[test]

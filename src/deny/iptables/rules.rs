@@ -97,6 +97,24 @@ impl Listing {
         (rules != count).then(|| format!("{rules} rules where there were {count}"))
     }
 
+    /// How it lets in who is denied, be it by this set: `word` is what is to become of that.
+    pub(super) fn lets_in(&self, chain: &Chain, set: Option<&str>, word: &str) -> Option<String> {
+        let is_open = |rule: &&String| rule.contains("-j ACCEPT") || **rule == format!("-A {chain} -j RETURN");
+        if let Some(rule) = self.rules.iter().find(is_open) {
+            return Some(format!("a rule that is not ours lets pass: {}", rule.chars().take(80).collect::<String>()));
+        }
+        let refused = refused(chain);
+        if let Some(set) = set {
+            let leads = format!("-A {chain} -m set --match-set {set} src -g {refused}");
+            if !self.rules.contains(&leads) {
+                return Some(format!("no rule leads from set {set} to chain {refused}"));
+            }
+        }
+        let ends = self.rules.iter().rfind(|rule| rule.starts_with(&format!("-A {refused} ")));
+        let is_end = ends.is_some_and(|rule| rule.starts_with(&format!("-A {refused} -j {word}")));
+        (!is_end).then(|| format!("chain {refused} does not end with {word}"))
+    }
+
     /// Makes our chains of these rules, and the first of them the first thing that is asked.
     pub(super) fn script(&self, chain: &Chain, rules: &[String]) -> String {
         // This also empties chains that are there.
@@ -356,6 +374,27 @@ mod tests {
             (rules[1].as_str(), rules[1_000].as_str()),
             ("-A denyd -s 10.0.3.241 -g denyd-refused", "-A denyd -s 10.0.0.10 -g denyd-refused")
         );
+    }
+
+    #[test]
+    fn what_lets_in_who_is_denied_is_seen() {
+        const OURS: &str = "-N denyd; -N denyd-refused; -A denyd -i lo -j RETURN; \
+                            -A denyd -m set --match-set denyd-deny4 src -g denyd-refused; -A denyd-refused -p tcp --syn; \
+                            -A denyd-refused -j DROP";
+        let check = |from: &str, to: &str, set: Option<&str>, want: Option<&str>| {
+            assert!(OURS.contains(from));
+            let listing = Listing::new(&RAW, &chain(), &OURS.replace(from, to).replace("; ", "\n"));
+            assert_eq!(listing.lets_in(&chain(), set, "DROP").as_deref(), want, "{from:?} {to:?}");
+        };
+        let set = Some("denyd-deny4");
+        check("", "", set, None);
+        check("", "", None, None);
+        check("", "", Some("denyd-deny6"), Some("no rule leads from set denyd-deny6 to chain denyd-refused"));
+        check(" -j DROP", " -j REJECT", set, Some("chain denyd-refused does not end with DROP"));
+        check("; -A denyd-refused -j DROP", "", set, Some("chain denyd-refused does not end with DROP"));
+        let rule = "a rule that is not ours lets pass: -A denyd ";
+        check("-i lo -j RETURN", "-j RETURN", set, Some(&format!("{rule}-j RETURN")));
+        check("-i lo -j RETURN", "-s 192.0.2.1/32 -j ACCEPT", set, Some(&format!("{rule}-s 192.0.2.1/32 -j ACCEPT")));
     }
 
     #[test]

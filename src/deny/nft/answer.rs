@@ -6,26 +6,41 @@ use super::script::Chain;
 
 /// What is wrong with our table in a listing of all of family inet, if anything, where it is to have these chains.
 pub(super) fn fault(table: &Table, chains: &[Chain], listing: &str) -> Option<String> {
-    let head = format!("table inet {table} {{");
-    let mut lines = listing.lines().skip_while(|line| *line != head);
-    if lines.next().is_none() {
-        return Some("the table is gone".to_owned());
+    let Some(ours) = self::table(table, listing) else { return Some("the table is gone".to_owned()) };
+    if is_dormant(&ours) {
+        return Some("the table is dormant".to_owned());
     }
-    let ours: Vec<&str> = lines.take_while(|line| *line != "}").map(str::trim).collect();
     if let Some(set) = SETS.iter().find(|set| !ours.contains(&format!("set {} {{", set.name).as_str())) {
         return Some(format!("set {} is gone", set.name));
     }
     chains.iter().find_map(|Chain { name, hook, rules }| {
-        let head = format!("chain {name} {{");
-        let mut lines = ours.iter().skip_while(|line| **line != head);
-        if lines.next().is_none() {
-            return Some(format!("chain {name} is gone"));
-        }
+        let Some(lines) = chain(&ours, name) else { return Some(format!("chain {name} is gone")) };
         // nft spells the hook in another way
         let hooks = usize::from(!hook.is_empty());
-        let (there, wanted) = (lines.take_while(|line| **line != "}").count(), rules.len() + hooks);
+        let (there, wanted) = (lines.len(), rules.len() + hooks);
         (there != wanted).then(|| super::found::another_count(name, there.saturating_sub(hooks), rules.len()))
     })
+}
+
+/// The lines of our table in a listing.
+pub(super) fn table<'a>(table: &Table, listing: &'a str) -> Option<Vec<&'a str>> {
+    let head = format!("table inet {table} {{");
+    let mut lines = listing.lines().skip_while(|line| *line != head);
+    lines.next()?;
+    Some(lines.take_while(|line| *line != "}").map(str::trim).collect())
+}
+
+/// Whether these lines of a table say that it is asked by nobody (`nft(8)`, TABLES).
+pub(super) fn is_dormant(ours: &[&str]) -> bool {
+    ours.first().is_some_and(|line| line.starts_with("flags ") && line.contains("dormant"))
+}
+
+/// The lines of a chain among those of a table: its hook, if it has one, and its rules.
+pub(super) fn chain<'a>(ours: &[&'a str], name: &str) -> Option<Vec<&'a str>> {
+    let head = format!("chain {name} {{");
+    let mut lines = ours.iter().skip_while(|line| **line != head);
+    lines.next()?;
+    Some(lines.take_while(|line| **line != "}").copied().collect())
 }
 
 /// nft's first complaint, without the place in our script: that changes from try to try.
@@ -54,6 +69,18 @@ const COMPLAINT_MAX: usize = 300;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_that_nobody_asks_is_seen() {
+        let check = |head: &str, want: &str| {
+            let listing = format!("table inet denyd {{\n{head}\tset allow4 {{\n\t\tflags interval\n\t}}\n}}\n");
+            assert_eq!(fault(&Table::default(), &[], &listing).as_deref(), Some(want), "{head}");
+        };
+        check("\tflags dormant\n\n", "the table is dormant");
+        check("\tflags owner,dormant\n\n", "the table is dormant");
+        check("", "set keep4 is gone");
+        check("\tflags owner\n\n", "set keep4 is gone");
+    }
 
     #[test]
     fn complains_in_one_line() {
