@@ -45,9 +45,7 @@ const LATER: &[(&str, &str)] = &[
     ("DAEMON_LOG", "the log goes to standard error, and under systemd into the journal"),
     ("DAEMON_LOG_TIME_FORMAT", "the log has its own format"),
     ("DAEMON_LOG_MESSAGE_FORMAT", "the log has its own format"),
-    ("PFCTL_PATH", "pf is not used"),
-    ("PF_TABLE", "pf is not used"),
-    ("PF_TABLE_FILE", "pf is not used"),
+    ("PF_TABLE_FILE", "what is denied in pf is in its table alone: pfctl -t TABLE -T show"),
     ("SYNC_SERVER", "nothing is sent to it and nothing taken from it; its public servers are gone"),
     ("SYNC_INTERVAL", "there is no synchronisation yet"),
     ("SYNC_UPLOAD", "there is no synchronisation yet"),
@@ -79,6 +77,8 @@ const TRANSLATED: &[&str] = &[
     "DAEMON_PURGE",
     "IPTABLES",
     "BLOCKPORT",
+    "PFCTL_PATH",
+    "PF_TABLE",
     "ADMIN_EMAIL",
     "SMTP_HOST",
     "SMTP_PORT",
@@ -91,7 +91,7 @@ const TRANSLATED: &[&str] = &[
 ];
 
 /// Tables of ours, in their order.
-const TABLES: &[&str] = &["", "[decide]", "[deny]", "[deny.hosts_deny]", "[mail]", "[[input]]"];
+const TABLES: &[&str] = &["", "[decide]", "[deny]", "[deny.pf]", "[deny.hosts_deny]", "[mail]", "[[input]]"];
 
 /// The framings of DenyHosts' FAQ 2.15 and of its own default, by what denyd calls them.
 const FRAMINGS: &[(&str, &str)] = &[(r"@.*? (?P<message>.*)", "multilog"), ("@.*? (?P.*)", "multilog")];
@@ -364,6 +364,14 @@ impl<'a> Draft<'a> {
             None => {}
         }
         let mut from = if names.len() > 1 { "IPTABLES" } else { "HOSTS_DENY" };
+        if self.pf() {
+            if names.len() > 1 {
+                let what = "IPTABLES and PF_TABLE are both set: they are of different systems, and one will not begin";
+                self.remark(self.get("PF_TABLE").map_or(0, |setting| setting.line), what.to_owned());
+            }
+            names.push("pf");
+            from = "PF_TABLE";
+        }
         let records_only = self.get("BLOCK_SERVICE").is_some_and(|setting| setting.value.is_empty());
         if names.len() == 1 && !records_only && !(self.world.sshd_reads_hosts_deny)() {
             from = "HOSTS_DENY";
@@ -390,6 +398,30 @@ impl<'a> Draft<'a> {
                 format!("`{}` is no list of ports; write them with commas, as in 22,2222", setting.value),
             ),
         }
+    }
+
+    /// Whether pf enforces: into a table of the administrator's, of which others' entries are left alone.
+    fn pf(&mut self) -> bool {
+        let (path, table) = (self.value("PFCTL_PATH"), self.value("PF_TABLE"));
+        let (Some(path), Some(table)) = (path, table) else {
+            for one in [path, table].into_iter().flatten() {
+                self.remark(
+                    one.line,
+                    format!("{} alone does nothing, as in DenyHosts: pf needs PFCTL_PATH and PF_TABLE", one.name),
+                );
+            }
+            return false;
+        };
+        if (self.world.is_there)(&absolute(&path.value, self.world)) != Some(Kind::File) {
+            self.remark(
+                path.line,
+                format!("PFCTL_PATH = {}: there is no such program, and pf is not used", path.value),
+            );
+            return false;
+        }
+        self.set("[deny.pf]", "anchor", quoted("none"), "PF_TABLE");
+        self.set("[deny.pf]", "table", quoted(&table.value), "PF_TABLE");
+        true
     }
 
     /// Who is written to. DenyHosts encrypted where the server offered it, and asked for no certificate.

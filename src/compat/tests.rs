@@ -161,6 +161,10 @@ fn each_key_is_translated_or_named() {
         &[r#"backends = ["hosts.deny", "iptables"]"#, "ports = [22, 2222]"],
     );
     check("IPTABLES = /sbin/iptables", &[], &["9: IPTABLES = /sbin/iptables: there is no such program"]);
+    let pf = "PFCTL_PATH = /sbin/pfctl\nPF_TABLE = bad";
+    check(pf, &["/sbin/pfctl"], &[r#"backends = ["hosts.deny", "pf"]"#, r#"anchor = "none""#, r#"table = "bad""#]);
+    check(pf, &[], &["9: PFCTL_PATH = /sbin/pfctl: there is no such program, and pf is not used"]);
+    check("PF_TABLE = bad", &[], &["9: PF_TABLE alone does nothing"]);
     check("", &["/var/log/auth.log"], &[r#"path = "/var/log/auth.log""#, r#"kind = "file""#]);
     check("", &[], &["6: SECURE_LOG = /var/log/auth.log is not there; denyd looks for sshd's log itself"]);
     check("SECURE_LOG = log", &["/srv/log"], &[r#"path = "/srv/log""#]);
