@@ -37,6 +37,8 @@ const IDLE: Duration = Duration::from_secs(5);
 const FRESH: Duration = Duration::from_millis(50);
 /// The group whose members may look.
 const GROUP: &str = "denyd";
+/// How long NSS is waited for, which may ask a directory server that does not answer.
+const ASKED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A request on its way to the engine.
 #[derive(Debug)]
@@ -89,7 +91,13 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
         Err(_) => {}
     }
     let listener = UnixListener::bind(path).with_context(|| format!("cannot listen at {}", path.display()))?;
-    let group = nix::unistd::Group::from_name(GROUP).ok().flatten().map(|group| group.gid);
+    let group = within(ASKED_WITHIN, || Some(nix::unistd::Group::from_name(GROUP).ok()??.gid)).unwrap_or_else(|| {
+        tracing::warn!(
+            path = %path.display(),
+            "it takes long to ask for the group {GROUP} (see nsswitch.conf(5)): until denyd is restarted, root alone may look"
+        );
+        None
+    });
     if let Some(group) = group.filter(|group| *group != nix::unistd::getegid())
         && let Err(error) = nix::unistd::chown(path, None, Some(group))
     {
@@ -113,6 +121,13 @@ impl Places {
     fn new() -> Places {
         Places { all: Arc::new(Semaphore::new(CLIENTS_MAX)), lists: Arc::new(Semaphore::new(LISTS_MAX)) }
     }
+}
+
+/// Does something in a thread of its own; `None` if it takes longer than `most`, or there is no thread.
+fn within<T: Send + 'static>(most: Duration, something: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, told) = std::sync::mpsc::channel();
+    let begun = std::thread::Builder::new().name("group".to_owned()).spawn(move || done.send(something()));
+    begun.ok().and_then(|_| told.recv_timeout(most).ok())
 }
 
 /// Serves the socket until the task is dropped.
@@ -347,6 +362,13 @@ mod tests {
         let mut answer = String::new();
         tokio::io::BufReader::new(&mut client).read_line(&mut answer).await.expect("it answers");
         (client, answer.trim_end().to_owned())
+    }
+
+    #[test]
+    fn a_group_that_nobody_tells_of_is_not_waited_for() {
+        let (_end, ended) = std::sync::mpsc::channel::<()>();
+        assert!(within(Duration::from_millis(10), move || ended.recv().is_ok()).is_none());
+        assert_eq!(within(ASKED_WITHIN, || 7), Some(7));
     }
 
     /// Nobody takes what is asked of the engine here.
