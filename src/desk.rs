@@ -367,6 +367,7 @@ impl Desk {
     ) -> Effects {
         let Desk { engine, pending, budgets, inputs, .. } = self;
         let name = inputs.get(usize::from(source.id.0)).map_or("", String::as_str);
+        engine.believed = Some(now);
         budgets.iter_mut().for_each(|budget| budget.refill(batch.received));
         intake::fold(engine, source, batch, counts, |seen, _| {
             look(seen);
@@ -812,6 +813,25 @@ mod tests {
         assert_eq!(told(desk.clock_was_set(NOW, NOW)), [(prefix, Some(Some(end)))]);
         assert!(desk.clock_was_set(NOW, NOW).is_empty(), "it is told once");
         assert_eq!(told(desk.clock_was_set(ahead, ahead)), [(prefix, None)]);
+    }
+
+    /// It leapt, and the records that come with it.
+    #[test]
+    fn a_record_of_a_clock_that_is_not_believed_releases_nobody() {
+        let dir = Dir::new("leapt");
+        let mut desk = dir.open(Policy::default(), NOW);
+        let prefix: Prefix = "192.0.2.7".parse().expect("an address");
+        let request = Request::Deny { prefix, seconds: Some(3_600), force: false, caller: None, because: None };
+        desk.ask(&request, NOW).reply.expect("denied");
+        let later = NOW.after(Duration::from_secs(86_400));
+        let mut fails = |pid: u32, now| {
+            let line =
+                format!("Nov 22 23:00:00 web sshd[{pid}]: Failed password for al from 192.0.2.7 port {pid} ssh2");
+            let batch = Parser::default().batch(later, [line.as_bytes()]);
+            let _ = desk.fold(&mut Source::new(SourceId(0), None, "here"), &batch, &mut Counts::default(), now, |_| ());
+            desk.engine.state.denies.contains_key(&prefix)
+        };
+        assert_eq!([fails(1, NOW), fails(2, later)], [true, false]);
     }
 
     /// It was a year ahead.

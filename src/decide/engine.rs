@@ -102,6 +102,8 @@ pub struct Engine {
     is_kept: bool,
     /// The wall clock, as the last input told it: what lies before it is not enforced.
     wall: Timestamp,
+    /// What time it is as far as the clock is believed, where that may be another one: records tell of no later end.
+    pub believed: Option<Timestamp>,
 }
 
 impl Engine {

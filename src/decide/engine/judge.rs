@@ -181,7 +181,7 @@ impl Engine {
     /// Releases what a prefix has served by `at`: events know their own time, and need not wait for a tick.
     pub(super) fn expire(&mut self, prefix: Prefix, at: Timestamp) {
         // A clock that leapt ahead, and its records with it, releases nobody while it is not believed.
-        let at = at.min(self.wall);
+        let at = at.min(self.wall).min(self.believed.unwrap_or(self.wall));
         // Most often no deny at all is over by then, which is quickly seen.
         if self.state.ends.first().is_none_or(|(until, ..)| *until > at) {
             return;
