@@ -33,6 +33,7 @@ mod here;
 mod keep;
 mod leave;
 mod log;
+mod logins;
 mod machine;
 mod mailing;
 mod manager;
@@ -291,7 +292,7 @@ pub(crate) fn policy(config: &Config) -> Policy {
 /// The same, where it is known who is protected.
 fn policy_with(config: &Config, protected: HashSet<Vec<u8>>) -> Policy {
     let machine = if config.spare_machine { machine::read() } else { Machine::default() };
-    Policy { protected, machine, ..config.policy() }
+    Policy { protected, machine, logins: logins::read(), ..config.policy() }
 }
 
 /// What a dry run begins with: what is remembered, in memory only.

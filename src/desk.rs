@@ -18,6 +18,7 @@ use crate::decide::allow::AllowList;
 use crate::decide::claim::{Claim, Claimant, Deny, Reason, Until};
 use crate::decide::engine::{Command, Engine, Input};
 use crate::decide::live::Spared;
+use crate::decide::logins::Logins;
 use crate::decide::machine::Machine;
 use crate::decide::names::Names;
 use crate::decide::policy::{Class, Policy};
@@ -307,6 +308,11 @@ impl Desk {
     pub fn set_machine(&mut self, machine: Machine, now: Timestamp) -> Effects {
         self.engine.set_machine(machine);
         self.policy_changed("this machine", now)
+    }
+
+    /// Who is logged in, as this machine knows.
+    pub fn set_logins(&mut self, logins: Logins) {
+        self.engine.policy.logins = logins;
     }
 
     fn policy_changed(&mut self, by: &str, now: Timestamp) -> Effects {

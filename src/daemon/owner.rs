@@ -13,7 +13,6 @@ use super::connected::Connected;
 use super::here::Here;
 use super::leave::Leave;
 use super::log::Log;
-use super::machine;
 use super::mailing::Mailing;
 use super::manager::Manager;
 use super::names::{Answered, Resolver};
@@ -21,6 +20,7 @@ use super::pace::Pace;
 use super::protected::Late;
 use super::trial::Trial;
 use super::wall::{Clock, Wall};
+use super::{logins, machine};
 use crate::clock;
 use crate::decide::forgives::FORGIVES_MAX;
 use crate::deny::Diff;
@@ -231,6 +231,7 @@ impl Owner {
                 self.here.look(&mut self.sources, wall, false);
                 if time.saturating_duration_since(self.machine_at) >= MACHINE_EVERY {
                     self.look_at_machine(wall, time);
+                    self.desk.set_logins(logins::read());
                 }
                 self.desk.tick(wall)
             }

@@ -9,6 +9,7 @@ pub mod familiar;
 pub mod forgives;
 pub mod links;
 pub mod live;
+pub mod logins;
 pub mod machine;
 pub mod names;
 pub mod namesakes;

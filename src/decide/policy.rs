@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::allow::AllowList;
+use super::logins::Logins;
 use super::machine::Machine;
 use super::prefix::Prefix;
 use crate::detect::address::Address;
@@ -71,6 +72,8 @@ pub struct Policy {
     pub restricted: HashSet<Vec<u8>>,
     /// Users whom a deny must not lock out while they are logged in; exact bytes. At most [`PROTECTED_MAX`].
     pub protected: HashSet<Vec<u8>>,
+    /// Who is logged in now, beside whom records told of.
+    pub logins: Logins,
     /// Addresses that are never denied.
     pub allow: AllowList,
     /// IPv4 addresses are counted and denied by prefixes of this length, in bits; 32 = each alone.
@@ -149,6 +152,7 @@ impl Default for Policy {
             permanent_after: None,
             restricted: HashSet::new(),
             protected: HashSet::from([b"root".to_vec()]),
+            logins: Logins::new(),
             allow: AllowList::default(),
             ipv4_bits: 32,
             ipv6_bits: 64,

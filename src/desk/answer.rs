@@ -7,6 +7,7 @@ use super::reply::{self, AllowList, Applied, At, Decided, PerClass, Reply, Verdi
 use super::{APPLIED_MAX, Desk, INSIDE_MAX, Request, SINCE_MAX};
 use crate::decide::claim::{Claimant, latest};
 use crate::decide::engine::{Command, Input};
+use crate::decide::logins::logins;
 use crate::decide::prefix::Prefix;
 use crate::decide::state::Change;
 use crate::store::StoreError;
@@ -117,9 +118,12 @@ impl Desk {
             let is_forgiven = forgiven.is_some_and(|forgiven| one.at <= forgiven);
             reply::Evidence { at: At(one.at), source: one.source, host, message, message_b64, forgiven: is_forgiven }
         });
-        let sessions = state.live.within(&asked, now).take(INSIDE_MAX).map(|session| {
-            let (user, user_b64) = shown(&session.user);
-            reply::Session { user, user_b64, since: At(session.since) }
+        let told: Vec<_> = state.live.within(&asked, now).map(|session| (&*session.user, session.since)).collect();
+        let is_told = |user: &[u8]| told.iter().any(|(told, _)| *told == user);
+        let seen = logins(&policy.logins, &asked).filter(|(user, _)| !is_told(user));
+        let sessions = told.iter().copied().chain(seen).take(INSIDE_MAX).map(|(user, since)| {
+            let (user, user_b64) = shown(user);
+            reply::Session { user, user_b64, since: At(since) }
         });
         let claim = denied.and_then(|(_, _, deny)| deny.claim(Claimant::Policy));
         let why = Why {

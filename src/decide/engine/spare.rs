@@ -1,11 +1,14 @@
 //! Whom a deny must not lock out: where somebody is logged in of whom the policy says so.
 
+use std::collections::BTreeSet;
+
 use inputs::record::{Record, Timestamp};
 
 use super::Engine;
 use crate::decide::attempt::Attempt;
 use crate::decide::claim::Claim;
 use crate::decide::live::{LENIENCE, LiveKey, Session, Spared};
+use crate::decide::logins::logins;
 use crate::decide::policy::{Class, Threshold};
 use crate::decide::prefix::Prefix;
 use crate::decide::session::HostId;
@@ -66,17 +69,19 @@ impl Engine {
     }
 
     /// Who is logged in from a prefix, of those who are to be spared.
-    pub(super) fn guest(&self, prefix: &Prefix, at: Timestamp) -> Option<&Session> {
-        if self.state.live.is_empty() {
+    pub(super) fn guest(&self, prefix: &Prefix, at: Timestamp) -> Option<&[u8]> {
+        if self.state.live.is_empty() && self.policy.logins.is_empty() {
             return None;
         }
-        self.state.live.within(prefix, at).find(|session| self.policy.protected.contains(&*session.user))
+        let told = self.state.live.within(prefix, at).map(|session| &*session.user);
+        let seen = logins(&self.policy.logins, prefix).map(|(user, _)| user);
+        told.chain(seen).find(|user| self.policy.protected.contains(*user))
     }
 
     /// Whether a prefix that is over a threshold is spared. That is told once, when it comes to be over it.
     pub(super) fn spares(&mut self, attempt: &Attempt<'_>, before: &Tally, tally: &Tally) -> bool {
         let Attempt { prefix, classes, at, .. } = *attempt;
-        let Some(user) = self.guest(&prefix, at).map(|session| session.user.clone()) else { return false };
+        let Some(user) = self.guest(&prefix, at).map(Box::<[u8]>::from) else { return false };
         // What strangers may have made up locks nobody out who is logged in.
         if classes.iter().any(|class| self.lenient(class).is_some_and(|most| tally.is_sound(class, most))) {
             return false;
@@ -110,15 +115,14 @@ impl Engine {
     /// Who is over a threshold now and not denied because somebody is logged in.
     pub fn spared(&self) -> Vec<Spared> {
         let mut all: Vec<Spared> = Vec::new();
-        for ((peer, ..), session) in self.state.live.iter() {
-            let prefix = self.policy.prefix(*peer);
-            let is_known = all.last().is_some_and(|last| last.prefix == prefix);
-            if is_known || self.state.denies.contains_key(&prefix) || self.guest(&prefix, self.wall).is_none() {
-                continue;
-            }
+        let told = self.state.live.iter().map(|((peer, ..), _)| *peer);
+        let prefixes: BTreeSet<_> =
+            told.chain(self.policy.logins.keys().map(|(peer, _)| *peer)).map(|peer| self.policy.prefix(peer)).collect();
+        for prefix in prefixes.into_iter().filter(|prefix| !self.state.denies.contains_key(prefix)) {
+            let Some(user) = self.guest(&prefix, self.wall) else { continue };
             let Some(tally) = self.state.tallies.get(&prefix) else { continue };
             if let Some((class, count)) = tally.exceeded(&self.policy, self.wall) {
-                let (user, most) = (session.user.clone(), self.lenient(class).unwrap_or(u32::MAX));
+                let (user, most) = (user.into(), self.lenient(class).unwrap_or(u32::MAX));
                 let forgeable = tally.certain().exceeded(&self.policy, self.wall).is_none();
                 all.push(Spared { prefix, user, class, count, most, forgeable });
             }

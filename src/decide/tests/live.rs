@@ -48,6 +48,27 @@ fn told(world: &World) -> String {
 const ROOT: &str = "0 1 41 Accepted publickey for root from 192.0.2.7 port 41 ssh2: RSA SHA256:x\n";
 
 #[test]
+fn who_was_logged_in_before_we_read_anything_is_known_of_the_machine() {
+    let check = |address: &str, user: &str, n: u32, want: &str| {
+        let mut world = world("");
+        let address: std::net::IpAddr = address.parse().unwrap();
+        let login = ((address.into(), user.as_bytes().into()), Timestamp(0));
+        world.engine.policy.logins = [login].into();
+        tell(&mut world, &fails(0, "root", "192.0.2.7", 5, n));
+        assert_eq!(told(&world), want, "{address} {user}");
+        world.engine.policy.logins.clear();
+        tell(&mut world, &fails(0, "root", "192.0.2.7", 6, 1));
+        assert!(told(&world).contains("192.0.2.7 denied by"), "it ends with the session");
+    };
+    let spared = "192.0.2.7 spared for root root 2 of 6";
+    check("192.0.2.7", "root", 2, spared);
+    check("192.0.2.7", "root", 6, spared);
+    check("192.0.2.7", "root", 7, &format!("{spared}; 192.0.2.7 denied by 7"));
+    check("192.0.2.7", "al", 2, "192.0.2.7 denied by 2");
+    check("192.0.2.8", "root", 2, "192.0.2.7 denied by 2");
+}
+
+#[test]
 fn a_root_who_is_logged_in_mistypes_and_is_only_warned_of() {
     let check = |lines: String, want: &str| assert_eq!(told(&world(&lines)), want, "{lines}");
     let spared = "192.0.2.7 spared for root root 2 of 6";

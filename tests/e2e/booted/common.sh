@@ -37,11 +37,17 @@ login() {
 
 is_denied() { nft list table inet denyd | grep -qF "$1"; }
 
-# Lets root log in with a password, `secret`, and sees that 203.0.113.10 is denied for two that are wrong.
-fail_as_root() {
+# Lets root log in with a password, `secret`; PAM does not wait after one that is wrong.
+let_root_in() {
     echo root:secret | chpasswd
+    sed -i 's/pam_unix.so nullok$/pam_unix.so nullok nodelay/' /etc/pam.d/common-auth
     echo 'PermitRootLogin yes' >/etc/ssh/sshd_config.d/root.conf
     systemctl restart ssh
+}
+
+# Sees that 203.0.113.10 is denied for two wrong passwords of root.
+fail_as_root() {
+    let_root_in
     for _ in 1 2; do if login 203.0.113.10 wrong; then exit 1; fi; done
     until_true 10 is_denied 203.0.113.10
 }

@@ -1,6 +1,11 @@
 # The unit of the package, as an administrator installs it.
 . /scratch/booted/common.sh
 install_denyd
+let_root_in
+rm /etc/systemd/system/systemd-logind.service
+systemctl daemon-reload
+login 203.0.113.12 secret "sleep 120" &
+until_true 10 grep -q '^REMOTE_HOST=203.0.113.12' -r /run/systemd/sessions --include='[0-9]*[0-9]'
 check "it starts, and is ready when nftables has its table" systemctl start denyd
 check "its table is there" nft list table inet denyd
 systemctl start ssh
@@ -22,6 +27,11 @@ check "its news too" sh -c 'journalctl -q -u denyd -p info -o export --no-pager 
 check "it can see whom sshd serves" nsenter -t "$main" -m setpriv --reuid denyd --regid denyd --clear-groups cat /proc/1/stat
 check "doctor knows sshd's settings" sh -c 'denyd doctor | grep "note sshd: OpenSSH_.* listens on port 22"'
 check "doctor has nothing to mend" sh -c '! denyd doctor | grep FAIL'
+
+if login 203.0.113.12 wrong || login 203.0.113.12 wrong; then exit 1; fi
+until_true 10 sh -c 'denyd status | grep "203.0.113.12"'
+check "root, who was logged in before denyd started, mistypes and is not" sh -c '! nft list table inet denyd | grep -F 203.0.113.12'
+check "which is told, too" sh -c 'denyd why 203.0.113.12 --json | grep "\"sessions\":.*\"root\""'
 
 echo 'decide.threshold_root = = 1' >/etc/denyd/denyd.toml
 check "a reload of a broken configuration fails" sh -c '! systemctl reload denyd'
