@@ -123,6 +123,8 @@ fn a_crash_goes_back() {
     let daemon = home.start_with(&["run", "--confirm", "1m"]);
     assert!(denies_soon(&home, &daemon, "192.0.2.1"));
     assert_eq!((&trial(&home)["ended"], &trial(&home)["to_nothing"]), (&false.into(), &true.into()));
+    // What is not written is read again, and decided by what holds then.
+    until("the deny is written", || (!home.history().is_empty()).then_some(()));
     daemon.kill();
     // As its service manager starts it again.
     let daemon = home.start_with(&["run", "--confirm", "1m"]);
