@@ -40,7 +40,14 @@ impl Mailing {
         }
         self.problem = self.begin(desk, config, is_wanted).err();
         if let Some(problem) = &self.problem {
-            tracing::error!(problem, "no mail is sent until the configuration is read again");
+            tracing::error!(problem, "no mail can be sent yet; it is tried again");
+        }
+    }
+
+    /// Tries again what could not be begun.
+    pub(super) fn mend(&mut self, desk: &mut Desk, config: &Config) {
+        if self.problem.is_some() {
+            self.problem = self.begin(desk, config, !config.mail.to.is_empty()).err();
         }
     }
 

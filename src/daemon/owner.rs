@@ -232,6 +232,7 @@ impl Owner {
                 if time.saturating_duration_since(self.machine_at) >= MACHINE_EVERY {
                     self.look_at_machine(wall, time);
                     self.desk.set_logins(logins::read());
+                    self.outside.mailing.mend(&mut self.desk, &self.configured.config);
                 }
                 self.desk.tick(wall)
             }

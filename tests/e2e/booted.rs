@@ -27,6 +27,7 @@ fn booted(test: &str, script: &str, outside: bool, prepare: impl Fn(&Path)) {
             fs::copy(file.path(), place(name).join(file.file_name())).unwrap();
         }
     }
+    fs::copy(root.join("tests/kit/smtp_sink.py"), place("smtp_sink.py")).unwrap();
     if outside {
         symlink("booted/scanner", place("outside")).unwrap();
     }

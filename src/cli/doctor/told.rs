@@ -9,7 +9,7 @@ use crate::config::Mail;
 use crate::decide::names::KEPT;
 use crate::desk::reply::{Status, Suppressed};
 use crate::intake::senders::zone;
-use crate::outbox::post::remedy;
+use crate::outbox::post::{self, remedy};
 use crate::text::printable;
 
 /// All of it.
@@ -126,6 +126,13 @@ pub(super) fn findings(status: &Status, mail: &Mail) -> Vec<Finding> {
             remedy(mail, &problem)
         );
         put(true, "mail", what);
+    }
+    if mail.to.iter().any(|to| to.email.domain().contains('.'))
+        && let Some(from) = post::from(mail).ok().filter(|from| !from.email.domain().contains('.'))
+    {
+        let what =
+            format!("many servers refuse mail from {}, which is no full domain; see to `from` in [mail]", from.email);
+        put(false, "mail", what);
     }
     for one in &status.namesakes {
         let host = printable(one.host.as_bytes());

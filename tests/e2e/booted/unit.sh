@@ -40,6 +40,15 @@ echo 'decide.threshold_root = 1' >/etc/denyd/denyd.toml
 check "one of a good one does not" systemctl reload denyd
 check "it is the same process" test "$(systemctl show denyd -p MainPID --value)" = "$main"
 
+mkdir /tmp/sink
+python3 /scratch/smtp_sink.py /tmp/sink 25 none &
+until_true 10 test -e /tmp/sink/port
+echo 'mail = { to = ["root@localhost"], from = "denyd@localhost", first_within = "1s" }' >>/etc/denyd/denyd.toml
+check "a reload says to whom mail goes" systemctl reload denyd
+for _ in 1 2; do if login 203.0.113.12 wrong; then exit 1; fi; done
+until_true 10 test -e /tmp/sink/1.eml
+check "and the unit lets mail out" grep -q '^203.0.113.12' /tmp/sink/1.eml
+
 echo 'decide.threshold_root = 2' >/etc/denyd/denyd.toml
 check "one is tried" sh -c 'denyd reload --confirm 5m | grep "not kept yet"'
 check "and not kept by who was there" sh -c '! denyd keep'
