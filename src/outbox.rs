@@ -1,8 +1,8 @@
-//! What leaves by mail: a follower of the history that tells each decision once, at its own pace.
+//! What leaves by mail and by webhook: followers of the history that tell each decision once, each at its own pace.
 //!
 //! The queue is the history itself. What a server took is acknowledged, and all behind it is read again at the next
-//! start; so nothing is lost with a restart or a dead server, and a mail goes twice at most where denyd was killed between
-//! the server's word and the commit that notes it. A thread of its own asks the desk as any client does, and waits for
+//! start; so nothing is lost with a restart or a dead server, and a report goes twice at most where denyd was killed between
+//! the server's word and the commit that notes it. A thread of each asks the desk as any client does, and waits for
 //! servers. Nobody waits for it.
 
 use std::io;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::config::Mail;
+use crate::config::{Config, Mail, Webhook};
 use crate::desk::control::Line;
 use crate::desk::reply;
 
@@ -24,21 +24,79 @@ mod follower;
 mod open;
 pub mod post;
 mod report;
+pub mod webhook;
 
 pub use report::test;
 
 use follower::Follower;
+use post::{Letter, Refused};
 
-/// The name by which mail follows the history.
-pub const NAME: &str = "mail";
+/// The names by which each way out follows the history.
+pub const NAMES: [&str; 2] = ["mail", "webhook"];
 /// How often is looked whether a mail that is on its way has arrived.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// By what something is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By mail.
+    Mail(Mail),
+    /// By a POST to a URL.
+    Webhook(Webhook),
+}
+
+impl Way {
+    /// Those of a configuration, in the order of [`NAMES`], whether somebody is told by them or not.
+    pub fn all(config: &Config) -> [Way; 2] {
+        [Way::Mail(config.mail.clone()), Way::Webhook(config.webhook.clone())]
+    }
+
+    /// Whether anybody is to be told.
+    pub fn is_wanted(&self) -> bool {
+        match self {
+            Way::Mail(mail) => !mail.to.is_empty(),
+            Way::Webhook(webhook) => webhook.url_file.is_some(),
+        }
+    }
+
+    /// Who takes it, in words that are no secret.
+    pub fn server(&self) -> String {
+        match self {
+            Way::Mail(mail) => mail.server.to_string(),
+            Way::Webhook(_) => "the URL in `url_file`".to_owned(),
+        }
+    }
+
+    /// How soon the first deny after a quiet time is told, and from one report to the next.
+    fn periods(&self) -> (Duration, Duration) {
+        match self {
+            Way::Mail(mail) => (mail.first_within, mail.every),
+            Way::Webhook(webhook) => (webhook.first_within, webhook.every),
+        }
+    }
+
+    /// Sends a letter, which blocks; returns what the server answers, for reading.
+    pub fn send(&self, letter: &Letter) -> Result<String, Refused> {
+        match self {
+            Way::Mail(mail) => post::send(mail, letter),
+            Way::Webhook(hook) => webhook::send(hook, letter),
+        }
+    }
+
+    /// What a person may do where nothing was taken because of this.
+    pub fn remedy(&self, why: &str) -> &'static str {
+        match self {
+            Way::Mail(mail) => post::remedy(mail, why),
+            Way::Webhook(_) => "`denyd mail --test` tries again",
+        }
+    }
+}
 
 /// What the thread is to do from now on.
 #[derive(Clone, Debug)]
 pub struct Orders {
-    /// Whom it writes to, and how.
-    pub mail: Mail,
+    /// Whom it tells, and how.
+    pub way: Way,
     /// What `hosts.deny` is called on this machine.
     pub hosts_deny: PathBuf,
     /// The last decision that was acknowledged.
@@ -64,7 +122,7 @@ pub struct Told {
     pub missed: i64,
 }
 
-/// The thread that sends mail, from outside.
+/// A thread that tells, from outside.
 #[derive(Debug)]
 pub struct Outbox {
     orders: watch::Sender<Orders>,
@@ -79,12 +137,18 @@ struct State {
 }
 
 impl Outbox {
-    /// Starts the thread. It asks by `line`, and tells `done` how far it has come.
-    pub fn start(line: Line, orders: Orders, told: Told, done: watch::Sender<Done>) -> io::Result<Outbox> {
+    /// Starts the thread of that name. It asks by `line`, and tells `done` how far it has come.
+    pub fn start(
+        name: &'static str,
+        line: Line,
+        orders: Orders,
+        told: Told,
+        done: watch::Sender<Done>,
+    ) -> io::Result<Outbox> {
         let (orders, heard) = watch::channel(orders);
         let state = Arc::<Mutex<State>>::default();
-        let follower = Follower::new(line, heard, told, done, Arc::clone(&state));
-        std::thread::Builder::new().name(NAME.to_owned()).spawn(move || follower.run())?;
+        let follower = Follower::new(name, line, heard, told, done, Arc::clone(&state));
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || follower.run())?;
         Ok(Outbox { orders, state })
     }
 
@@ -93,10 +157,10 @@ impl Outbox {
         self.orders.send_replace(orders);
     }
 
-    /// How mail goes; `None` where nobody is to have any.
+    /// How it goes; `None` where nobody is to be told.
     pub fn status(&self) -> Option<reply::Mail> {
-        let has_recipients = !self.orders.borrow().mail.to.is_empty();
-        has_recipients.then(|| lock(&self.state).shown.clone())
+        let is_wanted = self.orders.borrow().way.is_wanted();
+        is_wanted.then(|| lock(&self.state).shown.clone())
     }
 
     /// Waits until a mail that is on its way was taken or not, for `most` at most: so it need not go once more.

@@ -16,7 +16,7 @@ use crate::daemon::feeds;
 use crate::deny::choose;
 use crate::desk::Request;
 use crate::desk::reply::Status;
-use crate::outbox::post;
+use crate::outbox::{post, webhook};
 
 /// What `check` takes.
 #[derive(clap::Args, Debug)]
@@ -97,6 +97,9 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
     }
     if !config.mail.to.is_empty() {
         say("mail", mail(&config.mail));
+    }
+    if config.webhook.url_file.is_some() {
+        say("webhook", webhook::check(&config.webhook).map(|()| "denyd mail --test tells it something".to_owned()));
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

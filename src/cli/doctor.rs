@@ -64,7 +64,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     match Client::connect(&config.control_socket) {
         Ok(Some(mut daemon)) => {
             let told = daemon.ask::<Status>(&Request::Status)?;
-            found.extend(told::findings(&told, &config.mail));
+            found.extend(told::findings(&told, config));
             status = Some(told);
         }
         Ok(None) => found.extend(here::without_daemon(config)),

@@ -92,7 +92,7 @@ enum Verb {
     Backup(backup::Backup),
     /// Put such a copy in place, with the daemon stopped; what was remembered before is kept beside it
     Restore(backup::Restore),
-    /// Send a mail as the daemon would, and show what the server says; exit status 0 if it took it
+    /// Send a mail and tell the webhook as the daemon would, and show what the servers say; exit status 0 if they took it
     Mail(mail::Arguments),
     /// Check the configuration, and whether its inputs can be opened
     Check(check::Arguments),

@@ -178,10 +178,10 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
         writeln!(screen)?;
         screen.table(SHAPES, &status.shapes)?;
     }
-    if let Some(mail) = &status.mail {
-        print_mail(screen, mail, status.at)?;
+    for (name, mail) in [("MAIL", &status.mail), ("WEBHOOK", &status.webhook)] {
+        mail.iter().try_for_each(|mail| print_mail(screen, name, mail, status.at))?;
     }
-    let others = |one: &&Follower| status.mail.is_none() || one.name != outbox::NAME;
+    let others = |one: &&Follower| !outbox::NAMES.contains(&&*one.name);
     for Follower { name, behind, missed, .. } in status.followers.iter().filter(others) {
         let behind = count(behind.cast_unsigned(), "decision", "decisions");
         let text = format!("{name} is {behind} behind, and has missed {missed}");
@@ -208,8 +208,8 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     Ok(())
 }
 
-/// How mail goes.
-fn print_mail(screen: &mut Screen, mail: &Mail, now: At) -> std::io::Result<()> {
+/// How mail or the webhook goes.
+fn print_mail(screen: &mut Screen, name: &str, mail: &Mail, now: At) -> std::io::Result<()> {
     let sent = mail
         .sent
         .map_or("none sent since the start".to_owned(), |at| format!("the last was sent {}", ago(Some(at), now)));
@@ -220,10 +220,10 @@ fn print_mail(screen: &mut Screen, mail: &Mail, now: At) -> std::io::Result<()> 
             format!("; {} to be told{due}", count(waiting, "decision waits", "decisions wait"))
         }
     };
-    writeln!(screen, "\nMAIL by {}: {sent}{waits}", printable(mail.server.as_bytes()))?;
+    writeln!(screen, "\n{name} by {}: {sent}{waits}", printable(mail.server.as_bytes()))?;
     if let Some(problem) = &mail.problem {
         let since = when_if(mail.failing_since);
-        let text = format!("no mail goes since {since}: {}", printable(problem.as_bytes()));
+        let text = format!("nothing goes since {since}: {}", printable(problem.as_bytes()));
         writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
     }
     Ok(())

@@ -30,6 +30,7 @@ mod sources;
 mod tests;
 mod trial;
 mod values;
+pub mod webhook;
 
 pub use error::{ConfigError, Problem};
 pub use input::{File, Input, Journald, Source, Syslog};
@@ -39,6 +40,7 @@ pub use rules::Loaded;
 pub use sources::FORMATS;
 pub(crate) use sources::program_name;
 pub use trial::Trial;
+pub use webhook::Webhook;
 
 /// Where the configuration is unless `--config` says otherwise.
 pub const FILE: &str = "/etc/denyd/denyd.toml";
@@ -63,6 +65,8 @@ pub struct Config {
     pub deny: Deny,
     /// Whom mail goes to.
     pub mail: Mail,
+    /// Which address of the web is told the same.
+    pub webhook: Webhook,
     /// What is read; empty = found at start.
     pub inputs: Vec<Input>,
     /// What should be known of a configuration that is DenyHosts'; empty for one of ours.
@@ -110,6 +114,7 @@ impl Default for Config {
             decide: Decide::default(),
             deny: Deny::default(),
             mail: Mail::default(),
+            webhook: Webhook::default(),
             inputs: Vec::new(),
             remarks: Vec::new(),
         }
@@ -158,7 +163,7 @@ fn listed() -> Vec<Listed> {
 
 fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     let mut config = Config::default();
-    let [first, decide, deny, nftables, iptables, pf, hosts_deny, mail] = settings::sections();
+    let [first, decide, deny, nftables, iptables, pf, hosts_deny, mail, webhook] = settings::sections();
     reader.fill_all(top, &first, &mut config);
     let table = reader.table(top, "decide", decide.name);
     reader.fill_all(&table, &decide, &mut config);
@@ -173,6 +178,9 @@ fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     let table = reader.table(top, "mail", mail.name);
     reader.fill_all(&table, &mail, &mut config);
     mail::judge(reader, &table, &config.mail);
+    let table = reader.table(top, "webhook", webhook.name);
+    reader.fill_all(&table, &webhook, &mut config);
+    webhook::judge(reader, &table, &config.webhook);
     config.inputs = sources::read(reader, top, &config.control_socket);
     config
 }

@@ -8,7 +8,7 @@ use super::codec::{Bad, Codec, Node, duration, parsed, unless, whole, words, yes
 use super::document::{Reader, Table, shorten};
 use super::key::{Key, Section};
 use super::values::{is_user, path, socket_path, user};
-use super::{Backends, Config, mail};
+use super::{Backends, Config, mail, webhook};
 use crate::decide::allow::AllowList;
 use crate::decide::policy::{Class, Threshold};
 use crate::decide::prefix::Prefix;
@@ -22,9 +22,9 @@ const TERMS_MAX: usize = 32;
 const FILE_MAX: u64 = 4 * 1024 * 1024;
 
 /// All tables but the inputs, each behind the one that it is in.
-pub(super) fn sections() -> [Section<Config>; 8] {
+pub(super) fn sections() -> [Section<Config>; 9] {
     [
-        Section { name: "", keys: top(), tables: &["decide", "deny", "mail", "input"] },
+        Section { name: "", keys: top(), tables: &["decide", "deny", "mail", "webhook", "input"] },
         Section { name: "[decide]", keys: classes().into_iter().chain(decide()).collect(), tables: &[] },
         Section { name: "[deny]", keys: deny(), tables: &["nftables", "iptables", "pf", "hosts_deny"] },
         Section { name: "[deny.nftables]", keys: nftables(), tables: &[] },
@@ -32,6 +32,7 @@ pub(super) fn sections() -> [Section<Config>; 8] {
         Section { name: "[deny.pf]", keys: pf(), tables: &[] },
         Section { name: "[deny.hosts_deny]", keys: hosts_deny(), tables: &[] },
         Section { name: "[mail]", keys: mail::keys(), tables: &[] },
+        Section { name: "[webhook]", keys: webhook::keys(), tables: &[] },
     ]
 }
 

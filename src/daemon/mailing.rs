@@ -1,4 +1,4 @@
-//! Mail as the configuration wants it: who follows the decisions for it, and the thread that sends it.
+//! Mail and webhook as the configuration wants them: who follows the decisions for them, and the threads that tell.
 
 use std::time::Duration;
 
@@ -9,36 +9,43 @@ use crate::config::Config;
 use crate::desk::control::Line;
 use crate::desk::reply;
 use crate::desk::{Desk, Effects};
-use crate::outbox::{Done, NAME, Orders, Outbox, Told};
+use crate::outbox::{Done, NAMES, Orders, Outbox, Told, Way};
 
-/// How long a mail that is on its way is waited for when the daemon ends.
+/// How long what is on its way is waited for when the daemon ends.
 const ARRIVES: Duration = Duration::from_secs(2);
 
-/// What sends mail.
+/// How far each way out has come, in the order of [`NAMES`].
+pub(super) type AllDone = [Done; 2];
+
+/// What tells people.
 pub(super) struct Mailing {
     line: Line,
-    done: watch::Sender<Done>,
-    outbox: Option<Outbox>,
-    /// Why no mail goes, whatever the thread says.
+    ways: [Sent; 2],
+    /// Why nothing goes, whatever the threads say.
     problem: Option<String>,
 }
 
+/// One way out.
+struct Sent {
+    done: watch::Sender<Done>,
+    outbox: Option<Outbox>,
+}
+
 impl Mailing {
-    /// Nobody has mail yet. The thread is to ask by `line`, and to tell `done` how far it has come.
-    pub(super) fn new(line: Line, done: watch::Sender<Done>) -> Self {
-        Mailing { line, done, outbox: None, problem: None }
+    /// Nobody is told yet. The threads are to ask by `line`, and to tell `done` how far they have come.
+    pub(super) fn new(line: Line, done: [watch::Sender<Done>; 2]) -> Self {
+        Mailing { line, ways: done.map(|done| Sent { done, outbox: None }), problem: None }
     }
 
     /// From now on mail goes as the configuration says. Whatever is wrong with it holds up nothing else.
     pub(super) fn configure(&mut self, desk: &mut Desk, config: &Config) {
-        let is_wanted = !config.mail.to.is_empty();
         if self.line.dry_run {
-            if is_wanted {
-                tracing::warn!("no mail is sent");
+            if Way::all(config).iter().any(Way::is_wanted) {
+                tracing::warn!("no mail is sent, and no webhook is told");
             }
             return;
         }
-        self.problem = self.begin(desk, config, is_wanted).err();
+        self.problem = self.begin(desk, config).err();
         if let Some(problem) = &self.problem {
             tracing::error!(problem, "no mail can be sent yet; it is tried again");
         }
@@ -47,48 +54,56 @@ impl Mailing {
     /// Tries again what could not be begun.
     pub(super) fn mend(&mut self, desk: &mut Desk, config: &Config) {
         if self.problem.is_some() {
-            self.problem = self.begin(desk, config, !config.mail.to.is_empty()).err();
+            self.problem = self.begin(desk, config).err();
         }
     }
 
-    fn begin(&mut self, desk: &mut Desk, config: &Config, is_wanted: bool) -> Result<(), String> {
-        let names = if is_wanted { &[NAME][..] } else { &[] };
-        let (followers, _) = desk.follow(names).map_err(|error| error.to_string())?;
-        let seen = followers.iter().find(|one| one.name == NAME).map_or(0, |one| one.seen);
-        let orders = Orders { mail: config.mail.clone(), hosts_deny: config.deny.hosts_deny.path.clone(), seen };
-        match &self.outbox {
-            Some(outbox) => outbox.order(orders),
-            None if is_wanted => {
-                let note = desk.note(NAME).map_err(|error| error.to_string())?;
-                let told = Told::of(note.as_deref());
-                let outbox = Outbox::start(self.line.clone(), orders, told, self.done.clone());
-                self.outbox = Some(outbox.map_err(|error| format!("a thread cannot be started: {error}"))?);
+    fn begin(&mut self, desk: &mut Desk, config: &Config) -> Result<(), String> {
+        let all = Way::all(config);
+        let wanted = NAMES.iter().zip(&all).filter(|(_, way)| way.is_wanted()).map(|(name, _)| *name);
+        let (followers, _) = desk.follow(&wanted.collect::<Vec<_>>()).map_err(|error| error.to_string())?;
+        for ((name, way), sent) in NAMES.into_iter().zip(all).zip(&mut self.ways) {
+            let seen = followers.iter().find(|one| one.name == name).map_or(0, |one| one.seen);
+            let is_wanted = way.is_wanted();
+            let orders = Orders { way, hosts_deny: config.deny.hosts_deny.path.clone(), seen };
+            match &sent.outbox {
+                Some(outbox) => outbox.order(orders),
+                None if is_wanted => {
+                    let note = desk.note(name).map_err(|error| error.to_string())?;
+                    let told = Told::of(note.as_deref());
+                    let outbox = Outbox::start(name, self.line.clone(), orders, told, sent.done.clone());
+                    sent.outbox = Some(outbox.map_err(|error| format!("a thread cannot be started: {error}"))?);
+                }
+                None => {}
             }
-            None => {}
         }
         Ok(())
     }
 
-    /// How mail goes, where somebody is to have some.
-    pub(super) fn status(&self) -> Option<reply::Mail> {
-        let status = self.outbox.as_ref().and_then(Outbox::status);
-        match &self.problem {
-            Some(problem) => Some(reply::Mail { problem: Some(problem.clone()), ..status.unwrap_or_default() }),
-            None => status,
+    /// How mail and webhook go, where somebody is to be told by them.
+    pub(super) fn status(&self) -> [Option<reply::Mail>; 2] {
+        let mut status = [0, 1].map(|way| self.ways[way].outbox.as_ref().and_then(Outbox::status));
+        if let Some(problem) = &self.problem {
+            let mail = status[0].get_or_insert_default();
+            mail.problem = Some(problem.clone());
         }
+        status
     }
 
-    /// Mail has come so far, which the next commit keeps.
-    pub(super) fn keep(Done { seen, told }: Done, desk: &mut Desk, now: Timestamp) -> Effects {
-        desk.set_note(NAME.to_owned(), told.note());
-        desk.acknowledge(NAME, seen, now)
+    /// One way out has come so far, which the next commit keeps.
+    pub(super) fn keep(way: usize, Done { seen, told }: Done, desk: &mut Desk, now: Timestamp) -> Effects {
+        desk.set_note(NAMES[way].to_owned(), told.note());
+        desk.acknowledge(NAMES[way], seen, now)
     }
 
-    /// Waits for a mail that is on its way, so that it is known whether it was taken.
-    pub(super) fn settle(&self) -> Done {
-        if let Some(outbox) = &self.outbox {
-            outbox.settle(ARRIVES);
-        }
-        *self.done.borrow()
+    /// Waits for what is on its way, so that it is known whether it was taken.
+    pub(super) fn settle(&self) -> AllDone {
+        [0, 1].map(|way| {
+            let sent = &self.ways[way];
+            if let Some(outbox) = &sent.outbox {
+                outbox.settle(ARRIVES);
+            }
+            *sent.done.borrow()
+        })
     }
 }

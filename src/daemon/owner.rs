@@ -28,7 +28,7 @@ use crate::deny::reconciler::{self, Reconcilers};
 use crate::desk::control::{Ask, Told};
 use crate::desk::reply::{self, At, Reply};
 use crate::desk::{Asked, Committed, Desk, Effects, Look, Request};
-use crate::outbox;
+use crate::outbox::Done;
 
 /// How long the inputs may take to end.
 const INPUTS_END: Duration = Duration::from_secs(5);
@@ -70,7 +70,9 @@ pub(super) struct News {
     /// That this machine's addresses changed.
     pub(super) moved: watch::Receiver<()>,
     /// How far mail has come.
-    pub(super) mailed: watch::Receiver<outbox::Done>,
+    pub(super) mailed: watch::Receiver<Done>,
+    /// How far the webhook has come.
+    pub(super) posted: watch::Receiver<Done>,
     /// What names on the allow list resolve to.
     pub(super) answers: mpsc::Receiver<Answered>,
     /// Who is protected, if that took long.
@@ -129,7 +131,7 @@ impl Owner {
         mut batches: mpsc::Receiver<Batch>,
         (mut asks, mut looks): (mpsc::Receiver<Ask>, mpsc::Receiver<Look>),
         mut stop: watch::Receiver<bool>,
-        News { mut moved, mut mailed, mut answers, mut late }: News,
+        News { mut moved, mut mailed, mut posted, mut answers, mut late }: News,
     ) -> (Self, mpsc::Receiver<Batch>) {
         loop {
             let left = self.trial.as_ref().and_then(Trial::left);
@@ -143,11 +145,8 @@ impl Owner {
                 _ = stop.changed() => break,
                 // Where nobody can tell, it is looked once a minute.
                 Ok(()) = moved.changed() => self.look_at_machine(self.clock.now(), clock::monotonic()),
-                Ok(()) = mailed.changed() => {
-                    let done = *mailed.borrow_and_update();
-                    let effects = Mailing::keep(done, &mut self.desk, self.clock.now());
-                    self.carry_out(effects);
-                }
+                Ok(()) = mailed.changed() => self.told(0, *mailed.borrow_and_update()),
+                Ok(()) = posted.changed() => self.told(1, *posted.borrow_and_update()),
                 Some(Answered { name, answer }) = answers.recv() => {
                     let effects = self.desk.hear_name(&name, answer, self.clock.now());
                     self.carry_out(effects);
@@ -190,9 +189,10 @@ impl Owner {
             tracing::warn!("an input did not end in time; what it had read may be lost");
         }
         self.sources.iter_mut().for_each(|source| source.keep(&mut self.desk));
-        let mailed = self.outside.mailing.settle();
-        if mailed != outbox::Done::default() {
-            let _ = Mailing::keep(mailed, &mut self.desk, self.clock.now());
+        for (way, done) in self.outside.mailing.settle().into_iter().enumerate() {
+            if done != Done::default() {
+                let _ = Mailing::keep(way, done, &mut self.desk, self.clock.now());
+            }
         }
         self.commit();
         if self.pace.is_unwritten() {
@@ -213,6 +213,12 @@ impl Owner {
                 let _ = taps.send(format!("{row}\n").into());
             }
         });
+        self.carry_out(effects);
+    }
+
+    /// People were told so far.
+    fn told(&mut self, way: usize, done: Done) {
+        let effects = Mailing::keep(way, done, &mut self.desk, self.clock.now());
         self.carry_out(effects);
     }
 
@@ -372,6 +378,7 @@ impl Owner {
     fn status(&self) -> reply::Status {
         let now = clock::now();
         let statuses = self.outside.reconcilers.statuses();
+        let [mail, webhook] = self.outside.mailing.status();
         reply::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -391,7 +398,8 @@ impl Owner {
             shapes: self.sources.iter().flat_map(Connected::shapes).collect(),
             unwritten: self.pace.is_unwritten(),
             held_back: self.pace.is_blocked(),
-            mail: self.outside.mailing.status(),
+            mail,
+            webhook,
             ..self.desk.status()
         }
     }

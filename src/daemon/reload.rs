@@ -221,8 +221,9 @@ impl Owner {
             }
             self.change_back_ends_or_end(&fresh.config);
         }
+        let now = &self.configured.config;
         let mails =
-            self.configured.config.mail != fresh.config.mail || self.configured.config.deny != fresh.config.deny;
+            now.mail != fresh.config.mail || now.webhook != fresh.config.webhook || now.deny != fresh.config.deny;
         self.configured.take(fresh);
         if mails {
             self.outside.mailing.configure(&mut self.desk, &self.configured.config);

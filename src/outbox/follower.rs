@@ -1,4 +1,4 @@
-//! The thread that sends mail: reads what is decided, waits until it is due, writes it up, and hands it over.
+//! The thread that tells: reads what is decided, waits until it is due, writes it up, and hands it over.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 use super::due::Due;
-use super::post::{self, Refused};
+use super::post::Refused;
 use super::report::{Beside, Report};
-use super::{Done, NAME, Orders, State, Told, lock, open};
+use super::{Done, Orders, State, Told, lock, open};
 use crate::clock;
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
@@ -26,6 +26,8 @@ const OPEN_MAX: usize = 20;
 
 /// What the thread has.
 pub(super) struct Follower {
+    /// By which it follows the history.
+    name: &'static str,
     line: Line,
     orders: watch::Receiver<Orders>,
     told: Told,
@@ -52,6 +54,7 @@ struct Ended;
 
 impl Follower {
     pub(super) fn new(
+        name: &'static str,
         line: Line,
         orders: watch::Receiver<Orders>,
         told: Told,
@@ -62,6 +65,7 @@ impl Follower {
         let time = clock::monotonic();
         let sent = told.since(clock::now()).and_then(|since| time.checked_sub(since));
         Follower {
+            name,
             line,
             orders,
             told,
@@ -86,7 +90,7 @@ impl Follower {
                 let Err(Ended) = runtime.block_on(self.follow());
             }
             Err(error) => {
-                tracing::error!(%error, "no mail can be sent");
+                tracing::error!(%error, by = self.name, "nothing can be told");
                 lock(&self.state).shown.problem = Some(format!("it could not begin: {error}"));
             }
         }
@@ -139,7 +143,7 @@ impl Follower {
 
     /// Reads what was decided since. What nobody is to be told of is done with at once.
     async fn read_all(&mut self) -> Result<(), Ended> {
-        if self.orders.borrow().mail.to.is_empty() {
+        if !self.orders.borrow().way.is_wanted() {
             return Ok(());
         }
         loop {
@@ -170,19 +174,18 @@ impl Follower {
         if self.waiting.is_empty() {
             return None;
         }
-        let mail = &self.orders.borrow().mail;
-        let periods = (mail.first_within, mail.every);
+        let periods = self.orders.borrow().way.periods();
         let due = self.due.of(self.begun, self.waiting.is_urgent(), periods, clock::monotonic());
         Some(self.retry.map_or(due, |retry| retry.max(due)))
     }
 
     /// Tells all that waits.
     async fn tell(&mut self) -> Result<(), Ended> {
-        let mail = self.orders.borrow().mail.clone();
+        let way = self.orders.borrow().way.clone();
         let beside = self.beside().await?;
         let letter = self.waiting.letter(&beside.0);
         lock(&self.state).is_sending = true;
-        let sent = post::send(&mail, &letter);
+        let sent = way.send(&letter);
         match sent {
             Ok(answer) => {
                 self.due.sent(self.waiting.is_urgent(), clock::monotonic());
@@ -190,7 +193,7 @@ impl Follower {
                 (self.waiting, self.retry, self.refused, self.bare) = (Report::default(), None, 0, false);
                 self.acknowledge();
                 self.taken(answer);
-                tracing::info!(subject = letter.subject, "a mail was sent");
+                tracing::info!(by = self.name, subject = letter.subject, "told");
             }
             Err(refused) => self.not_taken(refused),
         }
@@ -208,7 +211,11 @@ impl Follower {
     fn not_taken(&mut self, Refused { why, for_good }: Refused) {
         let wait = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(self.refused)).min(RETRY_MAX);
         if self.refused == 0 {
-            tracing::error!(problem = why, "a mail was not taken; it is tried again until it is, see denyd doctor");
+            tracing::error!(
+                by = self.name,
+                problem = why,
+                "what was decided could not be told; it is tried again until it can, see denyd doctor"
+            );
         }
         self.refused = self.refused.saturating_add(1);
         self.retry = Some(clock::monotonic() + wait);
@@ -228,7 +235,7 @@ impl Follower {
             let name = |name: &str| if name == "hosts.deny" { hosts_deny.clone() } else { name.to_owned() };
             let by = status.backends.into_iter().filter(|one| one.name != crate::deny::cut::NAME);
             beside.enforced_by = by.map(|one| (name(&one.name), one.error)).collect();
-            all = status.followers.iter().find(|one| one.name == NAME).map_or(all, |one| one.missed);
+            all = status.followers.iter().find(|one| one.name == self.name).map_or(all, |one| one.missed);
         }
         beside.missed = u64::try_from(all - self.told.missed).unwrap_or(0);
         beside.open = self.waiting.logins().map(|from| (from, open::connections(from, OPEN_MAX))).collect();
@@ -257,7 +264,7 @@ impl Follower {
     fn show(&self, due: Option<Instant>) {
         let wait = due.map(|due| due.saturating_duration_since(clock::monotonic()));
         let shown = &mut lock(&self.state).shown;
-        shown.server = self.orders.borrow().mail.server.to_string();
+        shown.server = self.orders.borrow().way.server();
         shown.waiting = self.waiting.waiting();
         shown.next = wait.map(|wait| At(clock::now().after(wait)));
     }

@@ -52,7 +52,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    fn now(why: impl Into<String>) -> Self {
+    pub(super) fn now(why: impl Into<String>) -> Self {
         Refused { why: why.into(), for_good: false }
     }
 }
@@ -164,20 +164,25 @@ fn parameters(mail: &Mail, host: &str) -> Result<TlsParameters, String> {
 
 /// The password in a file that nobody but its owner may read.
 pub fn password(file: &Path) -> Result<String, String> {
+    secret(file)
+}
+
+/// The one line of a file that nobody but its owner may read.
+pub(super) fn secret(file: &Path) -> Result<String, String> {
     let shown = file.display();
     let mode = std::fs::metadata(file).map_err(|error| format!("cannot read {shown}: {error}"))?.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(format!("{shown} has mode {mode:04o}, so others may read the password in it: chmod 0600 {shown}"));
+        return Err(format!("{shown} has mode {mode:04o}, so others may read the secret in it: chmod 0600 {shown}"));
     }
     let text = String::from_utf8(contents(file)?).map_err(|_| format!("{shown} is no text in UTF-8"))?;
     let text = text.trim_end_matches(['\n', '\r']);
     match text.is_empty() || text.contains(char::is_control) {
-        true => Err(format!("{shown} is to hold a password, in one line, and nothing else")),
+        true => Err(format!("{shown} is to hold a secret, in one line, and nothing else")),
         false => Ok(text.to_owned()),
     }
 }
 
-fn contents(file: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn contents(file: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let read = File::open(file).and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes));
     read.map(|_| bytes).map_err(|error| format!("cannot read {}: {error}", file.display()))
@@ -238,7 +243,7 @@ pub fn remedy(mail: &Mail, why: &str) -> &'static str {
 }
 
 /// Foreign text for reading, cut.
-fn said(text: &str) -> String {
+pub(super) fn said(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     printable(line.as_bytes()).chars().take(SAID_MAX).collect()
 }

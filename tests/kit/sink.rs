@@ -1,4 +1,4 @@
-//! A mail server that keeps what it is sent.
+//! A mail server, and a web server, that keep what they are sent.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,13 +6,15 @@ use std::process::{Child, Command, Stdio};
 
 use crate::until;
 
-const SCRIPT: &str = include_str!("smtp_sink.py");
+/// The mail server, and a web server that takes what is posted.
+const SCRIPTS: [&str; 2] = [include_str!("smtp_sink.py"), include_str!("http_sink.py")];
 
 /// A mail server in a directory of its own, at a port of 127.0.0.1. It ends when it is dropped.
 pub struct Sink {
     dir: tempfile::TempDir,
     server: Child,
     mode: String,
+    script: &'static str,
 }
 
 /// A mail that came.
@@ -41,13 +43,22 @@ impl Sink {
 
     /// One that is `none`, `starttls` or `implicit`, with a certificate and its key, in PEM.
     pub fn with(mode: &str, identity: Option<(&str, &str)>) -> Self {
+        Sink::of(SCRIPTS[0], mode, identity)
+    }
+
+    /// A web server: `none` or `tls`. What is posted to it is the body of a mail, and its path the header `Path`.
+    pub fn of_web(mode: &str, identity: Option<(&str, &str)>) -> Self {
+        Sink::of(SCRIPTS[1], mode, identity)
+    }
+
+    fn of(script: &'static str, mode: &str, identity: Option<(&str, &str)>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         if let Some((certificate, key)) = identity {
             fs::write(dir.path().join("certificate"), certificate).unwrap();
             fs::write(dir.path().join("key"), key).unwrap();
         }
-        let server = begin(&dir, "0", mode);
-        Sink { dir, server, mode: mode.to_owned() }
+        let server = begin(script, &dir, "0", mode);
+        Sink { dir, server, mode: mode.to_owned(), script }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -68,7 +79,7 @@ impl Sink {
     pub fn begin_again(&mut self) {
         let port = self.port().to_string();
         fs::remove_file(self.path("port")).unwrap();
-        self.server = begin(&self.dir, &port, &self.mode);
+        self.server = begin(self.script, &self.dir, &port, &self.mode);
     }
 
     /// All mails, in the order in which they came.
@@ -96,10 +107,10 @@ impl Drop for Sink {
     }
 }
 
-fn begin(dir: &tempfile::TempDir, port: &str, mode: &str) -> Child {
+fn begin(script: &str, dir: &tempfile::TempDir, port: &str, mode: &str) -> Child {
     let path = dir.path();
     let mut command = Command::new("python3");
-    command.args(["-c", SCRIPT]).arg(path).args([port, mode]).arg(path.join("certificate")).arg(path.join("key"));
+    command.args(["-c", script]).arg(path).args([port, mode]).arg(path.join("certificate")).arg(path.join("key"));
     let server = command.stdin(Stdio::null()).spawn().unwrap();
     until("the mail server listens", || path.join("port").exists().then_some(()));
     server

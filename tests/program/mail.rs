@@ -174,7 +174,7 @@ fn what_a_dead_server_did_not_take_comes_once_when_it_lives() {
     assert!(status["enforced"] == 1 && status["mail"]["waiting"] == 1, "denied all the same: {status}");
     let doctor = home.denyd(&["doctor"]).output().unwrap();
     let doctor = String::from_utf8(doctor.stdout).unwrap();
-    assert!(doctor.contains("took no mail since") && doctor.contains("nobody listens there"), "{doctor}");
+    assert!(doctor.contains("took none since") && doctor.contains("nobody listens there"), "{doctor}");
     let shown = String::from_utf8(home.denyd(&["status"]).output().unwrap().stdout).unwrap();
     assert!(shown.contains("MAIL by localhost:") && shown.contains("1 decision waits to be told"), "{shown}");
     daemon.kill();
@@ -275,7 +275,59 @@ fn who_is_spared_is_mailed_at_once_and_a_reload_says_to_whom() {
     // A dry run says that it sends nothing.
     fs::write(home.path("config"), config + &mail).unwrap();
     let daemon = home.start_with(&["run", "--dry-run"]);
-    assert!(home.stderr().contains("no mail is sent"), "{}", home.stderr());
+    assert!(home.stderr().contains("no mail is sent, and no webhook is told"), "{}", home.stderr());
     daemon.stop();
     assert_eq!(sink.mails().len(), 1);
+}
+
+#[test]
+fn a_webhook_is_told_the_same_and_its_url_stays_a_secret() {
+    let (right, wrong) = (certificate(&["localhost"]), certificate(&["mail.example.org"]));
+    let sink = Sink::of_web("tls", Some((&right.0, &right.1)));
+    let home = Home::with_log();
+    let dir = home.path("").display().to_string();
+    let config = fs::read_to_string(home.path("config")).unwrap();
+    let keys = format!("[webhook]\nurl_file = \"{dir}url\"\nca_file = \"{dir}ca\"\nfirst_within = \"1s\"\n");
+    fs::write(home.path("config"), config + &keys).unwrap();
+    fs::write(home.path("url"), format!("https://localhost:{}/services/s3cr3t?a=b\n", sink.port())).unwrap();
+    let check = |mode: u32, ca: &str, code: i32, says: &str| {
+        fs::write(home.path("ca"), ca).unwrap();
+        fs::set_permissions(home.path("url"), fs::Permissions::from_mode(mode)).unwrap();
+        let (found, said) = test(&home);
+        assert!(found == Some(code) && said.contains(says) && !said.contains("s3cr3t"), "{found:?} {said}");
+        assert!(!said.contains("localhost"), "{said}");
+    };
+    check(0o644, &right.0, 1, "chmod 0600");
+    check(0o600, &wrong.0, 1, "invalid peer certificate");
+    check(0o600, "", 1, "no CA to believe");
+    check(0o600, &right.0, 0, "took it: HTTP 200");
+    for (status, says) in [(302, "redirects are not followed"), (404, "HTTP 404"), (500, "HTTP 500")] {
+        fs::write(sink.path("status"), status.to_string()).unwrap();
+        check(0o600, &right.0, 1, says);
+    }
+    let before = sink.mails().len();
+    assert_eq!(before, 4, "nothing goes elsewhere");
+    // The server does not take it at first, and then once.
+    let daemon = home.start();
+    home.append(failures("192.0.2.7", 2).as_bytes());
+    let status = until("it fails", || {
+        let status = home.ask(&["status"])?;
+        status["webhook"]["problem"].is_string().then_some(status)
+    });
+    let doctor = String::from_utf8(home.denyd(&["doctor"]).output().unwrap().stdout).unwrap();
+    assert!(doctor.contains("webhook: ") && doctor.contains("HTTP 500"), "{doctor}");
+    fs::remove_file(sink.path("status")).unwrap();
+    until("it is taken", || (home.ask(&["status"])?["webhook"]["mails"] == 1).then_some(()));
+    let message = sink.mails().pop().unwrap();
+    assert_eq!(message.header("Path"), "/services/s3cr3t?a=b");
+    let json: serde_json::Value = serde_json::from_str(&message.body).unwrap();
+    let text = json["text"].as_str().unwrap();
+    assert!(text.contains(": 1 host denied\n\nAdded the following hosts to stdout:\n\n192.0.2.7\n"), "{text}");
+    for said in [home.stderr(), status.to_string(), doctor] {
+        assert!(!said.contains("s3cr3t") && !said.contains(&sink.port().to_string()), "{said}");
+    }
+    daemon.stop();
+    let all = sink.mails().len();
+    let _daemon = home.start();
+    assert!(home.ask(&["status"]).unwrap()["webhook"]["waiting"] == 0 && sink.mails().len() == all);
 }

@@ -5,15 +5,15 @@ use inputs::syslog::losses::Limit;
 use super::{Finding, Level};
 use crate::cli::output::{self, when_if};
 use crate::cli::{allow, status};
-use crate::config::Mail;
+use crate::config::Config;
 use crate::decide::names::KEPT;
 use crate::desk::reply::{Status, Suppressed};
 use crate::intake::senders::zone;
-use crate::outbox::post::{self, remedy};
+use crate::outbox::{NAMES, Way, post};
 use crate::text::printable;
 
 /// All of it.
-pub(super) fn findings(status: &Status, mail: &Mail) -> Vec<Finding> {
+pub(super) fn findings(status: &Status, config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut put = |grave, about: &str, what: String| {
         let level = if grave { Level::Fail } else { Level::Look };
@@ -117,16 +117,16 @@ pub(super) fn findings(status: &Status, mail: &Mail) -> Vec<Finding> {
             put(true, &about, format!("has said nothing since {}", when_if(sender.last)));
         }
     }
-    if let Some((told, problem)) = status.mail.as_ref().and_then(|told| Some((told, told.problem.as_ref()?))) {
-        let (since, problem) = (when_if(told.failing_since), printable(problem.as_bytes()));
-        let waits = output::count(told.waiting, "decision waits", "decisions wait");
-        let what = format!(
-            "{} took no mail since {since}, {waits}: {problem}; {}",
-            printable(told.server.as_bytes()),
-            remedy(mail, &problem)
-        );
-        put(true, "mail", what);
+    let ways = Way::all(config).into_iter().zip([&status.mail, &status.webhook]).zip(NAMES);
+    for ((way, told), name) in ways {
+        if let Some((told, problem)) = told.as_ref().and_then(|told| Some((told, told.problem.as_ref()?))) {
+            let (since, problem) = (when_if(told.failing_since), printable(problem.as_bytes()));
+            let waits = output::count(told.waiting, "decision waits", "decisions wait");
+            let (server, remedy) = (printable(told.server.as_bytes()), way.remedy(&problem));
+            put(true, name, format!("{server} took none since {since}, {waits}: {problem}; {remedy}"));
+        }
     }
+    let mail = &config.mail;
     if mail.to.iter().any(|to| to.email.domain().contains('.'))
         && let Some(from) = post::from(mail).ok().filter(|from| !from.email.domain().contains('.'))
     {
@@ -205,7 +205,7 @@ mod tests {
     fn a_rate_limit_is_named_with_its_remedy() {
         let check = |row: serde_json::Value, text: &str| {
             let status = json!({"inputs": [{"name": "a", "lost": 20, "suppressed": [row]}]});
-            let found = findings(&serde_json::from_value(status).expect("a status"), &Mail::default());
+            let found = findings(&serde_json::from_value(status).expect("a status"), &Config::default());
             assert_eq!((found.len(), found[0].level == Level::Fail, &*found[0].what), (2, true, text));
             assert!(found[1].what.starts_with(if text.starts_with("17") { "3 " } else { "20 " }), "{}", found[1].what);
         };
@@ -231,7 +231,7 @@ mod tests {
     fn a_wrong_clock_is_named_once_with_its_remedy() {
         let check = |skew: f64, senders: serde_json::Value, about: &str, remedy: &str| {
             let status = json!({"inputs": [{"name": "a", "skew_s": skew}, {"name": "b"}], "senders": senders});
-            let found = findings(&serde_json::from_value(status).expect("a status"), &Mail::default());
+            let found = findings(&serde_json::from_value(status).expect("a status"), &Config::default());
             assert_eq!(found.iter().map(|one| &*one.about).collect::<Vec<_>>(), [about]);
             assert!(found[0].what.contains(remedy), "{}", found[0].what);
         };
@@ -247,7 +247,7 @@ mod tests {
         let check = |senders: serde_json::Value, want: [&str; 2]| {
             let blind = json!({"what": "w", "line": "l", "remedy": "r"});
             let status = json!({"inputs": [{"name": "a", "blind": blind}], "senders": senders});
-            let found = findings(&serde_json::from_value(status).expect("a status"), &Mail::default());
+            let found = findings(&serde_json::from_value(status).expect("a status"), &Config::default());
             assert_eq!(found.iter().map(|one| &*one.about).collect::<Vec<_>>(), want);
         };
         let sender = |source: &str| {
@@ -271,7 +271,7 @@ mod tests {
             "senders": [{"host": "web", "sender": "192.0.2.1", "skew_s": -3600.0, "silent": false},
                         {"host": "db", "sender": "192.0.2.2", "skew_s": null, "silent": true, "last": "2026-11-22T00:00:00Z"}],
         });
-        let found: Vec<_> = findings(&serde_json::from_value(status).expect("a status"), &Mail::default())
+        let found: Vec<_> = findings(&serde_json::from_value(status).expect("a status"), &Config::default())
             .into_iter()
             .map(|one| (one.level == Level::Fail, one.about))
             .collect();
@@ -288,8 +288,8 @@ mod tests {
         ];
         assert_eq!(found, want.map(|(grave, about)| (grave, about.to_owned())));
         let cuts = json!({"backends": [{"name": "connections", "cuts": true, "error": "no ss"}]});
-        let found = findings(&serde_json::from_value(cuts).expect("a status"), &Mail::default());
+        let found = findings(&serde_json::from_value(cuts).expect("a status"), &Config::default());
         assert!(found[0].what.starts_with("denies are enforced, but open connections"), "{}", found[0].what);
-        assert!(findings(&Status::default(), &Mail::default()).is_empty());
+        assert!(findings(&Status::default(), &Config::default()).is_empty());
     }
 }

@@ -98,6 +98,9 @@ pub struct Status {
     /// How mail goes, where somebody is to have some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mail: Option<Mail>,
+    /// The same of the webhook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Mail>,
 }
 
 /// How mail goes.
