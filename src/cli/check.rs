@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use inputs::syslog::listen::{self, Listener};
 
 use super::office;
@@ -17,6 +18,9 @@ use crate::deny::choose;
 use crate::desk::Request;
 use crate::desk::reply::Status;
 use crate::outbox::{post, webhook};
+use profile::Unit;
+
+mod profile;
 
 /// What `check` takes.
 #[derive(clap::Args, Debug)]
@@ -30,12 +34,29 @@ pub(super) struct Arguments {
     print: bool,
 }
 
-/// Runs the verb: exit status 0 if all is well, 1 if something would not work, 2 if the file or a rule is wrong.
+/// Runs the verb. Where the service manager's unit reads this configuration, all is tried with the rights of the unit.
+///
+/// Exit status 0 if all is well, 1 if something would not work, 2 if the file or a rule is wrong.
 pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let mut config = super::config(path)?;
+    let has_rights = profile::is_taken_on();
+    let config = super::config(path);
+    let mut config = if has_rights { config.context("with the rights of denyd.service")? } else { config? };
     if arguments.print {
         print!("{}", config.to_toml());
         return Ok(ExitCode::SUCCESS);
+    }
+    // Another configuration is none of the unit's.
+    let is_its = super::file(path).is_none_or(|file| file == Path::new(crate::config::FILE));
+    let mut unit = if is_its { Unit::installed() } else { None };
+    let mut refused = None;
+    if let Some(found) = &unit
+        && !has_rights
+    {
+        match nix::unistd::geteuid().is_root() {
+            // It comes back only if it cannot.
+            true => refused = Some(found.take_on()),
+            false => unit = None,
+        }
     }
     let rules = config.rules()?;
     let screen = Screen::new();
@@ -52,6 +73,12 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
     for remark in &config.remarks {
         let (word, style) = if remark.differs { ("note", Style::Bold) } else { ("    ", Style::Plain) };
         println!("{} {}", screen.paint(style, word), told(file.unwrap_or(Path::new("")), remark));
+    }
+    if let Some(unit) = &unit {
+        match refused {
+            None => say("tried", Ok(unit.describe())),
+            Some(error) => say("tried", Err(format!("as root, and not {}: {error:#}", unit.describe()))),
+        }
     }
     say("rules", Ok(rules.to_string()));
     for rule in rules.rules.iter() {
@@ -81,9 +108,11 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
         };
         say(&feeds::describe(input), tried);
     }
+    let mut kinds = Vec::new();
     match &config.deny.backends {
         Backends::Auto => {
             let show = |found: choose::Found| {
+                kinds.push(found.kind);
                 let not = found.not.iter().map(|(other, why)| format!(", since {} cannot be used: {why}", other.name));
                 std::iter::once(found.kind.name.to_owned()).chain(not).collect()
             };
@@ -91,9 +120,16 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
         }
         Backends::These(these) => {
             for kind in these {
+                kinds.push(*kind);
                 say("deny by", kind.usable(&config.deny).map(|()| kind.name.to_owned()));
             }
         }
+    }
+    if config.deny.cut_connections && !profile::may_administer_nets() {
+        say("cut_connections", Err("who runs denyd has no CAP_NET_ADMIN, and may cut nobody's connections".to_owned()));
+    }
+    for (what, why) in unit.iter().flat_map(|unit| unit.refuses(&config, &kinds)) {
+        say(&what, Err(why));
     }
     if !config.mail.to.is_empty() {
         say("mail", mail(&config.mail));

@@ -45,6 +45,7 @@ pub static KINDS: &[Kind] = &[
             false => Err("sshd is not linked with libwrap, so hosts.deny would do nothing".to_owned()),
         }),
         place: |settings| Some(hosts_deny::place(&settings.hosts_deny.path)),
+        file: |settings| Some(&settings.hosts_deny.path),
         ..Kind::plain(hosts_deny::NAME, |means| {
             let settings = &means.settings.hosts_deny;
             let form = Form {
@@ -81,6 +82,7 @@ pub struct Kind {
     auto: Option<fn() -> Result<&'static str, String>>,
     /// Where it writes, if that outlasts it.
     place: fn(&Settings) -> Option<String>,
+    file: fn(&Settings) -> Option<&Path>,
 }
 
 type Make = fn(&Means<'_>) -> Result<Box<dyn DenyBackend>, String>;
@@ -88,12 +90,17 @@ type Make = fn(&Means<'_>) -> Result<Box<dyn DenyBackend>, String>;
 impl Kind {
     /// One that can always be used, and is used where it is named.
     pub const fn plain(name: &'static str, make: Make) -> Kind {
-        Kind { name, make, usable: |_| Ok(()), auto: None, place: |_| None }
+        Kind { name, make, usable: |_| Ok(()), auto: None, place: |_| None, file: |_| None }
     }
 
     /// Says why it cannot be used; changes nothing.
     pub fn usable(&self, settings: &Settings) -> Result<(), String> {
         (self.usable)(settings)
+    }
+
+    /// The file that it replaces, if it writes one.
+    pub fn file<'s>(&self, settings: &'s Settings) -> Option<&'s Path> {
+        (self.file)(settings)
     }
 }
 

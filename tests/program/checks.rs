@@ -1,6 +1,9 @@
 //! What `check` takes, `run` takes.
 
+use std::fs;
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 /// The system gives one of two sockets that are in each other's way.
 #[test]
@@ -64,4 +67,52 @@ fn a_host_name_is_asked_for() {
     let said = String::from_utf8(output.stdout).unwrap();
     let has = |begin: &str, end: &str| said.lines().any(|line| line.starts_with(begin) && line.contains(end));
     assert!(has("ok   allow localhost: resolves to ", "127.0.0.1"), "{said}");
+}
+
+/// Root may do all, so what is tried is tried with the rights of the unit.
+#[test]
+fn root_is_told_what_the_unit_may_not_do() {
+    let Some(systemctl) = kit::program("systemctl") else { return kit::skip("the unit's rights", "no systemctl") };
+    if !kit::in_box("checks::root_is_told_what_the_unit_may_not_do") {
+        return;
+    }
+    // A service manager that knows a unit, and a program that its user can reach.
+    fs::write("/run/systemctl", "#!/bin/sh\nexec cat /run/shown\n").unwrap();
+    fs::set_permissions("/run/systemctl", fs::Permissions::from_mode(0o755)).unwrap();
+    let bind = Command::new("mount").arg("--bind").arg("/run/systemctl").arg(systemctl).status().unwrap();
+    assert!(bind.success());
+    fs::copy(kit::program_under_test(), "/run/denyd-here").unwrap();
+    fs::create_dir_all("/etc/denyd").unwrap();
+    fs::write("/run/secret.log", "").unwrap();
+    fs::set_permissions("/run/secret.log", fs::Permissions::from_mode(0o600)).unwrap();
+    let inputs = "[[input]]\nkind = \"file\"\npath = \"/run/secret.log\"\n\
+                  [[input]]\nkind = \"syslog\"\nlisten = \"udp://0.0.0.0:514\"\nfrom = [\"192.0.2.0/24\"]\n";
+    let check = |unit: &str, deny: &str, want: i32, said: &[&str]| {
+        fs::write("/run/shown", unit).unwrap();
+        fs::write("/etc/denyd/denyd.toml", format!("[deny]\n{deny}\n{inputs}")).unwrap();
+        let output = Command::new("/run/denyd-here").arg("check").output().unwrap();
+        let out = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        let is_told = said.iter().all(|said| out.contains(said));
+        assert!(output.status.code() == Some(want) && is_told, "{unit}\n{deny}\n{out}");
+    };
+    let all = "backends = [\"nftables\", \"hosts.deny\"]\ncut_connections = true";
+    check("LoadState=not-found\n", all, 0, &["ok   follow /run/secret.log", "ok   deny by: nftables"]);
+    let unit = |capabilities: &str| {
+        format!(
+            "LoadState=loaded\nUser=nobody\nGroup=nogroup\nSupplementaryGroups=adm\nProtectSystem=strict\nStateDirectory=denyd\n\
+             RuntimeDirectory=denyd\nCapabilityBoundingSet={capabilities}\nAmbientCapabilities={capabilities}\n"
+        )
+    };
+    let tried = "ok   tried: as denyd.service runs denyd, as the user nobody";
+    let (log, port) = ("FAIL follow /run/secret.log: ", "FAIL listen on udp://0.0.0.0:514: ");
+    let hosts_deny = "FAIL deny by hosts.deny: denyd.service may not write there, by ProtectSystem=strict";
+    check(&unit("cap_net_admin"), all, 1, &[tried, log, port, "ok   deny by: nftables", hosts_deny]);
+    let root = "LoadState=loaded\nProtectSystem=strict\nReadWritePaths=/etc\nStateDirectory=denyd\nRuntimeDirectory=denyd\n\
+                CapabilityBoundingSet=cap_net_admin cap_net_bind_service\nAmbientCapabilities=\n";
+    check(root, all, 0, &["as the user root", "ok   listen on udp://0.0.0.0:514"]);
+    check(&unit("cap_net_bind_service"), all, 1, &["FAIL deny by", "FAIL cut_connections", "ok   listen on udp://"]);
+    fs::set_permissions("/etc/denyd/denyd.toml", fs::Permissions::from_mode(0o600)).unwrap();
+    let unread = "with the rights of denyd.service: cannot read /etc/denyd/denyd.toml: Permission denied";
+    check(&unit("cap_net_admin"), all, 2, &[unread]);
+    check("LoadState=loaded\nUser=no-such-user\n", all, 1, &["FAIL tried: as root, and not", "there is no user"]);
 }

@@ -27,6 +27,8 @@ check "its news too" sh -c 'journalctl -q -u denyd -p info -o export --no-pager 
 check "it can see whom sshd serves" nsenter -t "$main" -m setpriv --reuid denyd --regid denyd --clear-groups cat /proc/1/stat
 check "doctor knows sshd's settings" sh -c 'denyd doctor | grep "note sshd: OpenSSH_.* listens on port 22"'
 check "doctor has nothing to mend" sh -c '! denyd doctor | grep FAIL'
+check "check tries all with the rights of the unit" sh -c 'denyd check | grep "ok   tried: as denyd.service runs denyd, as the user denyd"'
+check "and has nothing to mend" denyd check
 
 if login 203.0.113.12 wrong || login 203.0.113.12 wrong; then exit 1; fi
 until_true 10 sh -c 'denyd status | grep "203.0.113.12"'
@@ -64,3 +66,5 @@ until_true 10 denyd status
 check "with the configuration before the one that nobody kept" sh -c 'denyd status | grep "so the one before holds"'
 systemctl stop denyd
 check "stopped, the deny stands" is_denied 203.0.113.10
+printf '[deny]\nbackends = ["hosts.deny"]\n' >/etc/denyd/denyd.toml
+check "check says what the unit may not write" sh -c 'denyd check | grep "FAIL deny by hosts.deny: .*ProtectSystem=strict"'
