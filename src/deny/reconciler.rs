@@ -38,6 +38,9 @@ pub struct Pace {
     pub watched_every: Duration,
     /// Between two calls of `replace` when nothing is wrong.
     pub replace_every: Duration,
+    /// How long looking what others did may take without a rest, and mending it: so what happens once is mended at once,
+    /// though another thing has just been.
+    pub unrested: Duration,
 }
 
 impl Default for Pace {
@@ -49,6 +52,7 @@ impl Default for Pace {
             probe_max: Duration::from_secs(10),
             watched_every: Duration::from_secs(60),
             replace_every: Duration::from_secs(24 * 3600),
+            unrested: Duration::from_secs(2),
         }
     }
 }
@@ -290,6 +294,9 @@ pub(crate) struct Reconciler<C> {
     changed: Option<String>,
     /// No mending before this.
     mend_from: Instant,
+    /// How much of the time mending takes, and looking.
+    mending: Share,
+    looking: Share,
     /// The back end says that somebody changed something.
     stirred: bool,
     /// Somebody wants to know how it is.
@@ -343,6 +350,8 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
             replace_at: begun + pace.replace_every,
             changed: None,
             mend_from: begun,
+            mending: Share::new(pace.unrested, begun),
+            looking: Share::new(pace.unrested, begun),
             stirred: false,
             asked: false,
             deaf_until: begun,
@@ -446,7 +455,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
                 self.stale = false;
                 self.changed = None;
                 let (_, ended) = (self.clock)();
-                self.mend_from = ended + pause(ended.saturating_duration_since(begun));
+                self.mend_from = ended + self.mending.rest(begun, ended).max(MEND_PAUSE_MIN);
                 if self.probe_failed {
                     lock(&self.shared.status).healed += 1;
                     // Who hears of changes has read what was written.
@@ -505,7 +514,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         *lock(&self.shared.looked) = Some(clock::monotonic());
         let ended = (self.clock)().1;
         // It may have had to read all of the set.
-        self.deaf_until = self.deaf_until.max(ended + rest(ended.saturating_duration_since(now)));
+        self.deaf_until = self.deaf_until.max(ended + self.looking.rest(now, ended));
         let pause = if self.backend.stirs().is_some() { self.pace.watched_every } else { self.probe_pause };
         self.probe_at = ended + pause;
     }
@@ -520,7 +529,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         match self.backend.mend(&self.want, wall) {
             Ok(()) => {
                 let (_, ended) = (self.clock)();
-                self.mend_from = ended + pause(ended.saturating_duration_since(begun));
+                self.mend_from = ended + self.mending.rest(begun, ended).max(MEND_PAUSE_MIN);
                 lock(&self.shared.status).healed += 1;
                 warn!(backend = self.backend.name(), %what, "denies were changed by someone else, and are mended");
                 self.done(None);
@@ -583,14 +592,32 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
     }
 }
 
-/// How long nothing is mended after mending took so long.
-fn pause(took: Duration) -> Duration {
-    rest(took).max(MEND_PAUSE_MIN)
+/// A fifth of the time, for work that others cause. What was not used is saved, up to a bound, so that there is no rest
+/// before that is used up.
+struct Share {
+    saved: Duration,
+    most: Duration,
+    /// Until when it was reckoned.
+    at: Instant,
 }
 
-/// How long what took so long is not done again because of what others did.
-fn rest(took: Duration) -> Duration {
-    (took * REST).min(REST_MAX)
+impl Share {
+    fn new(most: Duration, now: Instant) -> Share {
+        Share { saved: most, most, at: now }
+    }
+
+    /// How long to rest after work from `begun` to `ended`; [`REST_MAX`] at most.
+    fn rest(&mut self, begun: Instant, ended: Instant) -> Duration {
+        self.saved = self.most.min(self.saved + begun.saturating_duration_since(self.at) / (REST + 1));
+        self.at = self.at.max(ended);
+        let took = ended.saturating_duration_since(begun);
+        let beyond = took.saturating_sub(self.saved);
+        self.saved = self.saved.saturating_sub(took);
+        let rest = (beyond * REST).min(REST_MAX);
+        // That time is for this work, and saves nothing for the next.
+        self.at += rest;
+        rest
+    }
 }
 
 /// Nothing is left half done under these locks, so a panic elsewhere is no reason to stop.
@@ -607,7 +634,8 @@ const SLOW: Duration = Duration::from_secs(2);
 const CHANGES_MAX: usize = 16_384;
 /// Between two mendings at least, so that our log has ten lines a second of them at most.
 const MEND_PAUSE_MIN: Duration = Duration::from_millis(100);
-/// For so many times as long as looking or mending took, neither is done again because of what others did.
+/// For so many times as long as looking or mending took, neither is done again because of what others did, once nothing is
+/// saved of [`Pace::unrested`].
 const REST: u32 = 4;
 /// For no longer than this, or what hung once would be left as it is for as many times as long.
 const REST_MAX: Duration = Duration::from_secs(60);
@@ -766,6 +794,7 @@ mod tests {
                 probe_max: Duration::from_millis(4),
                 watched_every: Duration::from_millis(2),
                 replace_every: Duration::from_secs(3600),
+                unrested: Duration::ZERO,
             };
             let (reconciler, feed) = Reconciler::new(Box::new(fake.clone()), begin(), clock, pace).unwrap();
             Story { reconciler, feed: Some(feed), time, fake, wanted: begin(), wholes: 0 }
@@ -988,7 +1017,8 @@ mod tests {
         let world = World { restless: Some(long), ..World::default() };
         let fake = Fake(Arc::new(Mutex::new(world)), Arc::new(EventFd::from_value(1).unwrap()));
         let time = || (Timestamp(7), clock::monotonic());
-        let reconcilers = Reconcilers::start(vec![Box::new(fake.clone())], begin(), time, Pace::default()).unwrap();
+        let pace = Pace { unrested: Duration::ZERO, ..Pace::default() };
+        let reconcilers = Reconcilers::start(vec![Box::new(fake.clone())], begin(), time, pace).unwrap();
         kit::until("many looks", || (lock(&fake.0).looked.len() > 8).then_some(()));
         assert!(reconcilers.stop(Duration::from_secs(10)));
         // the first follows what was written, and the next is the first that is due to what others did
@@ -1009,10 +1039,18 @@ mod tests {
 
     #[test]
     fn what_hung_is_done_again_within_a_minute() {
-        let check = |took: u64, want: Duration| assert_eq!(pause(Duration::from_millis(took)), want, "{took}");
-        check(1, MEND_PAUSE_MIN);
-        check(1_000, Duration::from_secs(4));
-        check(90_000, Duration::from_secs(60));
+        let check = |works: &[(u64, u64)], want: &[u64]| {
+            let begun = clock::monotonic();
+            let mut share = Share::new(Duration::from_secs(2), begun);
+            let at = |ms: u64| begun + Duration::from_millis(ms);
+            let rests = works.iter().map(|&(from, to)| share.rest(at(from), at(to)).as_millis() as u64);
+            assert_eq!(rests.collect::<Vec<_>>(), want, "{works:?}");
+        };
+        // Two seconds are without a rest; then four times as long as it took, but for what was saved meanwhile.
+        check(&[(0, 500), (500, 1500), (1500, 2500), (4500, 5000)], &[0, 0, 2000, 2000]);
+        check(&[(0, 2000), (7000, 8000), (9000, 9400)], &[0, 0, 800]);
+        check(&[(0, 2000), (3_600_000, 3_602_000)], &[0, 0]);
+        check(&[(0, 90_000)], &[60_000]);
         let mut story = Story::new(World::default());
         story.step();
         // It took so long to look, or to write all of it.
