@@ -312,6 +312,13 @@ impl<'a> Draft<'a> {
             if (self.world.is_there)(&file) == Some(Kind::File) {
                 self.set("[decide]", "allow_file", quoted(&file.to_string_lossy()), "WORK_DIR");
             }
+            if (self.world.is_there)(dir).is_none() {
+                let what = "is not there, so no allowed-hosts is read from it; a unit with ProtectHome=yes sees nothing in /home and /root";
+                self.remark(
+                    self.get("WORK_DIR").map_or(0, |setting| setting.line),
+                    format!("WORK_DIR = {} {what}", dir.display()),
+                );
+            }
         }
         let etc_dir = self
             .value("ETC_DIR")

@@ -19,7 +19,8 @@ pub struct World<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// What relative paths are below, as DenyHosts took them.
     pub directory: &'a Path,
-    /// Whether there is such a file or directory.
+    /// Whether there is such a file or directory: `None` only where there is none for sure. One that this user may not look at
+    /// is a file, so that whoever reads it says why it cannot be read.
     pub is_there: &'a dyn Fn(&Path) -> Option<Kind>,
     /// Whether this machine's sshd asks libwrap, so that hosts.deny refuses anybody.
     pub sshd_reads_hosts_deny: &'a dyn Fn() -> bool,

@@ -13,6 +13,7 @@ fn translated(text: &str, there: &[&str]) -> Result<Translation, Vec<(usize, Str
 
 fn translated_where(text: &str, there: &[&str], wrapped: bool) -> Result<Translation, Vec<(usize, String)>> {
     let is_there = |path: &Path| {
+        let there = [there, &["/var/lib/denyhosts/"]].concat();
         let found = there.iter().find(|name| Path::new(name.trim_end_matches('/')) == path)?;
         Some(if found.ends_with('/') { Kind::Directory } else { Kind::File })
     };

@@ -1,11 +1,12 @@
 //! A configuration of DenyHosts, read as the one of ours that [`compat`] makes of it.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::error::Problem;
 use super::{Config, config, document, listed};
 use crate::compat::{self, Kind, World};
-use crate::deny::choose;
+use crate::deny::{choose, program};
 
 /// Programs of the firewalls that can enforce beside hosts.deny, in the order in which they are taken.
 const FIREWALLS: &[(&str, &str)] = &[("nft", "nftables"), ("iptables", "iptables")];
@@ -39,17 +40,18 @@ pub(super) fn translated(text: &str) -> Result<compat::Translation, Vec<(usize, 
             hostname: &hostname.to_string_lossy(),
             variable: &|name| std::env::var(name).ok(),
             directory: &here,
-            is_there: &|path| {
-                let found = std::fs::metadata(path).ok()?;
-                Some(if found.is_dir() { Kind::Directory } else { Kind::File })
-            },
+            is_there: &kind,
             sshd_reads_hosts_deny: &choose::sshd_reads_hosts_deny,
-            firewall: &|| FIREWALLS.iter().find(|(program, _)| is_program(program)).map(|(_, name)| *name),
+            firewall: &|| FIREWALLS.iter().find(|(name, _)| program::find(name).is_some()).map(|(_, name)| *name),
         },
     )
 }
 
-/// Whether there is such a program where root's programs are.
-fn is_program(name: &str) -> bool {
-    ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"].iter().any(|dir| Path::new(dir).join(name).is_file())
+/// What a path names. What cannot be looked at may be there: it is taken for a file, so that reading it fails and says why.
+fn kind(path: &Path) -> Option<Kind> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Some(Kind::Directory),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+        Ok(_) | Err(_) => Some(Kind::File),
+    }
 }

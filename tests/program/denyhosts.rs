@@ -48,7 +48,12 @@ fn a_denyhosts_conf_loads_as_it_is() {
     }
     // What is not as the file says is said with its line.
     let (_, out, _) = denyd(&["--config", seed().to_str().unwrap(), "check"]);
-    for want in ["SECURE_LOG = /var/log/secure is not there", "LOCK_FILE is not written", "PURGE_DENY is blank"] {
+    for want in [
+        "SECURE_LOG = /var/log/secure is not there",
+        "LOCK_FILE is not written",
+        "PURGE_DENY is blank",
+        "WORK_DIR = /var/lib/denyhosts is not there",
+    ] {
         assert!(out.contains(want), "{want} is not in\n{out}");
     }
 }
@@ -75,6 +80,30 @@ fn what_import_prints_is_what_run_goes_by() {
         let (theirs, ours) = (printed(file), printed(ours.to_str().unwrap()));
         assert!(ours.0 == Some(0) && theirs.1 == ours.1, "{file}:\n{}\nis not\n{}{}", theirs.1, ours.1, ours.2);
     }
+}
+
+/// The lists of WORK_DIR: the example of DenyHosts' FAQ is read, and one that cannot be looked at is no list that is absent.
+#[test]
+fn lists_of_the_work_dir_are_read_or_it_is_told_why_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, list) = (dir.path().join("denyhosts.conf"), dir.path().join("allowed-hosts"));
+    let whole = "DENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 1\nPURGE_DENY =\nBLOCK_SERVICE =\n";
+    fs::write(&file, format!("{whole}WORK_DIR = {}\n", dir.path().display())).unwrap();
+    let check = || denyd(&["--config", file.to_str().unwrap(), "check", "--print"]);
+    fs::write(&list, "127.0.0.1\n1.1.1.1\nfoo\n1.1.1.*\n1.1.1.[6-23]\n").unwrap();
+    let (code, out, err) = check();
+    let want = format!("allow_file = \"{}\"", list.display());
+    assert!(code == Some(0) && out.lines().any(|line| line == want), "{code:?} {out}{err}");
+    // As without the right to look into the directory, which root always has.
+    for name in ["allowed-hosts", "restricted-usernames"] {
+        let list = dir.path().join(name);
+        let _ = fs::remove_file(&list);
+        std::os::unix::fs::symlink(name, &list).unwrap();
+        let (code, out, err) = check();
+        assert!(code == Some(2) && err.contains(list.to_str().unwrap()), "{code:?} {out}{err}");
+        fs::remove_file(&list).unwrap();
+    }
+    assert_eq!(check().0, Some(0));
 }
 
 /// A problem stands at its line of DenyHosts' file, by DenyHosts' name.
