@@ -29,7 +29,7 @@ impl Alone {
             let (place, key) = match back_end.name() {
                 "nftables" => (format!("table inet {}", config.deny.nftables.table), "nftables.table"),
                 "iptables" => (format!("chain {}", config.deny.iptables.chain), "iptables.chain"),
-                "pf" => (format!("pf's table {}", config.deny.pf.table), "pf.table"),
+                "pf" => (config.deny.pf.place(), "pf.table"),
                 _ => continue,
             };
             if let Entry::Vacant(free) = self.0.entry(place) {

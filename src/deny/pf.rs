@@ -104,8 +104,8 @@ impl Settings {
         Pfctl { settings: self.clone(), binary: None }.usable()
     }
 
-    /// The name of its ledger.
-    pub(super) fn place(&self) -> String {
+    /// The name of its ledger, and of what no other denyd may write to.
+    pub(crate) fn place(&self) -> String {
         match &self.anchor {
             Some(anchor) => format!("{NAME} anchor {anchor} table {}", self.table),
             None => format!("{NAME} table {}", self.table),

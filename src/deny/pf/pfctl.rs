@@ -86,11 +86,20 @@ impl Pfctl {
         };
         let tried = "find the anchor in the rules";
         let rules = self.ask(tried, &["-s", "rules"], "")?;
+        // What is indented is inside another anchor, which not all may reach.
         let [ours, all] = [format!("anchor \"{anchor}\""), "anchor \"*\"".to_owned()];
-        if rules.lines().any(|line| line.starts_with(&ours) || line.starts_with(&all)) {
-            return Ok(());
+        let leads = |line: &str| {
+            let rest = line.strip_prefix(&ours).or_else(|| line.strip_prefix(&all));
+            rest.is_some_and(|rest| rest.split_whitespace().all(|word| ["in", "quick", "all"].contains(&word)))
+        };
+        match rules.lines().find(|line| leads(line) || passes_anybody(line)) {
+            Some(line) if leads(line) => Ok(()),
+            Some(pass) => {
+                let cause = format!("before anchor \"{anchor}\" a rule lets anybody in: {pass}");
+                Err(self.wrong(tried, cause, ANCHOR))
+            }
+            None => Err(self.wrong(tried, format!("no rule leads all that comes in to anchor \"{anchor}\""), ANCHOR)),
         }
-        Err(self.wrong(tried, format!("no rule leads to anchor \"{anchor}\""), ANCHOR))
     }
 
     pub(super) fn listed_rules(&self) -> Result<String, DenyError> {
@@ -120,6 +129,19 @@ pub(super) fn lines(entries: &BTreeSet<Entry>) -> String {
     entries.iter().map(|entry| format!("{entry}\n")).collect()
 }
 
+/// Whether a rule of the listing ends the matter for a connection of TCP from anywhere. One for chosen senders is there on
+/// purpose, so that they are never denied.
+fn passes_anybody(line: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let behind = |word: &str| words.iter().position(|one| *one == word).and_then(|at| words.get(at + 1)).copied();
+    line.starts_with("pass ")
+        && words.contains(&"quick")
+        && behind("pass") != Some("out")
+        && behind("on") != Some("lo0")
+        && behind("proto").is_none_or(|protocol| protocol == "tcp")
+        && behind("from").is_none_or(|from| from == "any" || from.starts_with('!'))
+}
+
 fn remedy(cause: &str) -> Option<&'static str> {
     if cause.starts_with("no pfctl in") {
         Some("pf is of FreeBSD, OpenBSD and their like: choose another back end")
@@ -140,8 +162,8 @@ fn remedy(cause: &str) -> Option<&'static str> {
 
 const NO_TABLE: &str = "Table does not exist";
 const ENABLE: &str = "enable it: pfctl -e, and pf_enable=\"YES\" in /etc/rc.conf of FreeBSD";
-const ANCHOR: &str = "write anchor \"denyd\", or its configured name, in /etc/pf.conf before all rules that pass, and load it: \
-                      pfctl -f /etc/pf.conf";
+const ANCHOR: &str = "write anchor \"denyd\", or its configured name, and nothing behind it, in /etc/pf.conf before all rules \
+                      that pass anybody, and load it: pfctl -f /etc/pf.conf";
 const NAME_TABLE: &str = "write `table <NAME> persist` and `block in quick from <NAME>` in /etc/pf.conf, and load it: \
                           pfctl -f /etc/pf.conf";
 pub(super) const OURS: &str = "look for what changes it: nobody else may write to the anchor";

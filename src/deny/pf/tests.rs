@@ -312,8 +312,32 @@ fn says_what_to_do() {
         assert!(error.remedy.unwrap().contains(remedy), "{error}");
     };
     check(true, "info", "Status: Disabled for 0 days 00:00:09\n", "pf is not enabled", "pfctl -e");
-    check(true, "rules", "block all\n", "no rule leads to anchor \"denyd\"", "before all rules that pass");
-    check(true, "rules", "anchor \"denyd2\" all\n", "no rule leads to anchor \"denyd\"", "pfctl -f /etc/pf.conf");
+    check(
+        true,
+        "rules",
+        "block all\n",
+        "no rule leads all that comes in to anchor \"denyd\"",
+        "before all rules that pass anybody",
+    );
+    check(
+        true,
+        "rules",
+        "anchor \"denyd2\" all\n",
+        "no rule leads all that comes in to anchor \"denyd\"",
+        "pfctl -f /etc/pf.conf",
+    );
+    for narrow in ["out all", "on em1 all", "in on em1 all", "inet all", "in proto tcp all"] {
+        let none = "no rule leads all that comes in to anchor \"denyd\"";
+        check(true, "rules", &format!("anchor \"denyd\" {narrow}\n"), none, "nothing behind it");
+    }
+    for pass in [
+        "pass in quick proto tcp from any to any port = ssh flags S/SA keep state",
+        "pass quick all flags S/SA keep state",
+        "pass in quick on em1 inet from ! <bad> to any flags S/SA keep state",
+    ] {
+        let cause = format!("before anchor \"denyd\" a rule lets anybody in: {pass}");
+        check(true, "rules", &format!("{pass}\nanchor \"denyd\" all\n"), &cause, "before all rules that pass anybody");
+    }
     check(false, "tables", "-pa----\tbad\n", "no rule names table bad", "block in quick from");
     check(false, "tables", "-pa-r--\tbad2\n-pa-r--\tbad\tother\n", "there is no table bad", "persist");
     let fails = |cause: &str, remedy: &str| check(true, "fails", &format!("{cause}\n"), cause, remedy);
@@ -323,6 +347,23 @@ fn says_what_to_do() {
     if program::find("pfctl").is_none() {
         let error = Settings::default().usable().unwrap_err();
         assert!(error.to_string().contains("no pfctl in /usr/sbin") && error.remedy.unwrap().contains("FreeBSD"));
+    }
+}
+
+/// Rules with which all that comes in is held against the anchor.
+#[test]
+fn finds_the_anchor() {
+    for rules in [
+        "anchor \"denyd\" all\npass in quick all\n",
+        "anchor \"denyd\" in all\n",
+        "anchor \"*\" all\n",
+        "pass in quick inet proto udp from 192.0.2.9 to any port = syslog\npass in quick proto ipv6-icmp all\nanchor \"denyd\" in all\n",
+        "pass out quick all flags S/SA keep state\nanchor \"denyd\" all\n",
+        "pass quick on lo0 all flags S/SA keep state\nblock drop in quick from <other> to any\nanchor \"denyd\" all\n",
+    ] {
+        let bsd = Bsd::new(true);
+        bsd.put("rules", rules);
+        bsd.pf().replace(&DenySet::sample("192.0.2.1@-", ""), NOW).unwrap();
     }
 }
 
