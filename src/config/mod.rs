@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 pub use crate::compat::{Remark, Translation, is_denyhosts};
 use crate::decide::policy::Policy;
 pub use crate::deny::choose::{Backends, Settings as Deny};
+use crate::deny::effect::SPARED_MAX;
 
 use document::{Reader, Table};
 use key::{Listed, Section};
@@ -182,6 +183,8 @@ fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     reader.fill_all(&table, &webhook, &mut config);
     webhook::judge(reader, &table, &config.webhook);
     config.inputs = sources::read(reader, top, &config.control_socket);
+    // Back ends are made of it by the daemon, and by verbs where none runs.
+    config.deny.effect.spared = config.inputs.iter().flat_map(Input::spared).take(SPARED_MAX).collect();
     config
 }
 

@@ -44,15 +44,12 @@ impl Fresh {
         let inputs = if config.inputs.is_empty() { vec![feeds::found()?] } else { config.inputs.clone() };
         ensure!(inputs.len() <= usize::from(u16::MAX), "there are too many inputs");
         descriptors::make_room(&inputs)?;
-        let mut spared: Vec<_> = inputs.iter().flat_map(Input::spared).collect();
-        if spared.len() > SPARED_MAX {
+        if inputs.iter().flat_map(Input::spared).nth(SPARED_MAX).is_some() {
             tracing::warn!(
                 "inputs name more than {SPARED_MAX} networks in `from`: name wider ones, or logs of the last stop where \
                             a sender is denied"
             );
-            spared.truncate(SPARED_MAX);
         }
-        config.deny.effect.spared = spared;
         let rules = Arc::new(config.rules()?.rules);
         Ok(Fresh { config, inputs, rules })
     }
