@@ -194,9 +194,27 @@ impl Desk {
 
     /// Takes over what is denied and allowed since before the database was lost, which it is no longer with the next commit.
     /// Returns what is allowed by that alone: `allow` added it, or somebody logged in there lately.
+    ///
+    /// Where the configuration allows host names, a single address may be one's, and a stranger's later: each name then takes
+    /// them all for what it resolved to last, until it resolves.
     pub fn take_over(&mut self, kept: BTreeMap<Prefix, Until>, allowed: Vec<Prefix>, now: Timestamp) -> Vec<Prefix> {
         self.set_note(store::LOST.to_owned(), store::LOST_NO.to_owned());
-        let new = allowed.into_iter().filter(|prefix| !self.engine.policy.allow.covers(prefix)).collect::<Vec<_>>();
+        let new = allowed.into_iter().filter(|prefix| !self.engine.policy.allow.covers(prefix));
+        let names = self.allowed_names();
+        let (singles, new): (Vec<_>, Vec<_>) = new.partition(|prefix| prefix.is_host() && !names.is_empty());
+        if !singles.is_empty() {
+            let addresses: Vec<_> = singles.iter().map(Prefix::address).collect();
+            for name in &names {
+                self.names.hear(name, Ok(addresses.clone()), now);
+            }
+            self.keep_names();
+            let addresses = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            tracing::warn!(
+                addresses,
+                "allowed before the database was lost, and maybe by a host name: allowed no longer once the names of the allow list \
+                 resolve; denyd allow keeps those that are to stay"
+            );
+        }
         for prefix in &new {
             self.pending.allowed.insert(prefix.to_string(), true);
             self.added.insert(prefix.to_string());
@@ -720,6 +738,29 @@ mod tests {
             matches!(&history[1], Decided { at, decision: Decision::Released { .. }, .. } if *at == later),
             "{history:?}"
         );
+    }
+
+    /// The address of a host name is a stranger's one day.
+    #[test]
+    fn what_a_name_may_have_allowed_is_not_taken_over_for_ever() {
+        let check = |entries: &[&str], later: bool| {
+            let dir = Dir::new(if later { "alone" } else { "named" });
+            let allow = AllowList::of(entries.iter().copied()).expect("entries");
+            let mut desk = dir.open(Policy { allow, ..Policy::default() }, NOW);
+            let allowed = ["192.0.2.7", "198.51.100.0/24"].map(|text| text.parse().expect("a prefix"));
+            desk.take_over(BTreeMap::new(), allowed.to_vec(), NOW);
+            let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+            assert!(desk.allows(address("192.0.2.7")) && desk.allows(address("198.51.100.7")), "{entries:?}");
+            for name in desk.allowed_names() {
+                let answer = desk.hear_name(&name, Err("no".to_owned()), NOW);
+                assert!(desk.allows(address("192.0.2.7")), "{answer:?}");
+                let _ = desk.hear_name(&name, Ok(vec![address("203.0.113.1")]), NOW);
+            }
+            assert_eq!(desk.allows(address("192.0.2.7")), later, "{entries:?}");
+            assert!(desk.allows(address("198.51.100.7")), "{entries:?}");
+        };
+        check(&["home.example.org"], false);
+        check(&["203.0.113.9"], true);
     }
 
     fn said(asked: &Asked) -> String {

@@ -5,6 +5,8 @@
 //! minutes. What it says late is taken all the same. There is no thread where there are no names.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::ToSocketAddrs;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -24,6 +26,9 @@ const LOOKUPS_MAX: usize = 16;
 /// Names that `check` asks at once, and how long each may take.
 const CHECKED_AT_ONCE: usize = 32;
 const CHECKED_MAX: Duration = Duration::from_secs(2);
+/// The names of this machine's own, hosts(5), and bytes of it that are read.
+const HOSTS: &str = "/etc/hosts";
+const HOSTS_MAX: u64 = 1 << 20;
 /// Answers that wait for the engine.
 const ANSWERS_MAX: usize = 16;
 
@@ -123,12 +128,31 @@ fn start(answers: tokio::sync::mpsc::Sender<Answered>) -> std::io::Result<mpsc::
 
 /// Asks the system. May take minutes.
 fn resolve(name: &Name) -> Answer {
-    match (name.as_str(), 0).to_socket_addrs() {
+    let hosts = File::open(HOSTS).and_then(|file| {
+        let mut text = Vec::new();
+        file.take(HOSTS_MAX).read_to_end(&mut text).map(|_| text)
+    });
+    let hosts = hosts.unwrap_or_default(); // without it, its names are not known
+    match (absolute(name.as_str(), &String::from_utf8_lossy(&hosts)).as_str(), 0).to_socket_addrs() {
         Ok(all) => Ok(all.map(|one| one.ip()).collect()),
         Err(error) => {
             let text = error.to_string();
             Err(text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned())
         }
+    }
+}
+
+/// The name as the system is asked for it: with a dot at its end it stands for itself. Without one a name that is not there
+/// would be asked for below each domain of `search` in resolv.conf(5), where a wildcard's address would be allowed. Where
+/// `hosts` has the name it stays bare, since glibc finds none with a dot there; so does one without dots, which is meant so.
+fn absolute(name: &str, hosts: &str) -> String {
+    let is_of = |line: &str| {
+        let names = line.split('#').next().unwrap_or_default().split_whitespace().skip(1);
+        names.into_iter().any(|one| one.eq_ignore_ascii_case(name))
+    };
+    match name.contains('.') && !hosts.lines().any(is_of) {
+        true => format!("{name}."),
+        false => name.to_owned(),
     }
 }
 
@@ -296,6 +320,19 @@ mod tests {
         assert_eq!(rounds.due(at), all[LOOKUPS_MAX..]);
         // What comes late is taken.
         assert!(rounds.done(&all[1], true, at + 2 * LATE));
+    }
+
+    #[test]
+    fn a_name_stands_for_itself_and_not_for_one_of_the_search_list() {
+        let hosts = "127.0.0.1 localhost\n192.0.2.1\thome.example.org # not.example.org\n#192.0.2.2 old.example.org\n";
+        let check = |name: &str, want: &str| assert_eq!(absolute(name, hosts), want);
+        check("home.example.com", "home.example.com.");
+        check("home.example.org", "home.example.org");
+        check("not.example.org", "not.example.org.");
+        check("old.example.org", "old.example.org.");
+        check("example.org", "example.org.");
+        check("nas", "nas");
+        assert_eq!(absolute("a.example", "192.0.2.1 A.Example"), "a.example");
     }
 
     #[test]
