@@ -113,8 +113,21 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     let (mut desk, back_ends, clock) = open_desk(&fresh.config, dry_run, &late_in)?;
     if let Some(trial) = trial.as_mut().filter(|trial| !trial.order.ended) {
         // What that publishes is in the whole that is published below.
-        let _ = desk.take_back(trial.order.decided, clock.now())?;
-        trial.ended(&fresh.config.state_dir);
+        match desk.take_back(trial.order.decided, clock.now()) {
+            Ok(done) => {
+                trial.is_taken_back = true;
+                match done.written {
+                    Ok(()) => trial.committed(&fresh.config.state_dir),
+                    Err(error) => {
+                        tracing::error!(%error, "whom the trial denied is let in again, and that is not yet written")
+                    }
+                }
+            }
+            // A start that fails lets everybody in, and whoever is denied in the firewall stays so.
+            Err(error) => {
+                tracing::error!(%error, "whom the trial denied cannot be told, and stays denied until the next start; see denyd list");
+            }
+        }
     }
     let order = match mode {
         Mode::Trial(seconds) if trial.is_none() => Some(order(seconds, &fresh.config, &origin, &desk)?),

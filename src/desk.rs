@@ -20,7 +20,7 @@ use crate::decide::engine::{Command, Engine, Input};
 use crate::decide::live::Spared;
 use crate::decide::logins::Logins;
 use crate::decide::machine::Machine;
-use crate::decide::names::Names;
+use crate::decide::names::{Name, Names};
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
 use crate::decide::range::{self, Range};
@@ -185,7 +185,7 @@ impl Desk {
             decided,
             followed: false,
         };
-        desk.rebuild_allow_list();
+        desk.rebuild_allow_list(now);
         // The configuration may allow now what was denied before.
         desk.engine.step(now, Input::Command(Command::Allowed(Some("the configuration".into()))));
         desk.engine.step(now, Input::Command(Command::ReleaseWideLinks));
@@ -219,7 +219,7 @@ impl Desk {
             self.pending.allowed.insert(prefix.to_string(), true);
             self.added.insert(prefix.to_string());
         }
-        self.rebuild_allow_list();
+        self.rebuild_allow_list(now);
         for (prefix, until) in kept {
             let claim = Claim { since: now, until, reason: Reason::Adopted, enforceable: true };
             self.engine.step(now, Input::Claim { prefix, by: Claimant::Policy, claim });
@@ -295,20 +295,22 @@ impl Desk {
         self.pending.notes.insert(name, value);
     }
 
-    fn rebuild_allow_list(&mut self) {
+    fn rebuild_allow_list(&mut self, now: Timestamp) {
         let mut list = self.configured.clone();
         for entry in &self.added {
             if let Err(error) = list.add(entry) {
                 tracing::warn!(%error, "an entry that `denyd allow` added is left out");
             }
         }
-        if self.names.keep(|name| list.names().any(|one| one == name)) {
+        let is_wanted = |name: &Name| list.names().any(|one| one == name);
+        if self.names.forget(is_wanted, now) {
             self.keep_names();
         }
         let Machine { own, gateways, .. } = &self.engine.policy.machine;
         let own = own.iter().map(|prefix| ("being an address of this machine", *prefix));
         let gateways = gateways.iter().map(|prefix| ("being its default gateway", *prefix));
-        list.hold(own.chain(gateways).chain(self.names.held()));
+        let held: Vec<_> = self.names.held(is_wanted).collect();
+        list.hold(own.chain(gateways).chain(held));
         self.engine.policy.allow = list;
     }
 
@@ -334,7 +336,7 @@ impl Desk {
     }
 
     fn policy_changed(&mut self, by: &str, now: Timestamp) -> Effects {
-        self.rebuild_allow_list();
+        self.rebuild_allow_list(now);
         self.allow_changed = true;
         self.engine.step(now, Input::Command(Command::Allowed(Some(by.into()))));
         self.engine.step(now, Input::Command(Command::ReleaseWideLinks));
@@ -444,21 +446,40 @@ impl Desk {
         Asked { reply, committed: Some(self.commit(now)) }
     }
 
-    /// Withdraws what the policy denied after the decision of number `id`: it was tried, and nobody kept it.
+    /// Withdraws what the policy denied after the decision of number `id`: it was tried, and nobody kept it. What it denied
+    /// before stays, also where it came to last otherwise since; where the history does not reach back so far it goes, too.
     pub fn take_back(&mut self, id: i64, now: Timestamp) -> Result<Committed, StoreError> {
         self.gather();
-        let unwritten = self.pending.changes.iter().filter_map(|change| match change {
-            Change::Denied { prefix, by: Claimant::Policy, .. } => Some(*prefix),
-            _ => None,
-        });
-        let mut denied: BTreeSet<Prefix> = unwritten.collect();
+        // Whom the policy denied by then.
+        let mut known: BTreeMap<Prefix, bool> = BTreeMap::new();
+        let mut denied: BTreeSet<Prefix> = BTreeSet::new();
         let mut last = id;
+        let mut see = |store: &Store, prefix: Prefix, is_denied: bool| -> Result<(), StoreError> {
+            let before = match known.insert(prefix, is_denied) {
+                Some(before) => before,
+                None => is_denied && store.denied_at(prefix, id)?,
+            };
+            if is_denied && !before {
+                denied.insert(prefix);
+            }
+            Ok(())
+        };
         loop {
             let rows = self.store.history_after(last, ROWS_MAX)?;
             let Some(newest) = rows.last() else { break };
             last = newest.id;
-            let by_policy = |row: &&Decided| matches!(row.decision, Decision::Denied { by: Claimant::Policy, .. });
-            denied.extend(rows.iter().filter(by_policy).filter_map(|row| row.prefix));
+            for row in &rows {
+                if let Some((prefix, is_denied)) = row.prefix.zip(row.decision.by_policy()) {
+                    see(&self.store, prefix, is_denied)?;
+                }
+            }
+        }
+        for change in &self.pending.changes {
+            match change {
+                Change::Denied { prefix, by: Claimant::Policy, .. } => see(&self.store, *prefix, true)?,
+                Change::Released { prefix, by: Claimant::Policy, .. } => see(&self.store, *prefix, false)?,
+                _ => {}
+            }
         }
         let who = Some("a trial that nobody kept".into());
         self.engine.step(now, Input::Command(Command::Withdraw(denied.into_iter().collect(), who)));
@@ -1100,6 +1121,36 @@ mod tests {
         let asked = desk.ask(&Request::Deny { prefix, seconds: None, force: false, caller: None, because: None }, NOW);
         asked.reply.expect("denied");
         assert_eq!(desk.wanted(NOW).allowed.len(), 2);
+    }
+
+    #[test]
+    fn what_was_denied_before_a_trial_is_not_taken_back() {
+        let dir = Dir::new("trial");
+        let mut desk = dir.open(Policy::default(), NOW);
+        let [old, again, new, unwritten] =
+            ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"].map(|text| text.parse().expect("an address"));
+        let deny = |desk: &mut Desk, prefix: Prefix| {
+            let claim = Claim { since: NOW, until: None, reason: Reason::Adopted, enforceable: true };
+            desk.engine.step(NOW, Input::Claim { prefix, by: Claimant::Policy, claim });
+        };
+        let forgive = |desk: &mut Desk, prefix| {
+            desk.ask(&Request::Forgive { prefix: Some(prefix), who: None }, NOW).reply.expect("forgiven");
+        };
+        deny(&mut desk, old);
+        deny(&mut desk, again);
+        desk.commit(NOW).written.expect("it can be written");
+        let order = *desk.decided().borrow();
+        // The clock is set back: what is denied lasts from now on, which the history tells as a deny.
+        desk.engine.step(NOW, Input::Command(Command::SetBack(NOW.before(Duration::from_secs(60)))));
+        forgive(&mut desk, again);
+        deny(&mut desk, again);
+        deny(&mut desk, new);
+        desk.commit(NOW).written.expect("it can be written");
+        deny(&mut desk, unwritten);
+        for _ in 0..2 {
+            desk.take_back(order, NOW).expect("the history is read").written.expect("it can be written");
+            assert_eq!(desk.engine.state.denies.keys().copied().collect::<Vec<_>>(), [old]);
+        }
     }
 
     #[test]

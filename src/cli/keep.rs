@@ -30,5 +30,8 @@ pub(super) fn run(Arguments { console, json }: Arguments, config: &Config) -> an
         let since = output::when_if(Some(kept.tried_since));
         writeln!(screen, "The configuration that was tried since {since} is kept, and holds.")
     })?;
+    if let Some(error) = &kept.unkept {
+        eprintln!("this configuration could not be kept for when its file is broken, see denyd doctor: {error}");
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! Whom a verb asks: the daemon where one runs, else engine and store directly.
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -7,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::output::is_broken_pipe;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::daemon;
 use crate::deny::DenyBackend;
 use crate::desk::control::Client;
@@ -30,9 +31,8 @@ impl<'a> Office<'a> {
 
     /// Asks the daemon; with none running, does it here, and enforces what that changed.
     pub(super) fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> anyhow::Result<T> {
-        let config = self.config;
         if self.here.is_none()
-            && let Some(mut client) = Client::connect(&config.control_socket)?
+            && let Some(mut client) = Client::connect(&self.config.control_socket)?
         {
             let answer = client.ask(request)?;
             if client.dry_run && !std::mem::replace(&mut self.told, true) {
@@ -49,6 +49,8 @@ impl<'a> Office<'a> {
         let (desk, clock) = match &mut self.here {
             Some(here) => here,
             None => {
+                let (config, is_idle) = in_force(self.config);
+                let config = config.as_ref();
                 let store = store(config)?;
                 let last = store.last_wall()?;
                 let clock = daemon::Clock::begin(last);
@@ -61,7 +63,15 @@ impl<'a> Office<'a> {
                 }
                 let now = clock.now();
                 if !request.only_reads() {
-                    self.back_ends = Some(desk::back_ends(config, &store)?);
+                    self.back_ends = Some(match is_idle {
+                        true => Vec::new(),
+                        false => desk::back_ends(config, &store)?,
+                    });
+                    if is_idle {
+                        eprintln!(
+                            "a configuration was tried and nobody kept it, so nothing is enforced: this is written to the database only"
+                        );
+                    }
                 }
                 let mut desk = Desk::open(store, daemon::policy(config), now)?;
                 // Whatever it tells is in the whole that is written below.
@@ -107,6 +117,19 @@ impl<'a> Office<'a> {
             }
         }
         failed.map_or(Ok(if is_all { ExitCode::SUCCESS } else { ExitCode::from(1) }), Err)
+    }
+}
+
+/// What a start of the daemon would hold now, and whether it would enforce nothing: a configuration that was tried, and that
+/// nobody kept, holds no more.
+fn in_force(config: &Config) -> (Cow<'_, Config>, bool) {
+    match config::Trial::read(&config.state_dir) {
+        Ok(None) => (Cow::Borrowed(config), false),
+        Ok(Some(trial)) => {
+            trial.before(config).map_or((Cow::Borrowed(config), true), |before| (Cow::Owned(before), false))
+        }
+        // Nor can anybody tell what was before.
+        Err(_) => (Cow::Borrowed(config), true),
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Trial {
     pub decided: i64,
     /// The configuration that held before, whole, as TOML; `None` = nothing was enforced.
     pub before: Option<String>,
-    /// Whether it went back.
+    /// Whether it went back for good: whom it denied is let in again, and that is written.
     pub ended: bool,
 }
 

@@ -4,11 +4,14 @@ use inputs::record::Batch;
 use tokio::sync::mpsc;
 
 use super::configured::Fresh;
+use super::machine;
 use super::newcomer::Processes;
 use super::owner::Owner;
+use super::reload::UNKEPT;
 use super::trial::AGAIN;
 use crate::clock;
 use crate::config;
+use crate::decide::prefix::Prefix;
 use crate::desk::control::{Ask, Told};
 use crate::desk::reply::{Kept, Reply};
 
@@ -31,9 +34,11 @@ impl Owner {
             return Err(format!("nobody kept the configuration until {}, so it went back; {AGAIN}", trial.order.until));
         };
         let caller = caller.ok_or("denyd cannot tell which process asks")?;
+        let own = machine::read().own;
+        let is_own = |from| own.iter().any(|prefix| prefix.contains(&Prefix::host(from)));
         match console {
             true => Processes::here().at_console(caller)?,
-            false => Processes::here().newcomer(caller, &waits.before)?,
+            false => Processes::here().newcomer(caller, &waits.before, is_own)?,
         }
         let state_dir = &self.configured.config.state_dir;
         config::Trial::remove(state_dir).map_err(|error| {
@@ -41,16 +46,20 @@ impl Owner {
         })?;
         let tried_since = trial.order.since;
         self.trial = None;
-        self.keep_configuration();
         tracing::info!("the configuration was kept, and holds");
-        Ok(Reply::Kept(Kept { tried_since }))
+        // It is good, and runs, whatever became of its file meanwhile.
+        let unkept = self.configured.config.keep(self.file()).err().map(|error| error.to_string());
+        if let Some(error) = &unkept {
+            tracing::warn!(error, "{UNKEPT}");
+        }
+        Ok(Reply::Kept(Kept { tried_since, unkept }))
     }
 
     /// Goes back to what was before the trial, whose time is over. Where that cannot be, nothing is enforced.
     pub(super) async fn go_back(&mut self, batches: &mut mpsc::Receiver<Batch>) {
         let Some(trial) = &mut self.trial else { return };
         let now = &self.configured.config;
-        trial.ended(&now.state_dir);
+        trial.waits = None;
         let (before, decided) = (trial.order.before(now), trial.order.decided);
         tracing::warn!("nobody kept the configuration in time: going back to what was; see denyd status");
         let is_back = match before.map(|before| Fresh::of(before, false)) {
@@ -84,9 +93,14 @@ impl Owner {
     pub(super) fn take_back(&mut self, decided: i64) {
         let begun = clock::monotonic();
         match self.desk.take_back(decided, self.clock.now()) {
-            Ok(done) => self.committed(begun, done),
+            Ok(done) => {
+                if let Some(trial) = &mut self.trial {
+                    trial.is_taken_back = true;
+                }
+                self.committed(begun, done);
+            }
             Err(error) => {
-                tracing::error!(%error, "whom the trial denied cannot be told, and stays denied; see denyd list")
+                tracing::error!(%error, "whom the trial denied cannot be told, and stays denied until the next start; see denyd list");
             }
         }
     }

@@ -14,7 +14,7 @@ use inputs::record::Timestamp;
 use crate::decide::logins::Logins;
 
 /// Where logind has its sessions.
-const SESSIONS: &str = "/run/systemd/sessions";
+pub(super) const SESSIONS: &str = "/run/systemd/sessions";
 /// Sessions that are looked at: logind has no more, unless `SessionsMax=` of logind.conf(5) says so.
 const SESSIONS_MAX: usize = 8_192;
 /// The longest that such a file may be, in bytes; they have some hundred.
@@ -30,14 +30,23 @@ fn of(dir: &Path) -> Logins {
     // Beside each there is a pipe, `7.ref`, whose reader would wait.
     let is_session = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let files = names.filter(|name| is_session(name)).take(SESSIONS_MAX).filter_map(|name| {
-        let file =
-            fs::File::open(dir.join(name)).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
-        let mut text = String::new();
-        file.take(FILE_MAX).read_to_string(&mut text).ok()?;
-        login(&text)
-    });
+    let files =
+        names.filter(|name| is_session(name)).take(SESSIONS_MAX).filter_map(|name| login(&read_file(&dir.join(name))?));
     files.map(|(address, user, since)| ((address.into(), user.into()), since)).collect()
+}
+
+fn read_file(path: &Path) -> Option<String> {
+    let file = fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
+    let mut text = String::new();
+    file.take(FILE_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// From which address the session of a name came, as logind knows.
+pub(super) fn remote(dir: &Path, session: &str) -> Option<IpAddr> {
+    let text = read_file(&dir.join(session))?;
+    let host = text.lines().find_map(|line| line.strip_prefix("REMOTE_HOST="))?;
+    Some(host.trim_matches('"').split('%').next()?.parse::<IpAddr>().ok()?.to_canonical())
 }
 
 /// The login that such a file tells of, where sshd made it and it lasts. A name in the place of the address (`UseDNS`) is

@@ -1,14 +1,19 @@
 //! Who begins a session anew, and so shows that a person still gets in.
 //!
-//! It is judged by what the kernel says of the process that asks: its audit session (`/proc/PID/sessionid`, which `pam_loginuid`
-//! begins at each login and nobody takes over), else the session of logind (the scope in `/proc/PID/cgroup`), else the process
-//! of sshd that serves its connection. What the process says of itself, such as `SSH_CONNECTION`, counts nothing.
+//! It is judged by what the kernel says of the process that asks: the process of sshd that serves its connection, and its audit
+//! session (`/proc/PID/sessionid`, which `pam_loginuid` begins at each login and nobody takes over), else its session of logind
+//! (the scope in `/proc/PID/cgroup`). `cron`, `run0` and `machinectl shell` begin sessions, too, and prove nothing. Where logind
+//! knows the session it says from where it came: not from this machine. What the process says of itself, such as
+//! `SSH_CONNECTION`, counts nothing.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use super::logins;
 
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,9 +24,9 @@ pub(super) enum Session {
     Logind(String),
 }
 
-/// Where processes are shown: `/proc`.
+/// Where processes are shown: `/proc`; and where logind has its sessions.
 #[derive(Clone, Debug)]
-pub(super) struct Processes(PathBuf);
+pub(super) struct Processes(PathBuf, PathBuf);
 
 /// What an order to try found.
 #[derive(Clone, Debug)]
@@ -61,7 +66,7 @@ struct Process {
 impl Processes {
     /// Those of this machine.
     pub(super) fn here() -> Self {
-        Processes("/proc".into())
+        Processes("/proc".into(), logins::SESSIONS.into())
     }
 
     fn read(&self, pid: i32, file: &str) -> Option<Vec<u8>> {
@@ -84,6 +89,12 @@ impl Processes {
         audit.map(Session::Audit).or_else(|| text("cgroup").as_deref().and_then(scope).map(Session::Logind))
     }
 
+    /// From where the session came that a process is of, as logind knows.
+    fn remote(&self, pid: i32) -> Option<IpAddr> {
+        let cgroup = String::from_utf8(self.read(pid, "cgroup")?).ok()?;
+        logins::remote(&self.1, scope(&cgroup)?.strip_prefix("session-")?.strip_suffix(".scope")?)
+    }
+
     /// The sessions that live now.
     pub(super) fn sessions(&self) -> io::Result<BTreeSet<Session>> {
         let mut all = BTreeSet::new();
@@ -102,8 +113,8 @@ impl Processes {
     }
 
     /// Whether a process is of a session that began after an order, so that it may keep what is tried; else why not, and what
-    /// to do.
-    pub(super) fn newcomer(&self, pid: i32, before: &Before) -> Result<(), String> {
+    /// to do. `is_own` says of an address whether it is this machine's.
+    pub(super) fn newcomer(&self, pid: i32, before: &Before, is_own: impl Fn(IpAddr) -> bool) -> Result<(), String> {
         self.judged(pid, |line| {
             let order = before.at.as_millis() * TICKS / 1_000;
             let session = self.session(pid);
@@ -112,18 +123,29 @@ impl Processes {
                     Session::Audit(id) => format!("audit session {id}"),
                     Session::Logind(scope) => scope.clone(),
                 };
-                return Err(format!("your session ({name}) had begun before the order, and tells nothing of new ones; {REMEDY}"));
+                return Err(format!(
+                    "your session ({name}) had begun before the order, and tells nothing of new ones; {REMEDY}"
+                ));
             }
-            let first = match &session {
-                Some(session) => line.iter().take_while(|one| self.session(one.pid).as_ref() == Some(session)).last(),
-                None => connection(line),
+            let first = session.as_ref().and_then(|session| {
+                line.iter().take_while(|one| self.session(one.pid).as_ref() == Some(session)).last()
+            });
+            let Some(connection) = connection(line) else {
+                return Err(format!(
+                    "no sshd and no dropbear serves you, so that you get in from elsewhere is not shown; {REMEDY}"
+                ));
             };
-            match first {
-                None => Err(format!("nobody can tell what session you are of: there is no audit, no logind and no sshd above you; {REMEDY}")),
-                Some(one) if one.began <= order => {
-                    Err(format!("your connection (process {}) had begun before the order, and tells nothing of new ones; {REMEDY}", one.pid))
-                }
-                Some(_) => Ok(()),
+            if let Some(one) = [first, Some(connection)].into_iter().flatten().find(|one| one.began <= order) {
+                return Err(format!(
+                    "your connection (process {}) had begun before the order, and tells nothing of new ones; {REMEDY}",
+                    one.pid
+                ));
+            }
+            match self.remote(pid).filter(|from| from.is_loopback() || is_own(*from)) {
+                Some(from) => Err(format!(
+                    "your session came from this machine itself ({from}), and tells nothing of others; {REMEDY}"
+                )),
+                None => Ok(()),
             }
         })
     }

@@ -321,6 +321,9 @@ impl Owner {
                 if self.pace.committed(time) {
                     tracing::info!("the database can be written again, and all is written");
                 }
+                if let Some(trial) = &mut self.trial {
+                    trial.committed(&self.configured.config.state_dir);
+                }
             }
             Err(error) => {
                 if self.pace.failed(begun, time) {

@@ -27,6 +27,8 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long back ends that leave may take to carry out what they were told last.
 const BACK_ENDS_LEAVE: Duration = Duration::from_secs(2);
+/// What is said where a configuration cannot be kept.
+pub(super) const UNKEPT: &str = "this configuration could not be kept for when its file is broken";
 
 impl Owner {
     /// Does what SIGHUP or a person asks for, says what came of it, and logs it.
@@ -46,7 +48,7 @@ impl Owner {
     fn ordered(&self, ask: &Ask) -> Result<Option<Order>, String> {
         let Request::Try { seconds } = ask.request else {
             // The end of a terminal sends SIGHUP, also of one whose person was locked out.
-            return match self.trial.as_ref().is_some_and(|trial| trial.order.ended) && ask.caller.is_none() {
+            return match self.trial.as_ref().is_some_and(Trial::went_back) && ask.caller.is_none() {
                 true => {
                     Err("the configuration was tried and nobody kept it; to have it hold all the same: denyd reload"
                         .to_owned())
@@ -109,7 +111,7 @@ impl Owner {
         self.outside.shown.origin.broken = None;
         if let Some(order) = order {
             self.trial = Some(Trial::begin(order));
-        } else if self.trial.as_ref().is_some_and(|trial| trial.order.ended) {
+        } else if self.trial.as_ref().is_some_and(Trial::went_back) {
             self.trial = None;
             if let Err(error) = config::Trial::remove(&state_dir) {
                 tracing::error!(%error, "that it was not kept before cannot be forgotten: the next start goes back");
@@ -149,16 +151,20 @@ impl Owner {
         }
     }
 
-    /// Keeps the configuration for when its file is broken. Where there is none yet, that will be the usual one.
+    /// The configuration's file. Where there is none yet, that will be the usual one.
+    pub(super) fn file(&self) -> &Path {
+        self.outside.shown.origin.file.as_deref().unwrap_or(Path::new(config::FILE))
+    }
+
+    /// Keeps the configuration for when its file is broken.
     pub(super) fn keep_configuration(&self) {
         let shown = &self.outside.shown;
-        let file = shown.origin.file.as_deref().unwrap_or(Path::new(config::FILE));
         if !shown.dry_run
             && self.trial.is_none()
             && shown.origin.broken.is_none()
-            && let Err(error) = self.configured.config.keep(file)
+            && let Err(error) = self.configured.config.keep(self.file())
         {
-            tracing::warn!(%error, "this configuration could not be kept for when its file is broken");
+            tracing::warn!(%error, "{UNKEPT}");
         }
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Trial {
     pub(super) waits: Option<Waits>,
     /// Whether nothing is enforced, because that is what it went back to.
     pub(super) is_idle: bool,
+    /// Whether whom it denied is let in again, which the next commit writes.
+    pub(super) is_taken_back: bool,
 }
 
 /// What a trial waits for.
@@ -81,7 +83,7 @@ impl Trial {
         let what = if is_idle { "NOTHING IS ENFORCED" } else { "the one before holds" };
         tracing::error!(%since, "nobody kept the configuration that was tried, so {what}; {AGAIN}");
         let fresh = before.map_or_else(|| Fresh::of(config, false), Ok)?;
-        Ok((fresh, Some(Trial { order, waits: None, is_idle })))
+        Ok((fresh, Some(Trial { order, waits: None, is_idle, is_taken_back: false })))
     }
 
     /// A trial that begins now.
@@ -92,7 +94,7 @@ impl Trial {
             until = %trial.until,
             "the configuration is on trial: it goes back unless denyd keep is said in time, in a new session; see denyd status"
         );
-        Trial { order: trial, waits: Some(Waits { before, ends }), is_idle: false }
+        Trial { order: trial, waits: Some(Waits { before, ends }), is_idle: false, is_taken_back: false }
     }
 
     /// How long it still waits; `None` = it went back.
@@ -100,9 +102,18 @@ impl Trial {
         self.waits.as_ref().map(|waits| waits.ends.saturating_sub(clock::boottime()))
     }
 
-    /// Notes that it went back. Where that cannot be written, the next start goes back once more.
-    pub(super) fn ended(&mut self, state_dir: &Path) {
-        (self.waits, self.order.ended) = (None, true);
+    /// Whether it went back.
+    pub(super) fn went_back(&self) -> bool {
+        self.waits.is_none()
+    }
+
+    /// Something was committed. Once that has written whom the trial denied and is let in again, it is noted that the trial
+    /// ended. Until then, and where that note cannot be written, the next start goes back once more.
+    pub(super) fn committed(&mut self, state_dir: &Path) {
+        if !self.is_taken_back || self.order.ended {
+            return;
+        }
+        self.order.ended = true;
         if let Err(error) = self.order.write(state_dir) {
             tracing::warn!(%error, "that the trial ended cannot be written");
         }
@@ -112,6 +123,6 @@ impl Trial {
     pub(super) fn shown(&self) -> reply::Trial {
         let until = self.left().map_or(self.order.until, |left| At(clock::now().after(left)));
         let to_nothing = self.is_idle || self.order.before.is_none();
-        reply::Trial { since: self.order.since, until, ended: self.waits.is_none(), to_nothing }
+        reply::Trial { since: self.order.since, until, ended: self.went_back(), to_nothing }
     }
 }

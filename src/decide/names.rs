@@ -166,16 +166,21 @@ impl Names {
         self.0.get(name)
     }
 
-    /// Forgets the names that are not wanted; whether there were any.
-    pub fn keep(&mut self, is_wanted: impl Fn(&Name) -> bool) -> bool {
+    /// Forgets the names that are not wanted and have not resolved for [`KEPT`]; whether there were any. Until then one that is
+    /// wanted again, as when a configuration on trial goes back, is known also where DNS fails.
+    pub fn forget(&mut self, is_wanted: impl Fn(&Name) -> bool, now: Timestamp) -> bool {
         let before = self.0.len();
-        self.0.retain(|name, _| is_wanted(name));
+        let is_known = |known: &Known| known.resolved.is_some_and(|at| now < at.after(KEPT));
+        self.0.retain(|name, known| is_wanted(name) || is_known(known));
         self.0.len() < before
     }
 
-    /// Each address that is allowed, with its name: never a prefix.
-    pub fn held(&self) -> impl Iterator<Item = (&str, Prefix)> {
-        self.0.iter().flat_map(|(name, known)| known.addresses.iter().map(|one| (name.as_str(), Prefix::host(*one))))
+    /// Each address that is allowed, with its name that is wanted: never a prefix.
+    pub fn held(&self, is_wanted: impl Fn(&Name) -> bool) -> impl Iterator<Item = (&str, Prefix)> {
+        self.0
+            .iter()
+            .filter(move |(name, _)| is_wanted(name))
+            .flat_map(|(name, known)| known.addresses.iter().map(|one| (name.as_str(), Prefix::host(*one))))
     }
 }
 
@@ -241,6 +246,19 @@ mod tests {
         Ok(all.iter().map(|text| text.parse().unwrap()).collect())
     }
 
+    #[test]
+    fn a_name_off_the_list_is_known_for_a_week() {
+        let (mut names, name): (_, Name) = (Names::default(), "home.example.org".parse().unwrap());
+        names.hear(&name, of(&["192.0.2.7"]), NOW);
+        names.hear(&"none.example.org".parse().unwrap(), Err("no".to_owned()), NOW);
+        assert_eq!(names.held(|_| false).count(), 0, "it allows nobody");
+        assert!(names.forget(|_| false, NOW), "one that never resolved is forgotten");
+        assert!(!names.forget(|_| false, NOW.after(KEPT - Duration::from_secs(1))));
+        assert_eq!(names.held(|one| *one == name).count(), 1);
+        assert!(!names.forget(|_| true, NOW.after(KEPT)), "who is wanted stays");
+        assert!(names.forget(|_| false, NOW.after(KEPT)));
+    }
+
     /// Answers to a name, each so many hours after the first: what is new, and what is allowed then.
     #[test]
     fn what_a_name_allows() {
@@ -250,7 +268,7 @@ mod tests {
             for (at, answer, news, allowed) in answers {
                 let told = format!("{answer:?} at {at}");
                 assert_eq!(names.hear(&name, answer, NOW.after(Duration::from_secs(at * 3_600))), news, "{told}");
-                let held: Vec<_> = names.held().map(|(_, prefix)| prefix.to_string()).collect();
+                let held: Vec<_> = names.held(|_| true).map(|(_, prefix)| prefix.to_string()).collect();
                 assert_eq!(held, allowed, "{told}");
                 let kept: Names = serde_json::from_str(&serde_json::to_string(&names).unwrap()).unwrap();
                 assert_eq!(kept, names);

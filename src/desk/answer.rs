@@ -51,7 +51,7 @@ impl Desk {
                 added: self.added.iter().cloned().collect(),
                 names: self.named(),
             })),
-            Request::Allow { entry: Some(entry), remove: true, .. } => self.disallow(entry),
+            Request::Allow { entry: Some(entry), remove: true, .. } => self.disallow(entry, now),
             Request::Allow { entry: Some(entry), force, who, .. } => self.allow(entry, *force, who.as_deref(), now),
         }
     }

@@ -293,6 +293,9 @@ pub struct Reloaded {
 pub struct Kept {
     /// Since when it was tried.
     pub tried_since: At,
+    /// Why it is not kept for when its file is broken, where that could not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unkept: Option<String>,
 }
 
 /// What came of the denies of a scan.

@@ -26,6 +26,9 @@ pub const FORGEABLE_HISTORY_MAX: i64 = forgeable(HISTORY_MAX as usize) as i64;
 /// Decisions that are kept while a follower has not had them all. Beyond it has missed some, and they are counted.
 pub const HISTORY_FOLLOWED_MAX: i64 = 2 * HISTORY_MAX;
 
+/// Decisions on one prefix that are looked at for the last one of the policy's.
+const PREFIX_MAX: usize = 100;
+
 /// A decision, as `history` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "decision", rename_all = "lowercase")]
@@ -165,11 +168,29 @@ impl Database {
     }
 }
 
+impl Decision {
+    /// Whether the policy denies from now on, where this says so.
+    pub fn by_policy(&self) -> Option<bool> {
+        match self {
+            Decision::Denied { by: Claimant::Policy, .. } => Some(true),
+            Decision::Released { by: Claimant::Policy, .. } => Some(false),
+            _ => None,
+        }
+    }
+}
+
 impl Store {
     /// The first `limit` decisions behind the one of number `after`.
     pub fn history_after(&self, after: i64, limit: usize) -> Result<Vec<Decided>, StoreError> {
         let sql = "SELECT id, at, prefix, decision FROM history WHERE id > ?1 ORDER BY id";
         self.database.decided(sql, params![after], limit)
+    }
+
+    /// Whether the policy denied a prefix once the decision of number `id` was made, as far as is kept.
+    pub fn denied_at(&self, prefix: Prefix, id: i64) -> Result<bool, StoreError> {
+        let sql = "SELECT id, at, prefix, decision FROM history WHERE prefix = ?1 AND id <= ?2 ORDER BY id DESC";
+        let rows = self.database.decided(sql, params![prefix.to_bytes(), id], PREFIX_MAX)?;
+        Ok(rows.iter().find_map(|row| row.decision.by_policy()).unwrap_or(false))
     }
 
     /// The number of the newest decision; 0 before the first. When it grows, followers have something to read.

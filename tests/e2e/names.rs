@@ -100,6 +100,13 @@ fn a_name_that_no_longer_resolves_keeps_its_last_address() {
     assert!(world.attacker.banner(home).starts_with("SSH-2.0"));
     wait_name(&world, "the name still not to resolve", |name| !name["failing"].is_null());
     assert!(world.attacker.banner(home).starts_with("SSH-2.0"));
+    // Nor does a configuration that leaves it out for a while, as one that is tried.
+    for config in [FILE, &config()] {
+        world.write("/etc/denyd/denyd.toml", config);
+        assert!(world.denyd(&["reload"]).status.success());
+    }
+    wait_address(&world, home);
+    wait_name(&world, "the name again not to resolve", |name| !name["failing"].is_null());
     let said = String::from_utf8(world.denyd(&["check"]).stdout).unwrap();
     assert!(said.contains(&format!("FAIL allow {HOME}: does not resolve")), "{said}");
     for verb in ["allow", "status", "doctor"] {

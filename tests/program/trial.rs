@@ -66,11 +66,12 @@ fn what_nobody_keeps_goes_back_and_stays_back() {
     let home = home();
     let daemon = home.start();
     configure(&home, 1);
-    says(&home, &["reload", "--confirm", "3s"], 0, "not kept yet: goes back at ");
+    says(&home, &["reload", "--confirm", "1h"], 0, "not kept yet: goes back at ");
     assert!(denies_soon(&home, &daemon, "192.0.2.1"), "it holds meanwhile");
     says(&home, &["status"], 0, "not kept yet: goes back at ");
     says(&home, &["keep"], 2, "log in anew");
     says(&home, &["keep", "--console"], 2, "you are at none");
+    says(&home, &["reload", "--confirm", "1s"], 0, "not kept yet: goes back at ");
     until("it goes back", || (trial(&home)["ended"] == true).then_some(()));
     assert!(!is_denied(&home, "192.0.2.1"), "whom it denied gets in again");
     assert!(!denies_soon(&home, &daemon, "192.0.2.2"), "what was before holds again");
@@ -102,17 +103,37 @@ fn what_is_kept_from_a_new_session_holds() {
     configure(&home, 1);
     says(&home, &["reload", "--confirm", "1m"], 0, "not kept yet");
     says(&home, &["reload"], 0, "not kept yet");
+    // Whatever becomes of the file meanwhile, what runs is kept.
+    let good = fs::read_to_string(home.path("config")).unwrap();
+    fs::write(home.path("config"), good.replace("= 1", "= = 1")).unwrap();
+    says(&home, &["reload"], 2, "the old configuration stays in use");
     let kept = keep_anew(&home);
     assert!(kept.status.success() && said(&kept).contains("is kept, and holds"), "{kept:?}");
     assert!(trial(&home).is_null());
     daemon.kill();
     let daemon = home.start();
     assert!(trial(&home).is_null() && denies_soon(&home, &daemon, "192.0.2.1"));
-    // That is what a broken file leaves in force.
-    fs::write(home.path("config"), fs::read_to_string(home.path("config")).unwrap().replace("= 1", "= = 1")).unwrap();
-    daemon.stop();
+}
+
+#[test]
+fn whom_it_denied_is_let_in_after_a_crash_before_that_is_written() {
+    let home = home();
     let daemon = home.start();
-    assert!(denies_soon(&home, &daemon, "192.0.2.2"));
+    configure(&home, 1);
+    says(&home, &["reload", "--confirm", "1h"], 0, "not kept yet");
+    assert!(denies_soon(&home, &daemon, "192.0.2.1"));
+    until("the deny is written", || (!home.history().is_empty()).then_some(()));
+    let other = rusqlite::Connection::open(home.path("state/denyd.db")).unwrap();
+    other.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    says(&home, &["reload", "--confirm", "1s"], 0, "not kept yet");
+    until("it goes back", || (trial(&home)["ended"] == true).then_some(()));
+    assert!(!is_denied(&home, "192.0.2.1"));
+    daemon.kill();
+    drop(other);
+    let _daemon = home.start();
+    assert_eq!(trial(&home)["ended"], true);
+    assert!(!is_denied(&home, "192.0.2.1"));
 }
 
 #[test]
@@ -126,6 +147,9 @@ fn a_crash_goes_back() {
     // What is not written is read again, and decided by what holds then.
     until("the deny is written", || (!home.history().is_empty()).then_some(()));
     daemon.kill();
+    // Meanwhile nothing is enforced, either.
+    says(&home, &["deny", "198.51.100.1"], 0, "this is written to the database only");
+    says(&home, &["forgive", "198.51.100.1"], 0, "this is written to the database only");
     // As its service manager starts it again.
     let daemon = home.start_with(&["run", "--confirm", "1m"]);
     assert_eq!((&trial(&home)["ended"], &trial(&home)["to_nothing"]), (&true.into(), &true.into()));

@@ -15,20 +15,37 @@ fn processes(rows: &str) -> (tempfile::TempDir, Processes) {
         let scope = if scope == "-" { "/system.slice/ssh.service".to_owned() } else { format!("/user.slice/{scope}") };
         fs::write(own.join("cgroup"), format!("1:name=systemd:{scope}\n0::{scope}\n")).expect("a file");
     }
-    let processes = Processes(dir.path().to_owned());
+    let processes = Processes(dir.path().to_owned(), dir.path().to_owned());
     (dir, processes)
 }
 
-/// Asks as process 9, of an order at 1000 ticks by who was there then.
-fn check(rows: &str, there: &[Session], expected: Result<(), &str>) {
-    let (_dir, processes) = processes(rows);
+/// Asks as process 9, of an order at 1000 ticks by who was there then. logind knows a session, `c9`, which is from there.
+fn check_from(from: &str, rows: &str, there: &[Session], expected: Result<(), &str>) {
+    let (dir, processes) = processes(rows);
+    fs::write(dir.path().join("c9"), format!("UID=0\nREMOTE=1\nREMOTE_HOST={from}\n")).expect("a file");
     let before = Before { at: Duration::from_secs(10), sessions: there.iter().cloned().collect() };
-    let got = processes.newcomer(9, &before);
+    let got = processes.newcomer(9, &before, |from| from == IpAddr::from([192, 0, 2, 1]));
     match (&got, expected) {
         (Ok(()), Ok(())) => {}
         (Err(got), Err(want)) if got.contains(want) => {}
         _ => panic!("{got:?}, not {expected:?}, of\n{rows}"),
     }
+}
+
+fn check(rows: &str, there: &[Session], expected: Result<(), &str>) {
+    check_from("192.0.2.7", rows, there, expected);
+}
+
+#[test]
+fn a_login_from_this_machine_itself_shows_nothing() {
+    let rows = "5 1 sshd 0 1001 7 session-c9.scope\n9 5 denyd 34816 2000 7 session-c9.scope";
+    check(rows, &[], Ok(()));
+    for from in ["127.0.0.1", "::1", "192.0.2.1", "\"::ffff:192.0.2.1\""] {
+        check_from(from, rows, &[], Err("from this machine itself"));
+    }
+    // cron and run0 begin sessions of their own. A name is somebody's word, and tells nothing.
+    check("5 1 cron 0 1001 7 session-c9.scope\n9 5 denyd 0 2000 7 session-c9.scope", &[], Err("no sshd"));
+    check_from("home.example.org", rows, &[], Ok(()));
 }
 
 #[test]
@@ -64,9 +81,9 @@ fn a_login_after_the_order_may_keep() {
     check("2 1 sshd 0 100 - -\n5 2 sshd 0 1001 - -\n7 5 bash 34816 1002 - -\n9 7 denyd 34816 2000 - -", &[], Ok(()));
     check("5 1 dropbear 0 1001 - -\n9 5 denyd 34816 2000 - -", &[], Ok(()));
     check("5 1 sshd 0 999 - -\n9 5 denyd 34816 2000 - -", &[], Err(old));
-    check("7 1 tmux 0 1500 - -\n9 7 denyd 34816 2000 - -", &[], Err("nobody can tell"));
+    check("7 1 tmux 0 1500 - -\n9 7 denyd 34816 2000 - -", &[], Err("no sshd"));
     check("8 1 denyd 0 2000 - -", &[], Err("does not see your process"));
-    check("9 9 denyd 0 2000 - -", &[], Err("nobody can tell"));
+    check("9 9 denyd 0 2000 - -", &[], Err("no sshd"));
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl Desk {
         // Also where the configuration has it, which may drop it one day.
         self.pending.allowed.insert(entry.to_owned(), true);
         self.added.insert(entry.to_owned());
-        self.rebuild_allow_list();
+        self.rebuild_allow_list(now);
         self.allow_changed = true;
         let released = self.released(now, Command::Allowed(person(who)));
         Ok(Reply::Allowed(Allowed { allowed, released, known, configured }))
@@ -150,7 +150,7 @@ impl Desk {
         self.configured.entries().any(|known| same_entry(known, entry))
     }
 
-    pub(super) fn disallow(&mut self, entry: &str) -> Result<Reply, String> {
+    pub(super) fn disallow(&mut self, entry: &str, now: Timestamp) -> Result<Reply, String> {
         let known: Vec<_> = self.added.iter().filter(|known| same_entry(known, entry)).cloned().collect();
         if known.is_empty() {
             let why = if self.is_configured(entry) {
@@ -164,7 +164,7 @@ impl Desk {
             self.added.remove(&known);
             self.pending.allowed.insert(known, false);
         }
-        self.rebuild_allow_list();
+        self.rebuild_allow_list(now);
         self.allow_changed = true;
         Ok(Reply::Removed(Removed { removed: entry.to_owned(), configured: self.is_configured(entry) }))
     }
