@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::{office, output};
+use super::{office, output, person};
 use crate::config::Config;
 use crate::desk::Request;
 use crate::desk::reply::Kept;
@@ -25,6 +25,12 @@ pub(super) struct Arguments {
 
 /// Runs the verb: exit status 2 where it is not kept. The daemon judges who asks.
 pub(super) fn run(Arguments { console, json }: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+    // It may be made up to be let, but nobody makes it up to be refused.
+    if let Some(from) = person::address().filter(|from| !console && from.to_canonical().is_loopback()) {
+        anyhow::bail!(
+            "your session came from this machine itself ({from}), and tells nothing of others; log in from elsewhere, and say denyd keep there"
+        );
+    }
     let kept: Kept = office::ask_daemon(config, &Request::Keep { console })?;
     output::show(json, &kept, |screen| {
         let since = output::when_if(Some(kept.tried_since));

@@ -107,6 +107,8 @@ fn what_is_kept_from_a_new_session_holds() {
     let good = fs::read_to_string(home.path("config")).unwrap();
     fs::write(home.path("config"), good.replace("= 1", "= = 1")).unwrap();
     says(&home, &["reload"], 2, "the old configuration stays in use");
+    let here = home.denyd(&["keep"]).env("SSH_CONNECTION", "::1 50022 ::1 22").output().unwrap();
+    assert!(here.status.code() == Some(2) && said(&here).contains("from this machine itself"), "{here:?}");
     let kept = keep_anew(&home);
     assert!(kept.status.success() && said(&kept).contains("is kept, and holds"), "{kept:?}");
     assert!(trial(&home).is_null());
