@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::decide::allow::AllowList;
 use crate::decide::claim::{Claim, Claimant, Deny, Reason, Until};
 use crate::decide::engine::{Command, Engine, Input};
-use crate::decide::live::Spared;
+use crate::decide::live::{GUESSERS_MAX, LIVE_FOR, Spared};
 use crate::decide::logins::Logins;
 use crate::decide::machine::Machine;
 use crate::decide::names::{Name, Names};
@@ -47,7 +47,7 @@ pub mod reply;
 mod request;
 mod unwritten;
 
-pub use aside::Look;
+pub use aside::{Look, explain};
 pub use back_ends::{Taken, back_ends, left, refused_of_each, take_away};
 use budget::Budget;
 use flood::Flood;
@@ -185,6 +185,12 @@ impl Desk {
             decided,
             followed: false,
         };
+        for one in desk.store.database.suspicious(GUESSERS_MAX)?.into_iter().filter(|one| one.at.after(LIVE_FOR) >= now)
+        {
+            if let Decision::Suspicious { address, .. } = one.decision {
+                desk.engine.guessed(address.into());
+            }
+        }
         desk.rebuild_allow_list(now);
         // The configuration may allow now what was denied before.
         desk.engine.step(now, Input::Command(Command::Allowed(Some("the configuration".into()))));
@@ -332,7 +338,7 @@ impl Desk {
 
     /// Who is logged in, as this machine knows.
     pub fn set_logins(&mut self, logins: Logins) {
-        self.engine.policy.logins = logins;
+        self.engine.set_logins(logins);
     }
 
     fn policy_changed(&mut self, by: &str, now: Timestamp) -> Effects {
@@ -346,8 +352,9 @@ impl Desk {
     /// What is tolerated, and who is spared, has changed. What is allowed now is released.
     pub fn set_policy(&mut self, policy: Policy, now: Timestamp) -> Effects {
         self.configured = policy.allow.clone();
-        let machine = policy.machine.clone();
+        let (machine, logins) = (policy.machine.clone(), policy.logins.clone());
         self.engine.policy = policy;
+        self.engine.set_logins(logins);
         self.engine.set_machine(machine);
         self.policy_changed("the configuration", now)
     }

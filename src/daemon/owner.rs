@@ -92,6 +92,8 @@ pub(super) struct Owner {
     shown_at: Instant,
     /// When this machine's addresses were looked at.
     machine_at: Instant,
+    /// When it was last looked who is logged in.
+    looked_at: Instant,
     pub(super) clock: Clock,
     /// When people forgave while the clock was not believed, by it and by time.
     forgiven: Vec<(Timestamp, Instant)>,
@@ -120,6 +122,7 @@ impl Owner {
             trial,
             shown_at: time,
             machine_at: time,
+            looked_at: time,
             clock,
             forgiven,
             pace,
@@ -237,6 +240,10 @@ impl Owner {
                 self.here.look(&mut self.sources, wall, false);
                 if time.saturating_duration_since(self.machine_at) >= MACHINE_EVERY {
                     self.look_at_machine(wall, time);
+                }
+                // However often addresses come and go.
+                if time.saturating_duration_since(self.looked_at) >= MACHINE_EVERY {
+                    self.looked_at = time;
                     self.desk.set_logins(logins::read());
                     self.outside.mailing.mend(&mut self.desk, &self.configured.config);
                 }

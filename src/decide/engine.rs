@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use indexmap::IndexSet;
 use inputs::record::{Record, SourceId, Timestamp};
 
 use super::attempt::{Attempt, Folded};
@@ -102,6 +103,8 @@ pub struct Engine {
     is_kept: bool,
     /// The wall clock, as the last input told it: what lies before it is not enforced.
     wall: Timestamp,
+    /// Addresses of which a login was guessed, the last of them: who is logged in from there as this machine knows is no guest.
+    guessers: IndexSet<Address, foldhash::fast::RandomState>,
     /// What time it is as far as the clock is believed, where that may be another one: records tell of no later end.
     pub believed: Option<Timestamp>,
 }

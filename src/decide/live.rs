@@ -19,6 +19,8 @@ use crate::detect::address::Address;
 /// where there are no others, or any user could open so many.
 pub const LIVE_MAX: usize = 4_096;
 
+/// Addresses of which it is remembered that a login was guessed; each costs a guess that fitted. The first gives way.
+pub const GUESSERS_MAX: usize = 1_000;
 /// A session is forgotten after this time: where a machine was switched off no line tells of an end.
 pub const LIVE_FOR: Duration = Duration::from_secs(30 * 86_400);
 

@@ -67,6 +67,14 @@ impl Looks for mpsc::Sender<Look> {
     }
 }
 
+/// What is known of a prefix. It blocks, once for each look: never within a runtime.
+pub fn explain(prefix: Prefix, mut looks: mpsc::Sender<Look>) -> Option<reply::Why> {
+    match why(prefix, &mut looks) {
+        Ok(Reply::Why(why)) => Some(*why),
+        _ => None,
+    }
+}
+
 /// Answers a request that [`Request::is_aside`]; `Err` is a message for the person who asked.
 pub(super) fn answer(request: &Request, looks: &mut impl Looks) -> Result<Reply, String> {
     if let Request::Why { address } = request {

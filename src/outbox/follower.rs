@@ -11,9 +11,9 @@ use super::report::{Beside, Report};
 use super::{Done, Orders, State, Told, lock, open};
 use crate::clock;
 use crate::decide::prefix::Prefix;
-use crate::desk::Request;
 use crate::desk::control::{Ask, Line};
 use crate::desk::reply::{At, Reply, Why};
+use crate::desk::{Request, explain};
 
 /// It is looked no more often than so for what was decided, whatever comes.
 const READ_EVERY: Duration = Duration::from_millis(200);
@@ -247,11 +247,18 @@ impl Follower {
         Ok((beside, all))
     }
 
+    /// What is known of a prefix, made beside the engine: a wide one would hold it up.
     async fn why(&mut self, prefix: Prefix) -> Result<Option<Why>, Ended> {
-        Ok(match self.ask(Request::Why { address: prefix }).await? {
-            Some(Reply::Why(why)) => Some(*why),
-            _ => None,
-        })
+        let looks = self.line.looks.clone();
+        let (reply, answer) = oneshot::channel();
+        // It waits for each look, so it has a thread; where there is none, the mail says less.
+        let begun = std::thread::Builder::new().name("mail-why".to_owned()).spawn(move || {
+            let _ = reply.send(explain(prefix, looks));
+        });
+        match begun {
+            Ok(_) => answer.await.map_err(|_| Ended),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Asks the desk; `None` where it cannot tell now.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use lettre::address::Envelope;
 use lettre::message::Mailbox;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
+use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
@@ -22,7 +23,7 @@ use crate::text::printable;
 
 /// Who it is from, where nobody is configured.
 const NAME: &str = "denyd";
-/// How long a server may take to connect, and for each answer.
+/// How long a server may take to connect, and for each read of an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How long `sendmail` may take in all.
 const SENDMAIL_MAX: Duration = Duration::from_secs(60);
@@ -70,13 +71,14 @@ pub fn send(mail: &Mail, letter: &Letter) -> Result<String, Refused> {
     let post = |envelope: &Envelope| {
         let sent = smtp.send_raw(envelope, &bytes);
         let answer = sent.map(|answer| format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" ")));
-        answer.map(|answer| said(&answer)).map_err(|error| (error.status().is_some(), refused(&error)))
+        let is_of_mail = |error: &Error| error.status().is_some() && !is_of_login(error);
+        answer.map(|answer| said(&answer)).map_err(|error| (is_of_mail(&error), refused(&error)))
     };
-    let (is_answer, refused) = match post(&envelope) {
+    let (is_of_mail, refused) = match post(&envelope) {
         Ok(answer) => return Ok(answer),
         Err(refused) => refused,
     };
-    if !is_answer || envelope.to().len() < 2 {
+    if !is_of_mail || envelope.to().len() < 2 {
         return Err(refused);
     }
     each(&envelope, |envelope| post(envelope).map_err(|(_, refused)| refused))
@@ -208,7 +210,7 @@ fn by_sendmail(path: &Path, envelope: &Envelope, bytes: &[u8]) -> Result<String,
 }
 
 /// Why a server did not take a mail, with what to do where that is known.
-fn refused(error: &lettre::transport::smtp::Error) -> Refused {
+fn refused(error: &Error) -> Refused {
     let mut causes = vec![error.to_string()];
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -218,7 +220,12 @@ fn refused(error: &lettre::transport::smtp::Error) -> Refused {
         }
         source = cause.source();
     }
-    Refused { why: said(&causes.join(": ")), for_good: error.is_permanent() }
+    Refused { why: said(&causes.join(": ")), for_good: error.is_permanent() && !is_of_login(error) }
+}
+
+/// Whether the server wants another login, or one at all (530, 534, 535, 538; RFC 4954): that is no word about the mail.
+fn is_of_login(error: &Error) -> bool {
+    error.status().is_some_and(|code| code.to_string().starts_with("53"))
 }
 
 /// What a person may do where a mail was not taken because of this.

@@ -157,6 +157,11 @@ impl Report {
         let of_missed = count(beside.missed, "decision was", "decisions were");
         for (is_there, title, item) in [
             (self.old > 0, "Older than three days, so not listed", format!("{of_old}: denyd history")),
+            (
+                beside.bare,
+                "What strangers wrote is left out",
+                "a server refused a mail, maybe for that: denyd why ADDRESS".to_owned(),
+            ),
             (beside.missed > 0, "WARNING: Not all is told here", format!("{of_missed} forgotten before this mail")),
         ] {
             if is_there {

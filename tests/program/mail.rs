@@ -215,6 +215,7 @@ fn what_a_filter_refuses_is_left_out_of_the_next_try() {
     home.append(text.as_bytes());
     let mail = &sink.wait(1)[0];
     assert!(mail.body.contains("192.0.2.7 until") && !mail.body.contains("XJS"), "{mail:?}");
+    assert!(mail.body.contains("What strangers wrote is left out:"), "{mail:?}");
 }
 
 #[test]

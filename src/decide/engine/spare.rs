@@ -1,14 +1,15 @@
 //! Whom a deny must not lock out: where somebody is logged in of whom the policy says so.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use inputs::record::{Record, Timestamp};
 
 use super::Engine;
 use crate::decide::attempt::Attempt;
 use crate::decide::claim::Claim;
-use crate::decide::live::{LENIENCE, LiveKey, Session, Spared};
-use crate::decide::logins::logins;
+use crate::decide::live::{GUESSERS_MAX, LENIENCE, LiveKey, Session, Spared};
+use crate::decide::logins::{Logins, logins};
 use crate::decide::policy::{Class, Threshold};
 use crate::decide::prefix::Prefix;
 use crate::decide::session::HostId;
@@ -18,6 +19,21 @@ use crate::detect::address::Address;
 use crate::detect::event::Event;
 
 impl Engine {
+    /// Who is logged in, as the machine itself knows: it cannot tell who guessed.
+    pub fn set_logins(&mut self, mut logins: Logins) {
+        logins.retain(|(peer, _), _| !self.guessers.contains(peer));
+        self.policy.logins = logins;
+    }
+
+    /// A login from there was guessed: what the machine says of that address counts no more. Records may still open sessions.
+    pub fn guessed(&mut self, peer: Address) {
+        if self.guessers.len() >= GUESSERS_MAX && !self.guessers.contains(&peer) {
+            self.guessers.shift_remove_index(0);
+        }
+        self.guessers.insert(peer);
+        self.policy.logins.retain(|(other, _), _| *other != peer);
+    }
+
     /// Notes a login that strangers cannot have made up. One that was guessed opens no session that is spared, unless
     /// somebody is spared there already.
     pub(super) fn logged_in(
@@ -33,7 +49,12 @@ impl Engine {
             return;
         }
         let prefix = self.policy.prefix(peer);
-        let is_stranger = guessed && self.guest(&prefix, record.time()).is_none();
+        // The machine may have told of this very login before the record did: that makes nobody a guest.
+        let before = record.time().before(Duration::from_secs(1));
+        let is_stranger = guessed && self.guest(&prefix, before).is_none();
+        if is_stranger {
+            self.guessed(peer);
+        }
         let key = (peer, port, host);
         // A number or a port that is used again was given back.
         let before = record.pid.and_then(|pid| self.state.live.of_pid(host, pid)).filter(|before| *before != key);
@@ -68,13 +89,15 @@ impl Engine {
         }
     }
 
-    /// Who is logged in from a prefix, of those who are to be spared.
+    /// Who is logged in from a prefix at a time, of those who are to be spared. Who logged in later may have guessed until then.
     pub(super) fn guest(&self, prefix: &Prefix, at: Timestamp) -> Option<&[u8]> {
         if self.state.live.is_empty() && self.policy.logins.is_empty() {
             return None;
         }
         let told = self.state.live.within(prefix, at).map(|session| &*session.user);
-        let seen = logins(&self.policy.logins, prefix).map(|(user, _)| user);
+        // A record may tell of no less than a second.
+        let is_before = |since: Timestamp| since.secs() <= at.secs();
+        let seen = logins(&self.policy.logins, prefix).filter(|(_, since)| is_before(*since)).map(|(user, _)| user);
         told.chain(seen).find(|user| self.policy.protected.contains(*user))
     }
 

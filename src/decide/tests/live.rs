@@ -163,6 +163,39 @@ fn many(n: u32) -> String {
     (1..=n).map(|n| format!("0 5 {} Failed password for root from 192.0.2.7 port {n} ssh2\n", 2_000 + n)).collect()
 }
 
+/// A machine that knows of a session does not know that it was guessed.
+#[test]
+fn a_guess_makes_no_guest_by_what_the_machine_tells() {
+    let login = |second: i64| {
+        let peer: std::net::IpAddr = "192.0.2.7".parse().unwrap();
+        ((peer.into(), (&b"root"[..]).into()), Timestamp::from_secs(1_795_168_800 + second))
+    };
+    let guess = ROOT.replacen("0 1 ", "0 9 ", 1);
+    let next = guess.replace("41", "42").replacen("0 9 ", "0 99 ", 1);
+    // The machine tells after the record, and before it.
+    for is_first in [false, true] {
+        let mut world = world(&fails(0, "root", "192.0.2.7", 5, 1));
+        if !is_first {
+            tell(&mut world, &fails(0, "root", "192.0.2.7", 6, 1));
+            tell(&mut world, &guess);
+        }
+        world.engine.set_logins([login(9)].into());
+        if is_first {
+            tell(&mut world, &fails(0, "root", "192.0.2.7", 6, 1));
+            tell(&mut world, &guess);
+        }
+        assert!(world.engine.state.denies.len() == 1 && world.engine.policy.logins.is_empty(), "{}", told(&world));
+        world.engine.set_logins([login(9)].into());
+        tell(&mut world, &next);
+        assert!(world.engine.state.live.is_empty(), "{}", told(&world));
+    }
+    // Who was there before is a guest.
+    let mut world = world("");
+    world.engine.set_logins([login(4)].into());
+    tell(&mut world, &(fails(0, "root", "192.0.2.7", 5, 2) + &guess));
+    assert_eq!((world.engine.state.denies.len(), world.engine.state.live.len()), (0, 1));
+}
+
 /// Who guessed until it fitted keeps no connection, whosever account it is; unless somebody is spared there.
 #[test]
 fn a_guess_opens_no_session() {
