@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::bail;
+
 use super::office::Office;
 use super::output::when_if;
 use super::{output, person};
@@ -28,7 +30,7 @@ pub(super) struct Arguments {
     /// Take them off the list
     #[arg(long, requires = "entries")]
     remove: bool,
-    /// Also what is dangerously wide: more than a /8, of IPv6 a /32
+    /// Also what is dangerous: more than a /8, of IPv6 a /32; a host name without a dot
     #[arg(long, conflicts_with = "remove")]
     force: bool,
     /// Print one JSON object for each
@@ -57,6 +59,10 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
         })?;
     }
     office.each(&entries, |office, entry| {
+        let word = allow::means(entry).and_then(|means| means.name().map(|name| !name.to_string().contains('.')));
+        if word == Some(true) && !remove && !force {
+            bail!("`{entry}` is one word, for which other domains may answer, too; write the whole name of the host, or add --force");
+        }
         let request = Request::Allow { entry: Some(entry.clone()), remove, force, who: person::name() };
         if remove {
             let removed: Removed = office.ask(&request)?;

@@ -1,5 +1,6 @@
 //! `denyd check`: whether the configuration is right, and what can be opened with it.
 
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -18,6 +19,7 @@ use crate::deny::choose;
 use crate::desk::Request;
 use crate::desk::reply::Status;
 use crate::outbox::{post, webhook};
+use crate::text::plain;
 use profile::Unit;
 
 mod profile;
@@ -42,7 +44,7 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
     let config = super::config(path);
     let mut config = if has_rights { config.context("with the rights of denyd.service")? } else { config? };
     if arguments.print {
-        print!("{}", config.to_toml());
+        line(config.to_toml().trim_end());
         return Ok(ExitCode::SUCCESS);
     }
     // Another configuration is none of the unit's.
@@ -62,17 +64,17 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
     let screen = Screen::new();
     let mut well = true;
     let mut say = |what: &str, result: Result<String, String>| match result {
-        Ok(found) => println!("{} {what}: {found}", screen.paint(Style::Green, "ok  ")),
+        Ok(found) => line(&format!("{} {what}: {found}", screen.paint(Style::Green, "ok  "))),
         Err(problem) => {
             well = false;
-            println!("{} {what}: {problem}", screen.paint(Style::Red, "FAIL"));
+            line(&format!("{} {what}: {problem}", screen.paint(Style::Red, "FAIL")));
         }
     };
     let file = super::file(path);
     say("configuration", Ok(file.map_or("none; the defaults hold".to_owned(), |file| file.display().to_string())));
     for remark in &config.remarks {
         let (word, style) = if remark.differs { ("note", Style::Bold) } else { ("    ", Style::Plain) };
-        println!("{} {}", screen.paint(style, word), told(file.unwrap_or(Path::new("")), remark));
+        line(&format!("{} {}", screen.paint(style, word), told(file.unwrap_or(Path::new("")), remark)));
     }
     if let Some(unit) = &unit {
         match refused {
@@ -82,7 +84,7 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
     }
     say("rules", Ok(rules.to_string()));
     for rule in rules.rules.iter() {
-        println!("     {:<20} of {}", rule.name, rule.identifiers.join(", "));
+        line(&format!("     {:<20} of {}", rule.name, rule.identifiers.join(", ")));
     }
     for (name, answer) in crate::daemon::names::resolve_all(config.policy().allow.names().cloned().collect()) {
         let listed = |all: Vec<IpAddr>| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -159,10 +161,15 @@ fn mail(mail: &Mail) -> Result<String, String> {
     Ok(found + "; denyd mail --test sends one")
 }
 
+/// Prints a line. Where nobody reads any more, the exit status is what is wanted.
+fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 /// A remark with its place.
 pub(super) fn told(file: &Path, remark: &Remark) -> String {
     let line = if remark.line == 0 { String::new() } else { format!("{}:", remark.line) };
-    format!("{}:{line} {}", file.display(), remark.what)
+    format!("{}:{line} {}", file.display(), plain(&remark.what))
 }
 
 /// Opens a listener's socket.

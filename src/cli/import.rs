@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use super::output::Screen;
-use crate::config;
+use crate::config::{is_denyhosts, translated};
 
 /// Where DenyHosts' configuration was, by version and distribution.
 const PLACES: &[&str] =
@@ -25,12 +25,15 @@ pub(super) struct Arguments {
 }
 
 /// Runs the verb: the configuration on standard output, and on standard error what differs from DenyHosts.
-pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: Arguments, config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let found = || PLACES.iter().map(Path::new).find(|place| place.is_file()).map(Path::to_owned);
-    let Some(file) = arguments.file.or_else(found) else {
+    let Some(file) = arguments.file.or_else(|| config.map(Path::to_owned)).or_else(found) else {
         bail!("there is no configuration of DenyHosts in {}; name the file: denyd import FILE", PLACES.join(", "));
     };
-    let translation = config::translated(&file)?;
+    if !is_denyhosts(&file) {
+        bail!("{} is no configuration of DenyHosts by its name, which ends in .conf or .cfg", file.display());
+    }
+    let translation = translated(&file)?;
     let mut screen = Screen::new();
     write!(screen, "# What {} means to denyd.\n{}", crate::text::plain(&file.display().to_string()), translation.toml)?;
     screen.flush()?;

@@ -145,7 +145,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Restore(verb) => backup::restore(verb, &holding(path)?),
         Verb::Mail(verb) => mail::run(verb, &config(path)?),
         Verb::Check(verb) => check::run(verb, path),
-        Verb::Import(verb) => import::run(verb),
+        Verb::Import(verb) => import::run(verb, path),
         Verb::Describe(verb) => describe::run(verb),
     }
 }

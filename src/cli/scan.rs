@@ -168,7 +168,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     if arguments.apply {
         let applied = apply(config, &found)?;
         if !arguments.json {
-            println!("{applied} denied now; the others were already, or are never denied here.");
+            println!("{applied} denied now; the others were already, are over, or are never denied here.");
         }
     }
     if warn_of_blind(&found) && code == ExitCode::SUCCESS {

@@ -96,6 +96,9 @@ const TABLES: &[&str] = &["", "[decide]", "[deny]", "[deny.pf]", "[deny.hosts_de
 /// The framings of DenyHosts' FAQ 2.15 and of its own default, by what denyd calls them.
 const FRAMINGS: &[(&str, &str)] = &[(r"@.*? (?P<message>.*)", "multilog"), ("@.*? (?P.*)", "multilog")];
 
+/// How much of a key that nobody knows is shown, in characters.
+const NAME_SHOWN_MAX: usize = 60;
+
 /// Where the password of a mail server is expected.
 const PASSWORD: &str = "/etc/denyd/mail-password";
 
@@ -114,6 +117,8 @@ struct Draft<'a> {
     entries: Vec<Entry>,
     remarks: Vec<Remark>,
     problems: Vec<(usize, String)>,
+    /// Keys that nobody knows, by their lines.
+    unknown: Vec<(usize, String)>,
 }
 
 /// See [`super::translate`].
@@ -123,7 +128,7 @@ pub(super) fn translate(
     remarks: Vec<Remark>,
     problems: Vec<(usize, String)>,
 ) -> Result<Translation, Vec<(usize, String)>> {
-    let mut draft = Draft { settings, world, entries: Vec::new(), remarks, problems };
+    let mut draft = Draft { settings, world, entries: Vec::new(), remarks, problems, unknown: Vec::new() };
     draft.name_odd_keys();
     draft.thresholds();
     draft.ages();
@@ -132,8 +137,11 @@ pub(super) fn translate(
     draft.back_ends();
     draft.mail();
     draft.log();
-    draft.problems.sort_by_key(|&(line, _)| if line == 0 { usize::MAX } else { line });
     if !draft.problems.is_empty() {
+        // A key that is missing may be there, misspelt.
+        draft.problems.extend(draft.unknown);
+        draft.problems.sort_by_key(|&(line, _)| if line == 0 { usize::MAX } else { line });
+        draft.problems.dedup();
         return Err(draft.problems);
     }
     draft.remarks.sort_by_key(|remark| if remark.line == 0 { usize::MAX } else { remark.line });
@@ -193,10 +201,10 @@ impl<'a> Draft<'a> {
                 let what = "denyd's own grammar of sshd is not replaced: it knows more lines, and cannot be fooled by a user's name";
                 self.remark(line, format!("{name} is not honoured by this version: {what}"));
             } else if !TRANSLATED.contains(&name) && find(NEEDED).is_none() {
-                self.remark(
-                    line,
-                    format!("{} is no key of DenyHosts, and sets nothing{}", crate::text::plain(name), near(name)),
-                );
+                let shown: String = name.chars().take(NAME_SHOWN_MAX).collect();
+                let what = format!("{shown} is no key of DenyHosts, and sets nothing{}", near(name));
+                self.unknown.push((line, what.clone()));
+                self.remark(line, what);
             }
         }
         for (name, what) in NEEDED {
@@ -434,7 +442,13 @@ impl<'a> Draft<'a> {
     /// Who is written to. DenyHosts encrypted where the server offered it, and asked for no certificate.
     fn mail(&mut self) {
         let Some(to) = self.value("ADMIN_EMAIL") else { return };
-        let to: Vec<String> = to.value.split(',').map(|one| quoted(one.trim())).collect();
+        let line = to.line;
+        let whole = |one: &str| if one.contains('@') { one.to_owned() } else { format!("{one}@localhost") };
+        let all: Vec<String> = to.value.split(',').map(|one| whole(one.trim())).collect();
+        if !to.value.split(',').all(|one| one.contains('@')) {
+            self.remark(line, format!("ADMIN_EMAIL: a name without @ is one of this machine: {}", all.join(", ")));
+        }
+        let to: Vec<String> = all.iter().map(|one| quoted(one)).collect();
         self.set("[mail]", "to", format!("[{}]", to.join(", ")), "ADMIN_EMAIL");
         for (name, key) in [("SMTP_FROM", "from"), ("SMTP_SUBJECT", "subject")] {
             match self.value(name) {

@@ -225,6 +225,8 @@ fn mail_is_sent_as_denyhosts_did() {
     let (to, ours) =
         (r#"to = ["root@localhost", "b@example.org"]"#, r#"from = "DenyHosts <a@example.org>" subject = "Report # 1""#);
     check("ADMIN_EMAIL =", &[], "");
+    let local = r#"to = ["root@localhost", "joe@localhost"] server = "localhost:25" tls = "none""#;
+    assert!(check("ADMIN_EMAIL = root, joe", &[], local).contains("a name without @ is one of this machine"));
     let base = format!("ADMIN_EMAIL = root@localhost, b@example.org\n{from}");
     check(&base, &[], &format!(r#"{to} {ours} server = "localhost:25" tls = "none""#));
     let said =
@@ -287,6 +289,15 @@ fn what_denyhosts_would_not_start_with_is_refused_with_its_line() {
     ] {
         check(&format!("{WHOLE}{lines}"), want);
     }
+    // The key that is missing is there, misspelt; and one problem is told once.
+    let misspelt = WHOLE.replace("DENY_THRESHOLD_ROOT", "DENY_THRESHHOLD_ROOT");
+    check(
+        &misspelt,
+        "3: DENY_THRESHHOLD_ROOT is no key of DenyHosts, and sets nothing; did you mean DENY_THRESHOLD_ROOT?",
+    );
+    assert_eq!(translated(&format!("{WHOLE}DENY_THRESHOLD_ROOT ="), &[]).unwrap_err().len(), 1);
+    let long = format!("{}=1", "A".repeat(100_000));
+    assert!(translated(&long, &[]).unwrap_err().iter().all(|(_, what)| what.len() < 300));
     let old = WHOLE.replace("DENY_THRESHOLD_INVALID", "DENY_THRESHOLD");
     let translation = translated(&old, &[]).unwrap();
     assert!(translation.toml.contains("threshold_invalid = 5"), "{}", translation.toml);

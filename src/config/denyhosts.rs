@@ -7,13 +7,14 @@ use super::error::Problem;
 use super::{Config, config, document, listed};
 use crate::compat::{self, Kind, World};
 use crate::deny::{choose, program};
+use crate::text::plain;
 
 /// Programs of the firewalls that can enforce beside hosts.deny, in the order in which they are taken.
 const FIREWALLS: &[(&str, &str)] = &[("nft", "nftables"), ("iptables", "iptables")];
 
 /// What could be made out of the text of DenyHosts' `file`, and all that is wrong with it, by its own lines and keys.
 pub(super) fn read(file: &Path, text: &str) -> (Option<Config>, Vec<Problem>) {
-    let problem = |line, what| Problem { file: file.to_owned(), line, what };
+    let problem = |line, what: String| Problem { file: file.to_owned(), line, what: plain(&what) };
     let translation = match translated(text) {
         Ok(translation) => translation,
         Err(problems) => return (None, problems.into_iter().map(|(line, what)| problem(line, what)).collect()),
@@ -22,8 +23,8 @@ pub(super) fn read(file: &Path, text: &str) -> (Option<Config>, Vec<Problem>) {
     for one in problems.iter_mut().filter(|one| one.file == file) {
         let origin = translation.lines.get(one.line.wrapping_sub(1)).and_then(Option::as_ref);
         (one.line, one.what) = match origin {
-            Some(origin) => (origin.line, format!("{}, as {}", origin.key, one.what)),
-            None => (0, format!("as {}", one.what)),
+            Some(origin) => (origin.line, format!("{}, as {}", origin.key, plain(&one.what))),
+            None => (0, format!("as {}", plain(&one.what))),
         };
     }
     let found = found.map(|found| Config { remarks: translation.remarks, ..found });

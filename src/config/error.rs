@@ -37,7 +37,7 @@ fn shown(problems: &[Problem]) -> String {
 pub struct Problem {
     /// The file: the configuration, or one that it names.
     pub file: PathBuf,
-    /// The line, from 1.
+    /// The line, from 1; 0 for what the file lacks.
     pub line: usize,
     /// What is wrong there, and what to do.
     pub what: String,
@@ -45,7 +45,9 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file.display(), self.line, self.what)
+        // 0 is of no line: something is not there.
+        let line = if self.line == 0 { String::new() } else { format!("{}:", self.line) };
+        write!(f, "{}:{line} {}", self.file.display(), self.what)
     }
 }
 

@@ -39,7 +39,7 @@ pub static KINDS: &[Kind] = &[
         })
     },
     Kind {
-        usable: |settings| writable(&settings.hosts_deny.path),
+        usable: |settings| refuses(&settings.hosts_deny).and_then(|()| writable(&settings.hosts_deny.path)),
         auto: Some(|| match sshd_reads_hosts_deny() {
             true => Ok("sshd reads hosts.deny"),
             false => Err("sshd is not linked with libwrap, so hosts.deny would do nothing".to_owned()),
@@ -329,6 +329,18 @@ fn nft(settings: &Settings, lengths: Lengths) -> Nft {
 
 fn iptables(settings: &Settings) -> Iptables {
     Iptables::new(settings.iptables.chain.clone()).with_effect(settings.effect.clone())
+}
+
+/// Says why what is written would refuse nobody: in a file of libwrap's own a line needs a service.
+fn refuses(settings: &hosts_deny::Settings) -> Result<(), String> {
+    let own = ["hosts.deny", "hosts.allow"].iter().any(|name| settings.path.ends_with(name));
+    match own && settings.service.to_string().is_empty() {
+        true => Err(format!(
+            "a line of an address alone refuses nobody in {}: name a service there (sshd, or ALL), or another file, a list file",
+            settings.path.display()
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Says why a file can neither be written nor made.

@@ -258,6 +258,29 @@ fn is_public(host: &str) -> bool {
     host.is_ok_and(|host| !(host.is_private() || host.is_documentation() || host.is_loopback() || host.is_link_local()))
 }
 
+/// What a file holds reaches no terminal as it is; and a reader who goes away ends nothing badly.
+#[test]
+fn what_is_said_is_said_in_letters() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("denyhosts.conf");
+    let whole = "DENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 1\nPURGE_DENY =\nBLOCK_SERVICE =\n\
+                 IPTABLES=/no\u{1b}]0;x\u{7}\nSECURE_LOG=/no\u{1b}[2J\u{202e}\n";
+    fs::write(&file, whole).unwrap();
+    let file = file.to_str().unwrap();
+    for arguments in [&["--config", file, "check"][..], &["--config", file, "import"], &["import", file]] {
+        let (_, out, err) = denyd(arguments);
+        let said = format!("{out}{err}");
+        assert!(said.contains("there is no such program"), "{said}");
+        assert!(!said.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{said:?}");
+    }
+    // A blank service refuses nobody in hosts.deny.
+    let (_, out, _) = denyd(&["--config", file, "check"]);
+    assert!(out.contains("FAIL deny by: a line of an address alone refuses nobody in /etc/hosts.deny"), "{out}");
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = kit::denyd(&["--config", file, "check"]).stdout(full).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
+
 /// The usual place is looked into without being told.
 #[test]
 fn import_says_where_it_looked() {

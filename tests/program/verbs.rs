@@ -212,9 +212,13 @@ fn what_the_configuration_allows_too_is_kept() {
 
 #[test]
 fn host_names_are_allowed_and_each_is_taken_off_by_itself() {
+    // `denyd allow list` is a mistake, and no host.
+    let output = Home::with_log().denyd(&["allow", "list"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("`list` is one word"), "{said}");
     both("", |shell| {
         let told = ["home.example.org is on the allow list and what it resolves to will not be denied"];
-        shell.check(&["allow", "home.example.org", "Foo"], 0, &told);
+        shell.check(&["allow", "--force", "home.example.org", "Foo"], 0, &told);
         shell.check(&["allow", "HOME.example.org"], 0, &["is on the allow list already"]);
         shell.check(&["allow", "home.example.org.", "a_b"], 2, &["not a host name"]);
         shell.check(&["allow", "--remove", "foo"], 0, &["foo is off the allow list"]);
