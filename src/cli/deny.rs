@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::office::Office;
+use super::office::{self, Office};
 use super::output::{self, until};
 use super::person;
 use crate::config::{Config, duration};
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
-use crate::desk::reply::Denied;
+use crate::desk::reply::{Denied, Status};
+use crate::text::printable;
 
 /// What `deny` takes.
 #[derive(clap::Args, Debug)]
@@ -40,7 +41,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     let Arguments { prefixes, duration, because, force, json } = arguments;
     let time = duration.as_deref().map(duration::parse).transpose().map_err(anyhow::Error::msg)?;
     let (seconds, caller) = (time.map(|time| time.as_secs().max(1)), person::address());
-    Office::new(config).each(&prefixes, |office, &prefix| {
+    let code = Office::new(config).each(&prefixes, |office, &prefix| {
         let request = Request::Deny { prefix, seconds, force, caller, because: because.clone() };
         let answer: Denied = office.ask(&request)?;
         output::show(json, &answer, |screen| {
@@ -49,5 +50,19 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
             answer.note.iter().try_for_each(|note| writeln!(screen, "But {note}."))
         })?;
         Ok(true)
-    })
+    })?;
+    if let Ok(status) = office::ask_daemon::<Status>(config, &Request::Status) {
+        unenforced(&status).iter().for_each(|why| eprintln!("denyd: not enforced now: {why}; see denyd doctor"));
+    }
+    Ok(code)
+}
+
+/// Why nobody is refused whom the daemon denies, by its back ends or all of them.
+fn unenforced(status: &Status) -> Vec<String> {
+    let on_trial = status.trial.iter().filter(|trial| trial.ended && trial.to_nothing).map(super::status::trial);
+    let failing = status.backends.iter().filter(|one| !one.cuts).filter_map(|one| {
+        let error = one.error.as_ref()?;
+        Some(format!("{}: {}", one.name, printable(error.as_bytes())))
+    });
+    on_trial.chain(failing).collect()
 }

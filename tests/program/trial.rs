@@ -162,6 +162,8 @@ fn a_crash_goes_back() {
     assert!(home.stderr().contains("NOTHING IS ENFORCED") && !home.stdout().contains("192.0.2.2"));
     says(&home, &["doctor"], 1, "NOTHING IS ENFORCED");
     says(&home, &["status"], 1, "NOTHING IS ENFORCED");
+    says(&home, &["deny", "192.0.2.99"], 0, "not enforced now: NOTHING IS ENFORCED");
+    says(&home, &["forgive", "192.0.2.99"], 0, "");
     // One that is tried again enforces, and its crash goes back to nothing again.
     says(&home, &["reload", "--confirm", "1m"], 0, "nothing is enforced any more unless");
     until("it enforces", || (enforced(&home) == 1).then_some(()));
