@@ -82,7 +82,7 @@ impl Settings<'_> {
         put(
             Level::Note,
             format!(
-                "{name} listens on port {}, and logs at LogLevel {}",
+                "{name} is set to port {}, and logs at LogLevel {}",
                 printable(ports.as_bytes()),
                 printable(level.as_bytes())
             ),
@@ -133,12 +133,12 @@ mod tests {
     #[test]
     fn what_it_is_set_to_is_told_with_the_figures_of_this_machine() {
         let none = Figures::default();
-        let it = (Level::Note, "OpenSSH_9.2p1 listens on port 22, 2222, and logs at LogLevel INFO");
+        let it = (Level::Note, "OpenSSH_9.2p1 is set to port 22, 2222, and logs at LogLevel INFO");
         let version = "OpenSSH_9.2p1, Debian-2+deb12u14, OpenSSL 3.0.19\n";
         check(&[], version, &none, &[it]);
         let old = "unknown option -- V\nOpenSSH_8.4p1 Debian-5, OpenSSL 1.1.1w\nusage: sshd\n";
-        check(&[], old, &none, &[(Level::Note, "OpenSSH_8.4p1 listens")]);
-        check(&[], "", &none, &[(Level::Note, "it listens")]);
+        check(&[], old, &none, &[(Level::Note, "OpenSSH_8.4p1 is set")]);
+        check(&[], "", &none, &[(Level::Note, "it is set")]);
         let deaf = (Level::Fail, "at LogLevel QUIET it does not write");
         check(&[("INFO", "QUIET")], "", &none, &[(Level::Note, "LogLevel QUIET"), deaf]);
         check(&[("INFO", "VERBOSE")], "", &none, &[(Level::Note, "LogLevel VERBOSE")]);

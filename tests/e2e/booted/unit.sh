@@ -25,7 +25,7 @@ check "and do no more" sh -c '! runuser -u nobody -g denyd -- denyd forgive 203.
 check "its warnings have their priority in the journal" sh -c '! journalctl -q -u denyd -p warning --no-pager | grep .'
 check "its news too" sh -c 'journalctl -q -u denyd -p info -o export --no-pager | grep -q ^PRIORITY=6'
 check "it can see whom sshd serves" nsenter -t "$main" -m setpriv --reuid denyd --regid denyd --clear-groups cat /proc/1/stat
-check "doctor knows sshd's settings" sh -c 'denyd doctor | grep "note sshd: OpenSSH_.* listens on port 22"'
+check "doctor knows sshd's settings" sh -c 'denyd doctor | grep "note sshd: OpenSSH_.* is set to port 22"'
 check "doctor has nothing to mend" sh -c '! denyd doctor | grep FAIL'
 check "check tries all with the rights of the unit" sh -c 'denyd check | grep "ok   tried: as denyd.service runs denyd, as the user denyd"'
 check "and has nothing to mend" denyd check
@@ -47,9 +47,9 @@ python3 /scratch/smtp_sink.py /tmp/sink 25 none &
 until_true 10 test -e /tmp/sink/port
 echo 'mail = { to = ["root@localhost"], from = "denyd@localhost", first_within = "1s" }' >>/etc/denyd/denyd.toml
 check "a reload says to whom mail goes" systemctl reload denyd
-for _ in 1 2; do if login 203.0.113.12 wrong; then exit 1; fi; done
+for _ in 1 2; do if login 203.0.113.13 wrong; then exit 1; fi; done
 until_true 10 test -e /tmp/sink/1.eml
-check "and the unit lets mail out" grep -q '^203.0.113.12' /tmp/sink/1.eml
+check "and the unit lets mail out" grep -q '^203.0.113.13' /tmp/sink/1.eml
 
 echo 'decide.threshold_root = 2' >/etc/denyd/denyd.toml
 check "one is tried" sh -c 'denyd reload --confirm 5m | grep "not kept yet"'
