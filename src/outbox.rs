@@ -21,6 +21,7 @@ use crate::desk::reply;
 
 mod due;
 mod follower;
+mod limited;
 mod open;
 pub mod post;
 mod report;

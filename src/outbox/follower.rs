@@ -21,6 +21,8 @@ const READ_EVERY: Duration = Duration::from_millis(200);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// It is tried at least so often.
 const RETRY_MAX: Duration = Duration::from_secs(900);
+/// After so many refusals, and so many more, a try leaves strangers' text out, whatever they said.
+const BARE_EVERY: u32 = 3;
 /// Connections that are told of somebody who logged in.
 const OPEN_MAX: usize = 20;
 
@@ -45,7 +47,7 @@ pub(super) struct Follower {
     /// How often the same was refused, and when it is tried again.
     refused: u32,
     retry: Option<Instant>,
-    /// Whether strangers' text is left out of the next try.
+    /// Whether strangers' text is left out of all tries, as one was refused for good.
     bare: bool,
 }
 
@@ -228,7 +230,7 @@ impl Follower {
 
     /// What is known beside the decisions; and how many were missed in all.
     async fn beside(&mut self) -> Result<(Beside, i64), Ended> {
-        let mut beside = Beside { bare: self.bare, ..Beside::default() };
+        let mut beside = Beside { bare: self.bare || is_bare_after(self.refused), ..Beside::default() };
         let mut all = self.told.missed;
         if let Some(Reply::Status(status)) = self.ask(Request::Status).await? {
             let hosts_deny = self.orders.borrow().hosts_deny.display().to_string();
@@ -274,5 +276,20 @@ impl Follower {
         shown.server = self.orders.borrow().way.server();
         shown.waiting = self.waiting.waiting();
         shown.next = wait.map(|wait| At(clock::now().after(wait)));
+    }
+}
+
+/// Whether the try after so many refusals leaves strangers' text out: some filters say "later" for ever, or nothing at all.
+fn is_bare_after(refused: u32) -> bool {
+    refused > 0 && refused.is_multiple_of(BARE_EVERY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_try_after_three_refusals_is_bare_and_the_next_is_not() {
+        assert_eq!((0..8).filter(|refused| is_bare_after(*refused)).collect::<Vec<_>>(), [3, 6]);
     }
 }

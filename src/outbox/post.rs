@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,12 +10,13 @@ use std::time::Duration;
 use lettre::address::Envelope;
 use lettre::message::Mailbox;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
-use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::{Error, SmtpTransportBuilder};
 use lettre::{Address, Message, SmtpTransport, Transport as _};
 
+use super::limited::{ANSWER_MAX, Relay};
 use crate::clock;
 use crate::config::Mail;
 use crate::config::mail::{Server, Tls as Encrypted};
@@ -23,14 +25,15 @@ use crate::text::printable;
 
 /// Who it is from, where nobody is configured.
 const NAME: &str = "denyd";
-/// How long a server may take to connect, and for each read of an answer.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How long `sendmail` may take in all.
 const SENDMAIL_MAX: Duration = Duration::from_secs(60);
 /// Characters of an answer that are kept.
 const SAID_MAX: usize = 300;
 /// The largest file of a password or of CAs that is read, in bytes.
 const FILE_MAX: u64 = 1024 * 1024;
+/// With these `sendmail` says that it will not take a mail later either: data error, unavailable (a server's 5xx), not
+/// permitted (sysexits.h).
+const FOR_GOOD: [i32; 3] = [65, 69, 77];
 
 /// A mail before it has its addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,12 +70,17 @@ pub fn send(mail: &Mail, letter: &Letter) -> Result<String, Refused> {
         let path = sendmail().ok_or_else(|| Refused::now("no program sendmail is installed; name a server instead"))?;
         return by_sendmail(&path, &envelope, &bytes);
     };
-    let smtp = smtp(mail, host, *port)?;
+    let smtp = smtp(mail, host)?;
     let post = |envelope: &Envelope| {
-        let sent = smtp.send_raw(envelope, &bytes);
+        let relay = Relay::start(host, *port).map_err(|error| (false, Refused::now(said(&error.to_string()))))?;
+        let sent = smtp.clone().port(relay.port).build().send_raw(envelope, &bytes);
+        let limit = relay.end();
         let answer = sent.map(|answer| format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" ")));
         let is_of_mail = |error: &Error| error.status().is_some() && !is_of_login(error);
-        answer.map(|answer| said(&answer)).map_err(|error| (is_of_mail(&error), refused(&error)))
+        answer.map(|answer| said(&answer)).map_err(|error| match limit {
+            Some(limit) if error.status().is_none() => (false, Refused::now(limit)),
+            _ => (is_of_mail(&error), refused(&error)),
+        })
     };
     let (is_of_mail, refused) = match post(&envelope) {
         Ok(answer) => return Ok(answer),
@@ -132,23 +140,22 @@ fn written(mail: &Mail, letter: &Letter) -> Result<Message, Refused> {
     message.body(letter.body.clone()).map_err(|error| Refused::now(error.to_string()))
 }
 
-/// The way to a server.
-fn smtp(mail: &Mail, host: &str, port: u16) -> Result<SmtpTransport, Refused> {
+/// The way to the server `host`, by a [`Relay`] whose port is not known yet.
+fn smtp(mail: &Mail, host: &str) -> Result<SmtpTransportBuilder, Refused> {
     let parameters = || parameters(mail, host).map_err(Refused::now);
     let tls = match mail.tls {
         Encrypted::None => Tls::None,
         Encrypted::Starttls => Tls::Required(parameters()?),
         Encrypted::Implicit => Tls::Wrapper(parameters()?),
     };
-    let mut smtp = SmtpTransport::builder_dangerous(host)
-        .port(port)
+    let mut smtp = SmtpTransport::builder_dangerous(Ipv4Addr::LOCALHOST.to_string())
         .tls(tls)
         .timeout(Some(ANSWER_MAX))
         .hello_name(ClientId::Domain(clock::host_name()));
     if let (Some(name), Some(file)) = (&mail.username, &mail.password_file) {
         smtp = smtp.credentials(Credentials::new(name.clone(), password(file).map_err(Refused::now)?));
     }
-    Ok(smtp.build())
+    Ok(smtp)
 }
 
 fn parameters(mail: &Mail, host: &str) -> Result<TlsParameters, String> {
@@ -205,7 +212,10 @@ fn by_sendmail(path: &Path, envelope: &Envelope, bytes: &[u8]) -> Result<String,
     let complaint = said(&String::from_utf8_lossy(&output.stderr));
     match output.status.success() {
         true => Ok(format!("{} took it", path.display())),
-        false => Err(Refused::now(format!("{} ended with {}: {complaint}", path.display(), output.status))),
+        false => Err(Refused {
+            why: format!("{} ended with {}: {complaint}", path.display(), output.status),
+            for_good: output.status.code().is_some_and(|code| FOR_GOOD.contains(&code)),
+        }),
     }
 }
 
@@ -299,7 +309,10 @@ mod tests {
             let told = by_sendmail(&program, message.envelope(), &message.formatted());
             match (told, want) {
                 (Ok(told), Ok(want)) => assert_eq!(told, want),
-                (Err(refused), Err(want)) => assert!(refused.why.contains(want), "{}", refused.why),
+                (Err(refused), Err(want)) => {
+                    assert!(refused.why.contains(want), "{}", refused.why);
+                    assert_eq!(refused.for_good, want.contains("69"), "{}", refused.why);
+                }
                 (told, want) => panic!("{told:?} {want:?}"),
             }
         };
@@ -310,6 +323,7 @@ mod tests {
         assert!(text.starts_with("-i -f denyd@web1.example.org -- root@localhost zoe@example.org\n"), "{text}");
         assert!(text.contains("Subject: ") && text.lines().any(|line| line == "."), "{text}");
         check("cat >/dev/null; echo 'no \x1b[31m room' >&2; exit 75", Err("ended with exit status: 75: no"));
+        check("exit 69", Err("ended with exit status: 69"));
         check("exit 1", Err("ended with exit status: 1"));
         assert!(by_sendmail(Path::new("/no/such"), written(&mail(), &letter()).unwrap().envelope(), b"").is_err());
     }

@@ -4,9 +4,7 @@
 //! may repeat the URL, which is a secret.
 
 use std::io::{self, Read as _, Write};
-use std::net::{IpAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -14,15 +12,16 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 use url::{Host, Url};
 
+use super::limited::{Limited, TIME_MAX};
 use super::post::{Letter, Refused, contents, said, secret};
 use crate::clock;
 use crate::config::Webhook;
 use crate::config::webhook::Preset;
 
-/// How long a server may take to connect, and for each part of its answer.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Bytes of an answer that are read.
 const ANSWER_BYTES: u64 = 4_096;
+/// The same with the handshake of TLS.
+const BYTES_MAX: u64 = 128 * 1024;
 /// Characters of a report that are told.
 const TEXT_MAX: usize = 3_500;
 
@@ -116,9 +115,12 @@ fn replaced(text: &str, values: &[(&str, String)]) -> String {
     out + rest
 }
 
-/// The same without what calls people or hides where a link leads: a blank of no width stands behind each `@` and `<`.
+/// The same without what calls people, makes a link or hides where it leads: a blank of no width stands behind each `@`,
+/// `<`, `](` and `://`, and before each backtick.
 fn defused(text: &str) -> String {
-    text.replace('@', "@\u{200b}").replace('<', "<\u{200b}")
+    let marks =
+        [("@", "@\u{200b}"), ("<", "<\u{200b}"), ("](", "](\u{200b}"), ("://", "://\u{200b}"), ("`", "\u{200b}`")];
+    marks.into_iter().fold(text.to_owned(), |text, (mark, defused)| text.replace(mark, defused))
 }
 
 /// Posts; returns the number of the answer.
@@ -126,7 +128,7 @@ fn post(webhook: &Webhook, url: &Url, body: &str) -> Result<u16, String> {
     let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else { return Err("no host".to_owned()) };
     let name = host.to_string();
     let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let mut stream = connect(bare, port).map_err(|error| error.to_string())?;
+    let mut stream = Limited::connect(bare, port, TIME_MAX, BYTES_MAX).map_err(|error| error.to_string())?;
     let at = match url.port() {
         Some(port) => format!("{name}:{port}"),
         None => name.clone(),
@@ -147,25 +149,6 @@ fn post(webhook: &Webhook, url: &Url, body: &str) -> Result<u16, String> {
         talk(&mut stream, &request)
     };
     answer.map_err(|error| error.to_string())
-}
-
-fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let addresses: Vec<_> = match host.parse::<IpAddr>() {
-        Ok(ip) => vec![(ip, port).into()],
-        Err(_) => (host, port).to_socket_addrs()?.collect(),
-    };
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "its host has no address");
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, ANSWER_MAX) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(ANSWER_MAX))?;
-                stream.set_write_timeout(Some(ANSWER_MAX))?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// Whom we believe.
@@ -231,8 +214,9 @@ mod tests {
         let json = serde_json::json!({"a": ["\"}, {\"b\": \"\\\n{{host}}", 1, null], "{{text}}": "{{x}} {{"});
         let hostile = "\"}, {\"b\": \"\\\n{{host}}";
         check(&template(r#"{"a": ["{{text}}", 1, null], "{{text}}": "{{x}} {{"}"#), hostile, json);
-        let calls = "@here <!channel> <https://evil.example|good>";
-        let defused = "@\u{200b}here <\u{200b}!channel> <\u{200b}https://evil.example|good>";
+        let calls = "@here <!channel> <https://evil.example|good> ![x](//evil.example) `";
+        let defused = "@\u{200b}here <\u{200b}!channel> <\u{200b}https://\u{200b}evil.example|good> \
+                       ![x](\u{200b}//evil.example) \u{200b}`";
         check(&template("\"{{text}}\""), calls, defused.into());
         check(&template("\"{{text}}\""), &"é".repeat(4000), ("é".repeat(TEXT_MAX) + "…").into());
     }

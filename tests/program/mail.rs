@@ -1,6 +1,7 @@
 //! Mail, to a real SMTP server: what it says, when it comes, and that nothing is lost or told twice.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use kit::{Home, Sink, until};
@@ -216,6 +217,38 @@ fn what_a_filter_refuses_is_left_out_of_the_next_try() {
     let mail = &sink.wait(1)[0];
     assert!(mail.body.contains("192.0.2.7 until") && !mail.body.contains("XJS"), "{mail:?}");
     assert!(mail.body.contains("What strangers wrote is left out:"), "{mail:?}");
+}
+
+/// Also somebody between can say this, before TLS.
+#[test]
+fn a_server_that_never_ends_a_line_costs_no_memory() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // It is cut off long before.
+            let _ = (0..1600).try_for_each(|_| stream.write_all(&[b'2'; 65536]));
+        }
+    });
+    let home = Home::with_log();
+    let config = fs::read_to_string(home.path("config")).unwrap();
+    let mail = format!(
+        "[mail]\nto = [\"root@localhost\"]\nserver = \"localhost:{port}\"\ntls = \"starttls\"\nfirst_within = \"1s\"\n"
+    );
+    fs::write(home.path("config"), config + &mail).unwrap();
+    let daemon = home.start();
+    let most = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let before = most();
+    home.append(failures("192.0.2.7", 2).as_bytes());
+    let problem = until("it fails", || home.ask(&["status"])?["mail"]["problem"].as_str().map(str::to_owned));
+    assert_eq!(problem, "it says more than 128 KiB, and is cut off");
+    let grown = most() - before;
+    assert!(grown < 60_000, "{grown} kB");
 }
 
 #[test]
