@@ -27,7 +27,7 @@ pub struct Spared {
     pub from: Prefix,
     /// By what.
     pub protocol: Protocol,
-    /// At which address of ours; `None` = at all of them.
+    /// At which address of ours; `None` = at all of them, and at nobody else's.
     pub at: Option<IpAddr>,
     /// Which.
     pub port: u16,

@@ -301,15 +301,18 @@ fn a_log_sender_reaches_our_listener_with_its_address_denied() {
     let ways = &[Way::Netlink, Way::Program, Way::Ipset, Way::Rules];
     by_each_way("both::a_log_sender_reaches_our_listener_with_its_address_denied", ways, async |world, _, way| {
         let want = set("192.0.2.10 198.51.100.0/24 2001:db8:66::/64", "");
-        let spared = |from: &str, protocol, at: Option<&str>, port| {
+        if way == ways[0] {
+            world.container();
+        }
+        let sender = |from: &str, protocol, at: Option<&str>, port| {
             let at = at.map(|at| at.parse().unwrap());
             Spared { from: from.parse().unwrap(), protocol, at, port }
         };
         let spared = vec![
-            spared("192.0.2.0/28", Protocol::Tcp, Some("192.0.2.1"), PORT),
-            spared("2001:db8:66::1", Protocol::Tcp, None, PORT),
-            spared("198.51.100.0/24", Protocol::Tcp, Some("192.0.2.2"), PORT),
-            spared("0.0.0.0/0", Protocol::Udp, None, NOBODY),
+            sender("192.0.2.0/28", Protocol::Tcp, Some("192.0.2.1"), PORT),
+            sender("2001:db8:66::1", Protocol::Tcp, None, PORT),
+            sender("198.51.100.0/24", Protocol::Tcp, Some("192.0.2.2"), PORT),
+            sender("0.0.0.0/0", Protocol::Udp, None, NOBODY),
         ];
         // one way each: what is answered is told sooner
         let (action, refused) = match way {
@@ -328,6 +331,13 @@ fn a_log_sender_reaches_our_listener_with_its_address_denied() {
         assert_eq!(back_end.refused(), before, "what passes is not refused");
         world.is(&format!("198.51.100.1 {refused}, 2001:db8:66::2 {refused}")).await;
         world.tried("connect", OTHER_PORT, &format!("192.0.2.10 {refused}, 2001:db8:66::1 {refused}")).await;
+        // A listener at all addresses of ours is at none of a machine behind us, which has the same port open.
+        let everywhere = vec![sender("192.0.2.0/28", Protocol::Tcp, None, PORT)];
+        let mut back_end = world.back_end(way, Effect { spared: everywhere, action, ..Effect::default() });
+        back_end.replace(&want, NOW).unwrap();
+        ours(back_end.as_mut(), &want);
+        world.is("192.0.2.10 open").await;
+        assert_eq!(world.forwarded("192.0.2.10"), refused);
         back_end.take_away(NOW).unwrap();
     });
 }

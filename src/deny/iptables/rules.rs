@@ -173,8 +173,12 @@ fn refused(chain: &Chain) -> String {
 fn what(chain: &Chain, family: Family, effect: &Effect) -> Vec<String> {
     let name = refused(chain);
     let spared = effect.spared(family == Family::V4).map(|Spared { from, protocol, at, port }| {
-        let at = at.map_or(String::new(), |at| format!(" -d {at}"));
-        format!("-A {name} -s {from}{at} -p {} --dport {port} -j RETURN", protocol.name())
+        let (to, here) = match at {
+            Some(at) => (format!(" -d {at}"), ""),
+            // To this machine, and not to one behind it that has the same port open.
+            None => (String::new(), " -m addrtype --dst-type LOCAL"),
+        };
+        format!("-A {name} -s {from}{to} -p {} --dport {port}{here} -j RETURN", protocol.name())
     });
     let rules: &[&str] = match effect.action {
         Action::Drop => &["-j DROP"],

@@ -136,7 +136,8 @@ fn spares(Spared { from, protocol, at, port }: &Spared) -> String {
         (0, false) => "meta nfproto ipv6".to_owned(),
         _ => format!("{family} saddr {from}"),
     };
-    let at = at.map_or(String::new(), |at| format!(" {family} daddr {at}"));
+    // To this machine, and not to one behind it that has the same port open.
+    let at = at.map_or(" fib daddr type local".to_owned(), |at| format!(" {family} daddr {at}"));
     format!("{source}{at} {} dport {port} accept", protocol.name())
 }
 
@@ -261,8 +262,8 @@ mod tests {
             ..Effect::default()
         };
         check(nft(32, 64), &senders, 10, "ip saddr 192.0.2.0/24 ip daddr 198.51.100.1 tcp dport 514 accept");
-        check(nft(32, 64), &senders, 11, "meta nfproto ipv4 tcp dport 514 accept");
-        check(nft(32, 64), &senders, 12, "ip6 saddr 2001:db8::/32 udp dport 514 accept");
+        check(nft(32, 64), &senders, 11, "meta nfproto ipv4 fib daddr type local tcp dport 514 accept");
+        check(nft(32, 64), &senders, 12, "ip6 saddr 2001:db8::/32 fib daddr type local udp dport 514 accept");
         check(nft(32, 64), &senders, 14, "counter drop");
     }
 
