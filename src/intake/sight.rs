@@ -22,8 +22,6 @@ pub use share::Share;
 const EXAMPLE_MAX: usize = 300;
 /// Records that are not understood of which one is looked for that a service wrote: no longer, since each look costs time.
 const LOOKED_AT: u32 = 10_000;
-/// The same of a source of which sshd's records are understood: it can be half blind only.
-const LOOKED_AT_SOUND: u32 = 2_000;
 /// A warning comes so often at most.
 const WARNED_EVERY: Duration = Duration::from_secs(86_400);
 /// What a service's line holds, however its header is written: what stands before its `d`, and the rest of it. Anybody can
@@ -147,8 +145,7 @@ impl Sight {
     pub fn miss(&mut self, record: &Record<'_>, is_of_rule: bool) -> Miss {
         let is_bare = record.identifier.is_empty();
         self.bare = if is_bare { self.bare.saturating_add(1) } else { 0 };
-        let most = if self.fit > 0 { LOOKED_AT_SOUND } else { LOOKED_AT };
-        if self.looked_at < most && self.look(record, is_of_rule) {
+        if self.looked_at < LOOKED_AT && self.look(record, is_of_rule) {
             Miss::Odd
         } else if is_bare {
             Miss::Bare

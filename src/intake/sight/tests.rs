@@ -138,5 +138,5 @@ fn the_look_has_an_end() {
         assert_eq!(sight.odd, 2, "{understood}");
     };
     check(0, LOOKED_AT);
-    check(1, LOOKED_AT_SOUND);
+    check(1, LOOKED_AT);
 }
