@@ -91,9 +91,11 @@ impl Home {
         fs::create_dir(home.path("rules.d")).unwrap();
         let text = format!(
             "state_dir = \"{dir}/state\"\ncontrol_socket = \"{dir}/control\"\nrules_dir = \"{dir}/rules.d\"\n\
-             spare_machine = false\ndeny.backends = [\"stdout\"]\n{inputs}"
+             spare_machine = false\ndeny.backends = [\"stdout\"]\n{}",
+            // In the directory's own name these letters stay.
+            inputs.replace("DIR", &dir)
         );
-        fs::write(home.path("config"), text.replace("DIR", &dir)).unwrap();
+        fs::write(home.path("config"), text).unwrap();
         home
     }
 
