@@ -90,6 +90,12 @@ impl Effect {
         self.spared.iter().filter(move |spared| spared.from.is_ipv4() == ipv4)
     }
 
+    /// The same without ports at all addresses of ours, for a kernel that cannot tell which those are; `None` = there are none.
+    pub(super) fn without_everywhere(&self) -> Option<Effect> {
+        let spared: Vec<_> = self.spared.iter().filter(|spared| spared.at.is_some()).copied().collect();
+        (spared.len() < self.spared.len()).then(|| Effect { spared, ..self.clone() })
+    }
+
     /// Whether a connection of TCP from `peer` to this end of ours stays open to whoever is denied.
     pub(super) fn spares(&self, peer: IpAddr, (our, port): (IpAddr, u16)) -> bool {
         let reaches = |spared: &Spared| spared.port == port && spared.at.is_none_or(|at| at == our);
@@ -98,6 +104,9 @@ impl Effect {
     }
 }
 
+/// What is said where [`Effect::without_everywhere`] takes the place of what was wanted.
+pub(super) const NOT_EVERYWHERE: &str = "this kernel cannot tell its own addresses in rules, so log senders that are denied do not reach \
+    listeners at 0.0.0.0 or [::]: let `listen` name one address";
 /// Ports of a list: what iptables' multiport takes.
 pub const PORTS_MAX: usize = 15;
 /// Ports of ours that stay open to some who are denied, counted once for each prefix of them: a rule each, which a packet of

@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use inputs::record::Timestamp;
 
-use super::effect::{Effect, Refused};
+use super::effect::{Effect, NOT_EVERYWHERE, Refused};
 use super::{Connection, DenyBackend, DenyError, DenySet, Diff, Kept, Life, Probe, program};
 use crate::clock;
 use crate::decide::prefix::Prefix;
@@ -282,6 +282,26 @@ impl Iptables {
         Ok(())
     }
 
+    /// Writes all of it anew.
+    fn replace_all(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        let names = match self.set_names() {
+            Ok(names) => names,
+            Err(NoSets::Here(cause) | NoSets::Told(cause)) => {
+                if self.sets || self.rules.is_empty() {
+                    tracing::warn!(backend = NAME, cause, "ipset cannot be used, so each deny is a rule of its own");
+                }
+                self.sets = false;
+                return self.plain(want, now);
+            }
+        };
+        self.swap(&names, want, now, true)?;
+        for family in Family::here() {
+            self.write(*family, &rules::of_sets(&self.chain, *family, &self.effect))?;
+        }
+        (self.sets, self.warned) = (true, false);
+        Ok(())
+    }
+
     fn plain(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
         let mut left_out = 0;
         for family in Family::here() {
@@ -337,21 +357,19 @@ impl DenyBackend for Iptables {
     }
 
     fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
-        let names = match self.set_names() {
-            Ok(names) => names,
-            Err(NoSets::Here(cause) | NoSets::Told(cause)) => {
-                if self.sets || self.rules.is_empty() {
-                    tracing::warn!(backend = NAME, cause, "ipset cannot be used, so each deny is a rule of its own");
-                }
-                self.sets = false;
-                return self.plain(want, now);
-            }
+        let failed = match self.replace_all(want, now) {
+            Err(error) => error,
+            Ok(()) => return Ok(()),
         };
-        self.swap(&names, want, now, true)?;
-        for family in Family::here() {
-            self.write(*family, &rules::of_sets(&self.chain, *family, &self.effect))?;
+        // It may be that, or anything; nobody denied would be worse than a sender that is not heard.
+        let Some(without) = self.effect.without_everywhere() else { return Err(failed) };
+        let whole = std::mem::replace(&mut self.effect, without);
+        let done = self.replace_all(want, now);
+        self.effect = whole; // is tried again by the next one
+        if done.is_err() {
+            return Err(failed);
         }
-        (self.sets, self.warned) = (true, false);
+        tracing::warn!(backend = NAME, cause = failed.cause, "{NOT_EVERYWHERE}");
         Ok(())
     }
 

@@ -47,7 +47,7 @@ use inputs::record::Timestamp;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 
-use super::effect::{Effect, Refused};
+use super::effect::{Effect, NOT_EVERYWHERE, Refused};
 use super::program::{self, DIRECTORIES, TIME_MAX};
 use super::{DenyBackend, DenyError, DenySet, Diff, Kept, Probe};
 use crate::decide::prefix::Prefix;
@@ -197,6 +197,20 @@ impl Nft {
     fn write(&mut self, verb: &str, script: &str) -> Result<(), DenyError> {
         self.watch = None;
         self.run(verb, &["-f", "-"], script).map(|_| ())
+    }
+
+    /// Has `nft` write all of our table anew, and sees that it did.
+    fn replace_all(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        let mut script = Script::new(&self.table);
+        script.remove();
+        script.make(self.usual, &self.effect);
+        script.take(&Plan { usual: self.usual, want, now }.all());
+        let text = script.text;
+        self.count();
+        self.write("replace", &text)?;
+        self.refused_before += std::mem::take(&mut self.refused);
+        self.made = None;
+        self.see(want, now)
     }
 
     /// Sees that `nft` did what it was told, where netlink can be used.
@@ -392,16 +406,15 @@ impl DenyBackend for Nft {
     }
 
     fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
-        let mut script = Script::new(&self.table);
-        script.remove();
-        script.make(self.usual, &self.effect);
-        script.take(&Plan { usual: self.usual, want, now }.all());
-        let text = script.text;
-        self.count();
-        self.write("replace", &text)?;
-        self.refused_before += std::mem::take(&mut self.refused);
-        self.made = None;
-        self.see(want, now)
+        let failed = match self.replace_all(want, now) {
+            Err(error) if error.cause.ends_with(LACKING) => error,
+            done => return done,
+        };
+        // Nobody denied would be worse than a sender that is not heard.
+        let Some(effect) = self.effect.without_everywhere() else { return Err(failed) };
+        tracing::warn!(backend = NAME, cause = failed.cause, "{NOT_EVERYWHERE}");
+        self.effect = effect;
+        self.replace_all(want, now)
     }
 
     fn update(&mut self, diff: &Diff, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
@@ -483,6 +496,8 @@ const TABLE: &str = "denyd";
 /// The longest name that we take for our table, in bytes; the kernel's own limit is 255 (`NFT_NAME_MAXLEN`).
 const TABLE_MAX: usize = 64;
 pub(super) const NAME: &str = "nftables";
+/// How nft ends what it says of an expression that the kernel lacks (ENOENT).
+const LACKING: &str = "No such file or directory";
 /// How long after it counted a commit may be told, in milliseconds.
 const TOLD_MAX_MS: u8 = 100;
 /// How long it may take to say whether it can be used: at a boot, sshd is waiting.

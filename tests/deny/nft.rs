@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use denyd::decide::prefix::Prefix;
 use denyd::decide::range::Range;
+use denyd::deny::effect::{Effect, Protocol, Spared};
 use denyd::deny::nft::{Lengths, Nft};
 use denyd::deny::{DenyBackend as _, DenySet, Diff, Probe};
 use kit::{program, skip};
 use tokio::time::Instant;
 
 use crate::both::many;
-use crate::world::in_namespace;
+use crate::world::{PORT, in_namespace};
 use crate::{Dir, NOW, diff, set};
 
 /// Hash sets may hold prefixes of other lengths, and an update needs no program.
@@ -362,4 +363,36 @@ fn says_what_is_wrong_with_nft() {
         ),
     );
     check("/bin/false", "nftables: cannot replace table inet denyd_t: nft ended with exit status: 1");
+}
+
+/// A kernel without CONFIG_NFT_FIB, as far as its `nft` tells: everybody who is denied is, and a sender is heard where the rule
+/// names an address.
+#[test]
+fn denies_where_the_kernel_cannot_tell_its_addresses() {
+    in_namespace("nft::denies_where_the_kernel_cannot_tell_its_addresses", async |world| {
+        let dir = Dir::new();
+        let old = dir.0.join("nft");
+        let real = program("nft").unwrap();
+        // Answers as nft 1.0.6 does of an expression that the kernel lacks.
+        let script = format!(
+            "#!/bin/sh\ntext=$(cat)\ncase $text in *'fib daddr'*)\n  echo \"/dev/stdin:9:2-6: Error: Could not process rule: No such \
+             file or directory\n fib daddr type local\" >&2; exit 1;; esac\nprintf '%s\\n' \"$text\" | {} \"$@\"\n",
+            real.display()
+        );
+        std::fs::write(&old, script).unwrap();
+        std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let spared = |from: &str, at: Option<&str>| Spared {
+            from: from.parse().unwrap(),
+            protocol: Protocol::Tcp,
+            at: at.map(|at| at.parse().unwrap()),
+            port: PORT,
+        };
+        let spared = vec![spared("192.0.2.10", None), spared("192.0.2.11", Some("192.0.2.1"))];
+        let effect = Effect { spared, ..Effect::default() };
+        let mut nft = world.nft().with_binary(old).with_effect(effect);
+        let want = set("192.0.2.10 192.0.2.11 198.51.100.1", "");
+        nft.replace(&want, NOW).unwrap();
+        assert!(matches!(nft.probe(&want, NOW), Ok(Probe::Ours)));
+        world.is("192.0.2.10 silent, 192.0.2.11 open, 198.51.100.1 silent, 192.0.2.12 open").await;
+    });
 }

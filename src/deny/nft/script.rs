@@ -137,11 +137,13 @@ fn spares(Spared { from, protocol, at, port }: &Spared) -> String {
         _ => format!("{family} saddr {from}"),
     };
     // To this machine, and not to one behind it that has the same port open.
-    let at = at.map_or(" fib daddr type local".to_owned(), |at| format!(" {family} daddr {at}"));
+    let at = at.map_or(format!(" {LOCAL}"), |at| format!(" {family} daddr {at}"));
     format!("{source}{at} {} dport {port} accept", protocol.name())
 }
 
 /// What does not begin a connection.
+/// What is sent to an address of this machine's own; a kernel may lack that (CONFIG_NFT_FIB).
+const LOCAL: &str = "fib daddr type local";
 const OPEN: &str = "tcp flags & (fin | syn | rst | ack) != syn";
 /// The chain that the kernel asks.
 pub(super) const CHAIN: &str = "prerouting";
