@@ -12,7 +12,7 @@ use inputs::syslog::listen::{self, Listener};
 
 use super::office;
 use super::output::{self, Screen, Style};
-use crate::config::mail::{Mail, Server};
+use crate::config::mail::{Mail, Server, Tls};
 use crate::config::{Backends, Config, Input, Remark, Source, Syslog};
 use crate::daemon::feeds;
 use crate::deny::choose;
@@ -157,6 +157,9 @@ fn mail(mail: &Mail) -> Result<String, String> {
     let from = post::from(mail)?;
     if !from.email.domain().contains('.') {
         found += &format!("; look: many servers refuse `from` without a full domain, as {} is", from.email);
+    }
+    if mail.tls == Tls::None && !mail.server.is_here() {
+        found += "; look: tls = \"none\" to another machine: users' names, which may be mistyped passwords, go there in the clear";
     }
     Ok(found + "; denyd mail --test sends one")
 }

@@ -11,6 +11,12 @@ fn translated(text: &str, there: &[&str]) -> Result<Translation, Vec<(usize, Str
     translated_where(text, there, true)
 }
 
+/// The environment.
+fn variable(name: &str) -> Option<String> {
+    let known = [("A", "one"), ("B", "$[A]"), ("EMPTY", "")].into_iter().find(|(known, _)| *known == name);
+    known.map(|(_, value)| value.to_owned())
+}
+
 fn translated_where(text: &str, there: &[&str], wrapped: bool) -> Result<Translation, Vec<(usize, String)>> {
     let is_there = |path: &Path| {
         let there = [there, &["/var/lib/denyhosts/"]].concat();
@@ -21,12 +27,7 @@ fn translated_where(text: &str, there: &[&str], wrapped: bool) -> Result<Transla
         text,
         &World {
             hostname: "web1",
-            variable: &|name| {
-                [("A", "one"), ("B", "$[A]"), ("EMPTY", "")]
-                    .iter()
-                    .find(|(known, _)| *known == name)
-                    .map(|(_, value)| (*value).to_owned())
-            },
+            variable: &variable,
             directory: Path::new("/srv"),
             is_there: &is_there,
             sshd_reads_hosts_deny: &|| wrapped,
@@ -41,12 +42,7 @@ fn the_grammar_is_denyhosts_with_its_faults_mended() {
     let check = |text: &str, want: &str| {
         let world = World {
             hostname: "web1",
-            variable: &|name| {
-                [("A", "one"), ("B", "$[A]"), ("EMPTY", "")]
-                    .iter()
-                    .find(|(known, _)| *known == name)
-                    .map(|(_, value)| (*value).to_owned())
-            },
+            variable: &variable,
             directory: Path::new("/srv"),
             is_there: &|_| None,
             sshd_reads_hosts_deny: &|| true,

@@ -102,12 +102,13 @@ pub fn place(note: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
+    /// Notes that nobody writes down.
     #[derive(Clone, Default)]
-    struct Memory(Arc<Mutex<BTreeMap<String, String>>>);
+    pub(in crate::deny) struct Memory(pub(in crate::deny) Arc<Mutex<BTreeMap<String, String>>>);
 
     impl Notes for Memory {
         fn read(&mut self, name: &str) -> Result<Option<String>, String> {

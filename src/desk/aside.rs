@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
 use inputs::record::Timestamp;
@@ -80,7 +80,7 @@ pub(super) fn answer(request: &Request, looks: &mut impl Looks) -> Result<Reply,
     if let Request::Why { address } = request {
         return why(*address, looks);
     }
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = turn();
     let mut aside = Aside::begin(looks)?;
     match request {
         Request::List { what, filter } => aside.list(*what, *filter),
@@ -89,10 +89,16 @@ pub(super) fn answer(request: &Request, looks: &mut impl Looks) -> Result<Reply,
     }
 }
 
+/// Waits for its turn.
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Why a prefix is denied, and who is in it.
 fn why(asked: Prefix, looks: &mut impl Looks) -> Result<Reply, String> {
     let (mut why, is_wide) = looks.look(move |desk, now| desk.why(asked, now))?.map_err(told)?;
     if is_wide {
+        let _turn = turn();
         let mut aside = Aside::begin(looks)?;
         let is_in = move |prefix: &Prefix| asked.contains(prefix) && *prefix != asked;
         why.denied_inside = aside.hosts(INSIDE_MAX, move |prefix, _| is_in(prefix))?;

@@ -159,6 +159,10 @@ fn a_server_that_refuses_is_quoted() {
     let config = fs::read_to_string(home.path("config")).unwrap().replace("denyd@web1.example.org", "denyd@web1");
     fs::write(home.path("config"), config.replace("username", "#").replace("password_file", "#")).unwrap();
     check("look: many servers refuse `from` without a full domain, as denyd@web1 is");
+    let mail = "\n[mail]\nto = [\"root@localhost\"]\nserver = \"mail.example.org:25\"\n";
+    let config = fs::read_to_string(home.path("config")).unwrap();
+    fs::write(home.path("config"), config.split("[mail]").next().unwrap().to_owned() + mail).unwrap();
+    check("look: tls = \"none\" to another machine");
 }
 
 #[test]

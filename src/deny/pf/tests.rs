@@ -1,14 +1,12 @@
 //! What is said to `pfctl`, with a program in its place that keeps tables in files: no BSD is here.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::deny::ledger::Notes;
+use crate::deny::ledger::tests::Memory;
 use crate::deny::program;
 
 const NOW: Timestamp = Timestamp::from_secs(100);
@@ -51,25 +49,6 @@ case $verb in
 esac
 exit 0
 "#;
-
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<BTreeMap<String, String>>>);
-
-impl Notes for Memory {
-    fn read(&mut self, name: &str) -> Result<Option<String>, String> {
-        Ok(self.0.lock().unwrap().get(name).cloned())
-    }
-
-    fn write(&mut self, name: &str, text: &str) -> Result<(), String> {
-        self.0.lock().unwrap().insert(name.to_owned(), text.to_owned());
-        Ok(())
-    }
-
-    fn forget(&mut self, name: &str) -> Result<(), String> {
-        self.0.lock().unwrap().remove(name);
-        Ok(())
-    }
-}
 
 /// A BSD.
 struct Bsd {
