@@ -84,7 +84,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
 
 /// Pages of the database that are held in memory, in KiB. With SQLite's own 2000 most are read anew for each commit
 /// when many addresses fail.
-const CACHE_KIB: i64 = 8 * 1024;
+const CACHE_KIB: i64 = 7 * 1024;
 
 /// Whoever looks into it with sqlite3 holds up the engine no longer than this; a commit is tried again anyway.
 pub(super) const BUSY: Duration = Duration::from_millis(200);
