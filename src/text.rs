@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use inputs::record::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Log text as a person may safely see it: printable ASCII as it is, all else escaped (`\n`, `\x1b`, `\xff`).
@@ -97,9 +98,32 @@ impl<'de> Deserialize<'de> for At {
 /// A time as people read it: this machine's zone, to the second.
 pub(crate) fn when(at: inputs::record::Timestamp) -> String {
     match jiff::Timestamp::from_second(at.secs()) {
-        Ok(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Ok(time) => time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
         Err(_) => "never".to_owned(),
     }
+}
+
+/// `Sat Nov 21 23:38:26 2026`, as C's asctime, and DenyHosts, which does not say in which zone.
+pub(crate) fn asctime(at: Timestamp, zone: &TimeZone) -> String {
+    let time = jiff::Timestamp::from_microsecond(at.0).unwrap_or_default().to_zoned(zone.clone());
+    time.strftime("%a %b %e %H:%M:%S %Y").to_string()
+}
+
+/// The time of such a text. The day of the week is not looked at: who moves a clock by hand may not know it. Of an hour that
+/// the zone has twice it is the first.
+pub(crate) fn from_asctime(text: &[u8], zone: &TimeZone) -> Option<Timestamp> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = std::str::from_utf8(text).ok()?.split_ascii_whitespace();
+    let mut word = || words.next();
+    let (_, month, day, time, year) = (word()?, word()?, word()?, word()?, word()?);
+    let month = MONTHS.iter().position(|name| *name == month)? as i8 + 1;
+    let mut numbers = time.split(':').map(|number| number.parse::<i8>().ok());
+    let mut number = || numbers.next().flatten();
+    let (hour, minute, second) = (number()?, number()?, number()?);
+    let time =
+        jiff::civil::DateTime::new(year.parse().ok()?, month, day.parse().ok()?, hour, minute, second, 0).ok()?;
+    let is_all = numbers.next().is_none() && words.next().is_none();
+    is_all.then(|| time.to_zoned(zone.clone()).ok()).flatten().map(|time| Timestamp(time.timestamp().as_microsecond()))
 }
 
 #[cfg(test)]
@@ -111,5 +135,36 @@ mod tests {
         for at in [At(Timestamp(i64::MAX)), At(Timestamp(i64::MIN)), At(Timestamp(1))] {
             assert_eq!(serde_json::from_str::<At>(&serde_json::to_string(&at).expect("a text")).expect("a time"), at);
         }
+    }
+
+    #[test]
+    fn reads_the_times_of_c() {
+        let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+        let check = |text: &str, want: Option<&str>| {
+            let at = from_asctime(text.as_bytes(), &zone);
+            assert_eq!(at.map(|at| at.to_string()).as_deref(), want, "{text:?}");
+        };
+        check("Sat Nov 21 23:38:26 2026", Some("2026-11-21T22:38:26Z"));
+        check("Sat Nov  1 09:05:00 2025", Some("2025-11-01T08:05:00Z"));
+        check("Xxx Jul  1 09:05:00 2025", Some("2025-07-01T07:05:00Z"));
+        // Twice, and never.
+        check("Sun Oct 25 02:30:00 2026", Some("2026-10-25T00:30:00Z"));
+        check("Sun Mar 29 02:30:00 2026", Some("2026-03-29T01:30:00Z"));
+        let bad = [
+            "",
+            "Sat Nov 31 23:38:26 2026",
+            "Sat Nov 21 24:38:26 2026",
+            "Sat Nov 21 23:38 2026",
+            "Sat nov 21 23:38:26 2026",
+        ];
+        let more = [
+            "Sat Nov 21 23:38:26:1 2026",
+            "Sat Nov 21 23:38:26 2026 x",
+            "Sat Nov 21 23:38:26 99999",
+            "Sat Nov 21 23:38:\u{0661} 2026",
+        ];
+        bad.iter().chain(&more).for_each(|text| check(text, None));
+        let at = from_asctime(b"Sat Nov  1 09:05:00 2025", &zone).expect("a time");
+        assert_eq!(asctime(at, &zone), "Sat Nov  1 09:05:00 2025");
     }
 }

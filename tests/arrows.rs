@@ -9,8 +9,14 @@ use std::path::Path;
 /// and imports nothing.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["daemon", "outbox", "desk", "config", "deny", "store", "intake", "decide", "detect", "text", "clock"]),
-    ("daemon", &["outbox", "desk", "config", "deny", "store", "intake", "decide", "detect", "text", "clock"]),
+    (
+        "cli",
+        &[
+            "daemon", "outbox", "desk", "config", "compat", "deny", "store", "intake", "decide", "detect", "text",
+            "clock",
+        ],
+    ),
+    ("daemon", &["outbox", "desk", "config", "compat", "deny", "store", "intake", "decide", "detect", "text", "clock"]),
     ("outbox", &["desk", "config", "deny", "decide", "text", "clock"]),
     ("desk", &["config", "deny", "store", "intake", "decide", "detect", "text", "clock"]),
     ("config", &["compat", "deny", "intake", "decide", "detect", "text", "clock"]),

@@ -1,12 +1,13 @@
-//! DenyHosts: its configuration file, read as it is.
+//! DenyHosts: its configuration file, read as it is, and the files of its work directory.
 //!
 //! The text of a `denyhosts.conf` becomes the text of a `denyd.toml`, which [`config`](crate::config) reads like any other:
 //! so there is one validator, and `denyd import` writes what `run` goes by. [`conf`] is the grammar of the file; [`keys`]
-//! says of each key what it means here. What DenyHosts did is told by its manual, its FAQ, and by trying it (3.1.2).
+//! says of each key what it means here. [`files`] is its work directory. What DenyHosts did is told by its manual, its FAQ, and by trying it (3.1.2).
 
 use std::path::{Path, PathBuf};
 
 mod conf;
+pub mod files;
 mod keys;
 #[cfg(test)]
 mod tests;

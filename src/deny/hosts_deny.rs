@@ -19,6 +19,7 @@ use tracing::warn;
 
 use crate::decide::prefix::Prefix;
 use crate::decide::range::merge;
+use crate::text::asctime;
 
 use super::ledger::{Ledger, Lines, Notes};
 use super::overlap::without;
@@ -311,12 +312,6 @@ impl DenyBackend for HostsDeny {
         }
         Ok(lines::stamped_entries(&text).filter_map(lines::denied).map(|prefix| (prefix, None)).collect())
     }
-}
-
-/// `Sat Nov 21 23:38:26 2026`, as C's asctime and DenyHosts.
-fn asctime(time: Timestamp, zone: &TimeZone) -> String {
-    let time = jiff::Timestamp::from_microsecond(time.0).unwrap_or_default().to_zoned(zone.clone());
-    time.strftime("%a %b %e %H:%M:%S %Y").to_string()
 }
 
 /// The note of the ledger of earlier versions: lines without the file that they are in.
