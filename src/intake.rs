@@ -243,7 +243,8 @@ pub fn decide<'a>(
         let again = last.as_ref().filter(|_| !source.bare).and_then(|last| repeat::again(last, &record));
         let program = again.map(|again| again.identifier).or(event.as_ref().map(|_| record.identifier));
         let sender = source.senders.hear(&mut record, program.filter(|_| !is_foreign));
-        let trust = trust_of(source.forgeable || record.stdout);
+        let by_rule = event.as_ref().is_some_and(|event| event.forgeable);
+        let trust = trust_of(source.forgeable || record.stdout || by_rule);
         let is_empty = record.message.is_empty() && record.identifier.is_empty();
         counts.records += u64::from(!is_empty);
         if let Some(again) = again.map(|again| Record { event: record.event, live: record.live, ..again })
@@ -251,6 +252,7 @@ pub fn decide<'a>(
         {
             let called = source.host(again.host, engine);
             let host = engine.meant(&again, called);
+            let trust = if event.forgeable { Trust::Forgeable } else { trust };
             let folded = engine.step(batch.received, Input::Record { record: &again, host, event: &event, trust });
             counts.add(&folded);
             source.senders.tell(sender, |row| row.understood += 1);
@@ -282,7 +284,9 @@ pub fn decide<'a>(
         let vouched = !source.vouched || vouched(&record, event, source.trusted_uid);
         match (vouched, event.is_by_rule()) {
             (false, _) => {}
-            (true, true) => source.sight.know_by_rule(&record),
+            (true, true) if rules.are_for(&record) => source.sight.know_by_rule(&record),
+            // What is asked of every program tells of none.
+            (true, true) => {}
             (true, false) => source.sight.know(&record, fits, !is_foreign),
         }
         if event.changes_something() && source.leaves_out(&record, stamp, vouched, trust, counts) {

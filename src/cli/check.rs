@@ -18,6 +18,7 @@ use crate::daemon::feeds;
 use crate::deny::choose;
 use crate::desk::Request;
 use crate::desk::reply::Status;
+use crate::detect::rule::EVERY;
 use crate::outbox::{post, webhook};
 use crate::text::plain;
 use profile::Unit;
@@ -84,7 +85,11 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
     }
     say("rules", Ok(rules.to_string()));
     for rule in rules.rules.iter() {
-        line(&format!("     {:<20} of {}", rule.name, rule.identifiers.join(", ")));
+        let every = rule.identifiers == [EVERY];
+        let of = if every { "every program".to_owned() } else { rule.identifiers.join(", ") };
+        let forgeable = if rule.is_forgeable() { "; forgeable: it denies for an hour at most" } else { "" };
+        let how = rule.fooled().map_or(String::new(), |fooled| format!(", since {fooled}"));
+        line(&format!("     {:<20} of {of}{forgeable}{how}", rule.name));
     }
     for (name, answer) in crate::daemon::names::resolve_all(config.policy().allow.names().cloned().collect()) {
         let listed = |all: Vec<IpAddr>| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

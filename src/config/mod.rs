@@ -10,6 +10,7 @@ pub use crate::compat::{Remark, Translation, is_denyhosts};
 use crate::decide::policy::Policy;
 pub use crate::deny::choose::{Backends, Settings as Deny};
 use crate::deny::effect::SPARED_MAX;
+use crate::detect::rule::Draft;
 
 use document::{Reader, Table};
 use key::{Listed, Section};
@@ -70,6 +71,8 @@ pub struct Config {
     pub webhook: Webhook,
     /// What is read; empty = found at start.
     pub inputs: Vec<Input>,
+    /// Rules beside those of `rules_dir`, each of which is right.
+    pub own_rules: Vec<Draft>,
     /// What should be known of a configuration that is DenyHosts'; empty for one of ours.
     pub remarks: Vec<Remark>,
 }
@@ -117,6 +120,7 @@ impl Default for Config {
             mail: Mail::default(),
             webhook: Webhook::default(),
             inputs: Vec::new(),
+            own_rules: Vec::new(),
             remarks: Vec::new(),
         }
     }
@@ -134,9 +138,9 @@ impl Config {
         Config::parse(file, &text(file)?)
     }
 
-    /// Reads the rules of `rules_dir`.
+    /// The rules of the configuration, and behind them those of `rules_dir`, which are read.
     pub fn rules(&self) -> Result<Loaded, ConfigError> {
-        rules::read(&self.rules_dir)
+        rules::read(&self.rules_dir, &self.own_rules)
     }
 
     /// Reads the text of the configuration `file`, and the files that it names.
@@ -148,7 +152,8 @@ impl Config {
     /// The effective configuration, every key written out. Read again it gives the same.
     pub fn to_toml(&self) -> String {
         let tables = settings::sections().map(|section| section.write(&mut self.clone()));
-        tables.into_iter().chain(self.inputs.iter().map(sources::write)).collect::<Vec<_>>().join("\n")
+        let tables = tables.into_iter().chain(self.inputs.iter().map(sources::write));
+        tables.chain(self.own_rules.iter().map(rules::write)).collect::<Vec<_>>().join("\n")
     }
 
     /// What the engine decides by.
@@ -159,7 +164,8 @@ impl Config {
 
 /// All tables and their keys.
 fn listed() -> Vec<Listed> {
-    settings::sections().iter().map(Section::listed).chain([sources::section().listed()]).collect()
+    let tables = settings::sections();
+    tables.iter().map(Section::listed).chain([sources::section().listed()]).chain(rules::listed()).collect()
 }
 
 fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
@@ -183,6 +189,7 @@ fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     reader.fill_all(&table, &webhook, &mut config);
     webhook::judge(reader, &table, &config.webhook);
     config.inputs = sources::read(reader, top, &config.control_socket);
+    config.own_rules = rules::here(reader, top);
     // Back ends are made of it by the daemon, and by verbs where none runs.
     config.deny.effect.spared = config.inputs.iter().flat_map(Input::spared).take(SPARED_MAX).collect();
     config

@@ -1,4 +1,5 @@
-//! The rules of a directory: each `*.toml` in it, in the order of their names, tables `[[rule]]`.
+//! Rules: those of a directory, each `*.toml` in it, in the order of their names, tables `[[rule]]`; and before them those of
+//! the configuration itself.
 //!
 //! All of them are taken or none; every problem is reported at once. What a rule may be,
 //! [`detect::rule`](crate::detect::rule) says. Whoever can write these files decides who is denied, so none may be
@@ -8,9 +9,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
-use crate::detect::rule::Rules;
+use crate::detect::rule::{Draft, Rule, Rules};
 
 mod rule;
+
+pub(super) use rule::{here, listed, write};
 
 /// Where the rules are unless the configuration says otherwise. It need not be there.
 pub const USUAL: &str = "/etc/denyd/rules.d";
@@ -19,11 +22,13 @@ const FILES_MAX: usize = 100;
 /// The bits of permissions that let everybody write.
 const WRITABLE_BY_ALL: u32 = 0o002;
 
-/// The rules of a directory.
+/// The rules of a directory, and those of the configuration.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// They themselves.
     pub rules: Rules,
+    /// How many are the configuration's.
+    pub own: usize,
     /// How many files they are from.
     pub files: usize,
 }
@@ -31,14 +36,21 @@ pub struct Loaded {
 impl std::fmt::Display for Loaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let plural = |count| if count == 1 { "" } else { "s" };
-        let (rules, files) = (self.rules.iter().len(), self.files);
+        if self.own > 0 {
+            write!(f, "{} rule{} in the configuration, ", self.own, plural(self.own))?;
+        }
+        let (rules, files) = (self.rules.iter().len() - self.own, self.files);
         write!(f, "{rules} rule{} in {files} file{}, all examples hold", plural(rules), plural(files))
     }
 }
 
-/// Reads a directory of rules.
-pub(super) fn read(dir: &Path) -> Result<Loaded, ConfigError> {
-    let mut loaded = Loaded::default();
+/// Reads a directory of rules. `own` are those of the configuration, which are right.
+pub(super) fn read(dir: &Path, own: &[Draft]) -> Result<Loaded, ConfigError> {
+    let mut loaded = Loaded { own: own.len(), ..Loaded::default() };
+    for draft in own {
+        let added = Rule::compile(draft.clone()).and_then(|rule| loaded.rules.add(rule));
+        added.map_err(|(_, why)| ConfigError::Unusable(format!("rule \"{}\": {why}", draft.name)))?;
+    }
     let mut problems = Vec::new();
     for file in files(dir)? {
         loaded.files += 1;

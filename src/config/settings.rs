@@ -24,7 +24,7 @@ const FILE_MAX: u64 = 4 * 1024 * 1024;
 /// All tables but the inputs, each behind the one that it is in.
 pub(super) fn sections() -> [Section<Config>; 9] {
     [
-        Section { name: "", keys: top(), tables: &["decide", "deny", "mail", "webhook", "input"] },
+        Section { name: "", keys: top(), tables: &["decide", "deny", "mail", "webhook", "input", "rule"] },
         Section { name: "[decide]", keys: classes().into_iter().chain(decide()).collect(), tables: &[] },
         Section { name: "[deny]", keys: deny(), tables: &["nftables", "iptables", "pf", "hosts_deny"] },
         Section { name: "[deny.nftables]", keys: nftables(), tables: &[] },
@@ -64,7 +64,7 @@ fn top() -> Vec<Key<Config>> {
         key("rules_dir", path(), |c| &mut c.rules_dir).says(
             "The directory with the rules for other programs than sshd and dropbear: files that end in .toml, in the
             order of their names. No rules hold if this very directory is missing; another one must be there. rules.md of the documentation
-            says how to write one.",
+            says how to write one. A [[rule]] may stand at the end of this file, too.",
         ),
     ]
 }

@@ -71,6 +71,8 @@ pub struct Event<'a> {
     pub rule: &'a str,
     /// Who may write so, where the kernel tells a uid, if an administrator's rule knew it and no built-in shape did.
     pub rule_uids: Option<&'a [u32]>,
+    /// Strangers may have made it up, whoever wrote the record: by such a rule.
+    pub forgeable: bool,
 }
 
 impl<'a> Event<'a> {
@@ -91,6 +93,7 @@ impl<'a> Event<'a> {
             of_pid: None,
             rule,
             rule_uids: None,
+            forgeable: false,
         }
     }
 

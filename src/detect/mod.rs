@@ -19,7 +19,7 @@ use rule::{Rules, TIMES_MAX};
 #[inline(always)]
 pub fn detect<'a>(record: &Record<'a>, rules: &'a Rules) -> Option<Event<'a>> {
     let (is_sshd, is_dropbear) = (sshd::is_sshd(record.identifier), dropbear::is_dropbear(record.identifier));
-    let is_known = is_sshd || is_dropbear || record.stdout || rules.are_for(record);
+    let is_known = is_sshd || is_dropbear || record.stdout || rules.are_asked(record);
     if is_known { detect_of(record, rules, is_sshd, is_dropbear) } else { None }
 }
 

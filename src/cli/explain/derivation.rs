@@ -18,7 +18,7 @@ use crate::decide::session::Outcome;
 use crate::detect::address::Peer;
 use crate::detect::event::Account;
 use crate::intake::{Counts, Seen, Source, address, fold};
-use crate::text::printable;
+use crate::text::{plain, printable};
 
 /// Prints it, or the object that has of it what a log's lines have.
 pub(super) fn print(line: &[u8], reading: Reading, as_json: bool, config: &Config) -> anyhow::Result<ExitCode> {
@@ -31,7 +31,8 @@ pub(super) fn print(line: &[u8], reading: Reading, as_json: bool, config: &Confi
     source.bare = reading.bare;
     source.forgeable = reading.forgeable;
     source.host = reading.host;
-    source.rules = Arc::new(config.rules()?.rules);
+    let rules = Arc::new(config.rules()?.rules);
+    source.rules = Arc::clone(&rules);
     let mut screen = Screen::new();
     let mut printed = Ok(());
     fold(&mut engine, &mut source, &batch, &mut Counts::default(), |seen, engine| {
@@ -40,7 +41,12 @@ pub(super) fn print(line: &[u8], reading: Reading, as_json: bool, config: &Confi
             return;
         }
         printed = derive(&mut screen, &batch, seen, format, engine);
-        if printed.is_ok() && folds(seen) && (reading.forgeable || seen.record.stdout) {
+        let rule = seen.event.and_then(|event| rules.named(event.rule)).filter(|_| printed.is_ok());
+        if let Some(rule) = rule {
+            printed = writeln!(screen, "{:<10} {}", "pattern", plain(rule.pattern()));
+        }
+        let is_forgeable = reading.forgeable || seen.record.stdout || seen.event.is_some_and(|event| event.forgeable);
+        if printed.is_ok() && folds(seen) && is_forgeable {
             let what =
                 "strangers may have made it up: what rests on it denies for an hour at most, and it clears nothing";
             printed = writeln!(screen, "{:<10} {what}", "trust");

@@ -118,7 +118,7 @@ fn refuses_what_strangers_could_use() {
     check("'^login by (?P<user>.{0,80}) from (?P<addr>[0-9a-f.:]+) failed$'", "'^(?P<addr>.*)$'", &refused(4, empty));
     let no_addr = "the pattern has no group (?P<addr>…); it says where the address is";
     check("(?P<addr>[0-9a-f.:]+)", "[0-9a-f.:]+", &refused(4, no_addr));
-    let group = "the pattern has a group `adr`; those with a meaning are addr, user and times, others stand in (?:…)";
+    let group = "the pattern has a group `adr`; those with a meaning are addr (or host), user, times and invalid, others stand in (?:…)";
     check("(?P<addr>", "(?P<adr>", &refused(4, group));
     check("'^login", "'^(login", &refused(4, "the pattern is wrong at its character 2: unclosed group"));
     check(
@@ -197,7 +197,7 @@ fn has_limits() {
 fn reads_a_directory() {
     let dir = tempfile::tempdir().unwrap();
     let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
-    let read = || read(dir.path()).map(|loaded| loaded.to_string()).map_err(|error| error.to_string());
+    let read = || read(dir.path(), &[]).map(|loaded| loaded.to_string()).map_err(|error| error.to_string());
     let path = |name: &str| dir.path().join(name).display().to_string();
     assert_eq!(read().unwrap(), "0 rules in 0 files, all examples hold");
     put("b.toml", RIGHT);
@@ -225,7 +225,44 @@ fn reads_a_directory() {
         std::fs::set_permissions(&open, before).unwrap();
     }
     assert_eq!(read().unwrap(), "2 rules in 2 files, all examples hold");
-    let missing = super::read(&dir.path().join("none")).unwrap_err().to_string();
+    let missing = super::read(&dir.path().join("none"), &[]).unwrap_err().to_string();
     let cannot = "cannot read this directory of rules (`rules_dir`): No such file or directory (os error 2)";
     assert_eq!(missing, format!("{}: {cannot}", path("none")));
+}
+
+/// What an administrator may say of a pattern that does not hold the whole message, and what becomes of it.
+#[test]
+fn an_unsafe_rule_is_taken_and_forgeable() {
+    let taken = |old: &str, new: &str| {
+        let mut rules = Rules::default();
+        let text = RIGHT.replacen(old, new, 1);
+        let problems = add(&mut rules, Path::new("ftp.toml"), &text);
+        assert!(problems.is_empty(), "{problems:?}\n{text}");
+        let rule = rules.iter().next().unwrap();
+        (rule.is_forgeable(), rule.fooled())
+    };
+    use crate::detect::rule::pattern::Fooled;
+    assert_eq!(taken("", ""), (false, None));
+    assert_eq!(taken("hit", "unsafe = true\nhit"), (true, None));
+    assert_eq!(taken("pattern = '^", "unsafe = true\npattern = '"), (true, Some(Fooled::Start)));
+    assert_eq!(taken("pattern = '^", "unsafe = true\npattern = '^"), (true, None));
+    // Text without a bound before the address: of any rule.
+    assert_eq!(taken(".{0,80}", ".*"), (true, Some(Fooled::Unbounded)));
+    assert_eq!(taken(".{0,80}", "[^ ]+"), (true, Some(Fooled::Unbounded)));
+    assert_eq!(taken("by (?P<user>.{0,80})", "b.{1,901} (?P<user>bob)"), (true, Some(Fooled::Unbounded)));
+    assert_eq!(taken("by (?P<user>.{0,80})", "b.{1,900} (?P<user>bob)"), (false, None));
+    assert_eq!(taken("by (", "by\\s+\\d*("), (false, None), "blanks and digits are nobody's");
+    assert_eq!(taken("failed$'", "failed.*$'"), (false, None), "what stands behind it does not matter");
+    let every = "\"*\", every program, needs unsafe = true, since any of them may log what a stranger wrote; and it stands alone";
+    let refused = format!("ftp.toml:3: rule \"ftp.failed\": {every}");
+    check("[\"ftpd\"]", "[\"*\"]", &refused);
+    check("[\"ftpd\"]", "[\"*\", \"ftpd\"]\nunsafe = true", &refused);
+    check("[\"ftpd\"]", "[\"*\"]\nunsafe = true", "");
+    let two = "the pattern has both (?P<addr>…) and (?P<host>…), which are the same; keep one";
+    check("failed$", "failed(?P<host>x?)$", &format!("ftp.toml:4: rule \"ftp.failed\": {two}"));
+    let many: String = (0..=50)
+        .map(|n| RIGHT.replace("ftp.failed", &format!("r{n}")).replace("[\"ftpd\"]", "['*']\nunsafe = true"))
+        .collect();
+    let limit = "there are 50 rules for every program already, each of which costs time of all records; name programs";
+    assert_eq!(said(&many), format!("ftp.toml:{}: rule \"r50\": {limit}", 7 * 50 + 3));
 }

@@ -1,0 +1,344 @@
+//! The regular expression of a rule: what makes one, and what strangers could do with it.
+//!
+//! A pattern that holds a whole message, with bounded text before its address, can be trusted as far as its examples go.
+//! Any other can be [`Fooled`]: it is taken only where an administrator says so, and what it finds is forgeable.
+
+use std::fmt;
+
+use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
+
+use super::{ADDRESS, COMPILED_MAX, GROUPS, NEST_MAX, PATTERN_MAX, Refusal};
+use crate::detect::address;
+
+/// The longest text before an address that no relay can have cut, in bytes: daemons take 1024 with what stands before a
+/// message (RFC 3164, section 4.1).
+const WHOLE_MAX: usize = 900;
+/// How long an example may become, in bytes.
+const EXAMPLE_MAX: usize = 2_000;
+/// The address in an example, and the user.
+pub const VICTIM: &str = "192.0.2.7";
+const USER: &str = "bob";
+
+/// How strangers may make a pattern find an address of their choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fooled {
+    /// It can match behind the beginning.
+    Start,
+    /// It can match before the end.
+    End,
+    /// Text without a bound stands before the address.
+    Unbounded,
+    /// Free text stands on both sides of the address.
+    BothSides,
+}
+
+impl fmt::Display for Fooled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fooled::Start => "it does not begin with ^, so it is found within whatever a stranger gets logged",
+            Fooled::End => "it does not end in $, so a stranger's text may go on behind the address",
+            Fooled::Unbounded => {
+                "text without a bound stands before the address, so a stranger's may be so long that the line is cut in it; \
+                 write .{0,80} instead of .*"
+            }
+            Fooled::BothSides => "free text stands on both sides of the address, and a stranger's may hold another one",
+        })
+    }
+}
+
+/// A pattern that is in force.
+pub(super) struct Compiled {
+    pub(super) regex: Regex,
+    pub(super) fooled: Option<Fooled>,
+}
+
+/// Makes a pattern of what is written; one that does not hold the whole message only if `is_unsafe`.
+pub(super) fn compile(pattern: &str, is_unsafe: bool) -> Result<Compiled, Refusal> {
+    let hir = parse(pattern)?;
+    let mut engine = RegexBuilder::new(pattern);
+    engine.unicode(false).dot_matches_new_line(true).nest_limit(NEST_MAX);
+    engine.size_limit(COMPILED_MAX).dfa_size_limit(COMPILED_MAX);
+    let regex = engine.build().map_err(|_| Refusal::TooLarge)?;
+    let fooled = fooled(&hir);
+    match fooled {
+        Some(Fooled::Start) if !is_unsafe => return Err(Refusal::NoStart),
+        Some(Fooled::End) if !is_unsafe => return Err(Refusal::NoEnd),
+        _ => {}
+    }
+    if regex.is_match(b"") {
+        return Err(Refusal::Empty);
+    }
+    let mut groups = regex.capture_names().flatten();
+    if let Some(group) = groups.find(|name| !GROUPS.contains(name)) {
+        return Err(Refusal::Group(group.to_owned()));
+    }
+    match regex.capture_names().flatten().filter(|name| ADDRESS.contains(name)).count() {
+        0 => Err(Refusal::NoAddr),
+        1 => Ok(Compiled { regex, fooled }),
+        _ => Err(Refusal::TwoAddresses),
+    }
+}
+
+/// What a pattern means, by the settings that the engine has, too.
+fn parse(pattern: &str) -> Result<Hir, Refusal> {
+    if pattern.len() > PATTERN_MAX {
+        return Err(Refusal::TooLong(pattern.len()));
+    }
+    let mut parser = regex_syntax::ParserBuilder::new();
+    let hir = parser.unicode(false).utf8(false).dot_matches_new_line(true).nest_limit(NEST_MAX).build().parse(pattern);
+    hir.map_err(|error| syntax(&error))
+}
+
+fn syntax(error: &regex_syntax::Error) -> Refusal {
+    let (span, why) = match error {
+        regex_syntax::Error::Parse(error) => (error.span(), error.kind().to_string()),
+        regex_syntax::Error::Translate(error) => (error.span(), error.kind().to_string()),
+        other => return Refusal::Syntax { at: 1, why: other.to_string() },
+    };
+    Refusal::Syntax { at: span.start.column, why }
+}
+
+/// How strangers may use it, as far as the pattern alone tells.
+fn fooled(hir: &Hir) -> Option<Fooled> {
+    let properties = hir.properties();
+    if !properties.look_set_prefix().contains(Look::Start) {
+        return Some(Fooled::Start);
+    }
+    if !properties.look_set_suffix().contains(Look::End) {
+        return Some(Fooled::End);
+    }
+    let before = sides(hir)?.0;
+    before.iter().any(|part| is_unbounded(part)).then_some(Fooled::Unbounded)
+}
+
+/// The same of one that has no examples, by which somebody would have looked at what can stand where.
+pub fn judge(pattern: &str) -> Result<Option<Fooled>, Refusal> {
+    let fooled = compile(pattern, true)?.fooled;
+    let hir = parse(pattern)?;
+    let both = || {
+        sides(&hir)
+            .filter(|(before, after)| before.iter().any(|part| is_free(part)) && after.iter().any(|part| is_free(part)))
+    };
+    Ok(fooled.or_else(|| both().map(|_| Fooled::BothSides)))
+}
+
+/// What stands before a group called `name`, deterministically read or not: see [`is_told`].
+pub fn is_led_by_fixed_text(pattern: &str, name: &str) -> bool {
+    let Ok(hir) = parse(pattern) else { return false };
+    let before = around(&hir, &[name]).map(|(before, _)| before);
+    hir.properties().look_set_prefix().contains(Look::Start) && before.is_some_and(|before| is_told(&before))
+}
+
+/// Whether each part ends where it must, whatever stands behind it: words, and runs of what the next word does not
+/// begin with. So no stranger's text, which may hold anything, can stand in for one of them.
+fn is_told(parts: &[&Hir]) -> bool {
+    let mut parts = parts.iter().peekable();
+    while let Some(part) = parts.next() {
+        match part.kind() {
+            HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) | HirKind::Class(_) => {}
+            HirKind::Repetition(run) => {
+                let HirKind::Class(Class::Bytes(class)) = run.sub.kind() else { return false };
+                let next = parts.peek().map(|next| next.kind());
+                let Some(HirKind::Literal(next)) = next else { return false };
+                let first = next.0.first().copied().unwrap_or_default();
+                if class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&first)) {
+                    return false;
+                }
+            }
+            HirKind::Capture(_) | HirKind::Concat(_) | HirKind::Alternation(_) => return false,
+        }
+    }
+    true
+}
+
+/// What stands on either side of the address.
+fn sides(hir: &Hir) -> Option<(Vec<&Hir>, Vec<&Hir>)> {
+    around(hir, &ADDRESS)
+}
+
+/// What stands on either side of the group that has one of these names.
+fn around<'a>(hir: &'a Hir, names: &[&str]) -> Option<(Vec<&'a Hir>, Vec<&'a Hir>)> {
+    match hir.kind() {
+        HirKind::Capture(group) if group.name.as_deref().is_some_and(|name| names.contains(&name)) => {
+            Some((Vec::new(), Vec::new()))
+        }
+        HirKind::Capture(group) => around(&group.sub, names),
+        // What is repeated may stand before it.
+        HirKind::Repetition(run) => {
+            let (mut before, mut after) = around(&run.sub, names)?;
+            if run.max != Some(1) {
+                before.push(hir);
+                after.push(hir);
+            }
+            Some((before, after))
+        }
+        HirKind::Alternation(parts) => parts.iter().find_map(|part| around(part, names)),
+        HirKind::Concat(parts) => parts.iter().enumerate().find_map(|(at, part)| {
+            let (inner_before, mut after) = around(part, names)?;
+            after.extend(&parts[at + 1..]);
+            Some((parts[..at].iter().chain(inner_before).collect(), after))
+        }),
+        HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) | HirKind::Class(_) => None,
+    }
+}
+
+/// Whether a part may be so long that a line is cut in it. Numbers and blanks are nobody's to make long.
+fn is_unbounded(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Repetition(run) => {
+            let most = run.max.map(|max| max as usize * run.sub.properties().maximum_len().unwrap_or(0));
+            most.is_none_or(|most| most > WHOLE_MAX) && !is_plain(&run.sub) || is_unbounded(&run.sub)
+        }
+        HirKind::Capture(group) => is_unbounded(&group.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(is_unbounded),
+        HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) | HirKind::Class(_) => false,
+    }
+}
+
+/// Whether it is digits or blanks.
+fn is_plain(hir: &Hir) -> bool {
+    let plain = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_whitespace() || byte == 0x0b;
+    match hir.kind() {
+        HirKind::Class(Class::Bytes(class)) => {
+            class.ranges().iter().all(|range| (range.start()..=range.end()).all(plain))
+        }
+        HirKind::Literal(text) => text.0.iter().copied().all(plain),
+        HirKind::Capture(group) => is_plain(&group.sub),
+        _ => false,
+    }
+}
+
+/// Whether it may be several words of anything.
+fn is_free(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Repetition(run) => {
+            let holds = |class: &regex_syntax::hir::ClassBytes, byte: u8| {
+                class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&byte))
+            };
+            let is_any = matches!(run.sub.kind(), HirKind::Class(Class::Bytes(class)) if holds(class, b' ') && holds(class, b'x'));
+            is_any || is_free(&run.sub)
+        }
+        HirKind::Capture(group) => is_free(&group.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(is_free),
+        HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) | HirKind::Class(_) => false,
+    }
+}
+
+/// A message that a pattern matches, and what it finds in it beside [`VICTIM`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// The message.
+    pub message: String,
+    /// The user that is found in it.
+    pub user: Option<String>,
+}
+
+/// The shortest message that a pattern matches, if that can be made, with [`VICTIM`] for its address.
+pub fn example(pattern: &str) -> Option<Example> {
+    let (hir, regex) = (parse(pattern).ok()?, compile(pattern, true).ok()?.regex);
+    [Some(USER), None].into_iter().find_map(|user| {
+        let mut message = Vec::new();
+        write(&hir, user, &mut message)?;
+        let message = String::from_utf8(message).ok()?;
+        let found = regex.captures(message.as_bytes())?;
+        let named = |name| found.name(name).map(|part| part.as_bytes());
+        let address = ADDRESS.into_iter().find_map(named)?;
+        (address::parse(address) == address::parse(VICTIM.as_bytes())).then_some(())?;
+        let user = named("user").map(|user| String::from_utf8_lossy(user).into_owned());
+        Some(Example { message, user })
+    })
+}
+
+/// A line by which a stranger has [`VICTIM`] denied, as a pattern lets him.
+pub fn forgery(pattern: &str, fooled: Fooled) -> Option<String> {
+    let Example { message, .. } = example(pattern)?;
+    let regex = compile(pattern, true).ok()?.regex;
+    let lines = match fooled {
+        Fooled::Start => vec![format!("what a stranger wrote: {message}"), format!("{message} from 198.51.100.9")],
+        Fooled::End => vec![format!("{message} from 198.51.100.9"), format!("{message} and whatever else he wrote")],
+        Fooled::Unbounded | Fooled::BothSides => vec![message.clone()],
+    };
+    let finds = |line: &String| {
+        let found = regex.captures(line.as_bytes());
+        let found =
+            found.and_then(|found| ADDRESS.into_iter().find_map(|name| found.name(name).map(|part| part.range())));
+        found.is_some_and(|range| address::parse(line[range].trim().as_bytes()) == address::parse(VICTIM.as_bytes()))
+    };
+    lines.into_iter().find(finds).or(Some(message))
+}
+
+/// Appends the shortest text that fits; `None` if it becomes too long.
+fn write(hir: &Hir, user: Option<&str>, out: &mut Vec<u8>) -> Option<()> {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => {}
+        HirKind::Literal(text) => out.extend_from_slice(&text.0),
+        HirKind::Class(Class::Bytes(class)) => {
+            let holds = |byte: &u8| class.ranges().iter().any(|range| (range.start()..=range.end()).contains(byte));
+            let usual = b"x1 -.".iter().copied().find(|byte| holds(byte));
+            out.push(usual.or(class.ranges().first().map(|range| range.start()))?);
+        }
+        HirKind::Class(Class::Unicode(_)) => return None,
+        HirKind::Repetition(run) => {
+            let least = if around(&run.sub, &ADDRESS).is_some() { run.min.max(1) } else { run.min };
+            for _ in 0..least {
+                write(&run.sub, user, out)?;
+            }
+        }
+        HirKind::Capture(group) => match (group.name.as_deref(), user) {
+            (Some(name), _) if ADDRESS.contains(&name) => out.extend_from_slice(VICTIM.as_bytes()),
+            (Some("user"), Some(user)) => out.extend_from_slice(user.as_bytes()),
+            _ => write(&group.sub, user, out)?,
+        },
+        HirKind::Concat(parts) => parts.iter().try_for_each(|part| write(part, user, out))?,
+        HirKind::Alternation(parts) => {
+            let with = parts.iter().find(|part| around(part, &ADDRESS).is_some());
+            write(with.or(parts.first())?, user, out)?;
+        }
+    }
+    (out.len() <= EXAMPLE_MAX).then_some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a pattern without examples can be fooled, and by which line.
+    #[test]
+    fn a_pattern_says_how_it_can_be_fooled() {
+        let check = |pattern: &str, want: Option<(Fooled, &str)>| {
+            let found = judge(pattern).unwrap();
+            let forged = found.map(|fooled| (fooled, forgery(pattern, fooled).unwrap()));
+            assert_eq!(forged, want.map(|(fooled, line)| (fooled, line.to_owned())), "{pattern}");
+        };
+        let (start, end) = (Fooled::Start, Fooled::End);
+        check(r"break in from (?P<host>.*)", Some((start, "what a stranger wrote: break in from 192.0.2.7")));
+        check(r"x (?P<user>.*) from (?P<host>.*)", Some((start, "what a stranger wrote: x bob from 192.0.2.7")));
+        check(r"^x (?P<host>[0-9.]+)", Some((end, "x 192.0.2.7 from 198.51.100.9")));
+        check(r"^x (?P<user>.*) from (?P<host>\S+)$", Some((Fooled::Unbounded, "x bob from 192.0.2.7")));
+        check(r"^(?:\S+ )+(?P<host>[0-9.]+)$", Some((Fooled::Unbounded, "x 192.0.2.7")));
+        let both = r"^x (?P<user>.{0,80}) from (?P<host>\S+) by .{0,9}$";
+        check(both, Some((Fooled::BothSides, "x bob from 192.0.2.7 by ")));
+        check(r"^x (?P<user>.{0,80}) from (?P<host>\S+)$", None);
+        check(r"^x from (?P<host>\S+): .*$", None);
+        check(
+            r"^\w{1,9}\[\d+\]: x +(?P<invalid>no )?(?P<user>\w{1,9})@(::ffff:)?(?P<host>\d{1,3}(?:\.\d{1,3}){3})$",
+            None,
+        );
+    }
+
+    #[test]
+    fn what_leads_to_a_message_is_told() {
+        let check = |pattern: &str, want: bool| assert_eq!(is_led_by_fixed_text(pattern, "message"), want, "{pattern}");
+        check(r"^sshd: (?P<message>.*)", true);
+        check(r"^\d+ sshd\[\d+\]: (?P<message>.*)$", true);
+        check(r"^[^|]*\|sshd\|(?P<message>.*)$", true);
+        check(r"^\S+ \S+ sshd: (?P<message>.*)$", true);
+        check(r"sshd: (?P<message>.*)", false);
+        check(r"^.* sshd: (?P<message>.*)", false);
+        check(r"^.*?sshd: (?P<message>.*)", false);
+        check(r"^(?:\S+ )+sshd: (?P<message>.*)", false);
+        check(r"^.{0,20} sshd: (?P<message>.*)", false);
+        check(r"^sshd: .*", false);
+    }
+}
