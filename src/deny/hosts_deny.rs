@@ -6,9 +6,8 @@
 //!
 //! A list file has addresses alone, and no comment: libwrap takes each of its words for a pattern.
 //!
-//! libwrap knows no time: a deny ends when the engine releases it. Extended attributes of the file, an SELinux label
-//! among them, are *not* carried over; where SELinux is on a warning says so. An edit that falls
-//! between our last look and the rename, some microseconds, is lost.
+//! libwrap knows no time: a deny ends when the engine releases it. Owner, mode and extended attributes of the file, an
+//! SELinux label among them, are kept. An edit that falls between our last look and the rename, some microseconds, is lost.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,10 +23,13 @@ use crate::text::asctime;
 use super::ledger::{Ledger, Lines, Notes};
 use super::overlap::without;
 use super::{DenyBackend, DenyError, DenySet, Kept, Life, Probe};
+use entry::pattern;
 pub(super) use file::NAME;
-use file::{Seen, Temporary, read, stat, sync_directory};
-use lines::{Known, pattern, render};
+use file::{Like, Seen, Temporary, read, stat, sync_directory};
+use lines::{Known, render};
 
+pub mod edit;
+mod entry;
 mod file;
 mod lines;
 
@@ -45,7 +47,7 @@ pub struct HostsDeny {
     want: Option<Lines>,
     /// The file as we left it.
     seen: Option<Seen>,
-    warned_label: bool,
+    warned_attributes: bool,
     /// What was said of a list file last.
     warned_list: Vec<String>,
     /// Prefixes that cannot be written, so that each is named once.
@@ -117,7 +119,7 @@ pub struct Form {
 /// It is kept before the file is written, with all that will be ours whether or not the write succeeds, and after it with
 /// what is. A failure stops the write.
 pub fn ledger(path: &Path, notes: Box<dyn Notes>) -> Result<Ledger, String> {
-    Ledger::open(&place(path), notes, Some((OLD_LEDGER, lines::denied)))
+    Ledger::open(&place(path), notes, Some((OLD_LEDGER, entry::denied)))
 }
 
 /// The name of its ledger.
@@ -132,7 +134,7 @@ pub(super) fn prove(settings: &Settings, denied: Option<&Prefix>) -> Result<Stri
     let text = String::from_utf8_lossy(&text);
     let Some(prefix) = denied else { return Ok(format!("{file} is there, and nobody is denied")) };
     let is_it = |one: Prefix| one.contains(prefix) || prefix.contains(&one);
-    match text.lines().filter_map(|line| lines::denied(line.trim())).any(is_it) {
+    match text.lines().filter_map(|line| entry::denied(line.trim())).any(is_it) {
         true => Ok(format!("{file} has {prefix}, which is denied")),
         false => Err(format!("{file} does not have {prefix}, which is denied")),
     }
@@ -151,7 +153,7 @@ impl HostsDeny {
             left_out: BTreeSet::new(),
             want: None,
             seen: None,
-            warned_label: false,
+            warned_attributes: false,
             warned_list: Vec::new(),
             refused: BTreeSet::new(),
         }
@@ -236,10 +238,11 @@ impl HostsDeny {
         self.warned_list = now;
     }
 
-    fn warn_label(&mut self, target: &Path) {
-        if !self.warned_label && Path::new("/sys/fs/selinux/enforce").exists() {
-            self.warned_label = true;
-            warn!(path = %target.display(), "rewritten without its SELinux label; if sshd cannot read it: restorecon");
+    fn warn_attributes(&mut self, target: &Path, lost: &[String]) {
+        if !self.warned_attributes && !lost.is_empty() {
+            self.warned_attributes = true;
+            let lost = lost.join(", ");
+            warn!(path = %target.display(), lost, "rewritten without these attributes; if sshd cannot read it: restorecon");
         }
     }
 }
@@ -263,13 +266,14 @@ impl DenyBackend for HostsDeny {
                 let mut both = self.ours.clone();
                 both.extend(new.ledger.clone());
                 self.keep(both)?;
-                let temporary = Temporary::write(&target, &new.bytes, metadata.as_ref())?;
+                let like = metadata.as_ref().map(|metadata| Like(&target, metadata));
+                let temporary = Temporary::write(&target, &new.bytes, like)?;
                 if stat(&target)? != seen {
                     continue; // somebody else wrote it: once more, with what they wrote
                 }
+                self.warn_attributes(&target, &temporary.lost);
                 (self.seen, self.ours) = (Some(temporary.rename(&target)?), new.ledger);
                 sync_directory(&target)?;
-                self.warn_label(&target);
             } else {
                 (self.seen, self.ours) = (seen, new.ledger);
             }
@@ -310,7 +314,7 @@ impl DenyBackend for HostsDeny {
             let path = self.path.display();
             warn!(%path, "the database was lost, and with it which entries are ours: all of this list file stay; see to them");
         }
-        Ok(lines::stamped_entries(&text).filter_map(lines::denied).map(|prefix| (prefix, None)).collect())
+        Ok(lines::stamped_entries(&text).filter_map(entry::denied).map(|prefix| (prefix, None)).collect())
     }
 }
 

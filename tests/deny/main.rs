@@ -19,6 +19,7 @@ use inputs::record::Timestamp;
 
 mod both;
 mod cut;
+mod edits;
 mod hosts_deny;
 mod iptables;
 mod nft;

@@ -28,25 +28,35 @@ pub(super) fn target(path: &Path) -> Result<PathBuf, DenyError> {
 pub(super) struct Temporary {
     path: PathBuf,
     file: File,
+    /// Extended attributes of the old file that could not be given to it.
+    pub(super) lost: Vec<String>,
 }
 
+/// A file that another one is to be like.
+#[derive(Clone, Copy)]
+pub(super) struct Like<'a>(pub(super) &'a Path, pub(super) &'a fs::Metadata);
+
 impl Temporary {
-    /// Writes and syncs it, with owner and mode of the old file, or 0644.
-    pub(super) fn write(target: &Path, bytes: &[u8], like: Option<&fs::Metadata>) -> Result<Self, DenyError> {
+    /// Writes and syncs it, with owner, mode and extended attributes of another file (an SELinux label and an ACL are such),
+    /// or with 0644.
+    pub(super) fn write(target: &Path, bytes: &[u8], like: Option<Like<'_>>) -> Result<Self, DenyError> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let path = target.with_file_name(format!(".{name}.denyd-new"));
         let fail = |error: io::Error| failed("write", &path, &error);
         _ = fs::remove_file(&path); // what is there is left of a crash of ours: there is one denyd, and the name is ours
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(fail)?;
-        let mut temporary = Temporary { path: path.clone(), file };
-        let file = &mut temporary.file;
+        let mut temporary = Temporary { path: path.clone(), file, lost: Vec::new() };
+        let Temporary { file, lost, .. } = &mut temporary;
         let mut write = || {
             file.write_all(bytes)?;
             let own = file.metadata()?;
-            if let Some(like) = like.filter(|like| (like.uid(), like.gid()) != (own.uid(), own.gid())) {
-                std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))?;
+            if let Some(Like(path, like)) = like {
+                if (like.uid(), like.gid()) != (own.uid(), own.gid()) {
+                    std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))?;
+                }
+                *lost = copy_attributes(path, file);
             }
-            let mode = like.map_or(0o644, |like| like.mode() & 0o7777);
+            let mode = like.map_or(0o644, |Like(_, like)| like.mode() & 0o7777);
             file.set_permissions(fs::Permissions::from_mode(mode))?;
             file.sync_all()
         };
@@ -65,6 +75,24 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         _ = fs::remove_file(&self.path); // once it was renamed there is none
     }
+}
+
+/// Gives a file the extended attributes of another one; returns the names of those that it does not take.
+fn copy_attributes(from: &Path, to: &File) -> Vec<String> {
+    let mut names = vec![0; ATTRIBUTES_MAX];
+    // A file system that knows none has none.
+    let len = rustix::fs::listxattr(from, &mut names[..]).unwrap_or(0);
+    names.truncate(len);
+    let mut value = vec![0; ATTRIBUTES_MAX];
+    let mut lost = Vec::new();
+    for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty() && !OF_CONTENT.contains(name)) {
+        let copied = rustix::fs::getxattr(from, name, &mut value[..])
+            .and_then(|len| rustix::fs::fsetxattr(to, name, &value[..len], rustix::fs::XattrFlags::empty()));
+        if copied.is_err() {
+            lost.push(String::from_utf8_lossy(name).into_owned());
+        }
+    }
+    lost
 }
 
 pub(super) fn sync_directory(target: &Path) -> Result<(), DenyError> {
@@ -139,5 +167,9 @@ fn failed(verb: &str, path: &Path, error: &io::Error) -> DenyError {
 }
 
 pub(in crate::deny) const NAME: &str = "hosts.deny";
+/// The most bytes of all names of a file's extended attributes, and of one value: Linux' own limits.
+const ATTRIBUTES_MAX: usize = 64 * 1024;
+/// Attributes that say what is in a file, and so are no other file's.
+const OF_CONTENT: &[&[u8]] = &[b"security.ima", b"security.evm"];
 /// libwrap reads the whole file for every connection; one as large as this is a mistake. 1 000 000 entries fit.
 const FILE_MAX: u64 = 128 << 20;

@@ -3,10 +3,10 @@
 //! Pure: bytes in, bytes out. Lines of others come out as they went in, in their order, whatever they hold.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
 
-use crate::decide::prefix::Prefix;
 use crate::deny::ledger::Lines;
+
+use super::entry::{self, denied};
 
 /// What a file has to become.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,38 +85,6 @@ pub(super) fn render(old: &[u8], known: Known<'_>) -> Rendered {
     rendered
 }
 
-/// The pattern of `prefix` as every libwrap reads it: `192.0.2.1`, `192.0.2.0/255.255.255.0`, `[2001:db8::]/64`.
-pub(super) fn pattern(prefix: &Prefix) -> String {
-    match prefix.address() {
-        IpAddr::V4(v4) if prefix.is_host() => v4.to_string(),
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix.bits())).unwrap_or(0);
-            format!("{v4}/{}", Ipv4Addr::from(mask))
-        }
-        IpAddr::V6(v6) if prefix.is_host() => format!("[{v6}]"),
-        IpAddr::V6(v6) => format!("[{v6}]/{}", prefix.bits()),
-    }
-}
-
-/// The prefix that an entry denies, as we or DenyHosts write it: `sshd: 192.0.2.1`, `[2001:db8::]/64`,
-/// `192.0.2.0/255.255.255.0`; `None` for any other entry.
-pub(super) fn denied(entry: &str) -> Option<Prefix> {
-    let pattern = entry.rsplit_once(": ").map_or(entry, |(_, pattern)| pattern);
-    let (address, length) = match pattern.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').filter(|(address, _)| address.contains(':'))?,
-        None => pattern.split_at(pattern.find('/').unwrap_or(pattern.len())),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    if length.is_empty() {
-        return Some(Prefix::host(address));
-    }
-    let length = length.strip_prefix('/')?;
-    let of_mask = |mask: u32| (mask.leading_ones() == mask.count_ones()).then_some(mask.leading_ones() as u8);
-    let mask = || of_mask(length.parse::<Ipv4Addr>().ok()?.to_bits());
-    let length = length.parse().ok().or_else(mask)?;
-    (length <= if address.is_ipv4() { 32 } else { 128 }).then(|| Prefix::of(address, length))
-}
-
 /// The first comment in a list file. libwrap knows none there: each word is a pattern, and `ALL` would be everybody.
 pub(super) fn comment(list: &[u8]) -> Option<&[u8]> {
     list.split(|&byte| byte == b'\n').find(|line| line.contains(&b'#'))
@@ -184,9 +152,7 @@ fn classify<'a>(old: &'a [u8], known: Known<'_>) -> Vec<Line<'a>> {
 ///
 /// DenyHosts' `--migrate` put such comments over every rule of the operator's; those are not ours.
 fn stamped(line: &[u8]) -> Option<&[u8]> {
-    let rest = line.strip_prefix(COMMENT)?;
-    let at = rest.windows(SEPARATOR.len()).position(|window| window == SEPARATOR)?;
-    let entry = &rest[at + SEPARATOR.len()..];
+    let (_, entry) = entry::stamped(line)?;
     denied(std::str::from_utf8(entry).ok()?).map(|_| entry)
 }
 
@@ -198,10 +164,7 @@ fn append(bytes: &mut Vec<u8>, entry: &str, stamp: Option<&str>) {
         bytes.push(b'\n'); // else libwrap would join us to it
     }
     if let Some(stamp) = stamp {
-        bytes.extend(COMMENT);
-        bytes.extend(stamp.as_bytes());
-        bytes.extend(SEPARATOR);
-        bytes.extend(entry.as_bytes());
+        bytes.extend(entry::stamp(stamp, entry.as_bytes()));
         bytes.push(b'\n');
     }
     bytes.extend(entry.as_bytes());
@@ -209,16 +172,13 @@ fn append(bytes: &mut Vec<u8>, entry: &str, stamp: Option<&str>) {
 }
 
 /// The length of the first line with its end; 0 for nothing.
-fn line_len(text: &[u8]) -> usize {
+pub(super) fn line_len(text: &[u8]) -> usize {
     memchr::memchr(b'\n', text).map_or(text.len(), |at| at + 1)
 }
 
-fn trim(raw: &[u8]) -> &[u8] {
+pub(super) fn trim(raw: &[u8]) -> &[u8] {
     raw.strip_suffix(b"\n").unwrap_or(raw)
 }
-
-const COMMENT: &[u8] = b"# DenyHosts: ";
-const SEPARATOR: &[u8] = b" | ";
 
 #[cfg(test)]
 mod tests {
@@ -393,49 +353,5 @@ mod tests {
         assert_eq!(got.put_back.len(), 2);
         // only the entry was deleted: its comment does not stay twice
         check("#1.1.1.1;x;", "1.1.1.1", "1.1.1.1", "x;#1.1.1.1;sshd: 1.1.1.1;", "1.1.1.1");
-    }
-
-    #[test]
-    fn reads_entries_of_hosts_deny() {
-        let check = |text: &str, want: &str| {
-            assert_eq!(denied(text).map_or("-".to_owned(), |prefix| prefix.to_string()), want, "{text}");
-        };
-        check("sshd: 192.0.2.1", "192.0.2.1");
-        check("192.0.2.1", "192.0.2.1");
-        check("sshd: 192.0.2.0/255.255.255.0", "192.0.2.0/24");
-        check("sshd: [2001:db8::]/64", "2001:db8::/64");
-        check("ALL: [2001:db8::5]", "2001:db8::5");
-        check("ALL: PARANOID", "-");
-    }
-
-    #[test]
-    fn patterns() {
-        let check = |prefix: &str, want: &str| {
-            let got = pattern(&prefix.parse().unwrap());
-            assert_eq!(got, want);
-            assert_eq!(denied(&got), prefix.parse().ok());
-        };
-        check("192.0.2.1", "192.0.2.1");
-        check("192.0.2.0/24", "192.0.2.0/255.255.255.0");
-        check("0.0.0.0/0", "0.0.0.0/0.0.0.0");
-        check("2001:db8::1", "[2001:db8::1]");
-        check("2001:db8::/64", "[2001:db8::]/64");
-        check("::ffff:192.0.2.1", "192.0.2.1");
-        for bad in [
-            "ALL",
-            "[192.0.2.1]",
-            "192.0.2.",
-            ".example.org",
-            "192.0.2.1/x",
-            "192.0.2.1/99",
-            "192.0.2.0/255.0.255.0",
-            "[2001:db8::1",
-            "[2001:db8::]x",
-            "[2001:db8::]/129",
-            "",
-        ] {
-            assert_eq!(denied(bad), None, "{bad}");
-        }
-        assert!(denied("2001:db8::1").is_some(), "DenyHosts wrote it without brackets");
     }
 }
