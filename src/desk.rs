@@ -41,6 +41,7 @@ mod back_ends;
 mod budget;
 pub mod control;
 mod flood;
+mod kept;
 mod names;
 mod published;
 pub mod reply;
@@ -51,6 +52,7 @@ pub use aside::{Look, explain};
 pub use back_ends::{Taken, back_ends, left, refused_of_each, take_away};
 use budget::Budget;
 use flood::Flood;
+pub use kept::{CLASSES, Failed, Kept, kept};
 use published::Published;
 use reply::Reply;
 pub use request::{Filter, Request, What};
@@ -622,6 +624,7 @@ impl Desk {
             users_untold: state.untold(Bound::Users),
             hosts_untold: state.untold(Bound::Hosts) + state.namesakes.untold(),
             denies_refused: state.untold(Bound::Denies),
+            pairs_untold: self.store.pairs_untold,
             evidence_untold: self.budgets.iter().map(|budget| budget.untold).sum(),
             followers: self.behind(),
             spared: self.spared(),
@@ -960,6 +963,7 @@ mod tests {
             message: format!("Failed password for {user} from {} port 9 ssh2", host(n)).into_bytes(),
             user: user.into(),
             times: 1,
+            sound: 1,
         };
         desk.pending.evidence = (0..FORGIVES_MAX).map(|n| tried(n, "al")).collect();
         desk.commit(NOW).written.expect("it can be written");

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::decide::claim::Claimant;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
-use crate::desk::reply::{Address, Host, Pair, Suspicious, User};
+use crate::desk::reply::{Address, Host, Pair, Released, Suspicious, User};
 use crate::desk::{Filter, Request, What};
 use crate::text::plain;
 
@@ -24,11 +24,17 @@ use crate::text::plain;
     ("list hosts 2001:db8::/32 --class root", "who is denied in there for failures of root"),
     ("list users --limit 20", "the 20 users who were tried most often"),
     ("list pairs 192.0.2.0/24", "who was tried from which address in there"),
+    ("list --user al", "from where al failed or logged in, the last first"),
+    ("list released", "who was denied and let in again, how often and when"),
     ("list suspicious", "who logged in from where too many had failed"),
 ]))]
 pub(super) struct Arguments {
     /// What is listed
-    #[arg(value_enum, default_value = "hosts")]
+    #[arg(
+        value_enum,
+        default_value = "hosts",
+        default_value_if("user", clap::builder::ArgPredicate::IsPresent, "pairs")
+    )]
     what: What,
     /// Only what lies in this prefix
     #[arg(value_name = "PREFIX")]
@@ -39,6 +45,9 @@ pub(super) struct Arguments {
     /// Only who is denied by it: policy, operator, or peer:NUMBER
     #[arg(long, value_name = "WHO")]
     by: Option<Claimant>,
+    /// Only pairs or suspicious logins of this user, the last first
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// The first so many rows
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -65,6 +74,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
         What::Users => list(arguments, config, "No user was tried.", USERS, |_| {}),
         What::Addresses => list(arguments, config, "No address has failed.", ADDRESSES, |_| {}),
         What::Pairs => list(arguments, config, "No failure is kept.", PAIRS, |_| {}),
+        What::Released => list(arguments, config, "No deny has ended by its time.", RELEASED, |_| {}),
         What::Suspicious => {
             list(arguments, config, "Nobody has logged in from where too many had failed.", SUSPICIOUS, |_| {})
         }
@@ -78,11 +88,11 @@ fn list<T: DeserializeOwned + Serialize>(
     columns: &[Column<T>],
     complete: impl Fn(&mut T),
 ) -> anyhow::Result<ExitCode> {
-    let Arguments { what, within, class, by, limit, .. } = arguments;
-    let filter = Filter { within, class, by, limit };
+    let Arguments { what, within, class, by, user, limit, json } = arguments;
+    let filter = Filter { within, class, by, user, limit };
     let mut rows: Vec<T> = office::ask(config, &Request::List { what, filter })?;
     rows.iter_mut().for_each(complete);
-    output::show(arguments.json, &rows, |screen| match rows.is_empty() {
+    output::show(json, &rows, |screen| match rows.is_empty() {
         true => writeln!(screen, "{nothing}"),
         false => screen.table(columns, &rows),
     })?;
@@ -114,6 +124,12 @@ const USERS: &[Column<User>] = &[
     ("USER", '<', |row| name(&row.user)),
     ("ACCOUNT", '<', |row| word(&row.account)),
     ("ATTEMPTS", '>', |row| row.attempts.to_string()),
+    ("LAST", '<', |row| when_if(row.last)),
+];
+const RELEASED: &[Column<Released>] = &[
+    ("ADDRESS", '<', |row| row.prefix.to_string()),
+    ("RELEASED", '>', |row| row.times.to_string()),
+    ("LAST", '<', |row| when_if(row.last)),
 ];
 pub(super) const ADDRESSES: &[Column<Address>] = &[
     ("ADDRESS", '<', |row| row.prefix.to_string()),
@@ -131,6 +147,7 @@ const PAIRS: &[Column<Pair>] = &[
     ("ADDRESS", '<', |row| row.prefix.to_string()),
     ("ATTEMPTS", '>', |row| row.attempts.to_string()),
     ("LAST", '<', |row| when(row.last.0)),
+    ("LAST LOGIN", '<', |row| when_if(row.login)),
     ("DENIED", '<', |row| if row.denied { "yes" } else { "" }.to_owned()),
 ];
 const SUSPICIOUS: &[Column<Suspicious>] = &[

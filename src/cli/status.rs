@@ -32,6 +32,7 @@ pub(super) struct Arguments {
 pub(super) fn reached(status: &Status) -> impl Iterator<Item = (u64, &'static str)> {
     let all = [
         (status.evidence_untold, "failures counted, but of too many at once to keep their messages"),
+        (status.pairs_untold, "users with an address forgotten, there were too many; see denyd list pairs"),
         (status.evicted, "counters were forgotten because there were too many"),
         (status.unresolved, "attempts had no address"),
         (status.undecided, "attempts or logins counted nothing because too many waited for what comes of them"),

@@ -148,6 +148,20 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// Somebody logged in, by a record that strangers cannot have made up.
+    LoggedIn {
+        /// From where: the prefix by which it is counted.
+        prefix: Prefix,
+        /// As whom: bytes of the log.
+        user: Box<[u8]>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Who was tried from a prefix and what lies in it is forgotten, since people forgave it.
+    Cleared {
+        /// Which.
+        prefix: Prefix,
+    },
     /// An attempt that was decided after its line was counted; its counts are beside it.
     Late(Box<Attempt<'static>>),
     /// A user that nobody tried before takes the next number.
@@ -208,6 +222,8 @@ pub struct UserCounts {
     pub attempts: u64,
     /// What is known of the account.
     pub account: Account,
+    /// The last time; the epoch where that is not known.
+    pub last: Timestamp,
 }
 
 /// All that is remembered between records.
@@ -298,6 +314,8 @@ impl State {
             Change::Net(net, world, known) => self.nets.put(*net, *world, known.as_deref().copied()),
             Change::Spared { .. }
             | Change::Suspicious { .. }
+            | Change::LoggedIn { .. }
+            | Change::Cleared { .. }
             | Change::Late(_)
             | Change::Connection(..)
             | Change::Namesakes(_) => {}

@@ -140,6 +140,36 @@ pub(super) fn prove(settings: &Settings, denied: Option<&Prefix>) -> Result<Stri
     }
 }
 
+/// The denies that stand in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Those of which a line stands there that is ours.
+    pub ours: BTreeSet<Prefix>,
+    /// All that any line there denies, whoever wrote it.
+    pub all: BTreeSet<Prefix>,
+}
+
+/// The note that is the ledger of a file.
+pub fn note(path: &Path) -> String {
+    super::ledger::note(&place(path))
+}
+
+/// Reads a file, and says what stands there by the ledger in a note.
+pub fn standing(path: &Path, ledger: Option<&str>) -> Result<Standing, String> {
+    let ledger: Lines = serde_json::from_str(ledger.unwrap_or("{}")).map_err(|error| error.to_string())?;
+    let target = file::target(path).map_err(|error| error.to_string())?;
+    let (bytes, _) = read(&target).map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut standing = Standing::default();
+    for line in text.lines().map(str::trim) {
+        standing.ours.extend(ledger.get(line));
+        standing.all.extend(entry::denied(line));
+    }
+    // A deny around what is allowed has a line for each piece.
+    standing.all.extend(&standing.ours);
+    Ok(standing)
+}
+
 impl HostsDeny {
     /// A back end for the file `path`, in which the lines of `ledger` are ours.
     pub fn new(path: PathBuf, mut form: Form, ledger: Ledger) -> Self {

@@ -17,10 +17,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::reply::{self, At, Decided, PerClass, Reply, Verdict};
 use super::{Desk, Filter, INSIDE_MAX, ROWS_MAX, Request, What};
 use crate::decide::claim::{Claimant, Deny};
+use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::session::HostId;
+use crate::decide::state::UserCounts;
 use crate::decide::tally::Tally;
-use crate::store::{Database, Decision, Pair, StoreError};
+use crate::store::{Database, Decision, Pair, Released, StoreError, Wanted};
 use crate::text::{printable, shown};
 
 /// Places of a table that are looked at at once: that takes less than a millisecond.
@@ -83,14 +85,14 @@ pub(super) fn answer(request: &Request, looks: &mut impl Looks) -> Result<Reply,
     let _turn = turn();
     let mut aside = Aside::begin(looks)?;
     match request {
-        Request::List { what, filter } => aside.list(*what, *filter),
+        Request::List { what, filter } => aside.list(*what, filter),
         Request::History { prefix, limit } => aside.history(*prefix, (*limit).min(ROWS_MAX)),
         _ => Err("that is no list".to_owned()),
     }
 }
 
 /// Waits for its turn.
-fn turn() -> MutexGuard<'static, ()> {
+pub(super) fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -116,25 +118,34 @@ fn told(error: StoreError) -> String {
     error.to_string()
 }
 
+/// Who logged in where too many had failed: from where and as whom, how often and when last.
+type Login = ((IpAddr, Vec<u8>), (u64, Timestamp));
+
+/// A user, by its name's bytes, and how often it was tried.
+type User = (Box<[u8]>, UserCounts);
+
 /// A question that is being answered.
-struct Aside<'a, L> {
+pub(super) struct Aside<'a, L> {
     looks: &'a mut L,
     /// Another connection to the database. There is none where it is in memory only: then the engine reads it.
     apart: Option<Database>,
-    now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 impl<'a, L: Looks> Aside<'a, L> {
-    fn begin(looks: &'a mut L) -> Result<Self, String> {
+    pub(super) fn begin(looks: &'a mut L) -> Result<Self, String> {
         let (apart, now) = looks.look(|desk, now| (desk.store.reader(), now))?;
         Ok(Aside { looks, apart, now })
     }
 
-    fn list(&mut self, what: What, filter: Filter) -> Result<Reply, String> {
-        let Filter { within, class, by, limit } = filter;
+    fn list(&mut self, what: What, filter: &Filter) -> Result<Reply, String> {
+        let Filter { within, class, by, ref user, limit } = *filter;
         let most = limit.unwrap_or(ROWS_MAX).min(ROWS_MAX);
         let is_in = move |prefix: &Prefix| within.is_none_or(|within| within.contains(prefix));
         match what {
+            What::Hosts | What::Users | What::Addresses | What::Released if user.is_some() => {
+                Err("--user is for denyd list pairs and denyd list suspicious".to_owned())
+            }
             What::Hosts => {
                 let is_because = move |deny: &Deny| {
                     class.is_none_or(|class| deny.claims().any(|(_, claim)| claim.reason.class() == Some(class)))
@@ -148,11 +159,17 @@ impl<'a, L: Looks> Aside<'a, L> {
             }
             What::Users => self.users(most).map(Reply::Users),
             What::Addresses if by.is_some() => Err("--by is for denies; see denyd list hosts".to_owned()),
-            What::Pairs | What::Suspicious if (class, by) != (None, None) => {
+            What::Pairs | What::Suspicious | What::Released if (class, by) != (None, None) => {
                 Err("--class and --by are for denies; see denyd list hosts".to_owned())
             }
-            What::Pairs => self.pairs(within, most),
-            What::Suspicious => self.suspicious(most, move |address| is_in(&Prefix::host(address))),
+            What::Pairs => self.pairs(within, user.as_deref(), most),
+            What::Suspicious => {
+                let user = user.as_deref().map(|user| self.name(user)).transpose()?;
+                self.suspicious(most, move |address, name| {
+                    is_in(&Prefix::host(address)) && user.as_deref().is_none_or(|user| user == name)
+                })
+            }
+            What::Released => self.released(within, most),
             What::Addresses => {
                 let failed = move |tally: &Tally| class.is_none_or(|class| tally.counts[class as usize] > 0);
                 self.addresses(most, move |prefix, tally| is_in(prefix) && failed(tally)).map(Reply::Addresses)
@@ -236,8 +253,42 @@ impl<'a, L: Looks> Aside<'a, L> {
         Ok(rows)
     }
 
+    /// How often prefixes failed in a class, and when last: the first `most`, the most often first.
+    pub(super) fn failed(
+        &mut self,
+        most: usize,
+        class: Class,
+    ) -> Result<Vec<(Reverse<u32>, Prefix, Timestamp)>, String> {
+        let mut found = Vec::new();
+        for room in [1, 0] {
+            let some = move |desk: &Desk, places: Range<usize>| {
+                let some = desk.engine.state.tallies.some(room, places);
+                let failed = some.filter(|(_, tally)| tally.counts[class as usize] > 0);
+                let row = |(prefix, tally): (Prefix, &Tally)| {
+                    let last = Timestamp::from_secs(i64::from(tally.last[class as usize]));
+                    (Reverse(tally.counts[class as usize]), prefix, last)
+                };
+                failed.map(row).collect()
+            };
+            found.extend(self.first(most, move |desk: &Desk| desk.engine.state.tallies.lengths()[room], some)?);
+        }
+        found.sort_unstable();
+        found.truncate(most);
+        Ok(found)
+    }
+
     /// Who was tried, most often first.
     fn users(&mut self, most: usize) -> Result<Vec<reply::User>, String> {
+        let row = |(name, counts): (Box<[u8]>, UserCounts)| {
+            let (user, user_b64) = shown(&name);
+            let last = Some(At(counts.last)).filter(|last| last.0 > Timestamp(0));
+            reply::User { user, user_b64, account: counts.account, attempts: counts.attempts, last }
+        };
+        Ok(self.tried(most)?.into_iter().map(row).collect())
+    }
+
+    /// The same, with the bytes of their names.
+    pub(super) fn tried(&mut self, most: usize) -> Result<Vec<User>, String> {
         let some = |desk: &Desk, places: Range<usize>| {
             let users = desk.engine.state.users.get_range(places.clone()).into_iter().flatten();
             places.zip(users).map(|(place, (_, counts))| (Reverse(counts.attempts), place)).collect()
@@ -246,37 +297,69 @@ impl<'a, L: Looks> Aside<'a, L> {
         let mut rows = Vec::with_capacity(found.len());
         for some in found.chunks(ROWS) {
             let some = some.to_vec();
-            let users = self.looks.look(move |desk, _| {
+            rows.extend(self.looks.look(move |desk, _| {
                 let users = &desk.engine.state.users;
                 let user =
                     |(_, place): &(_, usize)| users.get_index(*place).map(|(name, counts)| (name.clone(), *counts));
                 some.iter().filter_map(user).collect::<Vec<_>>()
-            })?;
-            rows.extend(users.into_iter().map(|(name, counts)| {
-                let (user, user_b64) = shown(&name);
-                reply::User { user, user_b64, account: counts.account, attempts: counts.attempts }
-            }));
+            })?);
         }
         Ok(rows)
     }
 
-    /// The first `most` users with from where they were tried, the most often first.
-    fn pairs(&mut self, within: Option<Prefix>, most: usize) -> Result<Reply, String> {
+    /// The first `most` users with from where they were tried, the most often first; of one user the last first.
+    fn pairs(&mut self, within: Option<Prefix>, user: Option<&str>, most: usize) -> Result<Reply, String> {
         let now = self.now;
-        let row = |Pair { user, prefix, attempts, last, denied }| {
+        let row = |Pair { user, account, prefix, attempts, last, login, denied }| {
             let (user, user_b64) = shown(&user);
-            reply::Pair { user, user_b64, prefix, attempts, last: At(last), denied }
+            let [last, login] = [last.max(login.unwrap_or(last)), login.unwrap_or_default()].map(At);
+            let login = Some(login).filter(|login| login.0 > Timestamp(0));
+            reply::Pair { user, user_b64, account, prefix, attempts, last, login, denied }
         };
-        let pairs = self.read(move |database| database.pairs(within, now, most))?;
+        let user = user.map(|user| self.name(user)).transpose()?;
+        let pairs = self.read(move |database| database.pairs(&Wanted { within, user }, now, most))?;
         Ok(Reply::Pairs(pairs.into_iter().map(row).collect()))
     }
 
+    /// The bytes of a user's name that was typed: as they are, or as lists show them.
+    fn name(&mut self, typed: &str) -> Result<Vec<u8>, String> {
+        let bytes = typed.as_bytes().to_vec();
+        if !typed.contains('\\') {
+            return Ok(bytes);
+        }
+        let typed = typed.to_owned();
+        self.looks.look(move |desk, _| {
+            let users = &desk.engine.state.users;
+            if users.contains_key(&*bytes) {
+                bytes
+            } else {
+                users.keys().find(|name| printable(name) == typed).map_or(bytes, |name| name.to_vec())
+            }
+        })
+    }
+
+    /// Who was released, the most often first.
+    fn released(&mut self, within: Option<Prefix>, most: usize) -> Result<Reply, String> {
+        let row = |Released { prefix, times, last }| reply::Released { prefix, times, last: last.map(At) };
+        let rows = self.read(move |database| database.released(within, most))?;
+        Ok(Reply::Released(rows.into_iter().map(row).collect()))
+    }
+
     /// Who logged in from where too many had failed, the last first.
-    fn suspicious(&mut self, most: usize, wanted: impl Fn(IpAddr) -> bool) -> Result<Reply, String> {
+    fn suspicious(&mut self, most: usize, wanted: impl Fn(IpAddr, &[u8]) -> bool) -> Result<Reply, String> {
+        let row = |((address, user), (logins, last)): Login| {
+            let (user, user_b64) = shown(&user);
+            reply::Suspicious { address, user, user_b64, logins, last: At(last) }
+        };
+        Ok(Reply::Suspicious(self.logins(wanted)?.into_iter().take(most).map(row).collect()))
+    }
+
+    /// The same, with the bytes of their names.
+    pub(super) fn logins(&mut self, wanted: impl Fn(IpAddr, &[u8]) -> bool) -> Result<Vec<Login>, String> {
         let mut known: IndexMap<(IpAddr, Vec<u8>), (u64, Timestamp)> = IndexMap::new();
         for one in self.read(|database| database.suspicious(ROWS_MAX))? {
             if let Decision::Suspicious { address, user, .. } = one.decision
-                && wanted(address)
+                && wanted(address, &user)
             {
                 let (logins, last) = known.entry((address, user)).or_insert((0, one.at));
                 (*logins, *last) = (*logins + 1, one.at.max(*last));
@@ -284,11 +367,7 @@ impl<'a, L: Looks> Aside<'a, L> {
         }
         let mut rows: Vec<_> = known.into_iter().collect();
         rows.sort_by_key(|(_, (_, last))| Reverse(*last));
-        let row = |((address, user), (logins, last)): ((IpAddr, Vec<u8>), (u64, Timestamp))| {
-            let (user, user_b64) = shown(&user);
-            reply::Suspicious { address, user, user_b64, logins, last: At(last) }
-        };
-        Ok(Reply::Suspicious(rows.into_iter().take(most).map(row).collect()))
+        Ok(rows)
     }
 
     fn history(&mut self, prefix: Option<Prefix>, most: usize) -> Result<Reply, String> {
@@ -297,7 +376,7 @@ impl<'a, L: Looks> Aside<'a, L> {
     }
 
     /// Reads the database.
-    fn read<T: Send + 'static>(
+    pub(super) fn read<T: Send + 'static>(
         &mut self,
         read: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, String> {
@@ -375,7 +454,7 @@ mod tests {
 
     use super::*;
     use crate::decide::claim::{Claim, Reason};
-    use crate::decide::policy::{Class, Policy};
+    use crate::decide::policy::Policy;
     use crate::decide::state::{Change, Why};
     use crate::store::Store;
 

@@ -24,7 +24,7 @@ use crate::text::shown;
 mod known;
 mod status;
 
-pub use known::{Address, Evidence, Held, Host, Pair, Session, Suspicious, User, Verdict, Why};
+pub use known::{Address, Evidence, Held, Host, Pair, Released, Session, Suspicious, User, Verdict, Why};
 pub use status::{Input, Mail, Namesake, Sender, Shape, Spared, Status, Suppressed, Trial};
 
 /// The answer to one request, whichever it was.
@@ -41,6 +41,8 @@ pub enum Reply {
     Addresses(Vec<Address>),
     /// To `list pairs`.
     Pairs(Vec<Pair>),
+    /// To `list released`.
+    Released(Vec<Released>),
     /// To `list suspicious`.
     Suspicious(Vec<Suspicious>),
     /// To `why`.
@@ -464,9 +466,11 @@ mod tests {
         let pair = |user: &str| Pair {
             user: user.to_owned(),
             user_b64: None,
+            account: crate::detect::event::Account::Known,
             prefix: "192.0.2.7".parse().expect("an address"),
             attempts: 3,
             last: At(inputs::record::Timestamp::from_secs(1)),
+            login: None,
             denied: true,
         };
         for pairs in [vec![], vec![pair("al")], vec![pair("al"), pair("\"")]] {
@@ -496,6 +500,7 @@ mod tests {
                 Request::List { what: crate::desk::What::Users, .. } => again::<Envelope<Vec<User>>>(reply),
                 Request::List { what: crate::desk::What::Addresses, .. } => again::<Envelope<Vec<Address>>>(reply),
                 Request::List { what: crate::desk::What::Pairs, .. } => again::<Envelope<Vec<Pair>>>(reply),
+                Request::List { what: crate::desk::What::Released, .. } => again::<Envelope<Vec<Released>>>(reply),
                 Request::List { what: crate::desk::What::Suspicious, .. } => again::<Envelope<Vec<Suspicious>>>(reply),
                 Request::Why { .. } => again::<Envelope<Why>>(reply),
                 Request::History { .. } | Request::Since { .. } => again::<Envelope<Vec<Decided>>>(reply),

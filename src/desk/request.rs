@@ -136,7 +136,7 @@ impl Request {
 }
 
 /// What a row of `list` must be; without any, all are shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Filter {
     /// In this prefix.
@@ -148,6 +148,9 @@ pub struct Filter {
     /// Denied because this one wants it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<Claimant>,
+    /// Of this user, by its bytes or as `list users` has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Among the first so many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -163,8 +166,10 @@ pub enum What {
     Users,
     /// Counted prefixes.
     Addresses,
-    /// Users with the addresses from which they were tried.
+    /// Users with the addresses from which they were tried, or logged in.
     Pairs,
     /// Good logins from where too many had failed.
     Suspicious,
+    /// Prefixes that were denied and released, how often and when last.
+    Released,
 }

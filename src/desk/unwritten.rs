@@ -24,6 +24,8 @@ enum Of {
     Familiar(Prefix),
     Live(LiveKey),
     Forgave(Prefix),
+    LoggedIn(Prefix, Box<[u8]>),
+    Cleared(Prefix),
     Namesakes,
 }
 
@@ -39,6 +41,8 @@ fn of(change: &Change) -> Option<Of> {
         Change::Familiar { prefix, .. } => Some(Of::Familiar(*prefix)),
         Change::Live { key, .. } => Some(Of::Live(*key)),
         Change::Forgave { prefix, .. } => Some(Of::Forgave(*prefix)),
+        Change::LoggedIn { prefix, user, .. } => Some(Of::LoggedIn(*prefix, user.clone())),
+        Change::Cleared { prefix } => Some(Of::Cleared(*prefix)),
         Change::Namesakes(_) => Some(Of::Namesakes),
         _ => None,
     }
@@ -101,6 +105,7 @@ mod tests {
             message: Vec::new(),
             user: Vec::new(),
             times: 1,
+            sound: 1,
         };
         let evidence = (0..EVIDENCE_MAX + 3).map(evidence).collect();
         let mut pending = Commit { changes: changes.to_vec(), evidence, ..Commit::default() };

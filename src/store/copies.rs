@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::open::{BUSY, beside, connect, failed, lock, set_aside};
 use super::write::json;
-use super::{FILE, LOST, LOST_YES, Store, StoreError, WAITING, notes};
+use super::{FILE, LOST, LOST_YES, STOPPED, Store, StoreError, WAITING, notes};
 use crate::text::At;
 
 /// The note of a copy that says when it was taken.
@@ -142,7 +142,7 @@ fn mark(db: &Connection, copied: At, restored: At) -> rusqlite::Result<Restored>
     })?;
     let marked = Restored { copied, restored, inputs };
     db.execute_batch("DELETE FROM cursors; DELETE FROM sessions; DELETE FROM live")?;
-    db.execute("DELETE FROM notes WHERE name IN (?1, ?2)", params![WAITING, COPIED])?;
+    db.execute("DELETE FROM notes WHERE name IN (?1, ?2, ?3)", params![WAITING, COPIED, STOPPED])?;
     notes::write(db, RESTORED, &json(&marked))?;
     Ok(marked)
 }

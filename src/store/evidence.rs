@@ -36,30 +36,17 @@ pub struct Evidence {
     pub user: Vec<u8>,
     /// How many attempts the message tells of.
     pub times: u32,
-}
-
-/// A user and a prefix from which it was tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
-    /// Whom.
-    pub user: Vec<u8>,
-    /// From where.
-    pub prefix: Prefix,
-    /// How often, as far as evidence is kept.
-    pub attempts: u64,
-    /// The last time.
-    pub last: Timestamp,
-    /// Whether it is denied.
-    pub denied: bool,
+    /// How many of them are certain; 0 where it is read back, since that is kept by [`Pair`](super::Pair) alone.
+    pub sound: u32,
 }
 
 impl Evidence {
     /// What is kept of an attempt that the input `source` told of, by `message`.
     pub fn of(attempt: &Attempt<'_>, source: &str, message: &[u8]) -> Self {
         let message = message[..message.len().min(EVIDENCE_BYTES)].to_vec();
-        let Attempt { prefix, at, host, times, ref user, .. } = *attempt;
+        let Attempt { prefix, at, host, times, sound, ref user, .. } = *attempt;
         let user = user[..user.len().min(USER_MAX)].to_vec();
-        Evidence { prefix, at, host, source: source.to_owned(), message, user, times }
+        Evidence { prefix, at, host, source: source.to_owned(), message, user, times, sound }
     }
 }
 
@@ -75,7 +62,7 @@ impl Store {
                 let one = |row: &Row<'_>| {
                     let (at, host) = (Timestamp(row.get(0)?), HostId(row.get(1)?));
                     let (source, message, user, times) = (row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?);
-                    Ok(Evidence { prefix: *prefix, at, host, source, message, user, times })
+                    Ok(Evidence { prefix: *prefix, at, host, source, message, user, times, sound: 0 })
                 };
                 for one in query.query_map(params![prefix.to_bytes(), EVIDENCE_PER_PREFIX as i64], one)? {
                     found.push(one?);
@@ -115,30 +102,6 @@ impl Database {
             let hosts =
                 |prefix: &Prefix| query.query_map([prefix.to_bytes()], |row| Ok(HostId(row.get(0)?)))?.collect();
             prefixes.iter().map(hosts).collect()
-        };
-        read().map_err(|error| self.error("cannot read evidence", error))
-    }
-
-    /// The first `most` users with the prefixes from which they were tried, the most often first; of those in `within`, or of
-    /// all. What an earlier version kept has no user.
-    pub fn pairs(&self, within: Option<Prefix>, now: Timestamp, most: usize) -> Result<Vec<Pair>, StoreError> {
-        let sql = "SELECT user, prefix, attempts, last, EXISTS (SELECT 1 FROM denies
-                       WHERE denies.prefix = pairs.prefix AND enforceable AND (until IS NULL OR until > ?4))
-                   FROM (SELECT user, prefix, sum(times) AS attempts, max(at) AS last FROM evidence
-                         WHERE user IS NOT NULL AND (?1 IS NULL OR prefix BETWEEN ?1 AND ?2)
-                         GROUP BY user, prefix ORDER BY 3 DESC, 4 DESC, prefix LIMIT ?3) AS pairs
-                   ORDER BY attempts DESC, last DESC, prefix";
-        let first = within.map(|prefix| prefix.to_bytes());
-        let last = within.map(|prefix| Prefix::host(prefix.last()).to_bytes());
-        let row = |row: &Row<'_>| {
-            let (user, attempts, last) = (row.get(0)?, row.get::<_, i64>(2)?.unsigned_abs(), Timestamp(row.get(3)?));
-            let denied = row.get(4)?;
-            Ok(prefix_of(row, 1)?.map(|prefix| Pair { user, prefix, attempts, last, denied }))
-        };
-        let read = || -> rusqlite::Result<Vec<Pair>> {
-            let mut query = self.db.prepare_cached(sql)?;
-            let most = i64::try_from(most).unwrap_or(i64::MAX);
-            query.query_map(params![first, last, most, now.0], row)?.filter_map(Result::transpose).collect()
         };
         read().map_err(|error| self.error("cannot read evidence", error))
     }

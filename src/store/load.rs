@@ -37,9 +37,10 @@ impl Store {
         denies(db, &mut state)?;
         state.pack();
         nets(db, &mut state)?;
-        each(db, "SELECT name, account, attempts FROM users", |row| {
+        each(db, "SELECT name, account, attempts, last FROM users", |row| {
             let (name, attempts): (Vec<u8>, i64) = (row.get(0)?, row.get(2)?);
-            let counts = UserCounts { attempts: attempts.unsigned_abs(), account: text_as(row, 1)? };
+            let last = Timestamp(row.get::<_, Option<i64>>(3)?.unwrap_or(0));
+            let counts = UserCounts { attempts: attempts.unsigned_abs(), account: text_as(row, 1)?, last };
             state.apply(&Change::User { name: name.into() });
             state.apply(&Change::Tried { user: state.users.len() - 1, counts });
             Ok(())

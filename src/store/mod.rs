@@ -22,15 +22,17 @@ mod history;
 mod load;
 mod notes;
 mod open;
+mod pairs;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use copies::{Before, Restored, backup, restore};
 pub use error::StoreError;
-pub use evidence::{Evidence, Pair};
+pub use evidence::Evidence;
 pub use history::{Decided, Decision, FORGEABLE_HISTORY_MAX, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision};
 use open::{connect, copy, copy_of_files, is_set_aside, lock, set_aside};
+pub use pairs::{FORGEABLE_PAIRS_MAX, PAIRS_MAX, PAIRS_PER_PREFIX, Pair, Released, Wanted};
 use write::{json, run};
 
 /// The database's name in the state directory.
@@ -49,6 +51,8 @@ pub const LOST_YES: &str = "yes";
 pub const LOST_NO: &str = "no";
 /// The note that says when the last commit was, in microseconds since the epoch.
 const WALL: &str = "wall";
+/// The note that says what stood in files when the daemon ended well. Empty since the next start.
+pub const STOPPED: &str = "stopped";
 /// The note that has which hosts are one.
 const NAMESAKES: &str = "namesakes";
 
@@ -111,6 +115,9 @@ pub struct Store {
     pub without_disk: Option<StoreError>,
     /// How many rows the bounded tables have, about: trimmed when they are well above their bounds.
     evidence: i64,
+    pairs: i64,
+    /// Pairs that were forgotten to make room, since the start.
+    pub pairs_untold: u64,
     history: history::Rows,
     /// The number of the newest decision.
     newest: i64,
@@ -160,8 +167,11 @@ impl Store {
         notes::copy_some(&self.database.db, &db, |name| ours.contains(name))
             .map_err(|error| self.error("cannot write", error))?;
         let lock = self.lock.take();
-        *self =
-            Store { waiting: std::mem::take(&mut self.waiting), ..Store::with(self.database.file.clone(), db, lock)? };
+        *self = Store {
+            waiting: std::mem::take(&mut self.waiting),
+            pairs_untold: self.pairs_untold,
+            ..Store::with(self.database.file.clone(), db, lock)?
+        };
         Ok(())
     }
 
@@ -200,16 +210,29 @@ impl Store {
 
     fn with(file: PathBuf, db: Connection, lock: Option<Flock<File>>) -> Result<Store, StoreError> {
         let number = |sql| db.query_row(sql, [], |row| row.get(0));
-        let counted = || -> rusqlite::Result<(i64, history::Rows, i64)> {
+        let counted = || -> rusqlite::Result<(i64, i64, history::Rows, i64)> {
             let newest = number("SELECT coalesce(max(id), 0) FROM history")?;
-            Ok((number("SELECT count(*) FROM evidence")?, history::Rows::count(&db)?, newest))
+            let rows = history::Rows::count(&db)?;
+            Ok((number("SELECT count(*) FROM evidence")?, pairs::count(&db)?, rows, newest))
         };
         let failed = |error| open::failed(&file, "cannot count", error);
-        let (evidence, history, newest) = counted().map_err(failed)?;
+        let (evidence, pairs, history, newest) = counted().map_err(failed)?;
         let database = Database { file, db, is_apart: false, noted: RefCell::default() };
         let is_rehearsal = lock.is_none();
         let (without_disk, waiting, set_aside) = (None, String::new(), None);
-        Ok(Store { database, lock, is_rehearsal, without_disk, evidence, history, newest, waiting, set_aside })
+        Ok(Store {
+            database,
+            lock,
+            is_rehearsal,
+            without_disk,
+            evidence,
+            pairs,
+            pairs_untold: 0,
+            history,
+            newest,
+            waiting,
+            set_aside,
+        })
     }
 
     /// Whether the database before was lost, and what it denied was not taken over yet. A daemon that is killed meanwhile
@@ -251,6 +274,8 @@ impl Store {
         let result = (|| {
             let tx = self.database.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             write::changes(&tx, &commit.changes, state)?;
+            let mut pairs = self.pairs;
+            let untold = pairs::write(&tx, &commit.evidence, &commit.changes, &mut pairs, PAIRS_MAX)?;
             if waiting != self.waiting {
                 notes::write(&tx, WAITING, &waiting)?;
             }
@@ -275,10 +300,12 @@ impl Store {
             history::acknowledge(&tx, commit)?;
             history::trim(&tx, newest, &mut history, HISTORY_MAX, HISTORY_FOLLOWED_MAX)?;
             tx.commit()?;
-            Ok((kept, history, newest))
+            Ok((kept, (pairs, untold), history, newest))
         })();
-        let (evidence, history, newest) = result.map_err(|error| self.error("cannot commit", error))?;
+        let (evidence, (pairs, untold), history, newest) =
+            result.map_err(|error| self.error("cannot commit", error))?;
         (self.evidence, self.history, self.newest, self.waiting) = (evidence, history, newest, waiting);
+        (self.pairs, self.pairs_untold) = (pairs, self.pairs_untold + untold);
         Ok(())
     }
 

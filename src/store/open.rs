@@ -80,6 +80,18 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ALTER TABLE evidence ADD COLUMN times INT NOT NULL DEFAULT 1;
     CREATE INDEX history_suspicious ON history(id) WHERE substr(decision, 1, 24) = '{\"decision\":\"suspicious\"';
 ",
+    // Who was tried from where, by what is kept as evidence; and when users were tried and addresses released last.
+    "
+    CREATE TABLE pairs(prefix BLOB, user BLOB, attempts INT NOT NULL, sound INT NOT NULL, last INT NOT NULL, login INT,
+        PRIMARY KEY(prefix, user)) WITHOUT ROWID;
+    CREATE INDEX pairs_by_user ON pairs(user);
+    CREATE INDEX pairs_forgeable ON pairs(last) WHERE sound = 0 AND login IS NULL;
+    INSERT INTO pairs(prefix, user, attempts, sound, last)
+        SELECT prefix, user, sum(times), iif(sound = x'0000000000', 0, sum(times)), max(at)
+        FROM evidence LEFT JOIN tallies USING (prefix) WHERE user IS NOT NULL GROUP BY prefix, user;
+    ALTER TABLE users ADD COLUMN last INT;
+    ALTER TABLE released ADD COLUMN last INT;
+",
 ];
 
 /// Pages of the database that are held in memory, in KiB. With SQLite's own 2000 most are read anew for each commit

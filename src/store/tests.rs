@@ -31,7 +31,7 @@ fn prefix(text: &str) -> Prefix {
 fn evidence(n: usize) -> Evidence {
     let message = vec![b'x'; EVIDENCE_BYTES + n];
     let (prefix, at, source) = (prefix("192.0.2.7"), Timestamp(n as i64), "a".to_owned());
-    Evidence { prefix, at, host: HostId(0), source, message, user: b"root".into(), times: 1 }
+    Evidence { prefix, at, host: HostId(0), source, message, user: b"root".into(), times: 1, sound: 1 }
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn what_was_committed_is_loaded() {
     let claim = Claim { since: Timestamp(5), until: Some(Timestamp(9)), reason, enforceable: true };
     let wide = Claim { until: None, reason: Reason::Operator { because: None }, ..claim.clone() };
     let (p, q) = (prefix("192.0.2.7"), prefix("2001:db8::/64"));
-    let counts = UserCounts { attempts: 3, account: Account::Unknown };
+    let counts = UserCounts { attempts: 3, account: Account::Unknown, last: Timestamp(7) };
     let mut net = Net::default();
     net.add(Class::Root, 3, 0xffff, Timestamp::from_secs(7));
     let session = Session { user: (*b"root").into(), pid: Some(7), since: Timestamp(8) };
@@ -151,17 +151,11 @@ fn users_are_told_with_from_where_they_were_tried() {
         of("192.0.2.7", "root", 4, 1),
         of("198.51.100.1", "", 5, 1),
         of("2001:db8::/64", "al\u{1b}", 6, 2),
-        of("192.0.2.9", "root", 7, 9),
     ];
     store.commit(&Commit { evidence: all.into(), ..Commit::default() }, &State::default()).unwrap();
-    // What an earlier version kept.
-    store
-        .database
-        .db
-        .execute("UPDATE evidence SET user = NULL WHERE prefix = ?1", [prefix("192.0.2.9").to_bytes()])
-        .unwrap();
     let pairs = |within: Option<&str>, most| {
-        let rows = store.database.pairs(within.map(prefix), Timestamp(0), most).unwrap().into_iter();
+        let wanted = super::Wanted { within: within.map(prefix), user: None };
+        let rows = store.database.pairs(&wanted, Timestamp(0), most).unwrap().into_iter();
         rows.map(|one| {
             format!("{:?} {} {} {}", String::from_utf8_lossy(&one.user), one.prefix, one.attempts, one.last.0)
         })
@@ -289,8 +283,8 @@ fn rows_that_mean_nothing_are_left_out() {
          INSERT INTO shares(prefix, host) VALUES(x'00', 'web');
          INSERT INTO denies(prefix, claimant, since, enforceable, reason) VALUES
             (x'00', 'policy', 1, 1, '\"adopted\"'), (x'01', 'nobody', 1, 1, '\"adopted\"'), (x'02', 'policy', 'x', 1, '{');
-         INSERT INTO released VALUES(x'00', 'often');
-         INSERT INTO users VALUES(7, 'exists', 1), (x'61', 'maybe', 1);
+         INSERT INTO released VALUES(x'00', 'often', NULL);
+         INSERT INTO users VALUES(7, 'exists', 1, 0), (x'61', 'maybe', 1, 0);
          INSERT INTO sessions VALUES('{', '{');
          INSERT INTO cursors VALUES('auth', '{\"moon\":1}');
          INSERT INTO allowed VALUES(x'ff');

@@ -38,14 +38,14 @@ pub(super) fn changes(tx: &Transaction<'_>, changes: &[Change], state: &State) -
                            VALUES(?1,?2,?3,?4,?5,?6)";
                 run(tx, sql, row)?;
             }
-            Change::Released { prefix, by, times, .. } => {
+            Change::Released { prefix, by, at, times, .. } => {
                 let key = params![prefix.to_bytes(), by.to_string()];
                 run(tx, "DELETE FROM denies WHERE prefix = ?1 AND claimant = ?2", key)?;
                 if *times > 0 {
-                    remember(tx, prefix, *times)?;
+                    remember(tx, prefix, *times, Some(at.0))?;
                 }
             }
-            Change::Remembered { prefix, times } => remember(tx, prefix, *times)?,
+            Change::Remembered { prefix, times } => remember(tx, prefix, *times, None)?,
             Change::Familiar { prefix, known: Some(Known { login, probation }) } => {
                 let row = params![prefix.to_bytes(), login, probation];
                 run(tx, "INSERT OR REPLACE INTO familiar VALUES(?1, ?2, ?3)", row)?;
@@ -67,11 +67,11 @@ pub(super) fn changes(tx: &Transaction<'_>, changes: &[Change], state: &State) -
                 let key = params![peer.to_bits().to_be_bytes(), port, host.0];
                 run(tx, "DELETE FROM live WHERE peer = ?1 AND port = ?2 AND host = ?3", key)?;
             }
-            Change::Tried { user, counts: UserCounts { attempts, account } } => {
+            Change::Tried { user, counts: UserCounts { attempts, account, last } } => {
                 if let Some((name, _)) = state.users.get_index(*user) {
                     let account = serde_json::to_value(account).unwrap_or_default();
-                    let row = params![&**name, account.as_str(), *attempts as i64];
-                    run(tx, "INSERT OR REPLACE INTO users VALUES(?1, ?2, ?3)", row)?;
+                    let row = params![&**name, account.as_str(), *attempts as i64, last.0];
+                    run(tx, "INSERT OR REPLACE INTO users VALUES(?1, ?2, ?3, ?4)", row)?;
                 }
             }
             Change::Host { name } => {
@@ -93,8 +93,10 @@ pub(super) fn changes(tx: &Transaction<'_>, changes: &[Change], state: &State) -
                 };
                 run(tx, sql, key)?;
             }
-            // The first is written above; the others are told, not kept.
+            // The first is written above, the next two by `pairs`; the others are told, not kept.
             Change::Counted { .. }
+            | Change::LoggedIn { .. }
+            | Change::Cleared { .. }
             | Change::Spared { .. }
             | Change::Suspicious { .. }
             | Change::Late(_)
@@ -116,11 +118,13 @@ fn tally(tx: &Transaction<'_>, prefix: Prefix, tally: Option<Tally>) -> rusqlite
     run(tx, sql, rusqlite::params_from_iter(row))
 }
 
-/// Keeps how often a prefix was released.
-fn remember(tx: &Transaction<'_>, prefix: &Prefix, times: u32) -> rusqlite::Result<()> {
+/// Keeps how often a prefix was released, and when last if that was once more.
+fn remember(tx: &Transaction<'_>, prefix: &Prefix, times: u32, at: Option<i64>) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO released VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET
+               last = iif(excluded.times > times, excluded.last, last), times = excluded.times";
     match times {
         0 => run(tx, "DELETE FROM released WHERE prefix = ?1", [prefix.to_bytes()]),
-        times => run(tx, "INSERT OR REPLACE INTO released VALUES(?1, ?2)", params![prefix.to_bytes(), times]),
+        times => run(tx, sql, params![prefix.to_bytes(), times, at]),
     }
 }
 

@@ -409,6 +409,16 @@ fn who_tried_whom_and_who_got_in_after_that_is_listed() {
         all.sort();
         assert_eq!(all, ["al 192.0.2.1 1", "al 198.51.100.1 1", "root 192.0.2.1 2"]);
         assert_eq!(rows(&["pairs", "198.51.100.0/24"]), ["al 198.51.100.1 1"]);
+        // Newest first, of failures and of good logins.
+        assert_eq!(rows(&["--user", "al"]), ["al 198.51.100.1 1", "al 192.0.2.1 1"]);
+        assert_eq!(rows(&["suspicious", "--user", "root"]), ["192.0.2.1 root 2"]);
+        shell.check(&["list", "suspicious", "--user", "al"], 0, &["Nobody has logged in from where"]);
+        shell.check(&["list", "hosts", "--user", "al"], 2, &["--user is for denyd list pairs"]);
+        shell.check(&["list", "released"], 0, &["No deny has ended by its time."]);
+        let row = shell.check(&["list", "pairs", "--user", "al", "--json"], 0, &[]);
+        assert!(row.contains(r#""login":"2026-11-28T23:00:32Z""#) || row.contains(r#""login":"2025-11-28"#), "{row}");
+        let row = shell.check(&["list", "users", "--json"], 0, &[]);
+        assert!(row.contains(r#""last":"20"#), "{row}");
         assert_eq!(rows(&["suspicious"]), ["192.0.2.1 root 2"]);
         let row = shell.check(&["list", "suspicious", "--json"], 0, &[]);
         assert!(row.contains(r#""address":"192.0.2.1""#) && row.contains(r#""logins":2"#), "{row}");

@@ -23,6 +23,9 @@ impl Engine {
         for counted in counted.into_iter().chain(own) {
             self.forget(counted);
         }
+        let own = prefixes.iter().map(|prefix| self.policy.prefix(prefix.address().into()));
+        let cleared: BTreeSet<Prefix> = own.chain(prefixes.iter().copied()).collect();
+        self.changes.extend(cleared.into_iter().map(|prefix| Change::Cleared { prefix }));
         let nets = self.state.nets.iter().map(|(net, _)| net).filter(|net| all.hold(net));
         for net in nets.collect::<Vec<_>>() {
             self.forget_net(net, true);

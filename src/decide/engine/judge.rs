@@ -97,6 +97,8 @@ impl Engine {
         };
         let mut counts = self.state.users[user];
         counts.attempts += u64::from(attempt.times);
+        // A stamp that is ahead of the clock may be a stranger's.
+        counts.last = counts.last.max(attempt.at.min(self.wall));
         if attempt.account != Account::Unsaid {
             counts.account = attempt.account;
         }
@@ -160,6 +162,7 @@ impl Engine {
         if !guessed {
             self.familiarise(prefix, at);
         }
+        self.changes.push(Change::LoggedIn { prefix, user: user[..user.len().min(USER_MAX)].into(), at });
         let Some(mut tally) = tally else { return guessed };
         if is_suspicious {
             self.changes.push(Change::Suspicious { address: peer.into(), user: user.to_vec(), method, at });

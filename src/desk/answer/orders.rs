@@ -1,12 +1,13 @@
 //! What people order: to deny, to forgive, to allow.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use inputs::record::Timestamp;
 
 use super::super::reply::{Allowed, At, Denied, Forgiven, Removed, Reply};
-use super::super::{BECAUSE_MAX, Desk, WIDEST};
+use super::super::{BECAUSE_MAX, Desk, ROWS_MAX, WIDEST};
 use crate::decide::allow;
 use crate::decide::claim::{Claim, Claimant, Reason, latest};
 use crate::decide::engine::{Command, Input};
@@ -16,6 +17,7 @@ use crate::decide::prefix::Prefix;
 use crate::decide::range::Range;
 use crate::decide::state::Who;
 use crate::detect::{dropbear, sshd};
+use crate::store::Wanted;
 use crate::text::printable;
 
 /// A deny that a person orders.
@@ -98,6 +100,8 @@ impl Desk {
             let tried = event.and_then(|event| event.user)?;
             Some(tried == user.as_bytes() || printable(tried) == user)
         };
+        let wanted = Wanted { within: None, user: Some(user.as_bytes().to_vec()) };
+        let lately = self.store.database.pairs(&wanted, now, ROWS_MAX).map_err(|error| error.to_string())?;
         let tried = self.store.evidence_that(is_it).map_err(|error| error.to_string())?;
         let tried = tried.into_iter().filter(|(_, tried)| tried.contains(&true));
         let (others, alone): (Vec<_>, Vec<_>) = tried.partition(|(_, tried)| tried.contains(&false));
@@ -111,6 +115,10 @@ impl Desk {
             ));
         }
         let mut all = self.forgive(alone, who, now);
+        // The last first, as `list --user` has them: that is who asks, most often.
+        let places: HashMap<Prefix, usize> =
+            lately.iter().enumerate().map(|(place, one)| (one.prefix, place)).collect();
+        all.released.sort_by_key(|prefix| places.get(prefix).copied().unwrap_or(usize::MAX));
         let denies = &self.engine.state.denies;
         all.left = others.into_iter().filter(|prefix| denies.contains_key(prefix)).collect();
         Ok(Reply::Forgiven(all))

@@ -55,6 +55,21 @@ pub struct User {
     pub account: Account,
     /// How often.
     pub attempts: u64,
+    /// The last time; absent where an earlier version counted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<At>,
+}
+
+/// A row of `list released`: a prefix that had served its deny.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Released {
+    /// Which.
+    pub prefix: Prefix,
+    /// How often.
+    pub times: u32,
+    /// The last time; absent where an earlier version released it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<At>,
 }
 
 /// A row of `list addresses`: a prefix that is counted.
@@ -73,7 +88,7 @@ pub struct Address {
     pub denied: bool,
 }
 
-/// A row of `list pairs`: a user and from where it was tried, as far as messages are kept: the last twenty of each address.
+/// A row of `list pairs`: a user and from where it was tried, or logged in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pair {
     /// The name, for reading.
@@ -81,12 +96,18 @@ pub struct Pair {
     /// Its bytes, where they differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_b64: Option<String>,
+    /// What is known of the account.
+    #[serde(default)]
+    pub account: Account,
     /// From where.
     pub prefix: Prefix,
-    /// How often.
+    /// How often it failed since it was forgiven.
     pub attempts: u64,
-    /// The last time.
+    /// The last time that it failed or logged in.
     pub last: At,
+    /// The last good login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<At>,
     /// Whether it is denied.
     pub denied: bool,
 }

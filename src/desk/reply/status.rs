@@ -83,6 +83,9 @@ pub struct Status {
     pub denies_refused: u64,
     /// Failures that counted, of which no message was kept: there were too many at once.
     pub evidence_untold: u64,
+    /// Users with an address that were forgotten because there were too many.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub pairs_untold: u64,
     /// Who follows the decisions and has not seen them all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub followers: Vec<Follower>,
