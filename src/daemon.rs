@@ -17,12 +17,14 @@ use crate::config::{self, Config};
 use crate::decide::machine::Machine;
 use crate::decide::policy::Policy;
 use crate::decide::prefix::Prefix;
+use crate::deny;
 use crate::deny::reconciler::{self, Reconcilers};
 use crate::deny::{DenyBackend, DenySet, choose};
 use crate::desk::control::{self, Line};
 use crate::desk::{self, Desk};
 use crate::outbox;
 use crate::store::{Restored, Store, StoreError};
+use crate::work_dir::{WorkDir, by_hand};
 
 mod alone;
 mod configured;
@@ -82,6 +84,8 @@ pub(crate) struct Origin {
     pub(crate) broken: Option<String>,
     /// Where the person is logged in from who started us, if one did.
     pub(crate) caller: Option<IpAddr>,
+    /// That person says that all who are gone from the files are to be forgiven.
+    pub(crate) forgive_deleted: bool,
 }
 
 /// SIGHUP waits from now on until [`run`] listens for it: it would end us. To be called before a thread is started.
@@ -111,6 +115,16 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (late_in, late) = watch::channel(None);
     let (mut desk, back_ends, clock) = open_desk(&fresh.config, dry_run, &late_in)?;
+    let not_forgiven = if dry_run {
+        None
+    } else {
+        let order = by_hand::Start {
+            compat: &fresh.config.compat,
+            hosts_deny: hosts_deny(&fresh.config, back_ends.iter().map(|back_end| back_end.name())),
+            all: origin.forgive_deleted,
+        };
+        by_hand::start(&mut desk, order, clock.now())
+    };
     if let Some(trial) = trial.as_mut().filter(|trial| !trial.order.ended) {
         // What that publishes is in the whole that is published below.
         match desk.take_back(trial.order.decided, clock.now()) {
@@ -173,13 +187,15 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
         Line { asks: asks_in.clone(), looks: looks_in, latest, dry_run, taps: taps.clone(), decided: desk.decided() };
     let mut mailing = Mailing::new(line.clone(), [mailed_in, posted_in]);
     mailing.configure(&mut desk, &configured.config);
+    let work_dir = (!dry_run).then(|| WorkDir::start(line.clone(), configured.config.compat.work_dir.clone()));
+    let work_dir = work_dir.transpose()?;
     let server = tokio::spawn(control::serve(control, line));
     let stops = tokio::spawn(signals::stop(stop_in));
     let hangups = tokio::spawn(signals::hangup(asks_in));
     if let Err(error) = machine::watch(moved_in) {
         tracing::warn!(%error, "the kernel tells no changes of this machine's addresses; they are looked for once a minute");
     }
-    let shown = Shown { taps, latest: latest_in, dry_run, since: clock::now(), origin };
+    let shown = Shown { taps, latest: latest_in, dry_run, since: clock::now(), origin, not_forgiven };
     let (mut resolver, answers) = Resolver::new();
     resolver.want(desk.allowed_names());
     let outside = Outside {
@@ -187,6 +203,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
         alone,
         leave,
         mailing,
+        work_dir,
         shown,
         log,
         late: late_in,
@@ -210,7 +227,13 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
         owner.finish(batches).await;
         owner
     });
-    let release_on_exit = owner.configured.config.deny.release_on_exit;
+    let mut owner = owner;
+    let config = owner.configured.config.clone();
+    let release_on_exit = config.deny.release_on_exit;
+    let statuses = owner.outside.reconcilers.statuses();
+    let hosts_deny = hosts_deny(&config, statuses.iter().map(|place| &*place.name));
+    let ends_well = !dry_run && !owner.is_idle() && !owner.is_unwritten();
+    let is_still = owner.outside.work_dir.take().is_none_or(WorkDir::stop);
     owner.configured.wait();
     for task in [server, stops, hangups] {
         task.abort();
@@ -220,6 +243,13 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
         tracing::warn!("a back end did not end in time; what is denied stays denied");
     }
     let is_released = release_on_exit && !dry_run && is_ended && release(&owner.desk);
+    if ends_well
+        && is_ended
+        && is_still
+        && let Err(error) = by_hand::stop(&owner.desk, &config.compat, hosts_deny, clock::now())
+    {
+        tracing::warn!(error, "whose lines are deleted until the next start is not forgiven by that");
+    }
     runtime.shutdown_timeout(Duration::from_secs(1));
     let _ = std::fs::remove_file(&socket);
     match (dry_run, is_released) {
@@ -244,6 +274,11 @@ fn start_back_ends(back_ends: Vec<Box<dyn DenyBackend>>, want: DenySet, clock: &
     let clock = clock.clone();
     let time = move || (clock.now(), clock::monotonic());
     Reconcilers::start(back_ends, want, time, reconciler::Pace::default())
+}
+
+/// The file of the back end hosts.deny, if that is among those in use.
+fn hosts_deny<'a>(config: &'a Config, mut names: impl Iterator<Item = &'a str>) -> Option<&'a Path> {
+    names.any(|name| name == deny::hosts_deny::NAME).then_some(&*config.deny.hosts_deny.path)
 }
 
 /// Takes every deny out of firewalls and files; whether nothing is left.

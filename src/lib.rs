@@ -13,5 +13,6 @@ pub mod intake;
 pub mod outbox;
 pub mod store;
 mod text;
+pub mod work_dir;
 
 pub use cli::main;

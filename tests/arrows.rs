@@ -16,8 +16,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "clock",
         ],
     ),
-    ("daemon", &["outbox", "desk", "config", "compat", "deny", "store", "intake", "decide", "detect", "text", "clock"]),
+    (
+        "daemon",
+        &[
+            "outbox", "work_dir", "desk", "config", "compat", "deny", "store", "intake", "decide", "detect", "text",
+            "clock",
+        ],
+    ),
     ("outbox", &["desk", "config", "deny", "decide", "text", "clock"]),
+    ("work_dir", &["desk", "config", "compat", "deny", "decide", "detect", "text", "clock"]),
     ("desk", &["config", "deny", "store", "intake", "decide", "detect", "text", "clock"]),
     ("config", &["compat", "deny", "intake", "decide", "detect", "text", "clock"]),
     ("compat", &["text"]),

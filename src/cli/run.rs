@@ -22,6 +22,10 @@ pub(super) struct Arguments {
     /// this time, such as 10m; a crash and a reboot go back, too
     #[arg(long, value_name = "TIME", value_parser = super::reload::trial, conflicts_with = "dry_run")]
     confirm: Option<u64>,
+    /// Forgive, this once, whoever's lines are gone from hosts.deny and from the files of compat.work_dir since denyd was
+    /// stopped, however many they are
+    #[arg(long, conflicts_with = "dry_run")]
+    forgive_deleted: bool,
 }
 
 /// Runs the verb. Where the file is broken the last good configuration holds, but for a dry run, which tries the file.
@@ -43,7 +47,12 @@ pub(super) fn run(arguments: Arguments, file: Option<&Path>) -> anyhow::Result<E
         tracing::info!("found: {}", what.join(", "));
     }
     let broken = broken.map(|error| error.to_string());
-    let origin = Origin { file: file.map(Path::to_owned), broken, caller: person::address() };
+    let origin = Origin {
+        file: file.map(Path::to_owned),
+        broken,
+        caller: person::address(),
+        forgive_deleted: arguments.forgive_deleted,
+    };
     let mode = match arguments.confirm {
         _ if arguments.dry_run => Mode::DryRun,
         Some(seconds) => Mode::Trial(seconds),

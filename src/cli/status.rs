@@ -182,6 +182,25 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     for (name, mail) in [("MAIL", &status.mail), ("WEBHOOK", &status.webhook)] {
         mail.iter().try_for_each(|mail| print_mail(screen, name, mail, status.at))?;
     }
+    if let Some(dir) = &status.work_dir {
+        writeln!(
+            screen,
+            "\nWORK DIRECTORY {}: {}",
+            dir.dir,
+            dir.written.map_or("not yet written".to_owned(), |at| { format!("written {}", ago(Some(at), status.at)) })
+        )?;
+        if let Some(problem) = &dir.problem {
+            let text = format!(
+                "it cannot be written, {} so far: {}",
+                count(dir.failed, "try", "tries"),
+                printable(problem.as_bytes())
+            );
+            writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
+        }
+    }
+    if let Some(what) = &status.not_forgiven {
+        writeln!(screen, "{}", screen.paint(Style::Yellow, &printable(what.as_bytes())))?;
+    }
     let others = |one: &&Follower| !outbox::NAMES.contains(&&*one.name);
     for Follower { name, behind, missed, .. } in status.followers.iter().filter(others) {
         let behind = count(behind.cast_unsigned(), "decision", "decisions");

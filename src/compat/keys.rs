@@ -91,7 +91,8 @@ const TRANSLATED: &[&str] = &[
 ];
 
 /// Tables of ours, in their order.
-const TABLES: &[&str] = &["", "[decide]", "[deny]", "[deny.pf]", "[deny.hosts_deny]", "[mail]", "[[input]]"];
+const TABLES: &[&str] =
+    &["", "[decide]", "[deny]", "[deny.pf]", "[deny.hosts_deny]", "[compat]", "[mail]", "[[input]]"];
 
 /// The framings of DenyHosts' FAQ 2.15 and of its own default, by what denyd calls them.
 const FRAMINGS: &[(&str, &str)] = &[(r"@.*? (?P<message>.*)", "multilog"), ("@.*? (?P.*)", "multilog")];
@@ -315,6 +316,11 @@ impl<'a> Draft<'a> {
     /// Who is spared, and who is restricted.
     fn lists(&mut self) {
         let work_dir = self.value("WORK_DIR").map(|setting| absolute(&setting.value, self.world));
+        match &work_dir {
+            Some(dir) => self.set("[compat]", "work_dir", quoted(&dir.to_string_lossy()), "WORK_DIR"),
+            None => self.absent("WORK_DIR", "no files of DenyHosts' are written; DenyHosts would not have started"),
+        }
+        self.set("[compat]", "forgive_deleted", "true".to_owned(), "WORK_DIR");
         if let Some(dir) = &work_dir {
             let file = dir.join("allowed-hosts");
             if (self.world.is_there)(&file) == Some(Kind::File) {

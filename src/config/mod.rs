@@ -16,6 +16,7 @@ use document::{Reader, Table};
 use key::{Listed, Section};
 
 mod codec;
+mod compat;
 mod denyhosts;
 mod document;
 pub mod duration;
@@ -34,6 +35,7 @@ mod trial;
 mod values;
 pub mod webhook;
 
+pub use self::compat::Compat;
 pub use error::{ConfigError, Problem};
 pub use input::{File, Input, Journald, Source, Syslog};
 pub use mail::Mail;
@@ -69,6 +71,8 @@ pub struct Config {
     pub mail: Mail,
     /// Which address of the web is told the same.
     pub webhook: Webhook,
+    /// What is as it was with DenyHosts.
+    pub compat: Compat,
     /// What is read; empty = found at start.
     pub inputs: Vec<Input>,
     /// Rules beside those of `rules_dir`, each of which is right.
@@ -119,6 +123,7 @@ impl Default for Config {
             deny: Deny::default(),
             mail: Mail::default(),
             webhook: Webhook::default(),
+            compat: Compat::default(),
             inputs: Vec::new(),
             own_rules: Vec::new(),
             remarks: Vec::new(),
@@ -170,7 +175,7 @@ fn listed() -> Vec<Listed> {
 
 fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     let mut config = Config::default();
-    let [first, decide, deny, nftables, iptables, pf, hosts_deny, mail, webhook] = settings::sections();
+    let [first, decide, deny, nftables, iptables, pf, hosts_deny, mail, webhook, compat] = settings::sections();
     reader.fill_all(top, &first, &mut config);
     let table = reader.table(top, "decide", decide.name);
     reader.fill_all(&table, &decide, &mut config);
@@ -188,6 +193,8 @@ fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     let table = reader.table(top, "webhook", webhook.name);
     reader.fill_all(&table, &webhook, &mut config);
     webhook::judge(reader, &table, &config.webhook);
+    let table = reader.table(top, "compat", compat.name);
+    reader.fill_all(&table, &compat, &mut config);
     config.inputs = sources::read(reader, top, &config.control_socket);
     config.own_rules = rules::here(reader, top);
     // Back ends are made of it by the daemon, and by verbs where none runs.

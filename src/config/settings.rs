@@ -8,7 +8,7 @@ use super::codec::{Bad, Codec, Node, duration, parsed, unless, whole, words, yes
 use super::document::{Reader, Table, shorten};
 use super::key::{Key, Section};
 use super::values::{is_user, path, socket_path, user};
-use super::{Backends, Config, mail, webhook};
+use super::{Backends, Config, compat, mail, webhook};
 use crate::decide::allow::AllowList;
 use crate::decide::policy::{Class, Threshold};
 use crate::decide::prefix::Prefix;
@@ -22,9 +22,9 @@ const TERMS_MAX: usize = 32;
 const FILE_MAX: u64 = 4 * 1024 * 1024;
 
 /// All tables but the inputs, each behind the one that it is in.
-pub(super) fn sections() -> [Section<Config>; 9] {
+pub(super) fn sections() -> [Section<Config>; 10] {
     [
-        Section { name: "", keys: top(), tables: &["decide", "deny", "mail", "webhook", "input", "rule"] },
+        Section { name: "", keys: top(), tables: &["decide", "deny", "mail", "webhook", "compat", "input", "rule"] },
         Section { name: "[decide]", keys: classes().into_iter().chain(decide()).collect(), tables: &[] },
         Section { name: "[deny]", keys: deny(), tables: &["nftables", "iptables", "pf", "hosts_deny"] },
         Section { name: "[deny.nftables]", keys: nftables(), tables: &[] },
@@ -33,6 +33,7 @@ pub(super) fn sections() -> [Section<Config>; 9] {
         Section { name: "[deny.hosts_deny]", keys: hosts_deny(), tables: &[] },
         Section { name: "[mail]", keys: mail::keys(), tables: &[] },
         Section { name: "[webhook]", keys: webhook::keys(), tables: &[] },
+        Section { name: "[compat]", keys: compat::keys(), tables: &[] },
     ]
 }
 
@@ -48,7 +49,7 @@ fn key<T: 'static>(
 fn top() -> Vec<Key<Config>> {
     let levels = ["error", "warn", "info", "debug", "trace"].map(|word| (word, word.parse().expect("a level")));
     vec![
-        key("state_dir", path(), |c| &mut c.state_dir).denyhosts("WORK_DIR").says(
+        key("state_dir", path(), |c| &mut c.state_dir).says(
             "The directory of the database. It is readable by denyd alone, because people type passwords as user names.",
         ),
         key("control_socket", socket_path(), |c| &mut c.control_socket).says(

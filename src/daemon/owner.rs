@@ -29,6 +29,7 @@ use crate::desk::control::{Ask, Told};
 use crate::desk::reply::{self, At, Reply};
 use crate::desk::{Asked, Committed, Desk, Effects, Look, Request};
 use crate::outbox::Done;
+use crate::work_dir::WorkDir;
 
 /// How long the inputs may take to end.
 const INPUTS_END: Duration = Duration::from_secs(5);
@@ -49,6 +50,8 @@ pub(super) struct Shown {
     /// When it was started.
     pub(super) since: Timestamp,
     pub(super) origin: Origin,
+    /// Who was deleted by hand before the start and is not forgiven.
+    pub(super) not_forgiven: Option<String>,
 }
 
 /// Who is told of what happens at the desk.
@@ -57,6 +60,8 @@ pub(super) struct Outside {
     pub(super) alone: Alone,
     pub(super) leave: Leave,
     pub(super) mailing: Mailing,
+    /// What keeps DenyHosts' files; none in a dry run.
+    pub(super) work_dir: Option<WorkDir>,
     pub(super) shown: Shown,
     pub(super) log: Log,
     pub(super) manager: Manager,
@@ -346,6 +351,11 @@ impl Owner {
         self.trial.as_ref().is_some_and(|trial| trial.is_idle)
     }
 
+    /// Whether something waits for a database that cannot be written.
+    pub(super) fn is_unwritten(&self) -> bool {
+        self.pace.is_unwritten()
+    }
+
     fn publish(&self, diff: &Diff) {
         if !diff.is_empty() && !self.is_idle() {
             self.outside.reconcilers.send(diff, || self.desk.wanted(self.clock.now()));
@@ -410,6 +420,8 @@ impl Owner {
             held_back: self.pace.is_blocked(),
             mail,
             webhook,
+            work_dir: self.outside.work_dir.as_ref().and_then(WorkDir::status),
+            not_forgiven: self.outside.shown.not_forgiven.clone(),
             ..self.desk.status()
         }
     }

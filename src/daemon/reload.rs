@@ -231,6 +231,9 @@ impl Owner {
         let mails =
             now.mail != fresh.config.mail || now.webhook != fresh.config.webhook || now.deny != fresh.config.deny;
         self.configured.take(fresh);
+        if let Some(work_dir) = &self.outside.work_dir {
+            work_dir.order(self.configured.config.compat.work_dir.clone());
+        }
         if mails {
             self.outside.mailing.configure(&mut self.desk, &self.configured.config);
         }

@@ -24,7 +24,7 @@ use super::ledger::{Ledger, Lines, Notes};
 use super::overlap::without;
 use super::{DenyBackend, DenyError, DenySet, Kept, Life, Probe};
 use entry::pattern;
-pub(super) use file::NAME;
+pub use file::NAME;
 use file::{Like, Seen, Temporary, read, stat, sync_directory};
 use lines::{Known, render};
 

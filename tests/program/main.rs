@@ -10,6 +10,7 @@ mod copies;
 mod crash;
 mod denyhosts;
 mod follower;
+mod forgiving;
 mod hostile;
 mod hosts;
 mod limits;

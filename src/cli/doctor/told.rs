@@ -56,6 +56,17 @@ pub(super) fn findings(status: &Status, config: &Config) -> Vec<Finding> {
                     restart denyd";
         put(true, "leftovers", format!("{place}: {what}"));
     }
+    if let Some((dir, problem)) = status.work_dir.as_ref().and_then(|dir| Some((dir, dir.problem.as_ref()?))) {
+        let problem = printable(problem.as_bytes());
+        put(
+            true,
+            "work directory",
+            format!("{} cannot be written, and nobody can be forgiven there: {problem}", dir.dir),
+        );
+    }
+    if let Some(what) = &status.not_forgiven {
+        put(false, "forgiven by hand", printable(what.as_bytes()));
+    }
     if let Some(unread) = &status.unread {
         put(true, "sshd", printable(unread.as_bytes()));
     }

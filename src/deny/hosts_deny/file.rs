@@ -166,7 +166,8 @@ fn failed(verb: &str, path: &Path, error: &io::Error) -> DenyError {
     DenyError { backend: NAME, tried: format!("{verb} {}", path.display()), cause: error.to_string(), remedy }
 }
 
-pub(in crate::deny) const NAME: &str = "hosts.deny";
+/// The back end's name.
+pub const NAME: &str = "hosts.deny";
 /// The most bytes of all names of a file's extended attributes, and of one value: Linux' own limits.
 const ATTRIBUTES_MAX: usize = 64 * 1024;
 /// Attributes that say what is in a file, and so are no other file's.

@@ -104,6 +104,29 @@ pub struct Status {
     /// The same of the webhook.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Mail>,
+    /// How DenyHosts' files are written, where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub work_dir: Option<WorkDir>,
+    /// Whose lines were deleted by hand, and is not forgiven, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_forgiven: Option<String>,
+}
+
+/// How DenyHosts' files are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkDir {
+    /// Where, for reading.
+    pub dir: String,
+    /// When they were all as they should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written: Option<At>,
+    /// How often they could not be written since the start.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failed: u64,
+    /// Why they cannot be now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// How mail goes.
