@@ -49,5 +49,5 @@ let_root_in() {
 fail_as_root() {
     let_root_in
     for _ in 1 2; do if login 203.0.113.10 wrong; then exit 1; fi; done
-    until_true 10 is_denied 203.0.113.10
+    until_true 60 is_denied 203.0.113.10
 }

@@ -17,7 +17,7 @@ check "bash completes its commands" bash -c '. /usr/share/bash-completion/comple
 fail_as_root
 check "two wrong passwords of root are denied" is_denied 203.0.113.10
 touch /scratch/denied-now
-until_true 5 test -e /scratch/begun
+until_true 60 test -e /scratch/begun
 
 echo '# mine' >>/etc/denyd/denyd.toml
 main=$(systemctl show denyd -p MainPID --value)
@@ -38,16 +38,16 @@ install -D -m 644 /usr/share/doc/denyd/examples/denyd-root.conf /etc/systemd/sys
 sed -i 's/^#backends = .*/backends = ["nftables", "hosts.deny"]/' /etc/denyd/denyd.toml
 systemctl daemon-reload
 systemctl restart denyd
-until_true 10 grep -qF 203.0.113.10 /etc/hosts.deny
+until_true 60 grep -qF 203.0.113.10 /etc/hosts.deny
 touch /scratch/before-reboot
-until_true 5 test -e /scratch/paused
+until_true 60 test -e /scratch/paused
 
 check "it is removed" dpkg -r denyd
 check "it is gone" sh -c '! test -e /usr/bin/denyd && ! systemctl is-active denyd'
 check "the deny stands in the kernel" is_denied 203.0.113.10
 check "and in hosts.deny" grep -qF 203.0.113.10 /etc/hosts.deny
 touch /scratch/end
-until_true 10 test -e /scratch/ended
+until_true 60 test -e /scratch/ended
 check "nobody saw a connection who was denied, nor missed one who was not" /scratch/booted/verdict /scratch/scan
 
 rm -r /etc/systemd/system/denyd.service.d

@@ -5,7 +5,7 @@ let_root_in
 rm /etc/systemd/system/systemd-logind.service
 systemctl daemon-reload
 login 203.0.113.12 secret "sleep 120" &
-until_true 10 grep -q '^REMOTE_HOST=203.0.113.12' -r /run/systemd/sessions --include='[0-9]*[0-9]'
+until_true 60 grep -qrs '^REMOTE_HOST=203.0.113.12' /run/systemd/sessions
 check "it starts, and is ready when nftables has its table" systemctl start denyd
 check "its table is there" nft list table inet denyd
 systemctl start ssh
@@ -31,7 +31,7 @@ check "check tries all with the rights of the unit" sh -c 'denyd check | grep "o
 check "and has nothing to mend" denyd check
 
 if login 203.0.113.12 wrong || login 203.0.113.12 wrong; then exit 1; fi
-until_true 10 sh -c 'denyd status | grep "203.0.113.12"'
+until_true 60 sh -c 'denyd status | grep "203.0.113.12"'
 check "root, who was logged in before denyd started, mistypes and is not" sh -c '! nft list table inet denyd | grep -F 203.0.113.12'
 check "which is told, too" sh -c 'denyd why 203.0.113.12 --json | grep "\"sessions\":.*\"root\""'
 
@@ -44,11 +44,11 @@ check "it is the same process" test "$(systemctl show denyd -p MainPID --value)"
 
 mkdir /tmp/sink
 python3 /scratch/smtp_sink.py /tmp/sink 25 none &
-until_true 10 test -e /tmp/sink/port
+until_true 60 test -e /tmp/sink/port
 echo 'mail = { to = ["root@localhost"], from = "denyd@localhost", first_within = "1s" }' >>/etc/denyd/denyd.toml
 check "a reload says to whom mail goes" systemctl reload denyd
 for _ in 1 2; do if login 203.0.113.13 wrong; then exit 1; fi; done
-until_true 10 test -e /tmp/sink/1.eml
+until_true 60 test -e /tmp/sink/1.eml
 check "and the unit lets mail out" grep -q '^203.0.113.13' /tmp/sink/1.eml
 
 echo 'decide.threshold_root = 2' >/etc/denyd/denyd.toml
@@ -60,11 +60,30 @@ check "the next one is tried" denyd reload --confirm 5m
 
 kill -9 "$main"
 restarted() { now=$(systemctl show denyd -p MainPID --value); [ "$now" != 0 ] && [ "$now" != "$main" ]; }
-until_true 10 restarted
+until_true 60 restarted
 check "killed, it is started again, and the deny stands" is_denied 203.0.113.10
-until_true 10 denyd status
+until_true 60 denyd status
 check "with the configuration before the one that nobody kept" sh -c 'denyd status | grep "so the one before holds"'
 systemctl stop denyd
 check "stopped, the deny stands" is_denied 203.0.113.10
 printf '[deny]\nbackends = ["hosts.deny"]\n' >/etc/denyd/denyd.toml
 check "check says what the unit may not write" sh -c 'denyd check | grep "FAIL deny by hosts.deny: .*ProtectSystem=strict"'
+
+mkdir -p /etc/systemd/system/denyd.service.d
+install -m 644 /scratch/systemd/denyd-root.conf /etc/systemd/system/denyd.service.d/
+systemctl daemon-reload
+printf '[deny]\nbackends = ["hosts.deny", "iptables"]\n' >/etc/denyd/denyd.toml
+check "with denyd-root.conf check has nothing to mend" denyd check
+check "it starts" systemctl start denyd
+check "and takes the file, which a person now orders" denyd reload
+until_true 60 sh -c 'ipset list | grep -F 203.0.113.10'
+check "iptables has what is denied" ipset list
+until_true 60 grep -F 203.0.113.10 /etc/hosts.deny
+check "and hosts.deny has its lines" grep -F 203.0.113.10 /etc/hosts.deny
+systemctl stop denyd
+update-alternatives --set iptables /usr/sbin/iptables-legacy
+update-alternatives --set ip6tables /usr/sbin/ip6tables-legacy
+iptables-nft -F
+check "with iptables-legacy it starts, too" systemctl start denyd
+until_true 60 sh -c 'iptables-legacy-save | grep -- "-j denyd"'
+check "and its rule is there" iptables-legacy-save
