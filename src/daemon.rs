@@ -243,11 +243,12 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
         tracing::warn!("a back end did not end in time; what is denied stays denied");
     }
     let is_released = release_on_exit && !dry_run && is_ended && release(&owner.desk);
-    if ends_well
-        && is_ended
-        && is_still
-        && let Err(error) = by_hand::stop(&owner.desk, &config.compat, hosts_deny, clock::now())
-    {
+    let noted = match (is_ended, is_still) {
+        (true, true) if ends_well => by_hand::stop(&owner.desk, &config.compat, hosts_deny, clock::now()),
+        (true, false) => Err("the work directory is still being written".to_owned()),
+        _ => Ok(()),
+    };
+    if let Err(error) = noted {
         tracing::warn!(error, "whose lines are deleted until the next start is not forgiven by that");
     }
     runtime.shutdown_timeout(Duration::from_secs(1));

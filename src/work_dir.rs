@@ -148,10 +148,14 @@ impl Writer {
             if self.written.get(name).is_some_and(|(known, seen)| *known == hash && seen.is_still(&dir.join(name))) {
                 continue;
             }
+            // Each takes a while on a slow disk, and the end is not to wait for all of them.
+            if self.orders.has_changed().is_err() {
+                return Ok(());
+            }
             let seen = files::write(&dir, name, &bytes, &mut |_| Ok(()))?;
             self.written.insert(name, (hash, seen));
         }
-        Ok(())
+        files::sync(&dir)
     }
 
     /// What came of a round: what fails is told once, and counted.

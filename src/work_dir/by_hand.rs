@@ -6,7 +6,10 @@
 //! commit that forgives. Where too many are gone nobody is forgiven, and the lines are put back.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use inputs::record::Timestamp;
 use jiff::tz::TimeZone;
@@ -22,6 +25,8 @@ use crate::desk::Desk;
 pub const FORGIVEN_MAX: usize = 20;
 /// One in so many.
 pub const SHARE: usize = 10;
+/// How long a start waits for the files.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 /// Prefixes that a message names.
 const NAMED: usize = 5;
 
@@ -61,14 +66,17 @@ pub fn stop(desk: &Desk, compat: &Compat, hosts_deny: Option<&Path>, now: Timest
         files::take(&real)?;
         let all = files::render(&desk.kept(now)?, now, &TimeZone::system());
         for (name, bytes) in &all {
-            files::write(&real, name, bytes, &mut |_| Ok(()))?;
+            if !files::read(&real, name).is_ok_and(|there| there.as_ref() == Some(bytes)) {
+                files::write(&real, name, bytes, &mut |_| Ok(()))?;
+            }
         }
+        files::sync(&real)?;
         for (name, bytes) in &all {
             if files::read(&real, name)?.as_ref() != Some(bytes) {
                 return Err(format!("{} is not what was written", real.join(name).display()));
             }
         }
-        stopped.files = files::listed(&real, false, |address| desk.counted_by(address))?;
+        stopped.files = counted_by(desk, files::listed(&real, false)?);
         stopped.dir = Some(dir.clone());
     }
     if let Some(file) = hosts_deny {
@@ -87,7 +95,7 @@ pub fn start(desk: &mut Desk, order: Start<'_>, now: Timestamp) -> Option<String
     };
     let looked = if order.compat.forgives() { look(desk, order, &stopped) } else { Ok((BTreeSet::new(), None)) };
     let (gone, told) = match looked {
-        Ok((gone, partly)) => (desk.known(gone), partly),
+        Ok((gone, partly)) => (gone.into_iter().collect(), partly),
         Err(why) => (Vec::new(), Some(format!("nobody is forgiven by hand: {why}"))),
     };
     if !gone.is_empty() {
@@ -106,16 +114,34 @@ pub fn start(desk: &mut Desk, order: Start<'_>, now: Timestamp) -> Option<String
 
 /// Who is gone from everywhere, and a message of who is gone from somewhere.
 fn look(desk: &Desk, order: Start<'_>, note: &str) -> Result<(BTreeSet<Prefix>, Option<String>), String> {
-    let stopped: Stopped = serde_json::from_str(note).map_err(|error| error.to_string())?;
+    let mut stopped: Stopped = serde_json::from_str(note).map_err(|error| error.to_string())?;
+    // Who is denied and counted no longer, by a verb meanwhile, is no matter of lines.
+    for all in [&mut stopped.files, &mut stopped.lines] {
+        *all = desk.known(std::mem::take(all)).into_iter().collect();
+    }
     if (stopped.dir.as_deref(), stopped.hosts_deny.as_deref()) != (order.compat.work_dir.as_deref(), order.hosts_deny) {
         return Err("the work directory, or hosts.deny, is another one than at the last stop".to_owned());
     }
     let files = match &stopped.dir {
-        Some(dir) => files::listed(&files::own(dir)?, order.all, |address| desk.counted_by(address))?,
+        Some(dir) => counted_by(desk, listed_within(READ_WITHIN, dir.clone(), order.all)?),
         None => BTreeSet::new(),
     };
     let standing = stopped.hosts_deny.as_deref().map(|file| desk.standing(file)).transpose()?.unwrap_or_default();
     gone(&stopped, &files, &standing, order.all)
+}
+
+/// By which prefixes addresses are counted.
+fn counted_by(desk: &Desk, all: BTreeSet<IpAddr>) -> BTreeSet<Prefix> {
+    all.into_iter().map(|address| desk.counted_by(address)).collect()
+}
+
+/// Who is listed, read by a thread of its own: a server of files that does not answer holds up no start.
+fn listed_within(most: Duration, dir: PathBuf, may_miss: bool) -> Result<BTreeSet<IpAddr>, String> {
+    let place = dir.display().to_string();
+    let (read, told) = mpsc::channel();
+    let look = move || drop(read.send(files::own(&dir).and_then(|dir| files::listed(&dir, may_miss))));
+    std::thread::Builder::new().name("listed".to_owned()).spawn(look).map_err(|error| error.to_string())?;
+    told.recv_timeout(most).unwrap_or_else(|_| Err(format!("{place} is not read within {} s", most.as_secs())))
 }
 
 fn gone(
@@ -230,7 +256,7 @@ mod tests {
     #[test]
     fn a_write_that_ends_anywhere_deletes_nobody() {
         let dir = tempfile::tempdir().unwrap();
-        let alone = |address: std::net::IpAddr| Prefix::host(address);
+        let listed = || files::listed(dir.path(), false).map(|all| all.into_iter().map(Prefix::host).collect());
         let text = |hosts: &str| -> Vec<u8> {
             let line = |host: &str| format!("{host}:3:Sat Nov 21 23:38:26 2026\n");
             hosts.split_whitespace().map(line).collect::<String>().into_bytes()
@@ -240,7 +266,7 @@ mod tests {
         for name in ["hosts", "hosts-valid", "hosts-root", "hosts-restricted"] {
             put(name, "", &mut |_| Ok(())).unwrap();
         }
-        for fails in ["create", "write", "sync", "rename", "sync the directory"] {
+        for fails in ["create", "write", "sync", "rename", "after it"] {
             for crashes in [false, true] {
                 put("hosts", before, &mut |_| Ok(())).unwrap();
                 let mut at = |step: &'static str| match step == fails {
@@ -251,11 +277,10 @@ mod tests {
                 // A panic leaves behind what a kill does: nothing is tidied up.
                 let came = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| put("hosts", after, &mut at)));
                 assert!(!matches!(came, Ok(Ok(()))), "{fails}");
-                let listed = files::listed(dir.path(), false, alone).unwrap();
-                let want = if fails == "sync the directory" { after } else { before };
-                assert_eq!(listed, set(want), "{fails}");
+                let want = if fails == "after it" { after } else { before };
+                assert_eq!(listed(), Ok(set(want)), "{fails}");
                 put("hosts", after, &mut |_| Ok(())).unwrap();
-                assert_eq!(files::listed(dir.path(), false, alone).unwrap(), set(after), "{fails}, and once more");
+                assert_eq!(listed(), Ok(set(after)), "{fails}, and once more");
             }
         }
         let names: BTreeSet<_> = std::fs::read_dir(dir.path()).unwrap().map(|one| one.unwrap().file_name()).collect();

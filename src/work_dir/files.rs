@@ -15,7 +15,6 @@ use jiff::tz::TimeZone;
 use nix::fcntl::OFlag;
 
 use crate::compat::files::{self as formats, Count, write_counts};
-use crate::decide::prefix::Prefix;
 use crate::desk::{Failed, Kept};
 use crate::detect::event::Account;
 
@@ -161,7 +160,13 @@ impl Seen {
 /// What may fail on the way, and a test makes fail.
 pub(super) type Step<'a> = &'a mut dyn FnMut(&'static str) -> io::Result<()>;
 
-/// Puts a file in the place of the old one, whose mode it has, but for others' right to write.
+/// Sees that the names of files outlast a crash: once for all that were written.
+pub(super) fn sync(dir: &Path) -> Result<(), String> {
+    let synced = File::open(dir).and_then(|dir| dir.sync_all());
+    synced.map_err(|error| format!("cannot sync {}: {error}", dir.display()))
+}
+
+/// Puts a file in the place of the old one, whose mode it has, but for others' right to write. [`sync`] is to follow.
 pub(super) fn write(dir: &Path, name: &str, bytes: &[u8], step: Step<'_>) -> Result<Seen, String> {
     let (target, new) = (dir.join(name), dir.join(format!(".{name}.denyd-new")));
     let mode = fs::symlink_metadata(&target).ok().filter(fs::Metadata::is_file);
@@ -180,8 +185,7 @@ pub(super) fn write(dir: &Path, name: &str, bytes: &[u8], step: Step<'_>) -> Res
         let seen = Seen::of(&file.metadata()?);
         step("rename")?;
         fs::rename(&new, &target)?;
-        step("sync the directory")?;
-        File::open(dir)?.sync_all()?;
+        step("after it")?;
         Ok(seen)
     };
     written().map_err(|error| {
@@ -213,11 +217,7 @@ pub(super) fn read(dir: &Path, name: &str) -> Result<Option<Vec<u8>>, String> {
 }
 
 /// Who is listed in the files that say who failed. One that is missing lists nobody, where that `may` be.
-pub(super) fn listed(
-    dir: &Path,
-    may_miss: bool,
-    counted_by: impl Fn(IpAddr) -> Prefix,
-) -> Result<BTreeSet<Prefix>, String> {
+pub(super) fn listed(dir: &Path, may_miss: bool) -> Result<BTreeSet<IpAddr>, String> {
     let mut all = BTreeSet::new();
     for name in HOSTS {
         let bytes = match read(dir, name)? {
@@ -228,7 +228,7 @@ pub(super) fn listed(
         if let Some(bad) = found.bad.first() {
             return Err(format!("{}:{}: {}", dir.join(name).display(), bad.line, bad.why));
         }
-        all.extend(found.records.into_keys().map(&counted_by));
+        all.extend(found.records.into_keys());
     }
     Ok(all)
 }

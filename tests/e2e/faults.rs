@@ -85,6 +85,37 @@ fn a_disk_that_was_always_full_holds_up_no_deny() {
     assert_eq!(world.denied(), ["198.51.100.1"]);
 }
 
+/// The files of DenyHosts' work directory are the old ones, whole, until there is room; no deny waits for it.
+#[test]
+fn a_work_dir_whose_disk_is_full_keeps_its_old_files_and_holds_up_no_deny() {
+    let Some(mut world) = world("a_work_dir_whose_disk_is_full_keeps_its_old_files_and_holds_up_no_deny") else {
+        return;
+    };
+    const WORK: &str = "/run/work";
+    world.run(&["mkdir", "-p", WORK]);
+    world.run(&["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs", WORK]);
+    let config = format!("{FILE}\n[compat]\nwork_dir = \"{WORK}\"\n");
+    let mut denyd = world.start_denyd(Some(&config));
+    attack(&mut world, "198.51.100.1", &["root"], 2);
+    let has = |world: &World, address: &str| world.read(&format!("{WORK}/hosts-root")).contains(address).then_some(());
+    until("the files are written", || has(&world, "198.51.100.1:"));
+    world.run(&["sh", "-c", &format!("dd if=/dev/zero of={WORK}/filler bs=1k 2>/dev/null; true")]);
+    let before = world.read(&format!("{WORK}/hosts-root"));
+    attack(&mut world, "198.51.100.2", &["root"], 2);
+    assert_eq!(world.attacker.banner("198.51.100.2"), "silent");
+    let problem = |world: &World| Some(world.status()?["work_dir"]["problem"].as_str()?.to_owned());
+    let problem = until("it is told", || problem(&world));
+    assert!(problem.contains("No space left"), "{problem}");
+    assert_eq!(world.read(&format!("{WORK}/hosts-root")), before);
+    world.run(&["rm", &format!("{WORK}/filler")]);
+    // A decision has it tried at once, and not half a minute later.
+    attack(&mut world, "198.51.100.3", &["root"], 2);
+    until("there is room again", || has(&world, "198.51.100.2:"));
+    denyd.signal(Signal::SIGTERM);
+    assert_eq!(how(denyd.wait()), "exit 0", "{}", denyd.said());
+    assert_eq!(denyd.said().matches("the work directory cannot be written").count(), 1, "{}", denyd.said());
+}
+
 /// What answers reads and writes of the database with EIO while `/run/eio` is there.
 const BROKEN_DISK: &str = r#"
 #define _GNU_SOURCE

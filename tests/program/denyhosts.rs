@@ -43,6 +43,8 @@ fn a_denyhosts_conf_loads_as_it_is() {
         r#"deny_for = "forever""#,
         r#"service = "ALL""#,
         r#"path = "/etc/hosts.deny""#,
+        r#"work_dir = "/var/lib/denyhosts""#,
+        "forgive_deleted = true",
     ] {
         assert!(out.lines().any(|line| line == want), "{want} is not in\n{out}");
     }

@@ -46,6 +46,7 @@ fn deny_and_stop(home: &Home, addresses: &[&str]) {
     let daemon = home.start();
     until("they are denied", || addresses.iter().all(|address| is_refused(home, address)).then_some(()));
     daemon.stop();
+    println!("{}", home.stderr()); // shown where the test fails
 }
 
 /// Deletes each line with the address from a file, as an editor would.
