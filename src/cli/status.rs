@@ -48,8 +48,8 @@ pub(super) fn reached(status: &Status) -> impl Iterator<Item = (u64, &'static st
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let status: Status = office::ask_daemon(config, &Request::Status)?;
     let is_idle = status.trial.as_ref().is_some_and(|trial| trial.ended && trial.to_nothing);
-    let well =
-        !(status.unwritten || status.held_back || is_idle) && status.backends.iter().all(|one| one.error.is_none());
+    let is_whole = status.backends.iter().all(|one| one.error.is_none() && one.left_out == 0);
+    let well = !(status.unwritten || status.held_back || is_idle) && is_whole;
     output::show(arguments.json, &status, |screen| print(screen, &status))?;
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

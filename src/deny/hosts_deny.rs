@@ -1,7 +1,8 @@
 //! Denies in hosts.deny, or in a list file that it names, in DenyHosts' own format.
 //!
-//! Promises that lines of others stay as they are, byte for byte, and that the file is at every moment
-//! either the old or the new one. Allowed addresses inside a denied prefix are cut out of it by writing the
+//! Promises that lines of others stay as they are, byte for byte. Where lines only come, they are appended, so that who follows
+//! the file sees them, and a crash leaves half a line at worst, which the next start mends; where lines go, the file is at
+//! every moment either the old or the new one. An entry whose comment a person deletes is theirs from then on. Allowed addresses inside a denied prefix are cut out of it by writing the
 //! prefixes around them: `EXCEPT` does not work in list files (tcpdmatch shows it denied all the same).
 //!
 //! A list file has addresses alone, and no comment: libwrap takes each of its words for a pattern.
@@ -14,10 +15,11 @@ use std::path::{Path, PathBuf};
 
 use inputs::record::Timestamp;
 use jiff::tz::TimeZone;
-use tracing::warn;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
 
 use crate::decide::prefix::Prefix;
-use crate::decide::range::merge;
+use crate::decide::range::{Range, merge};
 use crate::text::asctime;
 
 use super::ledger::{Ledger, Lines, Notes};
@@ -31,6 +33,7 @@ use lines::{Known, render};
 pub mod edit;
 mod entry;
 mod file;
+pub mod libwrap;
 mod lines;
 
 /// The hosts.deny back end. Does nothing for an sshd without libwrap.
@@ -48,10 +51,24 @@ pub struct HostsDeny {
     /// The file as we left it.
     seen: Option<Seen>,
     warned_attributes: bool,
+    /// What outlasts us beside the ledger.
+    memo: Memo,
+    /// Whether the file was not yet looked at, so that half a line may be left of a crash.
+    is_new: bool,
     /// What was said of a list file last.
     warned_list: Vec<String>,
     /// Prefixes that cannot be written, so that each is named once.
     refused: BTreeSet<Prefix>,
+}
+
+/// What is remembered of a file beside the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Memo {
+    /// Whether each of ours had a comment when the file was written last.
+    comments: bool,
+    /// Allowed addresses that others' lines deny and that were told of; [`WARNED_MAX`] at most.
+    warned: BTreeSet<String>,
 }
 
 /// What an administrator decides of it.
@@ -172,8 +189,10 @@ pub fn standing(path: &Path, ledger: Option<&str>) -> Result<Standing, String> {
 
 impl HostsDeny {
     /// A back end for the file `path`, in which the lines of `ledger` are ours.
-    pub fn new(path: PathBuf, mut form: Form, ledger: Ledger) -> Self {
+    pub fn new(path: PathBuf, mut form: Form, mut ledger: Ledger) -> Self {
         form.stamped = form.stamped.filter(|_| !form.service.is_list());
+        // Without it somebody's deleted comment is put back once, and allowed hosts are told of again.
+        let memo = ledger.remembered(MEMO).ok().flatten().and_then(|text| serde_json::from_str(&text).ok());
         HostsDeny {
             path,
             form,
@@ -184,6 +203,8 @@ impl HostsDeny {
             want: None,
             seen: None,
             warned_attributes: false,
+            memo: memo.unwrap_or_default(),
+            is_new: true,
             warned_list: Vec::new(),
             refused: BTreeSet::new(),
         }
@@ -208,9 +229,11 @@ impl HostsDeny {
                 }
                 continue;
             };
+            // In hosts.allow a line without this lets in.
+            let end = if self.path.ends_with("hosts.allow") { " : deny" } else { "" };
             entries.extend(pieces.iter().map(|piece| match self.form.service.0.as_str() {
                 "" => (pattern(piece), *prefix),
-                service => (format!("{service}: {}", pattern(piece)), *prefix),
+                service => (format!("{service}: {}{end}", pattern(piece)), *prefix),
             }));
         }
         self.refused.retain(|prefix| want.denied.contains_key(prefix));
@@ -225,7 +248,48 @@ impl HostsDeny {
             adopt: self.form.adopt,
             stamp,
             list: self.form.service.is_list(),
+            had_comments: self.memo.comments,
+            may_be_torn: self.is_new,
         }
+    }
+
+    /// Appends to the file if all that is new is at its end, so that it stays the same file; false if it has to be replaced, or
+    /// somebody else replaced it meanwhile.
+    fn append(&mut self, target: &Path, old: &[u8], new: &[u8], seen: Option<Seen>) -> Result<bool, DenyError> {
+        let (Some(seen), Some(added)) = (seen, new.strip_prefix(old)) else { return Ok(false) };
+        self.seen = file::append(target, seen, added)?;
+        Ok(self.seen.is_some())
+    }
+
+    fn remember(&mut self, memo: Memo) {
+        if self.memo != memo {
+            let text = serde_json::to_string(&memo).unwrap_or_default();
+            // It is only for the next start, and written again with the next change.
+            if self.ledger.remember(MEMO, &text).is_ok() {
+                self.memo = memo;
+            }
+        }
+    }
+
+    /// Warns of lines of others that deny who is allowed, each once; DenyHosts did so, too.
+    fn warn_allowed(&mut self, target: &Path, text: &[u8], allowed: &[Range]) {
+        let mut memo = self.memo.clone();
+        for line in text.split(|&byte| byte == b'\n') {
+            let found = std::str::from_utf8(line).ok().and_then(entry::entry);
+            let Some(prefix) = found.map(|found| found.prefix).filter(Prefix::is_host) else { continue };
+            let address = prefix.address();
+            if memo.warned.len() < WARNED_MAX
+                && allowed.iter().any(|range| range.contains(address))
+                && memo.warned.insert(prefix.to_string())
+            {
+                warn!(path = %target.display(), %prefix, "it is allowed, and somebody's line here refuses it: denyd why {prefix}");
+            }
+        }
+        self.remember(memo);
+    }
+
+    fn stamp(&self, now: Timestamp) -> Option<String> {
+        self.form.stamped.as_ref().map(|zone| asctime(now, zone))
     }
 
     fn keep(&mut self, lines: Lines) -> Result<(), DenyError> {
@@ -233,8 +297,12 @@ impl HostsDeny {
     }
 
     /// Warns of lines that somebody deleted, each once a way.
-    fn tell(&mut self, target: &Path, put_back: Vec<String>, left_out: Vec<String>) {
+    fn tell(&mut self, target: &Path, put_back: Vec<String>, left_out: Vec<String>, given_up: &[String]) {
         let path = target.display();
+        if let Some(entry) = given_up.first() {
+            let lines = given_up.len();
+            info!(%path, lines, %entry, "their comments were deleted, so they are the administrator's now, and stay when the deny ends");
+        }
         if let Some(entry) = put_back.first() {
             let lines = put_back.len();
             warn!(%path, lines, %entry, "put back lines that were deleted; to release an address use: denyd forgive ADDRESS");
@@ -283,8 +351,9 @@ impl DenyBackend for HostsDeny {
     }
 
     fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
+        let allowed = want.allowed.clone();
         let want = self.entries(want, now);
-        let stamp = self.form.stamped.as_ref().map(|zone| asctime(now, zone));
+        let stamp = self.stamp(now);
         self.put_back.retain(|entry| want.contains_key(entry));
         self.left_out.retain(|entry| want.contains_key(entry));
         for _ in 0..TRIES_MAX {
@@ -296,20 +365,27 @@ impl DenyBackend for HostsDeny {
                 let mut both = self.ours.clone();
                 both.extend(new.ledger.clone());
                 self.keep(both)?;
-                let like = metadata.as_ref().map(|metadata| Like(&target, metadata));
-                let temporary = Temporary::write(&target, &new.bytes, like)?;
-                if stat(&target)? != seen {
-                    continue; // somebody else wrote it: once more, with what they wrote
+                if self.append(&target, &old, &new.bytes, seen)? {
+                    self.ours = new.ledger;
+                } else {
+                    let like = metadata.as_ref().map(|metadata| Like(&target, metadata));
+                    let temporary = Temporary::write(&target, &new.bytes, like)?;
+                    if stat(&target)? != seen {
+                        continue; // somebody else wrote it: once more, with what they wrote
+                    }
+                    self.warn_attributes(&target, &temporary.lost);
+                    (self.seen, self.ours) = (Some(temporary.rename(&target)?), new.ledger);
+                    sync_directory(&target)?;
                 }
-                self.warn_attributes(&target, &temporary.lost);
-                (self.seen, self.ours) = (Some(temporary.rename(&target)?), new.ledger);
-                sync_directory(&target)?;
             } else {
                 (self.seen, self.ours) = (seen, new.ledger);
             }
             self.keep(self.ours.clone())?;
+            self.is_new = false;
+            self.remember(Memo { comments: self.form.stamped.is_some(), ..self.memo.clone() });
             self.warn_list(&target, &new.bytes);
-            self.tell(&target, new.put_back, new.left_out);
+            self.warn_allowed(&target, &new.bytes, &allowed);
+            self.tell(&target, new.put_back, new.left_out, &new.given_up);
             self.want = Some(want);
             return Ok(());
         }
@@ -318,23 +394,30 @@ impl DenyBackend for HostsDeny {
     }
 
     /// Costs a `stat`; the file is read only if it changed.
-    fn probe(&mut self, _want: &DenySet, _now: Timestamp) -> Result<Probe, DenyError> {
+    fn probe(&mut self, all: &DenySet, now: Timestamp) -> Result<Probe, DenyError> {
         let Some(want) = &self.want else { return Ok(Probe::Ours) };
         let target = file::target(&self.path)?;
         if stat(&target)? == self.seen {
             return Ok(Probe::Ours);
         }
         let (old, metadata) = read(&target)?;
-        // The stamp does not matter: what is compared is whether anything is to do.
-        let new = render(&old, self.known(want, None));
+        let new = render(&old, self.known(want, self.stamp(now).as_deref()));
         if new.bytes == old {
-            self.seen = metadata.as_ref().map(Seen::of);
-            self.tell(&target, Vec::new(), new.left_out);
+            (self.seen, self.ours) = (metadata.as_ref().map(Seen::of), new.ledger);
+            self.keep(self.ours.clone())?;
+            self.warn_allowed(&target, &old, &all.allowed);
+            self.tell(&target, Vec::new(), new.left_out, &new.given_up);
             return Ok(Probe::Ours);
         }
         let tried = format!("find our lines in {}", target.display());
         let remedy = Some("to release an address use: denyd forgive ADDRESS");
         Err(DenyError { remedy, ..DenyError::new(NAME, tried, "somebody else changed them") })
+    }
+
+    fn left_out(&self) -> usize {
+        let of = |entry: &String| self.want.as_ref()?.get(entry).copied();
+        let left: BTreeSet<Prefix> = self.left_out.iter().filter_map(of).chain(self.refused.iter().copied()).collect();
+        left.len()
     }
 
     /// What stands under `# DenyHosts:` comments; no end is known of it. In a list file nothing says whose an entry is.
@@ -355,5 +438,9 @@ const SERVICE_MAX: usize = 255;
 /// Lines that one denied prefix may take because of allowed addresses inside it. One address in an IPv6
 /// /64 takes 64.
 const PIECES_MAX: usize = 4096;
+/// What [`Memo`] is remembered by.
+const MEMO: &str = "lines of";
+/// Allowed addresses that are told of, and remembered for that; 64 KB.
+const WARNED_MAX: usize = 1000;
 /// Rounds against somebody who writes the file at the same time.
 const TRIES_MAX: usize = 5;

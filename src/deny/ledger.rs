@@ -79,6 +79,22 @@ impl Ledger {
         self.write().inspect_err(|_| self.lines = before)
     }
 
+    /// What else was remembered of the place, by the name of that.
+    pub(super) fn remembered(&mut self, what: &str) -> Result<Option<String>, String> {
+        let name = self.beside(what);
+        self.notes.read(&name)
+    }
+
+    /// Remembers something else of the place.
+    pub(super) fn remember(&mut self, what: &str, text: &str) -> Result<(), String> {
+        let name = self.beside(what);
+        self.notes.write(&name, text)
+    }
+
+    fn beside(&self, what: &str) -> String {
+        format!("{what} {}", self.note.strip_prefix(NOTE).unwrap_or(&self.note))
+    }
+
     fn write(&mut self) -> Result<(), String> {
         let text = serde_json::to_string(&self.lines).map_err(|error| error.to_string())?;
         self.notes.write(&self.note, &text)

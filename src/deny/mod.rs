@@ -158,6 +158,11 @@ pub trait DenyBackend: Send {
         None
     }
 
+    /// How many of the denies that are wanted it leaves out, though nothing failed.
+    fn left_out(&self) -> usize {
+        0
+    }
+
     /// Packets of single denies that were refused since the set was last written, where they are counted.
     fn refused_of_each(&mut self) -> Result<BTreeMap<Prefix, u64>, DenyError> {
         Ok(BTreeMap::new())

@@ -71,6 +71,9 @@ pub struct Status {
     /// How many of them are denied: what was there when it was last read or written, and all that is known to have become
     /// of it since.
     pub enforced: usize,
+    /// How many it leaves out though nothing failed: a person deleted their lines twice, or they cannot be written.
+    #[serde(skip_serializing_if = "is_none")]
+    pub left_out: usize,
     /// When it was last seen to be so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checked: Option<At>,
@@ -89,6 +92,10 @@ pub struct Status {
 }
 
 fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+fn is_none(count: &usize) -> bool {
     *count == 0
 }
 
@@ -498,6 +505,7 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
                 self.probe_pause = self.pace.probe_every;
                 self.probe_failed = false;
                 lock(&self.shared.status).checked = Some(At(wall));
+                self.count();
                 self.well();
             }
             Err(error) => {
@@ -542,12 +550,12 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
     }
 
     fn done(&mut self, replaced: Option<Timestamp>) {
-        let mut status = lock(&self.shared.status);
-        status.checked = Some(At((self.clock)().0));
         // What is to be mended yet is not denied for certain.
         if self.changed.is_none() {
-            status.enforced = self.want.denied.len();
+            self.count();
         }
+        let mut status = lock(&self.shared.status);
+        status.checked = Some(At((self.clock)().0));
         status.replaced = replaced.map(At).or(status.replaced);
         drop(status);
         // Whether a failed probe is mended only the next one can say.
@@ -556,11 +564,18 @@ impl<C: Fn() -> (Timestamp, Instant)> Reconciler<C> {
         }
     }
 
+    /// All that is wanted is denied but for what the back end leaves out.
+    fn count(&mut self) {
+        let left_out = self.backend.left_out();
+        let mut status = lock(&self.shared.status);
+        (status.left_out, status.enforced) = (left_out, self.want.denied.len().saturating_sub(left_out));
+    }
+
     fn well(&mut self) {
         let mut status = lock(&self.shared.status);
         status.failing_since = None;
         if status.error.take().is_some() {
-            let (cuts, backend, denied) = (status.cuts, self.backend.name(), self.want.denied.len());
+            let (cuts, backend, denied) = (status.cuts, self.backend.name(), status.enforced);
             drop(status);
             match cuts {
                 true => info!(backend, "open connections of denied addresses are cut again"),

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use denyd::deny::hosts_deny::{self, Form, HostsDeny, Service};
 use denyd::deny::ledger::Lines;
-use denyd::deny::{DenyBackend as _, DenySet, Diff};
+use denyd::deny::{DenyBackend as _, DenySet, Diff, Probe};
 use inputs::record::Timestamp;
 use kit::{program, skip};
 
@@ -174,6 +174,86 @@ fn starts_over_when_the_file_changes_meanwhile() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\nb\nsshd: 192.0.2.1\n");
 }
 
+/// Who follows the file sees what comes, since it is the same file; what is half written after a crash is mended.
+#[test]
+fn a_new_deny_is_appended_to_the_same_file() {
+    let dir = Dir::new();
+    let path = dir.0.join("hosts.deny");
+    std::fs::write(&path, "# mine").unwrap();
+    let inode = || path.metadata().unwrap().ino();
+    let (before, memory) = (inode(), Memory::default());
+    let make = || HostsDeny::new(path.clone(), bare("sshd"), hosts_deny::ledger(&path, memory.notes()).unwrap());
+    let mut backend = make();
+    let both = set("192.0.2.1 192.0.2.2", "");
+    backend.replace(&set("192.0.2.1", ""), NOW).unwrap();
+    backend.replace(&both, NOW).unwrap();
+    let whole = "# mine\nsshd: 192.0.2.1\nsshd: 192.0.2.2\n";
+    assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), inode()), (whole, before));
+    assert_eq!(backend.probe(&both, NOW).unwrap(), Probe::Ours);
+    std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+    make().replace(&both, NOW).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+    make().replace(&set("192.0.2.1", ""), NOW).unwrap();
+    assert_ne!(inode(), before, "what goes is replaced as a whole");
+}
+
+/// The comment is what DenyHosts' purge went by: without it a line stays, also over a restart.
+#[test]
+fn a_line_whose_comment_was_deleted_is_the_administrators() {
+    let dir = Dir::new();
+    let path = dir.0.join("hosts.deny");
+    let memory = Memory::default();
+    let form = || Form { stamped: Some(jiff::tz::TimeZone::UTC), adopt: false, ..bare("sshd") };
+    let make = || HostsDeny::new(path.clone(), form(), hosts_deny::ledger(&path, memory.notes()).unwrap());
+    let both = set("192.0.2.1 192.0.2.2", "");
+    let mut backend = make();
+    backend.replace(&both, NOW).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.lines().skip(1).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    assert_eq!(backend.probe(&both, NOW).unwrap(), Probe::Ours);
+    assert_eq!(lines(backend.ours()), ["sshd: 192.0.2.2"], "it has left the ledger");
+    make().replace(&DenySet::default(), NOW).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "sshd: 192.0.2.1\n");
+}
+
+/// In hosts.allow, as on FreeBSD, a line says that it denies; without that it would let in.
+#[test]
+fn hosts_allow_is_told_to_deny() {
+    let dir = Dir::new();
+    let path = dir.0.join("hosts.allow");
+    let mut backend = hosts_deny(&path, Some("sshd"));
+    backend.replace(&set("192.0.2.1 2001:db8::/64", ""), NOW).unwrap();
+    let allow = std::fs::read_to_string(&path).unwrap() + "ALL : ALL : allow\n";
+    for (address, want) in [("192.0.2.1", "denied"), ("2001:db8::5", "denied"), ("192.0.2.2", "granted")] {
+        let Some(got) = tcpdmatch_with(&dir.0, address, &allow) else { return };
+        assert_eq!(got, want, "{address}");
+    }
+    backend.replace(&DenySet::default(), NOW).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "ALL : ALL : allow\n");
+}
+
+/// A deny whose line a person deleted twice is not enforced, and counted so.
+#[test]
+fn what_is_left_out_is_counted() {
+    let dir = Dir::new();
+    let path = dir.0.join("hosts.deny");
+    let mut backend = hosts_deny(&path, Some("sshd"));
+    let want = set("192.0.2.1 192.0.2.2 192.0.2.3", "");
+    backend.replace(&want, NOW).unwrap();
+    let without = || {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let left = text.lines().filter(|line| !line.ends_with(": 192.0.2.1")).map(|line| format!("{line}\n"));
+        std::fs::write(&path, left.collect::<String>()).unwrap();
+    };
+    without();
+    assert!(backend.probe(&want, NOW).is_err());
+    backend.replace(&want, NOW).unwrap();
+    assert_eq!(backend.left_out(), 0, "put back");
+    without();
+    assert_eq!(backend.probe(&want, NOW).unwrap(), Probe::Ours);
+    assert_eq!(backend.left_out(), 1);
+}
+
 /// Each deny is remembered with the file that it was written to, so that it can be taken back when that is no longer used.
 #[test]
 fn what_was_written_can_be_taken_back_later() {
@@ -207,11 +287,20 @@ fn a_full_disk_leaves_the_old_file() {
         std::fs::write(&path, &old).unwrap();
         let mut backend = hosts_deny(&path, Some("sshd"));
         let want = set("192.0.2.1", "");
-        let error = backend.replace(&want, NOW).unwrap_err();
-        assert!(error.to_string().contains("No space left on device"), "{error}");
-        assert!(error.remedy.unwrap().contains("free some space"));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), old);
-        assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 1, "no temporary file is left");
+        backend.replace(&want, NOW).unwrap();
+        let old = std::fs::read_to_string(&path).unwrap();
+        let filler = dir.0.join("filler");
+        _ = std::fs::write(&filler, [0; 65536]);
+        // An append that stops in the middle, and a new file.
+        let many: Vec<String> = (0..100).map(|n| format!("192.0.2.{n}")).collect();
+        for want in [set(&many.join(" "), ""), DenySet::default()] {
+            let error = backend.replace(&want, NOW).unwrap_err();
+            assert!(error.to_string().contains("No space left on device"), "{error}");
+            assert!(error.remedy.unwrap().contains("free some space"));
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), old);
+            assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 2, "no temporary file is left");
+        }
+        std::fs::remove_file(&filler).unwrap();
         std::fs::write(&path, "# mine\n").unwrap();
         backend.replace(&want, NOW).unwrap();
         world.run("mount", &["-o", "remount,ro", dir.0.to_str().unwrap()]);

@@ -22,6 +22,7 @@ mod cut;
 mod edits;
 mod hosts_deny;
 mod iptables;
+mod libwrap;
 mod nft;
 mod reconciled;
 mod world;

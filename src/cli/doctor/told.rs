@@ -49,6 +49,12 @@ pub(super) fn findings(status: &Status, config: &Config) -> Vec<Finding> {
             };
             put(true, &place.name, format!("{what} since {since}: {error}"));
         }
+        if place.left_out > 0 {
+            let what = "though nothing failed: somebody deleted their lines again after they were put back (denyd forgive \
+                        releases them for good), or too much is allowed inside them; the log names them";
+            let denies = output::count(place.left_out as u64, "deny is", "denies are");
+            put(true, &place.name, format!("{denies} not enforced, {what}"));
+        }
     }
     for place in &status.left {
         let place = printable(place.as_bytes());

@@ -77,7 +77,7 @@ pub struct Left {
 /// What an edit of the file would change. Times in it are in this zone. Writes nothing.
 pub fn plan(path: &Path, edit: Edit<'_>, zone: &TimeZone) -> Result<Edited, DenyError> {
     let (old, _) = read(&file::target(path)?)?;
-    Ok(edited(&old, edit, zone).1)
+    Ok(edited(&old, edit, zone, lets_in(path)).1)
 }
 
 /// Edits the file. An error if that would change anything else than what was `shown`, or if it cannot be written: then it is
@@ -87,7 +87,7 @@ pub fn carry_out(path: &Path, edit: Edit<'_>, zone: &TimeZone, shown: Option<&Ed
     for _ in 0..TRIES_MAX {
         let target = file::target(path)?;
         let (old, metadata) = read(&target)?;
-        let (new, mut edited) = edited(&old, edit, zone);
+        let (new, mut edited) = edited(&old, edit, zone, lets_in(path));
         if shown.is_some_and(|shown| shown.changes != edited.changes) {
             return Err(fail("somebody changed it since the changes were shown; nothing was done".to_owned()));
         }
@@ -124,8 +124,13 @@ impl Edit<'_> {
     }
 }
 
+/// Whether a line of the file lets in if it does not say `: deny`.
+fn lets_in(path: &Path) -> bool {
+    path.ends_with("hosts.allow")
+}
+
 /// The new text, and what is new in it. Pure.
-fn edited(old: &[u8], edit: Edit<'_>, zone: &TimeZone) -> (Vec<u8>, Edited) {
+fn edited(old: &[u8], edit: Edit<'_>, zone: &TimeZone, lets_in: bool) -> (Vec<u8>, Edited) {
     let mut lines = Vec::new();
     let mut rest = old;
     while !rest.is_empty() {
@@ -133,7 +138,8 @@ fn edited(old: &[u8], edit: Edit<'_>, zone: &TimeZone) -> (Vec<u8>, Edited) {
         lines.push(line);
         rest = after;
     }
-    let mut writer = Writer { lines: &lines, at: 0, bytes: Vec::with_capacity(old.len()), edited: Edited::default() };
+    let mut writer =
+        Writer { lines: &lines, lets_in, at: 0, bytes: Vec::with_capacity(old.len()), edited: Edited::default() };
     while writer.at < lines.len() {
         // libwrap joins a line to one before it that ends in a backslash, and it is no entry then.
         if writer.before().is_some_and(|before| before.ends_with(b"\\")) {
@@ -153,6 +159,7 @@ fn edited(old: &[u8], edit: Edit<'_>, zone: &TimeZone) -> (Vec<u8>, Edited) {
 /// Goes through the lines, and writes the new ones.
 struct Writer<'a> {
     lines: &'a [&'a [u8]],
+    lets_in: bool,
     at: usize,
     bytes: Vec<u8>,
     edited: Edited,
@@ -226,8 +233,9 @@ impl<'a> Writer<'a> {
     fn release(&mut self, prefixes: &[Prefix]) {
         let line = self.line();
         let of_comment = entry::stamped(line).map(|(_, entry)| entry);
-        let denied = std::str::from_utf8(of_comment.unwrap_or(line)).ok().and_then(entry::denied);
-        match denied.filter(|prefix| prefixes.contains(prefix)) {
+        let found = std::str::from_utf8(of_comment.unwrap_or(line)).ok().and_then(entry);
+        let denies = found.filter(|found| found.says_deny || !self.lets_in).map(|found| found.prefix);
+        match denies.filter(|prefix| prefixes.contains(prefix)) {
             None => self.keep(),
             Some(prefix) => {
                 self.remove();
@@ -246,6 +254,7 @@ impl<'a> Writer<'a> {
         }
         match std::str::from_utf8(line).ok().and_then(entry) {
             None => self.leave("it is a rule of somebody's, not of one address"),
+            Some(found) if self.lets_in && !found.says_deny => self.leave("it lets in"),
             Some(found) if found.service.is_empty() => {
                 self.leave("in a file of addresses alone libwrap takes the words of a comment for addresses, too");
             }
@@ -290,13 +299,13 @@ mod tests {
     #[track_caller]
     fn check(old: &str, edit: Edit<'_>, new: &str, released: &str, left: &[usize]) {
         let old = old.replace(';', "\n");
-        let (bytes, what) = edited(old.as_bytes(), edit, &TimeZone::UTC);
+        let (bytes, what) = edited(old.as_bytes(), edit, &TimeZone::UTC, false);
         assert_eq!(String::from_utf8(bytes.clone()).unwrap().replace('\n', ";"), new);
         let names: Vec<String> = what.released.iter().map(Prefix::to_string).collect();
         assert_eq!(names.join(" "), released);
         assert_eq!(what.left.iter().map(|left| left.line).collect::<Vec<_>>(), left, "{:?}", what.left);
         assert_eq!(what.changes.is_empty(), bytes == old.as_bytes());
-        let (again, what) = edited(&bytes, edit, &TimeZone::UTC);
+        let (again, what) = edited(&bytes, edit, &TimeZone::UTC, false);
         assert_eq!((again, what.changes, what.released), (bytes, vec![], vec![]), "a second time");
     }
 
@@ -406,9 +415,18 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_hosts_allow_that_lets_in_is_no_entry() {
+        let old = b"sshd: 192.0.2.1\nsshd: 192.0.2.1 : deny\nALL: ALL : allow\n";
+        let edited = |edit| String::from_utf8(edited(old, edit, &TimeZone::UTC, true).0).unwrap();
+        let wanted = ["192.0.2.1".parse().unwrap()];
+        assert_eq!(edited(Edit::Release(&wanted)), "sshd: 192.0.2.1\nALL: ALL : allow\n");
+        assert!(edited(Edit::Migrate(Timestamp::from_secs(0))).starts_with("sshd: 192.0.2.1\n# DenyHosts: "));
+    }
+
+    #[test]
     fn bytes_stay_bytes() {
         let old = b"\xff\0\r\n\n\nsshd: 192.0.2.1\r\nx";
-        let (new, what) = edited(old, Edit::Release(&["192.0.2.1".parse().unwrap()]), &TimeZone::UTC);
+        let (new, what) = edited(old, Edit::Release(&["192.0.2.1".parse().unwrap()]), &TimeZone::UTC, false);
         assert_eq!(new, b"\xff\0\r\n\n\nx");
         assert_eq!(what.changes, [Change::Gone(4, "sshd: 192.0.2.1\\r".to_owned())]);
     }

@@ -15,6 +15,8 @@ pub(super) struct Entry<'a> {
     /// What stands before the address; empty for a bare one.
     pub(super) service: &'a str,
     pub(super) prefix: Prefix,
+    /// Whether FreeBSD's `: deny` is behind it, without which a line of hosts.allow lets in.
+    pub(super) says_deny: bool,
     /// The comment behind it, from `#` on; empty if there is none.
     pub(super) comment: &'a str,
 }
@@ -23,17 +25,18 @@ pub(super) struct Entry<'a> {
 pub(super) fn entry(line: &str) -> Option<Entry<'_>> {
     let (text, comment) = line.split_at(line.find('#').unwrap_or(line.len()));
     let text = text.trim();
-    let entry = |service, pattern| address(pattern).map(|prefix| Entry { text, service, prefix, comment });
-    let denied = match text.rsplit_once(':') {
-        Some((denied, option)) if option.trim().eq_ignore_ascii_case("deny") => denied.trim_end(),
-        _ => text,
+    let (denied, says_deny) = match text.rsplit_once(':') {
+        Some((denied, option)) if option.trim().eq_ignore_ascii_case("deny") => (denied.trim_end(), true),
+        _ => (text, false),
     };
+    let entry = |service, pattern| address(pattern).map(|prefix| Entry { text, service, prefix, says_deny, comment });
     // `2001:db8::1` has no service.
     entry("", denied).or_else(|| {
         let (service, pattern) = denied.split_once(':')?;
         let service = service.trim_end();
-        let is_one = !service.is_empty() && !service.contains([' ', '\t', ',', '/', '[']);
-        entry(service, pattern.trim_start()).filter(|_| is_one)
+        // With `@` it names an address of ours, too. BLOCK_SERVICE could be a list.
+        let is_plain = !service.is_empty() && !service.contains(['@', '/', '[']);
+        entry(service, pattern.trim_start()).filter(|_| is_plain)
     })
 }
 
@@ -43,7 +46,7 @@ pub(super) fn denied(text: &str) -> Option<Prefix> {
 }
 
 /// The prefix that a pattern of libwrap means: `192.0.2.1`, `192.0.2.0/255.255.255.0`, `[2001:db8::]/64`.
-fn address(pattern: &str) -> Option<Prefix> {
+pub(super) fn address(pattern: &str) -> Option<Prefix> {
     let (address, length) = match pattern.strip_prefix('[') {
         Some(rest) => rest.split_once(']').filter(|(address, _)| address.contains(':'))?,
         None => pattern.split_at(pattern.find('/').unwrap_or(pattern.len())),
@@ -79,6 +82,15 @@ pub(super) fn stamped(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&rest[..at], &rest[at + SEPARATOR.len()..]))
 }
 
+/// Whether a text is the beginning of a stamp; `Some(Some(entry))` if as much as the beginning of its entry is there.
+pub(super) fn begins_stamp(text: &[u8]) -> Option<Option<&[u8]>> {
+    match stamped(text) {
+        Some((_, entry)) => Some(Some(entry)),
+        None if text.starts_with(COMMENT) || COMMENT.starts_with(text) => Some(None),
+        None => None,
+    }
+}
+
 /// The line of a stamp above an entry, without its end.
 pub(super) fn stamp(time: &str, entry: &[u8]) -> Vec<u8> {
     [COMMENT, time.as_bytes(), SEPARATOR, entry].concat()
@@ -103,6 +115,7 @@ mod tests {
         check("sshd: 192.0.2.1 : deny", Some(("sshd", "192.0.2.1")));
         check("sshd : 192.0.2.1: DENY", Some(("sshd", "192.0.2.1")));
         check("192.0.2.1 : deny", Some(("", "192.0.2.1")));
+        check("sshd, vsftpd: 192.0.2.1", Some(("sshd, vsftpd", "192.0.2.1")));
         check("sshd: 2001:db8::1", Some(("sshd", "2001:db8::1")));
         check("sshd: [2001:db8::1]", Some(("sshd", "2001:db8::1")));
         check("sshd: [2001:db8::1] : deny", Some(("sshd", "2001:db8::1")));
@@ -118,8 +131,7 @@ mod tests {
             "ALL: a, b",
             "sshd: 192.0.2.1, 192.0.2.2",
             "sshd: 192.0.2.1 192.0.2.2",
-            "sshd, vsftpd: 192.0.2.1",
-            "sshd vsftpd: 192.0.2.1",
+            "sshd@192.0.2.2: 192.0.2.1",
             "sshd: 192.0.2.1 : spawn /bin/true",
             "sshd: 192.0.2.1 : allow",
             "sshd: 192.0.2.",

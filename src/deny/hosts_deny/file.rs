@@ -77,6 +77,27 @@ impl Drop for Temporary {
     }
 }
 
+/// Adds bytes to the end of the file that was seen, and returns what it looks like then; `None` if it is another one by now, of
+/// which nothing is changed, or if somebody else wrote it at the same time.
+pub(super) fn append(target: &Path, seen: Seen, added: &[u8]) -> Result<Option<Seen>, DenyError> {
+    let fail = |error: io::Error| failed("append to", target, &error);
+    let flags = nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOFOLLOW;
+    let mut file = OpenOptions::new().append(true).custom_flags(flags.bits()).open(target).map_err(fail)?;
+    if Seen::of(&file.metadata().map_err(fail)?) != seen {
+        return Ok(None);
+    }
+    if let Err(error) = file.write_all(added).and_then(|()| file.sync_all()) {
+        // Half a line may be there. What others appended meanwhile is not taken away with it.
+        if file.metadata().is_ok_and(|now| now.len() <= seen.size + added.len() as u64) {
+            _ = file.set_len(seen.size);
+        }
+        return Err(fail(error));
+    }
+    let now = Seen::of(&file.metadata().map_err(fail)?);
+    let is_alone = now.size == seen.size + added.len() as u64 && stat(target)? == Some(now);
+    Ok(is_alone.then_some(now))
+}
+
 /// Gives a file the extended attributes of another one; returns the names of those that it does not take.
 fn copy_attributes(from: &Path, to: &File) -> Vec<String> {
     let mut names = vec![0; ATTRIBUTES_MAX];

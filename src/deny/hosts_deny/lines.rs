@@ -2,7 +2,7 @@
 //!
 //! Pure: bytes in, bytes out. Lines of others come out as they went in, in their order, whatever they hold.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::deny::ledger::Lines;
 
@@ -19,6 +19,8 @@ pub(super) struct Rendered {
     pub(super) put_back: Vec<String>,
     /// Ours that somebody deleted again and that stay away.
     pub(super) left_out: Vec<String>,
+    /// Ours of which somebody deleted the comment: they are no longer ours, and stay whatever is wanted.
+    pub(super) given_up: Vec<String>,
 }
 
 /// What we know when a file is rendered.
@@ -34,6 +36,10 @@ pub(super) struct Known<'a> {
     pub(super) adopt: bool,
     /// The time for the comments of new entries; `None` = no comments.
     pub(super) stamp: Option<&'a str>,
+    /// Whether each of ours had a comment when the file was written last, so that one without was touched by a person.
+    pub(super) had_comments: bool,
+    /// Whether a write of ours may have been cut off, so that the last line is half of one of ours.
+    pub(super) may_be_torn: bool,
     /// Whether it is a list file, in which an entry of ours has no comment, also where an earlier version wrote one.
     pub(super) list: bool,
 }
@@ -42,9 +48,10 @@ pub(super) struct Known<'a> {
 ///
 /// Ours is one line for each entry of the ledger, with the `# DenyHosts:` comment above it; without a ledger
 /// (see [`Known::adopt`]) every such pair. An entry that others wrote, DenyHosts itself included, is as good as
-/// one of ours, but is never removed.
+/// one of ours, but is never removed. Nor is one of ours whose comment a person deleted.
 pub(super) fn render(old: &[u8], known: Known<'_>) -> Rendered {
-    let lines: Vec<Line<'_>> = classify(old, known);
+    let old = if known.may_be_torn { without_torn(old, known.ledger) } else { old };
+    let (lines, orphans, given_up) = classify(old, known);
     let mut bytes = Vec::with_capacity(old.len());
     let mut present: BTreeSet<&[u8]> = BTreeSet::new();
     let mut ledger = Lines::new();
@@ -59,7 +66,16 @@ pub(super) fn render(old: &[u8], known: Known<'_>) -> Rendered {
                 if let Some((text, deny)) = wanted
                     && present.insert(entry)
                 {
+                    if let Some(stamp) = known.stamp.filter(|_| trim(raw) == entry) {
+                        bytes.extend(
+                            orphans.get(entry).map_or_else(|| entry::stamp(stamp, entry), |line| line.to_vec()),
+                        );
+                        bytes.push(b'\n');
+                    }
                     bytes.extend(raw);
+                    if !raw.ends_with(b"\n") {
+                        bytes.push(b'\n'); // so that nobody's next line is glued to it
+                    }
                     ledger.insert(text.clone(), *deny);
                 }
             }
@@ -69,7 +85,7 @@ pub(super) fn render(old: &[u8], known: Known<'_>) -> Rendered {
     // One line gone is an operator's wish, at most mistaken; all gone is a file that was replaced.
     let survivors = lines.iter().any(|line| matches!(line, Line::Ours { .. }));
     let by_hand = survivors || known.ledger.len() == 1;
-    let mut rendered = Rendered { bytes, ledger, put_back: Vec::new(), left_out: Vec::new() };
+    let mut rendered = Rendered { bytes, ledger, put_back: Vec::new(), left_out: Vec::new(), given_up };
     for (entry, deny) in known.want.iter().filter(|(entry, _)| !present.contains(entry.as_bytes())) {
         if known.ledger.contains_key(entry) {
             if by_hand && known.put_back.contains(entry) {
@@ -112,9 +128,29 @@ enum Line<'a> {
     Orphan,
 }
 
-fn classify<'a>(old: &'a [u8], known: Known<'_>) -> Vec<Line<'a>> {
+/// A file without its last line, where that is the beginning of what we write for an entry that is not there.
+fn without_torn<'a>(old: &'a [u8], ledger: &Lines) -> &'a [u8] {
+    let from = memchr::memrchr(b'\n', old).map_or(0, |at| at + 1);
+    let last = &old[from..];
+    if last.is_empty() {
+        return old;
+    }
+    let begins = |entry: &String| {
+        let of_entry = |part: &[u8]| entry.as_bytes().starts_with(part) && part.len() < entry.len();
+        let of_comment = || entry::begins_stamp(last).is_some_and(|rest| rest.is_none_or(of_entry));
+        of_entry(last) || of_comment()
+    };
+    let present: BTreeSet<&[u8]> = old.split(|&byte| byte == b'\n').collect();
+    let is_torn = ledger.keys().any(|entry| begins(entry) && !present.contains(entry.as_bytes()));
+    if is_torn { &old[..from] } else { old }
+}
+
+/// The lines; comments of ours without their entries, by those; and entries that are ours no more.
+type Classified<'a> = (Vec<Line<'a>>, BTreeMap<&'a [u8], &'a [u8]>, Vec<String>);
+
+fn classify<'a>(old: &'a [u8], known: Known<'_>) -> Classified<'a> {
     let written = |entry: &[u8]| std::str::from_utf8(entry).is_ok_and(|entry| known.ledger.contains_key(entry));
-    let mut lines = Vec::new();
+    let (mut lines, mut orphans, mut given_up) = (Vec::new(), BTreeMap::new(), Vec::new());
     let mut paired: BTreeSet<&[u8]> = BTreeSet::new();
     let mut rest = old;
     // libwrap joins a line that ends in a backslash with the next one, which then is no line of ours.
@@ -132,7 +168,10 @@ fn classify<'a>(old: &'a [u8], known: Known<'_>) -> Vec<Line<'a>> {
                 rest = after;
                 Line::Ours { raw: if known.list { next } else { both }, entry }
             }
-            Some(entry) if written(entry) => Line::Orphan,
+            Some(entry) if written(entry) => {
+                orphans.insert(entry, trim(raw));
+                Line::Orphan
+            }
             _ if was_continued => Line::Foreign(raw),
             _ => Line::Bare(raw),
         });
@@ -142,10 +181,18 @@ fn classify<'a>(old: &'a [u8], known: Known<'_>) -> Vec<Line<'a>> {
         if let Line::Bare(raw) = *line {
             let entry = trim(raw);
             let ours = written(entry) && paired.insert(entry);
-            *line = if ours { Line::Ours { raw, entry } } else { Line::Foreign(raw) };
+            let lost_comment = known.stamp.is_some() && known.had_comments && !orphans.contains_key(entry);
+            *line = match ours {
+                true if lost_comment => {
+                    given_up.push(String::from_utf8_lossy(entry).into_owned());
+                    Line::Foreign(raw)
+                }
+                true => Line::Ours { raw, entry },
+                false => Line::Foreign(raw),
+            };
         }
     }
-    lines
+    (lines, orphans, given_up)
 }
 
 /// The entry that a `# DenyHosts: TIME | ENTRY` comment names, if it denies an address or a network.
@@ -188,8 +235,16 @@ mod tests {
     fn what_denyhosts_wrote_before_us_is_never_removed() {
         let old = b"# DenyHosts: Sat Nov 21 23:38:26 2026 | sshd: 192.0.2.1\nsshd: 192.0.2.1\n";
         let none = Lines::new();
-        let known =
-            Known { want: &none, ledger: &none, put_back: &BTreeSet::new(), adopt: false, stamp: None, list: false };
+        let known = Known {
+            want: &none,
+            ledger: &none,
+            put_back: &BTreeSet::new(),
+            adopt: false,
+            stamp: None,
+            list: false,
+            had_comments: false,
+            may_be_torn: false,
+        };
         assert_eq!(render(old, known).bytes, old);
         assert_eq!(render(old, Known { adopt: true, ..known }).bytes, b"");
     }
@@ -227,6 +282,8 @@ mod tests {
                 adopt: false,
                 stamp: None,
                 list: true,
+                had_comments: false,
+                may_be_torn: false,
             };
             let got = render(old.replace(';', "\n").as_bytes(), known);
             assert_eq!(String::from_utf8_lossy(&got.bytes).replace('\n', ";"), new, "{old:?}");
@@ -249,8 +306,16 @@ mod tests {
     fn check_again(old: &str, want: &str, ledger: &str, put_back: &str, new: &str, new_ledger: &str) -> Rendered {
         let (want, ledger) = (entries(want), entries(ledger));
         let put_back: BTreeSet<String> = entries(put_back).into_keys().collect();
-        let known =
-            Known { want: &want, ledger: &ledger, put_back: &put_back, adopt: true, stamp: Some("T"), list: false };
+        let known = Known {
+            want: &want,
+            ledger: &ledger,
+            put_back: &put_back,
+            adopt: true,
+            stamp: Some("T"),
+            list: false,
+            had_comments: false,
+            may_be_torn: false,
+        };
         let got = render(&expand(old), known);
         assert_eq!(String::from_utf8_lossy(&got.bytes), String::from_utf8_lossy(&expand(new)), "{old:?}");
         assert_eq!(got.ledger, entries(new_ledger), "ledger of {old:?}");
@@ -316,8 +381,16 @@ mod tests {
     #[test]
     fn bytes_stay_bytes() {
         let (want, ledger) = (entries("1.1.1.1"), entries("1.1.1.1"));
-        let known =
-            Known { want: &want, ledger: &ledger, put_back: &BTreeSet::new(), adopt: true, stamp: None, list: false };
+        let known = Known {
+            want: &want,
+            ledger: &ledger,
+            put_back: &BTreeSet::new(),
+            adopt: true,
+            stamp: None,
+            list: false,
+            had_comments: false,
+            may_be_torn: false,
+        };
         let got = render(b"\xff\0\r\n\n\nsshd: 1.1.1.1\r\nx", known);
         assert_eq!(got.bytes, b"\xff\0\r\n\n\nsshd: 1.1.1.1\r\nx\nsshd: 1.1.1.1\n");
     }
@@ -353,5 +426,68 @@ mod tests {
         assert_eq!(got.put_back.len(), 2);
         // only the entry was deleted: its comment does not stay twice
         check("#1.1.1.1;x;", "1.1.1.1", "1.1.1.1", "x;#1.1.1.1;sshd: 1.1.1.1;", "1.1.1.1");
+    }
+
+    /// What a person deletes with the comment is theirs; what loses it by a blank line is not.
+    #[test]
+    fn an_entry_without_its_comment_is_the_administrators() {
+        let (first, none) = (entries("1.1.1.1"), Lines::new());
+        let known = Known {
+            want: &first,
+            ledger: &first,
+            put_back: &BTreeSet::new(),
+            adopt: false,
+            stamp: Some("T"),
+            list: false,
+            had_comments: true,
+            may_be_torn: false,
+        };
+        let check = |old: &str, known: Known<'_>, new: &str, given_up: usize, ledger: usize| {
+            let got = render(&expand(old), known);
+            assert_eq!(String::from_utf8_lossy(&got.bytes), String::from_utf8_lossy(&expand(new)), "{old:?}");
+            assert_eq!((got.given_up.len(), got.ledger.len()), (given_up, ledger), "{old:?}");
+        };
+        check("sshd: 1.1.1.1;", known, "sshd: 1.1.1.1;", 1, 0);
+        check("sshd: 1.1.1.1;", Known { want: &none, ..known }, "sshd: 1.1.1.1;", 1, 0);
+        check("#1.1.1.1;sshd: 1.1.1.1;", Known { want: &none, ..known }, "", 0, 0);
+        check("#1.1.1.1;;sshd: 1.1.1.1;", known, ";#1.1.1.1;sshd: 1.1.1.1;", 0, 1);
+        check("#1.1.1.1;;sshd: 1.1.1.1;", Known { want: &none, ..known }, ";", 0, 0);
+        // Where comments begin to be written, or end, there is no such sign.
+        check("sshd: 1.1.1.1;", Known { had_comments: false, ..known }, "#1.1.1.1;sshd: 1.1.1.1;", 0, 1);
+        check("sshd: 1.1.1.1;", Known { want: &none, stamp: None, ..known }, "", 0, 0);
+    }
+
+    #[test]
+    fn half_a_line_of_ours_is_mended() {
+        let (both, first) = (entries("1.1.1.1 2.2.2.2"), entries("1.1.1.1"));
+        let known = Known {
+            want: &both,
+            ledger: &both,
+            put_back: &BTreeSet::new(),
+            adopt: false,
+            stamp: None,
+            list: false,
+            had_comments: false,
+            may_be_torn: true,
+        };
+        let check = |old: &str, known: Known<'_>, new: &str| {
+            let got = render(&expand(old), known);
+            assert_eq!(String::from_utf8_lossy(&got.bytes), String::from_utf8_lossy(&expand(new)), "{old:?}");
+        };
+        let whole = "a;sshd: 1.1.1.1;sshd: 2.2.2.2;";
+        for torn in
+            ["s", "sshd: 2.2", "sshd: 2.2.2.2", "# Deny", "# DenyHosts: Sat Nov", "# DenyHosts: T | ss", "#2.2.2.2"]
+        {
+            check(&format!("a;sshd: 1.1.1.1;{torn}"), known, whole);
+        }
+        check("a;sshd: 1.1.1.1;#2.2.2.2;sshd: 2.2", known, whole);
+        // What is no beginning of what is missing is somebody's.
+        check("a;sshd: 1.1.1.1;sshd: 3", known, "a;sshd: 1.1.1.1;sshd: 3;sshd: 2.2.2.2;");
+        check(
+            "a;sshd: 1.1.1.1;sshd: 2.2",
+            Known { want: &first, ledger: &first, ..known },
+            "a;sshd: 1.1.1.1;sshd: 2.2",
+        );
+        check("a;sshd: 2.2", Known { may_be_torn: false, want: &first, ..known }, "a;sshd: 2.2;sshd: 1.1.1.1;");
     }
 }

@@ -1,0 +1,535 @@
+//! What libwrap answers for an address, and by which line: `tcpdmatch`, asked of the files that are there.
+//!
+//! The rules are those of hosts_access(5) and hosts_options(5), as Debian's libwrap (7.6.q) has them: the first line of
+//! hosts.allow that matches grants, else the first of hosts.deny refuses, else access is granted; options may say otherwise.
+//! A list file is words with white space between them, each a pattern: it knows neither comments nor `EXCEPT`.
+//!
+//! libwrap asks for the name of an address; here nobody does, since an attacker's name server would see it. So what a
+//! line says may depend on the name, and then that is said.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use super::file::read;
+use crate::decide::prefix::Prefix;
+use crate::text::printable;
+
+/// The two files that libwrap reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tables {
+    /// Whoever it lets in is let in.
+    pub allow: PathBuf,
+    /// Whoever else it refuses is refused.
+    pub deny: PathBuf,
+}
+
+/// A line of a file that libwrap reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The file; a list file, where the address stands in one.
+    pub file: PathBuf,
+    /// The line's number, from 1.
+    pub number: usize,
+    /// What it says, escaped for terminals, and cut.
+    pub text: String,
+}
+
+/// What libwrap answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether it refuses.
+    pub refused: bool,
+    /// The line that says so; `None` if no line matches, which grants.
+    pub line: Option<Line>,
+    /// Where the address stands in a list file, the line that names that file.
+    pub by_list_of: Option<Line>,
+    /// Lines before it that would have another answer if the address has a certain name.
+    pub by_name: Vec<Line>,
+}
+
+/// What is known of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// There is none, as `tcpdmatch ADDRESS` has it.
+    None,
+    /// Nobody asked.
+    Unasked,
+}
+
+/// A line of hosts.allow that lets programs in whom a firewall may deny.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// The line.
+    pub line: Line,
+    /// The addresses and networks that it names and that nothing takes away from it again.
+    pub prefixes: Vec<Prefix>,
+    /// Whether it lets in somebody else, too: by name, by a list file, or with an exception.
+    pub others: bool,
+}
+
+impl Tables {
+    /// The files that libwrap reads where denies are written into this one: those beside it, if it is one of them, else those
+    /// of /etc.
+    pub fn of(hosts_deny: &Path) -> Tables {
+        let is_own = ["hosts.deny", "hosts.allow"].iter().any(|name| hosts_deny.ends_with(name));
+        let beside = hosts_deny.parent().filter(|_| is_own).unwrap_or(Path::new("/etc"));
+        Tables { allow: beside.join("hosts.allow"), deny: beside.join("hosts.deny") }
+    }
+
+    /// What libwrap answers a daemon that asks for this address. A file that cannot be read is as if it were empty, as for
+    /// libwrap.
+    pub fn answer(&self, daemon: &str, address: IpAddr, name: Name) -> Answer {
+        let asked = Asked::new(daemon, address, name);
+        let mut by_name = Vec::new();
+        for (table, grants) in [(&self.allow, true), (&self.deny, false)] {
+            let text = text(table);
+            for rule in rules(&text) {
+                asked.hit.take();
+                let matches = asked.list(&rule.daemons, Asked::daemon).and(|| asked.list(&rule.clients, Asked::client));
+                let line = || rule.line(table);
+                match (matches, rule.verdict(grants)) {
+                    (Is::No, _) => {}
+                    (Is::Maybe, _) | (Is::Yes, None) => by_name.push(line()),
+                    (Is::Yes, Some(granted)) => {
+                        let (hit, rule) = (asked.hit.take(), line());
+                        let by_list_of = hit.is_some().then(|| rule.clone());
+                        return Answer { refused: !granted, line: Some(hit.unwrap_or(rule)), by_list_of, by_name };
+                    }
+                }
+            }
+        }
+        Answer { by_name, ..Answer::default() }
+    }
+
+    /// The lines of hosts.allow that let somebody in to one of these daemons, but not everybody.
+    pub fn admitted(&self, daemons: &[&str]) -> Vec<Admitted> {
+        let text = text(&self.allow);
+        let of_us = |rule: &Rule| {
+            let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            let named =
+                |daemon: &&str| Asked::new(daemon, here, Name::Unasked).list(&rule.daemons, Asked::daemon) != Is::No;
+            daemons.iter().any(named) && rule.verdict(true) != Some(false)
+        };
+        let admitted = rules(&text).filter(of_us).filter_map(|rule| {
+            let words: Vec<&str> = words(&rule.clients).collect();
+            let prefixes: Vec<_> = words.iter().map(|word| prefix(word)).collect();
+            let plain = rule.verdict(true) == Some(true) && !rule.has_side_effects() && !words.contains(&"EXCEPT");
+            if words.iter().any(|word| word.eq_ignore_ascii_case("ALL")) && plain {
+                return None;
+            }
+            let others = !plain || prefixes.iter().any(Option::is_none);
+            let prefixes = if plain { prefixes.into_iter().flatten().collect() } else { Vec::new() };
+            Some(Admitted { line: rule.line(&self.allow), prefixes, others })
+        });
+        admitted.collect()
+    }
+
+    /// The lines of both files that name a list file, and whether each does so in hosts.allow, and behind an `EXCEPT`.
+    pub fn naming(&self, list: &Path) -> Vec<(Line, bool, bool)> {
+        let mut found = Vec::new();
+        for (table, is_allow) in [(&self.allow, true), (&self.deny, false)] {
+            let text = text(table);
+            for rule in rules(&text) {
+                let words: Vec<&str> = words(&rule.clients).collect();
+                if let Some(at) = words.iter().position(|word| Path::new(word) == list) {
+                    let is_excepted = words[..at].iter().any(|word| word.eq_ignore_ascii_case("EXCEPT"));
+                    found.push((rule.line(table), is_allow, is_excepted));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// A rule of a table.
+struct Rule {
+    number: usize,
+    text: String,
+    daemons: String,
+    clients: String,
+    /// What is behind the second colon, if there is one.
+    options: Option<String>,
+}
+
+impl Rule {
+    fn line(&self, table: &Path) -> Line {
+        Line::new(table, self.number, &self.text)
+    }
+
+    /// Whether it grants, in a table that does so or not; `None` if a program decides.
+    fn verdict(&self, grants: bool) -> Option<bool> {
+        let mut options = self.options().peekable();
+        while let Some(option) = options.next() {
+            let is_last = options.peek().is_none();
+            match option.to_ascii_lowercase().as_str() {
+                "allow" if is_last => return Some(true),
+                "aclexec" => return None,
+                known if OPTIONS.contains(&known) => {}
+                // `deny`; `twist`, by which another program answers; and what cannot be read, where libwrap refuses.
+                _ => return Some(false),
+            }
+        }
+        Some(grants)
+    }
+
+    fn has_side_effects(&self) -> bool {
+        self.options().any(|option| !option.eq_ignore_ascii_case("allow"))
+    }
+
+    /// The first words of its options.
+    fn options(&self) -> impl Iterator<Item = &str> {
+        let options = self.options.iter().flat_map(|options| options.split(':'));
+        options.map(|option| option.trim().split([' ', '\t', '=']).next().unwrap_or_default())
+    }
+}
+
+/// The rules of a table.
+fn rules(text: &str) -> impl Iterator<Item = Rule> {
+    logical(text).filter_map(|(number, line)| {
+        let text = line.strip_suffix('\n').unwrap_or(&line);
+        // A longer one is not looked at.
+        let text = Some(text).filter(|text| text.len() < LINE_MAX && !text.starts_with('#'))?;
+        let (daemons, rest) = split(text, ':')?;
+        let (clients, options) = split(rest, ':').map_or((rest, None), |(clients, options)| (clients, Some(options)));
+        let options = options.map(str::to_owned);
+        let [text, daemons, clients] = [text, daemons, clients].map(str::to_owned);
+        Some(Rule { number, text, daemons, clients, options })
+    })
+}
+
+/// Lines, with those that end in a backslash joined to the next ones, and the number of the last of them.
+fn logical(text: &str) -> impl Iterator<Item = (usize, String)> {
+    let mut lines = text.split_inclusive('\n').enumerate();
+    std::iter::from_fn(move || {
+        let (at, first) = lines.next()?;
+        let (mut number, mut whole) = (at + 1, first.to_owned());
+        while whole.ends_with("\\\n") {
+            whole.truncate(whole.len() - 2);
+            let Some((at, next)) = lines.next() else { break };
+            number = at + 1;
+            whole += next;
+        }
+        Some((number, whole))
+    })
+}
+
+impl Line {
+    fn new(file: &Path, number: usize, text: &str) -> Line {
+        let cut: String = text.trim().chars().take(SHOWN_MAX).collect();
+        Line { file: file.to_owned(), number, text: printable(cut.as_bytes()) }
+    }
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {} of {} ({})", self.number, self.file.display(), self.text)
+    }
+}
+
+/// Whether something is so; it may depend on a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Is {
+    No,
+    Maybe,
+    Yes,
+}
+
+impl Is {
+    fn and(self, other: impl FnOnce() -> Is) -> Is {
+        match self {
+            Is::No => Is::No,
+            Is::Yes => other(),
+            Is::Maybe => {
+                if other() == Is::No {
+                    Is::No
+                } else {
+                    Is::Maybe
+                }
+            }
+        }
+    }
+
+    fn or(self, other: impl FnOnce() -> Is) -> Is {
+        match self {
+            Is::Yes => Is::Yes,
+            Is::No => other(),
+            Is::Maybe => {
+                if other() == Is::Yes {
+                    Is::Yes
+                } else {
+                    Is::Maybe
+                }
+            }
+        }
+    }
+
+    fn not(self) -> Is {
+        match self {
+            Is::No => Is::Yes,
+            Is::Maybe => Is::Maybe,
+            Is::Yes => Is::No,
+        }
+    }
+}
+
+impl From<bool> for Is {
+    fn from(is: bool) -> Is {
+        if is { Is::Yes } else { Is::No }
+    }
+}
+
+/// Who asks libwrap for what.
+struct Asked<'a> {
+    daemon: &'a str,
+    address: IpAddr,
+    name: Name,
+    /// The texts of list files; each is read once.
+    lists: RefCell<BTreeMap<PathBuf, String>>,
+    /// The line of a list file that matched last.
+    hit: RefCell<Option<Line>>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(daemon: &'a str, address: IpAddr, name: Name) -> Self {
+        let address = address.to_canonical();
+        Asked { daemon, address, name, lists: RefCell::default(), hit: RefCell::default() }
+    }
+
+    /// Whether a list matches: something before its first `EXCEPT` does, and what is behind that does not.
+    fn list(&self, list: &str, matches: fn(&Self, &str) -> Is) -> Is {
+        let words: Vec<&str> = words(list).collect();
+        let mut lists = words.split(|word| word.eq_ignore_ascii_case("EXCEPT")).rev();
+        let mut any = |list: &[&str]| list.iter().fold(Is::No, |is, word| is.or(|| matches(self, word)));
+        // From the last exception to the first list.
+        let last = lists.next().map_or(Is::No, &mut any);
+        lists.fold(last, |except, list| any(list).and(|| except.not()))
+    }
+
+    fn daemon(&self, word: &str) -> Is {
+        match word.get(1..).and_then(|rest| rest.find('@')) {
+            // Of which address of ours it is asked nobody knows here.
+            Some(at) => is_text(&word[..at + 1], self.daemon).and(|| match &word[at + 2..] {
+                host if host.eq_ignore_ascii_case("ALL") => Is::Yes,
+                _ => self.unknown(),
+            }),
+            None => is_text(word, self.daemon),
+        }
+    }
+
+    fn client(&self, word: &str) -> Is {
+        let at = word.char_indices().skip(1).find(|(_, c)| *c == '@').map(|(at, _)| at);
+        match at {
+            Some(at) => self.host(&word[at + 1..]).and(|| match &word[..at] {
+                user if user.eq_ignore_ascii_case("ALL") => Is::Yes,
+                user => self.unknown().or(|| match self.name {
+                    Name::None => is_text(user, UNKNOWN),
+                    Name::Unasked => Is::No,
+                }),
+            }),
+            None => self.host(word),
+        }
+    }
+
+    /// What depends on what nobody asked.
+    fn unknown(&self) -> Is {
+        match self.name {
+            Name::None => Is::No,
+            Name::Unasked => Is::Maybe,
+        }
+    }
+
+    fn host(&self, word: &str) -> Is {
+        if word.starts_with('@') {
+            return self.unknown(); // a netgroup
+        }
+        if word.starts_with('/') {
+            return self.listed(Path::new(word));
+        }
+        if ["KNOWN", "LOCAL"].iter().any(|name| word.eq_ignore_ascii_case(name)) {
+            return self.unknown();
+        }
+        if let Some((net, mask)) = split(word, '/') {
+            return in_net(net, mask, self.address).into();
+        }
+        let address = self.address.to_string();
+        let by_address = match word.strip_prefix('[').and_then(|word| word.strip_suffix(']')) {
+            Some(inner) if !has_wildcard(word) => {
+                inner.parse::<Ipv6Addr>().is_ok_and(|inner| IpAddr::V6(inner) == self.address).into()
+            }
+            _ => is_text(word, &address),
+        };
+        by_address.or(|| match self.name {
+            _ if word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'/')) => Is::No,
+            Name::None => is_text(word, UNKNOWN),
+            // What can be no name says nothing of one.
+            Name::Unasked if word.contains([':', '[']) => Is::No,
+            Name::Unasked => Is::Maybe,
+        })
+    }
+
+    /// Whether a word of a list file matches.
+    fn listed(&self, file: &Path) -> Is {
+        let mut lists = self.lists.borrow_mut();
+        // A list that names itself has no text while it is read; libwrap would not come to an end.
+        let text = lists.entry(file.to_owned()).or_insert_with(|| text(file)).clone();
+        drop(lists);
+        let mut is = Is::No;
+        for (number, line) in text.lines().enumerate() {
+            let words = line.split_ascii_whitespace().filter(|word| !word.starts_with('/'));
+            let found = words.fold(Is::No, |is, word| is.or(|| self.host(word)));
+            if found == Is::Yes {
+                self.hit.replace(Some(Line::new(file, number + 1, line)));
+                return Is::Yes;
+            }
+            is = is.or(|| found);
+        }
+        is
+    }
+}
+
+/// Whether a pattern that is no net, list or keyword matches a text.
+fn is_text(pattern: &str, text: &str) -> Is {
+    let begins = |text: &str, with: &str| text.get(..with.len()).is_some_and(|part| part.eq_ignore_ascii_case(with));
+    let is = match pattern {
+        _ if has_wildcard(pattern) => wildcard(pattern.as_bytes(), text.as_bytes()),
+        _ if pattern.starts_with('.') => {
+            text.len() > pattern.len()
+                && text.get(text.len() - pattern.len()..).is_some_and(|end| end.eq_ignore_ascii_case(pattern))
+        }
+        _ if pattern.eq_ignore_ascii_case("ALL") => true,
+        _ if pattern.eq_ignore_ascii_case("KNOWN") => text != UNKNOWN,
+        _ if pattern.ends_with('.') => begins(text, pattern),
+        _ => pattern.eq_ignore_ascii_case(text),
+    };
+    is.into()
+}
+
+fn has_wildcard(pattern: &str) -> bool {
+    pattern.contains(['*', '?'])
+}
+
+/// `*` is any text, `?` any byte. Goes back to the last `*` alone, so it takes no longer than both lengths multiplied.
+fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t, mut star) = (0, 0, None);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(byte) if *byte == b'?' || byte.eq_ignore_ascii_case(&text[t]) => (p, t) = (p + 1, t + 1),
+            _ => {
+                let Some((at, from)) = star else { return false };
+                star = Some((at, from + 1));
+                (p, t) = (at + 1, from + 1);
+            }
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+/// Whether the address is in a net: `192.0.2.0/255.255.255.0`, `192.0.2.0/24`, `[2001:db8::]/64`.
+fn in_net(net: &str, mask: &str, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let Ok(net) = net.parse::<Ipv4Addr>() else { return false };
+            // libwrap takes 255.255.255.255 for no mask.
+            let dotted = mask.parse::<Ipv4Addr>().ok().map(|mask| mask.to_bits()).filter(|mask| *mask != u32::MAX);
+            let length = || {
+                mask.parse::<u8>()
+                    .ok()
+                    .filter(|len| (1..=32).contains(len))
+                    .map(|len| u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0))
+            };
+            dotted.or_else(length).is_some_and(|mask| address.to_bits() & mask == net.to_bits())
+        }
+        IpAddr::V6(address) => {
+            let inner = net.strip_prefix('[').and_then(|net| net.strip_suffix(']'));
+            let Some(net) = inner.and_then(|net| net.parse::<Ipv6Addr>().ok()) else { return false };
+            let Some(len) = mask.parse::<u8>().ok().filter(|len| *len <= 128) else { return false };
+            Prefix::of(IpAddr::V6(net), len).contains(&Prefix::host(IpAddr::V6(address)))
+        }
+    }
+}
+
+/// The prefix that a word names in every libwrap; `None` for any other word.
+fn prefix(word: &str) -> Option<Prefix> {
+    if let Some(parts) = word.strip_suffix('.') {
+        let bytes: Option<Vec<u8>> = parts.split('.').map(|part| part.parse().ok()).collect();
+        let bytes = bytes.filter(|bytes| bytes.len() < 4)?;
+        let mut all = [0; 4];
+        all[..bytes.len()].copy_from_slice(&bytes);
+        return Some(Prefix::of(IpAddr::from(all), 8 * bytes.len() as u8));
+    }
+    super::entry::address(word).filter(|_| word.starts_with('[') || !word.contains(':'))
+}
+
+/// The words of a list, as libwrap separates them.
+fn words(list: &str) -> impl Iterator<Item = &str> {
+    list.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty())
+}
+
+/// What is before and behind the first `by` that is in no brackets.
+fn split(text: &str, by: char) -> Option<(&str, &str)> {
+    let mut depth = 0;
+    for (at, c) in text.char_indices() {
+        match c {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            c if c == by && depth == 0 => return Some((&text[..at], &text[at + 1..])),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The text of a file; one that is not there or cannot be read is empty.
+fn text(file: &Path) -> String {
+    read(file).map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+/// The name of what has none.
+const UNKNOWN: &str = "unknown";
+/// A line of so many bytes libwrap does not look at.
+const LINE_MAX: usize = 2047;
+/// How much of a line is shown, in characters.
+const SHOWN_MAX: usize = 120;
+/// Options of hosts_options(5) after which the answer is still that of the table.
+const OPTIONS: &[&str] =
+    &["severity", "spawn", "banners", "linger", "keepalive", "nice", "rfc931", "setenv", "umask", "user", "group"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards() {
+        let check = |pattern: &str, text: &str, is: bool| {
+            assert_eq!(wildcard(pattern.as_bytes(), text.as_bytes()), is, "{pattern} {text}")
+        };
+        check("192.0.*.1", "192.0.2.1", true);
+        check("192.0.*.1", "192.0.2.12", false);
+        check("*", "", true);
+        check("a*b*c", "aXbXbXc", true);
+        check("?b", "b", false);
+        check(&"*a".repeat(500), &"a".repeat(5000), true);
+        check(&("*a".repeat(500) + "b"), &"a".repeat(5000), false);
+    }
+
+    #[test]
+    fn prefixes() {
+        let check = |word: &str, want: Option<&str>| {
+            assert_eq!(prefix(word).map(|prefix| prefix.to_string()).as_deref(), want, "{word}");
+        };
+        check("192.0.2.1", Some("192.0.2.1"));
+        check("192.0.2.", Some("192.0.2.0/24"));
+        check("10.", Some("10.0.0.0/8"));
+        check("192.0.2.0/255.255.255.0", Some("192.0.2.0/24"));
+        check("[2001:db8::]/64", Some("2001:db8::/64"));
+        for other in ["2001:db8::1", "ALL", ".example.org", "host", "/etc/list", "1.2.3.4.", "", ".", "300."] {
+            check(other, None);
+        }
+    }
+}
