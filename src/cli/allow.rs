@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
+use super::elsewhere::{self, Still};
 use super::office::Office;
 use super::output::when_if;
 use super::{output, person};
@@ -33,6 +34,9 @@ pub(super) struct Arguments {
     /// Also what is dangerous: more than a /8, of IPv6 a /32; a host name without a dot
     #[arg(long, conflicts_with = "remove")]
     force: bool,
+    /// Also remove others' lines of hosts.deny and rules of firewalls that refuse exactly one of these addresses; each is shown
+    #[arg(long, requires = "entries", conflicts_with_all = ["remove", "json"])]
+    all_of_it: bool,
     /// Print one JSON object for each
     #[arg(long)]
     json: bool,
@@ -40,7 +44,7 @@ pub(super) struct Arguments {
 
 /// Runs the verb: exit status 2 if one of the entries was refused; the others are done.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let Arguments { entries, remove, force, json } = arguments;
+    let Arguments { entries, remove, force, all_of_it, json } = arguments;
     let mut office = Office::new(config);
     if entries.is_empty() {
         let list: AllowList = office.ask(&Request::Allow { entry: None, remove: false, force, who: None })?;
@@ -72,6 +76,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
             })?;
         } else {
             let allowed: Allowed = office.ask(&request)?;
+            let still = elsewhere::after(config, &allowed.released, entry.parse().ok());
             output::show(json, &allowed, |out| {
                 let known = match (allowed.configured, allowed.known) {
                     (true, _) => ", also in the configuration,",
@@ -83,8 +88,16 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
                     false => "will not be denied",
                 };
                 writeln!(out, "{entry} is on the allow list{known} and {what}")?;
-                allowed.released.iter().try_for_each(|prefix| writeln!(out, "{prefix} is let in again"))
+                allowed.released.iter().try_for_each(|prefix| match Still::is_refused(&still, prefix) {
+                    true => writeln!(out, "{prefix} is denied by denyd no more"),
+                    false => writeln!(out, "{prefix} is let in again"),
+                })
             })?;
+            if !json {
+                let mut screen = output::Screen::new();
+                Still::tell(&still, all_of_it, &mut screen)?;
+                screen.flush()?;
+            }
         }
         Ok(true)
     })

@@ -16,6 +16,7 @@ use crate::config::mail::{Mail, Server, Tls};
 use crate::config::{Backends, Config, Input, Remark, Source, Syslog};
 use crate::daemon::feeds;
 use crate::deny::choose;
+use crate::deny::hosts_deny::advice;
 use crate::desk::Request;
 use crate::desk::reply::Status;
 use crate::detect::rule::EVERY;
@@ -131,6 +132,20 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
                 say("deny by", kind.usable(&config.deny).map(|()| kind.name.to_owned()));
             }
         }
+    }
+    if let Some(what) = config.deny.refuses_nobody() {
+        say("deny by", Err(what.to_owned()));
+    }
+    let mut looks = advice::of_list(&config.deny.hosts_deny);
+    if !kinds.iter().any(|kind| kind.name == "hosts.deny") {
+        looks.clear();
+    }
+    if config.deny.has_firewall() {
+        let policy = config.policy();
+        looks.extend(advice::admitted(&config.deny.hosts_deny, |address| policy.allow.allowed_by(address).is_some()));
+    }
+    for look in looks {
+        line(&format!("{} {look}", screen.paint(Style::Yellow, "look")));
     }
     if config.deny.cut_connections && !profile::may_administer_nets() {
         say("cut_connections", Err("who runs denyd has no CAP_NET_ADMIN, and may cut nobody's connections".to_owned()));

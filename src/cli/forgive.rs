@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::elsewhere::{self, Still};
 use super::office::Office;
+use super::output::Screen;
 use super::{output, person};
 use crate::config::Config;
 use crate::decide::prefix::Prefix;
@@ -17,6 +19,7 @@ use crate::desk::reply::Forgiven;
     ("forgive 192.0.2.7", "let it in again"),
     ("forgive --user al", "all addresses where al alone mistyped"),
     ("forgive --all", "everybody"),
+    ("forgive 192.0.2.7 --all-of-it", "and remove what else refuses it: its lines in hosts.deny, its rules in iptables"),
 ]))]
 pub(super) struct Arguments {
     /// Addresses, or prefixes such as 192.0.2.0/24
@@ -28,6 +31,9 @@ pub(super) struct Arguments {
     /// Everybody
     #[arg(long, group = "whom")]
     all: bool,
+    /// Also remove others' lines of hosts.deny and rules of firewalls that refuse exactly one of these addresses; each is shown
+    #[arg(long, requires = "prefixes", conflicts_with = "json")]
+    all_of_it: bool,
     /// Print one JSON object for each
     #[arg(long)]
     json: bool,
@@ -45,8 +51,17 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     Office::new(config).each(&requests, |office, request| {
         let answer: Forgiven = office.ask(request)?;
         let Forgiven { released, counts_cleared: counts, left } = &answer;
+        let asked = match request {
+            Request::Forgive { prefix, .. } => *prefix,
+            _ => None,
+        };
+        let still = elsewhere::after(config, released, asked);
+        let mut screen = Screen::new();
         output::show(arguments.json, &answer, |screen| {
-            released.iter().try_for_each(|prefix| writeln!(screen, "{prefix} is let in again"))?;
+            released.iter().try_for_each(|prefix| match Still::is_refused(&still, prefix) {
+                true => writeln!(screen, "{prefix} is denied by denyd no more"),
+                false => writeln!(screen, "{prefix} is let in again"),
+            })?;
             match (request, released.is_empty(), counts) {
                 (Request::Forgive { prefix: Some(prefix), .. }, true, 0) => {
                     writeln!(screen, "There was nothing to forgive {prefix}.")
@@ -61,6 +76,11 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
                 writeln!(screen, "{prefix} stays denied, since it tried other users too; see: denyd why {prefix}")
             })
         })?;
-        Ok(!released.is_empty() || *counts > 0)
+        if !arguments.json {
+            Still::tell(&still, arguments.all_of_it, &mut screen)?;
+            screen.flush()?;
+        }
+        let is_removed = arguments.all_of_it && Still::any(&still);
+        Ok(!released.is_empty() || *counts > 0 || is_removed)
     })
 }

@@ -14,6 +14,7 @@ mod check;
 mod deny;
 mod describe;
 mod doctor;
+mod elsewhere;
 mod explain;
 mod forgive;
 mod history;

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::elsewhere;
 use super::list::{ADDRESSES, HOSTS};
 use super::office::Office;
 use super::output::{self, Column, Screen, Style, count, until, when};
@@ -31,7 +32,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// Runs the verb: exit status 0 if each is denied, 1 if one is not.
+/// Runs the verb: exit status 0 if each is denied, by us or by another's line or rule, 1 if one is not.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let (policy, counts, mut is_first) = (config.policy(), Counts::read(config), true);
     Office::new(config).each(&arguments.prefixes, |office, &address| {
@@ -39,6 +40,8 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
         if why.verdict == Verdict::Denied {
             why.refused = counts.as_ref().and_then(|counts| counts.of(&why.prefix));
         }
+        why.elsewhere = elsewhere::of(config, &address);
+        let is_refused = why.elsewhere.iter().any(|one| one.only.is_empty());
         let special = policy.special(why.address.address().into());
         output::show(arguments.json, &why, |screen| {
             if !std::mem::take(&mut is_first) {
@@ -46,7 +49,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
             }
             print(screen, &why, special.filter(|_| policy.prefix(address.address().into()).contains(&address)))
         })?;
-        Ok(why.verdict == Verdict::Denied)
+        Ok(why.verdict == Verdict::Denied || is_refused)
     })
 }
 
@@ -71,6 +74,18 @@ fn print(screen: &mut Screen, why: &Why, special: Option<&Special>) -> std::io::
     writeln!(screen, "{sentence}")?;
     if let Some(special) = special.filter(|special| special.bits.is_some()) {
         writeln!(screen, "it is special: {special}")?;
+    }
+    if !why.elsewhere.is_empty() {
+        let by = if why.verdict == Verdict::Denied { "It is refused by" } else { "It is refused all the same, by" };
+        writeln!(screen, "\n{by}")?;
+        for one in &why.elsewhere {
+            let only = if one.only.is_empty() { String::new() } else { format!(" ({})", one.only) };
+            writeln!(screen, "  {}: {}{only}", one.place, one.text)?;
+        }
+        if why.verdict != Verdict::Denied {
+            let address = why.address;
+            writeln!(screen, "To remove what names {address} alone: denyd forgive {address} --all-of-it")?;
+        }
     }
     if why.verdict == Verdict::Unknown {
         return Ok(());

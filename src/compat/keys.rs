@@ -100,6 +100,9 @@ const FRAMINGS: &[(&str, &str)] = &[(r"@.*? (?P<message>.*)", "multilog"), ("@.*
 /// How much of a key that nobody knows is shown, in characters.
 const NAME_SHOWN_MAX: usize = 60;
 
+/// As many ports as `ports` takes.
+const PORTS_MAX: usize = 15;
+
 /// Where the password of a mail server is expected.
 const PASSWORD: &str = "/etc/denyd/mail-password";
 
@@ -405,9 +408,10 @@ impl<'a> Draft<'a> {
                 None => self.remark(line, "this machine's sshd does not look into hosts.deny (it is not linked with libwrap), and there is neither nftables nor iptables: NOBODY IS REFUSED; install nftables".to_owned()),
             }
         }
+        let has_firewall = names.iter().any(|name| ["nftables", "iptables"].contains(name));
         let names: Vec<String> = names.into_iter().map(quoted).collect();
         self.set("[deny]", "backends", format!("[{}]", names.join(", ")), from);
-        let Some(setting) = self.value("BLOCKPORT") else { return };
+        let Some(setting) = self.value("BLOCKPORT") else { return self.ports_of_service(has_firewall) };
         let ports: Result<Vec<u16>, _> = setting.value.split(',').map(|port| port.trim().parse::<u16>()).collect();
         match ports {
             Ok(ports) => {
@@ -419,6 +423,25 @@ impl<'a> Draft<'a> {
                 format!("`{}` is no list of ports; write them with commas, as in 22,2222", setting.value),
             ),
         }
+    }
+
+    /// What a firewall closes for BLOCK_SERVICE: all for `ALL`, sshd's ports for a service.
+    fn ports_of_service(&mut self, has_firewall: bool) {
+        let service = self.value("BLOCK_SERVICE").filter(|setting| !setting.value.eq_ignore_ascii_case("ALL"));
+        let Some(setting) = service.filter(|_| has_firewall) else { return };
+        let ports: Vec<String> = (self.world.sshd_ports)().iter().map(u16::to_string).collect();
+        if ports.len() > PORTS_MAX {
+            let what =
+                format!("sshd listens at more than {PORTS_MAX} ports, so a firewall closes all ports to who is denied");
+            return self.remark(setting.line, what);
+        }
+        let ports = ports.join(", ");
+        let what = format!(
+            "BLOCK_SERVICE = {}: a firewall closes sshd's ports ({ports}) to who is denied, as they are now; BLOCKPORT names others, ALL closes all",
+            setting.value
+        );
+        self.remark(setting.line, what);
+        self.set("[deny]", "ports", format!("[{ports}]"), "BLOCK_SERVICE");
     }
 
     /// Whether pf enforces: into a table of the administrator's, of which others' entries are left alone.

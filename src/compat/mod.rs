@@ -27,6 +27,8 @@ pub struct World<'a> {
     pub sshd_reads_hosts_deny: &'a dyn Fn() -> bool,
     /// The back end for packets that this machine has, where hosts.deny refuses nobody: `nftables` or `iptables`.
     pub firewall: &'a dyn Fn() -> Option<&'static str>,
+    /// The ports at which this machine's sshd listens.
+    pub sshd_ports: &'a dyn Fn() -> Vec<u16>,
 }
 
 /// What a path names.

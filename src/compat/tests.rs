@@ -32,6 +32,7 @@ fn translated_where(text: &str, there: &[&str], wrapped: bool) -> Result<Transla
             is_there: &is_there,
             sshd_reads_hosts_deny: &|| wrapped,
             firewall: &|| Some("nftables"),
+            sshd_ports: &|| vec![22, 2222],
         },
     )
 }
@@ -47,6 +48,7 @@ fn the_grammar_is_denyhosts_with_its_faults_mended() {
             is_there: &|_| None,
             sshd_reads_hosts_deny: &|| true,
             firewall: &|| None,
+            sshd_ports: &Vec::new,
         };
         let (settings, remarks, problems) = conf::read(text, &world);
         let settings = settings.iter().map(|Setting { name, value, .. }| format!("{name}={value}"));
@@ -329,4 +331,25 @@ fn the_page_names_every_key() {
     let page = include_str!("../../packaging/doc/denyhosts.md");
     let missing: Vec<_> = keys::known().filter(|key| !page.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "packaging/doc/denyhosts.md lacks {missing:?}");
+}
+
+/// `ALL` closes all ports in a firewall, a service those of sshd, and BLOCKPORT those that it says.
+#[test]
+fn block_service_chooses_the_ports() {
+    let check = |more: &str, want: Option<&str>| {
+        let text = format!(
+            "{more}DENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 1\nPURGE_DENY =\nSECURE_LOG = /log\n\
+             HOSTS_DENY = /etc/hosts.deny\nWORK_DIR = /var/lib/denyhosts\nLOCK_FILE = /run/x\n"
+        );
+        let toml = translated(&text, &["/sbin/iptables", "/log"]).unwrap().toml;
+        let ports = toml.lines().find_map(|line| line.strip_prefix("ports = "));
+        assert_eq!(ports, want, "{more}");
+    };
+    let iptables = "IPTABLES = /sbin/iptables\n";
+    check(&format!("BLOCK_SERVICE = sshd\n{iptables}"), Some("[22, 2222]"));
+    check(&format!("BLOCK_SERVICE = vsftpd\n{iptables}"), Some("[22, 2222]"));
+    check(&format!("BLOCK_SERVICE = ALL\n{iptables}"), None);
+    check(&format!("BLOCK_SERVICE =\n{iptables}"), None);
+    check(&format!("BLOCK_SERVICE = sshd\nBLOCKPORT = 9922\n{iptables}"), Some("[9922]"));
+    check("BLOCK_SERVICE = sshd\n", None);
 }

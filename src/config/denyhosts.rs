@@ -6,7 +6,7 @@ use std::path::Path;
 use super::error::Problem;
 use super::{Config, config, document, listed};
 use crate::compat::{self, Kind, World};
-use crate::deny::{choose, program};
+use crate::deny::{choose, ports, program};
 use crate::text::plain;
 
 /// Programs of the firewalls that can enforce beside hosts.deny, in the order in which they are taken.
@@ -43,6 +43,7 @@ pub(super) fn translated(text: &str) -> Result<compat::Translation, Vec<(usize, 
             directory: &here,
             is_there: &kind,
             sshd_reads_hosts_deny: &choose::sshd_reads_hosts_deny,
+            sshd_ports: &ports::of_sshd,
             firewall: &|| FIREWALLS.iter().find(|(name, _)| program::find(name).is_some()).map(|(_, name)| *name),
         },
     )

@@ -19,6 +19,7 @@ use super::connected::Connected;
 use super::{descriptors, feeds};
 use crate::config::{self, Backends, Config, Input};
 use crate::deny::effect::SPARED_MAX;
+use crate::deny::hosts_deny::advice;
 use crate::desk::Desk;
 use crate::detect::rule::Rules;
 
@@ -40,6 +41,16 @@ impl Fresh {
         }
         for remark in config.remarks.iter().filter(|remark| remark.differs) {
             tracing::warn!(line = remark.line, "{}", remark.what);
+        }
+        if config.deny.has_firewall() {
+            let policy = config.policy();
+            for what in advice::admitted(&config.deny.hosts_deny, |address| policy.allow.allowed_by(address).is_some())
+            {
+                tracing::warn!("{what}");
+            }
+        }
+        if let Some(what) = config.deny.refuses_nobody() {
+            tracing::error!("{what}");
         }
         let inputs = if config.inputs.is_empty() { vec![feeds::found()?] } else { config.inputs.clone() };
         ensure!(inputs.len() <= usize::from(u16::MAX), "there are too many inputs");

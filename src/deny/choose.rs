@@ -134,6 +134,26 @@ pub struct Settings {
     pub hosts_deny: hosts_deny::Settings,
 }
 
+impl Settings {
+    /// Whether a firewall enforces.
+    pub fn has_firewall(&self) -> bool {
+        match &self.backends {
+            Backends::Auto => find(self).is_ok_and(|found| found.kind.name != hosts_deny::NAME),
+            Backends::These(kinds) => kinds.iter().any(|kind| ![hosts_deny::NAME, stdout::NAME].contains(&kind.name)),
+        }
+    }
+
+    /// Whether hosts.deny is all that enforces.
+    pub fn has_hosts_deny_alone(&self) -> bool {
+        matches!(&self.backends, Backends::These(kinds) if kinds.iter().all(|kind| kind.name == hosts_deny::NAME))
+    }
+
+    /// Why nobody is refused, if that is so: hosts.deny alone enforces, and sshd does not ask it.
+    pub fn refuses_nobody(&self) -> Option<&'static str> {
+        (self.has_hosts_deny_alone() && !sshd_reads_hosts_deny()).then_some(NOBODY)
+    }
+}
+
 /// Which back ends enforce.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Backends {
@@ -304,9 +324,7 @@ pub fn prove(
         let said = match kind.name {
             nft::NAME => nft(settings, lengths).prove(denied, now).map_err(|error| error.to_string()),
             iptables::NAME => iptables(settings).prove(denied).map_err(|error| error.to_string()),
-            hosts_deny::NAME if is_alone && !sshd_reads_hosts_deny() => {
-                Err("sshd is not linked with libwrap, so it does not ask hosts.deny".to_owned())
-            }
+            hosts_deny::NAME if is_alone && !sshd_reads_hosts_deny() => Err(NOBODY.to_owned()),
             hosts_deny::NAME => hosts_deny::prove(&settings.hosts_deny, denied),
             _ => return None,
         };
@@ -342,6 +360,10 @@ fn refuses(settings: &hosts_deny::Settings) -> Result<(), String> {
         false => Ok(()),
     }
 }
+
+/// What is said where hosts.deny is all there is and sshd does not ask it.
+const NOBODY: &str = "sshd is not linked with libwrap, so it does not ask hosts.deny, and NOBODY IS REFUSED: let a firewall enforce as \
+    well, backends = [\"hosts.deny\", \"nftables\"]";
 
 /// Says why a file can neither be written nor made.
 fn writable(file: &Path) -> Result<(), String> {

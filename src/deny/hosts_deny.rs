@@ -30,6 +30,7 @@ pub use file::NAME;
 use file::{Like, Seen, Temporary, read, stat, sync_directory};
 use lines::{Known, render};
 
+pub mod advice;
 pub mod edit;
 mod entry;
 mod file;
@@ -151,7 +152,14 @@ pub(super) fn prove(settings: &Settings, denied: Option<&Prefix>) -> Result<Stri
     let text = String::from_utf8_lossy(&text);
     let Some(prefix) = denied else { return Ok(format!("{file} is there, and nobody is denied")) };
     let is_it = |one: Prefix| one.contains(prefix) || prefix.contains(&one);
+    let is_libwraps =
+        settings.service.is_list() || ["hosts.deny", "hosts.allow"].iter().any(|name| settings.path.ends_with(name));
+    let answer = libwrap::Tables::of(&settings.path).answer("sshd", prefix.address(), libwrap::Name::Unasked);
     match text.lines().filter_map(|line| entry::denied(line.trim())).any(is_it) {
+        true if is_libwraps && prefix.is_host() && !answer.refused => Err(match answer.line {
+            Some(line) => format!("{prefix} is in {file}, and {line} lets it in to sshd"),
+            None => format!("{prefix} is in {file}, and no line of libwrap's own files refuses it to sshd"),
+        }),
         true => Ok(format!("{file} has {prefix}, which is denied")),
         false => Err(format!("{file} does not have {prefix}, which is denied")),
     }
@@ -316,20 +324,11 @@ impl HostsDeny {
     }
 
     /// Says what makes a list file useless or dangerous, each once.
-    fn warn_list(&mut self, target: &Path, bytes: &[u8]) {
+    fn warn_list(&mut self, target: &Path) {
         if !self.form.service.is_list() {
             return;
         }
-        let closed = file::closed(target).map(|path| {
-            format!(
-                "a daemon that is not root cannot read it: {} is closed to others (remedy: chmod o+rX)",
-                path.display()
-            )
-        });
-        let comment = lines::comment(bytes).map(|_| {
-            "libwrap takes each word of a comment in a list file for a pattern (remedy: delete lines with #)".to_owned()
-        });
-        let now: Vec<String> = [closed, comment].into_iter().flatten().collect();
+        let now = advice::troubles(target);
         for what in now.iter().filter(|what| !self.warned_list.contains(what)) {
             warn!(path = %target.display(), "{what}");
         }
@@ -383,7 +382,7 @@ impl DenyBackend for HostsDeny {
             self.keep(self.ours.clone())?;
             self.is_new = false;
             self.remember(Memo { comments: self.form.stamped.is_some(), ..self.memo.clone() });
-            self.warn_list(&target, &new.bytes);
+            self.warn_list(&target);
             self.warn_allowed(&target, &new.bytes, &allowed);
             self.tell(&target, new.put_back, new.left_out, &new.given_up);
             self.want = Some(want);

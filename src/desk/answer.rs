@@ -129,6 +129,7 @@ impl Desk {
         let why = Why {
             address: asked,
             refused: None,
+            elsewhere: Vec::new(),
             verdict,
             prefix,
             tallies: PerClass::of(|class| tally.aged(class, policy.age(class), now)),

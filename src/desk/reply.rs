@@ -24,7 +24,7 @@ use crate::text::shown;
 mod known;
 mod status;
 
-pub use known::{Address, Evidence, Held, Host, Pair, Released, Session, Suspicious, User, Verdict, Why};
+pub use known::{Address, Elsewhere, Evidence, Held, Host, Pair, Released, Session, Suspicious, User, Verdict, Why};
 pub use status::{Input, Mail, Namesake, Sender, Shape, Spared, Status, Suppressed, Trial, WorkDir};
 
 /// The answer to one request, whichever it was.

@@ -20,6 +20,7 @@ use inputs::record::Timestamp;
 mod both;
 mod cut;
 mod edits;
+mod elsewhere;
 mod hosts_deny;
 mod iptables;
 mod libwrap;

@@ -9,6 +9,7 @@ mod clocks;
 mod copies;
 mod crash;
 mod denyhosts;
+mod elsewhere;
 mod follower;
 mod forgiving;
 mod hostile;

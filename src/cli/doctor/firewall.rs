@@ -11,10 +11,11 @@ use super::{Finding, Level};
 use crate::cli::office::Office;
 use crate::cli::output::count;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Backends, Config};
 use crate::decide::prefix::Prefix;
+use crate::deny::hosts_deny::advice;
 use crate::deny::nft::Lengths;
-use crate::deny::{choose, program};
+use crate::deny::{choose, ports, program};
 use crate::desk::reply::{Address, Host, Status};
 use crate::desk::{Filter, ROWS_MAX, Request, What};
 use crate::text::printable;
@@ -29,6 +30,8 @@ const NAMED: usize = 5;
 /// All of it. Of a back end that fails the daemon has told already, and where nothing is enforced nothing is to be proved.
 pub(super) fn findings(config: &Config, status: Option<&Status>, office: &mut Office<'_>) -> Vec<Finding> {
     let mut found: Vec<_> = in_front(&of_here(office)).into_iter().collect();
+    found.extend(of_libwrap(config));
+    found.extend(of_ports(config));
     let mut denied = || {
         let filter = Filter { limit: Some(ROWS_MAX), ..Filter::default() };
         office.ask::<Vec<Host>>(&Request::List { what: What::Hosts, filter }).unwrap_or_default()
@@ -47,6 +50,38 @@ pub(super) fn findings(config: &Config, status: Option<&Status>, office: &mut Of
     found.extend(proofs);
     found.extend(beside());
     found
+}
+
+/// What the files that libwrap reads say otherwise than denyd.
+fn of_libwrap(config: &Config) -> Vec<Finding> {
+    let (deny, policy) = (&config.deny, config.policy());
+    let look = |what: String| Finding::new(Level::Look, "libwrap", what);
+    let mut found: Vec<_> = deny
+        .refuses_nobody()
+        .map(|what| Finding::new(Level::Fail, "hosts.deny", what.to_owned()))
+        .into_iter()
+        .collect();
+    if matches!(&deny.backends, Backends::These(kinds) if kinds.iter().any(|kind| kind.name == "hosts.deny")) {
+        found.extend(advice::of_list(&deny.hosts_deny).into_iter().map(look));
+    }
+    if deny.has_firewall() {
+        let is_allowed = |address| policy.allow.allowed_by(address).is_some();
+        found.extend(advice::admitted(&deny.hosts_deny, is_allowed).into_iter().map(look));
+    }
+    found
+}
+
+/// Ports of sshd that are not closed to who is denied.
+fn of_ports(config: &Config) -> Option<Finding> {
+    let closed = config.deny.effect.ports.as_ref().filter(|_| config.deny.has_firewall())?;
+    let open: Vec<String> = ports::told()?.iter().filter(|port| !closed.contains(port)).map(u16::to_string).collect();
+    let what = || {
+        format!(
+            "sshd listens at port {}, which is open to who is denied: put it into `ports` of [deny] (of a denyhosts.conf: BLOCKPORT)",
+            open.join(", ")
+        )
+    };
+    (!open.is_empty()).then(|| Finding::new(Level::Fail, "ports", what()))
 }
 
 /// Whether what is denied is refused, as it is read back.

@@ -45,7 +45,7 @@ pub struct Answer {
     pub line: Option<Line>,
     /// Where the address stands in a list file, the line that names that file.
     pub by_list_of: Option<Line>,
-    /// Lines before it that would have another answer if the address has a certain name.
+    /// Lines before it that have another answer if the address has a certain name, or a program decides so.
     pub by_name: Vec<Line>,
 }
 
@@ -91,16 +91,17 @@ impl Tables {
                 let line = || rule.line(table);
                 match (matches, rule.verdict(grants)) {
                     (Is::No, _) => {}
-                    (Is::Maybe, _) | (Is::Yes, None) => by_name.push(line()),
+                    (Is::Maybe, verdict) | (Is::Yes, verdict @ None) => by_name.push((line(), verdict)),
                     (Is::Yes, Some(granted)) => {
                         let (hit, rule) = (asked.hit.take(), line());
                         let by_list_of = hit.is_some().then(|| rule.clone());
+                        let by_name = others(by_name, granted);
                         return Answer { refused: !granted, line: Some(hit.unwrap_or(rule)), by_list_of, by_name };
                     }
                 }
             }
         }
-        Answer { by_name, ..Answer::default() }
+        Answer { by_name: others(by_name, true), ..Answer::default() }
     }
 
     /// The lines of hosts.allow that let somebody in to one of these daemons, but not everybody.
@@ -141,6 +142,11 @@ impl Tables {
         }
         found
     }
+}
+
+/// Lines that do not answer so.
+fn others(lines: Vec<(Line, Option<bool>)>, granted: bool) -> Vec<Line> {
+    lines.into_iter().filter(|(_, verdict)| *verdict != Some(granted)).map(|(line, _)| line).collect()
 }
 
 /// A rule of a table.
@@ -516,6 +522,26 @@ mod tests {
         check("?b", "b", false);
         check(&"*a".repeat(500), &"a".repeat(5000), true);
         check(&("*a".repeat(500) + "b"), &"a".repeat(5000), false);
+    }
+
+    #[test]
+    fn what_depends_on_a_name_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = Tables::of(&dir.path().join("hosts.deny"));
+        let check = |allow: &str, deny: &str, refused: bool, by_name: usize| {
+            std::fs::write(&tables.allow, allow).unwrap();
+            std::fs::write(&tables.deny, deny).unwrap();
+            let answer = tables.answer("sshd", IpAddr::from([192, 0, 2, 1]), Name::Unasked);
+            assert_eq!((answer.refused, answer.by_name.len()), (refused, by_name), "{allow:?} {deny:?}: {answer:?}");
+        };
+        check("", "sshd: .example.org\n", false, 1);
+        check("sshd: 192.0.2.1\n", "sshd: .example.org\n", false, 0);
+        check("sshd: .example.org\n", "", false, 0);
+        check("sshd: LOCAL\n", "ALL: ALL\n", true, 1);
+        check("sshd: LOCAL : deny\n", "ALL: ALL\n", true, 0);
+        check("", "ALL: ALL EXCEPT LOCAL\n", false, 1);
+        check("", "ALL: PARANOID\nsshd: 192.0.2.1\n", true, 0);
+        check("", "sshd: 192.0.2.1 : aclexec /bin/true\n", false, 1);
     }
 
     #[test]

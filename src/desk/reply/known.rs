@@ -161,6 +161,9 @@ pub struct Why {
     /// Packets that were refused since the sets were last written, where they are counted. `why` asks the kernel for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<u64>,
+    /// What refuses it that is not ours, or may. `why` looks for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
     /// Every claim that holds the address, those of the widest prefix first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Held>,
@@ -186,6 +189,18 @@ fn is_false(value: &bool) -> bool {
 
 fn is_zero(number: &u16) -> bool {
     *number == 0
+}
+
+/// A line of a file that libwrap reads, or a rule of a firewall, that refuses an address and is not ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// Where it stands: `line 17 of /etc/hosts.deny`.
+    pub place: String,
+    /// What stands there, escaped for terminals.
+    pub text: String,
+    /// What has to be so that sshd refuses by it; empty if nothing has.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub only: String,
 }
 
 /// A session whose end was not told.

@@ -1,0 +1,72 @@
+//! What refuses an address and is not denyd's is said, and removed only where a person asks for that.
+
+use std::fs;
+
+use kit::Home;
+
+/// A home that denies in its own hosts.deny, which begins with these lines, and nothing else is in hosts.allow beside it.
+fn home(deny: &str, allow: &str) -> Home {
+    let home = Home::with_log();
+    let path = home.path("hosts.deny");
+    let to = format!("deny.backends = [\"hosts.deny\"]\ndeny.hosts_deny.path = {path:?}");
+    let config = fs::read_to_string(home.path("config")).unwrap();
+    fs::write(home.path("config"), config.replace("deny.backends = [\"stdout\"]", &to)).unwrap();
+    fs::write(path, deny).unwrap();
+    fs::write(home.path("hosts.allow"), allow).unwrap();
+    home
+}
+
+/// A command, its exit status, and what it must and must not say.
+#[track_caller]
+fn check(home: &Home, command: &[&str], code: i32, wants: &[&str], never: &[&str]) {
+    let output = home.denyd(command).output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {text}");
+    for want in wants {
+        assert!(text.contains(want), "{command:?}: no {want:?} in {text}");
+    }
+    for bad in never {
+        assert!(!text.contains(bad), "{command:?}: {bad:?} in {text}");
+    }
+}
+
+#[test]
+fn an_address_that_a_foreign_line_refuses_is_not_called_let_in() {
+    let foreign =
+        "# DenyHosts: Sat Nov 21 23:38:26 2026 | ALL: 192.0.2.77\nALL: 192.0.2.77\nsshd: 192.0.2.78, 192.0.2.79\n";
+    let home = home(foreign, "");
+    let daemon = home.start();
+    let read = || fs::read_to_string(home.path("hosts.deny")).unwrap();
+    let all_the_same = "It is refused all the same, by";
+    check(&home, &["why", "192.0.2.77"], 0, &["192.0.2.77 is not denied", all_the_same, "line 2 of "], &[]);
+    check(&home, &["why", "192.0.2.80"], 1, &["192.0.2.80 is not denied"], &[all_the_same]);
+    let row = home.ask(&["why", "192.0.2.79"]).unwrap();
+    assert_eq!(row["elsewhere"][0]["text"], "sshd: 192.0.2.78, 192.0.2.79");
+    check(&home, &["forgive", "192.0.2.77"], 1, &["nothing to forgive", "still refused by line 2 of "], &["is let in"]);
+    check(&home, &["deny", "192.0.2.77", "192.0.2.90"], 0, &[], &[]);
+    check(&home, &["forgive", "192.0.2.77"], 0, &["denied by denyd no more", "--all-of-it"], &["is let in"]);
+    // One of ours goes by itself.
+    check(&home, &["forgive", "192.0.2.90"], 0, &["192.0.2.90 is let in again"], &["still refused"]);
+    assert_eq!(read(), foreign, "nobody asked for it to be removed");
+    check(&home, &["allow", "192.0.2.78"], 0, &["192.0.2.78 is still refused by line 3 of "], &[]);
+    let more = "not removed: it names more than 192.0.2.78";
+    check(&home, &["forgive", "192.0.2.78", "--all-of-it"], 0, &["still refused by line 3", more], &[]);
+    let removed = "removed; the file as it was: ";
+    check(&home, &["forgive", "192.0.2.77", "--all-of-it"], 0, &["still refused by line 2", removed], &[]);
+    assert_eq!(read(), "sshd: 192.0.2.78, 192.0.2.79\n");
+    assert_eq!(fs::read_to_string(home.path("hosts.deny.purgeip.bak")).unwrap(), foreign);
+    check(&home, &["why", "192.0.2.77"], 1, &[], &[all_the_same]);
+    daemon.stop();
+}
+
+#[test]
+fn whom_hosts_allow_lets_in_is_named() {
+    let home = home("", "ALL: 192.0.2.5\nsshd: 198.51.100.7\n");
+    let config = fs::read_to_string(home.path("config")).unwrap();
+    let config = config.replace("[\"hosts.deny\"]", "[\"hosts.deny\", \"nftables\"]");
+    fs::write(home.path("config"), config.clone() + "\n[decide]\nallow = [\"198.51.100.0/24\"]\n").unwrap();
+    let output = home.denyd(&["check"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("look line 1 of ") && text.contains("denyd allow 192.0.2.5"), "{text}");
+    assert!(!text.contains("line 2 of "), "it is allowed: {text}");
+}
