@@ -8,9 +8,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
+use inputs::record::{Batch, Timestamp};
 use inputs::syslog::listen;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::config::{self, Config};
@@ -18,10 +19,11 @@ use crate::decide::machine::Machine;
 use crate::decide::policy::Policy;
 use crate::decide::prefix::Prefix;
 use crate::deny;
-use crate::deny::reconciler::{self, Reconcilers};
+use crate::deny::reconciler::{self, Reconcilers, Status};
 use crate::deny::{DenyBackend, DenySet, choose};
-use crate::desk::control::{self, Line};
-use crate::desk::{self, Desk};
+use crate::desk::control::{self, Ask, Line};
+use crate::desk::reply::Reply;
+use crate::desk::{self, Desk, Request};
 use crate::outbox;
 use crate::store::{Restored, Store, StoreError};
 use crate::work_dir::{WorkDir, by_hand};
@@ -34,6 +36,7 @@ pub(crate) mod feeds;
 mod here;
 mod keep;
 mod leave;
+pub(crate) mod lock_file;
 mod log;
 mod logins;
 mod machine;
@@ -55,9 +58,11 @@ use alone::Alone;
 use configured::{Configured, Fresh};
 use connected::Connected;
 use leave::Leave;
+use lock_file::LockFile;
 pub(crate) use log::Log;
 use mailing::Mailing;
 use manager::Manager;
+pub(crate) use manager::RUNS;
 use names::Resolver;
 use owner::{News, Outside, Owner, Shown};
 use protected::{ASKED_WITHIN, Asking, Late};
@@ -86,6 +91,27 @@ pub(crate) struct Origin {
     pub(crate) caller: Option<IpAddr>,
     /// That person says that all who are gone from the files are to be forgiven.
     pub(crate) forgive_deleted: bool,
+    /// What holds whatever the file says.
+    pub(crate) given: Given,
+}
+
+/// What was said on the command line, which holds beside the configuration, and after each reload of it, too.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Given {
+    /// No mail is sent.
+    pub(crate) no_mail: bool,
+    /// The least severe message that is logged.
+    pub(crate) log_level: Option<tracing::Level>,
+}
+
+impl Given {
+    /// The configuration as it holds with that.
+    pub(crate) fn apply(self, config: &mut Config) {
+        if self.no_mail {
+            config.mail.to.clear();
+        }
+        config.log_level = self.log_level.unwrap_or(config.log_level);
+    }
 }
 
 /// SIGHUP waits from now on until [`run`] listens for it: it would end us. To be called before a thread is started.
@@ -94,27 +120,43 @@ pub(crate) fn hold_hangup() -> anyhow::Result<()> {
 }
 
 /// How it runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Mode {
     /// It enforces.
     Real,
+    /// The same, and once it does, who started it is told so, and it lets go of its output.
+    Background,
+    /// It does what is asked for, reads what its inputs have, unless it is `to_read` nothing, enforces, tells people, and ends.
+    Once {
+        /// What is asked for.
+        asked: Vec<Request>,
+        /// Whether the inputs are read.
+        to_read: bool,
+    },
     /// It enforces, and goes back to what was unless somebody keeps the configuration within so many seconds.
     Trial(u64),
     /// It enforces nothing, and prints what would be.
     DryRun,
 }
 
-/// Runs until SIGTERM or SIGINT. Where a configuration was tried and nobody kept it, what was before holds, in any mode but
-/// a dry run.
-pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyhow::Result<()> {
-    let ready = manager::ready()?;
+/// Runs until SIGTERM or SIGINT, or once. Where a configuration was tried and nobody kept it, what was before holds, in any
+/// mode but a dry run. Returns what was answered to what was asked for.
+pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyhow::Result<Vec<Result<Reply, String>>> {
+    let ready = manager::ready(matches!(mode, Mode::Background))?;
     let inherited = listen::Inherited::of_process();
     let dry_run = matches!(mode, Mode::DryRun);
+    if let Some(predecessor) = lock_file::predecessor(config.compat.lock_file.as_deref()).filter(|_| !dry_run) {
+        bail!("{predecessor}");
+    }
+    let (once, to_read) = match mode {
+        Mode::Once { ref asked, to_read } => (Some(asked.clone()), to_read),
+        _ => (None, true),
+    };
     let (fresh, mut trial) = if dry_run { (Fresh::of(config, true)?, None) } else { Trial::found(config)? };
     let _told = dry_run.then(|| tracing::error_span!("DRY RUN").entered());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (late_in, late) = watch::channel(None);
-    let (mut desk, back_ends, clock) = open_desk(&fresh.config, dry_run, &late_in)?;
+    let (mut desk, back_ends, clock) = open_desk(&fresh.config, &mode, &late_in)?;
     let not_forgiven = if dry_run {
         None
     } else {
@@ -162,7 +204,10 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     let running = runtime.enter();
     let socket = fresh.config.control_socket.clone();
     let control = control::bind(&socket)?;
-    let (configured, sources) = Configured::start(fresh, inherited, &mut desk, batches_in)?;
+    let lock_file = if dry_run { None } else { fresh.config.compat.lock_file.as_deref() };
+    let lock_file = LockFile::write(lock_file);
+    let asking = once.as_ref().map(|_| batches_in.clone());
+    let (mut configured, sources) = Configured::start(fresh, inherited, &mut desk, (batches_in, to_read))?;
     let want = desk.publish_all(clock.now());
     let want = if is_idle { DenySet::default() } else { want };
     tracing::info!(
@@ -191,7 +236,14 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     let work_dir = work_dir.transpose()?;
     let server = tokio::spawn(control::serve(control, line));
     let stops = tokio::spawn(signals::stop(stop_in));
-    let hangups = tokio::spawn(signals::hangup(asks_in));
+    let is_once = once.is_some();
+    let asked = once.zip(asking).map(|(asked, batches)| tokio::spawn(ask_all(asked, asks_in.clone(), batches)));
+    if is_once {
+        configured.finish();
+    }
+    // Who runs once has read its configuration just now.
+    let hangups = (!is_once).then(|| tokio::spawn(signals::hangup(asks_in)));
+    let debug = tokio::spawn(signals::debug(log.toggle()));
     if let Err(error) = machine::watch(moved_in) {
         tracing::warn!(%error, "the kernel tells no changes of this machine's addresses; they are looked for once a minute");
     }
@@ -214,7 +266,9 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
         trial = Some(Trial::begin(order));
     }
     let owner = Owner::new(desk, (configured, sources), outside, trial, clock);
-    owner.keep_configuration();
+    if !is_once {
+        owner.keep_configuration();
+    }
     drop(running);
     // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks.
     // Clients and signals have the runtime's; inputs and projections have threads.
@@ -229,19 +283,29 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     });
     let mut owner = owner;
     let config = owner.configured.config.clone();
-    let release_on_exit = config.deny.release_on_exit;
+    let release_on_exit = config.deny.release_on_exit && !is_once;
+    let mut problems = owner.problems();
     let statuses = owner.outside.reconcilers.statuses();
     let hosts_deny = hosts_deny(&config, statuses.iter().map(|place| &*place.name));
     let ends_well = !dry_run && !owner.is_idle() && !owner.is_unwritten();
     let is_still = owner.outside.work_dir.take().is_none_or(WorkDir::stop);
     owner.configured.wait();
-    for task in [server, stops, hangups] {
+    for task in [server, stops, debug].into_iter().chain(hangups) {
         task.abort();
     }
-    let is_ended = owner.outside.reconcilers.stop(BACK_ENDS_END);
+    let ended = owner.outside.reconcilers.stop_and_tell(BACK_ENDS_END);
+    let is_ended = ended.is_ok();
     if !is_ended {
         tracing::warn!("a back end did not end in time; what is denied stays denied");
     }
+    let statuses = ended.unwrap_or_else(|statuses| statuses).into_iter();
+    problems.extend(statuses.filter_map(|Status { name, error, .. }| Some(format!("{name}: {}", error?))));
+    let answers = asked.map(|asked| {
+        runtime.block_on(async {
+            let ended = tokio::time::timeout(Duration::ZERO, asked).await;
+            ended.ok().and_then(Result::ok)
+        })
+    });
     let is_released = release_on_exit && !dry_run && is_ended && release(&owner.desk);
     let noted = match (is_ended, is_still) {
         (true, true) if ends_well => by_hand::stop(&owner.desk, &config.compat, hosts_deny, clock::now()),
@@ -253,12 +317,33 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
     let _ = std::fs::remove_file(&socket);
+    drop(lock_file);
     match (dry_run, is_released) {
         (true, _) => tracing::info!("stopped; nothing is kept"),
         (false, true) => tracing::info!("stopped; nobody is denied until the next start, as release_on_exit says"),
         (false, false) => tracing::info!("stopped; what is denied stays denied"),
     }
-    Ok(())
+    ensure!(!is_once || problems.is_empty(), "{}", problems.join("; "));
+    Ok(answers.flatten().unwrap_or_default())
+}
+
+/// Asks all of this in turn. What goes in by `batches` has not ended before that is answered.
+async fn ask_all(
+    asked: Vec<Request>,
+    asks: mpsc::Sender<Ask>,
+    batches: mpsc::Sender<Batch>,
+) -> Vec<Result<Reply, String>> {
+    let mut answers = Vec::new();
+    for request in asked {
+        let (reply, answer) = oneshot::channel();
+        if asks.send(Ask { request, caller: None, reply }).await.is_err() {
+            break;
+        }
+        let told = answer.await.map(|told| told.reply);
+        answers.push(told.unwrap_or_else(|_| Err("denyd was stopped before it was done".to_owned())));
+    }
+    drop(batches);
+    answers
 }
 
 /// Orders that the configuration goes back to the one that was kept last, or to nothing, and writes that.
@@ -292,7 +377,8 @@ fn release(desk: &Desk) -> bool {
 type BackEnds = Vec<Box<dyn DenyBackend>>;
 
 /// Opens the desk and makes the back ends. Where the database was lost, what they deny is taken over.
-fn open_desk(config: &Config, dry_run: bool, late: &watch::Sender<Late>) -> anyhow::Result<(Desk, BackEnds, Clock)> {
+fn open_desk(config: &Config, mode: &Mode, late: &watch::Sender<Late>) -> anyhow::Result<(Desk, BackEnds, Clock)> {
+    let dry_run = matches!(mode, Mode::DryRun);
     let asking = Asking::begin(&config.decide.protect_groups, late.clone());
     let store = if dry_run { rehearse(&config.state_dir)? } else { open_store(&config.state_dir)? };
     if let Some(aside) = &store.set_aside {
@@ -306,7 +392,9 @@ fn open_desk(config: &Config, dry_run: bool, late: &watch::Sender<Late>) -> anyh
         tracing::warn!(%copied, %restored, "the database is a copy: what was logged since it was taken is not read; see denyd scan --apply");
     }
     let mut back_ends = desk::back_ends(config, &store)?;
-    let last = store.last_wall()?;
+    // Who runs once a week is always long after the last time, and does not wait for a minute.
+    let is_usual = |last: &Timestamp| !matches!(mode, Mode::Once { .. }) || *last > clock::now();
+    let last = store.last_wall()?.filter(is_usual);
     let clock = Clock::begin(last);
     if !clock.is_believed() {
         let seconds = last.map_or(0, |last| clock::now().secs() - last.secs());

@@ -158,6 +158,11 @@ impl Outbox {
         self.orders.send_replace(orders);
     }
 
+    /// The last decision that was acknowledged when it had its orders.
+    pub fn seen(&self) -> i64 {
+        self.orders.borrow().seen
+    }
+
     /// How it goes; `None` where nobody is to be told.
     pub fn status(&self) -> Option<reply::Mail> {
         let is_wanted = self.orders.borrow().way.is_wanted();

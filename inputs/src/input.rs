@@ -25,6 +25,9 @@ pub const FRAMES_MAX: usize = 1000;
 /// After an error an input is read again so much later. What has come meanwhile waits where it is.
 const RETRY: Duration = Duration::from_millis(250);
 
+/// A program that reads for us has said all that is there when it has been silent for so long.
+const SILENT: Duration = Duration::from_secs(2);
+
 /// Why an input could not be read. Each has its own errors; here they are only told.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -223,6 +226,7 @@ impl Health {
 #[derive(Debug, Default)]
 struct Told {
     stop: AtomicBool,
+    finish: AtomicBool,
     reload: AtomicBool,
 }
 
@@ -237,6 +241,12 @@ impl Reins {
     /// Tells it to stop; it hands over what it has read.
     pub fn stop(&self) {
         self.told.stop.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// Tells it to stop once it has read all that is there, or cannot.
+    pub fn finish(&self) {
+        self.told.finish.store(true, Ordering::Release);
         self.bell.ring();
     }
 
@@ -306,13 +316,19 @@ struct Driver {
 impl Driver {
     /// Drives until told to stop. Errors are told once, and tried again: a log that is away comes back.
     fn run(mut self, clock: impl Fn() -> Now, mut sink: impl FnMut(Batch) -> bool) {
-        let (mut cursor, mut caught_up) = (None, false);
+        let (mut cursor, mut caught_up, mut heard) = (None, false, clock().steady);
         while !self.reins.told.stop.load(Ordering::Acquire) {
             if self.reins.told.reload.swap(false, Ordering::AcqRel) {
                 self.reload();
             }
+            // Seen before it reads: what is there then is read, and perhaps more.
+            let is_last = self.reins.told.finish.load(Ordering::Acquire);
             let mut batch = Batch::new(self.source, Timestamp::default());
-            let progress = self.input.refill(clock(), &mut batch);
+            let now = clock();
+            let progress = self.input.refill(now, &mut batch);
+            if !batch.is_empty() {
+                heard = now.steady;
+            }
             self.note(&progress);
             // What has no cursor is never there before it is read.
             batch.live = caught_up || batch.cursor.is_none();
@@ -329,6 +345,11 @@ impl Driver {
             match progress {
                 Ok(Progress::More) => {}
                 Ok(Progress::End) => return,
+                Ok(Progress::Pending) if is_last && now.steady.saturating_sub(heard) < SILENT => {
+                    let wake = self.input.wake();
+                    self.reins.bell.wait(Wake { within: wake.within.min(RETRY), ..wake });
+                }
+                _ if is_last => return,
                 Ok(Progress::Idle | Progress::Pending | Progress::Missing(_)) => {
                     self.reins.bell.wait(self.input.wake())
                 }

@@ -17,7 +17,7 @@ use crate::intake::hear;
 const SAMPLE: usize = 100;
 
 /// What a person may say of a log.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 pub(super) struct Options {
     /// How the lines are written [default: the input's of the configuration that reads this file, else auto]
     #[arg(long)]
@@ -48,6 +48,11 @@ pub(super) struct Reading {
 }
 
 impl Options {
+    /// Those of a program's own output, or none.
+    pub(super) fn of_program(identifier: Option<&'static str>) -> Self {
+        Options { identifier, ..Options::default() }
+    }
+
     /// How the log of this name is read.
     pub(super) fn of(&self, path: &Path, config: &Config) -> anyhow::Result<Reading> {
         let input = config.inputs.iter().find(|input| reads(input, path));

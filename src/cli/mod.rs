@@ -12,6 +12,7 @@ mod allow;
 mod backup;
 mod check;
 mod deny;
+mod denyhosts;
 mod describe;
 mod doctor;
 mod elsewhere;
@@ -106,10 +107,14 @@ enum Verb {
 
 /// Runs the command line; errors are printed and become exit status 2.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
     // Whatever who started us had: nobody else is to write the files and directories that we make.
     let before = umask(Mode::all());
     umask(before | Mode::S_IWGRP | Mode::S_IWOTH);
+    let words: Vec<_> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some((name, rest)) = denyhosts::meant(&words) {
+        return denyhosts::run(name, &rest);
+    }
+    let arguments = Arguments::parse();
     match dispatch(arguments) {
         Ok(code) => code,
         Err(error) => {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::output::is_broken_pipe;
 use crate::clock;
 use crate::config::{self, Config};
-use crate::daemon;
+use crate::daemon::{self, lock_file};
 use crate::deny::DenyBackend;
 use crate::desk::control::Client;
 use crate::desk::{self, Asked, Desk, Request};
@@ -63,6 +63,9 @@ impl<'a> Office<'a> {
                 }
                 let now = clock.now();
                 if !request.only_reads() {
+                    if let Some(predecessor) = lock_file::predecessor(config.compat.lock_file.as_deref()) {
+                        bail!("{predecessor}");
+                    }
                     self.back_ends = Some(match is_idle {
                         true => Vec::new(),
                         false => desk::back_ends(config, &store)?,

@@ -1,5 +1,6 @@
 //! Who is at this terminal, and from where: whoever may change something is root, and says which person that is.
 
+use std::io::{BufRead as _, IsTerminal as _};
 use std::net::IpAddr;
 
 /// How many parents are looked at for the person's login.
@@ -27,6 +28,26 @@ pub(super) fn address() -> Option<IpAddr> {
         pid = parent_of(&std::fs::read(format!("/proc/{pid}/stat")).ok()?).filter(|&parent| parent > 1)?;
     }
     None
+}
+
+/// So many are denied at once by an old log without asking.
+const UNASKED_MAX: usize = 100;
+
+/// Whether a person agrees that so many are denied. Who said so already, or sits at no terminal, is not asked; nor is anybody for
+/// a few.
+pub(super) fn agrees_to_deny(many: usize, said_so: bool) -> std::io::Result<bool> {
+    if many <= UNASKED_MAX || said_so || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    agrees(&format!("{many} addresses are to be denied. Deny them?"))
+}
+
+/// Whether a person who is asked this types yes.
+pub(super) fn agrees(question: &str) -> std::io::Result<bool> {
+    eprint!("{question} [yes/no] ");
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim().eq_ignore_ascii_case("yes"))
 }
 
 /// The first word of `192.0.2.7 50022 198.51.100.1 22`.

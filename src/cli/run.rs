@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::person;
 use crate::config::Config;
-use crate::daemon::{self, Log, Mode, Origin, feeds};
+use crate::daemon::{self, Given, Log, Mode, Origin, feeds};
 
 /// What `run` takes.
 #[derive(clap::Args, Debug)]
@@ -51,6 +51,7 @@ pub(super) fn run(arguments: Arguments, file: Option<&Path>) -> anyhow::Result<E
         file: file.map(Path::to_owned),
         broken,
         caller: person::address(),
+        given: Given::default(),
         forgive_deleted: arguments.forgive_deleted,
     };
     let mode = match arguments.confirm {

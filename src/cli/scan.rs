@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::bail;
 use inputs::log::Log;
@@ -16,13 +17,14 @@ mod fold;
 mod report;
 
 use super::lines::Reading;
-use super::office;
 use super::output::count;
+use super::{office, person};
 use crate::clock;
 use crate::config::{Config, Source as ConfigSource};
 use crate::daemon::{self, feeds};
 use crate::decide::claim::Claim;
 use crate::decide::engine::{Engine, Input};
+use crate::decide::policy::Policy;
 use crate::decide::prefix::Prefix;
 use crate::decide::state::Change;
 use crate::desk::reply::Applied;
@@ -48,7 +50,7 @@ const PROGRESS_FROM: u64 = 50_000_000;
 const BLIND: u8 = 3;
 
 /// What `scan` takes.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 #[command(after_help = super::describe::examples([
     ("scan", "the log that `denyd run` would find"),
     ("scan /var/log/auth.log*", "files, rotated and packed ones too"),
@@ -62,9 +64,12 @@ pub(super) struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Deny, by the daemon or the configured back ends, whom the log would still have denied now
+    /// Deny, by the daemon or the configured back ends, whom the log would still have denied now, however old it is
     #[arg(long)]
     apply: bool,
+    /// With --apply: do not ask before many are denied
+    #[arg(long, requires = "apply")]
+    yes: bool,
     /// Show the counts of every prefix and user too
     #[arg(long)]
     all: bool,
@@ -74,7 +79,7 @@ pub(super) struct Arguments {
 
 /// What a scan found beside the engine's state.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     counts: Counts,
     /// What could not be read of journals.
     damaged: u64,
@@ -119,10 +124,59 @@ impl Addresses {
 }
 
 /// Runs the verb.
-pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(mut arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+    if arguments.files.is_empty() {
+        arguments.files = stored(config)?;
+        let files = arguments.files.iter().map(|file| file.display().to_string());
+        eprintln!("denyd: scans {}", files.collect::<Vec<_>>().join(", "));
+    }
+    let judged = judge(&arguments, config)?;
+    let Judged { engine, found, code } = &judged;
+    if arguments.json {
+        report::print_json(engine, found)?;
+    } else {
+        report::print(engine, found, arguments.all)?;
+    }
+    if !arguments.apply {
+        return Ok(*code);
+    }
+    let due = judged.due();
+    if !person::agrees_to_deny(due.len(), arguments.yes)? {
+        eprintln!("denyd: nobody was denied");
+        return Ok(ExitCode::from(1));
+    }
+    let mut applied = 0;
+    for request in requests(&due) {
+        let answer: Applied = office::ask(config, &request)?;
+        applied += answer.denied;
+    }
+    if !arguments.json {
+        println!("{applied} denied now; the others were already, are over, or are never denied here.");
+    }
+    Ok(*code)
+}
+
+impl Arguments {
+    /// Files, of one program's own output or not, of which is shown who would be denied, or denied.
+    pub(super) fn of(files: Vec<PathBuf>, identifier: Option<&'static str>, apply: bool) -> Self {
+        let lines = super::lines::Options::of_program(identifier);
+        Arguments { files, apply, lines, ..Arguments::default() }
+    }
+}
+
+/// What logs came to.
+pub(super) struct Judged {
+    engine: Engine,
+    pub(super) found: Found,
+    /// The exit status: not 0 where something could not be read, or was not understood.
+    pub(super) code: ExitCode,
+}
+
+/// Reads the files from end to end. Who asks for that means their records, however old they are: what would be denied for ever
+/// is not left out for the age of its record.
+pub(super) fn judge(arguments: &Arguments, config: &Config) -> anyhow::Result<Judged> {
     let mut files = Vec::new();
-    let found = if arguments.files.is_empty() { stored(config)? } else { Vec::new() };
-    for path in arguments.files.iter().chain(&found) {
+    for path in &arguments.files {
         files.push(Opened::new(path, arguments.lines.of(path, config)?)?);
     }
     // By their first stamps; what has none keeps its place before the others.
@@ -136,7 +190,9 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
         eprintln!("denyd: host names on the allow list are not resolved here; what they allow may be shown as denied");
     }
     // What is shown speaks of any machine, and what is denied of this one.
-    let mut engine = Engine::new(if arguments.apply { daemon::policy(config) } else { config.policy() });
+    let policy = if arguments.apply { daemon::policy(config) } else { config.policy() };
+    let replay_max_age = config.compat.purge_after.unwrap_or(Duration::MAX);
+    let mut engine = Engine::new(Policy { replay_max_age, ..policy });
     // All files are one input: a copy of a log is the same log.
     engine.set_inputs(1);
     let mut fold = Fold { engine, lines, journal, found };
@@ -160,25 +216,14 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     let shapes = [&lines, &journal].into_iter().flat_map(|source| source.shapes.top(SHAPES_SHOWN));
     found.shapes = shapes.map(|(shape, records)| (shape.to_owned(), records)).collect();
     found.denied.sort_by_key(|(prefix, claim)| (claim.since, *prefix));
-    if arguments.json {
-        report::print_json(&engine, &found)?;
-    } else {
-        report::print(&engine, &found, arguments.all)?;
-    }
-    if arguments.apply {
-        let applied = apply(config, &found)?;
-        if !arguments.json {
-            println!("{applied} denied now; the others were already, are over, or are never denied here.");
-        }
-    }
     if warn_of_blind(&found) && code == ExitCode::SUCCESS {
         code = ExitCode::from(BLIND);
     }
-    Ok(code)
+    Ok(Judged { engine, found, code })
 }
 
 /// What is stored of the configured inputs, else of the log that `run` would find.
-fn stored(config: &Config) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn stored(config: &Config) -> anyhow::Result<Vec<PathBuf>> {
     let inputs = if config.inputs.is_empty() { vec![feeds::found()?] } else { config.inputs.clone() };
     let mut files = Vec::new();
     for input in &inputs {
@@ -194,7 +239,6 @@ fn stored(config: &Config) -> anyhow::Result<Vec<PathBuf>> {
             "there is no file to scan: nothing that is stored is configured, or the journal is empty; name one: denyd scan FILE"
         );
     }
-    eprintln!("denyd: scans {}", files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", "));
     Ok(files)
 }
 
@@ -253,15 +297,16 @@ fn cut(mut line: String) -> String {
     line
 }
 
-/// Hands over what is still to be enforced; returns how many denies were new.
-fn apply(config: &Config, found: &Found) -> anyhow::Result<usize> {
-    let due: Vec<_> = found.denied.iter().filter(|(_, claim)| enforced(claim)).cloned().collect();
-    let mut applied = 0;
-    for some in due.chunks(APPLIED_MAX) {
-        let answer: Applied = office::ask(config, &Request::Apply { denied: some.to_vec() })?;
-        applied += answer.denied;
+impl Judged {
+    /// What is still to be enforced.
+    pub(super) fn due(&self) -> Vec<(Prefix, Claim)> {
+        self.found.denied.iter().filter(|(_, claim)| enforced(claim)).cloned().collect()
     }
-    Ok(applied)
+}
+
+/// What has that enforced, in as many requests as it takes.
+pub(super) fn requests(due: &[(Prefix, Claim)]) -> Vec<Request> {
+    due.chunks(APPLIED_MAX).map(|some| Request::Apply { denied: some.to_vec() }).collect()
 }
 
 /// A file whose first lines were read, so that its place among the others is known.

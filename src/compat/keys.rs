@@ -21,10 +21,6 @@ const NEEDED: &[(&str, &str)] = &[
 /// Keys that need nothing here: what takes their place.
 const NEEDLESS: &[(&str, &str)] = &[
     ("DAEMON_SLEEP", "needs no translation: denyd reads the log when it grows, and denies at once"),
-    (
-        "LOCK_FILE",
-        "is not written: denyd locks its state directory, so that there is one daemon, and `denyd status` has its pid",
-    ),
     ("SYNC_PROXY_SERVER", "was dropped by DenyHosts, too"),
     ("ALLOWED_HOSTS_HOSTNAME_LOOKUP", "changes nothing: denyd never believes the names of addresses"),
     ("SMTP_DATE_FORMAT", "is not needed: the date of a mail has the form that RFC 5322 asks for"),
@@ -75,6 +71,7 @@ const TRANSLATED: &[&str] = &[
     "AGE_RESET_RESTRICTED",
     "RESET_ON_SUCCESS",
     "DAEMON_PURGE",
+    "LOCK_FILE",
     "IPTABLES",
     "BLOCKPORT",
     "PFCTL_PATH",
@@ -141,6 +138,7 @@ pub(super) fn translate(
     draft.back_ends();
     draft.mail();
     draft.log();
+    draft.lock_file();
     if !draft.problems.is_empty() {
         // A key that is missing may be there, misspelt.
         draft.problems.extend(draft.unknown);
@@ -290,10 +288,11 @@ impl<'a> Draft<'a> {
         let never_purges = self.get("DAEMON_PURGE").is_some_and(|setting| setting.value.is_empty());
         match self.value("PURGE_DENY") {
             Some(setting) => match conf::seconds(&setting.value) {
-                Ok(_) if never_purges => {
-                    let what = "DAEMON_PURGE is blank, so that nothing is ever purged: denies last for ever, whatever PURGE_DENY says";
+                Ok(seconds) if never_purges => {
+                    let what = "DAEMON_PURGE is blank, so that the daemon purges nothing: denies last until `denyhosts --purge`";
                     self.remark(setting.line, what.to_owned());
                     self.set("[decide]", "deny_for", quoted("forever"), "DAEMON_PURGE");
+                    self.set("[compat]", "purge_after", time(seconds), "PURGE_DENY");
                 }
                 Ok(seconds) => self.set("[decide]", "deny_for", time(seconds), "PURGE_DENY"),
                 Err(what) => self.problem(setting, what),
@@ -566,6 +565,13 @@ impl<'a> Draft<'a> {
                 self.set("[[input]]", "format", quoted(format), "SSHD_FORMAT_REGEX");
             }
             self.set("[[input]]", "identifier", quoted("sshd"), "SSHD_FORMAT_REGEX");
+        }
+    }
+
+    fn lock_file(&mut self) {
+        if let Some(setting) = self.value("LOCK_FILE") {
+            let path = absolute(&setting.value, self.world);
+            self.set("[compat]", "lock_file", quoted(&path.to_string_lossy()), "LOCK_FILE");
         }
     }
 

@@ -151,7 +151,12 @@ fn each_key_is_translated_or_named() {
     );
     check("PURGE_DENY = 90", &[], &[r#"deny_for = "90s""#]);
     check("PURGE_DENY = 1y", &[], &[r#"deny_for = "365d""#]);
-    check("PURGE_DENY = 1d\nDAEMON_PURGE =", &[], &[r#"deny_for = "forever""#, "9: DAEMON_PURGE is blank"]);
+    check(
+        "PURGE_DENY = 1d\nDAEMON_PURGE =",
+        &[],
+        &[r#"deny_for = "forever""#, r#"purge_after = "1d""#, "9: DAEMON_PURGE is blank"],
+    );
+    check("LOCK_FILE = /run/lock", &[], &[r#"lock_file = "/run/lock""#]);
     check("PURGE_THRESHOLD = 0", &[], &[r#"permanent_after = "never""#]);
     check("BLOCK_SERVICE = sshd", &[], &[r#"service = "sshd""#, r#"backends = ["hosts.deny"]"#]);
     check(

@@ -1,9 +1,10 @@
 //! What who comes from DenyHosts goes on with: `[compat]`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Config;
-use super::codec::{Codec, yes};
+use super::codec::{Codec, duration, unless, yes};
 use super::key::Key;
 use super::values::path;
 
@@ -14,6 +15,10 @@ pub struct Compat {
     pub work_dir: Option<PathBuf>,
     /// Whether what a person deleted by hand is forgiven where there is no work directory. Default false.
     pub forgive_deleted: bool,
+    /// Where the daemon's pid is written for scripts that look there; `None` = nowhere.
+    pub lock_file: Option<PathBuf>,
+    /// How old a deny is at least that `denyhosts --purge` ends; `None` = as `deny_for` says.
+    pub purge_after: Option<Duration>,
 }
 
 impl Compat {
@@ -39,6 +44,20 @@ pub(super) fn keys() -> Vec<Key<Config>> {
         key("forgive_deleted", yes(), |c| &mut c.forgive_deleted).says(
             "Whether that is so also without a work_dir: then the deleted line of hosts.deny alone does.",
         ),
+        key("lock_file", path().optional(), |compat| &mut compat.lock_file)
+            .denyhosts("LOCK_FILE")
+            .example(r#""/run/denyhosts.pid""#)
+            .says(
+                "A file into which the daemon writes its pid, for scripts that look for it there. It hinders no start: a pid in
+                it of which no process lives is written over, a directory that is missing is made, and where the file cannot be
+                written that is logged. No default.",
+            ),
+        key("purge_after", unless("deny_for", duration), |compat| &mut compat.purge_after)
+            .example(r#""4w""#)
+            .says(
+                r#"How old a deny is, at least, that `denyhosts --purge` ends: for who has denies end by that alone, with
+                deny_for = "forever". "deny_for": as old as that says."#,
+            ),
     ]
 }
 

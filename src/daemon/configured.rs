@@ -16,7 +16,7 @@ use inputs::syslog::listen::Inherited;
 use tokio::sync::mpsc;
 
 use super::connected::Connected;
-use super::{descriptors, feeds};
+use super::{Given, descriptors, feeds};
 use crate::config::{self, Backends, Config, Input};
 use crate::deny::effect::SPARED_MAX;
 use crate::deny::hosts_deny::advice;
@@ -98,16 +98,17 @@ impl Leaving {
 }
 
 impl Configured {
-    /// Starts the inputs, each where its cursor is.
+    /// Starts the inputs, each where its cursor is; none of them unless they are `read`.
     pub(super) fn start(
         fresh: Fresh,
         inherited: Inherited,
         desk: &mut Desk,
-        sink: mpsc::Sender<Batch>,
+        (sink, read): (mpsc::Sender<Batch>, bool),
     ) -> anyhow::Result<(Configured, Vec<Connected>)> {
         let Fresh { config, inputs, rules } = fresh;
         let mut configured = Configured { config, rules, fed: Vec::new(), inherited, sink: Some(sink) };
-        let sources = configured.begin(&inputs, inputs.clone(), desk)?;
+        let new = if read { inputs.clone() } else { Vec::new() };
+        let sources = configured.begin(&inputs, new, desk)?;
         for socket in configured.inherited.names() {
             tracing::warn!(socket, "no input listens where this socket of the service manager is, or has its name");
         }
@@ -125,9 +126,10 @@ impl Configured {
     }
 
     /// Reads the configuration anew, and sees that it can take the place of this one.
-    pub(super) fn read(&self, file: Option<&Path>, dry_run: bool) -> anyhow::Result<Fresh> {
+    pub(super) fn read(&self, file: Option<&Path>, given: Given, dry_run: bool) -> anyhow::Result<Fresh> {
         let usual = || Some(Path::new(config::FILE)).filter(|usual| usual.exists());
-        let config = file.or_else(usual).map_or_else(|| Ok(Config::default()), Config::read)?;
+        let mut config = file.or_else(usual).map_or_else(|| Ok(Config::default()), Config::read)?;
+        given.apply(&mut config);
         let fresh = Fresh::of(config, dry_run)?;
         let fixed = |key: &str, now: &Path, new: &Path| {
             let (now, new) = (now.display(), new.display());
@@ -228,6 +230,12 @@ impl Configured {
         let place = |fed: &Fed| inputs.iter().position(|input| input.name == fed.input.name);
         self.fed.sort_by_key(place);
         self.fed.iter().for_each(|fed| fed.worker.reins.reload());
+    }
+
+    /// Tells all inputs to end once they have handed over all that is there.
+    pub(super) fn finish(&mut self) {
+        self.sink = None;
+        self.fed.iter().for_each(|fed| fed.worker.reins.finish());
     }
 
     /// Tells all inputs to end. What they still hand over ends with them.

@@ -151,6 +151,12 @@ impl Connected {
         self.is_journal_of_here
     }
 
+    /// Why it cannot be read now, with its name.
+    pub(super) fn problem(&self) -> Option<String> {
+        let problem = self.dead.clone().or(self.health.now().problem)?;
+        Some(format!("{}: {problem}", self.shown.name))
+    }
+
     pub(super) fn status(&self, now: Timestamp) -> reply::Input {
         let State { problem, counters } = self.health.now();
         let unreadable = counters.unreadable;

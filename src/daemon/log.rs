@@ -53,6 +53,20 @@ impl Log {
         let _ = self.level.reload(LevelFilter::from_level(level));
     }
 
+    /// What has it log more and less, from another thread.
+    pub(crate) fn toggle(&self) -> impl Fn() + Send + 'static {
+        let handle = self.level.clone();
+        move || {
+            let to = match handle.with_current(|level| *level) {
+                Ok(level) if level >= LevelFilter::DEBUG => LevelFilter::INFO,
+                _ => LevelFilter::DEBUG,
+            };
+            // DenyHosts' words, and as it did before the level changes.
+            tracing::info!("setting debug level to: {}", to.to_string().to_uppercase());
+            let _ = handle.reload(to);
+        }
+    }
+
     /// Says how many lines were dropped, if more were than it said before.
     pub(crate) fn tell_dropped(&mut self) {
         let lines = self.dropped.dropped_lines();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use inputs::record::Timestamp;
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::config::Config;
 use crate::desk::control::Line;
 use crate::desk::reply;
@@ -88,6 +89,16 @@ impl Mailing {
             mail.problem = Some(problem.clone());
         }
         status
+    }
+
+    /// Whether all up to the decision of that number is told by each way, or waits: for its time, or for a server.
+    pub(super) fn has_told(&self, decided: i64) -> bool {
+        self.ways.iter().all(|Sent { done, outbox }| {
+            outbox.as_ref().and_then(|outbox| Some((outbox, outbox.status()?))).is_none_or(|(outbox, shown)| {
+                let waits = shown.problem.is_some() || shown.next.is_some_and(|next| next.0 > clock::now());
+                outbox.seen().max(done.borrow().seen) >= decided || shown.waiting > 0 && waits
+            })
+        })
     }
 
     /// One way out has come so far, which the next commit keeps.

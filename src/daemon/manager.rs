@@ -1,6 +1,7 @@
 //! What the service manager is told (`sd_notify(3)`): that we are ready, alive, stopping. Without one, nothing.
 
 use std::convert::Infallible;
+use std::io::Write as _;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,11 @@ const ALIVE_TIMES: u32 = 4;
 
 /// Tells the manager that we are ready once what it is sent is closed: all back ends have tried to enforce what is denied.
 /// Until then it holds back what comes after us, which is sshd. It waits from now on, so that nothing of the start can hold
-/// up sshd for longer. Where this is dropped before, the start failed, and the manager sees us end.
-pub(super) fn ready() -> std::io::Result<SyncSender<Receiver<Infallible>>> {
+/// up sshd for longer. Where this is dropped before, the start failed, and the manager sees us end. Who started us in the
+/// `background` is told at the same moment.
+pub(super) fn ready(background: bool) -> std::io::Result<SyncSender<Receiver<Infallible>>> {
     let (tell, told) = mpsc::sync_channel::<Receiver<Infallible>>(1);
-    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() && !background {
         return Ok(tell);
     }
     let end = clock::monotonic() + READY_WITHIN;
@@ -34,8 +36,27 @@ pub(super) fn ready() -> std::io::Result<SyncSender<Receiver<Infallible>>> {
             tracing::warn!("the start hangs: denies are not enforced yet, and what starts after denyd starts now");
         }
         tell_state(&[NotifyState::Ready]);
+        if background {
+            detach();
+        }
     })?;
     Ok(tell)
+}
+
+/// What is told at the end of standard error to who started us in the background: no line of the log holds it.
+pub(crate) const RUNS: u8 = 0;
+
+/// Tells who started us that we run, and lets go of standard output and standard error.
+fn detach() {
+    let _ = std::io::stderr().write_all(&[RUNS]);
+    let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null");
+    let gone = nowhere.map(|nowhere| {
+        let _ = nix::unistd::dup2_stdout(&nowhere);
+        let _ = nix::unistd::dup2_stderr(&nowhere);
+    });
+    if let Err(error) = gone {
+        tracing::warn!(%error, "/dev/null cannot be opened");
+    }
 }
 
 /// Tells it that we are about to end.

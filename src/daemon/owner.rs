@@ -36,6 +36,10 @@ const INPUTS_END: Duration = Duration::from_secs(5);
 /// How often is looked whether this machine's addresses changed that nobody told of, while something else is to be done
 /// anyway.
 const MACHINE_EVERY: Duration = Duration::from_secs(60);
+/// How long a run that ends by itself waits until people are told.
+const TOLD_MAX: Duration = Duration::from_secs(30);
+/// How often is looked whether they are.
+const TOLD_EVERY: Duration = Duration::from_millis(20);
 /// How often is looked whether a trial is over.
 const TRIAL_EVERY: Duration = Duration::from_secs(1);
 /// The status is made anew before a commit if it is older.
@@ -141,7 +145,12 @@ impl Owner {
         mut stop: watch::Receiver<bool>,
         News { mut moved, mut mailed, mut posted, mut answers, mut late }: News,
     ) -> (Self, mpsc::Receiver<Batch>) {
+        // Since when all is read, where the inputs end by themselves.
+        let mut read = None;
         loop {
+            if read.is_some_and(|read| self.is_told(read)) {
+                break;
+            }
             let left = self.trial.as_ref().and_then(Trial::left);
             if left == Some(Duration::ZERO) {
                 self.go_back(&mut batches).await;
@@ -165,7 +174,14 @@ impl Owner {
                 () = tokio::time::sleep(left.unwrap_or_default().min(TRIAL_EVERY)), if left.is_some() => {}
                 Some(ask) = asks.recv() => self.hear(ask, &mut batches).await,
                 Some(look) = looks.recv() => look(&self.desk, self.clock.now()),
-                Some(batch) = batches.recv(), if !self.pace.is_blocked() => {
+                () = tokio::time::sleep(TOLD_EVERY), if read.is_some() => {}
+                batch = batches.recv(), if !self.pace.is_blocked() && read.is_none() => {
+                    let Some(batch) = batch else {
+                        self.sources.iter_mut().for_each(|source| source.keep(&mut self.desk));
+                        self.commit();
+                        read = Some(clock::monotonic());
+                        continue;
+                    };
                     self.batch(&batch);
                     // Chance may keep a person waiting; more than one batch and its commit it is not to be.
                     if let Ok(ask) = asks.try_recv() {
@@ -175,6 +191,19 @@ impl Owner {
             }
         }
         (self, batches)
+    }
+
+    /// Whether all that was decided is told to people, or cannot be now, since when all was read.
+    fn is_told(&self, read: Instant) -> bool {
+        let decided = *self.desk.decided().borrow();
+        self.outside.mailing.has_told(decided) || clock::monotonic() >= read + TOLD_MAX
+    }
+
+    /// What did not go well: of a run that ends by itself, for who started it.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let inputs = self.sources.iter().filter_map(Connected::problem);
+        let unwritten = self.pace.is_unwritten().then(|| "the database cannot be written; make room".to_owned());
+        inputs.chain(unwritten).collect()
     }
 
     /// Does what a person or a signal asks for.

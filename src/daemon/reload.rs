@@ -13,7 +13,7 @@ use super::newcomer::Processes;
 use super::owner::Owner;
 use super::protected::{ASKED_WITHIN, Asking};
 use super::trial::{Order, Trial};
-use super::{policy_with, start_back_ends};
+use super::{Origin, policy_with, start_back_ends};
 use crate::config::Config;
 use crate::deny::DenySet;
 use crate::desk::Request;
@@ -80,8 +80,8 @@ impl Owner {
                 )
             })?;
         }
-        let file = self.outside.shown.origin.file.clone();
-        let fresh = self.configured.read(file.as_deref(), self.outside.shown.dry_run);
+        let Origin { file, given, .. } = &self.outside.shown.origin;
+        let fresh = self.configured.read(file.as_deref(), *given, self.outside.shown.dry_run);
         let taken = match fresh {
             Ok(fresh) => self.take(fresh, batches).await,
             Err(error) => Err(error),

@@ -43,6 +43,17 @@ pub(super) async fn hangup(asks: mpsc::Sender<Ask>) {
     }
 }
 
+/// Has the log say more, and less again, at each SIGUSR1.
+pub(super) async fn debug(toggle: impl Fn()) {
+    let Ok(mut usr1) = signal(SignalKind::user_defined1()) else {
+        tracing::error!("cannot wait for SIGUSR1; there is log_level in the configuration");
+        return;
+    };
+    while usr1.recv().await.is_some() {
+        toggle();
+    }
+}
+
 /// Waits for SIGTERM or SIGINT, and tells it.
 pub(super) async fn stop(told: watch::Sender<bool>) {
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {

@@ -7,7 +7,7 @@ use indexmap::IndexSet;
 use inputs::record::{Record, SourceId, Timestamp};
 
 use super::attempt::{Attempt, Folded};
-use super::claim::{Claim, Claimant, Reason};
+use super::claim::{Claim, Claimant, Deny, Reason};
 use super::machine::Machine;
 use super::nets::World;
 use super::policy::Policy;
@@ -68,6 +68,9 @@ pub enum Command {
     Forgive(Vec<Prefix>, Who),
     /// Withdraw the policy's own denies of these, and clear what counted for them. Who else denies them still does.
     Withdraw(Vec<Prefix>, Who),
+    /// End the policy's own denies that began at this time at the latest, as if their time were over; not those that are for
+    /// ever because of how often they were released.
+    Purge(Timestamp),
     /// The allow list changed: what it covers now is released.
     Allowed(Who),
     /// Withdraw what an earlier version denied of the policy's own: a whole link, or all that is behind a translator,
@@ -299,6 +302,18 @@ impl Engine {
                     if self.state.denies.get(prefix).is_some_and(|deny| deny.claim(Claimant::Policy).is_some()) {
                         self.release(*prefix, Claimant::Policy, self.wall, Why::Forgiven, who.clone());
                     }
+                }
+            }
+            Command::Purge(until) => {
+                let is_over = |(prefix, deny): &(&Prefix, &Deny)| {
+                    let times = self.state.released.get(*prefix).copied().unwrap_or(0);
+                    let is_for_life = self.policy.permanent_after.is_some_and(|most| times >= most);
+                    let claim = deny.claim(Claimant::Policy).filter(|claim| claim.since <= *until);
+                    claim.is_some_and(|claim| claim.until.is_some() || !is_for_life)
+                };
+                let over = self.state.denies.iter().filter(is_over).map(|(prefix, _)| *prefix);
+                for prefix in over.collect::<Vec<_>>() {
+                    self.release(prefix, Claimant::Policy, self.wall, Why::Expired, None);
                 }
             }
             Command::SetBack(after) => self.set_back(*after),

@@ -83,6 +83,15 @@ pub struct Settings {
     pub comment: bool,
 }
 
+impl Settings {
+    /// The entry that denies these addresses.
+    pub fn entry(&self, denied: &Prefix) -> String {
+        let end = if self.path.ends_with("hosts.allow") { " : deny" } else { "" };
+        let pattern = pattern(denied);
+        if self.service.is_list() { pattern } else { format!("{}: {pattern}{end}", self.service) }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings { path: PathBuf::from("/etc/hosts.deny"), service: Service("sshd".to_owned()), comment: true }

@@ -190,8 +190,16 @@ impl Reconcilers {
 
     /// Lets each carry out what it was told last, and end; whether all ended in time.
     pub fn stop(self, most: Duration) -> bool {
+        self.stop_and_tell(most).is_ok()
+    }
+
+    /// The same, and how each was doing when it ended; an error where one did not end in time.
+    pub fn stop_and_tell(self, most: Duration) -> Result<Vec<Status>, Vec<Status>> {
+        let shared: Vec<_> = self.feeds.iter().map(|Feed(shared)| Arc::clone(shared)).collect();
         drop(self.feeds);
-        !matches!(self.ended.recv_timeout(most), Err(mpsc::RecvTimeoutError::Timeout))
+        let ended = self.ended.recv_timeout(most);
+        let statuses = shared.iter().map(|shared| lock(&shared.status).clone()).collect();
+        if matches!(ended, Err(mpsc::RecvTimeoutError::Timeout)) { Err(statuses) } else { Ok(statuses) }
     }
 }
 

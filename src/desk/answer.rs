@@ -1,5 +1,7 @@
 //! What people ask, answered from engine and store.
 
+use std::time::Duration;
+
 use inputs::record::Timestamp;
 
 use super::aside::{self, Here};
@@ -46,6 +48,10 @@ impl Desk {
                 Ok(Reply::Forgiven(self.forgive(prefixes, who.as_deref(), now)))
             }
             Request::ForgiveUser { user, who } => self.forgive_user(user, who.as_deref(), now),
+            Request::Purge { seconds } => {
+                let age = Duration::from_secs(*seconds);
+                Ok(Reply::Forgiven(self.forgiven(now, Command::Purge(now.before(age)))))
+            }
             Request::Allow { entry: None, .. } => Ok(Reply::AllowList(AllowList {
                 configured: self.configured.entries().map(str::to_owned).collect(),
                 added: self.added.iter().cloned().collect(),

@@ -507,7 +507,9 @@ mod tests {
                 Request::Watch => again::<Decided>(reply),
                 Request::Deny { .. } => again::<Envelope<Denied>>(reply),
                 Request::Apply { .. } => again::<Envelope<Applied>>(reply),
-                Request::Forgive { .. } | Request::ForgiveUser { .. } => again::<Envelope<Forgiven>>(reply),
+                Request::Forgive { .. } | Request::ForgiveUser { .. } | Request::Purge { .. } => {
+                    again::<Envelope<Forgiven>>(reply)
+                }
                 Request::Allow { entry: None, .. } => again::<Envelope<AllowList>>(reply),
                 Request::Allow { remove: true, .. } => again::<Envelope<Removed>>(reply),
                 Request::Allow { .. } => again::<Envelope<Allowed>>(reply),

@@ -70,6 +70,11 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         who: Option<String>,
     },
+    /// End the policy's own denies that are so old, but for those that its number of releases made last for ever.
+    Purge {
+        /// At least so old, in seconds.
+        seconds: u64,
+    },
     /// Show the allow list, or change it.
     Allow {
         /// What to add or remove.
@@ -126,6 +131,7 @@ impl Request {
             | Request::Apply { .. }
             | Request::Forgive { .. }
             | Request::ForgiveUser { .. }
+            | Request::Purge { .. }
             | Request::Reload
             | Request::Try { .. }
             | Request::Keep { .. } => false,

@@ -6,6 +6,7 @@
 mod backups;
 mod checks;
 mod clocks;
+mod command;
 mod copies;
 mod crash;
 mod denyhosts;

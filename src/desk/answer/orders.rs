@@ -86,8 +86,13 @@ impl Desk {
     }
 
     pub(super) fn forgive(&mut self, prefixes: Vec<Prefix>, who: Option<&str>, now: Timestamp) -> Forgiven {
+        self.forgiven(now, Command::Forgive(prefixes, person(who)))
+    }
+
+    /// Does what a person asks for who lets somebody in again, and says what that was.
+    pub(super) fn forgiven(&mut self, now: Timestamp, command: Command) -> Forgiven {
         let counted = self.engine.state.tallies.len();
-        let mut released = self.released(now, Command::Forgive(prefixes, person(who)));
+        let mut released = self.released(now, command);
         released.sort();
         released.dedup();
         Forgiven { released, counts_cleared: counted - self.engine.state.tallies.len(), left: Vec::new() }

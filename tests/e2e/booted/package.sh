@@ -3,7 +3,7 @@
 rm -f /usr/sbin/policy-rc.d /usr/bin/denyd
 rm -rf /etc/denyd /var/lib/denyd
 # What is there of denyd, by name or by owner. The machine below this one may have some of its own.
-traces() { find /etc /usr /var /run \( -path /run/netns -o -path /var/tmp \) -prune -o \( -name '*denyd*' -o -nouser -o -nogroup \) -print | sort; }
+traces() { find /etc /usr /var /run \( -path /run/netns -o -path /var/tmp \) -prune -o \( -name '*denyd*' -o -name '*denyhosts*' -o -name daemon-control -o -nouser -o -nogroup \) -print | sort; }
 traces >/tmp/before
 cp /etc/hosts.deny /tmp/hosts.deny
 systemctl start ssh
@@ -18,6 +18,17 @@ fail_as_root
 check "two wrong passwords of root are denied" is_denied 203.0.113.10
 touch /scratch/denied-now
 until_true 60 test -e /scratch/begun
+
+main=$(systemctl show denyd -p MainPID --value)
+check "daemon-control sees it" sh -c "daemon-control status | grep 'DenyHosts is running with pid = $main'"
+check "denyhosts, as cron runs it, has nothing to do" sh -c 'test -z "$(denyhosts 2>&1)"'
+check "it restarts under DenyHosts' name" systemctl restart denyhosts
+check "and is another process" test "$(systemctl show denyd -p MainPID --value)" != "$main"
+install -D -m 755 /usr/share/doc/denyd/examples/denyhosts.init /etc/init.d/denyhosts
+check "the init script has the unit restarted" /etc/init.d/denyhosts restart
+check "which runs" systemctl is-active denyhosts
+rm /etc/init.d/denyhosts
+check "the deny stands all the time" is_denied 203.0.113.10
 
 echo '# mine' >>/etc/denyd/denyd.toml
 main=$(systemctl show denyd -p MainPID --value)

@@ -1,0 +1,177 @@
+//! `daemon-control`: starts and stops the daemon for init, with exit statuses that init understands (the LSB's).
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{background, denyhosts, file};
+use crate::clock;
+use crate::config::Config;
+use crate::daemon::lock_file::{self, Holder};
+
+/// How long a daemon may take to end: it writes what it knows first, and then its back ends carry out what they were told.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
+/// How often is looked whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The LSB's exit statuses of `status`: not running, and the same with a lock file left behind.
+const NOT_RUNNING: u8 = 3;
+const LEFT_BEHIND: u8 = 1;
+
+/// What can be asked for; `status` is the last.
+const VERBS: &[&str] =
+    &["start", "stop", "restart", "condrestart", "try-restart", "reload", "force-reload", "debug", "status"];
+
+/// Who runs.
+enum Running {
+    Pid(Pid),
+    /// Nobody, and a lock file was left behind.
+    Left,
+    Nobody,
+}
+
+pub(super) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let Some((verb, rest)) = arguments.split_first() else {
+        print!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    if !VERBS.contains(&verb.as_str()) {
+        eprint!("{USAGE}");
+        return Ok(ExitCode::from(2));
+    }
+    let config = Config::read_or_last(&file(named(rest))?)?.0;
+    match verb.as_str() {
+        "start" => start(&config, rest),
+        "stop" => stop(&config),
+        "restart" => {
+            stop(&config)?;
+            start(&config, rest)
+        }
+        "condrestart" | "try-restart" => match running(&config)? {
+            Running::Pid(_) => {
+                stop(&config)?;
+                start(&config, rest)
+            }
+            _ => Ok(ExitCode::SUCCESS),
+        },
+        "reload" | "force-reload" => signal(&config, Signal::SIGHUP),
+        "debug" => signal(&config, Signal::SIGUSR1),
+        _ => match running(&config)? {
+            Running::Pid(pid) => {
+                println!("DenyHosts is running with pid = {pid}");
+                Ok(ExitCode::SUCCESS)
+            }
+            Running::Left => {
+                println!("LOCK exists but DenyHosts is not running");
+                Ok(ExitCode::from(LEFT_BEHIND))
+            }
+            Running::Nobody => {
+                println!("DenyHosts is not running");
+                Ok(ExitCode::from(NOT_RUNNING))
+            }
+        },
+    }
+}
+
+/// The configuration that is named behind a verb, in either form.
+fn named(rest: &[String]) -> Option<PathBuf> {
+    let mut rest = rest.iter();
+    while let Some(word) = rest.next() {
+        if let Some(file) = word.strip_prefix("--config=") {
+            return Some(file.into());
+        }
+        if word == "--config" || word == "-c" {
+            return rest.next().map(PathBuf::from);
+        }
+    }
+    None
+}
+
+/// Who runs: it answers, or its lock file says so.
+fn running(config: &Config) -> anyhow::Result<Running> {
+    let pid = match background::running(config)? {
+        Some(pid) => pid,
+        None => match config.compat.lock_file.as_deref().and_then(lock_file::holder) {
+            Some(Holder::Denyd(pid) | Holder::DenyHosts(pid)) => pid,
+            Some(Holder::Stale) => return Ok(Running::Left),
+            None => return Ok(Running::Nobody),
+        },
+    };
+    // Numbers beyond that are no process'.
+    Ok(i32::try_from(pid).map_or(Running::Nobody, |pid| Running::Pid(Pid::from_raw(pid))))
+}
+
+fn start(config: &Config, rest: &[String]) -> anyhow::Result<ExitCode> {
+    if let Running::Pid(pid) = running(config)? {
+        println!("DenyHosts is running with pid = {pid}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("starting DenyHosts");
+    denyhosts(&[&["--daemon".to_owned()], rest].concat())
+}
+
+fn stop(config: &Config) -> anyhow::Result<ExitCode> {
+    let Running::Pid(pid) = running(config)? else {
+        println!("DenyHosts is not running");
+        return Ok(ExitCode::SUCCESS);
+    };
+    kill(pid, Signal::SIGTERM)?;
+    println!("sent DenyHosts SIGTERM");
+    let end = clock::monotonic() + ENDS_WITHIN;
+    while !has_ended(pid) {
+        if clock::monotonic() >= end {
+            bail!("process {pid} has not ended after {} s", ENDS_WITHIN.as_secs());
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a process has ended, though nobody may have asked how: then it has no command line any more.
+fn has_ended(pid: Pid) -> bool {
+    kill(pid, None) == Err(Errno::ESRCH)
+        || std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.is_empty())
+}
+
+fn signal(config: &Config, signal: Signal) -> anyhow::Result<ExitCode> {
+    let Running::Pid(pid) = running(config)? else {
+        println!("DenyHosts is not running");
+        return Ok(ExitCode::from(1));
+    };
+    kill(pid, signal)?;
+    println!("sent DenyHosts {signal}");
+    Ok(ExitCode::SUCCESS)
+}
+
+const USAGE: &str = "\
+Usage: daemon-control VERB [options of denyhosts]
+  start        start DenyHosts in the background
+  stop         stop it, and wait until it has ended
+  restart      stop it, if it runs, and start it
+  condrestart  restart it, if it runs
+  reload       have it read its configuration anew
+  status       tell whether it runs; exit status 0 if so, 3 if not, 1 if not and its LOCK_FILE is there
+  debug        have it log more, or less again
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_is_found_among_the_options() {
+        let check = |line: &str, want: Option<&str>| {
+            let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(named(&words), want.map(PathBuf::from), "{line}");
+        };
+        check("--config=a --debug", Some("a"));
+        check("--debug -c a", Some("a"));
+        check("--config a", Some("a"));
+        check("--debug", None);
+        check("-c", None);
+    }
+}

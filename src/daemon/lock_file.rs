@@ -1,0 +1,250 @@
+//! DenyHosts' lock file: the pid of who runs, where scripts look for it. And whether DenyHosts itself runs.
+//!
+//! It locks nothing here: that is done by the lock of the database. So whatever stands in it, or hinders that it is written, is no
+//! reason not to start.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+/// What is read of a lock file, and of the list of a unit's processes, in bytes.
+const READ_MAX: u64 = 4_096;
+/// What is read of a process' command line, in bytes.
+const COMMAND_MAX: u64 = 1_024;
+/// Where DenyHosts' packages had their lock file.
+const USUAL: &[&str] =
+    &["run/denyhosts.pid", "var/run/denyhosts.pid", "var/lock/subsys/denyhosts", "run/lock/subsys/denyhosts"];
+/// Where the kernel lists the processes of DenyHosts' unit. A unit that has its name as another one of ours is not there.
+const UNIT: &[&str] = &[
+    "sys/fs/cgroup/system.slice/denyhosts.service/cgroup.procs",
+    "sys/fs/cgroup/systemd/system.slice/denyhosts.service/cgroup.procs",
+];
+/// The names of this program.
+pub(crate) const NAMES: &[&str] = &["denyd", "denyhosts", "denyhosts.py", "daemon-control"];
+
+/// Whose pid a lock file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// A denyd that runs.
+    Denyd(u32),
+    /// DenyHosts itself, which runs.
+    DenyHosts(u32),
+    /// Nobody's who runs, or another program's.
+    Stale,
+}
+
+/// DenyHosts, which runs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Predecessor {
+    pid: u32,
+    /// The service manager started it.
+    is_unit: bool,
+}
+
+impl fmt::Display for Predecessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pid = self.pid;
+        write!(
+            f,
+            "DenyHosts itself runs (pid {pid}), so nothing is enforced: each would undo what the other does. Stop it: "
+        )?;
+        match self.is_unit {
+            true => f.write_str("systemctl disable --now denyhosts.service"),
+            false => {
+                write!(
+                    f,
+                    "kill {pid}, and take away what starts it: an init script, a line of a crontab; then start denyd"
+                )
+            }
+        }
+    }
+}
+
+/// DenyHosts, if it runs: by this lock file or the usual ones, or as a unit.
+pub(crate) fn predecessor(lock_file: Option<&Path>) -> Option<Predecessor> {
+    found(Path::new("/"), lock_file)
+}
+
+fn found(root: &Path, lock_file: Option<&Path>) -> Option<Predecessor> {
+    let files = lock_file.map(Path::to_owned).into_iter().chain(USUAL.iter().map(|usual| root.join(usual)));
+    let by_file = files.filter_map(|file| match whose(root, &file) {
+        Some(Holder::DenyHosts(pid)) => Some(Predecessor { pid, is_unit: false }),
+        _ => None,
+    });
+    let units = UNIT.iter().flat_map(|unit| pids(&root.join(unit)));
+    // The unit is what is to be stopped, where there is one.
+    let by_unit = units.filter(|pid| runs(root, *pid) == Some(true));
+    let mut by_unit = by_unit.map(|pid| Predecessor { pid, is_unit: true });
+    by_unit.next().or_else(|| by_file.fuse().next())
+}
+
+/// Whose pid a lock file has; `None` where there is none.
+pub(crate) fn holder(file: &Path) -> Option<Holder> {
+    whose(Path::new("/"), file)
+}
+
+fn whose(root: &Path, file: &Path) -> Option<Holder> {
+    file.symlink_metadata().ok()?;
+    let pid = pids(file).into_iter().next();
+    Some(pid.map_or(Holder::Stale, |pid| match runs(root, pid) {
+        Some(true) => Holder::DenyHosts(pid),
+        Some(false) => Holder::Denyd(pid),
+        None => Holder::Stale,
+    }))
+}
+
+/// The numbers in a file, one a line; none where it cannot be read.
+fn pids(file: &Path) -> Vec<u32> {
+    let mut text = String::new();
+    let mut options = OpenOptions::new();
+    // A fifo in its place keeps nobody waiting.
+    let opened = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(file);
+    let is_read = opened.and_then(|file| file.take(READ_MAX).read_to_string(&mut text));
+    if is_read.is_err() { Vec::new() } else { text.lines().filter_map(|line| line.trim().parse().ok()).collect() }
+}
+
+/// Whether that process is DenyHosts itself, or a denyd; `None` if it is none of these, or is gone. Only one of root's or of our
+/// own user counts: whoever else may call a program of his so.
+fn runs(root: &Path, pid: u32) -> Option<bool> {
+    let place = root.join("proc").join(pid.to_string());
+    let owner = fs::metadata(&place).ok()?.uid();
+    if owner != 0 && owner != nix::unistd::geteuid().as_raw() {
+        return None;
+    }
+    let mut line = Vec::new();
+    File::open(place.join("cmdline")).ok()?.take(COMMAND_MAX).read_to_end(&mut line).ok()?;
+    let mut words = line.split(|&byte| byte == 0).map(base);
+    let program = words.next()?;
+    if program.starts_with("python") {
+        let script = words.find(|word| !word.starts_with('-'))?;
+        return script.starts_with("denyhosts").then_some(true);
+    }
+    NAMES.contains(&program.as_str()).then_some(false)
+}
+
+/// The name of a file.
+fn base(path: &[u8]) -> String {
+    let path = String::from_utf8_lossy(path);
+    path.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// A lock file with our pid, which goes when this is dropped.
+#[derive(Debug)]
+pub(super) struct LockFile(Option<PathBuf>);
+
+impl LockFile {
+    /// Writes our pid there. Where that cannot be, it is logged.
+    pub(super) fn write(path: Option<&Path>) -> LockFile {
+        let Some(path) = path else { return LockFile(None) };
+        let file = path.display().to_string();
+        if let Some(Holder::Denyd(pid)) = holder(path).filter(|holder| *holder != Holder::Denyd(std::process::id())) {
+            tracing::warn!(file, pid, "the lock file is another denyd's, and is left so");
+            return LockFile(None);
+        }
+        match write(path) {
+            Ok(()) => LockFile(Some(path.to_owned())),
+            Err(error) => {
+                tracing::warn!(file, %error, "the lock file cannot be written; `denyd status` has the pid");
+                LockFile(None)
+            }
+        }
+    }
+}
+
+fn write(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o644);
+    // Nobody is to have us write into another file than the one that is named.
+    let mut file = options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no plain file"));
+    }
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id())?;
+    file.sync_all()
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take().filter(|path| pids(path) == [std::process::id()]) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory that looks like a machine's root with these files.
+    fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn it_is_seen_whether_denyhosts_runs() {
+        let check = |files: &[(&str, &str)], want: Option<(u32, bool)>| {
+            let root = machine(files);
+            let want = want.map(|(pid, is_unit)| Predecessor { pid, is_unit });
+            assert_eq!(found(root.path(), Some(&root.path().join("lock"))), want, "{files:?}");
+        };
+        let python = ("proc/70/cmdline", "/usr/bin/python3\0/usr/sbin/denyhosts\0--daemon\0");
+        check(&[], None);
+        check(&[("lock", "70\n")], None);
+        check(&[("lock", "70\n"), python], Some((70, false)));
+        check(&[("run/denyhosts.pid", "70"), python], Some((70, false)));
+        check(&[("var/lock/subsys/denyhosts", "70\n"), python], Some((70, false)));
+        // A pid that another program has by now.
+        check(&[("lock", "70\n"), ("proc/70/cmdline", "python3\0/usr/bin/fail2ban-server\0")], None);
+        check(&[("lock", "70\n"), ("proc/70/cmdline", "/usr/bin/vi\0denyhosts\0")], None);
+        check(&[("lock", "70\n"), ("proc/70/cmdline", "")], None);
+        check(&[("lock", "seventy\n"), python], None);
+        // Ours.
+        check(&[("lock", "70\n"), ("proc/70/cmdline", "/usr/sbin/denyhosts\0--daemon\0")], None);
+        // As a unit, with options of Python's own.
+        let unit = "sys/fs/cgroup/system.slice/denyhosts.service/cgroup.procs";
+        let python = ("proc/71/cmdline", "python2.7\0-u\0/usr/share/denyhosts/denyhosts.py\0");
+        check(&[(unit, "70\n71\n"), python], Some((71, true)));
+        check(&[(unit, "71\n"), ("lock", "71\n"), python], Some((71, true)));
+        check(&[(unit, "71\n"), ("proc/71/cmdline", "/usr/bin/denyd\0run\0")], None);
+    }
+
+    #[test]
+    fn a_lock_file_has_our_pid_as_long_as_we_run() {
+        let root = machine(&[("stale", "99999999\n"), ("other/kept", "text\n")]);
+        let path = |name: &str| root.path().join(name);
+        let ours = format!("{}\n", std::process::id());
+        for name in ["new", "dir/that/is/missing", "stale"] {
+            let lock = LockFile::write(Some(&path(name)));
+            assert_eq!(fs::read_to_string(path(name)).unwrap(), ours, "{name}");
+            drop(lock);
+            assert!(!path(name).exists(), "{name}");
+        }
+        // One that somebody else wrote meanwhile stays.
+        let lock = LockFile::write(Some(&path("new")));
+        fs::write(path("new"), "1\n").unwrap();
+        drop(lock);
+        assert_eq!(fs::read_to_string(path("new")).unwrap(), "1\n");
+        // Nothing is written through a link, nor where a directory or a fifo is.
+        std::os::unix::fs::symlink(path("other/kept"), path("link")).unwrap();
+        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for name in ["link", "other", "fifo"] {
+            drop(LockFile::write(Some(&path(name))));
+            assert!(path(name).symlink_metadata().is_ok(), "{name}");
+        }
+        assert_eq!(fs::read_to_string(path("other/kept")).unwrap(), "text\n");
+    }
+}
