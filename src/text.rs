@@ -28,7 +28,7 @@ pub(crate) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
         match char {
-            '\'' | '"' => out.push(char),
+            '\'' | '"' | '\\' => out.push(char),
             _ => out.extend(char.escape_debug()),
         }
     }

@@ -27,7 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("work_dir", &["desk", "config", "compat", "deny", "decide", "detect", "text", "clock"]),
     ("desk", &["config", "deny", "store", "intake", "decide", "detect", "text", "clock"]),
     ("config", &["compat", "deny", "intake", "decide", "detect", "text", "clock"]),
-    ("compat", &["text"]),
+    ("compat", &["detect", "text"]),
     ("deny", &["decide", "text", "clock"]),
     ("store", &["decide", "detect", "text", "clock"]),
     ("intake", &["decide", "detect", "text", "clock"]),

@@ -116,7 +116,7 @@ pub struct Record<'a> {
     /// The line was longer than [`LINE_MAX`] and its rest is gone.
     pub truncated: bool,
     /// The journal has it from a program's standard output or error. Nothing escapes a newline there, so a stranger
-    /// whose text the program prints can make up whole lines of it.
+    /// whose text the program prints can make up whole lines of it. Or what tells that it is sshd's a stranger can write.
     pub stdout: bool,
     /// It came while its input was followed, after all that was there had been read: it may have been written just now,
     /// whatever its stamp says. Who knows its sender's clock takes that back.
@@ -182,6 +182,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) pid: Option<u32>,
     pub(crate) message: &'a [u8],
     pub(crate) stdout: bool,
+    /// It is sshd's, by a framing of the administrator's; no header says so.
+    pub(crate) is_framed: bool,
     /// It is a piece of a text.
     pub(crate) is_piece: bool,
 }
@@ -204,6 +206,7 @@ struct Spans {
     identifier_len: u8,
     labelled: bool,
     stdout: bool,
+    is_framed: bool,
     truncated: bool,
 }
 
@@ -222,7 +225,8 @@ impl Spans {
             false => start.wrapping_add((part.as_ptr() as usize).wrapping_sub(first as usize) as u32),
         };
         self.event = parts.event.unwrap_or(NO_EVENT);
-        (self.pid, self.labelled, self.stdout) = (parts.pid, parts.labelled, parts.stdout);
+        (self.pid, self.labelled) = (parts.pid, parts.labelled);
+        (self.stdout, self.is_framed) = (parts.stdout, parts.is_framed);
         self.truncated |= parts.is_piece;
         (self.host, self.host_len) = (place(parts.host), parts.host.len() as u8);
         (self.identifier, self.identifier_len) = (place(parts.identifier), parts.identifier.len() as u8);
@@ -306,6 +310,7 @@ impl Batch {
             identifier_len: 0,
             labelled: false,
             stdout: false,
+            is_framed: false,
             truncated,
         });
     }
@@ -399,6 +404,7 @@ impl Batch {
             event: (spans.event != NO_EVENT).then_some(spans.event),
             labelled: spans.labelled,
             identifier: match spans.identifier_len {
+                0 if spans.is_framed => b"sshd",
                 0 => self.identifier,
                 len => self.part(spans.identifier, len.into()),
             },

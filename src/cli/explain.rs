@@ -42,12 +42,13 @@ pub(super) struct Arguments {
 
 /// Runs the verb.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let mut reading = arguments.lines.of(&arguments.file, config)?;
     // No log has a blank in its name and is not there.
     let line = arguments.file.as_os_str().as_bytes();
     if line.contains(&b' ') && !arguments.file.exists() {
+        let reading = arguments.lines.of_line(line, config)?;
         return derivation::print(line, reading, arguments.json, config);
     }
+    let mut reading = arguments.lines.of(&arguments.file, config)?;
     let mut log = Log::open(&arguments.file, reading.parser.take(), clock::now)?;
     let mut engine = Engine::new(config.policy());
     let mut source = Source::new(SourceId(0), None, &clock::host_name());

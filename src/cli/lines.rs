@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use inputs::journald::printed;
-use inputs::record::Batch;
+use inputs::record::{Batch, Record, Timestamp};
 use inputs::syslog::parse::{Format, Parser};
 use jiff::tz::TimeZone;
 
@@ -43,6 +43,8 @@ pub(super) struct Reading {
     pub(super) bare: bool,
     /// Whether strangers may be able to make up its records.
     pub(super) forgeable: bool,
+    /// Its lines may be sshd's by a framing of the administrator's.
+    pub(super) framed: bool,
     /// The host of all its records.
     pub(super) host: Option<Box<[u8]>>,
 }
@@ -55,7 +57,24 @@ impl Options {
 
     /// How the log of this name is read.
     pub(super) fn of(&self, path: &Path, config: &Config) -> anyhow::Result<Reading> {
-        let input = config.inputs.iter().find(|input| reads(input, path));
+        self.by(config.inputs.iter().find(|input| reads(input, path)))
+    }
+
+    /// How a line is read that is given by itself: where nothing is said of it and it names no program, as the only log of
+    /// lines that the configuration has.
+    pub(super) fn of_line(&self, line: &[u8], config: &Config) -> anyhow::Result<Reading> {
+        let is_asked = self.format.is_some() || self.identifier.is_some();
+        let is_log = |input: &&Input| matches!(input.source, Source::File(_) | Source::Multilog(_));
+        let mut logs = config.inputs.iter().filter(is_log);
+        let only = logs.next().filter(|_| logs.next().is_none() && !is_asked);
+        let names = |record: Record<'_>| !record.identifier.is_empty() || record.stdout;
+        match only {
+            Some(_) if Parser::default().batch(Timestamp(0), [line]).records().any(names) => self.by(None),
+            only => self.by(only),
+        }
+    }
+
+    fn by(&self, input: Option<&Input>) -> anyhow::Result<Reading> {
         let lines = input.and_then(|input| match &input.source {
             Source::File(file) | Source::Multilog(file) => Some(file),
             Source::Journald(_) | Source::Syslog(_) => None,
@@ -81,12 +100,15 @@ impl Options {
         };
         let mut parser = Parser::new(format, zone);
         parser.bare(identifier);
+        let framing = input.and_then(Input::framing).filter(|_| identifier.is_none() && !is_journal);
+        parser.frame(framing.cloned());
         let host = self.host.as_ref().or(input.and_then(|input| input.host.as_ref()));
         Ok(Reading {
             parser: (!is_journal).then_some(parser),
             format,
             bare: identifier.is_some() || format == Format::Message,
             forgeable: identifier.is_some() || format == Format::Message || input.is_some_and(Input::is_forgeable),
+            framed: framing.is_some(),
             host: host.map(|host| host.to_ascii_lowercase().into_bytes().into()),
         })
     }
@@ -189,7 +211,7 @@ mod tests {
     #[test]
     fn what_has_no_header_is_told() {
         let check = |lines: &str, want: bool| {
-            let batch = Parser::default().batch(inputs::record::Timestamp(0), lines.lines().map(str::as_bytes));
+            let batch = Parser::default().batch(Timestamp(0), lines.lines().map(str::as_bytes));
             assert_eq!(is_headless(&batch), want, "{lines}");
         };
         check("Failed password for root from 192.0.2.7 port 22 ssh2\nsomething else", true);

@@ -61,7 +61,7 @@ pub(super) fn read(text: &str, world: &World<'_>) -> (Vec<Setting>, Vec<Remark>,
 
 /// Whether ` #` is part of the values of this key: of regular expressions, subjects and passwords.
 fn may_hold_hashes(name: &str) -> bool {
-    name.contains("REGEX") || ["SMTP_SUBJECT", "SMTP_PASSWORD"].contains(&name)
+    name.contains("REGEX") && name != super::patterns::UNSAFE || ["SMTP_SUBJECT", "SMTP_PASSWORD"].contains(&name)
 }
 
 /// A value without the comment behind it, which begins with a `#` at the beginning or after a blank.

@@ -6,6 +6,8 @@
 use std::path::Path;
 
 use super::conf::{self, Setting};
+use super::framing::{FORMAT, Framing};
+use super::patterns::{Rule, UNSAFE, USERDEF, is_numbered, literal};
 use super::{Kind, Origin, Remark, Translation, World, absolute};
 use crate::text::quoted;
 
@@ -49,16 +51,18 @@ const LATER: &[(&str, &str)] = &[
     ("SYNC_DOWNLOAD_THRESHOLD", "there is no synchronisation yet"),
     ("SYNC_DOWNLOAD_RESILIENCY", "there is no synchronisation yet"),
     ("SYNC_VERSION", "nobody is told of versions"),
-    ("SUCCESSFUL_ENTRY_REGEX", "denyd's own grammar of sshd knows every login"),
-    ("USERDEF_FAILED_ENTRY_REGEX", "write it as a rule: rules.md of the documentation says how"),
-    ("DETECT_DOVECOT_LOGIN_ATTEMPTS", "copy dovecot.toml of the packaged rules to /etc/denyd/rules.d"),
-    ("FAILED_DOVECOT_ENTRY_REGEX", "copy dovecot.toml of the packaged rules to /etc/denyd/rules.d"),
 ];
 
 /// Keys that are translated.
 const TRANSLATED: &[&str] = &[
     "SECURE_LOG",
     "SSHD_FORMAT_REGEX",
+    "USERDEF_FAILED_ENTRY_REGEX",
+    "FAILED_ENTRY_REGEX",
+    "SUCCESSFUL_ENTRY_REGEX",
+    "DETECT_DOVECOT_LOGIN_ATTEMPTS",
+    "FAILED_DOVECOT_ENTRY_REGEX",
+    "UNSAFE_REGEX",
     "HOSTS_DENY",
     "PURGE_THRESHOLD",
     "DENY_THRESHOLD",
@@ -91,9 +95,6 @@ const TRANSLATED: &[&str] = &[
 const TABLES: &[&str] =
     &["", "[decide]", "[deny]", "[deny.pf]", "[deny.hosts_deny]", "[compat]", "[mail]", "[[input]]"];
 
-/// The framings of DenyHosts' FAQ 2.15 and of its own default, by what denyd calls them.
-const FRAMINGS: &[(&str, &str)] = &[(r"@.*? (?P<message>.*)", "multilog"), ("@.*? (?P.*)", "multilog")];
-
 /// How much of a key that nobody knows is shown, in characters.
 const NAME_SHOWN_MAX: usize = 60;
 
@@ -112,10 +113,11 @@ struct Entry {
     origin: Origin,
 }
 
-struct Draft<'a> {
-    settings: &'a [Setting],
+pub(super) struct Draft<'a> {
+    pub(super) settings: &'a [Setting],
     world: &'a World<'a>,
     entries: Vec<Entry>,
+    pub(super) rules: Vec<Rule>,
     remarks: Vec<Remark>,
     problems: Vec<(usize, String)>,
     /// Keys that nobody knows, by their lines.
@@ -129,7 +131,8 @@ pub(super) fn translate(
     remarks: Vec<Remark>,
     problems: Vec<(usize, String)>,
 ) -> Result<Translation, Vec<(usize, String)>> {
-    let mut draft = Draft { settings, world, entries: Vec::new(), remarks, problems, unknown: Vec::new() };
+    let mut draft =
+        Draft { settings, world, entries: Vec::new(), rules: Vec::new(), remarks, problems, unknown: Vec::new() };
     draft.name_odd_keys();
     draft.thresholds();
     draft.ages();
@@ -139,6 +142,7 @@ pub(super) fn translate(
     draft.mail();
     draft.log();
     draft.lock_file();
+    draft.patterns();
     if !draft.problems.is_empty() {
         // A key that is missing may be there, misspelt.
         draft.problems.extend(draft.unknown);
@@ -152,16 +156,16 @@ pub(super) fn translate(
 
 impl<'a> Draft<'a> {
     /// The last setting of a name, which is the one that holds.
-    fn get(&self, name: &str) -> Option<&'a Setting> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a Setting> {
         self.settings.iter().rev().find(|setting| setting.name == name)
     }
 
     /// The same, if its value is not blank.
-    fn value(&self, name: &str) -> Option<&'a Setting> {
+    pub(super) fn value(&self, name: &str) -> Option<&'a Setting> {
         self.get(name).filter(|setting| !setting.value.is_empty())
     }
 
-    fn remark(&mut self, line: usize, what: String) {
+    pub(super) fn remark(&mut self, line: usize, what: String) {
         self.remarks.push(Remark { line, what, differs: true });
     }
 
@@ -170,7 +174,7 @@ impl<'a> Draft<'a> {
         self.remarks.push(Remark { line: 0, what: format!("{name} is absent: {holds}"), differs: false });
     }
 
-    fn problem(&mut self, setting: &Setting, what: String) {
+    pub(super) fn problem(&mut self, setting: &Setting, what: String) {
         self.problems.push((setting.line, format!("{}: {what}", setting.name)));
     }
 
@@ -184,7 +188,7 @@ impl<'a> Draft<'a> {
         for (index, setting) in self.settings.iter().enumerate() {
             let (line, name) = (setting.line, setting.name.as_str());
             let again = self.settings[index + 1..].iter().find(|later| later.name == name);
-            if let Some(later) = again.filter(|_| name != "USERDEF_FAILED_ENTRY_REGEX") {
+            if let Some(later) = again.filter(|_| ![USERDEF, UNSAFE].contains(&name)) {
                 self.remark(line, format!("{name} comes again in line {}, and that one holds", later.line));
                 continue;
             }
@@ -200,8 +204,13 @@ impl<'a> Draft<'a> {
                     self.remark(line, format!("{name} is not honoured by this version: {meanwhile}"));
                 }
             } else if name.starts_with("FAILED_ENTRY_REGEX") {
-                let what = "denyd's own grammar of sshd is not replaced: it knows more lines, and cannot be fooled by a user's name";
-                self.remark(line, format!("{name} is not honoured by this version: {what}"));
+                if !is_numbered(name) {
+                    let shown: String = name.chars().take(NAME_SHOWN_MAX).collect();
+                    self.remark(
+                        line,
+                        format!("{shown} sets nothing, as in DenyHosts, which asked FAILED_ENTRY_REGEX and 2 to 9"),
+                    );
+                }
             } else if !TRANSLATED.contains(&name) && find(NEEDED).is_none() {
                 let shown: String = name.chars().take(NAME_SHOWN_MAX).collect();
                 let what = format!("{shown} is no key of DenyHosts, and sets nothing{}", near(name));
@@ -533,15 +542,7 @@ impl<'a> Draft<'a> {
 
     /// What is read.
     fn log(&mut self) {
-        let framing = self.value("SSHD_FORMAT_REGEX").map(|setting| {
-            let known = FRAMINGS.iter().find(|(regex, _)| *regex == setting.value).map(|(_, format)| *format);
-            if known.is_none() {
-                let what = "SSHD_FORMAT_REGEX is not honoured by this version: the framings of all known syslog daemons are found by themselves";
-                self.remark(setting.line, what.to_owned());
-            }
-            known
-        });
-        let framing = framing.flatten();
+        let framing = self.framing();
         let Some(setting) = self.value("SECURE_LOG") else {
             return self.absent("SECURE_LOG", "denyd finds sshd's log itself; DenyHosts would not have started");
         };
@@ -560,11 +561,15 @@ impl<'a> Draft<'a> {
         };
         self.set("[[input]]", "kind", quoted(kind), "SECURE_LOG");
         self.set("[[input]]", "path", quoted(&path.to_string_lossy()), "SECURE_LOG");
-        if let Some(format) = framing {
-            if kind == "file" {
-                self.set("[[input]]", "format", quoted(format), "SSHD_FORMAT_REGEX");
+        match framing {
+            Some(Framing::Multilog) => {
+                if kind == "file" {
+                    self.set("[[input]]", "format", quoted("multilog"), FORMAT);
+                }
+                self.set("[[input]]", "identifier", quoted("sshd"), FORMAT);
             }
-            self.set("[[input]]", "identifier", quoted("sshd"), "SSHD_FORMAT_REGEX");
+            Some(Framing::Other(pattern)) => self.set("[[input]]", "format_regex", literal(&pattern), FORMAT),
+            Some(Framing::Auto) | None => {}
         }
     }
 
@@ -590,17 +595,27 @@ impl<'a> Draft<'a> {
                     put(String::new(), None);
                     put((*table).to_owned(), None);
                 }
-                let comment = match self.settings.iter().find(|setting| setting.line == origin.line) {
-                    Some(setting) if setting.name == "SMTP_PASSWORD" => "# SMTP_PASSWORD".to_owned(),
-                    Some(setting) => format!("# {} = {}", setting.name, crate::text::plain(&setting.value)),
-                    None => format!("# {} is absent", origin.key),
-                };
-                put(comment.trim_end().to_owned(), None);
+                put(comment(self.settings, origin), None);
                 put(format!("{key} = {value}"), Some(origin.clone()));
             }
         }
+        for Rule { lines, origin } in self.rules {
+            put(String::new(), None);
+            put(comment(self.settings, &origin), None);
+            lines.into_iter().for_each(|line| put(line, Some(origin.clone())));
+        }
         written
     }
+}
+
+/// What stood in DenyHosts' file, as a comment.
+fn comment(settings: &[Setting], origin: &Origin) -> String {
+    let comment = match settings.iter().find(|setting| setting.line == origin.line) {
+        Some(setting) if setting.name == "SMTP_PASSWORD" => "# SMTP_PASSWORD".to_owned(),
+        Some(setting) => format!("# {} = {}", setting.name, crate::text::plain(&setting.value)),
+        None => format!("# {} is absent", origin.key),
+    };
+    comment.trim_end().to_owned()
 }
 
 /// A duration as TOML writes it.

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 mod conf;
 pub mod files;
+mod framing;
 mod keys;
+mod patterns;
+mod python;
 #[cfg(test)]
 mod tests;
 

@@ -177,7 +177,20 @@ fn each_key_is_translated_or_named() {
         &["/var/log/sshd/"],
         &[r#"kind = "multilog""#, r#"identifier = "sshd""#],
     );
-    check("SSHD_FORMAT_REGEX = x", &[], &["9: SSHD_FORMAT_REGEX is not honoured"]);
+    let there = &["/var/log/auth.log"];
+    check(
+        r"SSHD_FORMAT_REGEX = ^\d+ sshd: (?P<message>.*)$",
+        there,
+        &[r"format_regex = '^\d+ sshd: (?P<message>.*)$'", "9: SSHD_FORMAT_REGEX is asked of lines whose header"],
+    );
+    check(
+        r"SSHD_FORMAT_REGEX = .*: (?P<message>.*)",
+        there,
+        &["denies for an hour at most, clears nothing and is no login"],
+    );
+    let auto =
+        translated(&format!("{WHOLE}SSHD_FORMAT_REGEX = .* (sshd.*:|\\[sshd\\]) (?P<message>.*)"), there).unwrap();
+    assert!(!auto.toml.contains("format") && auto.remarks.iter().all(|remark| remark.line < 9), "{}", auto.toml);
     check("", &["/var/lib/denyhosts/allowed-hosts"], &[r#"allow_file = "/var/lib/denyhosts/allowed-hosts""#]);
     check(
         "",
@@ -199,11 +212,6 @@ fn each_key_is_translated_or_named() {
         "DENY_TRESHOLD_ROOT = 1",
         &[],
         &["9: DENY_TRESHOLD_ROOT is no key of DenyHosts, and sets nothing; did you mean DENY_THRESHOLD_ROOT?"],
-    );
-    check(
-        "USERDEF_FAILED_ENTRY_REGEX = a\nUSERDEF_FAILED_ENTRY_REGEX = b",
-        &[],
-        &["9: USERDEF_FAILED_ENTRY_REGEX is", "10: USERDEF_FAILED_ENTRY_REGEX is"],
     );
 }
 
@@ -287,6 +295,8 @@ fn what_denyhosts_would_not_start_with_is_refused_with_its_line() {
         ("AGE_RESET_ROOT = 1h30m", "9: AGE_RESET_ROOT: `1h30m`"),
         ("RESET_ON_SUCCESS = enable", "9: RESET_ON_SUCCESS: `enable` is neither yes nor no"),
         ("PURGE_THRESHOLD = x", "9: PURGE_THRESHOLD: `x` is no count"),
+        ("SSHD_FORMAT_REGEX = x", "9: SSHD_FORMAT_REGEX: it has no group (?P<message>…)"),
+        ("SSHD_FORMAT_REGEX = @.*? (?P.*)", "9: SSHD_FORMAT_REGEX: its group at character 6 has lost its name"),
         ("BLOCKPORT = ssh", "9: BLOCKPORT: `ssh` is no list of ports"),
         ("SECURE_LOG = /private/var/log/asl.log", "9: SECURE_LOG: /private/var/log/asl.log is Apple's system log"),
     ] {
@@ -357,4 +367,122 @@ fn block_service_chooses_the_ports() {
     check(&format!("BLOCK_SERVICE =\n{iptables}"), None);
     check(&format!("BLOCK_SERVICE = sshd\nBLOCKPORT = 9922\n{iptables}"), Some("[9922]"));
     check("BLOCK_SERVICE = sshd\n", None);
+}
+
+/// The rules of the translation, each in a line, and what is said of patterns.
+fn patterns(lines: &str) -> Result<(Vec<String>, String), String> {
+    let told = |problems: Vec<(usize, String)>| {
+        problems.iter().map(|(line, what)| format!("{line}: {what}")).collect::<Vec<_>>().join("\n")
+    };
+    let translation = translated(&format!("{WHOLE}{lines}"), &[]).map_err(told)?;
+    let rules = translation.toml.split("\n[[rule]]\n").skip(1);
+    let rules = rules.map(|rule| rule.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("; "));
+    let remarks = translation.remarks.iter().filter(|remark| remark.line > 8);
+    let remarks = remarks.map(|remark| format!("{}: {}", remark.line, remark.what)).collect::<Vec<_>>().join("\n");
+    Ok((rules.collect(), remarks))
+}
+
+const FAQ: &str = "USERDEF_FAILED_ENTRY_REGEX=break in attempt for (?P<user>.*) from (?P<host>.*)\n\
+                   USERDEF_FAILED_ENTRY_REGEX=break in attempt from (?P<host>.*)\n";
+
+#[test]
+fn patterns_become_rules() {
+    let check = |lines: &str, want: &[&str], remark: &str| {
+        let (rules, remarks) = patterns(lines).unwrap();
+        let rules: Vec<_> = rules.iter().map(|rule| rule.trim_end_matches("; ")).collect();
+        assert_eq!(rules, want, "{lines}");
+        assert!(remarks.contains(remark), "{lines}: {remarks}");
+    };
+    let every = r#"identifiers = ["*"]"#;
+    let sshd = r#"identifiers = ["sshd", "sshd-session", "sshd-auth"]"#;
+    let faq = [
+        format!(
+            "name = \"userdef_failed_entry_regex.1\"; {every}; pattern = 'break in attempt for (?P<user>.*) from (?P<host>.*)'; account = \"unknown\"; unsafe = true; hit = [{{ message = \"break in attempt for bob from 192.0.2.7\", addr = \"192.0.2.7\", user = \"bob\" }}]"
+        ),
+        format!(
+            "name = \"userdef_failed_entry_regex.2\"; {every}; pattern = 'break in attempt from (?P<host>.*)'; account = \"unknown\"; unsafe = true; hit = [{{ message = \"break in attempt from 192.0.2.7\", addr = \"192.0.2.7\" }}]"
+        ),
+    ];
+    let faq: Vec<&str> = faq.iter().map(String::as_str).collect();
+    let fooled = "strangers can fool it: it does not begin with ^, so it is found within whatever a stranger gets logged, as in \
+                  `what a stranger wrote: break in attempt from 192.0.2.7`, which has 192.0.2.7 denied. So what it finds denies \
+                  for an hour at most, clears nothing and is no login";
+    check(&format!("UNSAFE_REGEX = yes # both\n{FAQ}"), &faq, fooled);
+    // The whole file, wherever it stands; or what is below it.
+    check(&format!("{FAQ}UNSAFE_REGEX = yes"), &faq, fooled);
+    check(&format!("UNSAFE_REGEX = no\nUNSAFE_REGEX = yes\n{FAQ}UNSAFE_REGEX = no"), &faq, fooled);
+    // One that holds a whole message is of sshd's alone.
+    let safe = format!(
+        "name = \"userdef_failed_entry_regex.1\"; {sshd}; pattern = '^no (?P<user>.{{0,80}}) from (?P<host>[0-9.]+)$'; account = \"unknown\"; hit = [{{ message = \"no bob from 192.0.2.7\", addr = \"192.0.2.7\", user = \"bob\" }}]"
+    );
+    let line = "USERDEF_FAILED_ENTRY_REGEX = ^no (?P<user>.{0,80}) from (?P<host>[0-9.]+)$";
+    check(line, &[&safe], "9: USERDEF_FAILED_ENTRY_REGEX is asked of sshd's messages alone");
+    check("USERDEF_FAILED_ENTRY_REGEX =", &[], "9: USERDEF_FAILED_ENTRY_REGEX is blank, and sets nothing");
+    // The others are sshd's in any case, and replace nothing.
+    let own = format!(
+        "name = \"failed_entry_regex3\"; {sshd}; pattern = '^(?P<invalid>no )?login from (?P<host>[0-9.]+)$'; account = \"unknown\"; hit = [{{ message = \"login from 192.0.2.7\", addr = \"192.0.2.7\" }}]"
+    );
+    let replaces = "FAILED_ENTRY_REGEX3 does not replace denyd's own grammar of sshd";
+    check("FAILED_ENTRY_REGEX3 = ^(?P<invalid>no )?login from (?P<host>[0-9.]+)$", &[&own], replaces);
+    check("FAILED_ENTRY_REGEX10 = x", &[], "9: FAILED_ENTRY_REGEX10 sets nothing, as in DenyHosts");
+    let welcome = format!(
+        "name = \"successful_entry_regex\"; {sshd}; pattern = '^(?:Welcome (?P<user>\\w{{1,9}}) of (?P<host>[0-9.]+)$)'; event = \"success\"; hit = [{{ message = \"Welcome bob of 192.0.2.7\", addr = \"192.0.2.7\", user = \"bob\" }}]"
+    );
+    check(r"SUCCESSFUL_ENTRY_REGEX = Welcome (?P<user>\w{1,9}) of (?P<host>[0-9.]+)$", &[&welcome], "9: SUCCESSFUL");
+    // dovecot's: the packaged rule, or a pattern of one's own.
+    let (rules, _) = patterns("DETECT_DOVECOT_LOGIN_ATTEMPTS = yes").unwrap();
+    assert!(
+        rules.len() == 1 && rules[0].starts_with("name = \"dovecot.failed\"; identifiers = [\"auth\""),
+        "{rules:?}"
+    );
+    check("DETECT_DOVECOT_LOGIN_ATTEMPTS = no", &[], "");
+    let without = "9: FAILED_DOVECOT_ENTRY_REGEX sets nothing without DETECT_DOVECOT_LOGIN_ATTEMPTS = yes";
+    check("FAILED_DOVECOT_ENTRY_REGEX = x", &[], without);
+    let (rules, _) = patterns("UNSAFE_REGEX = 1\nDETECT_DOVECOT_LOGIN_ATTEMPTS = yes\nFAILED_DOVECOT_ENTRY_REGEX = dovecot.*rhost=(?P<host>\\S+)").unwrap();
+    assert!(
+        rules.len() == 1 && rules[0].starts_with("name = \"failed_dovecot_entry_regex\"; identifiers = [\"*\"]"),
+        "{rules:?}"
+    );
+}
+
+#[test]
+fn a_pattern_that_cannot_be_taken_is_refused_with_its_line() {
+    let check = |lines: &str, want: &str| {
+        let told = patterns(lines).unwrap_err();
+        assert!(told.lines().any(|line| line.starts_with(want)), "{lines}: {told}");
+    };
+    let remedy = "9: USERDEF_FAILED_ENTRY_REGEX: it does not begin with ^, so it is found within whatever a stranger gets logged, as in \
+                  `what a stranger wrote: break in attempt for bob from 192.0.2.7`, which has 192.0.2.7 denied; write it so that it \
+                  holds a whole message of sshd, from ^ to $, or write UNSAFE_REGEX = yes on a line above it";
+    check(FAQ, remedy);
+    check(
+        &format!("UNSAFE_REGEX = no\n{FAQ}UNSAFE_REGEX = yes"),
+        "10: USERDEF_FAILED_ENTRY_REGEX: it does not begin with ^",
+    );
+    check(&format!("UNSAFE_REGEX = perhaps\n{FAQ}"), "9: UNSAFE_REGEX: `perhaps` is neither yes nor no");
+    check(
+        "FAILED_ENTRY_REGEX = ^no (?P<user>.*) from (?P<host>[0-9.]+)$",
+        "9: FAILED_ENTRY_REGEX: text without a bound",
+    );
+    check(
+        "FAILED_ENTRY_REGEX2 = ^a(?=b) from (?P<host>.*)$",
+        "9: FAILED_ENTRY_REGEX2: a look-around (character 3) cannot be had",
+    );
+    check(
+        r"FAILED_ENTRY_REGEX9 = (a)\1 from (?P<host>.*)",
+        "9: FAILED_ENTRY_REGEX9: a reference to an earlier group (character 4)",
+    );
+    let lost = "9: USERDEF_FAILED_ENTRY_REGEX: its group at character 22 has lost its name, as web pages lose what stands in angle \
+                brackets; it was probably break in attempt for (?P<user>.*) from (?P<host>.*)";
+    check("USERDEF_FAILED_ENTRY_REGEX=break in attempt for (?P.*) from (?P.*)", lost);
+    check(
+        "FAILED_ENTRY_REGEX7 = ^User (?P<user>.{1,9}) not allowed$",
+        "9: FAILED_ENTRY_REGEX7: it has no group (?P<host>…)",
+    );
+    check(
+        "FAILED_ENTRY_REGEX7 = ^(",
+        "9: FAILED_ENTRY_REGEX7: the pattern is wrong at its character 2: unclosed group",
+    );
+    let long = format!("FAILED_ENTRY_REGEX = ^{}(?P<host>.*)$", "x".repeat(2000));
+    check(&long, "9: FAILED_ENTRY_REGEX: the pattern has 2014 bytes; at most 2000 can be");
 }

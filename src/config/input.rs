@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use inputs::input::Start;
 use inputs::journald::follow::Reader;
 use inputs::syslog::listen::{Listen, Options, TlsError};
-use inputs::syslog::parse::{Format, Parser};
+use inputs::syslog::parse::{Format, Framing, Parser};
 use jiff::tz::TimeZone;
 
 use super::values::{Trusted, url};
@@ -52,6 +52,8 @@ pub struct File {
     pub format: Format,
     /// The program whose own output it is; `None` = its lines name their programs.
     pub identifier: Option<&'static str>,
+    /// Where sshd's message is in its lines, if they have a format that nobody else knows.
+    pub framing: Option<Framing>,
 }
 
 /// The systemd journal, of this machine or in a directory.
@@ -108,6 +110,7 @@ impl Input {
         let mut parser = Parser::new(format, self.timezone.clone().unwrap_or_else(TimeZone::system));
         parser.unwrap(matches!(&self.source, Source::Syslog(syslog) if syslog.unwrap_imfile));
         parser.bare(self.bare());
+        parser.frame(self.framing().cloned());
         parser
     }
 
@@ -116,6 +119,14 @@ impl Input {
         match &self.source {
             Source::File(File { format: Format::Message, identifier: None, .. }) => Some("sshd"),
             Source::File(file) | Source::Multilog(file) => file.identifier,
+            Source::Journald(_) | Source::Syslog(_) => None,
+        }
+    }
+
+    /// Where sshd's message is in its lines, if the administrator says that.
+    pub fn framing(&self) -> Option<&Framing> {
+        match &self.source {
+            Source::File(file) | Source::Multilog(file) => file.framing.as_ref(),
             Source::Journald(_) | Source::Syslog(_) => None,
         }
     }

@@ -31,12 +31,16 @@ it found. With one or more it reads those and nothing else. The examples show th
 have these keys:";
 
 /// What is said of each sort of input, and one of them.
-const SAMPLES: [(&str, &str); 8] = [
+const SAMPLES: [(&str, &str); 9] = [
     (
         "A file is followed through rotation, by rename or by truncation. If its own copy takes its place (`sed -i`, rsync,
         log2ram, a log whose oldest lines are dropped), it is read on behind the lines that were read last, up to 64 of
         them, where these stand once in its last GiB; otherwise it is a new file, and all of it is read.",
         r#"{ kind = "file", path = "/var/log/auth.log", name = "auth", host = "web1", timezone = "UTC" }"#,
+    ),
+    (
+        "A file of lines in a format of its own.",
+        r#"{ kind = "file", path = "/var/log/odd.log", format_regex = "^[0-9]+ sshd: (?P<message>.*)$" }"#,
     ),
     (
         "The directory of a multilog (daemontools), or of a svlogd with -t, through rotation. multilog must write its

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use inputs::input::Start;
 use inputs::journald::follow::Reader as JournalReader;
-use inputs::syslog::frame::Framing;
+use inputs::syslog::frame;
 use inputs::syslog::listen::{Clients, Identity, Listen, Permitted};
-use inputs::syslog::parse::Format;
+use inputs::syslog::parse::{Format, Framing, MESSAGE};
 
 use super::codec::{Codec, duration, parsed, whole, words, yes};
 use super::document::{Reader, Table};
@@ -132,6 +132,13 @@ fn logs() -> Vec<InputKey> {
             login, and a deny that rests on them lasts an hour at most. Let sshd log to syslog or to the journal where
             you can. No default."#,
         ),
+        key(framed, "format_regex", framing().optional(), |file| &mut file.framing).denyhosts("SSHD_FORMAT_REGEX").says(
+            r#"Where sshd's message is in lines whose header denyd does not know: a regular expression with a group
+            (?P<message>…), such as '^\d+ sshd\[\d+\]: (?P<message>.*)$'. What it matches is sshd's; a line whose header
+            names a program is read by that. Where strangers could write what it wants before the message (it does not
+            begin with ^, or has `.*` there), such records never clear a count and never report a login, and a deny that
+            rests on them lasts an hour at most. No default."#,
+        ),
     ]
 }
 
@@ -145,6 +152,21 @@ pub(crate) fn program_name(text: &str) -> Result<&'static str, String> {
     let fits = (1..=rule::NAME_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     let expected = "expected a program's name without blanks, such as \"sshd\" or \"dropbear\"".to_owned();
     if fits { Ok(text.to_owned().leak()) } else { Err(expected) }
+}
+
+/// A framing of lines.
+fn framing() -> Codec<Framing> {
+    let read = |pattern: &str| {
+        let is_sound = rule::pattern::is_led_by_fixed_text(pattern, MESSAGE);
+        let is_long = pattern.len() > rule::PATTERN_MAX;
+        match Framing::new(pattern, is_sound) {
+            _ if is_long => Err(format!("expected {} bytes at most", rule::PATTERN_MAX)),
+            Ok(framing) => Ok(framing),
+            // The last line of the engine's own message says what it is.
+            Err(why) => Err(why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()),
+        }
+    };
+    Codec::text(read, |framing| framing.pattern().to_owned())
 }
 
 fn first_read() -> Codec<Start> {
@@ -172,6 +194,11 @@ fn lines(input: &mut Input) -> Option<&mut File> {
 /// The same, where its lines may have no header.
 fn headless(input: &mut Input) -> Option<&mut File> {
     lines(input).filter(|file| !matches!(file.format, Format::Syslog | Format::Metalog))
+}
+
+/// The same, where they have a header at all.
+fn framed(input: &mut Input) -> Option<&mut File> {
+    lines(input).filter(|file| file.format != Format::Message && file.identifier.is_none())
 }
 
 /// The journal of an input.
@@ -267,7 +294,11 @@ fn certificates() -> Vec<InputKey> {
 }
 
 fn streams() -> Vec<InputKey> {
-    let framings = [("auto", Framing::Auto), ("newline", Framing::Newline), ("octet-counted", Framing::OctetCounted)];
+    let framings = [
+        ("auto", frame::Framing::Auto),
+        ("newline", frame::Framing::Newline),
+        ("octet-counted", frame::Framing::OctetCounted),
+    ];
     vec![
         key(stream, "framing", words(&framings), |syslog| &mut syslog.options.framing).says(
             r#"How the messages of a stream are told apart. "auto" sees it by each message's beginning. A sender

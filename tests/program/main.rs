@@ -19,6 +19,7 @@ mod limits;
 mod mail;
 mod managed;
 mod mixing;
+mod patterns;
 mod read_as;
 mod readme;
 mod reload;

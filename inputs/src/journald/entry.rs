@@ -126,6 +126,7 @@ impl Entry {
             pid,
             message: &self.message,
             stdout: self.stdout || is_container,
+            is_framed: false,
             is_piece: false,
         };
         batch.add_parts(&parts, sender, self.truncated);

@@ -7,6 +7,7 @@
 
 mod container;
 mod dialect;
+mod framing;
 mod odd;
 mod rfc5424;
 mod stamp;
@@ -16,6 +17,8 @@ mod words;
 use crate::record::{Batch, Parts, SourceId, Timestamp};
 use stamp::Stamps;
 use tag::{host_and_tag, name_len, tagged};
+
+pub use framing::{Framing, MESSAGE};
 
 /// The greatest priority: facility 23, severity 7.
 const PRI_MAX: u16 = 191;
@@ -43,6 +46,8 @@ pub struct Parser {
     unwrap: bool,
     /// Of which program all lines are, if no header is looked for in them.
     bare: Option<&'static [u8]>,
+    /// Where sshd's message is in a line that names no program in a way that is known.
+    framing: Option<Framing>,
     stamps: Stamps,
     beginning: Option<Beginning>,
     /// The last host that stood behind a plain stamp, and its blank; nothing if there was none. Most lines have the same.
@@ -78,6 +83,7 @@ impl Parser {
             format,
             unwrap: false,
             bare,
+            framing: None,
             stamps: Stamps::new(zone),
             beginning: None,
             host: Vec::new(),
@@ -99,6 +105,12 @@ impl Parser {
         if let Some(identifier) = identifier {
             self.bare = Some(identifier.as_bytes());
         }
+    }
+
+    /// Says where sshd's message is in lines whose header names no program. A line whose header does is read by that: so no
+    /// framing makes another program's line one of sshd's.
+    pub fn frame(&mut self, framing: Option<Framing>) {
+        self.framing = framing;
     }
 
     /// A batch of lines that nobody vouches for, read now.
@@ -124,6 +136,12 @@ impl Parser {
             };
             if container::is_id(header.identifier) {
                 header = Parts { identifier: b"", pid: None, stdout: true, ..header };
+            }
+            if let Some(framing) = self.framing.as_ref().filter(|_| header.identifier.is_empty() && !header.stdout)
+                && let Some(message) = framing.message(line)
+            {
+                // What a stranger may have written around it makes it as forgeable as what a program prints.
+                header = Parts { message, is_framed: true, stdout: !framing.is_sound(), ..header };
             }
             Parts { message: header.message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header.message), ..header }
         });

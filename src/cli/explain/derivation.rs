@@ -4,8 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use inputs::record::{Batch, Record, SourceId};
-use inputs::syslog::parse::Format;
+use inputs::record::{Batch, Record, SourceId, Timestamp};
+use inputs::syslog::parse::{Format, Parser};
 
 use super::parts;
 use crate::cli::lines::Reading;
@@ -22,7 +22,7 @@ use crate::text::{plain, printable};
 
 /// Prints it, or the object that has of it what a log's lines have.
 pub(super) fn print(line: &[u8], reading: Reading, as_json: bool, config: &Config) -> anyhow::Result<ExitCode> {
-    let format = reading.format;
+    let written = Written { format: reading.format, framed: reading.framed };
     let now = clock::now();
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let batch = reading.parser.unwrap_or_default().batch(now, [line]);
@@ -40,7 +40,7 @@ pub(super) fn print(line: &[u8], reading: Reading, as_json: bool, config: &Confi
             printed = super::print_json(&mut screen, 1, seen);
             return;
         }
-        printed = derive(&mut screen, &batch, seen, format, engine);
+        printed = derive(&mut screen, &batch, seen, &written, engine);
         let rule = seen.event.and_then(|event| rules.named(event.rule)).filter(|_| printed.is_ok());
         if let Some(rule) = rule {
             printed = writeln!(screen, "{:<10} {}", "pattern", plain(rule.pattern()));
@@ -62,11 +62,11 @@ fn folds(seen: &Seen<'_>) -> bool {
     seen.folded.as_ref().is_some_and(|folded| !matches!(folded.outcome, Outcome::Ignored | Outcome::Unknown))
 }
 
-fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, format: Format, engine: &Engine) -> std::io::Result<()> {
+fn derive(screen: &mut Screen, batch: &Batch, seen: &Seen<'_>, how: &Written, engine: &Engine) -> std::io::Result<()> {
     let record = &seen.record;
     let line = batch.lines().next().unwrap_or_default();
     let mut say = |what: &str, text: &str| writeln!(screen, "{what:<10} {text}");
-    say("written", written(line, format, record))?;
+    say("written", how.told(line, record))?;
     say("time", &record.event.map_or("not said: it counts when it is read".to_owned(), when))?;
     say("host", &named(record.host, "not said: this machine"))?;
     let pid = record.pid.map_or(String::new(), |pid| format!(", process {pid}"));
@@ -171,19 +171,37 @@ fn named(bytes: &[u8], none: &str) -> String {
     if bytes.is_empty() { none.to_owned() } else { printable(bytes) }
 }
 
-/// How a line is written, for people: the parser tells these apart in the same way.
-fn written(line: &[u8], format: Format, record: &Record<'_>) -> &'static str {
-    match (format, line.first()) {
-        (Format::Message, _) => "as a bare message, as asked",
-        (_, Some(b'{')) if record.stdout => "by docker, in its json-file",
-        _ if record.stdout => "by a container's engine (CRI, or docker's syslog driver)",
-        (_, Some(b'@')) if record.labelled => "by multilog, or in its way (TAI64N)",
-        (_, Some(b'<')) if memchr::memmem::find(&line[..line.len().min(6)], b">1 ").is_some() => "as sent, RFC 5424",
-        (_, Some(b'<')) => "as sent, RFC 3164",
-        _ if record.event.is_none() && record.pid.is_none() => "in no way that is known: all of it is the message",
-        (_, Some(b'0'..=b'9')) if line.get(10) == Some(&b'T') => "as in a file, with an RFC 3339 stamp",
-        _ if line.get(16) == Some(&b'[') => "by metalog",
-        _ if line.get(3) == Some(&b' ') && line.get(15) == Some(&b' ') => "as in a file, with an RFC 3164 stamp",
-        _ => "as in a file, with a stamp that few daemons write",
+/// How lines are to be read.
+struct Written {
+    format: Format,
+    framed: bool,
+}
+
+impl Written {
+    /// How a line is written, for people: the parser tells these apart in the same way.
+    fn told(&self, line: &[u8], record: &Record<'_>) -> &'static str {
+        match (self.format, line.first()) {
+            (Format::Message, _) => "as a bare message, as asked",
+            _ if self.framed && names_none(line) && !record.identifier.is_empty() => {
+                "in no way that is known; format_regex of the configuration says where sshd's message is"
+            }
+            (_, Some(b'{')) if record.stdout => "by docker, in its json-file",
+            _ if record.stdout => "by a container's engine (CRI, or docker's syslog driver)",
+            (_, Some(b'@')) if record.labelled => "by multilog, or in its way (TAI64N)",
+            (_, Some(b'<')) if memchr::memmem::find(&line[..line.len().min(6)], b">1 ").is_some() => {
+                "as sent, RFC 5424"
+            }
+            (_, Some(b'<')) => "as sent, RFC 3164",
+            _ if record.event.is_none() && record.pid.is_none() => "in no way that is known: all of it is the message",
+            (_, Some(b'0'..=b'9')) if line.get(10) == Some(&b'T') => "as in a file, with an RFC 3339 stamp",
+            _ if line.get(16) == Some(&b'[') => "by metalog",
+            _ if line.get(3) == Some(&b' ') && line.get(15) == Some(&b' ') => "as in a file, with an RFC 3164 stamp",
+            _ => "as in a file, with a stamp that few daemons write",
+        }
     }
+}
+
+/// Whether no program is named in a line, as far as its header is known.
+fn names_none(line: &[u8]) -> bool {
+    Parser::default().batch(Timestamp(0), [line]).records().all(|record| record.identifier.is_empty())
 }

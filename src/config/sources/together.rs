@@ -36,7 +36,11 @@ pub(super) fn clash(other: &Input, input: &Input) -> Option<(&'static str, Strin
 pub(super) fn meaningless(input: &Input, key: &InputKey) -> Option<String> {
     let of_kind = format!("for kind = \"{}\"", input.source.kind());
     match (&input.source, key.name, key.except) {
-        (Source::Journald(_), "path" | "format" | "identifier", _) => {
+        (Source::File(_) | Source::Multilog(_), "format_regex", _) => Some(
+            "for lines without a header: identifier and format = \"message\" say that all of them are the message"
+                .to_owned(),
+        ),
+        (Source::Journald(_), "path" | "format" | "identifier" | "format_regex", _) => {
             Some(of_kind + ": directory names other journals")
         }
         (Source::Multilog(_), "format", _) => Some(of_kind + ", whose lines begin with its labels"),

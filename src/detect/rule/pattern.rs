@@ -130,6 +130,16 @@ pub fn is_led_by_fixed_text(pattern: &str, name: &str) -> bool {
     hir.properties().look_set_prefix().contains(Look::Start) && before.is_some_and(|before| is_told(&before))
 }
 
+/// What a group of that name finds in a line; nothing by a pattern that is wrong.
+pub fn found(pattern: &str, name: &str, line: &str) -> Option<String> {
+    parse(pattern).ok()?;
+    let mut engine = RegexBuilder::new(pattern);
+    engine.unicode(false).dot_matches_new_line(true).nest_limit(NEST_MAX);
+    let regex = engine.size_limit(COMPILED_MAX).dfa_size_limit(COMPILED_MAX).build().ok()?;
+    let found = regex.captures(line.as_bytes())?.name(name)?.as_bytes();
+    Some(String::from_utf8_lossy(found).into_owned())
+}
+
 /// Whether each part ends where it must, whatever stands behind it: words, and runs of what the next word does not
 /// begin with. So no stranger's text, which may hold anything, can stand in for one of them.
 fn is_told(parts: &[&Hir]) -> bool {

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use denyd::config::Config;
 use denyd::detect::detect;
+use denyd::detect::rule::pattern::{forgery, judge};
 use denyd::detect::rule::{Draft, Rule, Rules};
 use inputs::record::Record;
 
@@ -71,9 +72,13 @@ fn any(data: &[u8]) {
         name: "any".to_owned(),
         identifiers: vec!["any".to_owned()],
         pattern: pattern.to_owned(),
+        is_unsafe: true,
         ..Draft::default()
     };
     let Ok(rule) = Rule::compile(draft) else { return };
+    if let Ok(Some(fooled)) = judge(pattern) {
+        let _ = forgery(pattern, fooled);
+    }
     let mut rules = Rules::default();
     rules.add(rule).expect("the only one");
     assert_eq!(address(&rules, "any", b""), None, "{pattern}");

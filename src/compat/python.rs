@@ -1,0 +1,213 @@
+//! A regular expression in Python's syntax as one in ours (of the crate `regex`), or what of it cannot be.
+//!
+//! The two are near to each other. What differs in writing is written anew; what cannot be done in linear time is named.
+
+/// Groups that mean something in a pattern of DenyHosts. Others become groups without a name.
+const NAMED: [&str; 4] = ["host", "user", "invalid", "message"];
+
+/// The same pattern for us, or what is wrong with it and at which character. `names` are those that groups have probably
+/// lost, from the last one on.
+pub(super) fn translated(pattern: &str, names: &[&str]) -> Result<String, String> {
+    let chars: Vec<char> = pattern.chars().collect();
+    let mut walk = Walk { chars: &chars, at: 0, out: String::new() };
+    while let Some(char) = walk.next() {
+        match char {
+            '\\' => walk.escape()?,
+            '[' => walk.class()?,
+            '(' if walk.rest().starts_with(&['?']) => walk.group(pattern, names)?,
+            '{' if !is_count(walk.rest()) => walk.out += r"\{",
+            '{' if walk.rest().starts_with(&[',']) => walk.out += "{0",
+            '*' | '+' | '?' | '}' if walk.rest().starts_with(&['+']) => {
+                return Err(walk.cannot("a possessive quantifier", "leave out the `+` behind it"));
+            }
+            char => walk.out.push(char),
+        }
+    }
+    Ok(walk.out)
+}
+
+struct Walk<'a> {
+    chars: &'a [char],
+    at: usize,
+    out: String,
+}
+
+impl Walk<'_> {
+    fn next(&mut self) -> Option<char> {
+        let char = self.chars.get(self.at).copied()?;
+        self.at += 1;
+        Some(char)
+    }
+
+    fn rest(&self) -> &[char] {
+        &self.chars[self.at..]
+    }
+
+    /// That something has no equal here; the character before the place is its first.
+    fn cannot(&self, what: &str, remedy: &str) -> String {
+        format!(
+            "{what} (character {}) cannot be had in expressions that take linear time, which denyd's are; {remedy}",
+            self.at
+        )
+    }
+
+    /// What follows a backslash outside of brackets.
+    fn escape(&mut self) -> Result<(), String> {
+        let at = self.at;
+        match self.next() {
+            None => return Err(format!("it ends in a backslash (character {at})")),
+            Some('1'..='9') => {
+                self.at = at;
+                return Err(self.cannot("a reference to an earlier group", "write what it shall be"));
+            }
+            Some('Z') => self.out += r"\z",
+            Some('0') => self.out += r"\x00",
+            // Ends of words here, and themselves in Python.
+            Some(char @ ('<' | '>')) => self.out.push(char),
+            Some(char) if !char.is_ascii() => self.out.push(char),
+            Some(char) => self.out.extend(['\\', char]),
+        }
+        Ok(())
+    }
+
+    /// What stands in brackets, behind the first one. Some characters mean something there in ours alone.
+    fn class(&mut self) -> Result<(), String> {
+        let at = self.at;
+        self.out.push('[');
+        if self.rest().starts_with(&['^']) {
+            self.at += 1;
+            self.out.push('^');
+        }
+        if self.rest().starts_with(&[']']) {
+            self.at += 1;
+            self.out += r"\]";
+        }
+        loop {
+            match self.next() {
+                None => return Err(format!("the bracket at its character {at} is not closed")),
+                Some(']') => break self.out.push(']'),
+                Some(char @ ('[' | '&' | '~')) => self.out.extend(['\\', char]),
+                Some('\\') => match self.next() {
+                    None => return Err(format!("the bracket at its character {at} is not closed")),
+                    Some('b') => self.out += r"\x08",
+                    Some(char @ ('<' | '>')) => self.out.push(char),
+                    Some(char) if !char.is_ascii() => self.out.push(char),
+                    Some(char) => self.out.extend(['\\', char]),
+                },
+                Some(char) => self.out.push(char),
+            }
+        }
+        Ok(())
+    }
+
+    /// A group that begins with `(?`, behind its parenthesis.
+    fn group(&mut self, pattern: &str, names: &[&str]) -> Result<(), String> {
+        let rest: String = self.rest().iter().take(4).collect();
+        let look_around = ["?=", "?!", "?<=", "?<!"].iter().any(|begin| rest.starts_with(begin));
+        match () {
+            () if look_around => Err(self.cannot("a look-around", "write what shall be there in its place")),
+            () if rest.starts_with("?(") => Err(self.cannot("a condition", "write two patterns")),
+            () if rest.starts_with("?>") => Err(self.cannot("an atomic group", "write (?:…)")),
+            () if rest.starts_with("?P=") => {
+                Err(self.cannot("a reference to an earlier group", "write what it shall be"))
+            }
+            () if rest.starts_with("?#") => {
+                let end = self.rest().iter().position(|char| *char == ')');
+                self.at += end.ok_or_else(|| format!("the comment at its character {} is not closed", self.at))? + 1;
+                Ok(())
+            }
+            () if rest.starts_with("?P<") => {
+                self.at += 3;
+                let name: String = self.rest().iter().take_while(|char| **char != '>').collect();
+                self.at += (name.chars().count() + 1).min(self.rest().len());
+                self.out += &if NAMED.contains(&name.as_str()) { format!("(?P<{name}>") } else { "(?:".to_owned() };
+                Ok(())
+            }
+            () if rest.starts_with("?P") => Err(format!(
+                "its group at character {} has lost its name, as web pages lose what stands in angle brackets; it was \
+                 probably {}",
+                self.at,
+                with_names(pattern, names)
+            )),
+            () => {
+                self.out.push('(');
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whether a `{` before it begins a count, as `{3}`, `{3,}`, `{,3}` and `{3,5}` do.
+fn is_count(rest: &[char]) -> bool {
+    let inside: String = rest.iter().take_while(|char| **char != '}').collect();
+    let digits = |text: &str| text.chars().all(|char| char.is_ascii_digit());
+    let is_closed = rest.len() > inside.chars().count();
+    let (least, most) = inside.split_once(',').unwrap_or((&inside, ""));
+    is_closed && !inside.is_empty() && digits(least) && digits(most)
+}
+
+/// A pattern with the names that its groups have probably lost: `(?P.*)` and `(?Phost>.*)`.
+fn with_names(pattern: &str, names: &[&str]) -> String {
+    let parts: Vec<&str> = pattern.split("(?P").collect();
+    let is_lost = |part: &&str| !part.starts_with(['<', '=', '>']);
+    let kept = |name: &str| parts.iter().any(|part| part.starts_with(&format!("<{name}>")));
+    let lost = parts[1..].iter().filter(|part| is_lost(part)).count();
+    let mut guesses: Vec<&str> = names.iter().copied().filter(|name| !kept(name)).take(lost).collect();
+    let mut whole = parts[0].to_owned();
+    for part in &parts[1..] {
+        whole += "(?P";
+        let half = names.iter().find_map(|name| part.strip_prefix(&format!("{name}>")).map(|rest| (*name, rest)));
+        match half {
+            Some((name, rest)) => {
+                guesses.retain(|guess| *guess != name);
+                whole += &format!("<{name}>{rest}");
+            }
+            None if is_lost(part) => whole += &format!("<{}>{part}", guesses.pop().unwrap_or("…")),
+            None => whole += part,
+        }
+    }
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::translated;
+
+    #[test]
+    fn what_python_writes_otherwise_is_written_anew() {
+        let check = |pattern: &str, want: &str| assert_eq!(translated(pattern, &[]).as_deref(), Ok(want), "{pattern}");
+        check("break in for (?P<user>.*) from (?P<host>.*)", "break in for (?P<user>.*) from (?P<host>.*)");
+        check(r"Failed (?P<method>\S*) (?P<invalid>invalid )?", r"Failed (?:\S*) (?P<invalid>invalid )?");
+        check(r"\A\<x\>\Z\é\/\.", r"\A<x>\zé\/\.");
+        check(r"[]a] [^]a] [[] [a&&b~] [\b\<\]]", r"[\]a] [^\]a] [\[] [a\&\&b\~] [\x08<\]]");
+        check("a{2} a{,2} a{2,} a{2,3} a{ {x} {} a{,}", r"a{2} a{0,2} a{2,} a{2,3} a\{ \{x} \{} a{0,}");
+        check("a(?#a comment)b(?:c)(?i)", "ab(?:c)(?i)");
+        check("a*? b+? c??", "a*? b+? c??");
+    }
+
+    #[test]
+    fn what_cannot_be_is_named_with_its_place() {
+        let check = |pattern: &str, want: &str| {
+            let got = translated(pattern, &["host", "user"]).unwrap_err();
+            assert!(got.starts_with(want), "{pattern}: {got}");
+        };
+        check("a(?=b)", "a look-around (character 2) cannot be had");
+        check("a(?<!b)", "a look-around (character 2)");
+        check(r"(a)\1", "a reference to an earlier group (character 4)");
+        check("(?P<a>x)(?P=a)", "a reference to an earlier group (character 9)");
+        check("(a)?(?(1)b|c)", "a condition (character 5)");
+        check("(?>a)", "an atomic group (character 1)");
+        check("a++b", "a possessive quantifier (character 2)");
+        check("[a", "the bracket at its character 1 is not closed");
+        check("a\\", "it ends in a backslash (character 2)");
+        let lost = |pattern: &str, want: &str| {
+            let got = translated(pattern, &["host", "user"]).unwrap_err();
+            assert!(got.ends_with(&format!("it was probably {want}")), "{pattern}: {got}");
+        };
+        lost("for (?P.*) from (?P.*)", "for (?P<user>.*) from (?P<host>.*)");
+        lost("break in from (?P.*)", "break in from (?P<host>.*)");
+        lost("for (?P.*) from (?P<host>.*)", "for (?P<user>.*) from (?P<host>.*)");
+        lost("for (?Puser>.*) from (?P.*)", "for (?P<user>.*) from (?P<host>.*)");
+        lost("(?P.*)(?P.*)(?P.*)", "(?P<user>.*)(?P<host>.*)(?P<…>.*)");
+    }
+}
