@@ -49,6 +49,7 @@ mod pace;
 mod protected;
 mod reload;
 mod signals;
+mod silent;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -242,7 +243,9 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
         configured.finish();
     }
     // Who runs once has read its configuration just now.
-    let hangups = (!is_once).then(|| tokio::spawn(signals::hangup(asks_in)));
+    let (old_log_in, old_log) = watch::channel(configured.config.old_log.clone());
+    let rereads = (!is_once)
+        .then(|| [tokio::spawn(signals::hangup(asks_in.clone())), tokio::spawn(silent::watch(old_log, asks_in))]);
     let debug = tokio::spawn(signals::debug(log.toggle()));
     if let Err(error) = machine::watch(moved_in) {
         tracing::warn!(%error, "the kernel tells no changes of this machine's addresses; they are looked for once a minute");
@@ -261,6 +264,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
         late: late_in,
         manager: Manager::new(clock::monotonic()),
         resolver,
+        old_log: old_log_in,
     };
     if let Some(order) = order {
         trial = Some(Trial::begin(order));
@@ -290,7 +294,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     let ends_well = !dry_run && !owner.is_idle() && !owner.is_unwritten();
     let is_still = owner.outside.work_dir.take().is_none_or(WorkDir::stop);
     owner.configured.wait();
-    for task in [server, stops, debug].into_iter().chain(hangups) {
+    for task in [server, stops, debug].into_iter().chain(rereads.into_iter().flatten()) {
         task.abort();
     }
     let ended = owner.outside.reconcilers.stop_and_tell(BACK_ENDS_END);

@@ -11,6 +11,9 @@ const VALUE_MAX: usize = 4096;
 /// How many settings a file may have.
 const SETTINGS_MAX: usize = 2000;
 
+/// The key that takes patterns which strangers can fool; it holds none.
+pub(super) const UNSAFE: &str = "UNSAFE_REGEX";
+
 /// One setting of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Setting {
@@ -61,7 +64,7 @@ pub(super) fn read(text: &str, world: &World<'_>) -> (Vec<Setting>, Vec<Remark>,
 
 /// Whether ` #` is part of the values of this key: of regular expressions, subjects and passwords.
 fn may_hold_hashes(name: &str) -> bool {
-    name.contains("REGEX") && name != super::patterns::UNSAFE || ["SMTP_SUBJECT", "SMTP_PASSWORD"].contains(&name)
+    name.contains("REGEX") && name != UNSAFE || ["SMTP_SUBJECT", "SMTP_PASSWORD"].contains(&name)
 }
 
 /// A value without the comment behind it, which begins with a `#` at the beginning or after a blank.

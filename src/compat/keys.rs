@@ -3,13 +3,16 @@
 //! Every key that a DenyHosts ever had is in one of the lists: it is translated, or a remark says what takes its place. A key that
 //! is absent has DenyHosts' default, not ours.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::conf::{self, Setting};
-use super::framing::{FORMAT, Framing};
-use super::patterns::{Rule, UNSAFE, USERDEF, is_numbered, literal};
+use super::conf::{self, Setting, UNSAFE};
 use super::{Kind, Origin, Remark, Translation, World, absolute};
 use crate::text::quoted;
+use framing::{FORMAT, Framing};
+use patterns::{Rule, USERDEF, is_numbered, literal};
+
+mod framing;
+mod patterns;
 
 /// Keys without which DenyHosts does not start, and what each says.
 const NEEDED: &[(&str, &str)] = &[
@@ -101,6 +104,9 @@ const NAME_SHOWN_MAX: usize = 60;
 /// As many ports as `ports` takes.
 const PORTS_MAX: usize = 15;
 
+/// How long the name of an input may be, in bytes.
+const LOG_NAME_MAX: usize = 64;
+
 /// Where the password of a mail server is expected.
 const PASSWORD: &str = "/etc/denyd/mail-password";
 
@@ -113,11 +119,12 @@ struct Entry {
     origin: Origin,
 }
 
-pub(super) struct Draft<'a> {
-    pub(super) settings: &'a [Setting],
+struct Draft<'a> {
+    settings: &'a [Setting],
     world: &'a World<'a>,
     entries: Vec<Entry>,
-    pub(super) rules: Vec<Rule>,
+    rules: Vec<Rule>,
+    log: Option<(PathBuf, bool)>,
     remarks: Vec<Remark>,
     problems: Vec<(usize, String)>,
     /// Keys that nobody knows, by their lines.
@@ -131,8 +138,16 @@ pub(super) fn translate(
     remarks: Vec<Remark>,
     problems: Vec<(usize, String)>,
 ) -> Result<Translation, Vec<(usize, String)>> {
-    let mut draft =
-        Draft { settings, world, entries: Vec::new(), rules: Vec::new(), remarks, problems, unknown: Vec::new() };
+    let mut draft = Draft {
+        settings,
+        world,
+        entries: Vec::new(),
+        rules: Vec::new(),
+        log: None,
+        remarks,
+        problems,
+        unknown: Vec::new(),
+    };
     draft.name_odd_keys();
     draft.thresholds();
     draft.ages();
@@ -156,16 +171,16 @@ pub(super) fn translate(
 
 impl<'a> Draft<'a> {
     /// The last setting of a name, which is the one that holds.
-    pub(super) fn get(&self, name: &str) -> Option<&'a Setting> {
+    fn get(&self, name: &str) -> Option<&'a Setting> {
         self.settings.iter().rev().find(|setting| setting.name == name)
     }
 
     /// The same, if its value is not blank.
-    pub(super) fn value(&self, name: &str) -> Option<&'a Setting> {
+    fn value(&self, name: &str) -> Option<&'a Setting> {
         self.get(name).filter(|setting| !setting.value.is_empty())
     }
 
-    pub(super) fn remark(&mut self, line: usize, what: String) {
+    fn remark(&mut self, line: usize, what: String) {
         self.remarks.push(Remark { line, what, differs: true });
     }
 
@@ -174,7 +189,7 @@ impl<'a> Draft<'a> {
         self.remarks.push(Remark { line: 0, what: format!("{name} is absent: {holds}"), differs: false });
     }
 
-    pub(super) fn problem(&mut self, setting: &Setting, what: String) {
+    fn problem(&mut self, setting: &Setting, what: String) {
         self.problems.push((setting.line, format!("{}: {what}", setting.name)));
     }
 
@@ -551,6 +566,20 @@ impl<'a> Draft<'a> {
             let what = "is Apple's system log, whose format denyd does not read; have it forwarded by syslog";
             return self.problem(setting, format!("{} {what}", path.display()));
         }
+        if let Some(why) = (self.world.journal_instead)(&path) {
+            let (line, shown) = (setting.line, path.display().to_string());
+            self.remark(
+                line,
+                format!("SECURE_LOG = {shown} {why}: the journal is read instead, until it is written again"),
+            );
+            // By the log's name: a cursor of the one is none of the other, so neither goes on where both have been.
+            self.log = Some((path, true));
+            self.set("[[input]]", "kind", quoted("journald"), "SECURE_LOG");
+            if shown.len() <= LOG_NAME_MAX {
+                self.set("[[input]]", "name", quoted(&shown), "SECURE_LOG");
+            }
+            return;
+        }
         let kind = match (self.world.is_there)(&path) {
             Some(Kind::Directory) => "multilog",
             Some(Kind::File) => "file",
@@ -559,6 +588,7 @@ impl<'a> Draft<'a> {
                 return self.remark(setting.line, format!("SECURE_LOG = {} {what}", path.display()));
             }
         };
+        self.log = Some((path.clone(), false));
         self.set("[[input]]", "kind", quoted(kind), "SECURE_LOG");
         self.set("[[input]]", "path", quoted(&path.to_string_lossy()), "SECURE_LOG");
         match framing {
@@ -582,7 +612,7 @@ impl<'a> Draft<'a> {
 
     /// The text, table by table.
     fn written(self) -> Translation {
-        let mut written = Translation { remarks: self.remarks, ..Translation::default() };
+        let mut written = Translation { remarks: self.remarks, log: self.log, ..Translation::default() };
         let mut put = |line: String, origin: Option<Origin>| {
             written.toml += &line;
             written.toml.push('\n');

@@ -2,15 +2,13 @@
 //!
 //! The text of a `denyhosts.conf` becomes the text of a `denyd.toml`, which [`config`](crate::config) reads like any other:
 //! so there is one validator, and `denyd import` writes what `run` goes by. [`conf`] is the grammar of the file; [`keys`]
-//! says of each key what it means here. [`files`] is its work directory. What DenyHosts did is told by its manual, its FAQ, and by trying it (3.1.2).
+//! says of each key what it means here, `python` how its regular expressions are written here. [`files`] is its work directory. What DenyHosts did is told by its manual, its FAQ, and by trying it (3.1.2).
 
 use std::path::{Path, PathBuf};
 
 mod conf;
 pub mod files;
-mod framing;
 mod keys;
-mod patterns;
 mod python;
 #[cfg(test)]
 mod tests;
@@ -28,6 +26,8 @@ pub struct World<'a> {
     pub is_there: &'a dyn Fn(&Path) -> Option<Kind>,
     /// Whether this machine's sshd asks libwrap, so that hosts.deny refuses anybody.
     pub sshd_reads_hosts_deny: &'a dyn Fn() -> bool,
+    /// Why the journal is to be read in place of this log, if nobody writes it and the journal has what it lacks.
+    pub journal_instead: &'a dyn Fn(&Path) -> Option<String>,
     /// The back end for packets that this machine has, where hosts.deny refuses nobody: `nftables` or `iptables`.
     pub firewall: &'a dyn Fn() -> Option<&'static str>,
     /// The ports at which this machine's sshd listens.
@@ -52,6 +52,8 @@ pub struct Translation {
     pub lines: Vec<Option<Origin>>,
     /// What a reader of the file should know, in its order.
     pub remarks: Vec<Remark>,
+    /// The log, and whether the journal is read in its place.
+    pub log: Option<(PathBuf, bool)>,
 }
 
 /// Where something comes from.

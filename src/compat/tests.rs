@@ -30,6 +30,7 @@ fn translated_where(text: &str, there: &[&str], wrapped: bool) -> Result<Transla
             variable: &variable,
             directory: Path::new("/srv"),
             is_there: &is_there,
+            journal_instead: &|path| path.ends_with("silent.log").then(|| "is empty".to_owned()),
             sshd_reads_hosts_deny: &|| wrapped,
             firewall: &|| Some("nftables"),
             sshd_ports: &|| vec![22, 2222],
@@ -46,6 +47,7 @@ fn the_grammar_is_denyhosts_with_its_faults_mended() {
             variable: &variable,
             directory: Path::new("/srv"),
             is_there: &|_| None,
+            journal_instead: &|_| None,
             sshd_reads_hosts_deny: &|| true,
             firewall: &|| None,
             sshd_ports: &Vec::new,
@@ -171,6 +173,12 @@ fn each_key_is_translated_or_named() {
     check("PF_TABLE = bad", &[], &["9: PF_TABLE alone does nothing"]);
     check("", &["/var/log/auth.log"], &[r#"path = "/var/log/auth.log""#, r#"kind = "file""#]);
     check("", &[], &["6: SECURE_LOG = /var/log/auth.log is not there; denyd looks for sshd's log itself"]);
+    let instead = "9: SECURE_LOG = /srv/silent.log is empty: the journal is read instead";
+    check(
+        "SECURE_LOG = silent.log",
+        &["/srv/silent.log"],
+        &[instead, r#"kind = "journald""#, r#"name = "/srv/silent.log""#],
+    );
     check("SECURE_LOG = log", &["/srv/log"], &[r#"path = "/srv/log""#]);
     check(
         "SECURE_LOG = /var/log/sshd\nSSHD_FORMAT_REGEX = @.*? (?P<message>.*)",

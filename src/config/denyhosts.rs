@@ -1,12 +1,22 @@
 //! A configuration of DenyHosts, read as the one of ours that [`compat`] makes of it.
 
+use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use inputs::input::{Input as _, Progress, Start};
+use inputs::journald::follow::{Follower, Options, Reader};
+use inputs::journald::here;
+use inputs::record::{Batch, Record, Sender, Timestamp};
 
 use super::error::Problem;
 use super::{Config, config, document, listed};
+use crate::clock;
 use crate::compat::{self, Kind, World};
 use crate::deny::{choose, ports, program};
+use crate::detect::sshd::is_sshd;
 use crate::text::plain;
 
 /// Programs of the firewalls that can enforce beside hosts.deny, in the order in which they are taken.
@@ -27,7 +37,13 @@ pub(super) fn read(file: &Path, text: &str) -> (Option<Config>, Vec<Problem>) {
             None => (0, format!("as {}", plain(&one.what))),
         };
     }
-    let found = found.map(|found| Config { remarks: translation.remarks, ..found });
+    let old_log = translation.log.map(|(log, journal_instead)| OldLog {
+        log,
+        journal_instead,
+        file: file.to_owned(),
+        text: text.into(),
+    });
+    let found = found.map(|found| Config { remarks: translation.remarks, old_log, ..found });
     (found, problems)
 }
 
@@ -42,6 +58,7 @@ pub(super) fn translated(text: &str) -> Result<compat::Translation, Vec<(usize, 
             variable: &|name| std::env::var(name).ok(),
             directory: &here,
             is_there: &kind,
+            journal_instead: &journal_instead,
             sshd_reads_hosts_deny: &choose::sshd_reads_hosts_deny,
             sshd_ports: &ports::of_sshd,
             firewall: &|| FIREWALLS.iter().find(|(name, _)| program::find(name).is_some()).map(|(_, name)| *name),
@@ -56,4 +73,73 @@ fn kind(path: &Path) -> Option<Kind> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
         Ok(_) | Err(_) => Some(Kind::File),
     }
+}
+
+/// The log that DenyHosts' configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldLog {
+    log: PathBuf,
+    /// The journal is read in its place.
+    pub journal_instead: bool,
+    /// The configuration, and its text.
+    file: PathBuf,
+    text: Arc<str>,
+}
+
+impl OldLog {
+    /// Whether another one would be read now by the same configuration.
+    pub fn has_changed(&self) -> bool {
+        let changed = match self.journal_instead {
+            true => quiet_since(&self.log).is_some_and(|(since, is_empty)| since.is_none() && !is_empty),
+            false => journal_instead(&self.log).is_some(),
+        };
+        changed && super::text(&self.file).is_ok_and(|text| *text == *self.text)
+    }
+}
+
+/// A log that was not written for so long is looked at: whether the journal has what it lacks.
+const QUIET: Duration = Duration::from_secs(600);
+/// So far the journal is looked through for that.
+const LOOKED_BACK: Duration = Duration::from_secs(7 * 86_400);
+const READS_MAX: usize = 1_000;
+
+/// Why the journal is to be read in place of a log: that is not there, or nobody has written it while the journal had records
+/// of sshd, which root wrote. No log daemon may be installed, or it may write elsewhere.
+fn journal_instead(log: &Path) -> Option<String> {
+    if !here::is_here() || here::keeps_nothing(Path::new("/")).is_some() {
+        return None;
+    }
+    if kind(log).is_none() {
+        return Some("is not there".to_owned());
+    }
+    let (since, is_empty) = quiet_since(log)?;
+    let since = since?;
+    let now = clock::now();
+    let lacks = now.before(since);
+    let start = Start::Back(since.min(LOOKED_BACK));
+    let mut journal = Follower::new(Options { directory: None, reader: Reader::Native, start }).ok()?;
+    let lacking = |record: Record<'_>| {
+        is_sshd(record.identifier) && *record.sender == Sender::Uid(0) && record.event > Some(lacks)
+    };
+    let mut batch = Batch::default();
+    for _ in 0..READS_MAX {
+        let progress = journal.refill(now.into(), &mut batch).ok()?;
+        if batch.records().any(lacking) {
+            let what = if is_empty { "is empty" } else { "is not written any more" };
+            return Some(format!("{what}, and the journal has records of sshd"));
+        }
+        if progress != Progress::More {
+            break;
+        }
+    }
+    None
+}
+
+/// For how long a file has been quiet beyond [`QUIET`], `None` if it is not; and whether it is empty. Nothing of what is no file.
+fn quiet_since(log: &Path) -> Option<(Option<Duration>, bool)> {
+    let found = fs::metadata(log).ok().filter(fs::Metadata::is_file)?;
+    let written = found.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let lacks = Timestamp::from_secs(0).after(written).after(QUIET);
+    let quiet = u64::try_from(clock::now().0.saturating_sub(lacks.0)).ok().map(Duration::from_micros);
+    Some((quiet, found.len() == 0))
 }

@@ -36,6 +36,7 @@ mod values;
 pub mod webhook;
 
 pub use self::compat::Compat;
+pub use denyhosts::OldLog;
 pub use error::{ConfigError, Problem};
 pub use input::{File, Input, Journald, Source, Syslog};
 pub use mail::Mail;
@@ -77,6 +78,8 @@ pub struct Config {
     pub inputs: Vec<Input>,
     /// Rules beside those of `rules_dir`, each of which is right.
     pub own_rules: Vec<Draft>,
+    /// The log that a configuration names which is DenyHosts', and whether the journal is read in its place.
+    pub old_log: Option<OldLog>,
     /// What should be known of a configuration that is DenyHosts'; empty for one of ours.
     pub remarks: Vec<Remark>,
 }
@@ -126,6 +129,7 @@ impl Default for Config {
             compat: Compat::default(),
             inputs: Vec::new(),
             own_rules: Vec::new(),
+            old_log: None,
             remarks: Vec::new(),
         }
     }

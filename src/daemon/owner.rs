@@ -22,6 +22,7 @@ use super::trial::Trial;
 use super::wall::{Clock, Wall};
 use super::{logins, machine};
 use crate::clock;
+use crate::config::OldLog;
 use crate::decide::forgives::FORGIVES_MAX;
 use crate::deny::Diff;
 use crate::deny::reconciler::{self, Reconcilers};
@@ -72,6 +73,8 @@ pub(super) struct Outside {
     pub(super) resolver: Resolver,
     /// Where it is told who is protected, if that took long.
     pub(super) late: watch::Sender<Late>,
+    /// Where it is told which log a DenyHosts configuration names.
+    pub(super) old_log: watch::Sender<Option<OldLog>>,
 }
 
 /// What other threads tell.

@@ -234,6 +234,7 @@ impl Owner {
         if let Some(work_dir) = &self.outside.work_dir {
             work_dir.order(self.configured.config.compat.work_dir.clone());
         }
+        let _ = self.outside.old_log.send(self.configured.config.old_log.clone());
         if mails {
             self.outside.mailing.configure(&mut self.desk, &self.configured.config);
         }

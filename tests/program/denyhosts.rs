@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -290,4 +291,102 @@ fn import_says_where_it_looked() {
     }
     let (code, _, err) = denyd(&["import"]);
     assert!(code == Some(2) && err.contains("/etc/denyhosts.conf") && err.contains("denyd import FILE"), "{err}");
+}
+
+/// SECURE_LOG of a machine whose log daemon is gone: the journal is read in its place, and it alone once it is written.
+#[test]
+fn a_log_that_nobody_writes_gives_way_to_the_journal() {
+    if !kit::journald::in_box("denyhosts::a_log_that_nobody_writes_gives_way_to_the_journal") {
+        return;
+    }
+    let journald = kit::journald::Journald::start();
+    let dir = tempfile::tempdir().unwrap();
+    let (file, log) = (dir.path().join("denyhosts.conf"), dir.path().join("log"));
+    let whole = "DENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 1\nPURGE_DENY =\nBLOCK_SERVICE =\n";
+    fs::write(&file, format!("{whole}SECURE_LOG = {}\n", log.display())).unwrap();
+    let denyd = |arguments: &[&str]| denyd(&[&["--config", file.to_str().unwrap()], arguments].concat()).1;
+    let check = |want: Option<&str>| {
+        let (said, printed) = (denyd(&["check"]), denyd(&["check", "--print"]));
+        match want {
+            Some(why) => {
+                let want = format!("SECURE_LOG = {} {why}: the journal is read instead", log.display());
+                assert!(said.contains(&want), "{want}: {said}");
+                assert!(denyd(&["doctor"]).contains(&want), "doctor says so, too");
+                let input = format!("[[input]]\nname = {:?}\nkind = \"journald\"", log.display().to_string());
+                assert!(printed.contains(&input), "{printed}");
+            }
+            None => assert!(!said.contains("SECURE_LOG =") && printed.contains("kind = \"file\""), "{said}{printed}"),
+        }
+    };
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let written = |text: &str, at| {
+        fs::write(&log, text).unwrap();
+        fs::File::options().append(true).open(&log).unwrap().set_modified(at).unwrap();
+    };
+    written("", hour_ago);
+    kit::journald::logger(0, &["-t", "CRON", "-p", "auth.info", "it is quiet"]);
+    kit::journald::logger(
+        65534,
+        &["-t", "sshd", "-p", "auth.info", "Failed password for root from 192.0.2.7 port 22 ssh2"],
+    );
+    kit::journald::journalctl(&["--sync"]);
+    // Nothing of sshd's is elsewhere: who is nobody can write what he likes.
+    check(None);
+    kit::journald::logger(
+        0,
+        &["-t", "sshd", "-p", "auth.info", "Failed password for root from 192.0.2.7 port 22 ssh2"],
+    );
+    kit::journald::journalctl(&["--sync"]);
+    check(Some("is empty, and the journal has records of sshd"));
+    written("Nov 21 23:26:32 web sshd[9]: x\n", hour_ago);
+    check(Some("is not written any more, and the journal has records of sshd"));
+    written("Nov 21 23:26:32 web sshd[9]: x\n", std::time::SystemTime::now());
+    check(None);
+    fs::remove_file(&log).unwrap();
+    check(Some("is not there"));
+    journald.kill();
+}
+
+/// The daemon goes over to the log within seconds once it is written again, and what is in both counts once.
+#[test]
+fn a_log_that_comes_alive_is_read_alone_again() {
+    if !kit::journald::in_box("denyhosts::a_log_that_comes_alive_is_read_alone_again") {
+        return;
+    }
+    let journald = kit::journald::Journald::start();
+    let dir = tempfile::tempdir().unwrap();
+    let (file, log) = (dir.path().join("denyhosts.conf"), dir.path().join("log"));
+    let whole = "DENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 3\nPURGE_DENY =\nBLOCK_SERVICE = sshd\n";
+    let place = dir.path().display();
+    fs::write(&file, format!("{whole}HOSTS_DENY = {place}/hosts.deny\nSECURE_LOG = {place}/log\n")).unwrap();
+    let failed = |port: u16| format!("Failed password for root from 192.0.2.7 port {port} ssh2");
+    let journal = |port| kit::journald::logger(0, &["-t", "sshd", "-p", "auth.info", &failed(port)]);
+    fs::write(&log, "").unwrap();
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    fs::File::options().append(true).open(&log).unwrap().set_modified(hour_ago).unwrap();
+    journal(1);
+    kit::journald::journalctl(&["--sync"]);
+    let config = file.to_str().unwrap();
+    let mut daemon = kit::denyd(&["--config", config, "run", "--dry-run"]).spawn().unwrap();
+    let input = || {
+        let (_, out, _) = denyd(&["--config", config, "status", "--json"]);
+        let status: Value = serde_json::from_str(&out).ok()?;
+        Some((kit::text(&status["inputs"][0]["kind"]), status["inputs"][0]["understood"].as_u64()?))
+    };
+    let denied = || {
+        let (_, out, _) = denyd(&["--config", config, "list", "hosts", "--json"]);
+        out.contains("192.0.2.7")
+    };
+    kit::until("the journal is read", || input().filter(|(kind, _)| kind == "journald"));
+    (2..=4).for_each(journal);
+    kit::until("three failures came by it", || input().filter(|(_, understood)| *understood >= 3));
+    let line = |port| format!("{} web sshd[{port}]: {}\n", jiff::Timestamp::now(), failed(port));
+    fs::write(&log, line(4)).unwrap();
+    kit::until("the log is read", || input().filter(|(kind, _)| kind == "file"));
+    assert!(!denied(), "what both have counts once");
+    fs::OpenOptions::new().append(true).open(&log).map(|mut log| log.write_all(line(5).as_bytes()).unwrap()).unwrap();
+    kit::until("the fourth failure", || denied().then_some(()));
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    journald.kill();
 }

@@ -54,6 +54,9 @@ pub(super) fn without_daemon(config: &Config) -> Vec<Finding> {
 /// What else there is to say.
 pub(super) fn findings(config: &Config, office: &mut Office<'_>) -> Vec<Finding> {
     let mut found: Vec<_> = room(&config.state_dir).into_iter().chain(clock()).collect();
+    // Of DenyHosts' configuration: that another log is read than the one that it names.
+    let log = config.remarks.iter().filter(|remark| remark.what.starts_with("SECURE_LOG = "));
+    found.extend(log.map(|remark| Finding::new(Level::Look, "input", remark.what.clone())));
     let mut all = |what| {
         let filter = Filter { limit: Some(crate::desk::ROWS_MAX), ..Filter::default() };
         office.ask::<Vec<Host>>(&Request::List { what, filter })

@@ -4,9 +4,9 @@
 //! write around it: it is asked of sshd's messages, as DenyHosts 2.6 did. Any other is taken only by `UNSAFE_REGEX = yes`,
 //! and what it finds is forgeable; those of any program are asked of any then, as by DenyHosts 3.
 
-use super::conf::{self, Setting};
-use super::keys::Draft;
-use super::{Origin, python};
+use super::Draft;
+use crate::compat::conf::{self, Setting, UNSAFE};
+use crate::compat::{Origin, python};
 use crate::detect::rule::pattern::{self, Fooled, VICTIM};
 use crate::detect::rule::{EVERY, Refusal};
 use crate::text::quoted;
@@ -16,9 +16,7 @@ const SSHD: [&str; 3] = ["sshd", "sshd-session", "sshd-auth"];
 /// What is said of what cannot be trusted.
 const FORGEABLE: &str = "denies for an hour at most, clears nothing and is no login";
 /// The rule that takes the place of DenyHosts' pattern for dovecot, which was for PAM's lines.
-const DOVECOT: &str = include_str!("../../packaging/rules.d/dovecot-pam.toml");
-/// The key that takes unsafe patterns.
-pub(super) const UNSAFE: &str = "UNSAFE_REGEX";
+const DOVECOT: &str = include_str!("../../../packaging/rules.d/dovecot-pam.toml");
 /// Keys of patterns, but for the numbered ones.
 pub(super) const USERDEF: &str = "USERDEF_FAILED_ENTRY_REGEX";
 const SUCCESSFUL: &str = "SUCCESSFUL_ENTRY_REGEX";

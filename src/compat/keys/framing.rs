@@ -1,8 +1,8 @@
 //! `SSHD_FORMAT_REGEX`: where sshd's message is in a line. It is how lines are read, and never a rule: it has no address.
 
-use super::conf::Setting;
-use super::keys::Draft;
-use super::python;
+use super::Draft;
+use crate::compat::conf::Setting;
+use crate::compat::python;
 use crate::detect::rule::pattern::{found, is_led_by_fixed_text};
 
 /// The key.
