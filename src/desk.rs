@@ -21,6 +21,7 @@ use crate::decide::live::{GUESSERS_MAX, LIVE_FOR, Spared};
 use crate::decide::logins::Logins;
 use crate::decide::machine::Machine;
 use crate::decide::names::{Name, Names};
+use crate::decide::past::Past;
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
 use crate::decide::range::{self, Range};
@@ -109,6 +110,21 @@ pub struct Desk {
     decided: watch::Sender<i64>,
     /// Whether anybody does.
     followed: bool,
+}
+
+/// What another program knew: see [`Desk::take_past`].
+#[derive(Debug, Default)]
+pub struct TakenOver {
+    /// What it counted.
+    pub past: Past,
+    /// Whom it denied.
+    pub denied: Vec<(Prefix, Claim)>,
+    /// Where each input goes on, by its name.
+    pub cursors: BTreeMap<String, Cursor>,
+    /// Entries of the allow list.
+    pub allowed: Vec<String>,
+    /// Small values to keep, by their names.
+    pub notes: BTreeMap<String, String>,
 }
 
 /// What follows from what the desk was told.
@@ -233,6 +249,33 @@ impl Desk {
             self.engine.step(now, Input::Claim { prefix, by: Claimant::Policy, claim });
         }
         new
+    }
+
+    /// Takes over what another program knew: what it counted, whom it denied, how far it read each input, whom it allowed, and
+    /// small values that are kept beside. All of it leaves with the next commit. An input that was read already goes on where it
+    /// was.
+    pub fn take_past(&mut self, past: TakenOver, now: Timestamp) -> Effects {
+        let TakenOver { past, denied, cursors, allowed, notes } = past;
+        let known = |entry: &String| self.added.contains(entry) || self.configured.entries().any(|one| one == entry);
+        let new: Vec<_> = allowed.into_iter().filter(|entry| !known(entry)).collect();
+        for entry in new {
+            self.pending.allowed.insert(entry.clone(), true);
+            self.added.insert(entry);
+        }
+        self.rebuild_allow_list(now);
+        self.allow_changed = true;
+        self.engine.step(now, Input::Command(Command::Allowed(Some("the import".into()))));
+        self.engine.step(now, Input::Past(&past));
+        for (prefix, claim) in denied {
+            self.engine.step(now, Input::Claim { prefix, by: Claimant::Policy, claim });
+        }
+        for (input, cursor) in cursors {
+            if self.cursor(&input).is_none() {
+                self.pending.cursors.insert(input, cursor);
+            }
+        }
+        self.pending.notes.extend(notes);
+        self.effects(now, Progress::More)
     }
 
     /// The numbers of inputs. Each keeps the one that it had, in whatever order they are configured: connections that

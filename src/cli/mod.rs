@@ -98,7 +98,7 @@ enum Verb {
     Mail(mail::Arguments),
     /// Check the configuration, and whether its inputs can be opened
     Check(check::Arguments),
-    /// Print what DenyHosts' configuration means, as a configuration of denyd
+    /// Print what DenyHosts' configuration means, as one of denyd, or take over what DenyHosts knew and did
     Import(import::Arguments),
     /// Print the files of packages that are written from what the program knows of itself
     #[command(hide = true)]

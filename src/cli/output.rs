@@ -62,6 +62,24 @@ pub(crate) fn with_user(mut row: Value, user: &[u8]) -> Value {
 /// A column of a table: its head, where its cells are flushed (`<` or `>`), and its cell in a row.
 pub(crate) type Column<T> = (&'static str, char, fn(&T) -> String);
 
+/// A table under its head, a line each.
+pub(crate) fn table<T>(columns: &[Column<T>], rows: &[T]) -> String {
+    let mut table: Vec<Vec<String>> = vec![columns.iter().map(|(head, ..)| (*head).to_owned()).collect()];
+    table.extend(rows.iter().map(|row| columns.iter().map(|(.., cell)| cell(row)).collect()));
+    let width = |c: usize| table.iter().map(|row| row[c].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..columns.len()).map(width).collect();
+    let mut text = String::new();
+    for row in &table {
+        let mut line = String::new();
+        for ((cell, (_, flush, _)), width) in row.iter().zip(columns).zip(&widths) {
+            line += &if *flush == '>' { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
 /// Whether an error is only that nobody reads our output any more.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
@@ -120,16 +138,7 @@ impl Screen {
 
     /// Prints a table under its head.
     pub(crate) fn table<T>(&mut self, columns: &[Column<T>], rows: &[T]) -> io::Result<()> {
-        let mut table: Vec<Vec<String>> = vec![columns.iter().map(|(head, ..)| (*head).to_owned()).collect()];
-        table.extend(rows.iter().map(|row| columns.iter().map(|(.., cell)| cell(row)).collect()));
-        let width = |c: usize| table.iter().map(|row| row[c].chars().count()).max().unwrap_or(0);
-        let widths: Vec<_> = (0..columns.len()).map(width).collect();
-        for (index, row) in table.iter().enumerate() {
-            let mut line = String::new();
-            for ((cell, (_, flush, _)), width) in row.iter().zip(columns).zip(&widths) {
-                line += &if *flush == '>' { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
-            }
-            let line = line.trim_end();
+        for (index, line) in table(columns, rows).lines().enumerate() {
             let line = if index == 0 { self.paint(Style::Bold, line) } else { line.to_owned() };
             writeln!(self.out, "{line}")?;
         }

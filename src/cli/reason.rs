@@ -24,6 +24,7 @@ pub(super) fn reason(reason: &Reason, prefix: &Prefix) -> String {
         Reason::Operator { because: None } => "an operator denied it".to_owned(),
         Reason::Operator { because: Some(because) } => format!("an operator denied it: {}", plain(because)),
         Reason::Adopted => "taken over from the firewall when the database was lost".to_owned(),
+        Reason::Imported => "taken over from DenyHosts, which denied it".to_owned(),
         Reason::Sync => "a shared list has it".to_owned(),
         Reason::Peer(number) => format!("denyd number {number} denies it"),
     }

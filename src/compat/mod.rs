@@ -91,6 +91,10 @@ pub fn translate(text: &str, world: &World<'_>) -> Result<Translation, Vec<(usiz
     keys::translate(&settings, world, remarks, problems)
 }
 
+pub mod hosts_allow;
+mod old;
+pub use old::{Old, old};
+
 /// A path as DenyHosts took it: below the directory where it was started, if it is relative.
 fn absolute(value: &str, world: &World<'_>) -> PathBuf {
     world.directory.join(value)

@@ -49,9 +49,19 @@ pub(super) fn read(file: &Path, text: &str) -> (Option<Config>, Vec<Problem>) {
 
 /// The text of DenyHosts' configuration as one of ours, on this machine; or what is wrong with it, by line.
 pub(super) fn translated(text: &str) -> Result<compat::Translation, Vec<(usize, String)>> {
+    here(text, compat::translate)
+}
+
+/// Where the DenyHosts of that configuration kept what it knew.
+pub(super) fn old(text: &str) -> compat::Old {
+    here(text, compat::old)
+}
+
+/// What is made of the text, with what is known of this machine.
+fn here<T>(text: &str, of: impl FnOnce(&str, &World<'_>) -> T) -> T {
     let hostname = nix::unistd::gethostname().unwrap_or_default();
     let here = std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_owned());
-    compat::translate(
+    of(
         text,
         &World {
             hostname: &hostname.to_string_lossy(),

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-pub use crate::compat::{Remark, Translation, is_denyhosts};
+pub use crate::compat::{Old, Remark, Translation, is_denyhosts};
 use crate::decide::policy::Policy;
 pub use crate::deny::choose::{Backends, Settings as Deny};
 use crate::deny::effect::SPARED_MAX;
@@ -214,6 +214,11 @@ pub(crate) fn translated(file: &Path) -> Result<Translation, ConfigError> {
         Ok(translation) if problems.is_empty() => Ok(translation),
         _ => Err(ConfigError::Wrong(problems)),
     }
+}
+
+/// Where the DenyHosts of the configuration `file` kept what it knew.
+pub(crate) fn old(file: &Path) -> Result<Old, ConfigError> {
+    Ok(denyhosts::old(&text(file)?))
 }
 
 /// What could be made out of the text of a configuration, and all that is wrong with it.

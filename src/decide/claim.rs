@@ -100,6 +100,8 @@ pub enum Reason {
     },
     /// It was enforced when the database was lost.
     Adopted,
+    /// DenyHosts denied it, and we went on with that.
+    Imported,
     /// A list that many share has it.
     Sync,
     /// Another denyd denies it, the one of that number.
@@ -182,7 +184,7 @@ impl Claim {
         match self.reason {
             Reason::Policy { .. } => self.is_forgeable(),
             Reason::Adopted => self.is_short(),
-            Reason::Operator { .. } | Reason::Sync | Reason::Peer(_) => false,
+            Reason::Operator { .. } | Reason::Imported | Reason::Sync | Reason::Peer(_) => false,
         }
     }
 
@@ -331,6 +333,7 @@ mod tests {
             Reason::Operator { because: None },
             Reason::Operator { because: Some("spam".into()) },
             Reason::Adopted,
+            Reason::Imported,
             Reason::Sync,
             Reason::Peer(7),
         ] {

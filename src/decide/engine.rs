@@ -10,6 +10,7 @@ use super::attempt::{Attempt, Folded};
 use super::claim::{Claim, Claimant, Deny, Reason};
 use super::machine::Machine;
 use super::nets::World;
+use super::past::Past;
 use super::policy::Policy;
 use super::prefix::Prefix;
 use super::rooms::fits;
@@ -23,6 +24,7 @@ mod ahead;
 mod forgive;
 mod judge;
 mod nets;
+mod past;
 mod sentence;
 mod spare;
 
@@ -53,6 +55,8 @@ pub enum Input<'a> {
     },
     /// What an operator asks for.
     Command(Command),
+    /// What another program counted before us.
+    Past(&'a Past),
     /// Time went on: what is over is released.
     Tick,
     /// The end of the log: nothing more will come, so what waits for another line is decided now.
@@ -133,6 +137,7 @@ impl Engine {
             Input::Attempt(attempt) => self.attempt(&attempt),
             Input::Claim { prefix, by, claim } => self.claim(prefix, by, claim),
             Input::Command(command) => self.command(&command),
+            Input::Past(past) => self.past(past),
             Input::Tick => self.tick(),
             Input::End => {
                 self.state.sessions.finish();

@@ -14,6 +14,7 @@ pub mod machine;
 pub mod names;
 pub mod namesakes;
 pub mod nets;
+pub mod past;
 pub mod policy;
 pub mod prefix;
 pub mod range;

@@ -128,6 +128,9 @@ impl std::str::FromStr for Service {
     }
 }
 
+mod written;
+pub use written::{Written, entry_of, of_denyhosts, place_of};
+
 /// How entries look.
 #[derive(Clone, Debug)]
 pub struct Form {

@@ -42,6 +42,7 @@ use crate::decide::prefix::Prefix;
 use rules::{Listing, Place};
 use sets::Script;
 
+pub mod old;
 mod proof;
 mod rules;
 mod sets;

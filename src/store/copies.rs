@@ -126,6 +126,44 @@ pub fn restore(
     done
 }
 
+/// Puts a copy in the place of the database in `dir`, as if nothing had happened since it was taken; without one, there is none
+/// there any more. Returns where the database before is now. No daemon may use `dir`. The copy is used up.
+pub fn undo(copy: Option<&Path>, dir: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let _lock = lock(dir)?;
+    let place = dir.join(FILE);
+    if let Some(copy) = copy {
+        let db = Connection::open(copy).map_err(|error| failed(copy, "cannot open the copy", error))?;
+        db.execute("DELETE FROM notes WHERE name = ?1", [COPIED])
+            .map_err(|error| failed(copy, "cannot write", error))?;
+        db.close().map_err(|(_, error)| failed(copy, "cannot close", error))?;
+    }
+    let put = || {
+        let before = place.exists().then(|| set_aside(&place, "before")).transpose()?;
+        if let Some(copy) = copy {
+            File::open(copy)?.sync_all()?;
+            fs::rename(copy, &place)?;
+        }
+        File::open(dir)?.sync_all()?;
+        Ok(before)
+    };
+    put().map_err(|error| StoreError::File { tried: "cannot put the copy into", file: dir.to_owned(), error })
+}
+
+/// Gives the files of the store in `dir` to its owner: root makes them there, and the daemon is somebody else.
+pub fn give_to_owner(dir: &Path) -> Result<(), StoreError> {
+    let give = || {
+        let owner = fs::metadata(dir)?;
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(super::is_ours) {
+                lchown(entry.path(), Some(owner.uid()), Some(owner.gid()))?;
+            }
+        }
+        Ok(())
+    };
+    give().map_err(|error| StoreError::Directory { dir: dir.to_owned(), error })
+}
+
 impl Store {
     /// What is known of it if it was restored.
     pub fn restored(&self) -> Result<Option<Restored>, StoreError> {

@@ -27,7 +27,7 @@ mod pairs;
 mod tests;
 mod write;
 
-pub use copies::{Before, Restored, backup, restore};
+pub use copies::{Before, Restored, backup, give_to_owner, restore, undo};
 pub use error::StoreError;
 pub use evidence::Evidence;
 pub use history::{Decided, Decision, FORGEABLE_HISTORY_MAX, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision};

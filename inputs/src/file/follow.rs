@@ -25,6 +25,7 @@ use crate::syslog::parse::Parser;
 use open::Open;
 
 mod open;
+pub use open::behind;
 
 /// How many reads, of 64 KiB, a poll does at most before it returns without a whole line.
 const READS_MAX: usize = 64;

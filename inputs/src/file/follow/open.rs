@@ -62,6 +62,42 @@ impl Open {
     }
 }
 
+/// Where a [`Follower`](super::Follower) of `path` goes on that takes the place of a program which noted the log's first line,
+/// without its end, and how many bytes it read. `None` if neither the log nor the one before it, `PATH.1`, is that log and has so
+/// many. A line that was read in part is read again, whole.
+pub fn behind(path: &Path, first_line: &[u8], bytes: u64) -> Result<Option<FileCursor>, Error> {
+    let mut rotated = path.as_os_str().to_owned();
+    rotated.push(".1");
+    for name in [path, Path::new(&rotated)] {
+        let mut open = match Open::new(name) {
+            Err(error) if error.is_missing() => continue,
+            opened => opened?,
+        };
+        if let Some(cursor) = open.behind(first_line, bytes).map_err(Error::read(name))? {
+            return Ok(Some(cursor));
+        }
+    }
+    Ok(None)
+}
+
+impl Open {
+    fn behind(&mut self, first_line: &[u8], bytes: u64) -> io::Result<Option<FileCursor>> {
+        let mut head = vec![0; first_line.len() + 1];
+        let len = read_up_to(&self.file, &mut head, 0)?;
+        let is_it = head[..len].strip_suffix(b"\n") == Some(first_line);
+        if !is_it || self.file.metadata()?.len() < bytes {
+            return Ok(None);
+        }
+        let mut part = vec![0; bytes.min(HALF_LINE_MAX) as usize];
+        let begin = bytes - part.len() as u64;
+        self.file.read_exact_at(&mut part, begin)?;
+        let offset = memchr::memrchr(b'\n', &part).map_or(begin, |lf| begin + lf as u64 + 1);
+        self.fingerprint.matches(&self.file)?;
+        self.known = Known::before(&self.file, offset)?;
+        Ok(Some(self.cursor(offset)))
+    }
+}
+
 impl Fingerprint {
     /// Whether `file` is still the one that was read up to `position`.
     pub(super) fn is_of(&mut self, file: &File, position: u64) -> io::Result<bool> {

@@ -425,6 +425,37 @@ fn a_stranger_on_a_reused_inode_is_not_read() {
     check("auth.log.1", "secret a");
 }
 
+/// What another program read is not read again, also where the log was rotated since.
+#[test]
+fn goes_on_behind_what_another_program_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("auth.log");
+    let check = |first: &str, bytes: u64, want: Option<&str>| {
+        let cursor = behind(&path, first.as_bytes(), bytes).unwrap();
+        let lines = cursor.map(|cursor| {
+            let mut follower = Follower::new(path.clone(), Start::Cursor(Cursor::File(cursor)), Parser::default());
+            let mut lines = Vec::new();
+            poll_all(&mut follower, &mut Batch::default(), &mut lines);
+            assert_eq!(follower.counters().gaps, 0);
+            lines.join(" ")
+        });
+        assert_eq!(lines.as_deref(), want, "{first} {bytes}");
+    };
+    check("a", 0, None);
+    fs::write(&path, "a\nb\nc\n").unwrap();
+    check("a", 0, Some("a b c"));
+    check("a", 2, Some("b c"));
+    check("a", 3, Some("b c"));
+    check("a", 6, Some(""));
+    check("a", 7, None);
+    check("b", 2, None);
+    check("", 2, None);
+    fs::rename(&path, dir.path().join("auth.log.1")).unwrap();
+    fs::write(&path, "d\n").unwrap();
+    check("a", 4, Some("c d"));
+    check("d", 2, Some(""));
+}
+
 #[test]
 fn fingerprints_are_fnv1a() {
     // From the reference's own test vectors.

@@ -1,0 +1,157 @@
+//! What of DenyHosts still runs, or would run again: its process, lines of cron, units, init scripts, `spawn` options.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::found::if_there;
+use crate::compat::files;
+use crate::text::plain;
+
+/// Files that may hold a line which calls it.
+const FILES: &[&str] = &["etc/crontab", "etc/anacrontab", "etc/rc.local", "etc/hosts.allow", "etc/hosts.deny"];
+/// Directories of such files.
+const DIRECTORIES: &[&str] = &[
+    "etc/cron.d",
+    "etc/cron.hourly",
+    "etc/cron.daily",
+    "etc/cron.weekly",
+    "etc/cron.monthly",
+    "var/spool/cron",
+    "var/spool/cron/crontabs",
+];
+/// What starts it.
+const STARTS: &[&str] = &[
+    "etc/init.d/denyhosts",
+    "etc/rc.d/init.d/denyhosts",
+    "etc/systemd/system/denyhosts.service",
+    "usr/lib/systemd/system/denyhosts.service",
+    "lib/systemd/system/denyhosts.service",
+    "run/systemd/system/denyhosts.service",
+];
+/// The most files of a directory that are looked at.
+const FILES_MAX: usize = 1000;
+/// The most bytes of a command line that are looked at.
+const COMMAND_MAX: usize = 4096;
+/// How much of a line is shown, in characters.
+const SHOWN_MAX: usize = 120;
+
+/// The process of a DenyHosts that runs: the one that its lock file names, else one that is called so. It is Python's.
+pub(super) fn running(lock_file: Option<&Path>) -> Option<u32> {
+    let named = lock_file.and_then(|file| fs::read_to_string(file).ok()).and_then(|text| text.trim().parse().ok());
+    if let Some(pid) = named.filter(|pid| command(*pid).is_some_and(|command| is_python(&command))) {
+        return Some(pid);
+    }
+    let all = fs::read_dir("/proc").ok()?.flatten();
+    let mut all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    all.find(|pid| command(*pid).is_some_and(|command| is_python(&command) && is_denyhosts(&command)))
+}
+
+/// The words of a process' command line.
+fn command(pid: u32) -> Option<Vec<Vec<u8>>> {
+    let mut text = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    text.truncate(COMMAND_MAX);
+    Some(text.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
+}
+
+fn name(word: &[u8]) -> &[u8] {
+    word.rsplit(|&byte| byte == b'/').next().unwrap_or(word)
+}
+
+fn is_python(command: &[Vec<u8>]) -> bool {
+    command.first().is_some_and(|program| name(program).starts_with(b"python"))
+}
+
+/// Whether the script is DenyHosts: the first word that is no option.
+fn is_denyhosts(command: &[Vec<u8>]) -> bool {
+    let script = command.iter().skip(1).find(|word| !word.starts_with(b"-"));
+    script.is_some_and(|script| [&b"denyhosts"[..], b"denyhosts.py"].contains(&name(script)))
+}
+
+/// What is left below `root`, and what to do about each.
+pub(super) fn leftovers(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let listed = DIRECTORIES.iter().flat_map(|dir| fs::read_dir(root.join(dir)).into_iter().flatten().flatten());
+    let mut listed: Vec<PathBuf> = listed.map(|entry| entry.path()).take(FILES_MAX).collect();
+    listed.sort();
+    for file in FILES.iter().map(|file| root.join(file)).chain(listed) {
+        let (Some(dir), Some(name)) = (file.parent(), file.file_name()) else { continue };
+        if !if_there(fs::metadata(&file)).is_ok_and(|found| found.is_some_and(|found| found.is_file())) {
+            continue;
+        }
+        let Ok(Some(text)) = files::load(dir, &String::from_utf8_lossy(name.as_bytes())) else { continue };
+        for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
+            if let Some(instead) = calls(line) {
+                let shown: String = plain(&String::from_utf8_lossy(line)).chars().take(SHOWN_MAX).collect();
+                found.push(format!("{}:{number}: {shown}\n    {instead}", file.display()));
+            }
+        }
+    }
+    for start in STARTS.iter().map(|start| root.join(start)).filter(|start| start.symlink_metadata().is_ok()) {
+        let is_unit = start.extension().is_some();
+        let instead = match is_unit {
+            true => "systemctl disable --now denyhosts; systemctl enable --now denyd",
+            false => "update-rc.d denyhosts remove (or chkconfig denyhosts off); systemctl enable --now denyd",
+        };
+        found.push(format!("{}\n    {instead}", start.display()));
+    }
+    found
+}
+
+/// What to write instead of a line that calls DenyHosts, if it does.
+fn calls(line: &[u8]) -> Option<&'static str> {
+    let line = String::from_utf8_lossy(line);
+    let code = line.split('#').next().unwrap_or_default();
+    let is_it = |word: &str| {
+        let (dir, name) = word.rsplit_once('/').unwrap_or(("", word));
+        let is_of_programs = || ["bin", "init.d"].iter().any(|end| dir.is_empty() || dir.ends_with(end));
+        match name {
+            "denyhosts.py" => true,
+            "denyhosts" => is_of_programs(),
+            "daemon-control" => dir.contains("denyhosts"),
+            _ => false,
+        }
+    };
+    let calls = code.split([' ', '\t', ';', '&', '|', '(', ')', '"', '\'']).any(is_it);
+    let instead = match (code.contains("spawn"), code.contains("--purge")) {
+        (true, _) => "take the option out: denyd reads the log by itself (denyd run)",
+        (false, true) => "take it out: denies end by themselves (deny_for); all of them at once: denyd forgive --all",
+        (false, false) => {
+            "take it out: denyd reads the log as it is written; once, for an old log: denyd scan --apply FILE"
+        }
+    };
+    calls.then_some(instead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_who_calls_it() {
+        let check = |line: &str, want: bool| assert_eq!(calls(line.as_bytes()).is_some(), want, "{line}");
+        check("*/10 * * * * root python /usr/bin/denyhosts.py -c /etc/denyhosts.conf", true);
+        check("0,20,40 * * * * root denyhosts --purge", true);
+        check("sshd: ALL: spawn /usr/sbin/denyhosts.py & : allow", true);
+        check("@reboot root /usr/share/denyhosts/daemon-control start", true);
+        check("# 0 * * * * root denyhosts.py", false);
+        check("0 * * * * root service denyhosts restart", true);
+        check("0 * * * * root cat /var/log/denyhosts", false);
+        check("0 * * * * root ls /var/lib/denyhosts/hosts", false);
+        check("sshd: 192.0.2.1", false);
+    }
+
+    #[test]
+    fn tells_which_process_it_is() {
+        let check = |command: &str, want: bool| {
+            let command: Vec<_> = command.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+            assert_eq!(is_python(&command) && is_denyhosts(&command), want, "{command:?}");
+        };
+        check("python /usr/sbin/denyhosts --daemon", true);
+        check("/usr/bin/python3 -u /usr/bin/denyhosts.py --daemon --config=/etc/denyhosts.conf", true);
+        check("python3 edit.py denyhosts.py", false);
+        check("/usr/bin/denyhosts --daemon", false);
+        check("vi /usr/bin/denyhosts.py", false);
+        check("", false);
+    }
+}

@@ -1,0 +1,259 @@
+//! What of DenyHosts' becomes what of ours. Pure: what is there goes in, what is to be done comes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use inputs::record::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::found::Found;
+use crate::cli::output::count;
+use crate::compat::files::{self, Bad, Count, Key, Pair, User};
+use crate::compat::hosts_allow::{Admitted, admitted};
+use crate::decide::claim::{Claim, Reason, Until, latest};
+use crate::decide::past::{Failed, Past};
+use crate::decide::policy::{Class, Policy};
+use crate::decide::prefix::Prefix;
+use crate::deny::hosts_deny::{Written, of_denyhosts};
+use crate::deny::iptables::old::Old as Rule;
+use crate::desk::TakenOver;
+use crate::detect::event::Account;
+use crate::text::{plain, printable};
+
+/// Lines of one kind that are shown.
+const SHOWN_MAX: usize = 10;
+
+/// Which file counts what.
+const CLASSES: [(&str, Class); 4] = [
+    (files::HOSTS, Class::Invalid),
+    (files::HOSTS_VALID, Class::Valid),
+    (files::HOSTS_ROOT, Class::Root),
+    (files::HOSTS_RESTRICTED, Class::Restricted),
+];
+
+/// What is taken over.
+#[derive(Default)]
+pub(super) struct Plan {
+    /// What the desk is told.
+    pub(super) taken: TakenOver,
+    /// The entries of hosts.deny that are DenyHosts'.
+    pub(super) entries: Vec<Written>,
+    /// Its rules.
+    pub(super) rules: Vec<Rule>,
+    /// All of it for people.
+    pub(super) rows: Vec<Row>,
+    /// What is not taken over, and why.
+    pub(super) left: Vec<String>,
+}
+
+/// A row of what is taken over.
+pub(super) struct Row {
+    /// What it is.
+    pub(super) what: String,
+    /// How many of them.
+    pub(super) many: usize,
+    /// What becomes of it.
+    pub(super) becomes: String,
+}
+
+/// Makes the plan. `policy` is what denyd will decide by.
+pub(super) fn plan(found: &Found, policy: &Policy, now: Timestamp, zone: &TimeZone) -> Plan {
+    let mut plan = Plan { left: found.problems.clone(), ..Plan::default() };
+    let counted: Vec<_> =
+        CLASSES.iter().map(|(name, class)| (*class, plan.counts::<IpAddr>(found, name, zone))).collect();
+    let purged = plan.counts::<IpAddr>(found, files::PURGE_HISTORY, zone);
+    let received = plan.read(found, files::SYNC_RECEIVED, |text| files::received(text, zone));
+
+    // Whom DenyHosts denied, or would have, and of whom it knew at all.
+    let thresholds = found.meant.decide.policy.thresholds;
+    let is_over =
+        |class: Class, count: u64| thresholds[class as usize].is_some_and(|threshold| count > u64::from(threshold.0));
+    let mut proven: BTreeSet<IpAddr> = received.keys().copied().collect();
+    let mut known: BTreeSet<IpAddr> = purged.keys().copied().chain(proven.iter().copied()).collect();
+    for (class, counts) in &counted {
+        proven.extend(counts.iter().filter(|(_, one)| is_over(*class, one.count)).map(|(address, _)| *address));
+        known.extend(counts.iter().filter(|(_, one)| one.count > 0).map(|(address, _)| *address));
+    }
+
+    let over = plan.denies(found, policy, &proven, known, now, zone);
+    plan.past(&counted, &purged, &over, now);
+    plan.users(found, zone);
+    plan.allowed(found);
+    if let Some((input, cursor)) = found.cursor.clone() {
+        plan.row(format!("how far {} was read", plain(&input)), 1, "goes on there");
+        plan.taken.cursors.insert(input, cursor);
+    }
+    plan
+}
+
+impl Plan {
+    fn row(&mut self, what: impl Into<String>, many: usize, becomes: impl Into<String>) {
+        if many > 0 {
+            self.rows.push(Row { what: what.into(), many, becomes: becomes.into() });
+        }
+    }
+
+    /// Notes lines that are left where they are, the first of them in full.
+    fn leave(&mut self, of: &str, lines: impl IntoIterator<Item = String>) {
+        let lines: Vec<_> = lines.into_iter().collect();
+        let more = lines.len().saturating_sub(SHOWN_MAX);
+        self.left.extend(lines.into_iter().take(SHOWN_MAX));
+        if more > 0 {
+            self.left.push(format!("{of}: {more} more of that kind"));
+        }
+    }
+
+    fn read<T: Default>(&mut self, found: &Found, name: &str, read: impl Fn(&[u8]) -> files::Found<T>) -> T {
+        let Some(text) = found.files.get(name) else { return T::default() };
+        let files::Found { records, bad } = read(text);
+        let told = |Bad { line, text, why }: Bad| {
+            let text: String = printable(&text).chars().take(80).collect();
+            format!("{name}:{line}: {why}, so it stays where it is: {text}")
+        };
+        self.leave(name, bad.into_iter().map(told));
+        records
+    }
+
+    fn counts<K: Key>(&mut self, found: &Found, name: &str, zone: &TimeZone) -> BTreeMap<K, Count> {
+        self.read(found, name, |text| files::counts(text, zone))
+    }
+
+    /// Whom DenyHosts denies, by its entries and rules. Returns whose deny is over by now.
+    fn denies(
+        &mut self,
+        found: &Found,
+        policy: &Policy,
+        proven: &BTreeSet<IpAddr>,
+        mut known: BTreeSet<IpAddr>,
+        now: Timestamp,
+        zone: &TimeZone,
+    ) -> BTreeSet<IpAddr> {
+        let (file, deny_for) = (plain(&found.old.hosts_deny.display().to_string()), found.meant.decide.policy.deny_for);
+        let (ours, others): (Vec<_>, Vec<_>) = of_denyhosts(&found.hosts_deny, zone)
+            .into_iter()
+            // Only a denyd denied networks, those by which it counts; another one is an administrator's.
+            .partition(|Written { prefix, stamp, .. }| {
+                let is_one = prefix.is_host() || policy.prefix(prefix.address().into()) == *prefix;
+                is_one && (stamp.is_some() || proven.contains(&prefix.address()))
+            });
+        let kept = |one: &Written| {
+            let why = "nothing says that DenyHosts wrote it, no comment and not its work directory";
+            format!("{file}:{}: {} stays as it is: {why}", one.line, plain(&one.entry))
+        };
+        self.leave(&file, others.iter().filter(|one| one.prefix.is_host()).map(kept));
+        // Nobody purged what has no comment.
+        let until = |one: &Written| one.stamp.and_then(|at| deny_for.map(|time| at.after(time)));
+        let is_over = |one: &&Written| until(one).is_some_and(|until| until <= now);
+        let lasting: BTreeSet<IpAddr> =
+            ours.iter().filter(|one| !is_over(one)).map(|one| one.prefix.address()).collect();
+        let ended = ours.iter().filter(is_over).map(|one| one.prefix.address());
+        let over: BTreeSet<IpAddr> = ended.filter(|address| !lasting.contains(address)).collect();
+        let mut denied: BTreeMap<Prefix, (Timestamp, Until)> = BTreeMap::new();
+        let mut deny = |address: IpAddr, since: Timestamp, until: Until| {
+            let prefix = policy.prefix(address.into());
+            let claim = denied.entry(prefix).or_insert((since.min(now), until));
+            *claim = (claim.0.min(since), latest(claim.1, until));
+        };
+        for one in ours.iter().filter(|one| !over.contains(&one.prefix.address())) {
+            deny(one.prefix.address(), one.stamp.unwrap_or(now), until(one));
+        }
+        known.extend(ours.iter().map(|one| one.prefix.address()));
+        let (rules, others): (Vec<_>, Vec<_>) =
+            found.rules.iter().cloned().partition(|rule| known.contains(&rule.address));
+        let by_entry: BTreeSet<IpAddr> = ours.iter().map(|one| one.prefix.address()).collect();
+        let by_rule: BTreeSet<IpAddr> = rules.iter().map(|rule| rule.address).collect();
+        for address in by_rule.difference(&by_entry) {
+            deny(*address, now, deny_for.map(|time| now.after(time)));
+        }
+        let why = "nothing of DenyHosts' knows this address";
+        let told = |rule: &Rule| format!("iptables, INPUT {}: {} stays as it is: {why}", rule.place, plain(&rule.rule));
+        self.leave("iptables", others.iter().map(told));
+        let (entries, ended, plain) = (ours.len(), over.len(), ours.iter().filter(|one| one.stamp.is_none()).count());
+        self.row(
+            format!("entries of {file}"),
+            entries,
+            match deny_for {
+                None => "denies, for ever as PURGE_DENY is blank".to_owned(),
+                Some(_) => format!("denies, until PURGE_DENY is over; {plain} without a time, for ever"),
+            },
+        );
+        self.row("  of them over by now", ended, "let in, and counted as released");
+        let allowed = denied.keys().filter(|prefix| policy.allow.covers(prefix)).count();
+        self.row("  of them allowed", allowed, "let in: the allow list goes first");
+        let copies = rules.len() - by_rule.len();
+        let addresses = count(by_rule.len() as u64, "address", "addresses");
+        self.row(
+            "rules of iptables",
+            rules.len(),
+            format!("denies of {addresses}, {copies} copies; then the rules go"),
+        );
+        let claim =
+            |(prefix, (since, until))| (prefix, Claim { since, until, reason: Reason::Imported, enforceable: true });
+        self.taken.denied = denied.into_iter().map(claim).collect();
+        (self.entries, self.rules) = (ours, rules);
+        over
+    }
+
+    /// What was counted, but for those whose deny is over: they begin again from zero.
+    fn past(
+        &mut self,
+        counted: &[(Class, BTreeMap<IpAddr, Count>)],
+        purged: &BTreeMap<IpAddr, Count>,
+        over: &BTreeSet<IpAddr>,
+        now: Timestamp,
+    ) {
+        let Past { failed, released, .. } = &mut self.taken.past;
+        let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        for (class, counts) in counted {
+            let still = counts.iter().filter(|(address, one)| one.count > 0 && !over.contains(address));
+            failed.extend(still.map(|(address, Count { count, at })| Failed {
+                address: *address,
+                class: *class,
+                count: number(*count),
+                last: at.unwrap_or(now).min(now),
+            }));
+        }
+        let addresses: BTreeSet<IpAddr> = purged.keys().chain(over).copied().collect();
+        released.extend(addresses.into_iter().map(|address| {
+            let before = purged.get(&address).map_or(0, |one| number(one.count));
+            (address, before.saturating_add(u32::from(over.contains(&address))))
+        }));
+        let (failing, released) = (failed.iter().map(|one| one.address).collect::<BTreeSet<_>>().len(), released.len());
+        self.row("addresses that failed", failing, "counts, in hosts*: denyd list addresses");
+        self.row("addresses that were released", released, "counts for permanent_after and escalate");
+    }
+
+    fn users(&mut self, found: &Found, zone: &TimeZone) {
+        for (name, account) in [(files::USERS_INVALID, Account::Unknown), (files::USERS_VALID, Account::Known)] {
+            let users = self.counts::<User>(found, name, zone).into_iter().filter(|(_, one)| one.count > 0);
+            self.taken.past.users.extend(users.map(|(user, one)| (user, one.count, account)));
+        }
+        self.row("users that were tried", self.taken.past.users.len(), "counts: denyd list users");
+        for name in [files::USERS_HOSTS, files::SUSPICIOUS_LOGINS] {
+            let pairs = self.counts::<Pair>(found, name, zone).len();
+            if pairs > 0 {
+                self.left.push(format!("{name}: {pairs} stay there: denyd has no place for them yet"));
+            }
+        }
+        let waiting = self.read(found, files::SYNC_HOSTS, files::hosts).len();
+        if waiting > 0 {
+            self.left.push(format!("{}: {waiting} stay there: denyd does not synchronise yet", files::SYNC_HOSTS));
+        }
+    }
+
+    /// Whom hosts.allow admits: no firewall asks it.
+    fn allowed(&mut self, found: &Found) {
+        let (file, text) = &found.hosts_allow;
+        let file = plain(&file.display().to_string());
+        let Admitted { plain: admits, rest } = admitted(text, &found.old.service);
+        self.row(format!("admitted by {file}"), admits.len(), "the allow list: denyd allow");
+        self.taken.allowed = admits.into_iter().map(|(_, entry)| entry).collect();
+        let told = rest.iter().map(|(line, text, why)| {
+            let text: String = plain(text).chars().take(80).collect();
+            format!(
+                "{file}:{line}: not taken, since {why}; see to it, and use `denyd allow` for whom it admits: {text}"
+            )
+        });
+        self.leave(&file, told);
+    }
+}

@@ -1,0 +1,329 @@
+//! Who ran DenyHosts takes over what it knew and did, and may give it back; and what denyd knows leaves in DenyHosts' files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use kit::{until, until_or};
+use serde_json::Value;
+
+/// What a fake iptables does with a file of rules: lists those of INPUT, and carries out scripts.
+const IPTABLES: &str = r#"#!/bin/sh
+case "$*" in "-w 10 -S INPUT") cat DIR/rules;; *) echo "no such arguments: $*" >&2; exit 2;; esac
+"#;
+const IPTABLES_RESTORE: &str = r#"#!/bin/sh
+[ "$*" = "-w 10 --noflush" ] || exit 2
+awk 'NR == FNR { if (/^-A/) rule[++n] = $0; else head = head $0 "\n"; next }
+    /^-D INPUT / { sub(/^-D/, "-A"); for (i = 1; i <= n && rule[i] != $0; i++); if (i > n) exit 1
+        for (n--; i <= n; i++) rule[i] = rule[i + 1] }
+    /^-I INPUT / { at = $3; sub(/^-I INPUT [0-9]+/, "-A INPUT"); if (at > n + 1) exit 1
+        for (i = ++n; i > at; i--) rule[i] = rule[i - 1]; rule[at] = $0 }
+    END { printf "%s", head; for (i = 1; i <= n; i++) print rule[i] }' DIR/rules - >DIR/rules.new && mv DIR/rules.new DIR/rules
+"#;
+
+/// A machine on which DenyHosts ran, below a directory.
+struct Old {
+    dir: tempfile::TempDir,
+}
+
+impl Old {
+    fn new() -> Self {
+        let old = Old { dir: tempfile::tempdir().unwrap() };
+        fs::create_dir_all(old.path("etc/cron.d")).unwrap();
+        fs::create_dir(old.path("work")).unwrap();
+        for file in fs::read_dir(kit::data("denyhosts/work")).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), old.path("work").join(file.file_name())).unwrap();
+        }
+        let line = |second: u32, user: &str| {
+            format!(
+                "Nov 20 23:38:{second:02} b sshd[{second}]: Failed password for {user} from 192.0.2.12 port 9 ssh2\n"
+            )
+        };
+        let read = line(1, "root") + &line(2, "root");
+        old.write("log", &(read.clone() + &line(3, "root") + &line(4, "root")));
+        old.write("work/offset", &format!("{}\n{}\n", line(1, "root").trim_end(), read.len()));
+        let (fresh, stale) = (days_ago(1), days_ago(60));
+        old.write(
+            "hosts.deny",
+            &format!(
+                "# local rules\nALL: PARANOID\n# DenyHosts: {fresh} | sshd: 192.0.2.10\nsshd: 192.0.2.10\n\
+                 # DenyHosts: {stale} | sshd: 192.0.2.14\nsshd: 192.0.2.14\nsshd: 192.0.2.12\nsshd: 192.0.2.99\n\
+                 # DenyHosts: {fresh} | sshd: 1.1.1.1\nsshd: 1.1.1.1\nsshd: 192.0.2.40\nsshd: 203.0.113.0/255.255.255.0\n"
+            ),
+        );
+        old.write(
+            "hosts.allow",
+            "sshd: 203.0.113.7\nsshd: ALL EXCEPT /etc/hosts.evil\nsshd: 203.0.113.8 : spawn /usr/bin/denyhosts.py &\n",
+        );
+        old.write(
+            "rules",
+            "-P INPUT ACCEPT\n-A INPUT -s 192.0.2.10/32 -j DROP\n-A INPUT -i lo -j ACCEPT\n-A INPUT -s 192.0.2.10/32 -j DROP\n\
+             -A INPUT -s 192.0.2.77/32 -j DROP\n-A INPUT -s 192.0.2.30/32 -p tcp -m tcp --dport 22 -j DROP\n",
+        );
+        for (name, text) in [("iptables", IPTABLES), ("iptables-restore", IPTABLES_RESTORE)] {
+            old.write(name, text);
+            fs::set_permissions(old.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        old.write("etc/cron.d/denyhosts", "*/10 * * * * root python /usr/bin/denyhosts.py -c /etc/denyhosts.conf\n");
+        old.write(
+            "denyhosts.conf",
+            "SECURE_LOG = DIR/log\nHOSTS_DENY = DIR/hosts.deny\nWORK_DIR = DIR/work\nETC_DIR = DIR/etc\nLOCK_FILE = DIR/lock\n\
+             BLOCK_SERVICE = sshd\nPURGE_DENY = 4w\nDENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\n\
+             DENY_THRESHOLD_ROOT = 1\nDENY_THRESHOLD_RESTRICTED = 1\nIPTABLES = DIR/iptables\n",
+        );
+        old.configure("\"hosts.deny\"");
+        old
+    }
+
+    /// What denyd runs by: what `import` prints, with directories of the test's own, and these back ends.
+    fn configure(&self, back_ends: &str) {
+        let (code, toml, err) = self.run(&["import", self.path("denyhosts.conf").to_str().unwrap(), "--root", "DIR/"]);
+        assert_eq!(code, Some(0), "{err}");
+        let top = "state_dir = \"DIR/state\"\ncontrol_socket = \"DIR/control\"\nspare_machine = false\n";
+        let start = toml.find("backends = [").unwrap();
+        let end = start + toml[start..].find('\n').unwrap();
+        let toml = format!("{top}{}backends = [{back_ends}]{}", &toml[..start], &toml[end..]);
+        self.write("denyd.toml", &toml);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let dir = format!("{}/", self.dir.path().display());
+        fs::write(self.path(name), text.replace("DIR/", &dir)).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = kit::denyd(&[]);
+        let ours = self.path("denyd.toml");
+        if ours.exists() {
+            command.args(["--config", ours.to_str().unwrap()]);
+        }
+        let dir = format!("{}/", self.dir.path().display());
+        command.args(arguments.iter().map(|argument| argument.replace("DIR/", &dir))).env("TZ", "UTC");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let output = self.command(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    /// Runs `import` of the old configuration with these arguments; what it says.
+    #[track_caller]
+    fn import(&self, arguments: &[&str], code: i32) -> String {
+        let all = [&["import", "DIR/denyhosts.conf", "--root", "DIR/"], arguments].concat();
+        let (found, out, err) = self.run(&all);
+        assert_eq!(found, Some(code), "{out}{err}");
+        out + &err
+    }
+
+    fn list(&self, what: &[&str]) -> Vec<Value> {
+        let (_, out, err) = self.run(&[what, &["--json"]].concat());
+        serde_json::from_str(&out).unwrap_or_else(|_| panic!("{what:?}: {out}{err}"))
+    }
+
+    fn why(&self, address: &str) -> Value {
+        let (_, out, err) = self.run(&["why", address, "--json"]);
+        serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"))
+    }
+
+    /// What is known, by what lists show.
+    fn known(&self) -> Vec<Vec<Value>> {
+        let lists = [&["list", "hosts"][..], &["list", "addresses"], &["list", "users"]];
+        lists.iter().map(|what| self.list(what)).collect()
+    }
+
+    /// The files of DenyHosts, byte by byte.
+    fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let work = fs::read_dir(self.path("work")).unwrap();
+        let work = work.map(|file| format!("work/{}", file.unwrap().file_name().to_str().unwrap()));
+        let names = work.chain(["hosts.deny", "hosts.allow", "rules", "log"].map(str::to_owned));
+        names.map(|name| (name.clone(), fs::read(self.path(&name)).unwrap())).collect()
+    }
+}
+
+/// The time so many days ago as DenyHosts wrote it, in UTC.
+fn days_ago(days: i64) -> String {
+    let at = kit::now().as_second() - days * 86_400;
+    jiff::Timestamp::from_second(at).unwrap().strftime("%a %b %e %H:%M:%S %Y").to_string()
+}
+
+/// Prefix and end of each deny, without the time of day.
+fn denied(list: &[Value]) -> Vec<String> {
+    let row = |row: &Value| {
+        let until = row["until"].as_str().map_or("for ever", |until| &until[..10]);
+        format!("{} {until}", row["prefix"].as_str().unwrap())
+    };
+    let mut rows: Vec<_> = list.iter().map(row).collect();
+    rows.sort();
+    rows
+}
+
+fn in_days(days: i64) -> String {
+    jiff::Timestamp::from_second(kit::now().as_second() + days * 86_400).unwrap().strftime("%Y-%m-%d").to_string()
+}
+
+#[test]
+fn what_denyhosts_knew_is_shown_then_taken_over_once_and_given_back() {
+    let old = Old::new();
+    let before = old.files();
+    let told = old.import(&[], 0);
+    for want in [
+        "entries of DIR/hosts.deny",
+        "denies of 2 addresses, 1 copies; then the rules go",
+        "work/hosts:6: no address".trim_start_matches("work/"),
+        "purge-history:2: no address",
+        "hosts.deny:8: sshd: 192.0.2.99 stays as it is",
+        "iptables, INPUT 4: -s 192.0.2.77/32 -j DROP stays as it is",
+        "hosts.allow:2: not taken, since it has an EXCEPT",
+        "hosts.allow:3: not taken, since it has an option",
+        "etc/cron.d/denyhosts:1: */10",
+        "The unit must run as root, since it writes DIR/hosts.deny",
+    ] {
+        let want = want.replace("DIR", old.dir.path().to_str().unwrap());
+        assert!(told.contains(&want), "no {want:?} in {told}");
+    }
+    assert!(old.files() == before && !old.path("state").exists(), "it only looks");
+
+    let told = old.import(&["--yes"], 0);
+    assert!(told.contains("Taken over from DenyHosts") && told.contains("4 addresses are denied by denyd"), "{told}");
+    let known = old.known();
+    // Until the stamp and PURGE_DENY; for ever where nobody would have purged it; the rule of one that was purged once more.
+    let (fresh, anew) = (in_days(27), in_days(28));
+    let want = [
+        format!("192.0.2.10 {fresh}"),
+        "192.0.2.12 for ever".to_owned(),
+        format!("192.0.2.30 {anew}"),
+        "192.0.2.40 for ever".to_owned(),
+    ];
+    assert_eq!(denied(&known[0]), want);
+    let (_, why, _) = old.run(&["why", "192.0.2.10"]);
+    assert!(why.contains("taken over from DenyHosts"), "{why}");
+    let why = |address: &str| old.why(address);
+    assert_eq!(
+        (&why("192.0.2.11")["tallies"]["invalid"], &why("192.0.2.11")["tallies"]["valid"]),
+        (&3.into(), &2.into())
+    );
+    assert_eq!(why("2001:db8:0:1::1")["tallies"]["invalid"], 7, "an IPv6 address, which DenyHosts lost");
+    assert_eq!((&why("192.0.2.14")["tallies"]["invalid"], &why("192.0.2.14")["times"]), (&0.into(), &1.into()), "over");
+    assert_eq!((&why("192.0.2.30")["times"], &why("203.0.113.7")["verdict"]), (&2.into(), &"allowed".into()));
+    let users: BTreeMap<_, _> =
+        known[2].iter().map(|row| (row["user"].as_str().unwrap(), row["attempts"].as_u64().unwrap())).collect();
+    assert_eq!(users, BTreeMap::from([("", 1), ("a:b", 1), ("alice", 2), ("oracle", 9), ("root", 7)]));
+    // What is over or allowed is let in there, too; lines of others stay.
+    let hosts_deny = old.read("hosts.deny");
+    let entries: Vec<_> = hosts_deny.lines().filter(|line| !line.starts_with('#')).collect();
+    let others = ["ALL: PARANOID", "sshd: 192.0.2.10", "sshd: 192.0.2.12", "sshd: 192.0.2.99", "sshd: 192.0.2.40"];
+    assert_eq!(entries[..5], others);
+    assert_eq!(entries[5..], ["sshd: 203.0.113.0/255.255.255.0", "sshd: 192.0.2.30"]);
+    assert_eq!(old.read("rules"), "-P INPUT ACCEPT\n-A INPUT -i lo -j ACCEPT\n-A INPUT -s 192.0.2.77/32 -j DROP\n");
+
+    let files = old.files();
+    let told = old.import(&["--yes"], 0);
+    assert!(told.contains("taken over at"), "{told}");
+    assert!(old.files() == files && old.known() == known, "the second time changes nothing");
+
+    let told = old.import(&["--undo"], 0);
+    assert!(told.contains("All is as it was"), "{told}");
+    assert!(old.files() == before, "{}", old.read("hosts.deny"));
+    assert!(!old.path("state/denyd.db").exists() && !old.path("state/before-import").exists());
+    let told = old.import(&["--undo"], 2);
+    assert!(told.contains("nothing was taken over"), "{told}");
+}
+
+/// A daemon that is killed when the test ends.
+struct Daemon(std::process::Child);
+
+impl Daemon {
+    fn start(old: &Old) -> Daemon {
+        let out = fs::File::create(old.path("out")).unwrap();
+        let daemon = Daemon(old.command(&["run"]).stderr(out.try_clone().unwrap()).stdout(out).spawn().unwrap());
+        until_or("it answers", || old.read("out"), || old.path("control").exists().then_some(()));
+        daemon
+    }
+
+    fn stop(mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.0.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_log_is_read_on_where_denyhosts_was() {
+    let old = Old::new();
+    old.configure("\"stdout\"");
+    old.import(&["--yes"], 0);
+    let daemon = Daemon::start(&old);
+    let count = || old.why("192.0.2.12")["tallies"]["root"].as_u64();
+    until_or("two lines are read", || format!("{:?}", count()), || (count() == Some(7)).then_some(()));
+    daemon.stop();
+}
+
+/// hosts.deny is no back end of denyd here: what DenyHosts wrote there goes once denyd denies by its own means.
+#[test]
+fn what_denyd_knew_and_denied_before_comes_back() {
+    let old = Old::new();
+    old.configure("\"stdout\"");
+    let before = old.files();
+    let daemon = Daemon::start(&old);
+    assert_eq!(old.run(&["deny", "198.51.100.9"]).0, Some(0));
+    let told = old.import(&["--yes"], 2);
+    assert!(told.contains("denyd runs; stop it first"), "{told}");
+    daemon.stop();
+    let known = old.known();
+    old.import(&["--yes"], 0);
+    let entries = "# local rules\nALL: PARANOID\nsshd: 192.0.2.99\nsshd: 203.0.113.0/255.255.255.0\n";
+    assert_eq!((old.list(&["list", "hosts"]).len(), old.read("hosts.deny")), (5, entries.to_owned()));
+    // What a person wrote there since stays.
+    old.write("hosts.deny", &format!("{entries}sshd: 192.0.2.200\n"));
+    let told = old.import(&["--undo"], 0);
+    assert!(told.contains("was changed by others since"), "{told}");
+    assert_eq!(old.known(), known);
+    let mut lines: Vec<_> = old.read("hosts.deny").lines().map(str::to_owned).collect();
+    let mut want: Vec<_> = std::str::from_utf8(&before["hosts.deny"]).unwrap().lines().map(str::to_owned).collect();
+    want.push("sshd: 192.0.2.200".to_owned());
+    lines.sort();
+    want.sort();
+    assert_eq!(lines, want);
+    let stamp = lines.iter().position(|line| line.ends_with("| sshd: 192.0.2.10"));
+    assert!(stamp.is_some());
+}
+
+/// Two that deny beside each other would each undo what the other does.
+#[test]
+fn nothing_is_taken_over_while_denyhosts_runs() {
+    let old = Old::new();
+    let before = old.files();
+    // Python, and the one that the lock file names.
+    let script = "import sys; sys.stdin.read()";
+    let mut running =
+        Command::new("/usr/bin/python3").args(["-c", script]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    old.write("lock", &format!("{}\n", running.id()));
+    let command = format!("/proc/{}/cmdline", running.id());
+    until("it is Python's", || fs::read(&command).unwrap().starts_with(b"/usr/bin/python3").then_some(()));
+    let told = old.import(&["--yes"], 2);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert!(told.contains("DenyHosts runs (process") && told.contains("systemctl disable --now"), "{told}");
+    assert!(old.files() == before);
+    old.import(&["--yes"], 0);
+}
