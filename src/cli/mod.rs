@@ -17,6 +17,7 @@ mod describe;
 mod doctor;
 mod elsewhere;
 mod explain;
+mod export;
 mod forgive;
 mod history;
 mod import;
@@ -100,6 +101,8 @@ enum Verb {
     Check(check::Arguments),
     /// Print what DenyHosts' configuration means, as one of denyd, or take over what DenyHosts knew and did
     Import(import::Arguments),
+    /// Write what is remembered as the files of DenyHosts
+    Export(export::Arguments),
     /// Print the files of packages that are written from what the program knows of itself
     #[command(hide = true)]
     Describe(describe::Arguments),
@@ -152,6 +155,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Mail(verb) => mail::run(verb, &config(path)?),
         Verb::Check(verb) => check::run(verb, path),
         Verb::Import(verb) => import::run(verb, path),
+        Verb::Export(verb) => export::run(verb, &holding(path)?),
         Verb::Describe(verb) => describe::run(verb),
     }
 }

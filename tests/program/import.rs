@@ -308,6 +308,77 @@ fn what_denyd_knew_and_denied_before_comes_back() {
     assert!(stamp.is_some());
 }
 
+/// What denyd knows goes back into DenyHosts' files, and comes back the same from there.
+#[test]
+fn what_is_exported_and_imported_again_is_the_same() {
+    let old = Old::new();
+    old.import(&["--yes"], 0);
+    // A person's deny, for ever and of an IPv6 network, and one of another class.
+    assert_eq!(old.run(&["deny", "198.51.100.9", "2001:db8:0:9::/64"]).0, Some(0));
+    let (code, out, err) = old.run(&["export", "denyhosts", "DIR/exported"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_eq!(old.read("exported/hosts-valid"), "192.0.2.11:2:Sat Nov 21 08:00:00 2026\n");
+    let six = "2001%3Adb8%3A0%3A1%3A%3A:7:Fri Nov 20 23:38:26 2026";
+    assert!(old.read("exported/hosts").lines().any(|line| line == six), "{}", old.read("exported/hosts"));
+    assert!(old.read("exported/users-invalid").contains("\na%3Ab:1:"));
+    assert_eq!(old.read("exported/offset"), old.read("work/offset"));
+    let fresh = old.read("hosts.deny").lines().find(|line| line.ends_with("| sshd: 192.0.2.10")).unwrap().to_owned();
+    assert!(old.read("exported/hosts.deny").contains(&format!("{fresh}\nsshd: 192.0.2.10\n")));
+    assert_eq!(old.read("exported/allowed-hosts").lines().filter(|line| *line == "1.1.1.[6-23]").count(), 1);
+    let (code, _, err) = old.run(&["export", "denyhosts", "DIR/exported"]);
+    assert!(code == Some(2) && err.contains("has files already"), "{err}");
+
+    // What a person sees of each: who, until when (to the second), what counts, which user.
+    let known = |old: &Old| {
+        let hosts = old.list(&["list", "hosts"]).into_iter().map(|row| {
+            let until = row["until"].as_str().map_or("for ever", |until| &until[..19]);
+            format!("{} {until}", row["prefix"].as_str().unwrap())
+        });
+        let mut all: Vec<String> = hosts.collect();
+        for what in ["addresses", "users"] {
+            all.extend(old.list(&["list", what]).iter().map(|row| {
+                let mut row = row.clone();
+                // When a user was tried last no file of DenyHosts' told.
+                row.as_object_mut().unwrap().remove("last");
+                row.to_string()
+            }));
+        }
+        all.sort();
+        (all, old.why("192.0.2.30")["times"].clone(), old.why("192.0.2.14")["times"].clone())
+    };
+    let again = Old::new();
+    fs::remove_dir_all(again.path("work")).unwrap();
+    fs::create_dir(again.path("work")).unwrap();
+    for file in fs::read_dir(old.path("exported")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), again.path("work").join(file.file_name())).unwrap();
+    }
+    fs::rename(again.path("work/hosts.deny"), again.path("hosts.deny")).unwrap();
+    again.write("rules", "-P INPUT ACCEPT\n");
+    again.configure("\"hosts.deny\"");
+    again.import(&["--yes"], 0);
+    assert_eq!(known(&again), known(&old));
+}
+
+/// A work directory as large as any is taken over in one go.
+#[test]
+fn a_large_work_directory_is_taken_over_whole() {
+    let old = Old::new();
+    let many = std::env::var("DENYD_HOSTS").map_or(2000, |many| many.parse::<u32>().unwrap());
+    let (fresh, hosts) = (days_ago(1), |n: u32| std::net::Ipv4Addr::from_bits(0x0a00_0000 + n));
+    let lines: String = (0..many).map(|n| format!("{}:9:{fresh}\n", hosts(n))).collect();
+    old.write("work/hosts", &lines);
+    let lines: String = (0..many).map(|n| format!("# DenyHosts: {fresh} | sshd: {0}\nsshd: {0}\n", hosts(n))).collect();
+    old.write("hosts.deny", &lines);
+    old.write("rules", "-P INPUT ACCEPT\n");
+    let began = std::time::Instant::now();
+    old.import(&["--yes"], 0);
+    eprintln!("{many} hosts were taken over in {:?}", began.elapsed());
+    assert_eq!(old.read("hosts.deny"), lines, "they are denied there already");
+    let (code, out, _) = old.run(&["list", "hosts", "--json", "--limit", "100000"]);
+    assert!(code == Some(0) && out.matches("\"prefix\"").count() == many.min(100_000) as usize);
+}
+
 /// Two that deny beside each other would each undo what the other does.
 #[test]
 fn nothing_is_taken_over_while_denyhosts_runs() {
