@@ -42,7 +42,6 @@ const PLACES: &[&str] =
 #[derive(clap::Args, Debug)]
 #[command(after_help = super::describe::examples([
     ("import", "what /etc/denyhosts.conf means, as a denyd.toml with the old key above each new one, and what else there is"),
-    ("import > /etc/denyd/denyd.toml", "write that configuration"),
     ("import --yes", "take over what DenyHosts counted and denied, its entries of hosts.deny, its rules of iptables"),
     ("import --undo", "give all of that back"),
     ("import /usr/share/denyhosts/denyhosts.cfg", "the same of another file"),
@@ -56,8 +55,8 @@ pub(super) struct Arguments {
     /// Give back all that --yes took, files and rules and denyd's own database, as they were
     #[arg(long)]
     undo: bool,
-    /// Where the machine's files begin, in which calls of DenyHosts are looked for
-    #[arg(long, hide = true, default_value = "/")]
+    /// Where the machine's files begin in which calls of DenyHosts are looked for, such as a disk that is mounted elsewhere
+    #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 }
 

@@ -29,6 +29,13 @@ const TAKEN: &[&str] = &[
     files::SYNC_RECEIVED,
 ];
 
+/// Of them, those that a denyd keeps current: see [`work_dir`](crate::work_dir).
+const KEPT: &[&str] = TAKEN.split_at(9).0;
+/// The file that says that one does.
+const MARK: &str = ".denyd";
+/// What the names of the files end in that were there before.
+const BEFORE: &str = ".denyhosts";
+
 /// What is there.
 pub(super) struct Found {
     /// Its configuration.
@@ -58,7 +65,7 @@ pub(super) fn find(file: &Path, ours: &Config) -> anyhow::Result<Found> {
     let mut found = BTreeMap::new();
     for name in TAKEN {
         let Some(dir) = &old.work_dir else { break };
-        let read = files::load(dir, name);
+        let read = load(dir, name);
         // What cannot be read is not taken for nothing: it would be forgotten for good.
         let read = read.with_context(|| format!("cannot read {}", dir.join(name).display()))?;
         found.extend(read.map(|text| (*name, text)));
@@ -97,6 +104,16 @@ pub(super) fn find(file: &Path, ours: &Config) -> anyhow::Result<Found> {
     })
 }
 
+/// What DenyHosts wrote into a file of its work directory. Where a denyd keeps that current, it is beside it.
+fn load(dir: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
+    let is_kept = dir.join(MARK).exists();
+    match files::load(dir, &format!("{name}{BEFORE}"))? {
+        Some(text) if is_kept => Ok(Some(text)),
+        _ if is_kept && KEPT.contains(&name) => Ok(None),
+        _ => files::load(dir, name),
+    }
+}
+
 /// What stands in a file; nothing where it is not there.
 fn beside(file: &Path) -> anyhow::Result<Vec<u8>> {
     let (dir, name) = (file.parent().unwrap_or(Path::new("/")), file.file_name().unwrap_or_default());
@@ -121,15 +138,17 @@ fn behind(offset: &files::Offset, log: &Path, ours: &Config) -> Result<Option<(S
 }
 
 /// All files of the work directory that DenyHosts has, or a denyd that keeps them.
-pub(super) fn all_files() -> impl Iterator<Item = &'static str> {
+pub(super) fn all_files() -> impl Iterator<Item = String> {
     let more = [
         files::SYNC_HOSTS_TMP,
         files::SYNC_TIMESTAMP,
         files::ALLOWED_HOSTS,
         files::ALLOWED_WARNED_HOSTS,
         files::RESTRICTED_USERNAMES,
+        MARK,
     ];
-    TAKEN.iter().copied().chain(more)
+    let before = KEPT.iter().map(|name| format!("{name}{BEFORE}"));
+    TAKEN.iter().chain(&more).map(|name| (*name).to_owned()).collect::<Vec<_>>().into_iter().chain(before)
 }
 
 /// What `error` means for a file that may not be there.

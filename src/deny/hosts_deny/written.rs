@@ -6,7 +6,7 @@ use inputs::record::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Service;
-use super::entry::{entry, pattern, stamped};
+use super::entry::{Entry, entry, pattern, stamped};
 use crate::decide::prefix::Prefix;
 use crate::text::from_asctime;
 
@@ -38,9 +38,9 @@ pub fn of_denyhosts(text: &[u8], zone: &TimeZone) -> Vec<Written> {
             above = from_asctime(time, zone).map(|at| (named, at));
             continue;
         }
-        let Some(entry) = std::str::from_utf8(raw).ok().and_then(entry).filter(|one| one.text.as_bytes() == raw) else {
-            continue;
-        };
+        // DenyHosts denied one service.
+        let is_its_form = |one: &Entry<'_>| one.text.as_bytes() == raw && !one.service.contains([' ', '\t', ',']);
+        let Some(entry) = std::str::from_utf8(raw).ok().and_then(entry).filter(is_its_form) else { continue };
         let stamp = comment.filter(|(named, _)| *named == raw).map(|(_, at)| at);
         found.push(Written { line, entry: entry.text.to_owned(), prefix: entry.prefix, stamp });
     }
