@@ -198,8 +198,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     let (looks_in, looks) = mpsc::channel(LOOKS_MAX);
     let (stop_in, stop) = watch::channel(false);
     let (moved_in, moved) = watch::channel(());
-    let (mailed_in, mailed) = watch::channel(outbox::Done::default());
-    let (posted_in, posted) = watch::channel(outbox::Done::default());
+    let (told_in, told) = watch::channel(outbox::AllDone::default());
     let (taps, _) = broadcast::channel(TAP_MAX);
     let (latest_in, latest) = watch::channel(None);
     let running = runtime.enter();
@@ -231,7 +230,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     }
     let line =
         Line { asks: asks_in.clone(), looks: looks_in, latest, dry_run, taps: taps.clone(), decided: desk.decided() };
-    let mut mailing = Mailing::new(line.clone(), [mailed_in, posted_in]);
+    let mut mailing = Mailing::new(line.clone(), told_in);
     mailing.configure(&mut desk, &configured.config);
     let work_dir = (!dry_run).then(|| WorkDir::start(line.clone(), configured.config.compat.work_dir.clone()));
     let work_dir = work_dir.transpose()?;
@@ -277,8 +276,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     // The desk has this thread, and timers of its own, or another thread would have to wake for each of its ticks.
     // Clients and signals have the runtime's; inputs and projections have threads.
     let owner = tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-        let (mut owner, batches) =
-            owner.run(batches, (asks, looks), stop, News { moved, mailed, posted, answers, late }).await;
+        let (mut owner, batches) = owner.run(batches, (asks, looks), stop, News { moved, told, answers, late }).await;
         manager::tell_stopping();
         // First they are told, or the reader of a long file would hand over as fast as we take.
         owner.configured.stop();

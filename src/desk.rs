@@ -32,7 +32,7 @@ use crate::deny::places::Place;
 use crate::deny::{DenyBackend, DenySet, Diff};
 use crate::intake::{self, Counts, Seen, Source};
 use crate::store::{
-    self, Commit, Decided, Decision, Evidence, Follower, Loaded, Restored, Store, StoreError, decision,
+    self, Commit, Database, Decided, Decision, Evidence, Follower, Loaded, Restored, Store, StoreError, decision,
 };
 use crate::text::{printable, shown};
 
@@ -602,9 +602,20 @@ impl Desk {
         self.store.history_after(id, limit.min(ROWS_MAX))
     }
 
-    /// A follower is done with the decisions up to `id`. That is kept with the next commit.
-    pub fn acknowledge(&mut self, follower: &str, id: i64, now: Timestamp) -> Effects {
-        self.pending.acknowledged.insert(follower.to_owned(), id);
+    /// What each claimant decided last of a prefix before the decision of number `id`: whether it denies, and that was
+    /// enforced. Nothing where that cannot be read.
+    pub fn claims_before(&self, prefix: Prefix, id: i64) -> BTreeMap<Claimant, bool> {
+        self.store.claims_before(prefix, id).unwrap_or_default()
+    }
+
+    /// Another way to the database, for who reads much of it in a thread of its own; none where it is in memory only.
+    pub fn reader(&self) -> Option<Database> {
+        self.store.reader()
+    }
+
+    /// These followers are done with the decisions up to the one of that number. That is kept with the next commit.
+    pub fn acknowledge(&mut self, followers: &[(&str, i64)], now: Timestamp) -> Effects {
+        self.pending.acknowledged.extend(followers.iter().map(|(name, id)| ((*name).to_owned(), *id)));
         self.effects(now, Progress::More)
     }
 
@@ -1300,7 +1311,7 @@ mod tests {
                 self.told.push(one.prefix.map(|prefix| prefix.to_string()).unwrap_or_default());
                 self.seen = one.id;
             }
-            let _ = desk.acknowledge("mail", self.seen, NOW);
+            let _ = desk.acknowledge(&[("mail", self.seen)], NOW);
             is_woken
         }
     }

@@ -1,30 +1,41 @@
-//! What leaves by mail and by webhook: followers of the history that tell each decision once, each at its own pace.
+//! What leaves by mail, webhook, programs, a log file and syslog: followers of the history that tell each decision once, each at its own pace.
 //!
 //! The queue is the history itself. What a server took is acknowledged, and all behind it is read again at the next
 //! start; so nothing is lost with a restart or a dead server, and a report goes twice at most where denyd was killed between
 //! the server's word and the commit that notes it. A thread of each asks the desk as any client does, and waits for
-//! servers. Nobody waits for it.
+//! servers. Nobody waits for it. [`follower`] gathers what there is to tell into letters; [`each`] tells one decision after
+//! the other.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use inputs::record::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::clock;
-use crate::config::{Config, Mail, Webhook};
+use crate::config::{Config, Mail, Report, Webhook};
+use crate::deny::cut;
 use crate::desk::control::Line;
-use crate::desk::reply;
+use crate::desk::reply::{self, Status};
+use crate::desk::{Desk, Look};
 
 mod due;
+pub mod each;
 mod follower;
 mod limited;
+pub mod logfile;
+mod news;
 mod open;
+mod output;
+pub mod plugin;
 pub mod post;
 mod report;
+mod reverse;
+pub mod syslog;
+mod table;
 pub mod webhook;
 
 pub use report::test;
@@ -32,8 +43,10 @@ pub use report::test;
 use follower::Follower;
 use post::{Letter, Refused};
 
-/// The names by which each way out follows the history.
-pub const NAMES: [&str; 2] = ["mail", "webhook"];
+/// The names by which each way out follows the history: those of [`Way::all`], then those of [`each::Each::all`].
+pub const NAMES: [&str; 6] = ["mail", "webhook", plugin::NAME, "denyhosts-log", "syslog", "table-file"];
+/// How many of them are ways of letters.
+pub const LETTERS: usize = 2;
 /// How often is looked whether a mail that is on its way has arrived.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -48,7 +61,7 @@ pub enum Way {
 
 impl Way {
     /// Those of a configuration, in the order of [`NAMES`], whether somebody is told by them or not.
-    pub fn all(config: &Config) -> [Way; 2] {
+    pub fn all(config: &Config) -> [Way; LETTERS] {
         [Way::Mail(config.mail.clone()), Way::Webhook(config.webhook.clone())]
     }
 
@@ -93,6 +106,23 @@ impl Way {
     }
 }
 
+/// What is said of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saying {
+    /// Whether their names are.
+    pub host_names: bool,
+    /// Whether suspicious logins are told of those that are allowed.
+    pub suspicious_of_allowed: bool,
+}
+
+impl Saying {
+    /// That of a configuration.
+    pub fn of(config: &Config) -> Saying {
+        let Report { host_names, suspicious_of_allowed, .. } = config.report;
+        Saying { host_names, suspicious_of_allowed }
+    }
+}
+
 /// What the thread is to do from now on.
 #[derive(Clone, Debug)]
 pub struct Orders {
@@ -100,17 +130,46 @@ pub struct Orders {
     pub way: Way,
     /// What `hosts.deny` is called on this machine.
     pub hosts_deny: PathBuf,
+    /// What is said of addresses.
+    pub saying: Saying,
     /// The last decision that was acknowledged.
     pub seen: i64,
 }
 
 /// How far it has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done {
     /// The last decision that is told, or that nobody is to be told of.
     pub seen: i64,
     /// What is to be remembered beside that.
-    pub told: Told,
+    pub note: Option<String>,
+}
+
+/// How far each way out has come, in the order of [`NAMES`].
+pub type AllDone = [Done; NAMES.len()];
+
+/// Where a thread says how far it has come.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    all: watch::Sender<AllDone>,
+    at: usize,
+}
+
+impl Reporter {
+    /// That of the way out at this place of [`NAMES`].
+    pub fn new(all: watch::Sender<AllDone>, at: usize) -> Reporter {
+        Reporter { all, at }
+    }
+
+    fn report(&self, done: Done) {
+        self.all.send_if_modified(|all| match all[self.at] == done {
+            true => false,
+            false => {
+                all[self.at] = done;
+                true
+            }
+        });
+    }
 }
 
 /// What is remembered over a restart.
@@ -138,17 +197,11 @@ struct State {
 }
 
 impl Outbox {
-    /// Starts the thread of that name. It asks by `line`, and tells `done` how far it has come.
-    pub fn start(
-        name: &'static str,
-        line: Line,
-        orders: Orders,
-        told: Told,
-        done: watch::Sender<Done>,
-    ) -> io::Result<Outbox> {
+    /// Starts the thread of that name. It asks by `line`, and reports how far it has come.
+    pub fn start(name: &'static str, line: Line, orders: Orders, told: Told, reporter: Reporter) -> io::Result<Outbox> {
         let (orders, heard) = watch::channel(orders);
         let state = Arc::<Mutex<State>>::default();
-        let follower = Follower::new(name, line, heard, told, done, Arc::clone(&state));
+        let follower = Follower::new(name, line, heard, told, reporter, Arc::clone(&state));
         std::thread::Builder::new().name(name.to_owned()).spawn(move || follower.run())?;
         Ok(Outbox { orders, state })
     }
@@ -185,7 +238,7 @@ impl Told {
     }
 
     /// The same as a note.
-    pub fn note(self) -> String {
+    fn note(self) -> String {
         serde_json::to_string(&self).unwrap_or_default()
     }
 
@@ -193,6 +246,21 @@ impl Told {
         let seconds = now.secs() - self.sent;
         (self.sent > 0).then(|| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
     }
+}
+
+/// Looks at the desk; `None` once the daemon ends.
+async fn look<T: Send + 'static>(line: &Line, at: impl FnOnce(&Desk) -> T + Send + 'static) -> Option<T> {
+    let (seen, answer) = oneshot::channel();
+    let look: Look = Box::new(move |desk, _| drop(seen.send(at(desk))));
+    line.looks.send(look).await.ok()?;
+    answer.await.ok()
+}
+
+/// What enforces, each with what is wrong with it: `hosts.deny` by its path.
+fn enforced_by(status: &Status, hosts_deny: &Path) -> Vec<(String, Option<String>)> {
+    let name = |name: &str| if name == "hosts.deny" { hosts_deny.display().to_string() } else { name.to_owned() };
+    let all = status.backends.iter().filter(|one| one.name != cut::NAME);
+    all.map(|one| (name(&one.name), one.error.clone())).collect()
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

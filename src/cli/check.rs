@@ -20,8 +20,9 @@ use crate::deny::hosts_deny::advice;
 use crate::desk::Request;
 use crate::desk::reply::Status;
 use crate::detect::rule::EVERY;
-use crate::outbox::{post, webhook};
-use crate::text::plain;
+use crate::outbox::each::Each;
+use crate::outbox::{self, logfile, post, webhook};
+use crate::text::{plain, printable};
 use profile::Unit;
 
 mod profile;
@@ -159,7 +160,27 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
     if config.webhook.url_file.is_some() {
         say("webhook", webhook::check(&config.webhook).map(|()| "denyd mail --test tells it something".to_owned()));
     }
+    let plugin = Each::Plugins(config.plugin.clone());
+    if plugin.is_wanted() {
+        let missing = outbox::plugin::missing(&config.plugin);
+        let result = if missing.is_empty() { Ok(plugin.whom()) } else { Err(missing.join("; ")) };
+        say("plugin", result.map_err(|problem| printable(problem.as_bytes())));
+    }
+    if let Some(path) = &config.report.log_file {
+        say("report log_file", logfile::problem(path).map_or(Ok(path.display().to_string()), Err));
+    }
+    if let Some(path) = &config.report.table_file {
+        say("report table_file", logfile::problem(path).map_or(Ok(path.display().to_string()), Err));
+    }
+    if config.report.syslog {
+        say("report syslog", syslog());
+    }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Whether somebody listens where syslog is told.
+fn syslog() -> Result<String, String> {
+    outbox::syslog::check().map(|()| format!("by {}", outbox::syslog::SOCKET))
 }
 
 /// Whether mail can be sent, as far as can be told without sending one.

@@ -8,11 +8,13 @@ use anyhow::{Context, bail};
 
 use super::{office, output};
 use crate::clock;
+use crate::config::plugin::Of;
 use crate::config::{self, Config};
 use crate::deny::DenySet;
 use crate::desk::control::Client;
 use crate::desk::reply::Status;
 use crate::desk::{self, Request};
+use crate::outbox::plugin;
 use crate::store::{self, Store};
 
 /// What `off` takes.
@@ -69,6 +71,9 @@ pub(super) fn run(Arguments { forget }: Arguments, config: &Config) -> anyhow::R
             Err(error) => (left, _) = (true, eprintln!("denyd: {place}: {error}")),
         }
     }
+    if !config.plugin.purge.is_empty() {
+        tell_plugins(&mut screen, config, &store)?;
+    }
     drop(store);
     match (forget, left) {
         (true, false) => {
@@ -83,6 +88,18 @@ pub(super) fn run(Arguments { forget }: Arguments, config: &Config) -> anyhow::R
     }
     screen.flush()?;
     Ok(if left { ExitCode::from(2) } else { ExitCode::SUCCESS })
+}
+
+/// Tells the plugins that nobody is denied any more. They are told again who is at the next start.
+fn tell_plugins(screen: &mut output::Screen, config: &Config, store: &Store) -> anyhow::Result<()> {
+    let (plugin, now) = (&config.plugin, clock::now());
+    let denied = store.database.denied(plugin.of == Of::All, now)?;
+    let note = plugin::off(plugin, store.database.note(plugin::NAME)?.as_deref());
+    store.database.set_note(plugin::NAME, &note)?;
+    let (told, failed) = plugin::tell_off(plugin, &note, &denied, now).map_err(anyhow::Error::msg)?;
+    let failed = if failed == 0 { String::new() } else { format!("; {failed} failed") };
+    writeln!(screen, "plugins: told of {}{failed}", output::count(told, "end", "ends"))?;
+    Ok(())
 }
 
 /// Removes what denyd keeps in its state directory, and that directory if nothing else is in it.

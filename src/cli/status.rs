@@ -9,7 +9,7 @@ use super::{allow, office};
 use crate::config::Config;
 use crate::desk::Request;
 use crate::desk::reply::{
-    At, BackEnd, Follower, Input, Mail, Namesake, Restored, Sender, Shape, Spared, Status, Trial,
+    At, BackEnd, Follower, Input, Mail, Namesake, Output, Restored, Sender, Shape, Spared, Status, Trial,
 };
 use crate::intake::senders::zone;
 use crate::intake::sight::Blind;
@@ -201,6 +201,10 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     if let Some(what) = &status.not_forgiven {
         writeln!(screen, "{}", screen.paint(Style::Yellow, &printable(what.as_bytes())))?;
     }
+    for output in &status.outputs {
+        let missed = status.followers.iter().find(|one| one.name == output.name).map_or(0, |one| one.missed);
+        print_output(screen, output, missed)?;
+    }
     let others = |one: &&Follower| !outbox::NAMES.contains(&&*one.name);
     for Follower { name, behind, missed, .. } in status.followers.iter().filter(others) {
         let behind = count(behind.cast_unsigned(), "decision", "decisions");
@@ -245,6 +249,23 @@ fn print_mail(screen: &mut Screen, name: &str, mail: &Mail, now: At) -> std::io:
         let since = when_if(mail.failing_since);
         let text = format!("nothing goes since {since}: {}", printable(problem.as_bytes()));
         writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
+    }
+    Ok(())
+}
+
+/// How it goes with what each decision is told by itself.
+fn print_output(screen: &mut Screen, output: &Output, missed: i64) -> std::io::Result<()> {
+    let name = output.name.to_uppercase();
+    let Output { told, failed, waiting, .. } = output;
+    let waits = if *waiting == 0 { String::new() } else { format!("; {waiting} decisions wait") };
+    writeln!(screen, "\n{name} by {}: {told} told since the start{waits}", printable(output.whom.as_bytes()))?;
+    if *failed > 0 || missed > 0 || output.problem.is_some() {
+        let problem = output.problem.as_ref().map_or(String::new(), |problem| {
+            let since = when_if(output.failing_since);
+            format!("; since {since}: {}", printable(problem.as_bytes()))
+        });
+        let text = format!("{failed} failed, {missed} were forgotten before they could be told{problem}");
+        writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::conf::{self, Setting, UNSAFE};
-use super::{Kind, Origin, Remark, Translation, World, absolute};
+use super::{Kind, LOG_FIELDS, Origin, Remark, Translation, World, absolute, command};
 use crate::text::quoted;
 use framing::{FORMAT, Framing};
 use patterns::{Rule, USERDEF, is_numbered, literal};
@@ -38,15 +38,6 @@ const NEEDLESS: &[(&str, &str)] = &[
 
 /// Keys that are not honoured by this version: what to do meanwhile.
 const LATER: &[(&str, &str)] = &[
-    ("HOSTNAME_LOOKUP", "no names of addresses are looked up, which attackers' name servers would see"),
-    ("SYSLOG_REPORT", "reports are in the log, and `denyd watch --json` prints them, a line each"),
-    ("SUSPICIOUS_LOGIN_REPORT_ALLOWED_HOSTS", "suspicious logins are told of all addresses: denyd list suspicious"),
-    ("PLUGIN_DENY", "no program is run; `denyd watch --json` prints each deny for one that reads it"),
-    ("PLUGIN_PURGE", "no program is run; `denyd watch --json` prints each release for one that reads it"),
-    ("DAEMON_LOG", "the log goes to standard error, and under systemd into the journal"),
-    ("DAEMON_LOG_TIME_FORMAT", "the log has its own format"),
-    ("DAEMON_LOG_MESSAGE_FORMAT", "the log has its own format"),
-    ("PF_TABLE_FILE", "what is denied in pf is in its table alone: pfctl -t TABLE -T show"),
     ("SYNC_SERVER", "nothing is sent to it and nothing taken from it; its public servers are gone"),
     ("SYNC_INTERVAL", "there is no synchronisation yet"),
     ("SYNC_UPLOAD", "there is no synchronisation yet"),
@@ -92,11 +83,33 @@ const TRANSLATED: &[&str] = &[
     "SMTP_PASSWORD",
     "SMTP_SSL",
     "EMAIL_METHOD",
+    "PLUGIN_DENY",
+    "PLUGIN_PURGE",
+    "DAEMON_LOG",
+    "DAEMON_LOG_TIME_FORMAT",
+    "DAEMON_LOG_MESSAGE_FORMAT",
+    "SYSLOG_REPORT",
+    "HOSTNAME_LOOKUP",
+    "SUSPICIOUS_LOGIN_REPORT_ALLOWED_HOSTS",
+    "PF_TABLE_FILE",
 ];
 
+/// Where a program without a path is looked for, as a shell did.
+const DIRECTORIES: &[&str] = &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
 /// Tables of ours, in their order.
-const TABLES: &[&str] =
-    &["", "[decide]", "[deny]", "[deny.pf]", "[deny.hosts_deny]", "[compat]", "[mail]", "[[input]]"];
+const TABLES: &[&str] = &[
+    "",
+    "[decide]",
+    "[deny]",
+    "[deny.pf]",
+    "[deny.hosts_deny]",
+    "[compat]",
+    "[mail]",
+    "[plugin]",
+    "[report]",
+    "[[input]]",
+];
 
 /// How much of a key that nobody knows is shown, in characters.
 const NAME_SHOWN_MAX: usize = 60;
@@ -155,6 +168,8 @@ pub(super) fn translate(
     draft.lists();
     draft.back_ends();
     draft.mail();
+    draft.plugins();
+    draft.report();
     draft.log();
     draft.lock_file();
     draft.patterns();
@@ -555,6 +570,100 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Which programs are run. DenyHosts gave them to a shell; here none reads them.
+    fn plugins(&mut self) {
+        type Read = fn(&str) -> Result<Vec<Vec<String>>, String>;
+        for (name, key, read) in
+            [("PLUGIN_DENY", "deny", command::list as Read), ("PLUGIN_PURGE", "purge", command::one as Read)]
+        {
+            let Some(setting) = self.value(name) else { continue };
+            let programs = match read(&setting.value) {
+                Ok(programs) => programs,
+                Err(what) => {
+                    self.problem(setting, what);
+                    continue;
+                }
+            };
+            let mut all = Vec::new();
+            for words in programs {
+                if words[0].ends_with("/restorecon.sh") {
+                    let what = "needs no plugin: denyd keeps the SELinux label of hosts.deny, and the script goes with DenyHosts' package";
+                    self.remark(setting.line, format!("{name} = {}: it {what}", words[0]));
+                    continue;
+                }
+                let Some(program) = self.program(&words[0]) else {
+                    let what = format!("{name} = {}: there is no such program, and it is not run", words[0]);
+                    self.remark(setting.line, what);
+                    continue;
+                };
+                let words = std::iter::once(program).chain(words.into_iter().skip(1));
+                all.push(format!("[{}]", words.map(|word| quoted(&word)).collect::<Vec<_>>().join(", ")));
+            }
+            if !all.is_empty() {
+                self.set("[plugin]", key, format!("[{}]", all.join(", ")), name);
+            }
+        }
+    }
+
+    /// What is written and told in DenyHosts' words.
+    fn report(&mut self) {
+        match self.value("DAEMON_LOG") {
+            Some(setting) => {
+                let path = absolute(&setting.value, self.world);
+                self.set("[report]", "log_file", quoted(&path.to_string_lossy()), "DAEMON_LOG");
+            }
+            None if self.get("DAEMON_LOG").is_none() => {
+                self.absent("DAEMON_LOG", "no log file is written; DenyHosts wrote /var/log/denyhosts");
+            }
+            None => {}
+        }
+        if let Some(setting) = self.value("DAEMON_LOG_TIME_FORMAT") {
+            self.set("[report]", "log_time_format", quoted(&setting.value), "DAEMON_LOG_TIME_FORMAT");
+        }
+        if let Some(setting) = self.value("DAEMON_LOG_MESSAGE_FORMAT") {
+            let (format, unknown) = known_fields(&setting.value);
+            if !unknown.is_empty() {
+                let (unknown, known) = (unknown.join(", "), LOG_FIELDS.join(", "));
+                let what = format!("{}: a `-` stands for what denyd has not: {unknown}; it has {known}", setting.name);
+                self.remark(setting.line, what);
+            }
+            self.set("[report]", "log_message_format", quoted(&format), "DAEMON_LOG_MESSAGE_FORMAT");
+        }
+        if let Some(setting) = self.value("PF_TABLE_FILE") {
+            let path = absolute(&setting.value, self.world);
+            self.set("[report]", "table_file", quoted(&path.to_string_lossy()), "PF_TABLE_FILE");
+        }
+        for (name, key, holds) in [
+            ("SYSLOG_REPORT", "syslog", "syslog is told nothing"),
+            (
+                "HOSTNAME_LOOKUP",
+                "host_names",
+                "no names of addresses are asked for; DenyHosts asked, and attackers saw it",
+            ),
+            (
+                "SUSPICIOUS_LOGIN_REPORT_ALLOWED_HOSTS",
+                "suspicious_of_allowed",
+                "logins from allowed hosts are told, too",
+            ),
+        ] {
+            match self.value(name).map(|setting| (setting, conf::yes(&setting.value))) {
+                Some((_, Ok(yes))) => self.set("[report]", key, yes.to_string(), name),
+                Some((setting, Err(what))) => self.problem(setting, what),
+                None => self.absent(name, holds),
+            }
+        }
+    }
+
+    /// The path of a program: one that has no slash is looked for.
+    fn program(&self, word: &str) -> Option<String> {
+        if word.contains('/') {
+            return Some(absolute(word, self.world).to_string_lossy().into_owned());
+        }
+        let paths = DIRECTORIES.iter().map(|directory| Path::new(directory).join(word));
+        let found = paths.into_iter().find(|path| (self.world.is_there)(path) == Some(Kind::File));
+        found.map(|path| path.to_string_lossy().into_owned())
+    }
+
     /// What is read.
     fn log(&mut self) {
         let framing = self.framing();
@@ -646,6 +755,27 @@ fn comment(settings: &[Setting], origin: &Origin) -> String {
         None => format!("# {} is absent", origin.key),
     };
     comment.trim_end().to_owned()
+}
+
+/// A format of Python's logging with `-` in the place of fields that are not known here, and the names of these.
+fn known_fields(format: &str) -> (String, Vec<&str>) {
+    let (mut known, mut unknown, mut rest) = (String::new(), Vec::new(), format);
+    while let Some((before, behind)) = rest.split_once("%(") {
+        known += before;
+        let Some((name, after)) = behind.split_once(')') else {
+            return (known + "%(" + behind, unknown);
+        };
+        rest = after;
+        if LOG_FIELDS.contains(&name) {
+            known += &format!("%({name})");
+            continue;
+        }
+        unknown.push(name);
+        known.push('-');
+        rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | ' ' | '#'));
+        rest = rest.strip_prefix(|c: char| c.is_ascii_alphabetic()).unwrap_or(rest);
+    }
+    (known + rest, unknown)
 }
 
 /// A duration as TOML writes it.

@@ -6,12 +6,16 @@
 
 use std::path::{Path, PathBuf};
 
+mod command;
 mod conf;
 pub mod files;
 mod keys;
 mod python;
 #[cfg(test)]
 mod tests;
+
+/// The fields of Python's logging that a line of a log file may have.
+pub const LOG_FIELDS: [&str; 8] = ["asctime", "created", "msecs", "name", "levelname", "levelno", "process", "message"];
 
 /// What a translation must know of the machine.
 pub struct World<'a> {

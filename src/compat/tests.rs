@@ -215,7 +215,25 @@ fn each_key_is_translated_or_named() {
         ],
     );
     check("DAEMON_SLEEP = 30s", &[], &["9: DAEMON_SLEEP needs no translation"]);
-    check("PLUGIN_DENY = /bin/true", &[], &["9: PLUGIN_DENY is not honoured by this version"]);
+    check("PLUGIN_DENY = /bin/true, /opt/a 'b c'", &[], &[r#"deny = [["/bin/true"], ["/opt/a", "b c"]]"#]);
+    check("PLUGIN_PURGE = /bin/true -x", &[], &[r#"purge = [["/bin/true", "-x"]]"#]);
+    check("PLUGIN_DENY = true", &["/usr/bin/true"], &[r#"deny = [["/usr/bin/true"]]"#]);
+    check("DAEMON_LOG = /var/log/denyhosts", &[], &[r#"log_file = "/var/log/denyhosts""#]);
+    check("DAEMON_LOG_TIME_FORMAT = %b %d", &[], &[r#"log_time_format = "%b %d""#]);
+    check(
+        "DAEMON_LOG_MESSAGE_FORMAT = %(asctime)s %(funcName)-8s: %(message)s",
+        &[],
+        &[r#"log_message_format = "%(asctime)s -: %(message)s""#, "9: DAEMON_LOG_MESSAGE_FORMAT: a `-` stands for"],
+    );
+    check("SYSLOG_REPORT = YES\nHOSTNAME_LOOKUP = yes", &[], &["syslog = true", "host_names = true"]);
+    check("PF_TABLE_FILE = blacklist", &[], &[r#"table_file = "/srv/blacklist""#]);
+    check("SUSPICIOUS_LOGIN_REPORT_ALLOWED_HOSTS=NO", &[], &["suspicious_of_allowed = false"]);
+    check("PLUGIN_DENY = nowhere", &[], &["9: PLUGIN_DENY = nowhere: there is no such program, and it is not run"]);
+    check(
+        "PLUGIN_PURGE=/usr/share/denyhosts/plugins/restorecon.sh",
+        &[],
+        &["9: PLUGIN_PURGE = /usr/share/denyhosts/plugins/restorecon.sh: it needs no plugin"],
+    );
     check(
         "DENY_TRESHOLD_ROOT = 1",
         &[],

@@ -25,7 +25,9 @@ mod input;
 mod kept;
 mod key;
 pub mod mail;
+pub mod plugin;
 mod reference;
+pub mod report;
 pub mod rules;
 mod settings;
 mod sources;
@@ -40,7 +42,9 @@ pub use denyhosts::OldLog;
 pub use error::{ConfigError, Problem};
 pub use input::{File, Input, Journald, Source, Syslog};
 pub use mail::Mail;
+pub use plugin::Plugin;
 pub use reference::{manual, packaged};
+pub use report::Report;
 pub use rules::Loaded;
 pub use sources::FORMATS;
 pub(crate) use sources::program_name;
@@ -74,6 +78,10 @@ pub struct Config {
     pub webhook: Webhook,
     /// What is as it was with DenyHosts.
     pub compat: Compat,
+    /// Which programs are run for each deny.
+    pub plugin: Plugin,
+    /// What is told in DenyHosts' words, and what reports say.
+    pub report: Report,
     /// What is read; empty = found at start.
     pub inputs: Vec<Input>,
     /// Rules beside those of `rules_dir`, each of which is right.
@@ -127,6 +135,8 @@ impl Default for Config {
             mail: Mail::default(),
             webhook: Webhook::default(),
             compat: Compat::default(),
+            plugin: Plugin::default(),
+            report: Report::default(),
             inputs: Vec::new(),
             own_rules: Vec::new(),
             old_log: None,
@@ -179,7 +189,8 @@ fn listed() -> Vec<Listed> {
 
 fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     let mut config = Config::default();
-    let [first, decide, deny, nftables, iptables, pf, hosts_deny, mail, webhook, compat] = settings::sections();
+    let [first, decide, deny, nftables, iptables, pf, hosts_deny, mail, webhook, plugin, report, compat] =
+        settings::sections();
     reader.fill_all(top, &first, &mut config);
     let table = reader.table(top, "decide", decide.name);
     reader.fill_all(&table, &decide, &mut config);
@@ -199,6 +210,10 @@ fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     webhook::judge(reader, &table, &config.webhook);
     let table = reader.table(top, "compat", compat.name);
     reader.fill_all(&table, &compat, &mut config);
+    let table = reader.table(top, "plugin", plugin.name);
+    reader.fill_all(&table, &plugin, &mut config);
+    let table = reader.table(top, "report", report.name);
+    reader.fill_all(&table, &report, &mut config);
     config.inputs = sources::read(reader, top, &config.control_socket);
     config.own_rules = rules::here(reader, top);
     // Back ends are made of it by the daemon, and by verbs where none runs.

@@ -1,4 +1,5 @@
-//! Mail and webhook as the configuration wants them: who follows the decisions for them, and the threads that tell.
+//! Mail, webhook and what else is told as the configuration wants it: who follows the decisions for them, and the threads
+//! that tell.
 
 use std::time::Duration;
 
@@ -10,45 +11,48 @@ use crate::config::Config;
 use crate::desk::control::Line;
 use crate::desk::reply;
 use crate::desk::{Desk, Effects};
-use crate::outbox::{Done, NAMES, Orders, Outbox, Told, Way};
+use crate::outbox::each::{self, Each, Teller};
+use crate::outbox::{AllDone, Done, LETTERS, NAMES, Orders, Outbox, Reporter, Saying, Told, Way, plugin};
+use crate::text::printable;
 
 /// How long what is on its way is waited for when the daemon ends.
 const ARRIVES: Duration = Duration::from_secs(2);
 
-/// How far each way out has come, in the order of [`NAMES`].
-pub(super) type AllDone = [Done; 2];
-
-/// What tells people.
+/// What tells people and programs.
 pub(super) struct Mailing {
     line: Line,
-    ways: [Sent; 2],
+    told: watch::Sender<AllDone>,
+    /// How far each has come, as far as that is to be committed.
+    kept: AllDone,
+    letters: [Option<Outbox>; LETTERS],
+    each: [Option<Teller>; NAMES.len() - LETTERS],
     /// Why nothing goes, whatever the threads say.
     problem: Option<String>,
 }
 
-/// One way out.
-struct Sent {
-    done: watch::Sender<Done>,
-    outbox: Option<Outbox>,
-}
-
 impl Mailing {
-    /// Nobody is told yet. The threads are to ask by `line`, and to tell `done` how far they have come.
-    pub(super) fn new(line: Line, done: [watch::Sender<Done>; 2]) -> Self {
-        Mailing { line, ways: done.map(|done| Sent { done, outbox: None }), problem: None }
+    /// Nobody is told yet. The threads are to ask by `line`, and to report to `told` how far they have come.
+    pub(super) fn new(line: Line, told: watch::Sender<AllDone>) -> Self {
+        let kept = AllDone::default();
+        Mailing { line, told, kept, letters: Default::default(), each: Default::default(), problem: None }
     }
 
     /// From now on mail goes as the configuration says. Whatever is wrong with it holds up nothing else.
     pub(super) fn configure(&mut self, desk: &mut Desk, config: &Config) {
         if self.line.dry_run {
-            if Way::all(config).iter().any(Way::is_wanted) {
-                tracing::warn!("no mail is sent, and no webhook is told");
+            if !wanted(config).is_empty() {
+                tracing::warn!(
+                    "no mail is sent, no webhook is told, no program is run, and nothing is written but this log"
+                );
             }
             return;
         }
+        for problem in plugin::missing(&config.plugin) {
+            tracing::warn!("a plugin cannot be run: {}", printable(problem.as_bytes()));
+        }
         self.problem = self.begin(desk, config).err();
         if let Some(problem) = &self.problem {
-            tracing::error!(problem, "no mail can be sent yet; it is tried again");
+            tracing::error!(problem, "no mail can be sent yet, and no program run; it is tried again");
         }
     }
 
@@ -60,20 +64,34 @@ impl Mailing {
     }
 
     fn begin(&mut self, desk: &mut Desk, config: &Config) -> Result<(), String> {
-        let all = Way::all(config);
-        let wanted = NAMES.iter().zip(&all).filter(|(_, way)| way.is_wanted()).map(|(name, _)| *name);
-        let (followers, _) = desk.follow(&wanted.collect::<Vec<_>>()).map_err(|error| error.to_string())?;
-        for ((name, way), sent) in NAMES.into_iter().zip(all).zip(&mut self.ways) {
-            let seen = followers.iter().find(|one| one.name == name).map_or(0, |one| one.seen);
-            let is_wanted = way.is_wanted();
-            let orders = Orders { way, hosts_deny: config.deny.hosts_deny.path.clone(), seen };
-            match &sent.outbox {
+        let (followers, _) = desk.follow(&wanted(config)).map_err(|error| error.to_string())?;
+        let seen = |name: &str| followers.iter().find(|one| one.name == name).map_or(0, |one| one.seen);
+        let no_thread = |error: std::io::Error| format!("a thread cannot be started: {error}");
+        for (at, (way, outbox)) in Way::all(config).into_iter().zip(&mut self.letters).enumerate() {
+            let (name, is_wanted) = (NAMES[at], way.is_wanted());
+            let (hosts_deny, saying) = (config.deny.hosts_deny.path.clone(), Saying::of(config));
+            let orders = Orders { way, hosts_deny, saying, seen: seen(name) };
+            match outbox {
                 Some(outbox) => outbox.order(orders),
                 None if is_wanted => {
                     let note = desk.note(name).map_err(|error| error.to_string())?;
-                    let told = Told::of(note.as_deref());
-                    let outbox = Outbox::start(name, self.line.clone(), orders, told, sent.done.clone());
-                    sent.outbox = Some(outbox.map_err(|error| format!("a thread cannot be started: {error}"))?);
+                    let (told, reporter) = (Told::of(note.as_deref()), Reporter::new(self.told.clone(), at));
+                    let begun = Outbox::start(name, self.line.clone(), orders, told, reporter);
+                    *outbox = Some(begun.map_err(no_thread)?);
+                }
+                None => {}
+            }
+        }
+        for (at, (by, teller)) in (LETTERS..).zip(Each::all(config).into_iter().zip(&mut self.each)) {
+            let (name, is_wanted) = (NAMES[at], by.is_wanted());
+            let orders = each::Orders { by, seen: seen(name), ends: false };
+            match teller {
+                Some(teller) => teller.order(orders),
+                None if is_wanted => {
+                    let note = desk.note(name).map_err(|error| error.to_string())?;
+                    let reporter = Reporter::new(self.told.clone(), at);
+                    let begun = Teller::start(name, self.line.clone(), orders, note, reporter);
+                    *teller = Some(begun.map_err(no_thread)?);
                 }
                 None => {}
             }
@@ -82,8 +100,8 @@ impl Mailing {
     }
 
     /// How mail and webhook go, where somebody is to be told by them.
-    pub(super) fn status(&self) -> [Option<reply::Mail>; 2] {
-        let mut status = [0, 1].map(|way| self.ways[way].outbox.as_ref().and_then(Outbox::status));
+    pub(super) fn status(&self) -> [Option<reply::Mail>; LETTERS] {
+        let mut status = [0, 1].map(|way| self.letters[way].as_ref().and_then(Outbox::status));
         if let Some(problem) = &self.problem {
             let mail = status[0].get_or_insert_default();
             mail.problem = Some(problem.clone());
@@ -93,28 +111,55 @@ impl Mailing {
 
     /// Whether all up to the decision of that number is told by each way, or waits: for its time, or for a server.
     pub(super) fn has_told(&self, decided: i64) -> bool {
-        self.ways.iter().all(|Sent { done, outbox }| {
+        let told = self.told.borrow();
+        let letters = self.letters.iter().zip(&told[..LETTERS]).all(|(outbox, done)| {
             outbox.as_ref().and_then(|outbox| Some((outbox, outbox.status()?))).is_none_or(|(outbox, shown)| {
                 let waits = shown.problem.is_some() || shown.next.is_some_and(|next| next.0 > clock::now());
-                outbox.seen().max(done.borrow().seen) >= decided || shown.waiting > 0 && waits
+                outbox.seen().max(done.seen) >= decided || shown.waiting > 0 && waits
             })
-        })
+        });
+        let each = self.each.iter().zip(&told[LETTERS..]).all(|(teller, done)| {
+            teller
+                .as_ref()
+                .and_then(|teller| Some((teller, teller.status()?)))
+                .is_none_or(|(teller, shown)| teller.seen().max(done.seen) >= decided || shown.problem.is_some())
+        });
+        letters && each
     }
 
-    /// One way out has come so far, which the next commit keeps.
-    pub(super) fn keep(way: usize, Done { seen, told }: Done, desk: &mut Desk, now: Timestamp) -> Effects {
-        desk.set_note(NAMES[way].to_owned(), told.note());
-        desk.acknowledge(NAMES[way], seen, now)
+    /// How the others go.
+    pub(super) fn outputs(&self) -> Vec<reply::Output> {
+        self.each.iter().flatten().filter_map(Teller::status).collect()
+    }
+
+    /// Each way out has come so far, which the next commit keeps.
+    pub(super) fn keep(&mut self, told: AllDone, desk: &mut Desk, now: Timestamp) -> Effects {
+        let mut acknowledged = Vec::new();
+        for ((name, kept), done) in NAMES.into_iter().zip(&mut self.kept).zip(told) {
+            if *kept == done {
+                continue;
+            }
+            let Done { seen, note } = &done;
+            if let Some(note) = note.as_ref().filter(|note| kept.note.as_ref() != Some(*note)) {
+                desk.set_note(name.to_owned(), note.clone());
+            }
+            acknowledged.push((name, *seen));
+            *kept = done;
+        }
+        desk.acknowledge(&acknowledged, now)
     }
 
     /// Waits for what is on its way, so that it is known whether it was taken.
     pub(super) fn settle(&self) -> AllDone {
-        [0, 1].map(|way| {
-            let sent = &self.ways[way];
-            if let Some(outbox) = &sent.outbox {
-                outbox.settle(ARRIVES);
-            }
-            *sent.done.borrow()
-        })
+        self.each.iter().flatten().for_each(|teller| teller.settle(ARRIVES));
+        self.letters.iter().flatten().for_each(|outbox| outbox.settle(ARRIVES));
+        self.told.borrow().clone()
     }
+}
+
+/// Which ways out of a configuration somebody is told by.
+fn wanted(config: &Config) -> Vec<&'static str> {
+    let (letters, each) = (Way::all(config), Each::all(config));
+    let wanted = letters.iter().map(Way::is_wanted).chain(each.iter().map(Each::is_wanted));
+    NAMES.into_iter().zip(wanted).filter(|(_, is_wanted)| *is_wanted).map(|(name, _)| name).collect()
 }

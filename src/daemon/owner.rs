@@ -29,7 +29,7 @@ use crate::deny::reconciler::{self, Reconcilers};
 use crate::desk::control::{Ask, Told};
 use crate::desk::reply::{self, At, Reply};
 use crate::desk::{Asked, Committed, Desk, Effects, Look, Request};
-use crate::outbox::Done;
+use crate::outbox::AllDone;
 use crate::work_dir::WorkDir;
 
 /// How long the inputs may take to end.
@@ -81,10 +81,8 @@ pub(super) struct Outside {
 pub(super) struct News {
     /// That this machine's addresses changed.
     pub(super) moved: watch::Receiver<()>,
-    /// How far mail has come.
-    pub(super) mailed: watch::Receiver<Done>,
-    /// How far the webhook has come.
-    pub(super) posted: watch::Receiver<Done>,
+    /// How far mail, webhook and the others have come.
+    pub(super) told: watch::Receiver<AllDone>,
     /// What names on the allow list resolve to.
     pub(super) answers: mpsc::Receiver<Answered>,
     /// Who is protected, if that took long.
@@ -146,7 +144,7 @@ impl Owner {
         mut batches: mpsc::Receiver<Batch>,
         (mut asks, mut looks): (mpsc::Receiver<Ask>, mpsc::Receiver<Look>),
         mut stop: watch::Receiver<bool>,
-        News { mut moved, mut mailed, mut posted, mut answers, mut late }: News,
+        News { mut moved, mut told, mut answers, mut late }: News,
     ) -> (Self, mpsc::Receiver<Batch>) {
         // Since when all is read, where the inputs end by themselves.
         let mut read = None;
@@ -165,8 +163,7 @@ impl Owner {
                 _ = stop.changed() => break,
                 // Where nobody can tell, it is looked once a minute.
                 Ok(()) = moved.changed() => self.look_at_machine(self.clock.now(), clock::monotonic()),
-                Ok(()) = mailed.changed() => self.told(0, *mailed.borrow_and_update()),
-                Ok(()) = posted.changed() => self.told(1, *posted.borrow_and_update()),
+                Ok(()) = told.changed() => self.told(told.borrow_and_update().clone()),
                 Some(Answered { name, answer }) = answers.recv() => {
                     let effects = self.desk.hear_name(&name, answer, self.clock.now());
                     self.carry_out(effects);
@@ -229,11 +226,8 @@ impl Owner {
             tracing::warn!("an input did not end in time; what it had read may be lost");
         }
         self.sources.iter_mut().for_each(|source| source.keep(&mut self.desk));
-        for (way, done) in self.outside.mailing.settle().into_iter().enumerate() {
-            if done != Done::default() {
-                let _ = Mailing::keep(way, done, &mut self.desk, self.clock.now());
-            }
-        }
+        let told = self.outside.mailing.settle();
+        let _ = self.outside.mailing.keep(told, &mut self.desk, self.clock.now());
         self.commit();
         if self.pace.is_unwritten() {
             tracing::error!(
@@ -257,8 +251,8 @@ impl Owner {
     }
 
     /// People were told so far.
-    fn told(&mut self, way: usize, done: Done) {
-        let effects = Mailing::keep(way, done, &mut self.desk, self.clock.now());
+    fn told(&mut self, told: AllDone) {
+        let effects = self.outside.mailing.keep(told, &mut self.desk, self.clock.now());
         self.carry_out(effects);
     }
 
@@ -454,6 +448,7 @@ impl Owner {
             webhook,
             work_dir: self.outside.work_dir.as_ref().and_then(WorkDir::status),
             not_forgiven: self.outside.shown.not_forgiven.clone(),
+            outputs: self.outside.mailing.outputs(),
             ..self.desk.status()
         }
     }

@@ -228,8 +228,12 @@ impl Owner {
             self.change_back_ends_or_end(&fresh.config);
         }
         let now = &self.configured.config;
-        let mails =
-            now.mail != fresh.config.mail || now.webhook != fresh.config.webhook || now.deny != fresh.config.deny;
+        let mails = now.mail != fresh.config.mail
+            || now.webhook != fresh.config.webhook
+            || now.plugin != fresh.config.plugin
+            || now.report != fresh.config.report
+            || now.inputs != fresh.config.inputs
+            || now.deny != fresh.config.deny;
         self.configured.take(fresh);
         if let Some(work_dir) = &self.outside.work_dir {
             work_dir.order(self.configured.config.compat.work_dir.clone());

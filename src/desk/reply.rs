@@ -25,7 +25,7 @@ mod known;
 mod status;
 
 pub use known::{Address, Elsewhere, Evidence, Held, Host, Pair, Released, Session, Suspicious, User, Verdict, Why};
-pub use status::{Input, Mail, Namesake, Sender, Shape, Spared, Status, Suppressed, Trial, WorkDir};
+pub use status::{Input, Mail, Namesake, Output, Sender, Shape, Spared, Status, Suppressed, Trial, WorkDir};
 
 /// The answer to one request, whichever it was.
 #[derive(Clone, Debug, Serialize)]

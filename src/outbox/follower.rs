@@ -8,11 +8,12 @@ use tokio::sync::{oneshot, watch};
 use super::due::Due;
 use super::post::Refused;
 use super::report::{Beside, Report};
-use super::{Done, Orders, State, Told, lock, open};
+use super::reverse::Names;
+use super::{Done, Orders, Reporter, State, Told, enforced_by, lock, look, open};
 use crate::clock;
 use crate::decide::prefix::Prefix;
 use crate::desk::control::{Ask, Line};
-use crate::desk::reply::{At, Reply, Why};
+use crate::desk::reply::{At, Decision, Reply, Why};
 use crate::desk::{Request, explain};
 
 /// It is looked no more often than so for what was decided, whatever comes.
@@ -33,7 +34,7 @@ pub(super) struct Follower {
     line: Line,
     orders: watch::Receiver<Orders>,
     told: Told,
-    done: watch::Sender<Done>,
+    reporter: Reporter,
     state: Arc<Mutex<State>>,
     /// How far it has read.
     read: i64,
@@ -49,6 +50,8 @@ pub(super) struct Follower {
     retry: Option<Instant>,
     /// Whether strangers' text is left out of all tries, as one was refused for good.
     bare: bool,
+    /// Names of addresses.
+    names: Names,
 }
 
 /// The daemon ends.
@@ -60,7 +63,7 @@ impl Follower {
         line: Line,
         orders: watch::Receiver<Orders>,
         told: Told,
-        done: watch::Sender<Done>,
+        reporter: Reporter,
         state: Arc<Mutex<State>>,
     ) -> Self {
         let seen = orders.borrow().seen;
@@ -71,7 +74,7 @@ impl Follower {
             line,
             orders,
             told,
-            done,
+            reporter,
             state,
             read: seen,
             seen,
@@ -81,6 +84,7 @@ impl Follower {
             refused: 0,
             retry: None,
             bare: false,
+            names: Names::default(),
         }
     }
 
@@ -153,7 +157,11 @@ impl Follower {
             let Some(last) = rows.last().map(|row| row.id) else { break };
             let now = clock::now();
             let was_empty = self.waiting.is_empty();
-            rows.into_iter().for_each(|row| self.waiting.add(row, now));
+            for row in rows {
+                if self.is_told(&row.what).await? {
+                    self.waiting.add(row, now);
+                }
+            }
             if was_empty && !self.waiting.is_empty() {
                 self.begun = clock::monotonic();
             }
@@ -165,10 +173,21 @@ impl Follower {
         Ok(())
     }
 
+    /// Whether it is told at all: a login from an allowed address may be nobody's affair.
+    async fn is_told(&self, what: &Decision) -> Result<bool, Ended> {
+        let is_wanted = self.orders.borrow().saying.suspicious_of_allowed;
+        match *what {
+            Decision::Suspicious { address, .. } if !is_wanted => {
+                Ok(!look(&self.line, move |desk| desk.allows(address)).await.ok_or(Ended)?)
+            }
+            _ => Ok(true),
+        }
+    }
+
     /// All that was read is told, or nobody's affair.
     fn acknowledge(&mut self) {
         self.seen = self.read;
-        self.done.send_replace(Done { seen: self.seen, told: self.told });
+        self.reporter.report(Done { seen: self.seen, note: Some(self.told.note()) });
     }
 
     /// When what waits is to be told.
@@ -233,14 +252,14 @@ impl Follower {
         let mut beside = Beside { bare: self.bare || is_bare_after(self.refused), ..Beside::default() };
         let mut all = self.told.missed;
         if let Some(Reply::Status(status)) = self.ask(Request::Status).await? {
-            let hosts_deny = self.orders.borrow().hosts_deny.display().to_string();
-            let name = |name: &str| if name == "hosts.deny" { hosts_deny.clone() } else { name.to_owned() };
-            let by = status.backends.into_iter().filter(|one| one.name != crate::deny::cut::NAME);
-            beside.enforced_by = by.map(|one| (name(&one.name), one.error)).collect();
+            beside.enforced_by = enforced_by(&status, &self.orders.borrow().hosts_deny);
             all = status.followers.iter().find(|one| one.name == self.name).map_or(all, |one| one.missed);
         }
         beside.missed = u64::try_from(all - self.told.missed).unwrap_or(0);
         beside.open = self.waiting.logins().map(|from| (from, open::connections(from, OPEN_MAX))).collect();
+        if self.orders.borrow().saying.host_names {
+            beside.names = self.names.of(self.waiting.addresses());
+        }
         for prefix in self.waiting.about().collect::<Vec<_>>() {
             if let Some(why) = self.why(prefix).await? {
                 beside.known.insert(prefix, why);

@@ -2,7 +2,7 @@
 //!
 //! What it tells of comes from the history, and is bounded here. All text of the log is printable by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -77,8 +77,25 @@ pub(super) struct Beside {
     pub(super) open: BTreeMap<IpAddr, Vec<(SocketAddr, SocketAddr)>>,
     /// How many decisions were forgotten before they could be told.
     pub(super) missed: u64,
+    /// What is to be shown behind addresses.
+    pub(super) names: HashMap<IpAddr, String>,
     /// Whether all that strangers wrote is to be left out, since a server refused a mail with it.
     pub(super) bare: bool,
+}
+
+/// Titles that DenyHosts' reports have.
+pub(super) const ADDED: &str = "Added the following hosts to";
+pub(super) const NOT_ADDED: &str = "WARNING: Could not add the following hosts to";
+pub(super) const OBSERVED: &str = "Observed the following suspicious login activity";
+/// And one where nothing enforces.
+pub(super) const DENIED_TITLE: &str = "Denied the following hosts";
+
+/// An address or a prefix, with its name where that is known.
+pub(super) fn host(prefix: Prefix, names: &HashMap<IpAddr, String>) -> String {
+    match names.get(&prefix.address()).filter(|_| prefix.is_host()) {
+        Some(name) => format!("{prefix} ({name})"),
+        None => prefix.to_string(),
+    }
 }
 
 /// Which of the counts.
@@ -141,6 +158,12 @@ impl Report {
         self.logins.iter().take(LOGINS_MAX).map(|login| login.address)
     }
 
+    /// The addresses that it names.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let denied = self.denied.iter().filter(|one| one.prefix.is_host()).map(|one| one.prefix.address());
+        self.logins.iter().map(|login| login.address).chain(denied)
+    }
+
     /// Of whom it is to be known more.
     pub(super) fn about(&self) -> impl Iterator<Item = Prefix> {
         self.logins().map(Prefix::host).chain(self.denied.iter().take(EXPLAINED_MAX).map(|denied| denied.prefix))
@@ -183,19 +206,22 @@ impl Report {
         if self.denied.is_empty() {
             return;
         }
-        let mut hosts = self.denied.iter().map(|denied| format!("{}\n", denied.prefix)).collect::<String>();
+        // A name is a stranger's text, too.
+        let none = HashMap::new();
+        let names = if beside.bare { &none } else { &beside.names };
+        let mut hosts = self.denied.iter().map(|denied| host(denied.prefix, names) + "\n").collect::<String>();
         rest(&mut hosts, self.counts[DENIED], "denyd list hosts");
         let well: Vec<_> =
             beside.enforced_by.iter().filter(|(_, error)| error.is_none()).map(|(name, _)| &**name).collect();
         if !well.is_empty() {
-            section(body, &format!("Added the following hosts to {}", well.join(", ")), &hosts);
+            section(body, &format!("{ADDED} {}", well.join(", ")), &hosts);
         }
         for (name, error) in beside.enforced_by.iter().filter_map(|(name, error)| Some((name, error.as_ref()?))) {
             let why = format!("\n{name} says: {error}\n");
-            section(body, &format!("WARNING: Could not add the following hosts to {name}"), &(hosts.clone() + &why));
+            section(body, &format!("{NOT_ADDED} {name}"), &(hosts.clone() + &why));
         }
         if beside.enforced_by.is_empty() {
-            section(body, "Denied the following hosts", &hosts);
+            section(body, DENIED_TITLE, &hosts);
         }
         let mut why = String::new();
         for Denied { prefix, until, class, count: failures } in self.denied.iter().take(EXPLAINED_MAX) {
@@ -217,13 +243,14 @@ impl Report {
         if self.logins.is_empty() {
             return;
         }
+        let names = &beside.names;
         let item = |login: &Login| match beside.bare {
-            false => format!("{} - {}\n", login.user, login.address),
+            false => format!("{} - {}\n", login.user, host(Prefix::host(login.address), names)),
             true => format!("{}\n", login.address),
         };
         let mut items = self.logins.iter().map(item).collect::<String>();
         rest(&mut items, self.counts[LOGINS], "denyd list suspicious");
-        section(body, "Observed the following suspicious login activity", &items);
+        section(body, OBSERVED, &items);
         for login in self.logins.iter().take(LOGINS_MAX) {
             let (user, address) = if beside.bare { ("somebody", login.address) } else { (&*login.user, login.address) };
             let by = login.method.as_ref().map_or(String::new(), |method| format!(", by {method}"));

@@ -5,6 +5,8 @@
 //! between it may do again after a crash: a decision's number is how it knows. Decisions wait for the slowest
 //! follower, up to a bound.
 
+use std::collections::BTreeMap;
+
 use inputs::record::Timestamp;
 use rusqlite::types::ToSql;
 use rusqlite::{Row, Transaction, params};
@@ -152,6 +154,19 @@ impl Database {
         Ok(found)
     }
 
+    /// Who is denied now, where that is enforced: by the policy, or by anybody.
+    pub fn denied(&self, by_anybody: bool, now: Timestamp) -> Result<Vec<Prefix>, StoreError> {
+        let sql = "SELECT DISTINCT prefix FROM denies
+                   WHERE enforceable AND (until IS NULL OR until > ?1) AND (?2 OR claimant = ?3) ORDER BY prefix";
+        let read = || -> rusqlite::Result<Vec<_>> {
+            let mut query = self.db.prepare_cached(sql)?;
+            let row = |row: &Row<'_>| Ok(Prefix::from_bytes(&row.get::<_, Vec<u8>>(0)?));
+            let policy = Claimant::Policy.to_string();
+            query.query_map(params![now.0, by_anybody, policy], row)?.filter_map(Result::transpose).collect()
+        };
+        read().map_err(|error| self.error("cannot read denies", error))
+    }
+
     /// The first `limit` rows that this version knows: what a later one decided is no reason to stop there for ever.
     fn decided(&self, sql: &str, values: &[&dyn ToSql], limit: usize) -> Result<Vec<Decided>, StoreError> {
         let row = |row: &Row<'_>| {
@@ -191,6 +206,22 @@ impl Store {
         let sql = "SELECT id, at, prefix, decision FROM history WHERE prefix = ?1 AND id <= ?2 ORDER BY id DESC";
         let rows = self.database.decided(sql, params![prefix.to_bytes(), id], PREFIX_MAX)?;
         Ok(rows.iter().find_map(|row| row.decision.by_policy()).unwrap_or(false))
+    }
+
+    /// What each claimant decided last of a prefix before the decision of number `id`, as far as is kept: whether it denies,
+    /// and that was enforced.
+    pub fn claims_before(&self, prefix: Prefix, id: i64) -> Result<BTreeMap<Claimant, bool>, StoreError> {
+        let sql = "SELECT id, at, prefix, decision FROM history WHERE prefix = ?1 AND id < ?2 ORDER BY id DESC";
+        let mut claims = BTreeMap::new();
+        for row in self.database.decided(sql, params![prefix.to_bytes(), id], PREFIX_MAX)? {
+            let (by, is_enforced) = match row.decision {
+                Decision::Denied { by, enforced, .. } => (by, enforced),
+                Decision::Released { by, .. } => (by, false),
+                _ => continue,
+            };
+            claims.entry(by).or_insert(is_enforced);
+        }
+        Ok(claims)
     }
 
     /// The number of the newest decision; 0 before the first. When it grows, followers have something to read.

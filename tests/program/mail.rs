@@ -313,7 +313,7 @@ fn who_is_spared_is_mailed_at_once_and_a_reload_says_to_whom() {
     // A dry run says that it sends nothing.
     fs::write(home.path("config"), config + &mail).unwrap();
     let daemon = home.start_with(&["run", "--dry-run"]);
-    until("that is logged", || home.stderr().contains("no mail is sent, and no webhook is told").then_some(()));
+    until("that is logged", || home.stderr().contains("no mail is sent, no webhook is told").then_some(()));
     daemon.stop();
     assert_eq!(sink.mails().len(), 1);
 }

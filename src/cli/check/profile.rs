@@ -188,6 +188,12 @@ fn needs(config: &Config, kinds: &[&Kind]) -> Vec<Need> {
         let remedy = Some("put denyd-root.conf into /etc/systemd/system/denyd.service.d, as its head says");
         needs.push(Need { remedy, ..need(&format!("deny by {name}"), beside(file), true) });
     }
+    if let Some(file) = &config.report.log_file {
+        needs.push(need("report log_file", beside(file), true));
+    }
+    if let Some(file) = &config.report.table_file {
+        needs.push(need("report table_file", beside(file), true));
+    }
     for input in &config.inputs {
         let what = feeds::describe(input);
         let (path, is_written) = match &input.source {

@@ -17,6 +17,8 @@ use crate::decide::prefix::Prefix;
 use crate::deny::program;
 use crate::desk::reply::{Host, Verdict, Why};
 use crate::desk::{Filter, Request, What};
+use crate::outbox::plugin;
+use crate::text::printable;
 
 /// Denied addresses that had good logins, of which so many are named.
 const NAMED: usize = 5;
@@ -57,6 +59,9 @@ pub(super) fn findings(config: &Config, office: &mut Office<'_>) -> Vec<Finding>
     // Of DenyHosts' configuration: that another log is read than the one that it names.
     let log = config.remarks.iter().filter(|remark| remark.what.starts_with("SECURE_LOG = "));
     found.extend(log.map(|remark| Finding::new(Level::Look, "input", remark.what.clone())));
+    for problem in plugin::missing(&config.plugin) {
+        found.push(Finding::new(Level::Fail, "plugin", format!("it cannot be run: {}", printable(problem.as_bytes()))));
+    }
     let mut all = |what| {
         let filter = Filter { limit: Some(crate::desk::ROWS_MAX), ..Filter::default() };
         office.ask::<Vec<Host>>(&Request::List { what, filter })

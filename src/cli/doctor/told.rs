@@ -9,7 +9,8 @@ use crate::config::Config;
 use crate::decide::names::KEPT;
 use crate::desk::reply::{Status, Suppressed};
 use crate::intake::senders::zone;
-use crate::outbox::{NAMES, Way, post};
+use crate::outbox::each::Each;
+use crate::outbox::{LETTERS, NAMES, Way, post};
 use crate::text::printable;
 
 /// All of it.
@@ -142,6 +143,18 @@ pub(super) fn findings(status: &Status, config: &Config) -> Vec<Finding> {
             let (server, remedy) = (printable(told.server.as_bytes()), way.remedy(&problem));
             put(true, name, format!("{server} took none since {since}, {waits}: {problem}; {remedy}"));
         }
+    }
+    let each = Each::all(config).into_iter().zip(&NAMES[LETTERS..]);
+    for (by, told) in each.filter_map(|(by, name)| Some((by, status.outputs.iter().find(|one| one.name == *name)?))) {
+        if let Some(problem) = &told.problem {
+            let (since, problem) = (when_if(told.failing_since), printable(problem.as_bytes()));
+            let waits = output::count(told.waiting, "decision waits", "decisions wait");
+            put(true, &told.name, format!("it fails since {since}, {waits}: {problem}; {}", by.remedy()));
+        }
+    }
+    for one in status.followers.iter().filter(|one| one.missed > 0) {
+        let missed = output::count(one.missed.cast_unsigned(), "decision was", "decisions were");
+        put(false, &one.name, format!("{missed} forgotten before it was told of them"));
     }
     let mail = &config.mail;
     if mail.to.iter().any(|to| to.email.domain().contains('.'))

@@ -104,6 +104,9 @@ pub struct Status {
     /// The same of the webhook.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Mail>,
+    /// How it goes with what each decision is told by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Output>,
     /// How DenyHosts' files are written, where they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub work_dir: Option<WorkDir>,
@@ -149,6 +152,28 @@ pub struct Mail {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
     /// Why no mail goes, for reading, cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<At>,
+}
+
+/// How it goes with what each decision is told by itself: programs, a file, syslog.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Output {
+    /// By which name it follows the history.
+    pub name: String,
+    /// Who is told.
+    pub whom: String,
+    /// How much was told since the daemon began.
+    pub told: u64,
+    /// How much failed since then, and is not told again.
+    pub failed: u64,
+    /// How many decisions it has not seen.
+    pub waiting: u64,
+    /// What failed last, or why nothing can be told, for reading, cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// Since when.
