@@ -32,6 +32,7 @@ mod person;
 mod reason;
 mod refused;
 mod reload;
+mod restricted;
 mod run;
 mod scan;
 mod status;
@@ -103,6 +104,8 @@ enum Verb {
     Import(import::Arguments),
     /// Write what is remembered as the files of DenyHosts
     Export(export::Arguments),
+    /// Print names for a file of restricted users: accounts that nobody logs in to, names that were tried in vain
+    Restricted(restricted::Arguments),
     /// Print the files of packages that are written from what the program knows of itself
     #[command(hide = true)]
     Describe(describe::Arguments),
@@ -156,6 +159,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Check(verb) => check::run(verb, path),
         Verb::Import(verb) => import::run(verb, path),
         Verb::Export(verb) => export::run(verb, &holding(path)?),
+        Verb::Restricted(verb) => restricted::run(verb, &holding(path)?),
         Verb::Describe(verb) => describe::run(verb),
     }
 }

@@ -465,3 +465,26 @@ fn all_that_packages_have_is_described() {
     assert_eq!(status.code(), Some(2));
     assert_eq!(String::from_utf8_lossy(&said), "denyd: there is no denyd.2; denyd describe lists what there is\n");
 }
+
+#[test]
+fn restricted_users_are_found_among_accounts_and_among_the_names_that_were_tried() {
+    let tried = |n: u32, user: &str| {
+        let (pid, second) = (n % 2 + 1_000 + n, n % 60);
+        format!("Nov 28 23:00:{second:02} b sshd[{pid}]: Invalid user {user} from 198.51.100.{n} port {pid}\n")
+    };
+    let names = ["oracle", "oracle", "#x", "git", "oracle", "git", "a", "root"];
+    let log = (1..).zip(names).map(|(n, user)| tried(n, user)).collect::<String>();
+    both(&log, |shell| {
+        assert_eq!(shell.check(&["restricted", "--from-invalid"], 0, &[]), "oracle\ngit\na\n");
+        assert_eq!(shell.check(&["restricted", "--from-invalid", "-n", "1"], 0, &[]), "oracle\n");
+        let passwd = shell.0.path("passwd");
+        std::fs::write(&passwd, "root:x:0:0::/root:/bin/sh\nmail:x:8:8::/:/usr/sbin/nologin\n").unwrap();
+        let passwd = passwd.to_str().unwrap();
+        assert_eq!(shell.check(&["restricted", "--from-passwd", passwd], 0, &[]), "mail\n");
+        assert_eq!(
+            shell.check(&["restricted", "--from-passwd", passwd, "--from-invalid", "-n", "1"], 0, &[]),
+            "mail\noracle\n"
+        );
+        shell.check(&["restricted"], 2, &["--from-passwd"]);
+    });
+}
