@@ -109,7 +109,7 @@ impl Writer {
                 lock(&self.shown).dir = printable(dir.as_os_str().as_encoded_bytes());
                 let done = self.round(&dir);
                 // Where the engine has ended nothing is wrong with the directory.
-                if self.orders.has_changed().is_err() {
+                if self.orders.has_changed().is_err() || self.line.looks.is_closed() {
                     return;
                 }
                 self.tell(done);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use inputs::record::Timestamp;
 use rusqlite::types::ToSql;
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{Row, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
 use super::write::{json, run};
@@ -234,7 +234,8 @@ impl Store {
     pub fn follow(&mut self, names: &[&str]) -> Result<Vec<Follower>, StoreError> {
         let newest = self.newest;
         let result = (|| {
-            let tx = self.database.db.transaction()?;
+            // It writes after it has read: a transaction that began as a reader would fail where somebody else writes meanwhile.
+            let tx = self.database.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let known = followers(&tx, newest)?;
             for gone in known.iter().filter(|known| !names.contains(&known.name.as_str())) {
                 tx.execute("DELETE FROM followers WHERE name = ?1", [&gone.name])?;
