@@ -7,6 +7,7 @@
 mod booted;
 mod command;
 mod denies;
+mod denyhosts;
 mod doctor;
 mod faults;
 mod field;
