@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use super::output::{Column, Screen, count, when};
 use crate::clock;
 use crate::config::{self, Config, is_denyhosts, translated};
-use crate::daemon;
+use crate::daemon::{self, lock_file::predecessor};
 use crate::deny::hosts_deny;
 use crate::deny::iptables::old as rules;
 use crate::deny::ledger::{self, Lines};
@@ -135,17 +135,10 @@ fn tell_rest(out: &mut impl Write, found: &Found, ours: &Config, root: &Path) ->
         writeln!(out, "\nWhat still calls DenyHosts, and what to do:")?;
     }
     leftovers.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
-    if let Some(pid) = leftovers::running(found.old.lock_file.as_deref()) {
-        writeln!(out, "\n{}", stop_it(pid))?;
+    if let Some(predecessor) = predecessor(found.old.lock_file.as_deref()) {
+        writeln!(out, "\n{predecessor}")?;
     }
     write!(out, "{}", profile::told(found, ours))
-}
-
-fn stop_it(pid: u32) -> String {
-    format!(
-        "DenyHosts runs (process {pid}); stop it first, so that the two do not deny against each other: systemctl disable --now \
-         denyhosts, or /etc/init.d/denyhosts stop, or kill {pid}"
-    )
 }
 
 /// Nobody else may have the state directory.
@@ -159,8 +152,8 @@ fn stopped(config: &Config) -> anyhow::Result<()> {
 fn take(file: &Path, config: &Config, root: &Path) -> anyhow::Result<ExitCode> {
     stopped(config)?;
     let found = found::find(file, config)?;
-    if let Some(pid) = leftovers::running(found.old.lock_file.as_deref()) {
-        bail!("{}. Nothing was changed", stop_it(pid));
+    if let Some(predecessor) = predecessor(found.old.lock_file.as_deref()) {
+        bail!("{predecessor}. Nothing was changed");
     }
     let (now, zone) = (clock::now(), TimeZone::system());
     let plan = plan::plan(&found, &daemon::policy(config), now, &zone);

@@ -378,24 +378,19 @@ impl<'a> Draft<'a> {
         let etc_dir = self
             .value("ETC_DIR")
             .map_or_else(|| Path::new("/etc").to_owned(), |setting| absolute(&setting.value, self.world));
-        // Since 2.7 it is in ETC_DIR, before and in all comments in WORK_DIR.
+        // Since 2.7 it is in ETC_DIR, before and in all comments in WORK_DIR: whoever put names into one of them meant them.
         let places = [Some((etc_dir, "ETC_DIR")), work_dir.map(|dir| (dir, "WORK_DIR"))];
-        let files: Vec<_> =
+        let mut files: Vec<_> =
             places.into_iter().flatten().map(|(dir, key)| (dir.join("restricted-usernames"), key)).collect();
-        let mut there = files.iter().filter(|(file, _)| (self.world.is_there)(file) == Some(Kind::File));
-        let (first, second) = (there.next(), there.next());
-        if let Some((file, key)) = first {
-            self.set("[decide]", "restricted_users_file", quoted(&file.to_string_lossy()), key);
-        }
-        if let (Some((first, _)), Some((second, key))) = (first, second) {
-            let line = self.get(key).map_or(0, |setting| setting.line);
-            let (first, second) = (first.display(), second.display());
-            self.remark(
-                line,
-                format!(
-                    "{first} is read, and {second} is not, as by DenyHosts since 2.7; put all names into the first"
-                ),
-            );
+        files.dedup_by(|(one, _), (before, _)| one == before);
+        files.retain(|(file, _)| (self.world.is_there)(file) == Some(Kind::File));
+        let shown: Vec<_> = files.iter().map(|(file, _)| quoted(&file.to_string_lossy())).collect();
+        match (&shown[..], files.first()) {
+            ([one], Some((_, key))) => self.set("[decide]", "restricted_users_file", one.clone(), key),
+            (all, Some((_, key))) => {
+                self.set("[decide]", "restricted_users_file", format!("[{}]", all.join(", ")), key);
+            }
+            _ => {}
         }
     }
 

@@ -205,13 +205,17 @@ fn each_key_is_translated_or_named() {
         &["/var/lib/denyhosts/restricted-usernames"],
         &[r#"restricted_users_file = "/var/lib/denyhosts/restricted-usernames""#],
     );
+    check(
+        "ETC_DIR = /var/lib/denyhosts",
+        &["/var/lib/denyhosts/restricted-usernames"],
+        &[r#"restricted_users_file = "/var/lib/denyhosts/restricted-usernames""#],
+    );
     let both = ["/var/lib/denyhosts/restricted-usernames", "/usr/local/etc/restricted-usernames"];
     check(
         "ETC_DIR = /usr/local/etc",
         &both,
         &[
-            r#"restricted_users_file = "/usr/local/etc/restricted-usernames""#,
-            "8: /usr/local/etc/restricted-usernames is read",
+            r#"restricted_users_file = ["/usr/local/etc/restricted-usernames", "/var/lib/denyhosts/restricted-usernames"]"#,
         ],
     );
     check("DAEMON_SLEEP = 30s", &[], &["9: DAEMON_SLEEP needs no translation"]);

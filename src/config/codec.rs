@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
+use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -94,6 +95,32 @@ impl<T: 'static> Codec<T> {
         let show = move |values: &Vec<T>| {
             let shown: Vec<String> = values.iter().filter_map(&show).collect();
             Some(format!("[{}]", shown.join(", ")))
+        };
+        Codec { read: Box::new(read), show: Box::new(show) }
+    }
+}
+
+impl<T: 'static> Codec<T> {
+    /// One of these, or a list of them.
+    pub(super) fn one_or_more(self) -> Codec<Vec<T>> {
+        let one = Rc::new(self);
+        let (read_one, show_one) = (Rc::clone(&one), Rc::clone(&one));
+        let each = Codec {
+            read: Box::new(move |node: &Node<'_>| (read_one.read)(node)),
+            show: Box::new(move |value: &T| (show_one.show)(value)),
+        };
+        let Codec { read: read_all, show: show_all } = each.list();
+        let read = {
+            let one = Rc::clone(&one);
+            move |node: &Node<'_>| match node.get_ref() {
+                DeValue::Array(_) => read_all(node),
+                _ => (one.read)(node).map(|value| vec![value]),
+            }
+        };
+        let show = move |values: &Vec<T>| match &values[..] {
+            [] => None,
+            [value] => (one.show)(value),
+            _ => show_all(values),
         };
         Codec { read: Box::new(read), show: Box::new(show) }
     }

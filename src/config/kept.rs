@@ -57,7 +57,7 @@ impl Config {
         if decide.allow_file.take().is_some() {
             decide.allow = decide.policy.allow.entries().map(str::to_owned).collect();
         }
-        if decide.restricted_users_file.take().is_some() {
+        if !std::mem::take(&mut decide.restricted_users_files).is_empty() {
             let names = decide.policy.restricted.iter();
             decide.restricted_users = names.filter_map(|name| String::from_utf8(name.clone()).ok()).collect();
             decide.restricted_users.sort();

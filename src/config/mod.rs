@@ -99,8 +99,8 @@ pub struct Decide {
     pub policy: Policy,
     /// The restricted users that the configuration itself names, in its order.
     pub restricted_users: Vec<String>,
-    /// A file that names more of them, one a line.
-    pub restricted_users_file: Option<PathBuf>,
+    /// Files that name more of them, one a line.
+    pub restricted_users_files: Vec<PathBuf>,
     /// Groups whose users a deny must not lock out while they are logged in. Default sudo, wheel, admin.
     pub protect_groups: Vec<String>,
     /// The entries of the allow list in the configuration itself, in its order.
@@ -114,7 +114,7 @@ impl Default for Decide {
         Decide {
             policy: Policy::default(),
             restricted_users: Vec::new(),
-            restricted_users_file: None,
+            restricted_users_files: Vec::new(),
             protect_groups: ["sudo", "wheel", "admin"].map(str::to_owned).to_vec(),
             allow: Vec::new(),
             allow_file: None,

@@ -169,9 +169,9 @@ fn decide() -> Vec<Key<Config>> {
                 "Users that nobody logs in as from outside. Failures with these names count as restricted, too. Exactly
                 as the log prints them.",
             ),
-        key("restricted_users_file", path().optional(), |c| &mut c.decide.restricted_users_file)
+        key("restricted_users_file", path().one_or_more(), |c| &mut c.decide.restricted_users_files)
             .example(r#""/etc/denyd/restricted-usernames""#)
-            .says("The same as a file, one name a line, `#` for comments. No default."),
+            .says("The same as a file, one name a line, `#` for comments; or a list of such files. No default."),
         key("protect_groups", group().list(), |c| &mut c.decide.protect_groups).says(
             "Groups of administrators. Where one of them, or root, is logged in from, an address is denied only when its count
             exceeds 3 times what others are denied for; `denyd status` and the log warn before. What counts is a login by a sound
@@ -367,7 +367,7 @@ fn hosts_deny() -> Vec<Key<Config>> {
 pub(super) fn take_names(reader: &mut Reader<'_>, table: &Table<'_>, config: &mut Config) {
     let decide = &mut config.decide;
     decide.policy.restricted = decide.restricted_users.iter().map(|name| name.clone().into_bytes()).collect();
-    if let Some(file) = &decide.restricted_users_file {
+    for file in &decide.restricted_users_files {
         decide.policy.restricted.extend(users_of(reader, table, file));
     }
     match AllowList::of(decide.allow.iter().map(String::as_str)) {

@@ -1,4 +1,5 @@
-//! DenyHosts' lock file: the pid of who runs, where scripts look for it. And whether DenyHosts itself runs.
+//! DenyHosts' lock file: the pid of who runs, where scripts look for it. And whether DenyHosts itself runs: the one place that
+//! tells it, for the daemon, the verbs and `denyd import`.
 //!
 //! It locks nothing here: that is done by the lock of the database. So whatever stands in it, or hinders that it is written, is no
 //! reason not to start.
@@ -8,6 +9,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
 
@@ -23,6 +26,12 @@ const UNIT: &[&str] = &[
     "sys/fs/cgroup/system.slice/denyhosts.service/cgroup.procs",
     "sys/fs/cgroup/systemd/system.slice/denyhosts.service/cgroup.procs",
 ];
+/// The scripts that are DenyHosts.
+const SCRIPTS: &[&str] = &["denyhosts", "denyhosts.py"];
+/// How many processes are looked at for one that is called so.
+const PROCESSES_MAX: usize = 100_000;
+/// How long is looked for it. A process that hangs may hold up whoever reads its command line.
+const LOOK_FOR: Duration = Duration::from_secs(5);
 /// The names of this program.
 pub(crate) const NAMES: &[&str] = &["denyd", "denyhosts", "denyhosts.py", "daemon-control"];
 
@@ -54,19 +63,19 @@ impl fmt::Display for Predecessor {
         )?;
         match self.is_unit {
             true => f.write_str("systemctl disable --now denyhosts.service"),
-            false => {
-                write!(
-                    f,
-                    "kill {pid}, and take away what starts it: an init script, a line of a crontab; then start denyd"
-                )
-            }
+            false => write!(f, "kill {pid}, and take away what starts it: an init script, a line of a crontab"),
         }
     }
 }
 
-/// DenyHosts, if it runs: by this lock file or the usual ones, or as a unit.
+/// DenyHosts, if it runs: by this lock file or the usual ones, as a unit, or as a process that is called so. What cannot be told
+/// within five seconds is taken for no: nobody who attacks is to be let in for it.
 pub(crate) fn predecessor(lock_file: Option<&Path>) -> Option<Predecessor> {
-    found(Path::new("/"), lock_file)
+    let lock_file = lock_file.map(Path::to_owned);
+    let (tell, told) = mpsc::channel();
+    let look = move || drop(tell.send(found(Path::new("/"), lock_file.as_deref())));
+    let begun = std::thread::Builder::new().name("predecessor".to_owned()).spawn(look);
+    begun.ok().and_then(|_| told.recv_timeout(LOOK_FOR).ok().flatten())
 }
 
 fn found(root: &Path, lock_file: Option<&Path>) -> Option<Predecessor> {
@@ -79,7 +88,25 @@ fn found(root: &Path, lock_file: Option<&Path>) -> Option<Predecessor> {
     // The unit is what is to be stopped, where there is one.
     let by_unit = units.filter(|pid| runs(root, *pid) == Some(true));
     let mut by_unit = by_unit.map(|pid| Predecessor { pid, is_unit: true });
-    by_unit.next().or_else(|| by_file.fuse().next())
+    by_unit.next().or_else(|| by_file.fuse().next()).or_else(|| by_name(root))
+}
+
+/// A process that is called so. One in a container denies there, and not here.
+fn by_name(root: &Path) -> Option<Predecessor> {
+    let all = fs::read_dir(root.join("proc")).ok()?.flatten();
+    let mut pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).take(PROCESSES_MAX);
+    let is_it = |pid: &u32| {
+        let script = command(root, *pid).and_then(|command| script(&command).map(str::to_owned));
+        script.is_some_and(|script| SCRIPTS.contains(&&*script)) && !is_contained(root, *pid)
+    };
+    pids.find(is_it).map(|pid| Predecessor { pid, is_unit: false })
+}
+
+/// Whether a process has another number in a container (proc_pid_status(5), `NSpid`).
+fn is_contained(root: &Path, pid: u32) -> bool {
+    let status = fs::read_to_string(root.join("proc").join(pid.to_string()).join("status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_some_and(|numbers| numbers.split_whitespace().count() > 1)
 }
 
 /// Whose pid a lock file has; `None` where there is none.
@@ -107,9 +134,18 @@ fn pids(file: &Path) -> Vec<u32> {
     if is_read.is_err() { Vec::new() } else { text.lines().filter_map(|line| line.trim().parse().ok()).collect() }
 }
 
-/// Whether that process is DenyHosts itself, or a denyd; `None` if it is none of these, or is gone. Only one of root's or of our
-/// own user counts: whoever else may call a program of his so.
+/// Whether that process is DenyHosts itself, or a denyd; `None` if it is none of these, or is gone.
 fn runs(root: &Path, pid: u32) -> Option<bool> {
+    let command = command(root, pid)?;
+    if let Some(script) = script(&command) {
+        return script.starts_with("denyhosts").then_some(true);
+    }
+    NAMES.contains(&command.first()?.as_str()).then_some(false)
+}
+
+/// The words of a process' command line, without their directories. Only one of root's or of our own user counts: whoever else
+/// may call a program of his as he likes.
+fn command(root: &Path, pid: u32) -> Option<Vec<String>> {
     let place = root.join("proc").join(pid.to_string());
     let owner = fs::metadata(&place).ok()?.uid();
     if owner != 0 && owner != nix::unistd::geteuid().as_raw() {
@@ -117,13 +153,14 @@ fn runs(root: &Path, pid: u32) -> Option<bool> {
     }
     let mut line = Vec::new();
     File::open(place.join("cmdline")).ok()?.take(COMMAND_MAX).read_to_end(&mut line).ok()?;
-    let mut words = line.split(|&byte| byte == 0).map(base);
-    let program = words.next()?;
-    if program.starts_with("python") {
-        let script = words.find(|word| !word.starts_with('-'))?;
-        return script.starts_with("denyhosts").then_some(true);
-    }
-    NAMES.contains(&program.as_str()).then_some(false)
+    Some(line.split(|&byte| byte == 0).map(base).collect())
+}
+
+/// The script that a Python runs: the first word that is no option.
+fn script(command: &[String]) -> Option<&str> {
+    let (program, words) = command.split_first()?;
+    let script = words.iter().find(|word| !word.starts_with('-'))?;
+    program.starts_with("python").then_some(script)
 }
 
 /// The name of a file.
@@ -211,7 +248,7 @@ mod tests {
         check(&[("lock", "70\n"), ("proc/70/cmdline", "python3\0/usr/bin/fail2ban-server\0")], None);
         check(&[("lock", "70\n"), ("proc/70/cmdline", "/usr/bin/vi\0denyhosts\0")], None);
         check(&[("lock", "70\n"), ("proc/70/cmdline", "")], None);
-        check(&[("lock", "seventy\n"), python], None);
+        check(&[("lock", "seventy\n"), ("proc/70/cmdline", "/usr/bin/denyd\0run\0")], None);
         // Ours.
         check(&[("lock", "70\n"), ("proc/70/cmdline", "/usr/sbin/denyhosts\0--daemon\0")], None);
         // As a unit, with options of Python's own.
@@ -220,6 +257,13 @@ mod tests {
         check(&[(unit, "70\n71\n"), python], Some((71, true)));
         check(&[(unit, "71\n"), ("lock", "71\n"), python], Some((71, true)));
         check(&[(unit, "71\n"), ("proc/71/cmdline", "/usr/bin/denyd\0run\0")], None);
+        // By its name alone, but not in a container.
+        let (other, name) = (("proc/7/cmdline", "python3\0edit.py\0denyhosts.py\0"), "proc/70/cmdline");
+        check(&[other], None);
+        check(&[other, (name, "python\0-u\0/usr/bin/denyhosts.py\0--daemon\0")], Some((70, false)));
+        check(&[(name, "python3\0/opt/denyhosts-report.py\0")], None);
+        check(&[python, ("proc/71/status", "Name:\tpython2.7\nNSpid:\t71\n")], Some((71, false)));
+        check(&[python, ("proc/71/status", "Name:\tpython2.7\nNSpid:\t71\t5\n")], None);
     }
 
     #[test]

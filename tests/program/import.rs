@@ -382,19 +382,29 @@ fn a_large_work_directory_is_taken_over_whole() {
 /// Two that deny beside each other would each undo what the other does.
 #[test]
 fn nothing_is_taken_over_while_denyhosts_runs() {
+    if !kit::in_box("import::nothing_is_taken_over_while_denyhosts_runs") {
+        return;
+    }
     let old = Old::new();
     let before = old.files();
-    // Python, and the one that the lock file names.
-    let script = "import sys; sys.stdin.read()";
-    let mut running =
-        Command::new("/usr/bin/python3").args(["-c", script]).stdin(std::process::Stdio::piped()).spawn().unwrap();
-    old.write("lock", &format!("{}\n", running.id()));
-    let command = format!("/proc/{}/cmdline", running.id());
-    until("it is Python's", || fs::read(&command).unwrap().starts_with(b"/usr/bin/python3").then_some(()));
-    let told = old.import(&["--yes"], 2);
-    running.kill().unwrap();
-    running.wait().unwrap();
-    assert!(told.contains("DenyHosts runs (process") && told.contains("systemctl disable --now"), "{told}");
-    assert!(old.files() == before);
+    old.write("denyhosts.py", "import sys; sys.stdin.read()");
+    let check = |lock: bool| {
+        let mut python = Command::new("/usr/bin/python3");
+        let mut running = python.arg(old.path("denyhosts.py")).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        if lock {
+            old.write("lock", &format!("{}\n", running.id()));
+        }
+        let command = format!("/proc/{}/cmdline", running.id());
+        until("it is Python's", || fs::read(&command).unwrap().starts_with(b"/usr/bin/python3").then_some(()));
+        let told = [old.import(&[], 0), old.import(&["--yes"], 2)];
+        running.kill().unwrap();
+        running.wait().unwrap();
+        let want = format!("DenyHosts itself runs (pid {})", running.id());
+        assert!(told.iter().all(|told| told.contains(&want)) && told[1].contains("Nothing was changed"), "{told:?}");
+        assert!(old.files() == before);
+    };
+    // By its name alone, and by its lock file.
+    check(false);
+    check(true);
     old.import(&["--yes"], 0);
 }

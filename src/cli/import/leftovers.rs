@@ -1,4 +1,4 @@
-//! What of DenyHosts still runs, or would run again: its process, lines of cron, units, init scripts, `spawn` options.
+//! What would have DenyHosts run again: lines of cron, units, init scripts, `spawn` options.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -31,42 +31,8 @@ const STARTS: &[&str] = &[
 ];
 /// The most files of a directory that are looked at.
 const FILES_MAX: usize = 1000;
-/// The most bytes of a command line that are looked at.
-const COMMAND_MAX: usize = 4096;
 /// How much of a line is shown, in characters.
 const SHOWN_MAX: usize = 120;
-
-/// The process of a DenyHosts that runs: the one that its lock file names, else one that is called so. It is Python's.
-pub(super) fn running(lock_file: Option<&Path>) -> Option<u32> {
-    let named = lock_file.and_then(|file| fs::read_to_string(file).ok()).and_then(|text| text.trim().parse().ok());
-    if let Some(pid) = named.filter(|pid| command(*pid).is_some_and(|command| is_python(&command))) {
-        return Some(pid);
-    }
-    let all = fs::read_dir("/proc").ok()?.flatten();
-    let mut all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    all.find(|pid| command(*pid).is_some_and(|command| is_python(&command) && is_denyhosts(&command)))
-}
-
-/// The words of a process' command line.
-fn command(pid: u32) -> Option<Vec<Vec<u8>>> {
-    let mut text = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    text.truncate(COMMAND_MAX);
-    Some(text.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
-}
-
-fn name(word: &[u8]) -> &[u8] {
-    word.rsplit(|&byte| byte == b'/').next().unwrap_or(word)
-}
-
-fn is_python(command: &[Vec<u8>]) -> bool {
-    command.first().is_some_and(|program| name(program).starts_with(b"python"))
-}
-
-/// Whether the script is DenyHosts: the first word that is no option.
-fn is_denyhosts(command: &[Vec<u8>]) -> bool {
-    let script = command.iter().skip(1).find(|word| !word.starts_with(b"-"));
-    script.is_some_and(|script| [&b"denyhosts"[..], b"denyhosts.py"].contains(&name(script)))
-}
 
 /// What is left below `root`, and what to do about each.
 pub(super) fn leftovers(root: &Path) -> Vec<String> {
@@ -87,7 +53,8 @@ pub(super) fn leftovers(root: &Path) -> Vec<String> {
             }
         }
     }
-    for start in STARTS.iter().map(|start| root.join(start)).filter(|start| start.symlink_metadata().is_ok()) {
+    let starts = STARTS.iter().map(|start| root.join(start)).filter(|start| start.symlink_metadata().is_ok());
+    for start in starts.filter(|start| !is_of_denyd(start)) {
         let is_unit = start.extension().is_some();
         let instead = match is_unit {
             true => "systemctl disable --now denyhosts; systemctl enable --now denyd",
@@ -96,6 +63,16 @@ pub(super) fn leftovers(root: &Path) -> Vec<String> {
         found.push(format!("{}\n    {instead}", start.display()));
     }
     found
+}
+
+/// Whether it starts denyd: our unit by its other name, or our init script.
+fn is_of_denyd(start: &Path) -> bool {
+    if fs::read_link(start).is_ok_and(|target| target.ends_with("denyd.service")) {
+        return true;
+    }
+    let (Some(dir), Some(name)) = (start.parent(), start.file_name()) else { return false };
+    let text = files::load(dir, &name.to_string_lossy()).ok().flatten().unwrap_or_default();
+    text.windows(5).any(|word| word == b"denyd")
 }
 
 /// What to write instead of a line that calls DenyHosts, if it does.
@@ -142,16 +119,19 @@ mod tests {
     }
 
     #[test]
-    fn tells_which_process_it_is() {
-        let check = |command: &str, want: bool| {
-            let command: Vec<_> = command.split(' ').map(|word| word.as_bytes().to_vec()).collect();
-            assert_eq!(is_python(&command) && is_denyhosts(&command), want, "{command:?}");
-        };
-        check("python /usr/sbin/denyhosts --daemon", true);
-        check("/usr/bin/python3 -u /usr/bin/denyhosts.py --daemon --config=/etc/denyhosts.conf", true);
-        check("python3 edit.py denyhosts.py", false);
-        check("/usr/bin/denyhosts --daemon", false);
-        check("vi /usr/bin/denyhosts.py", false);
-        check("", false);
+    fn what_starts_denyd_by_denyhosts_name_is_no_leftover() {
+        let root = tempfile::tempdir().unwrap();
+        let check = |want: usize| assert_eq!(leftovers(root.path()).len(), want, "{:?}", leftovers(root.path()));
+        let units = root.path().join("etc/systemd/system");
+        fs::create_dir_all(&units).unwrap();
+        std::os::unix::fs::symlink("/lib/systemd/system/denyd.service", units.join("denyhosts.service")).unwrap();
+        let scripts = root.path().join("etc/init.d");
+        fs::create_dir_all(&scripts).unwrap();
+        fs::write(scripts.join("denyhosts"), include_str!("../../../packaging/init/denyhosts")).unwrap();
+        check(0);
+        fs::remove_file(units.join("denyhosts.service")).unwrap();
+        fs::write(units.join("denyhosts.service"), "[Service]\nExecStart=/usr/sbin/denyhosts --daemon\n").unwrap();
+        fs::write(scripts.join("denyhosts"), "#!/bin/sh\nexec python /usr/sbin/denyhosts --daemon\n").unwrap();
+        check(2);
     }
 }
