@@ -25,7 +25,7 @@ use crate::decide::prefix::Prefix;
 use crate::decide::state::State;
 use crate::deny::hosts_deny;
 use crate::detect::event::Account;
-use crate::store::{self, Decision, Loaded, Store};
+use crate::store::{self, Loaded, Store, Wanted};
 use crate::text::plain;
 
 /// What `export` takes.
@@ -71,12 +71,13 @@ pub(super) fn run(
     }
     let store = Store::rehearse(&config.state_dir)?;
     let loaded = store.load()?;
-    let suspicious = store.database.suspicious(SUSPICIOUS_MAX)?;
-    let suspicious = suspicious.into_iter().filter_map(|one| match one.decision {
-        Decision::Suspicious { address, user, .. } => Some((Pair { user: user.into(), address }, one.at)),
-        _ => None,
-    });
-    let written = all(&loaded, suspicious, config, clock::now(), &TimeZone::system());
+    let now = clock::now();
+    let aside = Aside {
+        logins: store.database.logins(SUSPICIOUS_MAX)?,
+        pairs: store.database.pairs(&Wanted::default(), now, usize::MAX)?,
+        released: store.database.released(None, usize::MAX)?,
+    };
+    let written = all(&loaded, aside, config, now, &TimeZone::system());
     let failed = || format!("cannot write into {}", dir.display());
     DirBuilder::new().recursive(true).mode(0o700).create(&dir).with_context(failed)?;
     if fs::read_dir(&dir).with_context(failed)?.next().is_some() {
@@ -110,29 +111,37 @@ fn show(written: &[Written], dir: &Path) -> io::Result<()> {
     screen.flush()
 }
 
-/// All files.
+/// What the database has beside the state.
+struct Aside {
+    logins: Vec<store::Login>,
+    pairs: Vec<store::Pair>,
+    released: Vec<store::Released>,
+}
+
+/// All files. What is not known of a last time is the epoch there, which `denyd import` reads so.
 fn all(
     Loaded { state, cursors, allowed }: &Loaded,
-    suspicious: impl Iterator<Item = (Pair, Timestamp)>,
+    Aside { logins, pairs, released }: Aside,
     config: &Config,
     now: Timestamp,
     zone: &TimeZone,
 ) -> Vec<Written> {
+    let count = |count, at| Count { count, at: Some(at) };
     let counted = |name, counts: BTreeMap<IpAddr, Count>| counts_of(name, counts, now, zone);
     let failed = |name, class| counted(name, failures(state, class));
     let users = |name, accounts: &[Account]| {
         let users = state.users.iter().filter(|(_, one)| one.attempts > 0 && accounts.contains(&one.account));
         let users: BTreeMap<User, Count> =
-            users.map(|(user, one)| (user.clone(), Count { count: one.attempts, at: None })).collect();
+            users.map(|(user, one)| (user.clone(), count(one.attempts, one.last))).collect();
         counts_of(name, users, now, zone)
     };
-    let mut logins: BTreeMap<Pair, Count> = BTreeMap::new();
-    for (pair, at) in suspicious {
-        let one = logins.entry(pair).or_insert(Count { count: 0, at: None });
-        *one = Count { count: one.count + 1, at: one.at.max(Some(at)) };
-    }
+    let pair = |user: Vec<u8>, address| Pair { user: user.into(), address };
+    let logins = logins.into_iter().map(|((address, user), (times, last))| (pair(user, address), count(times, last)));
+    let pairs = pairs.into_iter().filter(|one| one.attempts > 0);
+    let pairs = pairs.map(|one| (pair(one.user, one.prefix.address()), count(one.attempts, one.last)));
+    let released = released.into_iter();
     let released =
-        state.released.iter().map(|(prefix, times)| (prefix.address(), Count { count: u64::from(*times), at: None }));
+        released.map(|one| (one.prefix.address(), count(one.times.into(), one.last.unwrap_or_default()))).collect();
     let (hosts_deny, told) = denies(state, config, now, zone);
     let told = files::write_received(told.into_iter().map(|address| (address, now)), zone);
     vec![
@@ -142,8 +151,9 @@ fn all(
         failed(files::HOSTS_RESTRICTED, Class::Restricted),
         users(files::USERS_INVALID, &[Account::Unknown, Account::Unsaid]),
         users(files::USERS_VALID, &[Account::Known]),
-        counts_of(files::SUSPICIOUS_LOGINS, logins, now, zone),
-        counted(files::PURGE_HISTORY, released.collect()),
+        counts_of(files::USERS_HOSTS, pairs.collect(), now, zone),
+        counts_of(files::SUSPICIOUS_LOGINS, logins.collect(), now, zone),
+        counted(files::PURGE_HISTORY, released),
         offset(cursors, config),
         words(files::ALLOWED_HOSTS, allowed_words(config, allowed)),
         words(files::RESTRICTED_USERNAMES, config.decide.policy.restricted.iter().cloned().collect()),

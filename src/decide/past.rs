@@ -12,10 +12,27 @@ use crate::detect::event::Account;
 pub struct Past {
     /// Failures.
     pub failed: Vec<Failed>,
-    /// How often denies of addresses ended.
-    pub released: Vec<(IpAddr, u32)>,
-    /// How often users were tried, and what is known of each.
-    pub users: Vec<(Box<[u8]>, u64, Account)>,
+    /// How often denies of addresses ended, and when last, where that is known.
+    pub released: Vec<(IpAddr, u32, Option<Timestamp>)>,
+    /// How often users were tried, what is known of each, and when last; the epoch where that is not known.
+    pub users: Vec<(Box<[u8]>, u64, Account, Timestamp)>,
+    /// How often users were tried from where.
+    pub pairs: Vec<Pair>,
+    /// How often users logged in from where too many had failed.
+    pub suspicious: Vec<Pair>,
+}
+
+/// A user and an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The user: bytes of a log.
+    pub user: Box<[u8]>,
+    /// From where.
+    pub address: IpAddr,
+    /// How often.
+    pub times: u64,
+    /// The last time; the epoch where that is not known.
+    pub last: Timestamp,
 }
 
 /// Failures of one address and class.

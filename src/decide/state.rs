@@ -115,6 +115,8 @@ pub enum Change {
         prefix: Prefix,
         /// How often.
         times: u32,
+        /// When last, where that is known and new.
+        last: Option<Timestamp>,
     },
     /// From where somebody logged in, or had a probation.
     Familiar {
@@ -156,6 +158,28 @@ pub enum Change {
         user: Box<[u8]>,
         /// When.
         at: Timestamp,
+    },
+    /// A user was tried from a prefix at least so often, by what another program counted before us.
+    Paired {
+        /// From where.
+        prefix: Prefix,
+        /// Whom.
+        user: Box<[u8]>,
+        /// How often.
+        times: u64,
+        /// When last.
+        last: Timestamp,
+    },
+    /// Somebody logged in at least so often from where too many had failed, by what another program knew before us.
+    Suspected {
+        /// From where.
+        address: std::net::IpAddr,
+        /// As whom.
+        user: Box<[u8]>,
+        /// How often.
+        times: u64,
+        /// When last.
+        last: Timestamp,
     },
     /// Who was tried from a prefix and what lies in it is forgotten, since people forgave it.
     Cleared {
@@ -290,10 +314,10 @@ impl State {
                     self.released.insert(*prefix, *times);
                 }
             }
-            Change::Remembered { prefix, times: 0 } => {
+            Change::Remembered { prefix, times: 0, .. } => {
                 self.released.swap_remove(prefix);
             }
-            Change::Remembered { prefix, times } => {
+            Change::Remembered { prefix, times, .. } => {
                 self.released.insert(*prefix, *times);
             }
             Change::Familiar { prefix, known } => self.familiar.put(*prefix, *known),
@@ -315,6 +339,8 @@ impl State {
             Change::Spared { .. }
             | Change::Suspicious { .. }
             | Change::LoggedIn { .. }
+            | Change::Paired { .. }
+            | Change::Suspected { .. }
             | Change::Cleared { .. }
             | Change::Late(_)
             | Change::Connection(..)

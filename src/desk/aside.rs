@@ -22,7 +22,7 @@ use crate::decide::prefix::Prefix;
 use crate::decide::session::HostId;
 use crate::decide::state::UserCounts;
 use crate::decide::tally::Tally;
-use crate::store::{Database, Decision, Pair, Released, StoreError, Wanted};
+use crate::store::{Database, Login, Pair, Released, StoreError, Wanted};
 use crate::text::{printable, shown};
 
 /// Places of a table that are looked at at once: that takes less than a millisecond.
@@ -117,9 +117,6 @@ fn why(asked: Prefix, looks: &mut impl Looks) -> Result<Reply, String> {
 fn told(error: StoreError) -> String {
     error.to_string()
 }
-
-/// Who logged in where too many had failed: from where and as whom, how often and when last.
-type Login = ((IpAddr, Vec<u8>), (u64, Timestamp));
 
 /// A user, by its name's bytes, and how often it was tried.
 type User = (Box<[u8]>, UserCounts);
@@ -356,18 +353,8 @@ impl<'a, L: Looks> Aside<'a, L> {
 
     /// The same, with the bytes of their names.
     pub(super) fn logins(&mut self, wanted: impl Fn(IpAddr, &[u8]) -> bool) -> Result<Vec<Login>, String> {
-        let mut known: IndexMap<(IpAddr, Vec<u8>), (u64, Timestamp)> = IndexMap::new();
-        for one in self.read(|database| database.suspicious(ROWS_MAX))? {
-            if let Decision::Suspicious { address, user, .. } = one.decision
-                && wanted(address, &user)
-            {
-                let (logins, last) = known.entry((address, user)).or_insert((0, one.at));
-                (*logins, *last) = (*logins + 1, one.at.max(*last));
-            }
-        }
-        let mut rows: Vec<_> = known.into_iter().collect();
-        rows.sort_by_key(|(_, (_, last))| Reverse(*last));
-        Ok(rows)
+        let rows = self.read(|database| database.logins(ROWS_MAX))?;
+        Ok(rows.into_iter().filter(|((address, user), _)| wanted(*address, user)).collect())
     }
 
     fn history(&mut self, prefix: Option<Prefix>, most: usize) -> Result<Reply, String> {

@@ -96,7 +96,7 @@ impl Desk {
             let released: Vec<_> = released.copied().collect();
             self.engine.step(now, Input::Command(Command::Forgive(prefixes, Some(BY_HAND.into()))));
             for prefix in released {
-                let change = Change::Remembered { prefix, times: 0 };
+                let change = Change::Remembered { prefix, times: 0, last: None };
                 self.engine.state.apply(&change);
                 self.engine.changes.push(change);
             }

@@ -116,7 +116,7 @@ fn denies(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
     })?;
     apply(db, state, "SELECT prefix, times FROM released", |row| {
         let times = row.get(1)?;
-        Ok(prefix_of(row, 0)?.map(|prefix| Change::Remembered { prefix, times }))
+        Ok(prefix_of(row, 0)?.map(|prefix| Change::Remembered { prefix, times, last: None }))
     })?;
     apply(db, state, "SELECT prefix, login, probation FROM familiar", |row| {
         let known = Some(Known { login: row.get(1)?, probation: row.get(2)? });

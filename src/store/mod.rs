@@ -23,6 +23,7 @@ mod load;
 mod notes;
 mod open;
 mod pairs;
+mod suspected;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -33,6 +34,7 @@ pub use evidence::Evidence;
 pub use history::{Decided, Decision, FORGEABLE_HISTORY_MAX, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision};
 use open::{connect, copy, copy_of_files, is_set_aside, lock, set_aside};
 pub use pairs::{FORGEABLE_PAIRS_MAX, PAIRS_MAX, PAIRS_PER_PREFIX, Pair, Released, Wanted};
+pub use suspected::{Login, SUSPECTED_MAX};
 use write::{json, run};
 
 /// The database's name in the state directory.
@@ -276,6 +278,7 @@ impl Store {
             write::changes(&tx, &commit.changes, state)?;
             let mut pairs = self.pairs;
             let untold = pairs::write(&tx, &commit.evidence, &commit.changes, &mut pairs, PAIRS_MAX)?;
+            suspected::write(&tx, &commit.changes)?;
             if waiting != self.waiting {
                 notes::write(&tx, WAITING, &waiting)?;
             }

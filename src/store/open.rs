@@ -92,6 +92,11 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ALTER TABLE users ADD COLUMN last INT;
     ALTER TABLE released ADD COLUMN last INT;
 ",
+    // Who logged in from where too many had failed, by what another program knew before us.
+    "
+    CREATE TABLE suspected(address BLOB, user BLOB, times INT NOT NULL, last INT NOT NULL, PRIMARY KEY(address, user))
+        WITHOUT ROWID;
+",
 ];
 
 /// Pages of the database that are held in memory, in KiB. With SQLite's own 2000 most are read anew for each commit

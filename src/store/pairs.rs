@@ -169,6 +169,18 @@ pub(super) fn write(
                     gone += crowd_out(tx, *prefix)?;
                 }
             }
+            Change::Paired { prefix, user, times, last } => {
+                let sql = "INSERT INTO pairs(prefix, user, attempts, sound, last) VALUES(?1, ?2, ?3, ?3, ?4)
+                           ON CONFLICT DO UPDATE SET attempts = max(attempts, ?3), sound = max(sound, ?3), last = max(last, ?4)
+                           RETURNING attempts = ?3 AND login IS NULL";
+                let times = i64::try_from(*times).unwrap_or(i64::MAX);
+                let row = params![prefix.to_bytes(), &user[..user.len().min(USER_MAX)], times, last.0];
+                if tx.prepare_cached(sql)?.query_row(row, |row| row.get::<_, bool>(0))? {
+                    // Maybe it is counted twice, as above.
+                    *rows += 1;
+                    gone += crowd_out(tx, *prefix)?;
+                }
+            }
             Change::Cleared { prefix } => {
                 let within = [prefix.to_bytes(), Prefix::host(prefix.last()).to_bytes()];
                 run(tx, "UPDATE pairs SET attempts = 0, sound = 0, last = 0 WHERE prefix BETWEEN ?1 AND ?2", within)?;
@@ -298,6 +310,30 @@ mod tests {
         assert_eq!(kept.1, 32);
         let first: i64 = kept.0.query_row("SELECT count(*) FROM pairs WHERE login = 1", [], |row| row.get(0)).unwrap();
         assert_eq!(first, 1, "who logged in stays");
+    }
+
+    #[test]
+    fn what_another_program_counted_is_a_minimum() {
+        let mut kept = Kept::new();
+        let past = |user: &str, times, last| Change::Paired {
+            prefix: "192.0.2.1".parse().unwrap(),
+            user: user.as_bytes().into(),
+            times,
+            last: Timestamp(last),
+        };
+        kept.write(&[failed("192.0.2.1", "al", 5, 2), failed("192.0.2.1", "bob", 5, 2)], &[], 100);
+        let changes = [past("al", 9, 3), past("bob", 1, 7), past("cy", 4, 2)];
+        for _ in 0..2 {
+            kept.write(&[], &changes, 100);
+            kept.check(&[
+                "192.0.2.1 al (9, 9, 5, None)",
+                "192.0.2.1 bob (2, 2, 7, None)",
+                "192.0.2.1 cy (4, 4, 2, None)",
+            ]);
+        }
+        let many: Vec<_> = (0..300).map(|user| past(&format!("u{user:03}"), 1, 10 + user)).collect();
+        kept.write(&[], &many, PAIRS_MAX);
+        assert_eq!(count(&kept.0).unwrap(), PAIRS_PER_PREFIX);
     }
 
     #[test]

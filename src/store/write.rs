@@ -45,7 +45,7 @@ pub(super) fn changes(tx: &Transaction<'_>, changes: &[Change], state: &State) -
                     remember(tx, prefix, *times, Some(at.0))?;
                 }
             }
-            Change::Remembered { prefix, times } => remember(tx, prefix, *times, None)?,
+            Change::Remembered { prefix, times, last } => remember(tx, prefix, *times, last.map(|at| at.0))?,
             Change::Familiar { prefix, known: Some(Known { login, probation }) } => {
                 let row = params![prefix.to_bytes(), login, probation];
                 run(tx, "INSERT OR REPLACE INTO familiar VALUES(?1, ?2, ?3)", row)?;
@@ -93,10 +93,12 @@ pub(super) fn changes(tx: &Transaction<'_>, changes: &[Change], state: &State) -
                 };
                 run(tx, sql, key)?;
             }
-            // The first is written above, the next two by `pairs`; the others are told, not kept.
+            // The first is written above, the next three by `pairs`, and one by `suspected`; the others are told, not kept.
             Change::Counted { .. }
             | Change::LoggedIn { .. }
             | Change::Cleared { .. }
+            | Change::Paired { .. }
+            | Change::Suspected { .. }
             | Change::Spared { .. }
             | Change::Suspicious { .. }
             | Change::Late(_)

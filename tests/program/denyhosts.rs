@@ -139,6 +139,76 @@ fn expected() -> Vec<([u32; 4], BTreeSet<String>)> {
     runs
 }
 
+/// A daemon that ends with the test.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The example of DenyHosts' FAQ for `allowed-hosts`: each entry lets in what it names, and nothing else.
+#[test]
+fn each_entry_of_the_faqs_allowed_hosts_lets_in_what_it_names() {
+    if !kit::in_box("denyhosts::each_entry_of_the_faqs_allowed_hosts_lets_in_what_it_names") {
+        return;
+    }
+    fs::write("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n").unwrap();
+    fs::write("/etc/hosts", "127.0.0.1 localhost\n192.0.2.50 foo\n").unwrap();
+    let tried = [
+        "1.1.1.1",
+        "1.1.1.2",
+        "1.1.1.5",
+        "1.1.1.6",
+        "1.1.1.23",
+        "1.1.1.24",
+        "1.1.2.6",
+        "11.1.1.1",
+        "192.0.2.50",
+        "192.0.2.51",
+    ];
+    let check = |entries: &str, let_in: &[&str]| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let at = |second: i64| kit::now() - jiff::SignedDuration::from_secs(60 - second);
+        let line = |(n, host): (i64, &&str)| {
+            format!("{} web sshd[{n}]: Failed password for root from {host} port 9 ssh2\n", at(n))
+        };
+        let lines: String = (0..).zip(&tried).map(line).collect();
+        fs::write(path("log"), "").unwrap();
+        fs::create_dir(path("work")).unwrap();
+        fs::write(path("work/allowed-hosts"), entries).unwrap();
+        let config = "SECURE_LOG = @/log\nHOSTS_DENY = @/list\nBLOCK_SERVICE =\nWORK_DIR = @/work\nLOCK_FILE = @/lock\n\
+                      PURGE_DENY =\nDENY_THRESHOLD_INVALID = 0\nDENY_THRESHOLD_VALID = 0\nDENY_THRESHOLD_ROOT = 0\n";
+        fs::write(path("denyhosts.conf"), config.replace('@', dir.path().to_str().unwrap())).unwrap();
+        let _ = fs::remove_dir_all("/var/lib/denyd");
+        let out = fs::File::create(path("out")).unwrap();
+        let mut command = kit::denyd(&["--config", path("denyhosts.conf").to_str().unwrap(), "run"]);
+        let running = Running(command.stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap());
+        let said = || fs::read_to_string(path("out")).unwrap();
+        kit::until_or("it runs", said, || said().contains("running").then_some(()));
+        fs::write(path("log"), lines).unwrap();
+        let want: BTreeSet<String> =
+            tried.iter().filter(|host| !let_in.contains(host)).map(|host| (*host).to_owned()).collect();
+        let denied = || -> BTreeSet<String> {
+            fs::read_to_string(path("list")).unwrap_or_default().lines().map(str::to_owned).collect()
+        };
+        // The last one that was tried is denied: so all others were heard of.
+        let log = || format!("{entries:?}: {:?}\n{}", denied(), fs::read_to_string(path("out")).unwrap());
+        kit::until_or("who is not let in is denied", log, || (denied() == want).then_some(()));
+        drop(running);
+    };
+    check("127.0.0.1\n", &[]);
+    check("1.1.1.1\n", &["1.1.1.1"]);
+    check("foo\n", &["192.0.2.50"]);
+    check("1.1.1.[6-23]\n", &["1.1.1.6", "1.1.1.23"]);
+    let wild = ["1.1.1.1", "1.1.1.2", "1.1.1.5", "1.1.1.6", "1.1.1.23", "1.1.1.24"];
+    check("1.1.1.*\n", &wild);
+    check("127.0.0.1\n1.1.1.1\nfoo\n1.1.1.*\n1.1.1.[6-23]\n", &[&wild[..], &["192.0.2.50"]].concat());
+}
+
 #[test]
 fn the_oracle_says_what_denyhosts_did() {
     let thresholds = expected().into_iter().map(|(limits, _)| limits.map(|limit| limit.to_string()).join(","));

@@ -140,7 +140,7 @@ impl Old {
 
     /// What is known, by what lists show.
     fn known(&self) -> Vec<Vec<Value>> {
-        let lists = [&["list", "hosts"][..], &["list", "addresses"], &["list", "users"]];
+        let lists = ["hosts", "addresses", "users", "pairs", "suspicious", "released"].map(|what| ["list", what]);
         lists.iter().map(|what| self.list(what)).collect()
     }
 
@@ -221,6 +221,26 @@ fn what_denyhosts_knew_is_shown_then_taken_over_once_and_given_back() {
     let users: BTreeMap<_, _> =
         known[2].iter().map(|row| (row["user"].as_str().unwrap(), row["attempts"].as_u64().unwrap())).collect();
     assert_eq!(users, BTreeMap::from([("", 1), ("a:b", 1), ("alice", 2), ("oracle", 9), ("root", 7)]));
+    let rows = |what: &str| -> Vec<String> {
+        let name = |row: &Value| row["user"].as_str().or(row["prefix"].as_str()).unwrap().to_owned();
+        let from = |row: &Value| row["address"].as_str().or(row["prefix"].as_str()).unwrap().to_owned();
+        let times = |row: &Value| ["attempts", "logins", "times"].iter().find_map(|key| row[*key].as_u64()).unwrap();
+        let last = |row: &Value| row["last"].as_str().unwrap()[..19].to_owned();
+        let row = |row: &Value| format!("{} {} {} {}", name(row), from(row), times(row), last(row));
+        let mut rows: Vec<_> = old.list(&["list", what]).iter().map(row).collect();
+        rows.sort();
+        rows
+    };
+    let at = "2026-11-20T23:38:26";
+    assert_eq!(rows("pairs"), [format!("alice 192.0.2.11 2 {at}"), format!("root 192.0.2.12 5 {at}")]);
+    assert_eq!(rows("suspicious"), [format!("alice 192.0.2.10 1 {at}")]);
+    let end = jiff::Timestamp::from_second(kit::now().as_second() - 32 * 86_400).unwrap();
+    let (over, purged) = (end.strftime("%Y-%m-%d").to_string(), "192.0.2.30 192.0.2.30 2 2025-12-16T11:24:15");
+    let released = rows("released");
+    assert!(released.len() == 2 && released[0].starts_with(&format!("192.0.2.14 192.0.2.14 1 {over}")), "{released:?}");
+    assert_eq!(released[1], purged);
+    let last = known[2].iter().find(|row| row["user"] == "alice").unwrap()["last"].as_str().unwrap();
+    assert_eq!(&last[..19], at);
     // What is over or allowed is let in there, too; lines of others stay.
     let hosts_deny = old.read("hosts.deny");
     let entries: Vec<_> = hosts_deny.lines().filter(|line| !line.starts_with('#')).collect();
@@ -335,16 +355,13 @@ fn what_is_exported_and_imported_again_is_the_same() {
             format!("{} {until}", row["prefix"].as_str().unwrap())
         });
         let mut all: Vec<String> = hosts.collect();
-        for what in ["addresses", "users"] {
-            all.extend(old.list(&["list", what]).iter().map(|row| {
-                let mut row = row.clone();
-                // When a user was tried last no file of DenyHosts' told.
-                row.as_object_mut().unwrap().remove("last");
-                row.to_string()
-            }));
+        for what in ["addresses", "users", "pairs", "suspicious", "released"] {
+            let rows = old.list(&["list", what]);
+            assert!(!rows.is_empty(), "{what}");
+            all.extend(rows.iter().map(|row| format!("{what} {row}")));
         }
         all.sort();
-        (all, old.why("192.0.2.30")["times"].clone(), old.why("192.0.2.14")["times"].clone())
+        all
     };
     let again = Old::new();
     fs::remove_dir_all(again.path("work")).unwrap();
@@ -407,4 +424,65 @@ fn nothing_is_taken_over_while_denyhosts_runs() {
     check(false);
     check(true);
     old.import(&["--yes"], 0);
+}
+
+/// What a program says, which is to succeed.
+#[track_caller]
+fn said(program: &str, words: &str) -> String {
+    let output = Command::new(program).args(words.split(' ')).output().unwrap();
+    assert!(output.status.success(), "{program} {words}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Rules of DenyHosts in a real INPUT, some of them twice, by BLOCKPORT and without: denyd's own refuse before these go.
+#[test]
+fn rules_of_a_real_iptables_are_taken_over_and_given_back() {
+    if !kit::in_box("import::rules_of_a_real_iptables_are_taken_over_and_given_back") {
+        return;
+    }
+    let old = Old::new();
+    let iptables = ["/usr/sbin/iptables", "/sbin/iptables"].into_iter().find(|file| fs::exists(file).unwrap()).unwrap();
+    let config = old.read("denyhosts.conf").replace(old.path("iptables").to_str().unwrap(), iptables);
+    old.write("denyhosts.conf", &format!("{config}BLOCKPORT = 22\n"));
+    old.configure("\"iptables\"");
+    // A wire to another machine, which asks from these addresses.
+    for words in [
+        "netns add other",
+        "link add here type veth peer name there netns other",
+        "address add 192.0.2.1/24 dev here",
+        "link set here up",
+        "-n other address add 192.0.2.10/24 dev there",
+        "-n other address add 192.0.2.30/24 dev there",
+        "-n other address add 192.0.2.50/24 dev there",
+        "-n other link set there up",
+    ] {
+        said("ip", words);
+    }
+    let _listener = std::net::TcpListener::bind("192.0.2.1:22").unwrap();
+    let is_open = |source: &str| {
+        said("ip", &format!("-n other route replace 192.0.2.1 dev there src {source}"));
+        let words = ["netns", "exec", "other", "timeout", "2", "bash", "-c", "exec 3<>/dev/tcp/192.0.2.1/22"];
+        Command::new("ip").args(words).output().unwrap().status.success()
+    };
+    for rule in [
+        "-A INPUT -i lo -j ACCEPT",
+        "-I INPUT -s 192.0.2.10 -j DROP",
+        "-I INPUT -s 192.0.2.10 -j DROP",
+        "-I INPUT -p tcp --dport 22 -s 192.0.2.30 -j DROP",
+        "-I INPUT -p tcp --dport 22 -s 192.0.2.30 -j DROP",
+        "-I INPUT -p tcp -m multiport --dports 22,2222 -s 192.0.2.12 -j DROP",
+        "-A INPUT -s 192.0.2.77 -j DROP",
+    ] {
+        said(iptables, rule);
+    }
+    let before = said(iptables, "-S");
+    let told = old.import(&["--yes"], 0);
+    assert!(told.contains("denies of 3 addresses, 2 copies; then the rules go"), "{told}");
+    let others = "-P INPUT ACCEPT\n-A INPUT -i lo -j ACCEPT\n-A INPUT -s 192.0.2.77/32 -j DROP\n";
+    assert_eq!(said(iptables, "-S INPUT"), others);
+    assert!(is_open("192.0.2.50") && !is_open("192.0.2.10") && !is_open("192.0.2.30"));
+    old.import(&["--undo"], 0);
+    assert_eq!(said(iptables, "-S"), before);
+    assert!(!said(iptables, "-t raw -S").contains("denyd"), "{}", said(iptables, "-t raw -S"));
+    assert!(is_open("192.0.2.50") && !is_open("192.0.2.10") && !is_open("192.0.2.30"));
 }

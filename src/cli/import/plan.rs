@@ -11,7 +11,7 @@ use crate::cli::output::count;
 use crate::compat::files::{self, Bad, Count, Key, Pair, User};
 use crate::compat::hosts_allow::{Admitted, admitted};
 use crate::decide::claim::{Claim, Reason, Until, latest};
-use crate::decide::past::{Failed, Past};
+use crate::decide::past::{self, Failed, Past};
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
 use crate::deny::hosts_deny::{Written, of_denyhosts};
@@ -118,7 +118,7 @@ impl Plan {
         self.read(found, name, |text| files::counts(text, zone))
     }
 
-    /// Whom DenyHosts denies, by its entries and rules. Returns whose deny is over by now.
+    /// Whom DenyHosts denies, by its entries and rules. Returns whose deny is over by now, and since when.
     fn denies(
         &mut self,
         found: &Found,
@@ -127,7 +127,7 @@ impl Plan {
         mut known: BTreeSet<IpAddr>,
         now: Timestamp,
         zone: &TimeZone,
-    ) -> BTreeSet<IpAddr> {
+    ) -> BTreeMap<IpAddr, Timestamp> {
         let (file, deny_for) = (plain(&found.old.hosts_deny.display().to_string()), found.meant.decide.policy.deny_for);
         let (ours, others): (Vec<_>, Vec<_>) = of_denyhosts(&found.hosts_deny, zone)
             .into_iter()
@@ -146,15 +146,18 @@ impl Plan {
         let is_over = |one: &&Written| until(one).is_some_and(|until| until <= now);
         let lasting: BTreeSet<IpAddr> =
             ours.iter().filter(|one| !is_over(one)).map(|one| one.prefix.address()).collect();
-        let ended = ours.iter().filter(is_over).map(|one| one.prefix.address());
-        let over: BTreeSet<IpAddr> = ended.filter(|address| !lasting.contains(address)).collect();
+        let mut over: BTreeMap<IpAddr, Timestamp> = BTreeMap::new();
+        for one in ours.iter().filter(is_over).filter(|one| !lasting.contains(&one.prefix.address())) {
+            let end = over.entry(one.prefix.address()).or_default();
+            *end = (*end).max(until(one).unwrap_or_default());
+        }
         let mut denied: BTreeMap<Prefix, (Timestamp, Until)> = BTreeMap::new();
         let mut deny = |address: IpAddr, since: Timestamp, until: Until| {
             let prefix = policy.prefix(address.into());
             let claim = denied.entry(prefix).or_insert((since.min(now), until));
             *claim = (claim.0.min(since), latest(claim.1, until));
         };
-        for one in ours.iter().filter(|one| !over.contains(&one.prefix.address())) {
+        for one in ours.iter().filter(|one| !over.contains_key(&one.prefix.address())) {
             deny(one.prefix.address(), one.stamp.unwrap_or(now), until(one));
         }
         known.extend(ours.iter().map(|one| one.prefix.address()));
@@ -199,13 +202,13 @@ impl Plan {
         &mut self,
         counted: &[(Class, BTreeMap<IpAddr, Count>)],
         purged: &BTreeMap<IpAddr, Count>,
-        over: &BTreeSet<IpAddr>,
+        over: &BTreeMap<IpAddr, Timestamp>,
         now: Timestamp,
     ) {
         let Past { failed, released, .. } = &mut self.taken.past;
         let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         for (class, counts) in counted {
-            let still = counts.iter().filter(|(address, one)| one.count > 0 && !over.contains(address));
+            let still = counts.iter().filter(|(address, one)| one.count > 0 && !over.contains_key(address));
             failed.extend(still.map(|(address, Count { count, at })| Failed {
                 address: *address,
                 class: *class,
@@ -213,10 +216,11 @@ impl Plan {
                 last: at.unwrap_or(now).min(now),
             }));
         }
-        let addresses: BTreeSet<IpAddr> = purged.keys().chain(over).copied().collect();
+        let addresses: BTreeSet<IpAddr> = purged.keys().chain(over.keys()).copied().collect();
         released.extend(addresses.into_iter().map(|address| {
-            let before = purged.get(&address).map_or(0, |one| number(one.count));
-            (address, before.saturating_add(u32::from(over.contains(&address))))
+            let (before, end) = (purged.get(&address), over.get(&address));
+            let times = before.map_or(0, |one| number(one.count)).saturating_add(u32::from(end.is_some()));
+            (address, times, before.and_then(known_time).max(end.copied()))
         }));
         let (failing, released) = (failed.iter().map(|one| one.address).collect::<BTreeSet<_>>().len(), released.len());
         self.row("addresses that failed", failing, "counts, in hosts*: denyd list addresses");
@@ -226,15 +230,24 @@ impl Plan {
     fn users(&mut self, found: &Found, zone: &TimeZone) {
         for (name, account) in [(files::USERS_INVALID, Account::Unknown), (files::USERS_VALID, Account::Known)] {
             let users = self.counts::<User>(found, name, zone).into_iter().filter(|(_, one)| one.count > 0);
-            self.taken.past.users.extend(users.map(|(user, one)| (user, one.count, account)));
+            let users = users.map(|(user, one)| (user, one.count, account, known_time(&one).unwrap_or_default()));
+            self.taken.past.users.extend(users);
         }
         self.row("users that were tried", self.taken.past.users.len(), "counts: denyd list users");
-        for name in [files::USERS_HOSTS, files::SUSPICIOUS_LOGINS] {
-            let pairs = self.counts::<Pair>(found, name, zone).len();
-            if pairs > 0 {
-                self.left.push(format!("{name}: {pairs} stay there: denyd has no place for them yet"));
-            }
-        }
+        let mut pairs = |name| -> Vec<past::Pair> {
+            let counts = self.counts::<Pair>(found, name, zone).into_iter().filter(|(_, one)| one.count > 0);
+            let pair = |(Pair { user, address }, one): (Pair, Count)| past::Pair {
+                user,
+                address,
+                times: one.count,
+                last: known_time(&one).unwrap_or_default(),
+            };
+            counts.map(pair).collect()
+        };
+        let (tried, logins) = (pairs(files::USERS_HOSTS), pairs(files::SUSPICIOUS_LOGINS));
+        self.row("users with an address", tried.len(), "counts: denyd list pairs");
+        self.row("suspicious logins", logins.len(), "counts: denyd list suspicious");
+        (self.taken.past.pairs, self.taken.past.suspicious) = (tried, logins);
         let waiting = self.read(found, files::SYNC_HOSTS, files::hosts).len();
         if waiting > 0 {
             self.left.push(format!("{}: {waiting} stay there: denyd does not synchronise yet", files::SYNC_HOSTS));
@@ -256,4 +269,9 @@ impl Plan {
         });
         self.leave(&file, told);
     }
+}
+
+/// When it was last, where the file tells: `denyd export` writes the epoch where that is not known.
+fn known_time(one: &Count) -> Option<Timestamp> {
+    one.at.filter(|at| *at > Timestamp::default())
 }

@@ -221,7 +221,7 @@ impl Engine {
         let crowded = times > known && known == 0 && self.state.released.len() >= RELEASED_MAX;
         if let Some(victim) = self.state.released.first().filter(|_| crowded).map(|(victim, _)| *victim) {
             self.untold(Bound::Tallies, 1);
-            self.change(Change::Remembered { prefix: victim, times: 0 });
+            self.change(Change::Remembered { prefix: victim, times: 0, last: None });
         }
         self.change(Change::Released { prefix, by, at, why, forgeable, times, who });
         let certain = self.state.tallies.get(&prefix).filter(|_| forged).map(Tally::certain);

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use inputs::record::Timestamp;
+
 use super::Engine;
-use crate::decide::past::{Failed, Past};
+use crate::decide::past::{Failed, Pair, Past};
 use crate::decide::prefix::Prefix;
 use crate::decide::rooms::fits;
 use crate::decide::state::{Bound, Change, RELEASED_MAX, USER_MAX, USERS_MAX};
@@ -16,12 +18,12 @@ impl Engine {
     /// all of its counts.
     pub(super) fn past(&mut self, past: &Past) {
         self.past_failures(past);
-        let mut released: BTreeMap<Prefix, u32> = BTreeMap::new();
-        for (address, times) in &past.released {
+        let mut released: BTreeMap<Prefix, (u32, Option<Timestamp>)> = BTreeMap::new();
+        for (address, times, last) in &past.released {
             let known = released.entry(self.policy.prefix((*address).into())).or_default();
-            *known = (*known).max(*times);
+            *known = (known.0.max(*times), known.1.max(*last));
         }
-        for (prefix, times) in released {
+        for (prefix, (times, last)) in released {
             let known = self.state.released.get(&prefix).copied();
             if known.unwrap_or(0) >= times {
                 continue;
@@ -30,9 +32,10 @@ impl Engine {
                 self.untold(Bound::Tallies, 1);
                 continue;
             }
-            self.change(Change::Remembered { prefix, times });
+            self.change(Change::Remembered { prefix, times, last });
         }
         self.past_users(past);
+        self.past_pairs(past);
     }
 
     fn past_failures(&mut self, past: &Past) {
@@ -66,18 +69,19 @@ impl Engine {
     }
 
     fn past_users(&mut self, past: &Past) {
-        let mut users: BTreeMap<&[u8], (u64, Account)> = BTreeMap::new();
-        for (name, attempts, account) in &past.users {
-            let (known, said) = users.entry(&name[..name.len().min(USER_MAX)]).or_default();
+        let mut users: BTreeMap<&[u8], (u64, Account, Timestamp)> = BTreeMap::new();
+        for (name, attempts, account, at) in &past.users {
+            let (known, said, last) = users.entry(&name[..name.len().min(USER_MAX)]).or_default();
             *known = known.saturating_add(*attempts);
+            *last = (*last).max(*at);
             if *said != Account::Known {
                 *said = *account;
             }
         }
         // Where there are too many, those that were tried most are told apart.
         let mut users: Vec<_> = users.into_iter().collect();
-        users.sort_by_key(|(name, (attempts, _))| (std::cmp::Reverse(*attempts), *name));
-        for (name, (attempts, account)) in users {
+        users.sort_by_key(|(name, (attempts, ..))| (std::cmp::Reverse(*attempts), *name));
+        for (name, (attempts, account, last)) in users {
             let known = self.state.users.len();
             let user = match self.state.user(name) {
                 Some(user) => user,
@@ -93,12 +97,32 @@ impl Engine {
             let mut counts = self.state.users[user];
             let before = counts;
             counts.attempts = counts.attempts.max(attempts);
+            counts.last = counts.last.max(last);
             if counts.account == Account::Unsaid {
                 counts.account = account;
             }
             if counts != before || user == known {
                 self.change(Change::Tried { user, counts });
             }
+        }
+    }
+
+    /// Who was tried, and who logged in too late, from where: kept by the database alone.
+    fn past_pairs(&mut self, past: &Past) {
+        let cut = |user: &[u8]| -> Box<[u8]> { user[..user.len().min(USER_MAX)].into() };
+        let mut pairs: BTreeMap<_, (u64, Timestamp)> = BTreeMap::new();
+        for Pair { user, address, times, last } in &past.pairs {
+            let prefix = self.policy.prefix((*address).into());
+            if *times > 0 && !self.state.forgives.cover(&prefix, *last, self.wall) {
+                let (known, at) = pairs.entry((prefix, cut(user))).or_default();
+                (*known, *at) = (known.saturating_add(*times), (*at).max(*last));
+            }
+        }
+        for ((prefix, user), (times, last)) in pairs {
+            self.change(Change::Paired { prefix, user, times, last });
+        }
+        for Pair { user, address, times, last } in past.suspicious.iter().filter(|one| one.times > 0) {
+            self.change(Change::Suspected { address: *address, user: cut(user), times: *times, last: *last });
         }
     }
 }
