@@ -111,7 +111,7 @@ fn rules() -> Arc<Rules> {
         name: name.to_owned(),
         identifiers: vec![identifier.to_owned()],
         event,
-        pattern: format!("^(?:badge of )?(?P<user>[a-z]+) from (?P<addr>[0-9.]+) {ends}$"),
+        pattern: format!("^(?:badge of )?(?P<user>[a-z]{{1,64}}) from (?P<addr>[0-9.]+) {ends}$"),
         ..Draft::default()
     };
     let mut rules = Rules::default();
