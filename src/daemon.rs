@@ -155,6 +155,9 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     };
     let (fresh, mut trial) = if dry_run { (Fresh::of(config, true)?, None) } else { Trial::found(config)? };
     let _told = dry_run.then(|| tracing::error_span!("DRY RUN").entered());
+    if once.is_none() {
+        fresh.tell_admitted();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (late_in, late) = watch::channel(None);
     let (mut desk, back_ends, clock) = open_desk(&fresh.config, &mode, &late_in)?;

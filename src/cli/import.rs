@@ -5,7 +5,9 @@
 //! denied by denyd; only then the rules and entries of DenyHosts go. `--undo` gives all of it back.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -66,7 +68,7 @@ pub(super) fn run(arguments: Arguments, config: Option<&Path>) -> anyhow::Result
         return undo(&ours(config, arguments.file.as_deref())?);
     }
     let named = arguments.file.clone().or_else(|| config.filter(|file| is_denyhosts(file)).map(Path::to_owned));
-    let found = || PLACES.iter().map(Path::new).find(|place| place.is_file()).map(Path::to_owned);
+    let found = || PLACES.iter().map(Path::new).find(|place| is_ours(place)).map(Path::to_owned);
     let Some(file) = named.or_else(found) else {
         bail!("there is no configuration of DenyHosts in {}; name the file: denyd import FILE", PLACES.join(", "));
     };
@@ -77,6 +79,16 @@ pub(super) fn run(arguments: Arguments, config: Option<&Path>) -> anyhow::Result
         true => take(&file, &ours(config, Some(&file))?, &arguments.root),
         false => show(&file, config, &arguments.root),
     }
+}
+
+/// Whether a file is there that nobody else could have put or written: one of the places is wherever root stands.
+fn is_ours(place: &Path) -> bool {
+    let own = |path: &Path| {
+        let whose = |found: &fs::Metadata| found.uid() == 0 || found.uid() == nix::unistd::geteuid().as_raw();
+        fs::metadata(path).is_ok_and(|found| whose(&found) && found.mode() & 0o022 == 0)
+    };
+    let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    place.is_file() && own(place) && own(dir)
 }
 
 /// What denyd runs by: the configuration that was named or the usual one, if it is ours, else DenyHosts' own.
@@ -171,7 +183,7 @@ fn take(file: &Path, config: &Config, root: &Path) -> anyhow::Result<ExitCode> {
         _ => (make_room(config).and_then(|()| Before::keep(&config.state_dir, &found, &plan, At(now)))?, true),
     };
     if is_new {
-        writeln!(screen, "Taken over from DenyHosts:\n")?;
+        writeln!(screen, "Taken over from DenyHosts, by {}:\n", plain(&file.display().to_string()))?;
         tell(&mut screen, &plan)?;
     }
     let store = Store::open(&config.state_dir)?;
@@ -191,10 +203,23 @@ fn take(file: &Path, config: &Config, root: &Path) -> anyhow::Result<ExitCode> {
         "it is taken over, but could not be enforced yet: so the entries and rules of DenyHosts are still there. Mend that, \
          and say the same again",
     )?;
-    writeln!(screen, "\n{enforced} denied by denyd. Start it: systemctl enable --now denyd (or: denyd run)")?;
+    writeln!(screen, "\n{enforced} denied by denyd. Start it: {}", start(file))?;
     tell_rest(&mut screen, &found, config, root)?;
     screen.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How denyd is started with the configuration by which was imported.
+fn start(file: &Path) -> String {
+    if Path::new(config::FILE).exists() {
+        return "systemctl enable --now denyd (or: denyd run)".to_owned();
+    }
+    let file = plain(&file.display().to_string());
+    format!(
+        "denyd --config {file} run, which goes by the same configuration. The unit reads {usual}, so for it say before:\n  \
+         denyd import {file} > {usual}\n  systemctl enable --now denyd",
+        usual = config::FILE
+    )
 }
 
 /// The note that says when DenyHosts was taken over.

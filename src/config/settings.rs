@@ -1,6 +1,7 @@
 //! The keys of the file before its inputs, and the files that they name.
 
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -409,8 +410,27 @@ fn users_of(reader: &mut Reader<'_>, table: &Table<'_>, file: &Path) -> Vec<Vec<
 
 /// The contents of the file that `key` names.
 fn named(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, file: &Path) -> Option<Vec<u8>> {
-    let read = contents(file).map_err(|error| reader.wrong(table, key, &format!("cannot read this file: {error}")));
+    let read = trusted(file)
+        .and_then(|()| contents(file))
+        .map_err(|error| reader.wrong(table, key, &format!("cannot read this file: {error}")));
     read.ok()
+}
+
+/// Refuses a file that somebody else could write: he would say who is allowed. And a pipe, for which the engine would wait.
+fn trusted(file: &Path) -> io::Result<()> {
+    let found = std::fs::metadata(file)?;
+    let kind = found.file_type();
+    if kind.is_fifo() || kind.is_socket() {
+        return Err(io::Error::other("it is a pipe or a socket, and not a file"));
+    }
+    let whose = found.uid();
+    if whose != 0 && whose != nix::unistd::geteuid().as_raw() {
+        return Err(io::Error::other(format!("it belongs to uid {whose}, who could let anybody in; chown root it")));
+    }
+    match found.mode() & 0o002 {
+        0 => Ok(()),
+        _ => Err(io::Error::other("everybody may write it, and so let anybody in; chmod o-w it")),
+    }
 }
 
 /// The contents of a file that is not too large.

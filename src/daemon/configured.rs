@@ -34,6 +34,18 @@ pub(super) struct Fresh {
 }
 
 impl Fresh {
+    /// Tells whom hosts.allow lets in and a firewall of ours would not. A one-shot run would tell it each time.
+    pub(super) fn tell_admitted(&self) {
+        let Config { deny, .. } = &self.config;
+        if !deny.has_firewall() {
+            return;
+        }
+        let policy = self.config.policy();
+        for what in advice::admitted(&deny.hosts_deny, |address| policy.allow.allowed_by(address).is_some()) {
+            tracing::warn!("{what}");
+        }
+    }
+
     /// What a configuration comes to on this machine. A dry run only prints what it would do.
     pub(super) fn of(mut config: Config, dry_run: bool) -> anyhow::Result<Fresh> {
         if dry_run {
@@ -41,13 +53,6 @@ impl Fresh {
         }
         for remark in config.remarks.iter().filter(|remark| remark.differs) {
             tracing::warn!(line = remark.line, "{}", remark.what);
-        }
-        if config.deny.has_firewall() {
-            let policy = config.policy();
-            for what in advice::admitted(&config.deny.hosts_deny, |address| policy.allow.allowed_by(address).is_some())
-            {
-                tracing::warn!("{what}");
-            }
         }
         if let Some(what) = config.deny.refuses_nobody() {
             tracing::error!("{what}");
@@ -131,6 +136,7 @@ impl Configured {
         let mut config = file.or_else(usual).map_or_else(|| Ok(Config::default()), Config::read)?;
         given.apply(&mut config);
         let fresh = Fresh::of(config, dry_run)?;
+        fresh.tell_admitted();
         let fixed = |key: &str, now: &Path, new: &Path| {
             let (now, new) = (now.display(), new.display());
             ensure!(

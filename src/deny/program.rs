@@ -20,6 +20,9 @@ const STDOUT_MAX: u64 = 128 * 1024 * 1024;
 const STDERR_MAX: u64 = 4 * 1024;
 /// Characters of a complaint that go into an error.
 const COMPLAINT_MAX: usize = 300;
+/// How often the start of a program is tried again whose file somebody writes, and how long is waited before.
+const BUSY_TRIES: u32 = 50;
+const BUSY_WAIT: Duration = Duration::from_millis(10);
 /// How often at least it is looked whether a program has ended that says nothing any more.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
@@ -65,15 +68,22 @@ fn complaint(stderr: &[u8]) -> String {
 
 /// Starts a program.
 pub(crate) fn start(program: &Path, arguments: &[&str]) -> io::Result<Child> {
-    Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .env("LC_ALL", "C")
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().env("LC_ALL", "C").current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    spawn(&mut command)
+}
+
+/// Starts a program that may be written just now, by who installs it or by a child of ours that has its file yet (ETXTBSY,
+/// execve(2)): that passes.
+pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
+    for _ in 0..BUSY_TRIES {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => std::thread::sleep(BUSY_WAIT),
+            started => return started,
+        }
+    }
+    command.spawn()
 }
 
 /// Gives a program its input and waits until it ends. One that takes more than [`TIME_MAX`] is killed, which is an error of

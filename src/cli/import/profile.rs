@@ -31,6 +31,10 @@ pub(super) fn told(found: &Found, ours: &Config) -> String {
             opened(file);
         }
     }
+    if let Some(dir) = &ours.compat.work_dir {
+        reasons.push(format!("it keeps the files in {} current", plain(&dir.display().to_string())));
+        opened(&dir.join("hosts"));
+    }
     for (key, program) in &found.old.plugins {
         reasons.push(format!("{key} runs {}", plain(program)));
     }

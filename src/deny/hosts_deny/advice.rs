@@ -80,7 +80,9 @@ pub(super) fn troubles(path: &std::path::Path) -> Vec<String> {
             closed.display()
         )
     });
-    let comment = lines::comment(&bytes).map(|_| {
+    // hosts.deny and hosts.allow themselves may have comments: whatever is written there, they are no lists.
+    let is_list = !["hosts.deny", "hosts.allow"].iter().any(|name| path.ends_with(name));
+    let comment = lines::comment(&bytes).filter(|_| is_list).map(|_| {
         format!(
             "libwrap takes each word of a comment in {} for a pattern (remedy: delete lines with #)",
             path.display()

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::clock;
+use crate::deny::program;
 use crate::text::printable;
 
 /// What is kept of what it says, in bytes.
@@ -58,18 +59,10 @@ fn told(said: &[u8]) -> String {
 fn start(program: &str, arguments: &[String], argument: &str) -> io::Result<(PipeReader, Child)> {
     let (reader, writer) = io::pipe()?;
     fcntl(reader.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    let child = Command::new(program)
-        .args(arguments)
-        .arg(argument)
-        .env_clear()
-        .env("PATH", PATH)
-        .env("LC_ALL", "C")
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
-        .process_group(0)
-        .spawn()?;
+    let mut command = Command::new(program);
+    command.args(arguments).arg(argument).env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/");
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+    let child = program::spawn(&mut command)?;
     Ok((reader, child))
 }
 
