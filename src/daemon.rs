@@ -252,7 +252,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     if let Err(error) = machine::watch(moved_in) {
         tracing::warn!(%error, "the kernel tells no changes of this machine's addresses; they are looked for once a minute");
     }
-    let shown = Shown { taps, latest: latest_in, dry_run, since: clock::now(), origin, not_forgiven };
+    let shown = Shown { taps, latest: latest_in, dry_run, since: clock::now(), origin, ends: is_once, not_forgiven };
     let (mut resolver, answers) = Resolver::new();
     resolver.want(desk.allowed_names());
     let outside = Outside {

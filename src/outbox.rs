@@ -22,6 +22,7 @@ use crate::desk::control::Line;
 use crate::desk::reply::{self, Status};
 use crate::desk::{Desk, Look};
 
+mod appended;
 mod due;
 pub mod each;
 mod follower;

@@ -2,7 +2,8 @@
 //! tells it, for the daemon, the verbs and `denyd import`.
 //!
 //! It locks nothing here: that is done by the lock of the database. So whatever stands in it, or hinders that it is written, is no
-//! reason not to start.
+//! reason not to start. It may be where others write, too, as in `/run/lock`: a pid is believed only where root or our own user
+//! owns both the file and the process.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -84,7 +85,7 @@ fn found(root: &Path, lock_file: Option<&Path>) -> Option<Predecessor> {
         Some(Holder::DenyHosts(pid)) => Some(Predecessor { pid, is_unit: false }),
         _ => None,
     });
-    let units = UNIT.iter().flat_map(|unit| pids(&root.join(unit)));
+    let units = UNIT.iter().flat_map(|unit| open(&root.join(unit)).map(pids).unwrap_or_default());
     // The unit is what is to be stopped, where there is one.
     let by_unit = units.filter(|pid| runs(root, *pid) == Some(true));
     let mut by_unit = by_unit.map(|pid| Predecessor { pid, is_unit: true });
@@ -111,12 +112,15 @@ fn is_contained(root: &Path, pid: u32) -> bool {
 
 /// Whose pid a lock file has; `None` where there is none.
 pub(crate) fn holder(file: &Path) -> Option<Holder> {
-    whose(Path::new("/"), file)
+    // Our own number was another process' before: we have not written it yet.
+    let is_own = |holder: &Holder| *holder == Holder::Denyd(std::process::id());
+    whose(Path::new("/"), file).map(|holder| if is_own(&holder) { Holder::Stale } else { holder })
 }
 
 fn whose(root: &Path, file: &Path) -> Option<Holder> {
     file.symlink_metadata().ok()?;
-    let pid = pids(file).into_iter().next();
+    let own = open(file).ok().filter(|file| file.metadata().is_ok_and(|found| is_ours(&found)));
+    let pid = own.map(pids).unwrap_or_default().into_iter().next();
     Some(pid.map_or(Holder::Stale, |pid| match runs(root, pid) {
         Some(true) => Holder::DenyHosts(pid),
         Some(false) => Holder::Denyd(pid),
@@ -124,14 +128,21 @@ fn whose(root: &Path, file: &Path) -> Option<Holder> {
     }))
 }
 
+/// Opens a file to read it. A fifo in its place keeps nobody waiting.
+fn open(file: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(file)
+}
+
 /// The numbers in a file, one a line; none where it cannot be read.
-fn pids(file: &Path) -> Vec<u32> {
+fn pids(file: File) -> Vec<u32> {
     let mut text = String::new();
-    let mut options = OpenOptions::new();
-    // A fifo in its place keeps nobody waiting.
-    let opened = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(file);
-    let is_read = opened.and_then(|file| file.take(READ_MAX).read_to_string(&mut text));
+    let is_read = file.take(READ_MAX).read_to_string(&mut text);
     if is_read.is_err() { Vec::new() } else { text.lines().filter_map(|line| line.trim().parse().ok()).collect() }
+}
+
+/// Whether it is root's or our own user's.
+fn is_ours(found: &fs::Metadata) -> bool {
+    [0, nix::unistd::geteuid().as_raw()].contains(&found.uid())
 }
 
 /// Whether that process is DenyHosts itself, or a denyd; `None` if it is none of these, or is gone.
@@ -147,10 +158,7 @@ fn runs(root: &Path, pid: u32) -> Option<bool> {
 /// may call a program of his as he likes.
 fn command(root: &Path, pid: u32) -> Option<Vec<String>> {
     let place = root.join("proc").join(pid.to_string());
-    let owner = fs::metadata(&place).ok()?.uid();
-    if owner != 0 && owner != nix::unistd::geteuid().as_raw() {
-        return None;
-    }
+    fs::metadata(&place).ok().filter(is_ours)?;
     let mut line = Vec::new();
     File::open(place.join("cmdline")).ok()?.take(COMMAND_MAX).read_to_end(&mut line).ok()?;
     Some(line.split(|&byte| byte == 0).map(base).collect())
@@ -178,7 +186,7 @@ impl LockFile {
     pub(super) fn write(path: Option<&Path>) -> LockFile {
         let Some(path) = path else { return LockFile(None) };
         let file = path.display().to_string();
-        if let Some(Holder::Denyd(pid)) = holder(path).filter(|holder| *holder != Holder::Denyd(std::process::id())) {
+        if let Some(Holder::Denyd(pid)) = holder(path) {
             tracing::warn!(file, pid, "the lock file is another denyd's, and is left so");
             return LockFile(None);
         }
@@ -196,21 +204,34 @@ fn write(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
     }
+    let others = || io::Error::other("it is no plain file, or another one's");
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_file() => return Err(others()),
+        // Whoever owns it may write another pid into it, and one with a second name may be any other file.
+        Ok(found) if !is_only_ours(&found) => fs::remove_file(path)?,
+        _ => {}
+    }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o644);
     // Nobody is to have us write into another file than the one that is named.
     let mut file = options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no plain file"));
+    if !is_only_ours(&file.metadata()?) {
+        return Err(others());
     }
     file.set_len(0)?;
     writeln!(file, "{}", std::process::id())?;
     file.sync_all()
 }
 
+/// Whether it is a plain file of ours that has no other name.
+fn is_only_ours(found: &fs::Metadata) -> bool {
+    found.is_file() && is_ours(found) && found.nlink() == 1
+}
+
 impl Drop for LockFile {
     fn drop(&mut self) {
-        if let Some(path) = self.0.take().filter(|path| pids(path) == [std::process::id()]) {
+        let has_ours = |path: &PathBuf| open(path).is_ok_and(|file| pids(file) == [std::process::id()]);
+        if let Some(path) = self.0.take().filter(has_ours) {
             let _ = fs::remove_file(path);
         }
     }
@@ -249,6 +270,7 @@ mod tests {
         check(&[("lock", "70\n"), ("proc/70/cmdline", "/usr/bin/vi\0denyhosts\0")], None);
         check(&[("lock", "70\n"), ("proc/70/cmdline", "")], None);
         check(&[("lock", "seventy\n"), ("proc/70/cmdline", "/usr/bin/denyd\0run\0")], None);
+        check(&[("lock", "70\n"), ("proc/70/cmdline", "python3\0edit.py\0denyhosts.py\0")], None);
         // Ours.
         check(&[("lock", "70\n"), ("proc/70/cmdline", "/usr/sbin/denyhosts\0--daemon\0")], None);
         // As a unit, with options of Python's own.
@@ -282,6 +304,11 @@ mod tests {
         fs::write(path("new"), "1\n").unwrap();
         drop(lock);
         assert_eq!(fs::read_to_string(path("new")).unwrap(), "1\n");
+        // One that has a second name, which is another's file, is not written into: the name is taken.
+        fs::hard_link(path("other/kept"), path("hard")).unwrap();
+        let lock = LockFile::write(Some(&path("hard")));
+        assert_eq!(fs::read_to_string(path("hard")).unwrap(), ours);
+        drop(lock);
         // Nothing is written through a link, nor where a directory or a fifo is.
         std::os::unix::fs::symlink(path("other/kept"), path("link")).unwrap();
         nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -290,5 +317,32 @@ mod tests {
             assert!(path(name).symlink_metadata().is_ok(), "{name}");
         }
         assert_eq!(fs::read_to_string(path("other/kept")).unwrap(), "text\n");
+    }
+
+    /// Only root can make files of others.
+    #[test]
+    fn a_lock_file_of_others_says_nothing() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let python = ("proc/70/cmdline", "python3\0/usr/sbin/denyhosts\0");
+        let root = machine(&[("lock", "70\n"), ("run/lock/subsys/denyhosts", "70\n"), python]);
+        let path = |name: &str| root.path().join(name);
+        let give = |name: &str, to: u32| std::os::unix::fs::chown(path(name), Some(to), None).unwrap();
+        give("lock", 65_534);
+        assert_eq!(whose(root.path(), &path("lock")), Some(Holder::Stale));
+        give("run/lock/subsys/denyhosts", 65_534);
+        assert_eq!(whose(root.path(), &path("run/lock/subsys/denyhosts")), Some(Holder::Stale));
+        // Nor does a process of others.
+        give("lock", 0);
+        assert!(found(root.path(), Some(&path("lock"))).is_some());
+        give("proc/70", 65_534);
+        assert_eq!(found(root.path(), Some(&path("lock"))), None);
+        // It is replaced, so that nobody else can write another pid into it.
+        give("lock", 65_534);
+        let lock = LockFile::write(Some(&path("lock")));
+        assert!(is_only_ours(&path("lock").metadata().unwrap()));
+        drop(lock);
+        assert!(!path("lock").exists());
     }
 }

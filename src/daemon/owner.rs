@@ -55,6 +55,8 @@ pub(super) struct Shown {
     /// When it was started.
     pub(super) since: Timestamp,
     pub(super) origin: Origin,
+    /// Whether it ends by itself.
+    pub(super) ends: bool,
     /// Who was deleted by hand before the start and is not forgiven.
     pub(super) not_forgiven: Option<String>,
 }
@@ -428,6 +430,7 @@ impl Owner {
         reply::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
+            ends: self.outside.shown.ends,
             at: At(now),
             since: Some(At(self.outside.shown.since)),
             configuration: self.outside.shown.origin.file.clone(),

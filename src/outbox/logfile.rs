@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use inputs::record::Timestamp;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
-use nix::fcntl::OFlag;
 use nix::unistd::AccessFlags;
 
+use super::appended;
 use super::news::{News, What};
 use super::output::{Beside, Output, Told};
 use crate::clock;
@@ -174,14 +174,8 @@ fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Opens a file to append to it. A FIFO that nobody reads would hold us up, and a device would take anything.
 fn open(path: &Path) -> io::Result<File> {
-    let file =
-        OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other("it is no file")),
-    }
+    appended::open(path, OpenOptions::new().append(true).create(true).mode(0o640))
 }
 
 /// `FILE` becomes `FILE.1`, that `FILE.2`, and so on; the last goes.
@@ -207,7 +201,7 @@ pub fn problem(path: &Path) -> Option<String> {
     let (write, search) = (AccessFlags::W_OK, AccessFlags::X_OK);
     let tried = match fs::metadata(path) {
         Ok(found) if !found.is_file() => Err(io::Error::other("it is no file")),
-        Ok(_) => may(path, write),
+        Ok(_) => may(path, write).and_then(|()| appended::followed(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => may(dir, write | search),
         Err(error) => Err(error),
     };

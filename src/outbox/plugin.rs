@@ -138,12 +138,14 @@ impl Output for Plugins {
         };
         thread::scope(|scope| {
             let (done, ended) = mpsc::channel();
-            for _ in 1..workers {
+            let mut refused = None;
+            for _ in 0..workers {
                 let done = done.clone();
-                // Where the system has no thread to spare, the others do it all.
-                let _ = thread::Builder::new().name("plugin".to_owned()).spawn_scoped(scope, || work(done));
+                let spawned = thread::Builder::new().name("plugin".to_owned()).spawn_scoped(scope, || work(done));
+                // Where the system has no thread to spare, those that there are do it all.
+                refused = spawned.err().or(refused);
             }
-            let all = scope.spawn(|| work(done));
+            drop(done);
             let mut open: BTreeMap<i64, bool> = jobs.iter().map(|job| (job.id, false)).collect();
             for id in ended {
                 open.insert(id, true);
@@ -152,8 +154,11 @@ impl Output for Plugins {
                     first.remove();
                 }
             }
-            let _ = all.join();
-            if open.is_empty() { Ok(()) } else { Err("denyd ends".to_owned()) }
+            match (open.is_empty(), refused) {
+                (true, _) => Ok(()),
+                (false, Some(error)) => Err(format!("no thread can be started: {error}")),
+                (false, None) => Err("denyd ends".to_owned()),
+            }
         })
     }
 }

@@ -10,8 +10,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
-
+use super::appended;
 use super::news::{News, What};
 use super::output::{Beside, Output, Told};
 use crate::text::printable;
@@ -54,17 +53,8 @@ impl Output for Table {
 
 /// Appends what is to be there and is not, and takes away those of our lines that are not to be. Changing it twice is as once.
 fn change(path: &Path, wanted: &BTreeMap<String, bool>) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(MODE)
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(path)?;
+    let mut file = appended::open(path, OpenOptions::new().read(true).append(true).create(true).mode(MODE))?;
     let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
     let mut text = Vec::new();
     (&file).take(FILE_MAX + 1).read_to_end(&mut text)?;
     if text.len() as u64 > FILE_MAX {

@@ -305,6 +305,31 @@ fn a_run_that_meets_a_daemon_hands_over_and_ends() {
     daemon.stop();
 }
 
+/// Cron runs it in the moment in which init starts the daemon.
+#[test]
+fn a_daemon_that_meets_a_run_starts_after_it() {
+    // A mail server that takes a connection and says nothing keeps the run from ending.
+    let silent = std::net::TcpListener::bind("localhost:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let home = home(&format!(
+        "mail.to = [\"root@example.org\"]\nmail.from = \"d@example.org\"\nmail.server = \"localhost:{port}\"\nmail.tls = \"none\"\n"
+    ));
+    let _ends = Ends(&home);
+    home.append(failures("192.0.2.7", 2, 1).as_bytes());
+    let once = command(&home, "denyhosts", &[]).stderr(Stdio::null()).spawn().unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let connection = until("it mails", || silent.accept().ok());
+    let start = command(&home, "daemon-control", &["start"]).spawn().unwrap();
+    let meets = format!("/proc/{}/cmdline", start.id());
+    until("that runs", || fs::read(&meets).ok().filter(|line| line.starts_with(b"daemon-control")));
+    drop((connection, silent));
+    assert_eq!(once.wait_with_output().unwrap().status.code(), Some(0));
+    assert_eq!(start.wait_with_output().unwrap().status.code(), Some(0));
+    let (code, out, _) = run(&home, "daemon-control", &["status"]);
+    assert!(code == Some(0) && out.contains("is running"), "{out}");
+    assert_eq!(run(&home, "daemon-control", &["stop"]).0, Some(0));
+}
+
 /// Many runs at once, as by `spawn` of tcp_wrappers: one reads, and none complains.
 #[test]
 fn runs_at_once_do_not_hinder_each_other() {

@@ -4,12 +4,14 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use super::options::Options;
+use crate::clock;
 use crate::config::Config;
-use crate::daemon::{self, Log, Mode, Origin};
+use crate::daemon::{self as runs, Log, Mode, Origin};
 use crate::desk::Request;
 use crate::desk::control::Client;
 use crate::desk::reply::Status;
@@ -17,16 +19,39 @@ use crate::desk::reply::Status;
 /// What is taken at once of what the process says that starts, in bytes.
 const SAID_MAX: usize = 4_096;
 
-/// The daemon that runs by this configuration.
-pub(super) fn running(config: &Config) -> anyhow::Result<Option<u32>> {
+/// How long a start waits for a run that ends by itself.
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
+/// How often is looked whether it has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What runs by this configuration: a daemon, or a run that ends by itself.
+pub(super) fn running(config: &Config) -> anyhow::Result<Option<Status>> {
     let Some(mut client) = Client::connect(&config.control_socket)? else { return Ok(None) };
-    let status: Status = client.ask(&Request::Status)?;
-    Ok(Some(status.pid))
+    client.ask(&Request::Status).map(Some)
+}
+
+/// The daemon that runs by this configuration. A run that ends by itself, as cron starts it, is none, and is waited for: else
+/// a machine that starts in that moment would have no daemon.
+pub(super) fn daemon(config: &Config) -> anyhow::Result<Option<u32>> {
+    let (end, mut has_waited) = (clock::monotonic() + ENDS_WITHIN, false);
+    loop {
+        match running(config) {
+            Ok(None) => return Ok(None),
+            Ok(Some(status)) if !status.ends => return Ok(Some(status.pid)),
+            Ok(Some(status)) if clock::monotonic() >= end => {
+                bail!("process {} reads the logs and has not ended after {} s", status.pid, ENDS_WITHIN.as_secs())
+            }
+            // It may end while it is asked.
+            Err(error) if !has_waited || clock::monotonic() >= end => return Err(error),
+            Ok(Some(_)) | Err(_) => has_waited = true,
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 /// Starts one in the background, and waits until it denies who is denied, or has failed: what it says until then is said here.
 pub(super) fn start(options: &Options, file: &Path, config: &Config) -> anyhow::Result<ExitCode> {
-    if let Some(pid) = running(config)? {
+    if let Some(pid) = daemon(config)? {
         bail!("DenyHosts could not obtain lock (pid: {pid})");
     }
     let mut command = Command::new(std::env::current_exe().context("cannot tell which program this is")?);
@@ -37,10 +62,10 @@ pub(super) fn start(options: &Options, file: &Path, config: &Config) -> anyhow::
     let mut child = command.spawn().context("the process in the background cannot be started")?;
     let (mut said, mut runs) = ([0; SAID_MAX], false);
     while let Some(len) = child.stderr.as_mut().and_then(|err| err.read(&mut said).ok()).filter(|len| *len > 0) {
-        for part in said[..len].split(|&byte| byte == daemon::RUNS) {
+        for part in said[..len].split(|&byte| byte == runs::RUNS) {
             let _ = std::io::stderr().write_all(part);
         }
-        runs |= said[..len].contains(&daemon::RUNS);
+        runs |= said[..len].contains(&runs::RUNS);
     }
     // It has let go of its output: it runs, or is about to have ended.
     match runs || child.wait()?.success() {
@@ -51,7 +76,7 @@ pub(super) fn start(options: &Options, file: &Path, config: &Config) -> anyhow::
 
 /// Runs here.
 pub(super) fn here(config: Config, origin: Origin, detached: bool) -> anyhow::Result<ExitCode> {
-    daemon::hold_hangup()?;
+    runs::hold_hangup()?;
     if detached {
         // Who closes the terminal does not end it.
         nix::unistd::setsid().context("cannot leave the terminal")?;
@@ -60,6 +85,6 @@ pub(super) fn here(config: Config, origin: Origin, detached: bool) -> anyhow::Re
     origin.given.apply(&mut config);
     let log = Log::to_stderr(config.log_level);
     let mode = if detached { Mode::Background } else { Mode::Real };
-    daemon::run(config, origin, mode, log)?;
+    runs::run(config, origin, mode, log)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -94,7 +94,7 @@ fn named(rest: &[String]) -> Option<PathBuf> {
 /// Who runs: it answers, or its lock file says so.
 fn running(config: &Config) -> anyhow::Result<Running> {
     let pid = match background::running(config)? {
-        Some(pid) => pid,
+        Some(status) => status.pid,
         None => match config.compat.lock_file.as_deref().and_then(lock_file::holder) {
             Some(Holder::Denyd(pid) | Holder::DenyHosts(pid)) => pid,
             Some(Holder::Stale) => return Ok(Running::Left),
@@ -106,6 +106,8 @@ fn running(config: &Config) -> anyhow::Result<Running> {
 }
 
 fn start(config: &Config, rest: &[String]) -> anyhow::Result<ExitCode> {
+    // A run that ends by itself is waited for: it is no daemon.
+    background::daemon(config)?;
     if let Running::Pid(pid) = running(config)? {
         println!("DenyHosts is running with pid = {pid}");
         return Ok(ExitCode::SUCCESS);

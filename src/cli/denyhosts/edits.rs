@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::decide::prefix::Prefix;
 use crate::deny::hosts_deny::edit::{Change, Edit, Edited, carry_out, plan};
 use crate::desk::reply::Host;
-use crate::desk::{Filter, Request, What};
+use crate::desk::{Filter, ROWS_MAX, Request, What};
 
 /// Lines that are shown before a person is asked; of more the number is told.
 const SHOWN_MAX: usize = 40;
@@ -51,6 +51,11 @@ pub(super) fn after(options: &Options, config: &Config, named: &[Prefix]) -> any
     // What is denied for longer has its line for as long.
     let request = Request::List { what: What::Hosts, filter: Filter::default() };
     let denied: Vec<Host> = Office::new(config).ask(&request)?;
+    ensure!(
+        denied.len() < ROWS_MAX,
+        "{ROWS_MAX} or more are denied, of whom not all can be told from others: no entry of others was taken out of {}",
+        config.deny.hosts_deny.path.display()
+    );
     let denied: HashSet<Prefix> = denied.into_iter().map(|host| host.prefix).collect();
     let for_life = |prefix: &Prefix| denied.contains(prefix);
     Ok(gone + edit(config, Edit::Purge { before, for_life: &for_life }, options, Ask::Nobody)?)

@@ -96,8 +96,8 @@ pub fn carry_out(path: &Path, edit: Edit<'_>, zone: &TimeZone, shown: Option<&Ed
         }
         let backup = edit.backup_of(path);
         let like = metadata.as_ref().map(|metadata| Like(&target, metadata));
-        Temporary::write(&backup, &old, like)?.rename(&backup)?;
-        let temporary = Temporary::write(&target, &new, like)?;
+        Temporary::write_edit(&backup, &old, like)?.rename(&backup)?;
+        let temporary = Temporary::write_edit(&target, &new, like)?;
         if stat(&target)? != metadata.as_ref().map(Seen::of) {
             continue; // somebody else wrote it: once more, with what they wrote
         }
@@ -429,5 +429,17 @@ mod tests {
         let (new, what) = edited(old, Edit::Release(&["192.0.2.1".parse().unwrap()]), &TimeZone::UTC, false);
         assert_eq!(new, b"\xff\0\r\n\n\nx");
         assert_eq!(what.changes, [Change::Gone(4, "sshd: 192.0.2.1\\r".to_owned())]);
+    }
+    #[test]
+    fn what_a_daemon_is_writing_is_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, new) = (dir.path().join("hosts.deny"), dir.path().join(".hosts.deny.denyd-new"));
+        std::fs::write(&path, "sshd: 192.0.2.1\nsshd: 192.0.2.2\n").unwrap();
+        std::fs::write(&new, "half a li").unwrap();
+        let wanted = ["192.0.2.1".parse().unwrap()];
+        carry_out(&path, Edit::Release(&wanted), &TimeZone::UTC, None).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"sshd: 192.0.2.2\n");
+        assert_eq!(std::fs::read(&new).unwrap(), b"half a li");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3, "the file, its backup, and that");
     }
 }

@@ -40,10 +40,19 @@ impl Temporary {
     /// Writes and syncs it, with owner, mode and extended attributes of another file (an SELinux label and an ACL are such),
     /// or with 0644.
     pub(super) fn write(target: &Path, bytes: &[u8], like: Option<Like<'_>>) -> Result<Self, DenyError> {
+        Self::write_as("denyd-new", target, bytes, like)
+    }
+
+    /// The same for an edit: a daemon may be writing the same file, and other edits, and a temporary file of theirs is not ours.
+    pub(super) fn write_edit(target: &Path, bytes: &[u8], like: Option<Like<'_>>) -> Result<Self, DenyError> {
+        Self::write_as(&format!("denyd-edit-{}", std::process::id()), target, bytes, like)
+    }
+
+    fn write_as(suffix: &str, target: &Path, bytes: &[u8], like: Option<Like<'_>>) -> Result<Self, DenyError> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let path = target.with_file_name(format!(".{name}.denyd-new"));
+        let path = target.with_file_name(format!(".{name}.{suffix}"));
         let fail = |error: io::Error| failed("write", &path, &error);
-        _ = fs::remove_file(&path); // what is there is left of a crash of ours: there is one denyd, and the name is ours
+        _ = fs::remove_file(&path); // what is there is left of a crash of ours: nobody else has that name
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(fail)?;
         let mut temporary = Temporary { path: path.clone(), file, lost: Vec::new() };
         let Temporary { file, lost, .. } = &mut temporary;

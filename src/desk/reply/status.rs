@@ -20,6 +20,9 @@ pub struct Status {
     pub version: String,
     /// The daemon's process.
     pub pid: u32,
+    /// Whether it ends by itself once it has read its logs, as `denyhosts` does that is not told to go on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
     /// When this was so.
     pub at: At,
     /// Since when it runs.
