@@ -316,7 +316,7 @@ fn a_daemon_that_meets_a_run_starts_after_it() {
     ));
     let _ends = Ends(&home);
     home.append(failures("192.0.2.7", 2, 1).as_bytes());
-    let once = command(&home, "denyhosts", &[]).stderr(Stdio::null()).spawn().unwrap();
+    let once = command(&home, "denyhosts", &[]).spawn().unwrap();
     silent.set_nonblocking(true).unwrap();
     let connection = until("it mails", || silent.accept().ok());
     let start = command(&home, "daemon-control", &["start"]).spawn().unwrap();
@@ -324,7 +324,8 @@ fn a_daemon_that_meets_a_run_starts_after_it() {
     until("that runs", || fs::read(&meets).ok().filter(|line| line.starts_with(b"daemon-control")));
     drop((connection, silent));
     assert_eq!(once.wait_with_output().unwrap().status.code(), Some(0));
-    assert_eq!(start.wait_with_output().unwrap().status.code(), Some(0));
+    let (code, out, err) = told(start.wait_with_output().unwrap());
+    assert_eq!(code, Some(0), "{out}{err}");
     let (code, out, _) = run(&home, "daemon-control", &["status"]);
     assert!(code == Some(0) && out.contains("is running"), "{out}");
     assert_eq!(run(&home, "daemon-control", &["stop"]).0, Some(0));

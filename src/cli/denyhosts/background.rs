@@ -21,6 +21,8 @@ const SAID_MAX: usize = 4_096;
 
 /// How long a start waits for a run that ends by itself.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
+/// How often in a row it may not answer, as it ends.
+const SILENT_MAX: u32 = 40;
 /// How often is looked whether it has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -33,7 +35,8 @@ pub(super) fn running(config: &Config) -> anyhow::Result<Option<Status>> {
 /// The daemon that runs by this configuration. A run that ends by itself, as cron starts it, is none, and is waited for: else
 /// a machine that starts in that moment would have no daemon.
 pub(super) fn daemon(config: &Config) -> anyhow::Result<Option<u32>> {
-    let (end, mut has_waited) = (clock::monotonic() + ENDS_WITHIN, false);
+    let end = clock::monotonic() + ENDS_WITHIN;
+    let mut silent = 0;
     loop {
         match running(config) {
             Ok(None) => return Ok(None),
@@ -42,8 +45,9 @@ pub(super) fn daemon(config: &Config) -> anyhow::Result<Option<u32>> {
                 bail!("process {} reads the logs and has not ended after {} s", status.pid, ENDS_WITHIN.as_secs())
             }
             // It may end while it is asked.
-            Err(error) if !has_waited || clock::monotonic() >= end => return Err(error),
-            Ok(Some(_)) | Err(_) => has_waited = true,
+            Err(error) if silent >= SILENT_MAX => return Err(error),
+            Err(_) => silent += 1,
+            Ok(Some(_)) => silent = 0,
         }
         std::thread::sleep(LOOK_EVERY);
     }
