@@ -73,7 +73,7 @@ pub enum Command {
     /// Withdraw the policy's own denies of these, and clear what counted for them. Who else denies them still does.
     Withdraw(Vec<Prefix>, Who),
     /// End the policy's own denies that began at this time at the latest, as if their time were over; not those that are for
-    /// ever because of how often they were released.
+    /// ever because of how often they were released, or because DenyHosts never purged them.
     Purge(Timestamp),
     /// The allow list changed: what it covers now is released.
     Allowed(Who),
@@ -314,7 +314,8 @@ impl Engine {
                     let times = self.state.released.get(*prefix).copied().unwrap_or(0);
                     let is_for_life = self.policy.permanent_after.is_some_and(|most| times >= most);
                     let claim = deny.claim(Claimant::Policy).filter(|claim| claim.since <= *until);
-                    claim.is_some_and(|claim| claim.until.is_some() || !is_for_life)
+                    let is_endless = |claim: &Claim| is_for_life || claim.reason == Reason::Imported;
+                    claim.is_some_and(|claim| claim.until.is_some() || !is_endless(claim))
                 };
                 let over = self.state.denies.iter().filter(is_over).map(|(prefix, _)| *prefix);
                 for prefix in over.collect::<Vec<_>>() {

@@ -17,6 +17,7 @@ mod live;
 mod names;
 mod nets;
 mod policies;
+mod purges;
 mod rules;
 
 use super::attempt::{Attempt, Classes};

@@ -220,7 +220,8 @@ fn replaced(file: &Path, text: &[u8], mode: u32, (uid, gid): (u32, u32)) -> io::
     let done = written(&fresh, text, 0o600)
         .and_then(|()| chown(&fresh, Some(uid), Some(gid)))
         .and_then(|()| fs::set_permissions(&fresh, fs::Permissions::from_mode(mode)))
-        .and_then(|()| fs::rename(&fresh, &file));
+        .and_then(|()| fs::rename(&fresh, &file))
+        .and_then(|()| File::open(file.parent().unwrap_or(Path::new("/")))?.sync_all());
     if done.is_err() {
         let _ = fs::remove_file(&fresh);
     }

@@ -430,6 +430,7 @@ mod tests {
         assert_eq!(new, b"\xff\0\r\n\n\nx");
         assert_eq!(what.changes, [Change::Gone(4, "sshd: 192.0.2.1\\r".to_owned())]);
     }
+
     #[test]
     fn what_a_daemon_is_writing_is_not_touched() {
         let dir = tempfile::tempdir().unwrap();
