@@ -374,7 +374,7 @@ fn a_file_is_denyhosts_by_its_name() {
 #[test]
 fn the_page_names_every_key() {
     let page = include_str!("../../packaging/doc/denyhosts.md");
-    let missing: Vec<_> = keys::known().filter(|key| !page.contains(&format!("`{key}`"))).collect();
+    let missing: Vec<_> = keys::names::known().filter(|key| !page.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "packaging/doc/denyhosts.md lacks {missing:?}");
 }
 
