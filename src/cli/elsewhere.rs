@@ -60,7 +60,8 @@ impl Still {
     pub(super) fn tell(still: &[Still], removes: bool, screen: &mut Screen) -> std::io::Result<()> {
         for Still { prefix, refusals } in still {
             for one in refusals {
-                writeln!(screen, "{prefix} is still refused by {one}")?;
+                let verb = if one.is_certain() { "is still" } else { "may still be" };
+                writeln!(screen, "{prefix} {verb} refused by {one}")?;
                 if !removes {
                     continue;
                 }
@@ -70,7 +71,7 @@ impl Still {
                     Err(problem) => writeln!(screen, "  not removed: {problem}")?,
                 }
             }
-            if !removes && !refusals.is_empty() {
+            if !removes && refusals.iter().any(Refusal::is_certain) {
                 writeln!(screen, "  that is not denyd's; to remove what names {prefix} alone: --all-of-it")?;
             }
         }

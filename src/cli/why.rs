@@ -76,13 +76,18 @@ fn print(screen: &mut Screen, why: &Why, special: Option<&Special>) -> std::io::
         writeln!(screen, "it is special: {special}")?;
     }
     if !why.elsewhere.is_empty() {
-        let by = if why.verdict == Verdict::Denied { "It is refused by" } else { "It is refused all the same, by" };
+        let is_certain = why.elsewhere.iter().any(|one| one.only.is_empty());
+        let by = match why.verdict {
+            Verdict::Denied => "It is refused by",
+            _ if is_certain => "It is refused all the same, by",
+            _ => "It may be refused all the same, by",
+        };
         writeln!(screen, "\n{by}")?;
         for one in &why.elsewhere {
             let only = if one.only.is_empty() { String::new() } else { format!(" ({})", one.only) };
             writeln!(screen, "  {}: {}{only}", one.place, one.text)?;
         }
-        if why.verdict != Verdict::Denied {
+        if why.verdict != Verdict::Denied && is_certain {
             let address = why.address;
             writeln!(screen, "To remove what names {address} alone: denyd forgive {address} --all-of-it")?;
         }

@@ -59,6 +59,18 @@ fn an_address_that_a_foreign_line_refuses_is_not_called_let_in() {
     daemon.stop();
 }
 
+/// By a rule that may not be meant nobody is said to be refused.
+#[test]
+fn what_depends_on_a_name_is_said_to() {
+    let home = home("ALL: PARANOID\n", "");
+    let daemon = home.start();
+    let sure = ["It is refused", "is still refused", "--all-of-it"];
+    check(&home, &["why", "192.0.2.77"], 1, &["It may be refused all the same, by", "if the name"], &sure);
+    check(&home, &["deny", "192.0.2.77"], 0, &[], &[]);
+    check(&home, &["forgive", "192.0.2.77"], 0, &["192.0.2.77 may still be refused by line 1 of "], &sure);
+    daemon.stop();
+}
+
 #[test]
 fn whom_hosts_allow_lets_in_is_named() {
     let home = home("", "ALL: 192.0.2.5\nsshd: 198.51.100.7\n");
