@@ -224,7 +224,7 @@ fn old_logs_convict_and_nothing_counts_twice() {
     let check = |deny_for: &str, want: &[&str]| {
         let home = home("");
         let config = fs::read_to_string(home.path("config")).unwrap();
-        fs::write(home.path("config"), config.replace("4w", deny_for)).unwrap();
+        fs::write(home.path("config"), config.replace("\"4w\"", &format!("\"{deny_for}\""))).unwrap();
         pack(&home, "secure.2", failures("192.0.2.1", 2, 400) + &failures("192.0.2.2", 1, 301), "gzip");
         pack(&home, "secure.1", failures("192.0.2.2", 1, 300) + &failures("192.0.2.3", 2, 9), "bzip2");
         home.append(failures("192.0.2.4", 1, 0).as_bytes());
