@@ -47,6 +47,7 @@ mod newcomer;
 mod owner;
 mod pace;
 mod protected;
+mod reading;
 mod reload;
 mod signals;
 mod silent;

@@ -46,6 +46,19 @@ impl Fresh {
         }
     }
 
+    /// Reads the configuration `file`, or the usual one. That may take long: it asks other programs, journals and file systems.
+    pub(super) fn read(file: Option<&Path>, given: Given, dry_run: bool) -> anyhow::Result<Fresh> {
+        let usual = || Some(Path::new(config::FILE)).filter(|usual| usual.exists());
+        let mut config = file.or_else(usual).map_or_else(|| Ok(Config::default()), Config::read)?;
+        given.apply(&mut config);
+        let fresh = Fresh::of(config, dry_run)?;
+        fresh.tell_admitted();
+        for input in &fresh.inputs {
+            input.try_certificates().with_context(|| format!("input {}", input.name))?;
+        }
+        Ok(fresh)
+    }
+
     /// What a configuration comes to on this machine. A dry run only prints what it would do.
     pub(super) fn of(mut config: Config, dry_run: bool) -> anyhow::Result<Fresh> {
         if dry_run {
@@ -130,13 +143,8 @@ impl Configured {
         &self.rules
     }
 
-    /// Reads the configuration anew, and sees that it can take the place of this one.
-    pub(super) fn read(&self, file: Option<&Path>, given: Given, dry_run: bool) -> anyhow::Result<Fresh> {
-        let usual = || Some(Path::new(config::FILE)).filter(|usual| usual.exists());
-        let mut config = file.or_else(usual).map_or_else(|| Ok(Config::default()), Config::read)?;
-        given.apply(&mut config);
-        let fresh = Fresh::of(config, dry_run)?;
-        fresh.tell_admitted();
+    /// Sees that a configuration can take the place of this one.
+    pub(super) fn admits(&self, fresh: &Fresh) -> anyhow::Result<()> {
         let fixed = |key: &str, now: &Path, new: &Path| {
             let (now, new) = (now.display(), new.display());
             ensure!(
@@ -146,11 +154,7 @@ impl Configured {
             Ok(())
         };
         fixed("state_dir", &self.config.state_dir, &fresh.config.state_dir)?;
-        fixed("control_socket", &self.config.control_socket, &fresh.config.control_socket)?;
-        for input in &fresh.inputs {
-            input.try_certificates().with_context(|| format!("input {}", input.name))?;
-        }
-        Ok(fresh)
+        fixed("control_socket", &self.config.control_socket, &fresh.config.control_socket)
     }
 
     /// Whether the back ends are to be made anew.

@@ -7,7 +7,8 @@ use super::configured::Fresh;
 use super::machine;
 use super::newcomer::Processes;
 use super::owner::Owner;
-use super::reload::UNKEPT;
+use super::reading::{Purpose, Reading};
+use super::reload::{UNKEPT, refuse};
 use super::trial::AGAIN;
 use crate::clock;
 use crate::config;
@@ -55,18 +56,34 @@ impl Owner {
         Ok(Reply::Kept(Kept { tried_since, unkept }))
     }
 
-    /// Goes back to what was before the trial, whose time is over. Where that cannot be, nothing is enforced.
-    pub(super) async fn go_back(&mut self, batches: &mut mpsc::Receiver<Batch>) {
+    /// Goes back to what was before the trial, whose time is over: that is read first.
+    pub(super) fn go_back(&mut self) {
         let Some(trial) = &mut self.trial else { return };
-        let now = &self.configured.config;
         trial.waits = None;
-        let (before, decided) = (trial.order.before(now), trial.order.decided);
+        let before = trial.order.before(&self.configured.config);
+        // Whoever asked for another one meanwhile may ask again: this one waits for nobody.
+        if let Some(ask) = self.reading.take().and_then(Reading::asked) {
+            refuse(ask, "the configuration that was on trial goes back");
+        }
         tracing::warn!("nobody kept the configuration in time: going back to what was; see denyd status");
-        let is_back = match before.map(|before| Fresh::of(before, false)) {
-            Some(Ok(fresh)) => self.take(fresh, batches).await.map(|_| true),
-            Some(Err(error)) => Err(error),
-            None => Ok(false),
+        match before {
+            Some(before) => self.read(Purpose::Back, || Fresh::of(before, false)),
+            None => self.end_trial(Ok(false)),
+        }
+    }
+
+    /// What was before the trial was read: that holds. Where it cannot, nothing is enforced.
+    pub(super) async fn has_gone_back(&mut self, fresh: anyhow::Result<Fresh>, batches: &mut mpsc::Receiver<Batch>) {
+        let is_back = match fresh {
+            Ok(fresh) => self.take(fresh, batches).await.map(|_| true),
+            Err(error) => Err(error),
         };
+        self.end_trial(is_back);
+    }
+
+    /// Withdraws what the trial denied. `is_back`: whether what was before holds again.
+    fn end_trial(&mut self, is_back: anyhow::Result<bool>) {
+        let Some(decided) = self.trial.as_ref().map(|trial| trial.order.decided) else { return };
         match is_back {
             Ok(true) => tracing::warn!("the configuration that was before the trial holds again"),
             Ok(false) => self.enforce_nothing(),

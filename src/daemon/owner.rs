@@ -1,5 +1,6 @@
 //! The loop of the thread that owns the desk: whatever happens is told to it, in turn, and what follows is carried out.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use super::manager::Manager;
 use super::names::{Answered, Resolver};
 use super::pace::Pace;
 use super::protected::Late;
+use super::reading::Reading;
 use super::trial::Trial;
 use super::wall::{Clock, Wall};
 use super::{logins, machine};
@@ -43,6 +45,8 @@ const TOLD_MAX: Duration = Duration::from_secs(30);
 const TOLD_EVERY: Duration = Duration::from_millis(20);
 /// How often is looked whether a trial is over.
 const TRIAL_EVERY: Duration = Duration::from_secs(1);
+/// Who may wait to ask something of configurations while one is read.
+const LATER_MAX: usize = 64;
 /// The status is made anew before a commit if it is older.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
 
@@ -107,6 +111,10 @@ pub(super) struct Owner {
     /// When it was last looked who is logged in.
     looked_at: Instant,
     pub(super) clock: Clock,
+    /// A configuration is being read.
+    pub(super) reading: Option<Reading>,
+    /// What was asked of configurations meanwhile.
+    pub(super) later: VecDeque<Ask>,
     /// When people forgave while the clock was not believed, by it and by time.
     forgiven: Vec<(Timestamp, Instant)>,
     pace: Pace,
@@ -136,6 +144,8 @@ impl Owner {
             machine_at: time,
             looked_at: time,
             clock,
+            reading: None,
+            later: VecDeque::new(),
             forgiven,
             pace,
         }
@@ -156,8 +166,13 @@ impl Owner {
             }
             let left = self.trial.as_ref().and_then(Trial::left);
             if left == Some(Duration::ZERO) {
-                self.go_back(&mut batches).await;
+                self.go_back();
                 continue;
+            }
+            while self.reading.is_none()
+                && let Some(ask) = self.later.pop_front()
+            {
+                self.hear(ask);
             }
             let wake = self.pace.wake(self.desk.waits(self.clock.now(), Pace::IDLE));
             // By chance among those that are ready: people who only look must not keep records waiting, nor these them.
@@ -174,7 +189,8 @@ impl Owner {
                 () = tokio::time::sleep_until(wake.into()) => self.tick(!batches.is_empty()),
                 // Its clock goes on while the machine sleeps, and the timer's does not.
                 () = tokio::time::sleep(left.unwrap_or_default().min(TRIAL_EVERY)), if left.is_some() => {}
-                Some(ask) = asks.recv() => self.hear(ask, &mut batches).await,
+                read = Reading::done(&mut self.reading) => self.was_read(read, &mut batches).await,
+                Some(ask) = asks.recv() => self.hear(ask),
                 Some(look) = looks.recv() => look(&self.desk, self.clock.now()),
                 () = tokio::time::sleep(TOLD_EVERY), if read.is_some() => {}
                 batch = batches.recv(), if !self.pace.is_blocked() && read.is_none() => {
@@ -187,7 +203,7 @@ impl Owner {
                     self.batch(&batch);
                     // Chance may keep a person waiting; more than one batch and its commit it is not to be.
                     if let Ok(ask) = asks.try_recv() {
-                        self.hear(ask, &mut batches).await;
+                        self.hear(ask);
                     }
                 }
             }
@@ -208,10 +224,18 @@ impl Owner {
         inputs.chain(unwritten).collect()
     }
 
-    /// Does what a person or a signal asks for.
-    async fn hear(&mut self, ask: Ask, batches: &mut mpsc::Receiver<Batch>) {
+    /// Does what a person or a signal asks for. While a configuration is read, what else is asked of configurations waits.
+    pub(super) fn hear(&mut self, ask: Ask) {
+        let is_of_configurations = matches!(ask.request, Request::Reload | Request::Try { .. } | Request::Keep { .. });
+        if is_of_configurations && self.reading.is_some() {
+            // Who is turned away by the bound learns it by the end of his line.
+            if self.later.len() < LATER_MAX {
+                self.later.push_back(ask);
+            }
+            return;
+        }
         match ask.request {
-            Request::Reload | Request::Try { .. } => self.reload(ask, batches).await,
+            Request::Reload | Request::Try { .. } => self.reload(ask),
             Request::Keep { console } => self.keep(ask, console),
             _ => self.ask(ask),
         }

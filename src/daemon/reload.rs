@@ -12,6 +12,7 @@ use super::leave::{self, Leave};
 use super::newcomer::Processes;
 use super::owner::Owner;
 use super::protected::{ASKED_WITHIN, Asking};
+use super::reading::{Purpose, Reading};
 use super::trial::{Order, Trial};
 use super::{Origin, policy_with, start_back_ends};
 use crate::config::Config;
@@ -30,18 +31,50 @@ const BACK_ENDS_LEAVE: Duration = Duration::from_secs(2);
 /// What is said where a configuration cannot be kept.
 pub(super) const UNKEPT: &str = "this configuration could not be kept for when its file is broken";
 
+/// Says that nothing is read.
+pub(super) fn refuse(ask: Ask, refused: &str) {
+    tracing::error!(refused, "the configuration was not read");
+    let _ = ask.reply.send(Told { reply: Err(format!("nothing was changed: {refused}")), unwritten: false });
+}
+
 impl Owner {
-    /// Does what SIGHUP or a person asks for, says what came of it, and logs it.
-    pub(super) async fn reload(&mut self, ask: Ask, batches: &mut mpsc::Receiver<Batch>) {
-        let reply = match self.ordered(&ask) {
-            Ok(order) => self.reload_by(order, batches).await,
-            Err(refused) => {
-                tracing::error!(refused, "the configuration was not read");
-                Err(format!("nothing was changed: {refused}"))
-            }
-        };
-        // Nobody may be waiting for it.
-        let _ = ask.reply.send(Told { reply, unwritten: false });
+    /// Begins to read the configuration, as SIGHUP or a person asks.
+    pub(super) fn reload(&mut self, ask: Ask) {
+        if let Err(refused) = self.ordered(&ask) {
+            return refuse(ask, &refused);
+        }
+        let Origin { file, given, .. } = &self.outside.shown.origin;
+        let (file, given, dry_run) = (file.clone(), *given, self.outside.shown.dry_run);
+        self.read(Purpose::Asked(ask), move || Fresh::read(file.as_deref(), given, dry_run));
+    }
+
+    /// Begins to read a configuration, once none is being read.
+    pub(super) fn read(&mut self, purpose: Purpose, read: impl FnOnce() -> anyhow::Result<Fresh> + Send + 'static) {
+        match Reading::begin(purpose, read) {
+            Ok(reading) => self.reading = Some(reading),
+            // Who asks learns by the end of his line that nothing came of it.
+            Err(error) => tracing::error!(%error, "no configuration can be read: the system refuses a thread"),
+        }
+    }
+
+    /// A configuration was read: lets it take the place of the old one, says what came of it, and logs it.
+    pub(super) async fn was_read(
+        &mut self,
+        (purpose, fresh): (Purpose, anyhow::Result<Fresh>),
+        batches: &mut mpsc::Receiver<Batch>,
+    ) {
+        match purpose {
+            Purpose::Back => self.has_gone_back(fresh, batches).await,
+            // Who asks may have gone, and what was on trial may have ended.
+            Purpose::Asked(ask) => match self.ordered(&ask) {
+                Ok(order) => {
+                    let reply = self.reload_by(order, fresh, batches).await;
+                    // Nobody may be waiting for it.
+                    let _ = ask.reply.send(Told { reply, unwritten: false });
+                }
+                Err(refused) => refuse(ask, &refused),
+            },
+        }
     }
 
     /// What is asked for: a trial of so many seconds, or that it holds for good.
@@ -70,9 +103,15 @@ impl Owner {
         Ok(Some(order))
     }
 
-    async fn reload_by(&mut self, order: Option<Order>, batches: &mut mpsc::Receiver<Batch>) -> Result<Reply, String> {
+    async fn reload_by(
+        &mut self,
+        order: Option<Order>,
+        fresh: anyhow::Result<Fresh>,
+        batches: &mut mpsc::Receiver<Batch>,
+    ) -> Result<Reply, String> {
         let state_dir = self.configured.config.state_dir.clone();
-        if let Some(order) = &order {
+        let fresh = fresh.and_then(|fresh| self.configured.admits(&fresh).map(|()| fresh));
+        if let Some(order) = order.as_ref().filter(|_| fresh.is_ok()) {
             order.trial.write(&state_dir).map_err(|error| {
                 format!(
                     "nothing was changed: the order to go back cannot be written to {}: {error}",
@@ -80,8 +119,7 @@ impl Owner {
                 )
             })?;
         }
-        let Origin { file, given, .. } = &self.outside.shown.origin;
-        let fresh = self.configured.read(file.as_deref(), *given, self.outside.shown.dry_run);
+        let was_ordered = fresh.is_ok() && order.is_some();
         let taken = match fresh {
             Ok(fresh) => self.take(fresh, batches).await,
             Err(error) => Err(error),
@@ -93,9 +131,7 @@ impl Owner {
                 tracing::error!(problem, "the configuration cannot take the place of the old one, which stays in use");
                 self.outside.shown.origin.broken = Some(problem.clone());
                 let before = self.trial.as_ref().map(|trial| trial.order.write(&state_dir));
-                if order.is_some()
-                    && let Err(error) = before.unwrap_or_else(|| config::Trial::remove(&state_dir))
-                {
+                if was_ordered && let Err(error) = before.unwrap_or_else(|| config::Trial::remove(&state_dir)) {
                     tracing::error!(%error, "the order to go back cannot be withdrawn: the next start goes back");
                 }
                 return Err(format!("nothing was changed, the old configuration stays in use: {problem}"));

@@ -460,3 +460,46 @@ fn a_log_that_comes_alive_is_read_alone_again() {
     daemon.wait().unwrap();
     journald.kill();
 }
+
+/// `sshd -T`, of which the configuration is made, hangs: nobody who is to be denied waits for that, and what else is asked of
+/// configurations waits its turn.
+#[test]
+fn an_sshd_that_hangs_at_a_reload_delays_no_deny() {
+    if !kit::in_box("denyhosts::an_sshd_that_hangs_at_a_reload_delays_no_deny") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().display();
+    let path = |name: &str| dir.path().join(name);
+    // It is linked with no libwrap, so a firewall is to enforce, whose ports it is asked for.
+    let sshd = format!("#!/bin/sh\n[ -e {place}/hang ] || exit 1\n: >{place}/asked\nexec sleep 60\n");
+    fs::write(path("sshd"), sshd).unwrap();
+    fs::set_permissions(path("sshd"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    kit::journald::run(std::process::Command::new("mount").arg("--bind").arg(path("sshd")).arg("/usr/sbin/sshd"));
+    let whole = "DENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 3\nPURGE_DENY =\nBLOCK_SERVICE = sshd\n";
+    fs::write(path("denyhosts.conf"), format!("{whole}HOSTS_DENY = {place}/hosts.deny\nSECURE_LOG = {place}/log\n"))
+        .unwrap();
+    fs::write(path("log"), "").unwrap();
+    let config = path("denyhosts.conf");
+    let arguments = |verb: &[&'static str]| [&["--config", config.to_str().unwrap()], verb].concat().join("\n");
+    let start = |verb: &[&'static str]| kit::denyd(&arguments(verb).split('\n').collect::<Vec<_>>()).spawn().unwrap();
+    let ask = |verb: &[&'static str]| denyd(&arguments(verb).split('\n').collect::<Vec<_>>());
+    let mut daemon = start(&["run", "--dry-run"]);
+    kit::until("it runs", || (ask(&["status", "--json"]).1.contains("\"file\"")).then_some(()));
+    fs::write(path("hang"), "").unwrap();
+    let mut reloads = [start(&["reload"]), start(&["reload"])];
+    kit::until("sshd is asked", || path("asked").exists().then_some(()));
+    let failed = |port: u16| {
+        format!("{} web sshd[9]: Failed password for root from 192.0.2.7 port {port} ssh2\n", jiff::Timestamp::now())
+    };
+    fs::write(path("log"), (1..=4).map(failed).collect::<String>()).unwrap();
+    kit::until("the deny", || ask(&["list", "hosts", "--json"]).1.contains("192.0.2.7").then_some(()));
+    let is_at_work = |reload: &mut std::process::Child| reload.try_wait().unwrap().is_none();
+    assert!(reloads.iter_mut().all(is_at_work), "it was denied while sshd hung");
+    fs::remove_file(path("hang")).unwrap();
+    for reload in &mut reloads {
+        assert!(reload.wait().unwrap().success(), "both were done, one after the other");
+    }
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+}
