@@ -14,5 +14,6 @@ pub mod outbox;
 pub mod store;
 mod text;
 pub mod work_dir;
+pub mod xmlrpc;
 
 pub use cli::main;

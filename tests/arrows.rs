@@ -12,8 +12,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "daemon", "outbox", "desk", "config", "compat", "deny", "store", "intake", "decide", "detect", "text",
-            "clock",
+            "daemon", "hub", "outbox", "desk", "config", "compat", "deny", "store", "intake", "decide", "detect",
+            "text", "clock",
         ],
     ),
     (
@@ -23,7 +23,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "clock",
         ],
     ),
-    ("outbox", &["desk", "config", "deny", "decide", "text", "clock"]),
+    ("hub", &["detect", "xmlrpc", "text", "clock"]),
+    ("outbox", &["desk", "config", "deny", "decide", "xmlrpc", "text", "clock"]),
     ("work_dir", &["desk", "config", "compat", "deny", "decide", "detect", "text", "clock"]),
     ("desk", &["config", "deny", "store", "intake", "decide", "detect", "text", "clock"]),
     ("config", &["compat", "deny", "intake", "decide", "detect", "text", "clock"]),
@@ -33,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("intake", &["decide", "detect", "text", "clock"]),
     ("decide", &["detect"]),
     ("detect", &["text"]),
+    ("xmlrpc", &[]),
     ("text", &[]),
     ("clock", &[]),
 ];
