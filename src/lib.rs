@@ -9,6 +9,7 @@ pub mod decide;
 pub mod deny;
 pub mod desk;
 pub mod detect;
+pub mod hub;
 pub mod intake;
 pub mod outbox;
 pub mod store;

@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "clock",
         ],
     ),
-    ("hub", &["detect", "xmlrpc", "text", "clock"]),
+    ("hub", &["decide", "detect", "xmlrpc", "text", "clock"]),
     ("outbox", &["desk", "config", "deny", "decide", "xmlrpc", "text", "clock"]),
     ("work_dir", &["desk", "config", "compat", "deny", "decide", "detect", "text", "clock"]),
     ("desk", &["config", "deny", "store", "intake", "decide", "detect", "text", "clock"]),

@@ -1,0 +1,10 @@
+//! The server that machines share their denies by (`denyd hub`): what DenyHosts' clients and denyd's ask of it, as
+//! denyhosts_sync answered.
+//!
+//! A program of its own beside the daemon: it reads no log and denies nobody, and shares with the daemon only the ground.
+//! [`due`] says what a report changes and when a host is due to whom, and is pure. A [`feed`] has what is due for one
+//! threshold and resiliency, in order. [`store`] is its SQLite.
+
+pub mod due;
+pub mod feed;
+pub mod store;
