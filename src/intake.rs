@@ -13,6 +13,7 @@ use crate::detect::event::{Event, Kind};
 use crate::detect::rule::Rules;
 use sight::Miss;
 
+mod handover;
 mod redelivered;
 mod repeat;
 pub mod senders;
@@ -46,6 +47,8 @@ pub struct Source {
     pub our_pid: Option<u32>,
     /// What it brought lately.
     redelivered: redelivered::Redelivered,
+    /// What it brought for who takes its place, or what was brought in its place before.
+    handover: handover::Handover,
     /// Who sends, where something vouches for the last hop.
     pub senders: senders::Senders,
     /// What its records that no shape fits look like.
@@ -72,10 +75,23 @@ impl Source {
             last_host: None,
             last: None,
             redelivered: redelivered::Redelivered::default(),
+            handover: handover::Handover::default(),
             senders: senders::Senders::default(),
             shapes: shapes::Shapes::default(),
             sight: sight::Sight::default(),
             suppressed: suppressed::Suppressed::default(),
+        }
+    }
+
+    /// Another source will take its place, which may have some of its records: what it brings is remembered for that.
+    pub fn will_hand_over(&mut self) {
+        self.handover = handover::Handover::begin();
+    }
+
+    /// Takes the place of another one from now on, and counts nothing again which that one brought.
+    pub fn take_over(&mut self, before: &mut Source, now: Timestamp) {
+        if let Some(known) = std::mem::take(&mut before.handover).take(now) {
+            self.handover = known;
         }
     }
 
@@ -101,7 +117,7 @@ impl Source {
         }
         // multilog's label is of all that it read at once, and nobody sends a program's own output again.
         let known = |stamp| self.redelivered.knows(record, stamp, trust, trust_of(self.forgeable));
-        let is_again = !self.bare && !record.labelled && stamp.is_some_and(known);
+        let is_again = !self.bare && !record.labelled && stamp.is_some_and(known) || self.handover.knows(record);
         counts.duplicates += u64::from(is_again);
         is_again
     }

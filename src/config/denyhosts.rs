@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use inputs::cursor::{Cursor, FileCursor};
+use inputs::file::follow;
 use inputs::input::{Input as _, Progress, Start};
 use inputs::journald::follow::{Follower, Options, Reader};
 use inputs::journald::here;
 use inputs::record::{Batch, Record, Sender, Timestamp};
 
 use super::error::Problem;
-use super::{Config, config, document, listed};
+use super::{Config, Input, Source, config, document, listed};
 use crate::clock;
 use crate::compat::{self, Kind, World};
 use crate::deny::{choose, ports, program};
@@ -38,6 +40,7 @@ pub(super) fn read(file: &Path, text: &str) -> (Option<Config>, Vec<Problem>) {
         };
     }
     let old_log = translation.log.map(|(log, journal_instead)| OldLog {
+        end: if journal_instead { None } else { follow::end(&log).ok() },
         log,
         journal_instead,
         file: file.to_owned(),
@@ -91,12 +94,43 @@ pub struct OldLog {
     log: PathBuf,
     /// The journal is read in its place.
     pub journal_instead: bool,
+    /// Where the log ended when this was read, if it is read itself.
+    end: Option<FileCursor>,
     /// The configuration, and its text.
     file: PathBuf,
     text: Arc<str>,
 }
 
 impl OldLog {
+    /// Whether an input is the journal that stands in.
+    pub fn is_stand_in(&self, input: &Input) -> bool {
+        self.journal_instead
+            && matches!(input.source, Source::Journald(_))
+            && *input.name == *self.log.to_string_lossy()
+    }
+
+    /// Where an input begins that takes the other one's place, whose cursor is known: the journal behind what is in the log, the log
+    /// where it ended before the journal was let go. What is in both by then counts once (`Source::take_over`).
+    pub fn goes_on(&self, input: &Input, cursor: Option<&Cursor>) -> Option<Start> {
+        match (&input.source, cursor?) {
+            (Source::Journald(_), Cursor::File(_)) if self.is_stand_in(input) => {
+                let written =
+                    fs::metadata(&self.log).ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+                let since = clock::now().0.saturating_sub(Timestamp::from_secs(0).after(written).0);
+                Some(Start::Back(Duration::from_micros(u64::try_from(since).ok()?).min(LOOKED_BACK)))
+            }
+            (Source::File(file), Cursor::Journal(_)) if file.path == self.log => {
+                self.end.clone().map(|end| Start::Cursor(Cursor::File(end)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the log has been quiet for so long that the journal is looked at. It only asks for the file.
+    pub fn is_quiet(&self) -> bool {
+        quiet_since(&self.log).is_none_or(|(since, _)| since.is_some())
+    }
+
     /// Whether another one would be read now by the same configuration.
     pub fn has_changed(&self) -> bool {
         let changed = match self.journal_instead {

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::connected::Connected;
 use super::{Given, descriptors, feeds};
-use crate::config::{self, Backends, Config, Input};
+use crate::config::{self, Backends, Config, Input, OldLog};
 use crate::deny::effect::SPARED_MAX;
 use crate::deny::hosts_deny::advice;
 use crate::desk::Desk;
@@ -126,7 +126,8 @@ impl Configured {
         let Fresh { config, inputs, rules } = fresh;
         let mut configured = Configured { config, rules, fed: Vec::new(), inherited, sink: Some(sink) };
         let new = if read { inputs.clone() } else { Vec::new() };
-        let sources = configured.begin(&inputs, new, desk)?;
+        let old_log = configured.config.old_log.clone();
+        let sources = configured.begin(&inputs, new, old_log.as_ref(), desk)?;
         for socket in configured.inherited.names() {
             tracing::warn!(socket, "no input listens where this socket of the service manager is, or has its name");
         }
@@ -185,13 +186,14 @@ impl Configured {
         let hangs = leaving.0.iter().find(|fed| !fed.worker.has_ended());
         let entered = match hangs {
             Some(fed) => Err(anyhow!("input {} does not end: it hangs in the system", fed.input.name)),
-            None => self.begin(&fresh.inputs, new, desk),
+            None => self.begin(&fresh.inputs, new, fresh.config.old_log.as_ref(), desk),
         };
         let error = match entered {
             Ok(sources) => return (Ok(()), sources),
             Err(error) => error,
         };
         let mut back = Vec::new();
+        let before = self.config.old_log.clone();
         let all: Vec<_> = self.inputs().into_iter().chain(leaving.0.iter().map(|fed| fed.input.clone())).collect();
         for Fed { input, worker } in leaving.0 {
             let name = input.name.clone();
@@ -199,7 +201,7 @@ impl Configured {
                 tracing::error!(input = name, "hangs in the system, and is read again after a restart of denyd");
                 continue;
             }
-            match self.begin(&all, vec![input], desk) {
+            match self.begin(&all, vec![input], before.as_ref(), desk) {
                 Ok(sources) => back.extend(sources),
                 Err(error) => tracing::error!(input = name, "cannot be opened again, restart denyd: {error:#}"),
             }
@@ -207,16 +209,30 @@ impl Configured {
         (Err(error), back)
     }
 
-    /// Opens these inputs, which are among `all`, and starts them once each is open.
-    fn begin(&mut self, all: &[Input], new: Vec<Input>, desk: &mut Desk) -> anyhow::Result<Vec<Connected>> {
+    /// Opens these inputs, which are among `all`, and starts them once each is open. One of them may be `old_log` or stand in
+    /// for it.
+    fn begin(
+        &mut self,
+        all: &[Input],
+        new: Vec<Input>,
+        old_log: Option<&OldLog>,
+        desk: &mut Desk,
+    ) -> anyhow::Result<Vec<Connected>> {
         let names: Vec<_> = all.iter().map(|input| input.name.as_str()).collect();
         let ids: BTreeMap<_, _> = names.iter().copied().zip(desk.number(&names)?).collect();
         let mut opened = Vec::new();
         for input in new {
             // What was logged since a copy was taken that is the database now is no business of it.
-            let first_read = if desk.begins_anew(&input.name) { Start::Now } else { input.first_read.clone() };
+            let cursor = desk.cursor(&input.name);
+            let first_read = match desk.begins_anew(&input.name) {
+                true => Start::Now,
+                false => {
+                    let goes_on = old_log.and_then(|log| log.goes_on(&input, cursor.as_ref()));
+                    goes_on.unwrap_or_else(|| input.first_read.clone())
+                }
+            };
             let begins = Input { first_read, ..input.clone() };
-            let log = feeds::open(&begins, desk.cursor(&input.name), &mut self.inherited);
+            let log = feeds::open(&begins, cursor, &mut self.inherited);
             opened.push((log.with_context(|| format!("input {}", input.name))?, input));
         }
         let Some(sink) = &self.sink else { bail!("the inputs were told to end") };
@@ -225,6 +241,9 @@ impl Configured {
             let id = ids[input.name.as_str()];
             let worker = feeds::feed(&input, id, log, sink.clone())?;
             let mut source = Connected::new(&input, id, &self.rules, worker.health.clone());
+            if old_log.is_some_and(|log| log.is_stand_in(&input)) {
+                source.fold.will_hand_over();
+            }
             if let Err(error) = source.recall(desk) {
                 tracing::warn!(input = input.name, %error, "what was known of its senders cannot be read, and begins anew");
             }

@@ -241,8 +241,13 @@ impl Owner {
         let left = leaving.names();
         let (entered, sources) = self.configured.enter(&fresh, leaving, &mut self.desk);
         let begun: Vec<_> = sources.iter().map(|source| source.name().to_owned()).collect();
-        self.sources.retain(|source| !begun.iter().any(|name| name == source.name()));
-        self.sources.extend(sources);
+        for mut source in sources {
+            if let Some(at) = self.sources.iter().position(|before| before.name() == source.name()) {
+                let mut before = self.sources.swap_remove(at);
+                source.fold.take_over(&mut before.fold, clock::now());
+            }
+            self.sources.push(source);
+        }
         entered?;
 
         // From here on nothing fails, but for a thread that the system refuses.

@@ -454,8 +454,68 @@ fn a_log_that_comes_alive_is_read_alone_again() {
     fs::write(&log, line(4)).unwrap();
     kit::until("the log is read", || input().filter(|(kind, _)| kind == "file"));
     assert!(!denied(), "what both have counts once");
-    fs::OpenOptions::new().append(true).open(&log).map(|mut log| log.write_all(line(5).as_bytes()).unwrap()).unwrap();
+    let append = |text: String| {
+        fs::OpenOptions::new().append(true).open(&log).unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    // A log daemon that is late writes what the journal had before: by the same process.
+    let last = kit::journald::journalctl(&["-t", "sshd", "-n", "1", "-o", "json", "--output-fields=_PID"]);
+    let last: Value = serde_json::from_slice(&last).unwrap();
+    append(line(4).replace("sshd[4]", &format!("sshd[{}]", kit::text(&last["_PID"]))));
+    kit::until("the late line", || {
+        let (_, out, _) = denyd(&["--config", config, "status", "--json"]);
+        let status: Value = serde_json::from_str(&out).ok()?;
+        (status["inputs"][0]["duplicates"] == 1).then_some(())
+    });
+    assert!(!denied(), "what both have counts once, whichever is late");
+    append(line(5));
     kit::until("the fourth failure", || denied().then_some(()));
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    journald.kill();
+}
+
+/// The journal stands in once the log falls silent while the daemon runs, from where the log ended.
+#[test]
+fn a_log_that_falls_silent_gives_way_to_the_journal() {
+    if !kit::journald::in_box("denyhosts::a_log_that_falls_silent_gives_way_to_the_journal") {
+        return;
+    }
+    let journald = kit::journald::Journald::start();
+    let dir = tempfile::tempdir().unwrap();
+    let (file, log) = (dir.path().join("denyhosts.conf"), dir.path().join("log"));
+    let whole = "DENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 3\nPURGE_DENY =\nBLOCK_SERVICE = sshd\n";
+    let place = dir.path().display();
+    fs::write(&file, format!("{whole}HOSTS_DENY = {place}/hosts.deny\nSECURE_LOG = {place}/log\n")).unwrap();
+    let failed = |port: u16| format!("Failed password for root from 192.0.2.7 port {port} ssh2");
+    let journal = |port| kit::journald::logger(0, &["-t", "sshd", "-p", "auth.info", &failed(port)]);
+    fs::write(&log, "").unwrap();
+    let config = file.to_str().unwrap();
+    let mut daemon = kit::denyd(&["--config", config, "run", "--dry-run"]).spawn().unwrap();
+    let input = || {
+        let (_, out, _) = denyd(&["--config", config, "status", "--json"]);
+        let status: Value = serde_json::from_str(&out).ok()?;
+        Some((kit::text(&status["inputs"][0]["kind"]), status["inputs"][0]["understood"].as_u64()?))
+    };
+    let root = || {
+        let (_, out, _) = denyd(&["--config", config, "list", "addresses", "--json"]);
+        serde_json::from_str::<Value>(&out).ok()?[0]["root"].as_u64()
+    };
+    kit::until("the log is read", || input().filter(|(kind, _)| kind == "file"));
+    fs::write(&log, format!("{} web sshd[1]: {}\n", jiff::Timestamp::now(), failed(1))).unwrap();
+    kit::until("the first failure", || root().filter(|root| *root == 1));
+    // The log daemon ends: an hour ago, as the file says.
+    (2..=3).for_each(journal);
+    kit::journald::journalctl(&["--sync"]);
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    fs::File::options().append(true).open(&log).unwrap().set_modified(hour_ago).unwrap();
+    kit::until("the journal is read", || input().filter(|(kind, _)| kind == "journald"));
+    kit::until("what it had since", || root().filter(|root| *root == 3));
+    journal(4);
+    kit::until("the fourth failure", || {
+        let (_, out, _) = denyd(&["--config", config, "list", "hosts", "--json"]);
+        out.contains("192.0.2.7").then_some(())
+    });
+    assert_eq!(root(), Some(4), "each counts once");
     daemon.kill().unwrap();
     daemon.wait().unwrap();
     journald.kill();

@@ -25,7 +25,7 @@ use crate::syslog::parse::Parser;
 use open::Open;
 
 mod open;
-pub use open::behind;
+pub use open::{behind, end};
 
 /// How many reads, of 64 KiB, a poll does at most before it returns without a whole line.
 const READS_MAX: usize = 64;

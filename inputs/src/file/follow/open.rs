@@ -62,6 +62,18 @@ impl Open {
     }
 }
 
+/// Behind the last line that a log has now.
+pub fn end(path: &Path) -> Result<FileCursor, Error> {
+    let mut open = Open::new(path)?;
+    let mut end = || {
+        let offset = open.last_line_end()?;
+        open.fingerprint.matches(&open.file)?;
+        open.known = Known::before(&open.file, offset)?;
+        Ok(open.cursor(offset))
+    };
+    end().map_err(Error::read(path))
+}
+
 /// Where a [`Follower`](super::Follower) of `path` goes on that takes the place of a program which noted the log's first line,
 /// without its end, and how many bytes it read. `None` if neither the log nor the one before it, `PATH.1`, is that log and has so
 /// many. A line that was read in part is read again, whole.
