@@ -52,7 +52,7 @@ mod tests;
 mod unwritten;
 
 pub use aside::{Look, explain};
-pub use back_ends::{Taken, back_ends, left, refused_of_each, take_away};
+pub use back_ends::{Taken, back_ends, leave_entries, left, refused_of_each, take_away, take_away_but};
 use budget::Budget;
 use flood::Flood;
 pub use kept::{CLASSES, Failed, Kept, kept};

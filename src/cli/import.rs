@@ -2,7 +2,8 @@
 //!
 //! Without an option nothing is changed: the configuration is on standard output, and on standard error what there is to take
 //! over. `--yes` takes it over, with denyd and DenyHosts stopped: all counts and denies in one transaction; then who is denied is
-//! denied by denyd; only then the rules and entries of DenyHosts go. `--undo` gives all of it back.
+//! denied by denyd; only then the rules and entries of DenyHosts go. `--undo` gives all of it back, in the other order: what
+//! DenyHosts had denies again before denyd's own goes. What either did is told on standard output, since it was asked for.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -116,7 +117,7 @@ fn show(file: &Path, config: Option<&Path>, root: &Path) -> anyhow::Result<ExitC
             return Ok(ExitCode::SUCCESS);
         }
     };
-    let plan = plan::plan(&found, &daemon::policy(&ours), clock::now(), &TimeZone::system());
+    let plan = plan::plan(&found, &daemon::policy(&ours), &ours.deny, clock::now(), &TimeZone::system());
     writeln!(told, "\nWith `denyd import --yes` denyd takes over:\n")?;
     tell(&mut told, &plan)?;
     tell_rest(&mut told, &found, &ours, root)?;
@@ -168,7 +169,7 @@ fn take(file: &Path, config: &Config, root: &Path) -> anyhow::Result<ExitCode> {
         bail!("{predecessor}. Nothing was changed");
     }
     let (now, zone) = (clock::now(), TimeZone::system());
-    let plan = plan::plan(&found, &daemon::policy(config), now, &zone);
+    let plan = plan::plan(&found, &daemon::policy(config), &config.deny, now, &zone);
     let mut screen = Screen::new();
     let (before, is_new) = match Before::read(&config.state_dir)? {
         Some(before) if is_taken(config)? => {
@@ -282,22 +283,39 @@ fn undo(config: &Config) -> anyhow::Result<ExitCode> {
         bail!("nothing was taken over from DenyHosts: {} is not there", kept::directory(dir).display());
     };
     let mut screen = Screen::new();
-    // Its rules first, so that nobody gets in between.
+    // Held to the end: no daemon begins meanwhile with what is half of one and half of the other.
+    let store = match dir.join(store::FILE).exists() {
+        true => Some(Store::open_intact(dir)?),
+        false => None,
+    };
+    let taken = match &store {
+        Some(store) => store.database.note(TAKEN)?.is_some(),
+        None => false,
+    };
+    // What denied before us first, so that nobody gets in between.
     if let Some((program, old)) = before.rules() {
         rules::give_back(program, old)?;
     }
-    if is_taken(config)? {
-        let store = Store::open_intact(dir)?;
-        for (place, done) in desk::take_away(&store, clock::now()).map_err(anyhow::Error::msg)? {
-            done.map_err(anyhow::Error::msg).with_context(|| format!("{place} still has denies of denyd"))?;
-        }
+    let (now, ours) = (clock::now(), &config.deny.hosts_deny);
+    let still = |place: &str, done: Result<(), String>| {
+        done.map_err(anyhow::Error::msg).with_context(|| format!("{place} still has denies of denyd"))
+    };
+    if let Some(store) = store.as_ref().filter(|_| taken) {
+        let place = ours.path.display().to_string();
+        still(&place, desk::leave_entries(store, ours, before.entries(), now))?;
     }
     for told in before.put_back(dir)? {
         writeln!(screen, "{told}")?;
     }
-    let aside = match is_taken(config)? {
-        true => store::undo(before.database(dir).as_deref(), dir)?,
-        false => None,
+    let aside = match store.filter(|_| taken) {
+        Some(store) => {
+            let spared = if before.has(&ours.path) { hosts_deny::place_of(&ours.path) } else { String::new() };
+            for (place, done) in desk::take_away_but(&store, &spared, now).map_err(anyhow::Error::msg)? {
+                still(&place, done)?;
+            }
+            store::undo(before.database(dir).as_deref(), store)?
+        }
+        None => None,
     };
     store::give_to_owner(dir)?;
     Before::forget(dir)?;

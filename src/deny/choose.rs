@@ -143,6 +143,14 @@ impl Settings {
         }
     }
 
+    /// Whether hosts.deny enforces.
+    pub fn has_hosts_deny(&self) -> bool {
+        match &self.backends {
+            Backends::Auto => find(self).is_ok_and(|found| found.kind.name == hosts_deny::NAME),
+            Backends::These(kinds) => kinds.iter().any(|kind| kind.name == hosts_deny::NAME),
+        }
+    }
+
     /// Whether hosts.deny is all that enforces.
     pub fn has_hosts_deny_alone(&self) -> bool {
         matches!(&self.backends, Backends::These(kinds) if kinds.iter().all(|kind| kind.name == hosts_deny::NAME))

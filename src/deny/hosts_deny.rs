@@ -27,6 +27,7 @@ use super::overlap::without;
 use super::{DenyBackend, DenyError, DenySet, Kept, Life, Probe};
 use entry::pattern;
 pub use file::NAME;
+pub use file::copy_attributes;
 use file::{Like, Seen, Temporary, read, stat, sync_directory};
 use lines::{Known, render};
 
@@ -260,6 +261,57 @@ impl HostsDeny {
         entries
     }
 
+    /// What the file is to have of ours, exactly.
+    fn write(&mut self, want: Lines, allowed: &[Range], now: Timestamp) -> Result<(), DenyError> {
+        let stamp = self.stamp(now);
+        self.put_back.retain(|entry| want.contains_key(entry));
+        self.left_out.retain(|entry| want.contains_key(entry));
+        for _ in 0..TRIES_MAX {
+            let target = file::target(&self.path)?;
+            let (old, metadata) = read(&target)?;
+            let seen = metadata.as_ref().map(Seen::of);
+            let new = render(&old, self.known(&want, stamp.as_deref()));
+            if new.bytes != old {
+                let mut both = self.ours.clone();
+                both.extend(new.ledger.clone());
+                self.keep(both)?;
+                if self.append(&target, &old, &new.bytes, seen)? {
+                    self.ours = new.ledger;
+                } else {
+                    let like = metadata.as_ref().map(|metadata| Like(&target, metadata));
+                    let temporary = Temporary::write(&target, &new.bytes, like)?;
+                    if stat(&target)? != seen {
+                        continue; // somebody else wrote it: once more, with what they wrote
+                    }
+                    self.warn_attributes(&target, &temporary.lost);
+                    (self.seen, self.ours) = (Some(temporary.rename(&target)?), new.ledger);
+                    sync_directory(&target)?;
+                }
+            } else {
+                (self.seen, self.ours) = (seen, new.ledger);
+            }
+            self.keep(self.ours.clone())?;
+            self.is_new = false;
+            self.remember(Memo { comments: self.form.stamped.is_some(), ..self.memo.clone() });
+            self.warn_list(&target);
+            self.warn_allowed(&target, &new.bytes, allowed);
+            self.tell(&target, new.put_back, new.left_out, &new.given_up);
+            self.want = Some(want);
+            return Ok(());
+        }
+        let cause = format!("somebody else changed it {TRIES_MAX} times meanwhile");
+        Err(DenyError::new(NAME, format!("write {}", self.path.display()), cause))
+    }
+
+    /// Takes away in one step what is ours, but for those of these entries that stand there.
+    pub fn leave(&mut self, entries: &BTreeSet<String>, now: Timestamp) -> Result<(), DenyError> {
+        let (text, _) = read(&file::target(&self.path)?)?;
+        let text = String::from_utf8_lossy(&text);
+        let there = text.lines().filter(|line| entries.contains(*line));
+        let want = there.filter_map(|line| Some((line.to_owned(), entry::denied(line)?))).collect();
+        self.write(want, &[], now)
+    }
+
     fn known<'a>(&'a self, want: &'a Lines, stamp: Option<&'a str>) -> Known<'a> {
         Known {
             want,
@@ -362,46 +414,8 @@ impl DenyBackend for HostsDeny {
     }
 
     fn replace(&mut self, want: &DenySet, now: Timestamp) -> Result<(), DenyError> {
-        let allowed = want.allowed.clone();
-        let want = self.entries(want, now);
-        let stamp = self.stamp(now);
-        self.put_back.retain(|entry| want.contains_key(entry));
-        self.left_out.retain(|entry| want.contains_key(entry));
-        for _ in 0..TRIES_MAX {
-            let target = file::target(&self.path)?;
-            let (old, metadata) = read(&target)?;
-            let seen = metadata.as_ref().map(Seen::of);
-            let new = render(&old, self.known(&want, stamp.as_deref()));
-            if new.bytes != old {
-                let mut both = self.ours.clone();
-                both.extend(new.ledger.clone());
-                self.keep(both)?;
-                if self.append(&target, &old, &new.bytes, seen)? {
-                    self.ours = new.ledger;
-                } else {
-                    let like = metadata.as_ref().map(|metadata| Like(&target, metadata));
-                    let temporary = Temporary::write(&target, &new.bytes, like)?;
-                    if stat(&target)? != seen {
-                        continue; // somebody else wrote it: once more, with what they wrote
-                    }
-                    self.warn_attributes(&target, &temporary.lost);
-                    (self.seen, self.ours) = (Some(temporary.rename(&target)?), new.ledger);
-                    sync_directory(&target)?;
-                }
-            } else {
-                (self.seen, self.ours) = (seen, new.ledger);
-            }
-            self.keep(self.ours.clone())?;
-            self.is_new = false;
-            self.remember(Memo { comments: self.form.stamped.is_some(), ..self.memo.clone() });
-            self.warn_list(&target);
-            self.warn_allowed(&target, &new.bytes, &allowed);
-            self.tell(&target, new.put_back, new.left_out, &new.given_up);
-            self.want = Some(want);
-            return Ok(());
-        }
-        let cause = format!("somebody else changed it {TRIES_MAX} times meanwhile");
-        Err(DenyError::new(NAME, format!("write {}", self.path.display()), cause))
+        let entries = self.entries(want, now);
+        self.write(entries, &want.allowed, now)
     }
 
     /// Costs a `stat`; the file is read only if it changed.

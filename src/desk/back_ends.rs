@@ -1,6 +1,6 @@
 //! The back ends of a configuration, with the database as what outlasts them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use inputs::record::Timestamp;
 
@@ -8,7 +8,8 @@ use crate::config::Config;
 use crate::decide::prefix::Prefix;
 use crate::deny::DenyBackend;
 use crate::deny::choose::{self, Means, NoBackend};
-use crate::deny::ledger::Notes;
+use crate::deny::hosts_deny::{self, Form, HostsDeny};
+use crate::deny::ledger::{self, Notes};
 use crate::deny::nft::Lengths;
 use crate::deny::places::{self, Place};
 use crate::store::{Database, Store};
@@ -53,11 +54,33 @@ pub type Taken = (String, Result<(), String>);
 /// Takes away all that is ours in every place where something was ever written, whatever is configured now; what came of it
 /// in each.
 pub fn take_away(store: &Store, now: Timestamp) -> Result<Vec<Taken>, String> {
+    take_away_but(store, "", now)
+}
+
+/// The same but for one place, by its name.
+pub fn take_away_but(store: &Store, spared: &str, now: Timestamp) -> Result<Vec<Taken>, String> {
     let take = |mut place: Place| {
         let done = place.take_away(now);
         (place.name, done)
     };
-    Ok(written(store)?.into_iter().map(take).collect())
+    Ok(written(store)?.into_iter().filter(|place| place.name != spared).map(take).collect())
+}
+
+/// Takes away from the file of these settings in one step what is ours there, but for these entries. Nothing where nothing was
+/// ever written there.
+pub fn leave_entries(
+    store: &Store,
+    settings: &hosts_deny::Settings,
+    entries: &BTreeSet<String>,
+    now: Timestamp,
+) -> Result<(), String> {
+    let place = hosts_deny::place_of(&settings.path);
+    if !store.database.note_names().map_err(|error| error.to_string())?.contains(&ledger::note(&place)) {
+        return Ok(());
+    }
+    let ledger = hosts_deny::ledger(&settings.path, notes(store)?)?;
+    let form = Form { service: settings.service.clone(), stamped: None, adopt: false };
+    HostsDeny::new(settings.path.clone(), form, ledger).leave(entries, now).map_err(|error| error.to_string())
 }
 
 /// The places where something was written and where these back ends of a configuration do not write.

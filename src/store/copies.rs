@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::open::{BUSY, beside, connect, failed, lock, set_aside};
 use super::write::json;
-use super::{FILE, LOST, LOST_YES, STOPPED, Store, StoreError, WAITING, notes};
+use super::{Database, FILE, LOST, LOST_YES, STOPPED, Store, StoreError, WAITING, notes};
 use crate::text::At;
 
 /// The note of a copy that says when it was taken.
@@ -127,10 +127,12 @@ pub fn restore(
 }
 
 /// Puts a copy in the place of the database in `dir`, as if nothing had happened since it was taken; without one, there is none
-/// there any more. Returns where the database before is now. No daemon may use `dir`. The copy is used up.
-pub fn undo(copy: Option<&Path>, dir: &Path) -> Result<Option<PathBuf>, StoreError> {
-    let _lock = lock(dir)?;
-    let place = dir.join(FILE);
+/// there any more. Returns where the database before, which is `store`, is now. The copy is used up. Nobody else gets at it
+/// meanwhile: its lock is held until all is done.
+pub fn undo(copy: Option<&Path>, store: Store) -> Result<Option<PathBuf>, StoreError> {
+    let Store { database: Database { file: place, db, .. }, lock: _lock, .. } = store;
+    let dir = place.parent().unwrap_or(Path::new("."));
+    db.close().map_err(|(_, error)| failed(&place, "cannot close", error))?;
     if let Some(copy) = copy {
         let db = Connection::open(copy).map_err(|error| failed(copy, "cannot open the copy", error))?;
         db.execute("DELETE FROM notes WHERE name = ?1", [COPIED])

@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::found::{Found, all_files, if_there};
 use super::plan::Plan;
 use crate::compat::files;
+use crate::deny::hosts_deny;
 use crate::deny::iptables::old::Old as Rule;
+use crate::deny::ledger::Lines;
 use crate::text::At;
 
 /// The directory in the state directory that has all of it.
@@ -33,7 +36,7 @@ pub(super) struct Before {
     had_database: bool,
     /// The files as they were.
     files: Vec<Copy>,
-    /// The lines of hosts.deny that became ours.
+    /// The lines of hosts.deny that became ours, or were.
     entries: BTreeSet<String>,
     /// The program of the rules.
     iptables: Option<PathBuf>,
@@ -47,6 +50,9 @@ struct Copy {
     file: PathBuf,
     /// Its copy's name, mode, owner and group; `None` if it was not there.
     copy: Option<(String, u32, u32, u32)>,
+    /// When it was written, in seconds and nanoseconds; `None` of what an earlier version kept.
+    #[serde(default)]
+    written: Option<(i64, i64)>,
     /// Whether others write it, too, so that it is only put back as a whole where they did not.
     is_shared: bool,
 }
@@ -68,6 +74,7 @@ impl Before {
 
     /// Copies what an import is about to change. Once this returns, all of it outlasts a crash.
     pub(super) fn keep(state_dir: &Path, found: &Found, plan: &Plan, at: At) -> anyhow::Result<Before> {
+        let ours = written_before(state_dir, &found.old.hosts_deny)?;
         let dir = directory(state_dir);
         let failed = || format!("cannot keep what was before in {}", dir.display());
         // Without a manifest it is the beginning of one that was broken off, before anything was changed.
@@ -82,15 +89,21 @@ impl Before {
         let mut copies = Vec::new();
         for (number, (file, is_shared)) in (1..).zip(work_dir.map(|file| (file, false)).chain(shared)) {
             let name = format!("{number}");
-            let copy = copied(&file, &dir.join(&name)).with_context(failed)?;
-            copies.push(Copy { file, copy: copy.map(|(mode, uid, gid)| (name, mode, uid, gid)), is_shared });
+            let found = copied(&file, &dir.join(&name)).with_context(failed)?;
+            let copy = found.as_ref().map(|found| (name, found.mode() & 0o7777, found.uid(), found.gid()));
+            copies.push(Copy {
+                file,
+                copy,
+                written: found.map(|found| (found.mtime(), found.mtime_nsec())),
+                is_shared,
+            });
         }
         let before = Before {
             at,
             source: found.file.clone(),
             had_database,
             files: copies,
-            entries: plan.entries.iter().map(|one| one.entry.clone()).collect(),
+            entries: plan.entries.iter().map(|one| one.entry.clone()).chain(ours).collect(),
             iptables: found.old.iptables.clone(),
             rules: plan.rules.clone(),
         };
@@ -105,6 +118,16 @@ impl Before {
         self.iptables.as_deref().filter(|_| !self.rules.is_empty()).map(|program| (program, &*self.rules))
     }
 
+    /// The lines of hosts.deny that became ours, or were.
+    pub(super) fn entries(&self) -> &BTreeSet<String> {
+        &self.entries
+    }
+
+    /// Whether a file is among those that are put back.
+    pub(super) fn has(&self, file: &Path) -> bool {
+        self.files.iter().any(|copy| copy.file == file)
+    }
+
     /// The copy of the database, if there was one.
     pub(super) fn database(&self, state_dir: &Path) -> Option<PathBuf> {
         self.had_database.then(|| directory(state_dir).join(DATABASE))
@@ -113,9 +136,9 @@ impl Before {
     /// Puts the files back; says what was done where that is not simply that.
     pub(super) fn put_back(&self, state_dir: &Path) -> anyhow::Result<Vec<String>> {
         let mut told = Vec::new();
-        for Copy { file, copy, is_shared } in &self.files {
+        for Copy { file, copy, written, is_shared } in &self.files {
             let failed = || format!("cannot put {} back", file.display());
-            let now = if_there(fs::read(file)).with_context(failed)?;
+            let now = load(file).with_context(failed)?;
             let Some((name, mode, uid, gid)) = copy else {
                 // It came since; one that others write too may be theirs.
                 if now.is_some_and(|now| !is_shared || now.is_empty()) {
@@ -123,9 +146,14 @@ impl Before {
                 }
                 continue;
             };
-            let then = fs::read(directory(state_dir).join(name)).with_context(failed)?;
+            let then = load(&directory(state_dir).join(name)).with_context(failed)?;
+            let then = then.with_context(|| format!("the copy of {} is gone", file.display()))?;
+            let is_whole = !is_shared || self.are_alike(now.as_deref().unwrap_or_default(), &then);
+            // Who wrote it since is not to be told that it is as it was.
+            let written = written.filter(|_| is_whole);
+            let is_there = now.is_some();
             let now = now.unwrap_or_default();
-            let text = match *is_shared && !self.only_ours_are_missing(&now, &then) {
+            let text = match !is_whole {
                 false => then,
                 true => {
                     told.push(format!(
@@ -135,24 +163,21 @@ impl Before {
                     self.with_entries(now.clone(), &then)
                 }
             };
-            if text != now {
-                replaced(file, &text, *mode, (*uid, *gid)).with_context(failed)?;
+            let is_as_it_was = |found: fs::Metadata| {
+                (found.mode() & 0o7777, found.uid(), found.gid()) == (*mode, *uid, *gid)
+                    && written.is_none_or(|written| written == (found.mtime(), found.mtime_nsec()))
+            };
+            if !is_there || text != now || !fs::metadata(file).is_ok_and(is_as_it_was) {
+                replaced(file, &text, *mode, (*uid, *gid), written).with_context(failed)?;
             }
         }
         Ok(told)
     }
 
-    /// Whether a file lacks nothing but lines that became ours, with their comments, and has nothing new.
-    fn only_ours_are_missing(&self, now: &[u8], then: &[u8]) -> bool {
-        let mut now = lines(now).peekable();
-        for line in lines(then) {
-            if now.peek().is_some_and(|next| ended(next) == ended(line)) {
-                now.next();
-            } else if !self.is_ours(line) {
-                return false;
-            }
-        }
-        now.next().is_none()
+    /// Whether two texts differ by nothing but lines that became ours, with their comments.
+    fn are_alike(&self, now: &[u8], then: &[u8]) -> bool {
+        let others = |text| lines(text).map(ended).filter(|line| !self.is_ours(line)).map(<[u8]>::to_vec);
+        others(now).eq(others(then))
     }
 
     /// The text with the entries of DenyHosts that it lacks.
@@ -194,13 +219,28 @@ fn ended(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\n").unwrap_or(line)
 }
 
-/// Copies a file, and says its mode, owner and group; `None` if it is not there.
-fn copied(file: &Path, copy: &Path) -> io::Result<Option<(u32, u32, u32)>> {
+/// The lines of hosts.deny that a denyd had written before.
+fn written_before(state_dir: &Path, hosts_deny: &Path) -> anyhow::Result<Vec<String>> {
+    if !state_dir.join(crate::store::FILE).exists() {
+        return Ok(Vec::new());
+    }
+    let ledger = crate::store::Store::open_intact(state_dir)?.database.note(&hosts_deny::note(hosts_deny))?;
+    let lines: Lines = ledger.map_or_else(|| Ok(Lines::new()), |ledger| serde_json::from_str(&ledger))?;
+    Ok(lines.into_keys().collect())
+}
+
+/// What stands in a file, which has an end; `None` if it is not there.
+fn load(file: &Path) -> io::Result<Option<Vec<u8>>> {
     let (dir, name) = (file.parent().unwrap_or(Path::new("/")), file.file_name().unwrap_or_default());
-    let Some(text) = files::load(dir, &name.to_string_lossy())? else { return Ok(None) };
+    files::load(dir, &name.to_string_lossy())
+}
+
+/// Copies a file, and says what it was like; `None` if it is not there.
+fn copied(file: &Path, copy: &Path) -> io::Result<Option<fs::Metadata>> {
+    let Some(text) = load(file)? else { return Ok(None) };
     let found = fs::metadata(file)?;
     written(copy, &text, 0o600)?;
-    Ok(Some((found.mode() & 0o7777, found.uid(), found.gid())))
+    Ok(Some(found))
 }
 
 /// Writes a file that is not there yet, down to the disk.
@@ -210,8 +250,14 @@ fn written(file: &Path, text: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Puts a file in the place of another one, or where there is none.
-fn replaced(file: &Path, text: &[u8], mode: u32, (uid, gid): (u32, u32)) -> io::Result<()> {
+/// Puts a file in the place of another one, whose extended attributes it has, or where there is none.
+fn replaced(
+    file: &Path,
+    text: &[u8],
+    mode: u32,
+    (uid, gid): (u32, u32),
+    modified: Option<(i64, i64)>,
+) -> io::Result<()> {
     let file = if_there(fs::canonicalize(file))?.unwrap_or_else(|| file.to_owned());
     let mut fresh = file.clone().into_os_string();
     fresh.push(".denyd-undo");
@@ -219,7 +265,15 @@ fn replaced(file: &Path, text: &[u8], mode: u32, (uid, gid): (u32, u32)) -> io::
     if_there(fs::remove_file(&fresh))?;
     let done = written(&fresh, text, 0o600)
         .and_then(|()| chown(&fresh, Some(uid), Some(gid)))
-        .and_then(|()| fs::set_permissions(&fresh, fs::Permissions::from_mode(mode)))
+        .and_then(|()| {
+            let open = OpenOptions::new().write(true).open(&fresh)?;
+            let _ = hosts_deny::copy_attributes(&file, &open);
+            open.set_permissions(fs::Permissions::from_mode(mode))?;
+            let modified = modified.and_then(|(seconds, nanos)| {
+                Some(Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanos).ok()?))
+            });
+            modified.map_or(Ok(()), |modified| open.set_modified(UNIX_EPOCH + modified))
+        })
         .and_then(|()| fs::rename(&fresh, &file))
         .and_then(|()| File::open(file.parent().unwrap_or(Path::new("/")))?.sync_all());
     if done.is_err() {

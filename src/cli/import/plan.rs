@@ -10,6 +10,7 @@ use super::found::Found;
 use crate::cli::output::count;
 use crate::compat::files::{self, Bad, Count, Key, Pair, User};
 use crate::compat::hosts_allow::{Admitted, admitted};
+use crate::config::Deny;
 use crate::decide::claim::{Claim, Reason, Until, latest};
 use crate::decide::past::{self, Failed, Past};
 use crate::decide::policy::{Class, Policy};
@@ -56,8 +57,8 @@ pub(super) struct Row {
     pub(super) becomes: String,
 }
 
-/// Makes the plan. `policy` is what denyd will decide by.
-pub(super) fn plan(found: &Found, policy: &Policy, now: Timestamp, zone: &TimeZone) -> Plan {
+/// Makes the plan. `policy` is what denyd will decide by, `deny` where it will deny.
+pub(super) fn plan(found: &Found, policy: &Policy, deny: &Deny, now: Timestamp, zone: &TimeZone) -> Plan {
     let mut plan = Plan { left: found.problems.clone(), ..Plan::default() };
     let counted: Vec<_> =
         CLASSES.iter().map(|(name, class)| (*class, plan.counts::<IpAddr>(found, name, zone))).collect();
@@ -76,6 +77,7 @@ pub(super) fn plan(found: &Found, policy: &Policy, now: Timestamp, zone: &TimeZo
     }
 
     let over = plan.denies(found, policy, &proven, known, now, zone);
+    plan.narrowed(deny);
     plan.past(&counted, &purged, &over, now);
     plan.users(found, zone);
     plan.allowed(found);
@@ -197,6 +199,20 @@ impl Plan {
         over
     }
 
+    /// Says whose deny was of more than ours will be: of all services, or of all ports.
+    fn narrowed(&mut self, deny: &Deny) {
+        let Some(to) = narrow(deny) else { return };
+        let of_all = |one: &&Written| {
+            one.entry.split_once(':').is_some_and(|(service, _)| service.trim().eq_ignore_ascii_case("ALL"))
+        };
+        let (entries, rules) = (self.entries.iter(), self.rules.iter());
+        let entries = entries.filter(of_all).count();
+        let rules = rules.filter(|rule| !rule.rule.contains("dport")).count();
+        let becomes = format!("closed to {to} alone from now on: see BLOCK_SERVICE and BLOCKPORT");
+        self.row("entries for ALL services", entries, becomes.clone());
+        self.row("rules for all ports", rules, becomes);
+    }
+
     /// What was counted, but for those whose deny is over: they begin again from zero.
     fn past(
         &mut self,
@@ -269,6 +285,21 @@ impl Plan {
         });
         self.leave(&file, told);
     }
+}
+
+/// What a deny of ours closes, where that is not all.
+fn narrow(deny: &Deny) -> Option<String> {
+    let service = deny.hosts_deny.service.to_string();
+    let of_service = |service: &str| !service.is_empty() && !service.eq_ignore_ascii_case("ALL");
+    let mut to = Vec::new();
+    if deny.has_firewall() {
+        let ports = deny.effect.ports.as_ref()?.iter().map(u16::to_string).collect::<Vec<_>>();
+        to.push(format!("port {}", ports.join(", ")));
+    }
+    if deny.has_hosts_deny() {
+        to.push(Some(format!("the service {service}")).filter(|_| of_service(&service))?);
+    }
+    (!to.is_empty()).then(|| to.join(" and "))
 }
 
 /// When it was last, where the file tells: `denyd export` writes the epoch where that is not known.

@@ -108,7 +108,7 @@ pub(super) fn append(target: &Path, seen: Seen, added: &[u8]) -> Result<Option<S
 }
 
 /// Gives a file the extended attributes of another one; returns the names of those that it does not take.
-fn copy_attributes(from: &Path, to: &File) -> Vec<String> {
+pub fn copy_attributes(from: &Path, to: &File) -> Vec<String> {
     let mut names = vec![0; ATTRIBUTES_MAX];
     // A file system that knows none has none.
     let len = rustix::fs::listxattr(from, &mut names[..]).unwrap_or(0);
