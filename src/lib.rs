@@ -14,6 +14,7 @@ pub mod intake;
 pub mod outbox;
 pub mod store;
 mod text;
+mod whose;
 pub mod work_dir;
 pub mod xmlrpc;
 

@@ -6,6 +6,7 @@
 //! servers. Nobody waits for it. [`follower`] gathers what there is to tell into letters; [`each`] tells one decision after
 //! the other.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -174,13 +175,16 @@ impl Reporter {
 }
 
 /// What is remembered over a restart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Told {
     /// When the last mail was taken, in seconds since the epoch.
     pub sent: i64,
     /// How many decisions were missed in all, as far as that is told.
     pub missed: i64,
+    /// Who is allowed and refused by others' lines in hosts.deny, and was told of.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub refused: BTreeSet<String>,
 }
 
 /// A thread that tells, from outside.
@@ -239,11 +243,11 @@ impl Told {
     }
 
     /// The same as a note.
-    fn note(self) -> String {
-        serde_json::to_string(&self).unwrap_or_default()
+    fn note(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
     }
 
-    fn since(self, now: Timestamp) -> Option<Duration> {
+    fn since(&self, now: Timestamp) -> Option<Duration> {
         let seconds = now.secs() - self.sent;
         (self.sent > 0).then(|| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
     }

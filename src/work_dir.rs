@@ -75,6 +75,11 @@ impl WorkDir {
     }
 }
 
+/// Whether DenyHosts' files can be kept in a directory, as far as that can be seen without writing there; else why not.
+pub fn usable(dir: &Path) -> Result<(), String> {
+    files::usable(dir)
+}
+
 fn lock(shown: &Mutex<reply::WorkDir>) -> MutexGuard<'_, reply::WorkDir> {
     shown.lock().unwrap_or_else(PoisonError::into_inner)
 }

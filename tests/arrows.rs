@@ -12,22 +12,22 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "daemon", "hub", "outbox", "desk", "config", "compat", "deny", "store", "intake", "decide", "detect",
-            "text", "clock",
+            "daemon", "hub", "outbox", "work_dir", "desk", "config", "compat", "deny", "store", "intake", "decide",
+            "detect", "whose", "text", "clock",
         ],
     ),
     (
         "daemon",
         &[
-            "outbox", "work_dir", "desk", "config", "compat", "deny", "store", "intake", "decide", "detect", "text",
-            "clock",
+            "outbox", "work_dir", "desk", "config", "compat", "deny", "store", "intake", "decide", "detect", "whose",
+            "text", "clock",
         ],
     ),
     ("hub", &["decide", "detect", "xmlrpc", "text", "clock"]),
-    ("outbox", &["desk", "config", "deny", "decide", "xmlrpc", "text", "clock"]),
-    ("work_dir", &["desk", "config", "compat", "deny", "decide", "detect", "text", "clock"]),
+    ("outbox", &["desk", "config", "deny", "decide", "xmlrpc", "whose", "text", "clock"]),
+    ("work_dir", &["desk", "config", "compat", "deny", "decide", "detect", "whose", "text", "clock"]),
     ("desk", &["config", "deny", "store", "intake", "decide", "detect", "text", "clock"]),
-    ("config", &["compat", "deny", "intake", "decide", "detect", "text", "clock"]),
+    ("config", &["compat", "deny", "intake", "decide", "detect", "whose", "text", "clock"]),
     ("compat", &["detect", "text"]),
     ("deny", &["decide", "text", "clock"]),
     ("store", &["decide", "detect", "text", "clock"]),
@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("decide", &["detect"]),
     ("detect", &["text"]),
     ("xmlrpc", &[]),
+    ("whose", &[]),
     ("text", &[]),
     ("clock", &[]),
 ];

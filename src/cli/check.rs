@@ -23,6 +23,7 @@ use crate::detect::rule::EVERY;
 use crate::outbox::each::Each;
 use crate::outbox::{self, logfile, post, webhook};
 use crate::text::{plain, printable};
+use crate::work_dir;
 use profile::Unit;
 
 mod profile;
@@ -165,6 +166,10 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
         let missing = outbox::plugin::missing(&config.plugin);
         let result = if missing.is_empty() { Ok(plugin.whom()) } else { Err(missing.join("; ")) };
         say("plugin", result.map_err(|problem| printable(problem.as_bytes())));
+    }
+    if let Some(dir) = &config.compat.work_dir {
+        let told = work_dir::usable(dir).map(|()| format!("DenyHosts' files are kept in {}", dir.display()));
+        say("compat work_dir", told.map_err(|problem| printable(problem.as_bytes())));
     }
     if let Some(path) = &config.report.log_file {
         say("report log_file", logfile::problem(path).map_or(Ok(path.display().to_string()), Err));

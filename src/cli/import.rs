@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -27,6 +26,7 @@ use crate::desk::control::Client;
 use crate::desk::{self, Desk};
 use crate::store::{self, Store};
 use crate::text::{At, plain};
+use crate::whose;
 use found::Found;
 use kept::Before;
 use plan::{Plan, Row};
@@ -84,10 +84,7 @@ pub(super) fn run(arguments: Arguments, config: Option<&Path>) -> anyhow::Result
 
 /// Whether a file is there that nobody else could have put or written: one of the places is wherever root stands.
 fn is_ours(place: &Path) -> bool {
-    let own = |path: &Path| {
-        let whose = |found: &fs::Metadata| found.uid() == 0 || found.uid() == nix::unistd::geteuid().as_raw();
-        fs::metadata(path).is_ok_and(|found| whose(&found) && found.mode() & 0o022 == 0)
-    };
+    let own = |path: &Path| fs::metadata(path).is_ok_and(|found| whose::closed(path, &found).is_ok());
     let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     place.is_file() && own(place) && own(dir)
 }

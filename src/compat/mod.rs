@@ -28,6 +28,8 @@ pub struct World<'a> {
     /// Whether there is such a file or directory: `None` only where there is none for sure. One that this user may not look at
     /// is a file, so that whoever reads it says why it cannot be read.
     pub is_there: &'a dyn Fn(&Path) -> Option<Kind>,
+    /// Whether this user may write a file that is there.
+    pub is_writable: &'a dyn Fn(&Path) -> bool,
     /// Whether this machine's sshd asks libwrap, so that hosts.deny refuses anybody.
     pub sshd_reads_hosts_deny: &'a dyn Fn() -> bool,
     /// Why the journal is to be read in place of this log, if nobody writes it and the journal has what it lacks.

@@ -30,6 +30,7 @@ fn translated_where(text: &str, there: &[&str], wrapped: bool) -> Result<Transla
             variable: &variable,
             directory: Path::new("/srv"),
             is_there: &is_there,
+            is_writable: &|path| is_there(path) == Some(Kind::File),
             journal_instead: &|path| path.ends_with("silent.log").then(|| "is empty".to_owned()),
             sshd_reads_hosts_deny: &|| wrapped,
             firewall: &|| Some("nftables"),
@@ -47,6 +48,7 @@ fn the_grammar_is_denyhosts_with_its_faults_mended() {
             variable: &variable,
             directory: Path::new("/srv"),
             is_there: &|_| None,
+            is_writable: &|_| false,
             journal_instead: &|_| None,
             sshd_reads_hosts_deny: &|| true,
             firewall: &|| None,
@@ -223,6 +225,13 @@ fn each_key_is_translated_or_named() {
     check("PLUGIN_PURGE = /bin/true -x", &[], &[r#"purge = [["/bin/true", "-x"]]"#]);
     check("PLUGIN_DENY = true", &["/usr/bin/true"], &[r#"deny = [["/usr/bin/true"]]"#]);
     check("DAEMON_LOG = /var/log/denyhosts", &[], &[r#"log_file = "/var/log/denyhosts""#]);
+    check(
+        "PURGE_DENY =",
+        &["/var/log/denyhosts"],
+        &[r#"log_file = "/var/log/denyhosts""#, "DAEMON_LOG is absent: /var/log/denyhosts goes on"],
+    );
+    check("PURGE_DENY =", &[], &["DAEMON_LOG is absent: no log file is written"]);
+    check("DAEMON_LOG =", &["/var/log/denyhosts"], &[]);
     check("DAEMON_LOG_TIME_FORMAT = %b %d", &[], &[r#"log_time_format = "%b %d""#]);
     check(
         "DAEMON_LOG_MESSAGE_FORMAT = %(asctime)s %(funcName)-8s: %(message)s",

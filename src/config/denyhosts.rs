@@ -71,6 +71,7 @@ fn here<T>(text: &str, of: impl FnOnce(&str, &World<'_>) -> T) -> T {
             variable: &|name| std::env::var(name).ok(),
             directory: &here,
             is_there: &kind,
+            is_writable: &|path| path.is_file() && nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_ok(),
             journal_instead: &journal_instead,
             sshd_reads_hosts_deny: &choose::sshd_reads_hosts_deny,
             sshd_ports: &ports::of_sshd,

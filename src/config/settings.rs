@@ -15,6 +15,7 @@ use crate::decide::policy::{Class, Threshold};
 use crate::decide::prefix::Prefix;
 use crate::deny::choose::{self, KINDS};
 use crate::deny::effect::{Action, PORTS_MAX};
+use crate::whose;
 
 /// Denies of one prefix that may each have a length of their own.
 const TERMS_MAX: usize = 32;
@@ -423,9 +424,9 @@ fn trusted(file: &Path) -> io::Result<()> {
     if kind.is_fifo() || kind.is_socket() {
         return Err(io::Error::other("it is a pipe or a socket, and not a file"));
     }
-    let whose = found.uid();
-    if whose != 0 && whose != nix::unistd::geteuid().as_raw() {
-        return Err(io::Error::other(format!("it belongs to uid {whose}, who could let anybody in; chown root it")));
+    if !whose::is_ours(&found) {
+        let uid = found.uid();
+        return Err(io::Error::other(format!("it belongs to uid {uid}, who could let anybody in; chown root it")));
     }
     match found.mode() & 0o002 {
         0 => Ok(()),

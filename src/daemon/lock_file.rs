@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use nix::fcntl::OFlag;
 
+use crate::whose::is_ours;
+
 /// What is read of a lock file, and of the list of a unit's processes, in bytes.
 const READ_MAX: u64 = 4_096;
 /// What is read of a process' command line, in bytes.
@@ -138,11 +140,6 @@ fn pids(file: File) -> Vec<u32> {
     let mut text = String::new();
     let is_read = file.take(READ_MAX).read_to_string(&mut text);
     if is_read.is_err() { Vec::new() } else { text.lines().filter_map(|line| line.trim().parse().ok()).collect() }
-}
-
-/// Whether it is root's or our own user's.
-fn is_ours(found: &fs::Metadata) -> bool {
-    [0, nix::unistd::geteuid().as_raw()].contains(&found.uid())
 }
 
 /// Whether that process is DenyHosts itself, or a denyd; `None` if it is none of these, or is gone.

@@ -192,6 +192,17 @@ pub fn note(path: &Path) -> String {
     super::ledger::note(&place(path))
 }
 
+/// The note that has what is remembered of a file beside its ledger.
+pub fn memo(path: &Path) -> String {
+    format!("{MEMO} {}", place(path))
+}
+
+/// Who is allowed and refused all the same by lines of others, and was named in the log, by that note.
+pub fn warned(memo: Option<&str>) -> BTreeSet<String> {
+    let memo: Option<Memo> = memo.and_then(|memo| serde_json::from_str(memo).ok());
+    memo.unwrap_or_default().warned
+}
+
 /// Reads a file, and says what stands there by the ledger in a note.
 pub fn standing(path: &Path, ledger: Option<&str>) -> Result<Standing, String> {
     let ledger: Lines = serde_json::from_str(ledger.unwrap_or("{}")).map_err(|error| error.to_string())?;

@@ -8,6 +8,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
+use crate::whose;
+
 /// Opens a file by these options. A FIFO that nobody reads would hold us up, and a device would take anything. A link that
 /// somebody else made would have us write into a file of theirs to choose.
 pub(super) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
@@ -27,9 +29,8 @@ pub(super) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 
 /// An error if it is a link that is not followed.
 pub(super) fn followed(path: &Path) -> io::Result<()> {
-    let is_strange = |owner: u32| owner != 0 && owner != nix::unistd::geteuid().as_raw();
     match path.symlink_metadata() {
-        Ok(found) if found.is_symlink() && is_strange(found.uid()) => Err(io::Error::other(format!(
+        Ok(found) if found.is_symlink() && !whose::is_ours(&found) => Err(io::Error::other(format!(
             "it is a link that uid {} made, and is not followed; remove it, or name the file that it leads to",
             found.uid()
         ))),

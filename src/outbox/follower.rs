@@ -12,12 +12,15 @@ use super::reverse::Names;
 use super::{Done, Orders, Reporter, State, Told, enforced_by, lock, look, open};
 use crate::clock;
 use crate::decide::prefix::Prefix;
+use crate::deny::hosts_deny;
 use crate::desk::control::{Ask, Line};
 use crate::desk::reply::{At, Decision, Reply, Why};
 use crate::desk::{Request, explain};
 
 /// It is looked no more often than so for what was decided, whatever comes.
 const READ_EVERY: Duration = Duration::from_millis(200);
+/// It is looked so often whether there is anything to tell that nobody decided.
+const LOOK_EVERY: Duration = Duration::from_secs(300);
 /// After a mail that was not taken it is tried again after this time, then after twice as long, up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// It is tried at least so often.
@@ -135,6 +138,7 @@ impl Follower {
         };
         tokio::select! {
             () = until => {}
+            () = tokio::time::sleep(LOOK_EVERY), if self.orders.borrow().way.is_wanted() => {}
             changed = self.line.decided.changed() => {
                 changed.map_err(|_| Ended)?;
                 tokio::time::sleep(READ_EVERY).await;
@@ -167,8 +171,23 @@ impl Follower {
             }
             self.read = last;
         }
+        self.refused().await?;
         if self.waiting.is_empty() && self.read > self.seen {
             self.acknowledge();
+        }
+        Ok(())
+    }
+
+    /// Sees who is allowed and refused all the same by others' lines in hosts.deny, and was not told of.
+    async fn refused(&mut self) -> Result<(), Ended> {
+        let note = hosts_deny::memo(&self.orders.borrow().hosts_deny);
+        let known = look(&self.line, move |desk| desk.note(&note)).await.ok_or(Ended)?;
+        // What cannot be read now is told the next time.
+        let all = known.map(|note| hosts_deny::warned(note.as_deref())).unwrap_or_default();
+        let was_empty = self.waiting.is_empty();
+        self.waiting.refuse(all.difference(&self.told.refused).cloned().collect());
+        if was_empty && !self.waiting.is_empty() {
+            self.begun = clock::monotonic();
         }
         Ok(())
     }
@@ -210,7 +229,8 @@ impl Follower {
         match sent {
             Ok(answer) => {
                 self.due.sent(self.waiting.is_urgent(), clock::monotonic());
-                self.told = Told { sent: clock::now().secs(), missed: beside.1 };
+                let refused = self.told.refused.union(self.waiting.refused()).cloned().collect();
+                self.told = Told { sent: clock::now().secs(), missed: beside.1, refused };
                 (self.waiting, self.retry, self.refused, self.bare) = (Report::default(), None, 0, false);
                 self.acknowledge();
                 self.taken(answer);
@@ -249,7 +269,8 @@ impl Follower {
 
     /// What is known beside the decisions; and how many were missed in all.
     async fn beside(&mut self) -> Result<(Beside, i64), Ended> {
-        let mut beside = Beside { bare: self.bare || is_bare_after(self.refused), ..Beside::default() };
+        let hosts_deny = self.orders.borrow().hosts_deny.display().to_string();
+        let mut beside = Beside { bare: self.bare || is_bare_after(self.refused), hosts_deny, ..Beside::default() };
         let mut all = self.told.missed;
         if let Some(Reply::Status(status)) = self.ask(Request::Status).await? {
             beside.enforced_by = enforced_by(&status, &self.orders.borrow().hosts_deny);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -15,6 +16,7 @@ use super::output::{Beside, Output, Told, lock};
 use crate::config::plugin::{Argument, Plugin};
 use crate::decide::prefix::Prefix;
 use crate::desk::reply::At;
+use crate::whose;
 
 mod child;
 
@@ -163,12 +165,13 @@ impl Output for Plugins {
     }
 }
 
-/// Runs what is to be run for a decision, each in turn; what went wrong last.
+/// Runs what is to be run for a decision, each in turn; what went wrong last. What somebody else could have written is not run.
 fn run(plugin: &Plugin, job: &Job) -> Result<(), String> {
     let mut result = Ok(());
     for words in if job.is_denied { &plugin.deny } else { &plugin.purge } {
         let name = words.first().map_or("", String::as_str);
-        match child::run(words, &job.argument, plugin.time_limit) {
+        let ran = others(Path::new(name)).map_or_else(|| child::run(words, &job.argument, plugin.time_limit), Err);
+        match ran {
             Ok(said) => tracing::debug!(plugin = name, host = job.argument, said, "ended well"),
             Err(problem) => result = Err(format!("{name} {}: {problem}", job.argument)),
         }
@@ -197,14 +200,23 @@ pub fn tell_off(plugin: &Plugin, note: &str, denied: &[Prefix], now: Timestamp) 
     Ok((state.told, state.failed))
 }
 
+/// Why a program is not run, if somebody else could have written it or put it there.
+fn others(path: &Path) -> Option<String> {
+    let others = whose::closed_place(path).ok()?.err()?;
+    Some(format!("it is not run, since somebody else could make it another program: {others}"))
+}
+
 /// Whether the programs are there and can be run: the paths of those that cannot, each with what is wrong.
 pub fn missing(plugin: &Plugin) -> Vec<String> {
     use std::os::unix::fs::PermissionsExt as _;
-    let wrong = |path: &std::path::Path| match std::fs::metadata(path) {
+    let wrong = |path: &Path| match std::fs::metadata(path) {
         Err(error) => Some(error.to_string()),
         Ok(found) if !found.is_file() => Some("it is no file".to_owned()),
         Ok(found) if found.permissions().mode() & 0o111 == 0 => Some("it may not be executed: chmod +x it".to_owned()),
-        Ok(_) => nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).err().map(|error| error.to_string()),
+        Ok(_) => {
+            let refused = nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).err();
+            refused.map(|error| error.to_string()).or_else(|| others(path))
+        }
     };
     let named = |path: std::path::PathBuf| Some(format!("{}: {}", path.display(), wrong(&path)?));
     plugin.programs().into_iter().filter_map(named).collect()

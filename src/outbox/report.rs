@@ -2,8 +2,9 @@
 //!
 //! What it tells of comes from the history, and is bounded here. All text of the log is printable by then.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(super) struct Report {
     counts: [u64; 3],
     /// How many more there are that happened too long ago to be listed.
     old: u64,
+    /// Who is allowed, and refused all the same by lines of others in hosts.deny.
+    refused: BTreeSet<String>,
     /// The numbers of the first and the last decision, and when the last one was made.
     span: Option<(i64, i64, Timestamp)>,
 }
@@ -75,6 +78,8 @@ pub(super) struct Beside {
     pub(super) known: BTreeMap<Prefix, Why>,
     /// Which connections those who logged in have to this machine: the ends here, and there.
     pub(super) open: BTreeMap<IpAddr, Vec<(SocketAddr, SocketAddr)>>,
+    /// What `hosts.deny` is called on this machine.
+    pub(super) hosts_deny: String,
     /// How many decisions were forgotten before they could be told.
     pub(super) missed: u64,
     /// What is to be shown behind addresses.
@@ -86,6 +91,7 @@ pub(super) struct Beside {
 /// Titles that DenyHosts' reports have.
 pub(super) const ADDED: &str = "Added the following hosts to";
 pub(super) const NOT_ADDED: &str = "WARNING: Could not add the following hosts to";
+const REFUSED: &str = "WARNING: The following hosts appear in";
 pub(super) const OBSERVED: &str = "Observed the following suspicious login activity";
 /// And one where nothing enforces.
 pub(super) const DENIED_TITLE: &str = "Denied the following hosts";
@@ -138,14 +144,24 @@ impl Report {
         }
     }
 
+    /// These are allowed, and refused all the same by lines of others in hosts.deny.
+    pub(super) fn refuse(&mut self, refused: BTreeSet<String>) {
+        self.refused = refused;
+    }
+
+    /// Those.
+    pub(super) fn refused(&self) -> &BTreeSet<String> {
+        &self.refused
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.span.is_none()
+        self.span.is_none() && self.refused.is_empty()
     }
 
     /// How much waits.
     pub(super) fn waiting(&self) -> u64 {
-        self.counts.iter().sum::<u64>() + self.old
+        self.counts.iter().sum::<u64>() + self.old + self.refused.len() as u64
     }
 
     /// Whether a person is to know of it at once.
@@ -176,6 +192,7 @@ impl Report {
         self.put_logins(&mut body, beside);
         self.put_spared(&mut body, beside);
         self.put_denied(&mut body, beside);
+        self.put_refused(&mut body, beside);
         let of_old = count(self.old, "decision", "decisions");
         let of_missed = count(beside.missed, "decision was", "decisions were");
         for (is_there, title, item) in [
@@ -191,15 +208,20 @@ impl Report {
                 section(&mut body, title, &item);
             }
         }
-        let [denied, logins, spared] = self.counts;
+        let ([denied, logins, spared], refused) = (self.counts, self.refused.len() as u64);
         let parts = [
             (logins, count(logins, "suspicious login", "suspicious logins")),
             (spared, count(spared, "administrator's address spared", "administrators' addresses spared")),
             (denied, count(denied, "host denied", "hosts denied")),
+            (refused, count(refused, "allowed host in hosts.deny", "allowed hosts in hosts.deny")),
             (self.old, count(self.old, "older decision", "older decisions")),
         ];
         let subject = parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect::<Vec<_>>();
-        Letter { subject: subject.join(", "), body, id: format!("denyd.{first}.{last}.{}", at.0) }
+        // What is no decision tells one mail from another, too.
+        let mut hasher = DefaultHasher::new();
+        self.refused.hash(&mut hasher);
+        let refused = if self.refused.is_empty() { String::new() } else { format!(".{:x}", hasher.finish()) };
+        Letter { subject: subject.join(", "), body, id: format!("denyd.{first}.{last}.{}{refused}", at.0) }
     }
 
     fn put_denied(&self, body: &mut String, beside: &Beside) {
@@ -279,6 +301,17 @@ impl Report {
             let _ = write!(text, "    denyd why {address}\n    denyd deny {address}\n    ss -K dst {peer}\n");
             section(body, &format!("About the login from {address}"), &text);
         }
+    }
+
+    fn put_refused(&self, body: &mut String, beside: &Beside) {
+        if self.refused.is_empty() {
+            return;
+        }
+        let mut items = self.refused.iter().take(LISTED_MAX).map(|host| format!("{host}\n")).collect::<String>();
+        rest(&mut items, self.refused.len() as u64, "denyd doctor");
+        items += "\nThey are refused by lines there that are not denyd's, and so stay: denyd why ADDRESS\n";
+        let title = format!("{REFUSED} {} but should be allowed", beside.hosts_deny);
+        section(body, &title, &items);
     }
 
     fn put_spared(&self, body: &mut String, beside: &Beside) {

@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use inputs::record::Timestamp;
 use jiff::tz::TimeZone;
 use nix::fcntl::OFlag;
+use nix::unistd::AccessFlags;
 
 use crate::compat::files::{self as formats, Count, write_counts};
 use crate::desk::{Failed, Kept};
 use crate::detect::event::Account;
+use crate::whose::{self, Others};
 
 /// The files of DenyHosts that say who failed: who is deleted from all of these is forgiven.
 const HOSTS: [&str; 4] = [formats::HOSTS, formats::HOSTS_VALID, formats::HOSTS_ROOT, formats::HOSTS_RESTRICTED];
@@ -81,47 +83,30 @@ pub(super) fn own(dir: &Path) -> Result<PathBuf, String> {
     {
         return Err(failed(dir, error));
     }
+    let others = |others: Others| format!("somebody else could forgive addresses there: {others}");
+    whose::closed_place(dir).map_err(|error| failed(dir, error))?.map_err(others)?;
     let real = fs::canonicalize(dir).map_err(|error| failed(dir, error))?;
-    for path in dir.ancestors().chain(real.ancestors()).filter(|path| !path.as_os_str().is_empty()) {
-        let found = fs::symlink_metadata(path).map_err(|error| failed(path, error))?;
-        // In a directory such as /tmp nobody removes what is another's.
-        let is_shared = found.mode() & 0o1000 != 0 && path != real;
-        if !found.is_symlink() && !is_shared {
-            closed(path, &found)?;
-        } else if !is_ours(&found) {
-            return Err(format!(
-                "{} belongs to uid {}, who could put another directory there",
-                path.display(),
-                found.uid()
-            ));
-        }
-    }
     match fs::metadata(&real).map_err(|error| failed(&real, error))?.is_dir() {
         true => Ok(real),
         false => Err(format!("{} is no directory", real.display())),
     }
 }
 
-fn is_ours(found: &fs::Metadata) -> bool {
-    [0, nix::unistd::geteuid().as_raw()].contains(&found.uid())
+/// Sees that [`own`] would take it, and that we may write there.
+pub(super) fn usable(dir: &Path) -> Result<(), String> {
+    let place = if dir.exists() { dir } else { dir.parent().unwrap_or(dir) };
+    let failed = |error: io::Error| format!("{} cannot be written: {error}", place.display());
+    let others = |others: Others| format!("somebody else could forgive addresses there: {others}");
+    whose::closed_place(place).map_err(failed)?.map_err(others)?;
+    if !place.is_dir() {
+        return Err(format!("{} is no directory", place.display()));
+    }
+    nix::unistd::access(place, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|errno| failed(errno.into()))
 }
 
 /// Sees that nobody else may write it.
 fn closed(path: &Path, found: &fs::Metadata) -> Result<(), String> {
-    let path = path.display();
-    if !is_ours(found) {
-        return Err(format!(
-            "{path} belongs to uid {}, who could forgive addresses there: chown root {path}",
-            found.uid()
-        ));
-    }
-    match found.mode() & 0o022 {
-        0 => Ok(()),
-        _ => Err(format!(
-            "others may write {path} (its mode is {:04o}), and could forgive addresses there: chmod go-w {path}",
-            found.mode() & 0o7777
-        )),
-    }
+    whose::closed(path, found).map_err(|others| format!("somebody else could forgive addresses there: {others}"))
 }
 
 /// Makes the files there ours, the first time: what DenyHosts itself had written is kept beside them.

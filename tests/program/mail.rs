@@ -369,3 +369,34 @@ fn a_webhook_is_told_the_same_and_its_url_stays_a_secret() {
     let _daemon = home.start();
     assert!(home.ask(&["status"]).unwrap()["webhook"]["waiting"] == 0 && sink.mails().len() == all);
 }
+
+/// As DenyHosts did: who is allowed and stands in hosts.deny all the same is told of, once.
+#[test]
+fn an_allowed_host_in_hosts_deny_is_told_of_once() {
+    let sink = Sink::new();
+    let home = home(&sink, "[decide]\nallow = [\"192.0.2.7\"]");
+    let config = fs::read_to_string(home.path("config")).unwrap();
+    let list = home.path("hosts.deny");
+    let denies = format!("deny.backends = [\"hosts.deny\"]\ndeny.hosts_deny = {{ path = {list:?} }}\n");
+    fs::write(home.path("config"), config.replace("deny.backends = [\"stdout\"]\n", &denies)).unwrap();
+    fs::write(&list, "sshd: 192.0.2.7\nsshd: 192.0.2.8\n").unwrap();
+    let daemon = home.start();
+    home.append(failures("192.0.2.9", 2).as_bytes());
+    let until_told = |mails| {
+        until("it is told", || {
+            let all = sink.mails();
+            let bodies: String = all.iter().map(|mail| mail.body.clone()).collect();
+            (bodies.contains("192.0.2.9") && all.len() >= mails).then_some(bodies)
+        })
+    };
+    let title =
+        format!("WARNING: The following hosts appear in {} but should be allowed:\n\n192.0.2.7\n\n", list.display());
+    let told = until_told(1);
+    assert!(told.matches(&title).count() == 1 && !told.contains("192.0.2.8"), "{told}");
+    daemon.stop();
+    let _daemon = home.start();
+    let status = home.ask(&["status"]).unwrap();
+    assert_eq!(status["mail"]["waiting"], 0, "{status}");
+    let told: String = sink.mails().iter().map(|mail| mail.body.clone()).collect();
+    assert_eq!(told.matches(&title).count(), 1, "{told}");
+}

@@ -243,3 +243,42 @@ fn whatever_a_user_is_called_no_shell_is_given_a_command() {
     // Nothing of this test's own environment reaches them.
     assert!(runs.iter().filter(ours).all(|line| line.contains("[\"LC_ALL=C\", \"PATH=/usr/local/sbin:")), "{trace}");
 }
+
+/// What somebody else could make another program is not run; `check` fails by it, and the log names it.
+#[test]
+fn a_program_that_others_could_change_is_not_run() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = home(NOTES, "");
+    let dir = home.path("").display().to_string();
+    let dir = dir.trim_end_matches('/');
+    fs::create_dir(home.path("plugins")).unwrap();
+    fs::write(home.path("plugins/tell"), format!("#!/bin/sh\necho \"$1\" >>{dir}/told\n")).unwrap();
+    let config = fs::read_to_string(home.path("config")).unwrap();
+    let deny = format!("deny = [[\"/bin/sh\", \"{dir}/script\", \"denied\"]]");
+    fs::write(home.path("config"), config.replace(&deny, &format!("deny = [[\"{dir}/plugins/tell\"]]"))).unwrap();
+    let mode = |name: &str, mode| fs::set_permissions(home.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    let check = |want: Option<&str>| {
+        let output = home.denyd(&["check"]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let line = said.lines().find(|line| line.contains(" plugin: ")).unwrap();
+        let want = want
+            .map_or("ok   plugin".to_owned(), |want| format!("somebody else could make it another program: {want}"));
+        assert!(line.contains(&want), "{want}: {line}");
+    };
+    mode("plugins", 0o755);
+    mode("plugins/tell", 0o755);
+    check(None);
+    mode("plugins", 0o775);
+    check(Some(&format!("others may write {dir}/plugins (its mode is 0775): chmod go-w {dir}/plugins")));
+    mode("plugins", 0o755);
+    mode("plugins/tell", 0o757);
+    check(Some(&format!("others may write {dir}/plugins/tell (its mode is 0757)")));
+    let _daemon = home.start();
+    home.append(failure("root", "192.0.2.7").as_bytes());
+    until("it failed", || (plugins(&home)?["failed"] == 1).then_some(()));
+    all_told(&home);
+    assert!(home.stderr().contains("somebody else could make it another program") && !home.path("told").exists());
+    mode("plugins/tell", 0o755);
+    home.append(failure("root", "192.0.2.8").as_bytes());
+    assert_eq!(told(&home, 1), ["192.0.2.8"]);
+}

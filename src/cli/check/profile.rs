@@ -188,6 +188,9 @@ fn needs(config: &Config, kinds: &[&Kind]) -> Vec<Need> {
         let remedy = Some("put denyd-root.conf into /etc/systemd/system/denyd.service.d, as its head says");
         needs.push(Need { remedy, ..need(&format!("deny by {name}"), beside(file), true) });
     }
+    if let Some(dir) = &config.compat.work_dir {
+        needs.push(need("compat work_dir", dir.clone(), true));
+    }
     if let Some(file) = &config.report.log_file {
         needs.push(need("report log_file", beside(file), true));
     }

@@ -7,6 +7,8 @@ use crate::compat::conf;
 use crate::compat::{Kind, LOG_FIELDS, absolute, command};
 use crate::text::quoted;
 
+/// DenyHosts' own log, where nothing else is said.
+const DAEMON_LOG: &str = "/var/log/denyhosts";
 /// Where the password of a mail server is expected.
 const PASSWORD: &str = "/etc/denyd/mail-password";
 
@@ -117,9 +119,17 @@ impl Draft<'_> {
                 let path = absolute(&setting.value, self.world);
                 self.set("[report]", "log_file", quoted(&path.to_string_lossy()), "DAEMON_LOG");
             }
-            None if self.get("DAEMON_LOG").is_none() => {
-                self.absent("DAEMON_LOG", "no log file is written; DenyHosts wrote /var/log/denyhosts");
-            }
+            // One that nobody reads is not begun.
+            None if self.get("DAEMON_LOG").is_none() => match (self.world.is_writable)(Path::new(DAEMON_LOG)) {
+                true => {
+                    self.absent("DAEMON_LOG", "/var/log/denyhosts goes on, as DenyHosts wrote it");
+                    self.set("[report]", "log_file", quoted(DAEMON_LOG), "DAEMON_LOG");
+                }
+                false => self.absent(
+                    "DAEMON_LOG",
+                    "no log file is written, since /var/log/denyhosts, which DenyHosts wrote, is not there or cannot be written",
+                ),
+            },
             None => {}
         }
         if let Some(setting) = self.value("DAEMON_LOG_TIME_FORMAT") {
