@@ -22,6 +22,7 @@ mod offers;
 mod recipes;
 mod routes;
 mod senders;
+mod statistics;
 
 use kit::until;
 use kit::world::{BOUND, Route, World};
