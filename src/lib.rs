@@ -12,6 +12,7 @@ pub mod detect;
 pub mod hub;
 pub mod intake;
 pub mod outbox;
+mod spot;
 pub mod store;
 mod text;
 mod whose;

@@ -19,12 +19,13 @@ use crate::clock;
 use crate::desk::control::Line;
 use crate::desk::kept;
 use crate::desk::reply::{self, At};
+use crate::spot::Seen;
 use crate::text::printable;
 
 pub mod by_hand;
 mod files;
 
-use files::{Seen, render};
+use files::render;
 
 /// How often the files are written at most, while denies are decided.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -150,7 +151,11 @@ impl Writer {
             bytes.hash(&mut hasher);
             let hash = hasher.finish();
             // What somebody else wrote there meanwhile is written over.
-            if self.written.get(name).is_some_and(|(known, seen)| *known == hash && seen.is_still(&dir.join(name))) {
+            if self
+                .written
+                .get(name)
+                .is_some_and(|(known, seen)| *known == hash && files::is_still(seen, &dir.join(name)))
+            {
                 continue;
             }
             // Each takes a while on a slow disk, and the end is not to wait for all of them.

@@ -3,17 +3,20 @@
 //!
 //! It locks nothing here: that is done by the lock of the database. So whatever stands in it, or hinders that it is written, is no
 //! reason not to start. It may be where others write, too, as in `/run/lock`: a pid is believed only where root or our own user
-//! owns both the file and the process.
+//! owns the file and started the process. And the file is only written over, and removed, where it holds a pid or nothing: a slip
+//! in the configuration costs nobody a file.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use nix::fcntl::OFlag;
+use rustix::fs::OFlags;
+
+use crate::spot::Spot;
 
 use crate::whose::is_ours;
 
@@ -29,6 +32,8 @@ const UNIT: &[&str] = &[
     "sys/fs/cgroup/system.slice/denyhosts.service/cgroup.procs",
     "sys/fs/cgroup/systemd/system.slice/denyhosts.service/cgroup.procs",
 ];
+/// The mode of a lock file.
+const MODE: u32 = 0o644;
 /// The scripts that are DenyHosts.
 const SCRIPTS: &[&str] = &["denyhosts", "denyhosts.py"];
 /// How many processes are looked at for one that is called so.
@@ -87,7 +92,7 @@ fn found(root: &Path, lock_file: Option<&Path>) -> Option<Predecessor> {
         Some(Holder::DenyHosts(pid)) => Some(Predecessor { pid, is_unit: false }),
         _ => None,
     });
-    let units = UNIT.iter().flat_map(|unit| open(&root.join(unit)).map(pids).unwrap_or_default());
+    let units = UNIT.iter().flat_map(|unit| File::open(root.join(unit)).map(pids).unwrap_or_default());
     // The unit is what is to be stopped, where there is one.
     let by_unit = units.filter(|pid| runs(root, *pid) == Some(true));
     let mut by_unit = by_unit.map(|pid| Predecessor { pid, is_unit: true });
@@ -99,7 +104,7 @@ fn by_name(root: &Path) -> Option<Predecessor> {
     let all = fs::read_dir(root.join("proc")).ok()?.flatten();
     let mut pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).take(PROCESSES_MAX);
     let is_it = |pid: &u32| {
-        let script = command(root, *pid).and_then(|command| script(&command).map(str::to_owned));
+        let script = command(root, *pid).and_then(|command| script(root, *pid, &command).map(str::to_owned));
         script.is_some_and(|script| SCRIPTS.contains(&&*script)) && !is_contained(root, *pid)
     };
     pids.find(is_it).map(|pid| Predecessor { pid, is_unit: false })
@@ -107,32 +112,37 @@ fn by_name(root: &Path) -> Option<Predecessor> {
 
 /// Whether a process has another number in a container (proc_pid_status(5), `NSpid`).
 fn is_contained(root: &Path, pid: u32) -> bool {
-    let status = fs::read_to_string(root.join("proc").join(pid.to_string()).join("status")).unwrap_or_default();
-    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    numbers.is_some_and(|numbers| numbers.split_whitespace().count() > 1)
+    numbers(root, pid, "NSpid:").len() > 1
+}
+
+/// The numbers in a line of what the kernel says of a process.
+fn numbers(root: &Path, pid: u32, line: &str) -> Vec<u32> {
+    let status = fs::read_to_string(place(root, pid).join("status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|found| found.strip_prefix(line)).unwrap_or_default();
+    numbers.split_whitespace().filter_map(|number| number.parse().ok()).collect()
+}
+
+fn place(root: &Path, pid: u32) -> PathBuf {
+    root.join("proc").join(pid.to_string())
 }
 
 /// Whose pid a lock file has; `None` where there is none.
 pub(crate) fn holder(file: &Path) -> Option<Holder> {
-    // Our own number was another process' before: we have not written it yet.
+    // A pid that is ours by now is left over from before a reboot.
     let is_own = |holder: &Holder| *holder == Holder::Denyd(std::process::id());
     whose(Path::new("/"), file).map(|holder| if is_own(&holder) { Holder::Stale } else { holder })
 }
 
 fn whose(root: &Path, file: &Path) -> Option<Holder> {
     file.symlink_metadata().ok()?;
-    let own = open(file).ok().filter(|file| file.metadata().is_ok_and(|found| is_ours(&found)));
+    let opened = Spot::of(file).and_then(|spot| spot.peek());
+    let own = opened.ok().filter(|file| file.metadata().is_ok_and(|found| is_ours(&found)));
     let pid = own.map(pids).unwrap_or_default().into_iter().next();
     Some(pid.map_or(Holder::Stale, |pid| match runs(root, pid) {
         Some(true) => Holder::DenyHosts(pid),
         Some(false) => Holder::Denyd(pid),
         None => Holder::Stale,
     }))
-}
-
-/// Opens a file to read it. A fifo in its place keeps nobody waiting.
-fn open(file: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(file)
 }
 
 /// The numbers in a file, one a line; none where it cannot be read.
@@ -145,27 +155,45 @@ fn pids(file: File) -> Vec<u32> {
 /// Whether that process is DenyHosts itself, or a denyd; `None` if it is none of these, or is gone.
 fn runs(root: &Path, pid: u32) -> Option<bool> {
     let command = command(root, pid)?;
-    if let Some(script) = script(&command) {
+    if let Some(script) = script(root, pid, &command) {
         return script.starts_with("denyhosts").then_some(true);
     }
     NAMES.contains(&command.first()?.as_str()).then_some(false)
 }
 
-/// The words of a process' command line, without their directories. Only one of root's or of our own user counts: whoever else
-/// may call a program of his as he likes.
+/// The words of a process' command line, without their directories. Only one that root or our own user started counts: whoever
+/// else may call a program of his as he likes. One that has root's rights by its set-uid bit has its caller's real uid.
 fn command(root: &Path, pid: u32) -> Option<Vec<String>> {
-    let place = root.join("proc").join(pid.to_string());
-    fs::metadata(&place).ok().filter(is_ours)?;
+    let (uids, us) = (numbers(root, pid, "Uid:"), nix::unistd::geteuid().as_raw());
+    if uids.is_empty() || !uids.iter().all(|uid| [0, us].contains(uid)) {
+        return None;
+    }
     let mut line = Vec::new();
-    File::open(place.join("cmdline")).ok()?.take(COMMAND_MAX).read_to_end(&mut line).ok()?;
+    File::open(place(root, pid).join("cmdline")).ok()?.take(COMMAND_MAX).read_to_end(&mut line).ok()?;
     Some(line.split(|&byte| byte == 0).map(base).collect())
 }
 
-/// The script that a Python runs: the first word that is no option.
-fn script(command: &[String]) -> Option<&str> {
-    let (program, words) = command.split_first()?;
-    let script = words.iter().find(|word| !word.starts_with('-'))?;
-    program.starts_with("python").then_some(script)
+/// The script that a Python runs: the first word that is no option, nor belongs to one. What a process is called is for its
+/// caller to say, so the kernel is asked which program it is.
+fn script<'a>(root: &Path, pid: u32, command: &'a [String]) -> Option<&'a str> {
+    let (called, words) = command.split_first()?;
+    let program = match fs::read_link(place(root, pid).join("exe")) {
+        Ok(program) => program.file_name()?.to_string_lossy().into_owned(),
+        // Only root is told of root's.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => called.clone(),
+        Err(_) => return None,
+    };
+    let mut words = words.iter().filter(|_| program.starts_with("python"));
+    while let Some(word) = words.next() {
+        let Some(letters) = word.strip_prefix('-') else { return Some(word) };
+        match letters.find(['W', 'X', 'Q', 'c', 'm']).filter(|_| !letters.starts_with('-')) {
+            // It is a command or a module, and no script.
+            Some(at) if letters[at..].starts_with(['c', 'm']) => return None,
+            Some(at) if at + 1 == letters.len() => _ = words.next(),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The name of a file.
@@ -175,62 +203,79 @@ fn base(path: &[u8]) -> String {
 }
 
 /// A lock file with our pid, which goes when this is dropped.
-#[derive(Debug)]
-pub(super) struct LockFile(Option<PathBuf>);
+#[derive(Debug, Default)]
+pub(super) struct LockFile {
+    path: Option<PathBuf>,
+    is_ours: bool,
+}
 
 impl LockFile {
-    /// Writes our pid there. Where that cannot be, it is logged.
-    pub(super) fn write(path: Option<&Path>) -> LockFile {
-        let Some(path) = path else { return LockFile(None) };
+    /// From now on our pid is there, and no more where it was. Where it cannot be written, that is logged.
+    pub(super) fn be_at(&mut self, path: Option<&Path>) {
+        if path == self.path.as_deref() {
+            return;
+        }
+        self.leave();
+        let Some(path) = path else { return };
+        self.path = Some(path.to_owned());
         let file = path.display().to_string();
         if let Some(Holder::Denyd(pid)) = holder(path) {
-            tracing::warn!(file, pid, "the lock file is another denyd's, and is left so");
-            return LockFile(None);
+            return tracing::warn!(file, pid, "the lock file is another denyd's, and is left so");
         }
         match write(path) {
-            Ok(()) => LockFile(Some(path.to_owned())),
-            Err(error) => {
-                tracing::warn!(file, %error, "the lock file cannot be written; `denyd status` has the pid");
-                LockFile(None)
-            }
+            Ok(()) => self.is_ours = true,
+            Err(error) => tracing::warn!(file, %error, "the lock file cannot be written; `denyd status` has the pid"),
+        }
+    }
+
+    fn leave(&mut self) {
+        let is_ours = std::mem::take(&mut self.is_ours);
+        let spot = self.path.take().filter(|_| is_ours).and_then(|path| Spot::itself(&path).ok());
+        if let Some(spot) = spot.filter(|spot| spot.peek().is_ok_and(|file| pids(file) == [std::process::id()])) {
+            let _ = spot.remove();
         }
     }
 }
 
 fn write(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+    let spot = Spot::made(path)?;
+    // Whoever owns it may write another pid into it, and one with a second name may be any other file.
+    if let Some(found) = spot.look()?
+        && !(is_ours(&found) && found.nlink() == 1)
+    {
+        removed(&spot)?;
     }
-    let others = || io::Error::other("it is no plain file, or another one's");
-    match path.symlink_metadata() {
-        Ok(found) if !found.is_file() => return Err(others()),
-        // Whoever owns it may write another pid into it, and one with a second name may be any other file.
-        Ok(found) if !is_only_ours(&found) => fs::remove_file(path)?,
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o644);
-    // Nobody is to have us write into another file than the one that is named.
-    let mut file = options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path)?;
-    if !is_only_ours(&file.metadata()?) {
-        return Err(others());
-    }
+    let mut file = spot.open(OFlags::RDWR | OFlags::CREATE, MODE)?;
+    is_lock(&file)?;
     file.set_len(0)?;
-    writeln!(file, "{}", std::process::id())?;
+    file.rewind()?;
+    file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
     file.sync_all()
 }
 
-/// Whether it is a plain file of ours that has no other name.
-fn is_only_ours(found: &fs::Metadata) -> bool {
-    found.is_file() && is_ours(found) && found.nlink() == 1
+/// Removes a lock file; an error if something else stands there.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    removed(&Spot::itself(path)?)
+}
+
+fn removed(spot: &Spot) -> io::Result<()> {
+    spot.peek().and_then(|file| is_lock(&file))?;
+    spot.remove()
+}
+
+/// An error if a file has something else in it than a pid.
+fn is_lock(file: &File) -> io::Result<()> {
+    let mut text = Vec::new();
+    file.take(READ_MAX).read_to_end(&mut text)?;
+    match text.trim_ascii().iter().all(u8::is_ascii_digit) {
+        true => Ok(()),
+        false => Err(io::Error::other("what stands in it is no pid, so it is left as it is; name another LOCK_FILE")),
+    }
 }
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        let has_ours = |path: &PathBuf| open(path).is_ok_and(|file| pids(file) == [std::process::id()]);
-        if let Some(path) = self.0.take().filter(has_ours) {
-            let _ = fs::remove_file(path);
-        }
+        self.leave();
     }
 }
 
@@ -238,13 +283,28 @@ impl Drop for LockFile {
 mod tests {
     use super::*;
 
-    /// A directory that looks like a machine's root with these files.
+    /// A directory that looks like a machine's root with these files. A process that has a command line is ours, and of the
+    /// program that is named first there, if nothing else is said.
     fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
+        let us = nix::unistd::geteuid().as_raw();
         for (name, text) in files {
             let path = root.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+            match name.rsplit('/').next() {
+                Some("exe") => std::os::unix::fs::symlink(text, &path).unwrap(),
+                Some("status") if !text.contains("Uid:") => fs::write(&path, format!("{text}Uid:\t{us}\n")).unwrap(),
+                _ => fs::write(&path, text).unwrap(),
+            }
+        }
+        for (name, text) in files {
+            let Some(of_process) = name.strip_suffix("/cmdline").map(|of_process| root.path().join(of_process)) else {
+                continue;
+            };
+            if !of_process.join("status").exists() {
+                fs::write(of_process.join("status"), format!("Uid:\t{us}\t0\t{us}\t0\n")).unwrap();
+            }
+            let _ = std::os::unix::fs::symlink(text.split('\0').next().unwrap(), of_process.join("exe"));
         }
         root
     }
@@ -283,37 +343,67 @@ mod tests {
         check(&[(name, "python3\0/opt/denyhosts-report.py\0")], None);
         check(&[python, ("proc/71/status", "Name:\tpython2.7\nNSpid:\t71\n")], Some((71, false)));
         check(&[python, ("proc/71/status", "Name:\tpython2.7\nNSpid:\t71\t5\n")], None);
+        // Not by a program that anybody may start, which has root's rights, and is called as he likes.
+        let su = ("proc/70/cmdline", "python3\0-s\0denyhosts\0root\0");
+        check(&[su], Some((70, false)));
+        check(&[su, ("proc/70/exe", "/usr/bin/su")], None);
+        check(&[su, ("proc/70/status", "Uid:\t65534\t0\t0\t0\n")], None);
+        // Options of Python's that take a word.
+        for options in ["-W\0ignore", "-uX\0utf8", "-Wignore", "-E\0-s", "--check-hash-based-pycs=always"] {
+            check(&[(name, &format!("python3\0{options}\0/usr/sbin/denyhosts\0"))], Some((70, false)));
+        }
+        check(&[(name, "python3\0-c\0denyhosts\0denyhosts\0")], None);
+        check(&[(name, "python3\0-m\0edit\0denyhosts\0")], None);
+    }
+
+    fn at(path: &Path) -> LockFile {
+        let mut lock = LockFile::default();
+        lock.be_at(Some(path));
+        lock
     }
 
     #[test]
     fn a_lock_file_has_our_pid_as_long_as_we_run() {
-        let root = machine(&[("stale", "99999999\n"), ("other/kept", "text\n")]);
+        let root = machine(&[("stale", "99999999\n"), ("other/kept", "sshd: 192.0.2.7\n"), ("other/pid", "7\n")]);
         let path = |name: &str| root.path().join(name);
         let ours = format!("{}\n", std::process::id());
         for name in ["new", "dir/that/is/missing", "stale"] {
-            let lock = LockFile::write(Some(&path(name)));
+            let lock = at(&path(name));
             assert_eq!(fs::read_to_string(path(name)).unwrap(), ours, "{name}");
             drop(lock);
             assert!(!path(name).exists(), "{name}");
         }
+        // Another one takes its place, as a reload has it.
+        let mut lock = at(&path("new"));
+        lock.be_at(Some(&path("newer")));
+        assert!(!path("new").exists());
+        assert_eq!(fs::read_to_string(path("newer")).unwrap(), ours);
+        lock.be_at(None);
+        assert!(!path("newer").exists());
         // One that somebody else wrote meanwhile stays.
-        let lock = LockFile::write(Some(&path("new")));
+        let lock = at(&path("new"));
         fs::write(path("new"), "1\n").unwrap();
         drop(lock);
         assert_eq!(fs::read_to_string(path("new")).unwrap(), "1\n");
-        // One that has a second name, which is another's file, is not written into: the name is taken.
-        fs::hard_link(path("other/kept"), path("hard")).unwrap();
-        let lock = LockFile::write(Some(&path("hard")));
+        // One that has a second name, which may be another's file, is not written into: the name is taken.
+        fs::hard_link(path("other/pid"), path("hard")).unwrap();
+        let lock = at(&path("hard"));
         assert_eq!(fs::read_to_string(path("hard")).unwrap(), ours);
         drop(lock);
-        // Nothing is written through a link, nor where a directory or a fifo is.
-        std::os::unix::fs::symlink(path("other/kept"), path("link")).unwrap();
+        assert_eq!(fs::read_to_string(path("other/pid")).unwrap(), "7\n");
+        // Nothing is written through a link, nor where a directory, a fifo or anything else than a pid is. Nor is it removed.
+        std::os::unix::fs::symlink(path("other/pid"), path("link")).unwrap();
         nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        for name in ["link", "other", "fifo"] {
-            drop(LockFile::write(Some(&path(name))));
+        fs::hard_link(path("other/kept"), path("hard")).unwrap();
+        for name in ["link", "other", "fifo", "other/kept", "hard"] {
+            drop(at(&path(name)));
+            assert!(remove(&path(name)).is_err(), "{name}");
             assert!(path(name).symlink_metadata().is_ok(), "{name}");
         }
-        assert_eq!(fs::read_to_string(path("other/kept")).unwrap(), "text\n");
+        assert_eq!(fs::read_to_string(path("other/kept")).unwrap(), "sshd: 192.0.2.7\n");
+        assert_eq!(fs::read_to_string(path("other/pid")).unwrap(), "7\n");
+        remove(&path("other/pid")).unwrap();
+        assert!(!path("other/pid").exists());
     }
 
     /// Only root can make files of others.
@@ -333,12 +423,12 @@ mod tests {
         // Nor does a process of others.
         give("lock", 0);
         assert!(found(root.path(), Some(&path("lock"))).is_some());
-        give("proc/70", 65_534);
+        fs::write(path("proc/70/status"), "Uid:\t65534\t65534\t65534\t65534\n").unwrap();
         assert_eq!(found(root.path(), Some(&path("lock"))), None);
         // It is replaced, so that nobody else can write another pid into it.
         give("lock", 65_534);
-        let lock = LockFile::write(Some(&path("lock")));
-        assert!(is_only_ours(&path("lock").metadata().unwrap()));
+        let lock = at(&path("lock"));
+        assert!(is_ours(&path("lock").metadata().unwrap()));
         drop(lock);
         assert!(!path("lock").exists());
     }

@@ -11,6 +11,7 @@
 //! SELinux label among them, are kept. An edit that falls between our last look and the rename, some microseconds, is lost.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use inputs::record::Timestamp;
@@ -20,6 +21,7 @@ use tracing::{info, warn};
 
 use crate::decide::prefix::Prefix;
 use crate::decide::range::{Range, merge};
+use crate::spot::{Seen, Spot};
 use crate::text::asctime;
 
 use super::ledger::{Ledger, Lines, Notes};
@@ -28,7 +30,7 @@ use super::{DenyBackend, DenyError, DenySet, Kept, Life, Probe};
 use entry::pattern;
 pub use file::NAME;
 pub use file::copy_attributes;
-use file::{Like, Seen, Temporary, read, stat, sync_directory};
+use file::{read, stat, sync_directory};
 use lines::{Known, render};
 
 pub mod advice;
@@ -206,7 +208,7 @@ pub fn warned(memo: Option<&str>) -> BTreeSet<String> {
 /// Reads a file, and says what stands there by the ledger in a note.
 pub fn standing(path: &Path, ledger: Option<&str>) -> Result<Standing, String> {
     let ledger: Lines = serde_json::from_str(ledger.unwrap_or("{}")).map_err(|error| error.to_string())?;
-    let target = file::target(path).map_err(|error| error.to_string())?;
+    let Some(target) = file::target(path).map_err(|error| error.to_string())? else { return Ok(Standing::default()) };
     let (bytes, _) = read(&target).map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&bytes);
     let mut standing = Standing::default();
@@ -278,9 +280,9 @@ impl HostsDeny {
         self.put_back.retain(|entry| want.contains_key(entry));
         self.left_out.retain(|entry| want.contains_key(entry));
         for _ in 0..TRIES_MAX {
-            let target = file::target(&self.path)?;
-            let (old, metadata) = read(&target)?;
-            let seen = metadata.as_ref().map(Seen::of);
+            let Some(target) = file::target(&self.path)? else { return self.has_no_directory(want) };
+            let (old, found) = read(&target)?;
+            let seen = found.as_ref().map(|found| Seen::of(&found.metadata));
             let new = render(&old, self.known(&want, stamp.as_deref()));
             if new.bytes != old {
                 let mut both = self.ours.clone();
@@ -289,13 +291,12 @@ impl HostsDeny {
                 if self.append(&target, &old, &new.bytes, seen)? {
                     self.ours = new.ledger;
                 } else {
-                    let like = metadata.as_ref().map(|metadata| Like(&target, metadata));
-                    let temporary = Temporary::write(&target, &new.bytes, like)?;
+                    let temporary = file::write(&target, &new.bytes, found.as_ref())?;
                     if stat(&target)? != seen {
                         continue; // somebody else wrote it: once more, with what they wrote
                     }
-                    self.warn_attributes(&target, &temporary.lost);
-                    (self.seen, self.ours) = (Some(temporary.rename(&target)?), new.ledger);
+                    self.warn_attributes(target.path(), &temporary.lost);
+                    (self.seen, self.ours) = (Some(file::rename(temporary, &target)?), new.ledger);
                     sync_directory(&target)?;
                 }
             } else {
@@ -304,9 +305,9 @@ impl HostsDeny {
             self.keep(self.ours.clone())?;
             self.is_new = false;
             self.remember(Memo { comments: self.form.stamped.is_some(), ..self.memo.clone() });
-            self.warn_list(&target);
-            self.warn_allowed(&target, &new.bytes, allowed);
-            self.tell(&target, new.put_back, new.left_out, &new.given_up);
+            self.warn_list(target.path());
+            self.warn_allowed(target.path(), &new.bytes, allowed);
+            self.tell(target.path(), new.put_back, new.left_out, &new.given_up);
             self.want = Some(want);
             return Ok(());
         }
@@ -316,7 +317,8 @@ impl HostsDeny {
 
     /// Takes away in one step what is ours, but for those of these entries that stand there.
     pub fn leave(&mut self, entries: &BTreeSet<String>, now: Timestamp) -> Result<(), DenyError> {
-        let (text, _) = read(&file::target(&self.path)?)?;
+        let Some(target) = file::target(&self.path)? else { return self.has_no_directory(Lines::new()) };
+        let (text, _) = read(&target)?;
         let text = String::from_utf8_lossy(&text);
         let there = text.lines().filter(|line| entries.contains(*line));
         let want = there.filter_map(|line| Some((line.to_owned(), entry::denied(line)?))).collect();
@@ -338,10 +340,20 @@ impl HostsDeny {
 
     /// Appends to the file if all that is new is at its end, so that it stays the same file; false if it has to be replaced, or
     /// somebody else replaced it meanwhile.
-    fn append(&mut self, target: &Path, old: &[u8], new: &[u8], seen: Option<Seen>) -> Result<bool, DenyError> {
+    fn append(&mut self, target: &Spot, old: &[u8], new: &[u8], seen: Option<Seen>) -> Result<bool, DenyError> {
         let (Some(seen), Some(added)) = (seen, new.strip_prefix(old)) else { return Ok(false) };
         self.seen = file::append(target, seen, added)?;
         Ok(self.seen.is_some())
+    }
+
+    /// Its directory is missing: that is enough where nobody is denied.
+    fn has_no_directory(&mut self, want: Lines) -> Result<(), DenyError> {
+        if !want.is_empty() {
+            return Err(file::failed("write", &self.path, &ErrorKind::NotFound.into()));
+        }
+        self.keep(Lines::new())?;
+        (self.seen, self.ours, self.want) = (None, Lines::new(), Some(want));
+        Ok(())
     }
 
     fn remember(&mut self, memo: Memo) {
@@ -432,20 +444,25 @@ impl DenyBackend for HostsDeny {
     /// Costs a `stat`; the file is read only if it changed.
     fn probe(&mut self, all: &DenySet, now: Timestamp) -> Result<Probe, DenyError> {
         let Some(want) = &self.want else { return Ok(Probe::Ours) };
-        let target = file::target(&self.path)?;
+        let Some(target) = file::target(&self.path)? else {
+            return match want.is_empty() {
+                true => Ok(Probe::Ours),
+                false => Err(file::failed("find our lines in", &self.path, &ErrorKind::NotFound.into())),
+            };
+        };
         if stat(&target)? == self.seen {
             return Ok(Probe::Ours);
         }
-        let (old, metadata) = read(&target)?;
+        let (old, found) = read(&target)?;
         let new = render(&old, self.known(want, self.stamp(now).as_deref()));
         if new.bytes == old {
-            (self.seen, self.ours) = (metadata.as_ref().map(Seen::of), new.ledger);
+            (self.seen, self.ours) = (found.as_ref().map(|found| Seen::of(&found.metadata)), new.ledger);
             self.keep(self.ours.clone())?;
-            self.warn_allowed(&target, &old, &all.allowed);
-            self.tell(&target, Vec::new(), new.left_out, &new.given_up);
+            self.warn_allowed(target.path(), &old, &all.allowed);
+            self.tell(target.path(), Vec::new(), new.left_out, &new.given_up);
             return Ok(Probe::Ours);
         }
-        let tried = format!("find our lines in {}", target.display());
+        let tried = format!("find our lines in {}", target.path().display());
         let remedy = Some("to release an address use: denyd forgive ADDRESS");
         Err(DenyError { remedy, ..DenyError::new(NAME, tried, "somebody else changed them") })
     }
@@ -458,7 +475,8 @@ impl DenyBackend for HostsDeny {
 
     /// What stands under `# DenyHosts:` comments; no end is known of it. In a list file nothing says whose an entry is.
     fn kept(&mut self, _now: Timestamp) -> Result<Kept, DenyError> {
-        let (text, ..) = read(&self.path)?;
+        let Some(target) = file::target(&self.path)? else { return Ok(Kept::default()) };
+        let (text, _) = read(&target)?;
         if self.form.service.is_list() && !text.trim_ascii().is_empty() {
             let path = self.path.display();
             warn!(%path, "the database was lost, and with it which entries are ours: all of this list file stay; see to them");

@@ -4,27 +4,28 @@
 //! gets a fresh one made. At 1 MiB it becomes `FILE.1`, and that `FILE.2`, up to seven. What cannot be written waits in the
 //! history; what was written in part is taken back.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use inputs::record::Timestamp;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use nix::unistd::AccessFlags;
+use rustix::fs::OFlags;
 
-use super::appended;
 use super::news::{News, What};
 use super::output::{Beside, Output, Told};
 use crate::clock;
 use crate::config::Report;
 use crate::config::report::Piece;
+use crate::spot::Spot;
 use crate::text::printable;
 
 /// A file is this large at most, and so many older ones are kept, as DenyHosts has them.
 const SIZE_MAX: u64 = 1024 * 1024;
 const KEPT_MAX: usize = 7;
+/// The mode of a fresh file.
+const MODE: u32 = 0o640;
 /// What DenyHosts writes of a time where nothing else is configured.
 const TIME: &str = "%Y-%m-%d %H:%M:%S";
 
@@ -34,17 +35,19 @@ pub(super) struct LogFile {
     report: Report,
     /// The lines that the file begins a life of the daemon with, until they are written.
     first: Vec<String>,
+    is_daemon: bool,
 }
 
 impl LogFile {
-    /// Nothing is written yet. `logs` are the files that are read.
-    pub(super) fn new(report: Report, logs: &[PathBuf]) -> LogFile {
-        let mut first = vec![
-            format!("launching DenyHosts daemon (version denyd {})...", env!("CARGO_PKG_VERSION")),
-            format!("DenyHost daemon is now running, pid: {}", std::process::id()),
-        ];
-        first.extend(logs.iter().map(|log| format!("monitoring log: {}", log.display())));
-        LogFile { path: report.log_file.clone().unwrap_or_default(), report, first }
+    /// Nothing is written yet. `logs` are the files that a daemon reads; a run that ends says nothing of itself.
+    pub(super) fn new(report: Report, logs: Option<&[PathBuf]>) -> LogFile {
+        let mut first = Vec::new();
+        if let Some(logs) = logs {
+            first.push(format!("launching DenyHosts daemon (version denyd {})...", env!("CARGO_PKG_VERSION")));
+            first.push(format!("DenyHost daemon is now running, pid: {}", std::process::id()));
+            first.extend(logs.iter().map(|log| format!("monitoring log: {}", log.display())));
+        }
+        LogFile { path: report.log_file.clone().unwrap_or_default(), report, first, is_daemon: logs.is_some() }
     }
 
     fn line(&self, text: &str, now: Timestamp) -> String {
@@ -112,6 +115,9 @@ impl Output for LogFile {
     }
 
     fn end(&mut self) {
+        if !self.is_daemon {
+            return;
+        }
         // Nobody reads this who could do something about it.
         let _ = self.write(&["DenyHosts daemon is shutting down".to_owned()]);
     }
@@ -162,11 +168,13 @@ fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if bytes.is_empty() {
         return Ok(());
     }
-    let mut file = open(path)?;
+    let spot = Spot::of(path)?;
+    let open = || spot.open(OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE, MODE);
+    let mut file = open()?;
     let mut size = file.metadata()?.len();
     if size > 0 && size + bytes.len() as u64 > SIZE_MAX {
-        rotate(path)?;
-        file = open(path)?;
+        rotate(&spot)?;
+        file = open()?;
         size = file.metadata()?.len();
     }
     file.write_all(bytes).inspect_err(|_| {
@@ -174,37 +182,25 @@ fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    appended::open(path, OpenOptions::new().append(true).create(true).mode(0o640))
-}
-
 /// `FILE` becomes `FILE.1`, that `FILE.2`, and so on; the last goes.
-fn rotate(path: &Path) -> io::Result<()> {
-    let numbered = |number: usize| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        PathBuf::from(name)
-    };
+fn rotate(spot: &Spot) -> io::Result<()> {
     for number in (1..KEPT_MAX).rev() {
-        match fs::rename(numbered(number), numbered(number + 1)) {
+        match spot.rename(&format!(".{number}"), &format!(".{}", number + 1)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    fs::rename(path, numbered(1))
+    spot.rename("", ".1")
 }
 
 /// Why the file cannot be written, as far as that can be seen without writing into it.
 pub fn problem(path: &Path) -> Option<String> {
-    let dir = path.parent().unwrap_or(path);
     let may = |path: &Path, flags: AccessFlags| nix::unistd::access(path, flags).map_err(io::Error::from);
     let (write, search) = (AccessFlags::W_OK, AccessFlags::X_OK);
-    let tried = match fs::metadata(path) {
-        Ok(found) if !found.is_file() => Err(io::Error::other("it is no file")),
-        Ok(_) => may(path, write).and_then(|()| appended::followed(path)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => may(dir, write | search),
-        Err(error) => Err(error),
-    };
+    let tried = Spot::of(path).and_then(|spot| match spot.look()? {
+        Some(found) => spot.admit(&found).and_then(|()| may(spot.path(), write)),
+        None => may(spot.path().parent().unwrap_or(path), write | search),
+    });
     tried.err().map(|error| cannot(path, &error))
 }
 
@@ -214,6 +210,8 @@ fn cannot(path: &Path, error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::desk::reply::At;
 
@@ -243,7 +241,7 @@ mod tests {
             if let Some(format) = format {
                 report.log_message_format = format.parse().unwrap();
             }
-            let line = LogFile::new(report, &[]).line("x", Timestamp(1_795_304_306_229_000));
+            let line = LogFile::new(report, None).line("x", Timestamp(1_795_304_306_229_000));
             let pattern = regex::Regex::new(&format!("^{want}\n$")).unwrap();
             assert!(pattern.is_match(&line), "{line:?} is not {want}");
         };
@@ -253,6 +251,26 @@ mod tests {
             Some("%(created)f|%(msecs)05d|%(levelno)4s|%(message)-3s|%%"),
             None,
             r"1795304306.229000\|00229\|  20\|x  \|%",
+        );
+    }
+
+    #[test]
+    fn a_run_that_ends_is_no_daemon_that_comes_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |logs: Option<&[PathBuf]>, want: &[&str]| {
+            let path = dir.path().join("log");
+            let mut file = LogFile::new(Report { log_file: Some(path.clone()), ..Report::default() }, logs);
+            file.begin().unwrap();
+            file.end();
+            let text = fs::read_to_string(path).unwrap_or_default();
+            assert_eq!(text.lines().count(), want.len(), "{text}");
+            assert!(text.lines().zip(want).all(|(line, want)| line.contains(want)), "{text}");
+        };
+        check(None, &[]);
+        let logs = ["/var/log/auth.log".into()];
+        check(
+            Some(&logs),
+            &["launching DenyHosts daemon", "is now running", "monitoring log: /var/log/auth.log", "is shutting down"],
         );
     }
 

@@ -5,22 +5,20 @@
 //! that pf passes over: a line of somebody else's stays, and stands for the same deny as well.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::appended;
 use super::news::{News, What};
 use super::output::{Beside, Output, Told};
+use crate::spot::{Seen, Spot, Temporary};
 use crate::text::printable;
 
 /// The mark of our lines.
 const MARK: &str = " # denyd";
 /// The largest file that is changed, in bytes: a million lines.
 const FILE_MAX: u64 = 64 * 1024 * 1024;
-/// A fresh file is for everybody to read: pfctl, or who fetches it.
-const MODE: u32 = 0o644;
+/// Rounds against somebody who writes the file at the same time.
+const TRIES_MAX: usize = 5;
 
 /// What writes the file.
 pub(super) struct Table {
@@ -51,15 +49,37 @@ impl Output for Table {
     }
 }
 
-/// Appends what is to be there and is not, and takes away those of our lines that are not to be. Changing it twice is as once.
+/// Appends what is to be there and is not, and takes away those of our lines that are not to be. Changing it twice is as once. A
+/// fresh file is for everybody to read: pfctl, or who fetches it.
 fn change(path: &Path, wanted: &BTreeMap<String, bool>) -> io::Result<()> {
-    let mut file = appended::open(path, OpenOptions::new().read(true).append(true).create(true).mode(MODE))?;
-    let found = file.metadata()?;
-    let mut text = Vec::new();
-    (&file).take(FILE_MAX + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > FILE_MAX {
-        return Err(io::Error::other(format!("it is larger than {} MiB", FILE_MAX >> 20)));
+    for _ in 0..TRIES_MAX {
+        let spot = Spot::of(path)?;
+        let (text, old) = spot.read(FILE_MAX)?;
+        let seen = old.as_ref().map(|old| Seen::of(&old.metadata));
+        let (kept, more) = changed(&text, wanted);
+        let goes = kept.len() < text.len();
+        match seen {
+            Some(_) if !goes && more.is_empty() => return Ok(()),
+            Some(seen) if !goes => {
+                if spot.append(seen, more.as_bytes())?.is_some() {
+                    return Ok(());
+                }
+            }
+            _ => {
+                let new = Temporary::write(&spot, "denyd-new", &[kept, more.into_bytes()].concat(), old.as_ref())?;
+                // Where somebody else wrote it meanwhile: once more, with what they wrote.
+                if spot.seen()? == seen {
+                    new.rename()?;
+                    return spot.sync();
+                }
+            }
+        }
     }
+    Err(io::Error::other(format!("somebody else changed it {TRIES_MAX} times meanwhile")))
+}
+
+/// What stays of a text, and what comes behind it.
+fn changed(text: &[u8], wanted: &BTreeMap<String, bool>) -> (Vec<u8>, String) {
     let (mut kept, mut missing) = (Vec::with_capacity(text.len()), wanted.clone());
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let (host, is_ours) = parts(line);
@@ -70,26 +90,12 @@ fn change(path: &Path, wanted: &BTreeMap<String, bool>) -> io::Result<()> {
         }
         kept.extend_from_slice(line);
     }
-    let mut more = String::new();
-    if kept.last().is_some_and(|byte| *byte != b'\n') {
-        more.push('\n'); // somebody was cut off
+    let lines = missing.iter().filter(|(_, is_wanted)| **is_wanted).map(|(host, _)| format!("{host}{MARK}\n"));
+    let mut more: String = lines.collect();
+    if !more.is_empty() && kept.last().is_some_and(|byte| *byte != b'\n') {
+        more.insert(0, '\n'); // somebody was cut off
     }
-    let begun = more.len();
-    for host in missing.iter().filter(|(_, is_wanted)| **is_wanted).map(|(host, _)| host) {
-        more += &format!("{host}{MARK}\n");
-    }
-    if kept.len() < text.len() {
-        if more.len() > begun {
-            kept.extend_from_slice(more.as_bytes());
-        }
-        return replace(path, &kept, &found);
-    }
-    if more.len() == begun {
-        return Ok(());
-    }
-    file.write_all(more.as_bytes()).inspect_err(|_| {
-        let _ = file.set_len(text.len() as u64); // else there is half a line
-    })
+    (kept, more)
 }
 
 /// What a line names, if anything, and whether it is ours.
@@ -102,35 +108,11 @@ fn parts(line: &[u8]) -> (Option<&str>, bool) {
     }
 }
 
-/// Puts another file in its place, with its owner and its mode.
-fn replace(path: &Path, text: &[u8], found: &fs::Metadata) -> io::Result<()> {
-    // Where it is a link, what that leads to is replaced.
-    let path = fs::canonicalize(path)?;
-    let mut name = path.as_os_str().to_owned();
-    name.push(".denyd-new");
-    let fresh = PathBuf::from(name);
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let write = || {
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(text)?;
-        let is_its = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) == (found.uid(), found.gid());
-        if !is_its {
-            fchown(&file, Some(found.uid()), Some(found.gid()))?;
-        }
-        file.set_permissions(Permissions::from_mode(found.mode() & 0o7777))?;
-        file.sync_all()?;
-        fs::rename(&fresh, &path)
-    };
-    write().inspect_err(|_| {
-        let _ = fs::remove_file(&fresh);
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+
     use super::*;
 
     #[test]
@@ -156,6 +138,11 @@ mod tests {
         let left = "# mine\n192.0.2.8\n10.0.0.0/8 # lab\nnot cut\n192.0.2.9 # denyd\n";
         change(&[("192.0.2.7", false), ("192.0.2.8", false)], left);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+        // Extended attributes stay with it, where the file system has any.
+        if rustix::fs::setxattr(&path, "user.label", b"x", rustix::fs::XattrFlags::empty()).is_ok() {
+            change(&[("192.0.2.9", false)], "# mine\n192.0.2.8\n10.0.0.0/8 # lab\nnot cut\n");
+            assert_eq!(rustix::fs::getxattr(&path, "user.label", &mut [0; 9][..]), Ok(1));
+        }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -167,5 +154,35 @@ mod tests {
         for path in [dir.path().join("none/file"), dir.path().join("fifo"), "/dev/null".into()] {
             assert!(change(&path, &wanted).is_err(), "{path:?}");
         }
+    }
+
+    /// Only root can give a directory away. What its owner puts there is neither read nor replaced.
+    #[test]
+    fn in_a_directory_of_others_nothing_of_others_is_touched() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (web, victim) = (dir.path().join("web"), dir.path().join("victim"));
+        fs::create_dir(&web).unwrap();
+        chown(&web, Some(65_534), None).unwrap();
+        fs::write(&victim, "192.0.2.7 # denyd\nroot's\n").unwrap();
+        let path = web.join("list");
+        let change = |is_wanted| super::change(&path, &[("192.0.2.7".to_owned(), is_wanted)].into());
+        fs::write(&path, "192.0.2.7 # denyd\nevil\n").unwrap();
+        chown(&path, Some(65_534), None).unwrap();
+        assert!(change(false).unwrap_err().to_string().contains("it is uid 65534's"));
+        fs::remove_file(&path).unwrap();
+        symlink(&victim, &path).unwrap();
+        std::os::unix::fs::lchown(&path, Some(65_534), None).unwrap();
+        assert!(change(false).unwrap_err().to_string().contains("a link that uid 65534 made"));
+        fs::remove_file(&path).unwrap();
+        fs::hard_link(&victim, &path).unwrap();
+        assert!(change(false).is_err());
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "192.0.2.7 # denyd\nroot's\n");
+        fs::remove_file(&path).unwrap();
+        change(true).unwrap();
+        change(false).unwrap();
+        assert_eq!((fs::metadata(&path).unwrap().uid(), fs::metadata(&path).unwrap().len()), (0, 0));
     }
 }

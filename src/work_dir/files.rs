@@ -1,7 +1,8 @@
 //! The files themselves: what stands in them, how they are written, and whose they must be.
 //!
 //! Whoever can write them could forgive addresses, so nobody but root and the daemon's own user may. A file is at every moment
-//! the old or the new one: it is written beside the old one, synced, and takes its name.
+//! the old or the new one: it is written beside the old one, synced, and takes its name. As the directory is nobody else's, that is
+//! done by paths, and not as [`crate::spot`] does it where others may write, too.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -18,6 +19,7 @@ use nix::unistd::AccessFlags;
 use crate::compat::files::{self as formats, Count, write_counts};
 use crate::desk::{Failed, Kept};
 use crate::detect::event::Account;
+use crate::spot::Seen;
 use crate::whose::{self, Others};
 
 /// The files of DenyHosts that say who failed: who is deleted from all of these is forgiven.
@@ -127,19 +129,9 @@ pub(super) fn take(dir: &Path) -> Result<(), String> {
     write(dir, MARK, MARKED.as_bytes(), &mut |_| Ok(())).map(|_| ())
 }
 
-/// What tells two states of a file apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen(u64, u64, u64, i64, i64);
-
-impl Seen {
-    fn of(found: &fs::Metadata) -> Self {
-        Seen(found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec())
-    }
-
-    /// Whether a file is still as it was seen.
-    pub(super) fn is_still(&self, path: &Path) -> bool {
-        fs::symlink_metadata(path).is_ok_and(|found| Seen::of(&found) == *self)
-    }
+/// Whether a file is still as it was seen.
+pub(super) fn is_still(seen: &Seen, path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| Seen::of(&found) == *seen)
 }
 
 /// What may fail on the way, and a test makes fail.

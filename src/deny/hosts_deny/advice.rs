@@ -72,7 +72,7 @@ pub fn of_list(settings: &Settings) -> Vec<String> {
 
 /// What makes a list file useless or dangerous.
 pub(super) fn troubles(path: &std::path::Path) -> Vec<String> {
-    let bytes = file::read(path).map(|(bytes, _)| bytes).unwrap_or_default();
+    let bytes = file::text(path).unwrap_or_default();
     let closed = file::closed(path).map(|closed| {
         format!(
             "a daemon that is not root cannot read {}: {} is closed to others (remedy: chmod o+rX)",

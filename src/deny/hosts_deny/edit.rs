@@ -14,11 +14,12 @@ use inputs::record::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::entry::{self, entry};
-use super::file::{self, Like, Seen, Temporary, read, stat, sync_directory};
+use super::file::{self, read, stat, sync_directory};
 use super::lines::{line_len, trim};
 use super::{NAME, TRIES_MAX};
 use crate::decide::prefix::Prefix;
 use crate::deny::DenyError;
+use crate::spot::{Seen, Spot};
 use crate::text;
 
 /// What is to be done.
@@ -76,7 +77,8 @@ pub struct Left {
 
 /// What an edit of the file would change. Times in it are in this zone. Writes nothing.
 pub fn plan(path: &Path, edit: Edit<'_>, zone: &TimeZone) -> Result<Edited, DenyError> {
-    let (old, _) = read(&file::target(path)?)?;
+    let Some(target) = file::target(path)? else { return Ok(Edited::default()) };
+    let (old, _) = read(&target)?;
     Ok(edited(&old, edit, zone, lets_in(path)).1)
 }
 
@@ -85,8 +87,8 @@ pub fn plan(path: &Path, edit: Edit<'_>, zone: &TimeZone) -> Result<Edited, Deny
 pub fn carry_out(path: &Path, edit: Edit<'_>, zone: &TimeZone, shown: Option<&Edited>) -> Result<Edited, DenyError> {
     let fail = |cause: String| DenyError::new(NAME, format!("edit {}", path.display()), cause);
     for _ in 0..TRIES_MAX {
-        let target = file::target(path)?;
-        let (old, metadata) = read(&target)?;
+        let Some(target) = file::target(path)? else { return Ok(Edited::default()) };
+        let (old, found) = read(&target)?;
         let (new, mut edited) = edited(&old, edit, zone, lets_in(path));
         if shown.is_some_and(|shown| shown.changes != edited.changes) {
             return Err(fail("somebody changed it since the changes were shown; nothing was done".to_owned()));
@@ -95,13 +97,14 @@ pub fn carry_out(path: &Path, edit: Edit<'_>, zone: &TimeZone, shown: Option<&Ed
             return Ok(edited);
         }
         let backup = edit.backup_of(path);
-        let like = metadata.as_ref().map(|metadata| Like(&target, metadata));
-        Temporary::write_edit(&backup, &old, like)?.rename(&backup)?;
-        let temporary = Temporary::write_edit(&target, &new, like)?;
-        if stat(&target)? != metadata.as_ref().map(Seen::of) {
+        // A link that stands there is replaced, and not followed.
+        let place = Spot::itself(&backup).map_err(|error| file::failed("follow", &backup, &error))?;
+        file::rename(file::write_edit(&place, &old, found.as_ref())?, &place)?;
+        let temporary = file::write_edit(&target, &new, found.as_ref())?;
+        if stat(&target)? != found.as_ref().map(|found| Seen::of(&found.metadata)) {
             continue; // somebody else wrote it: once more, with what they wrote
         }
-        temporary.rename(&target)?;
+        file::rename(temporary, &target)?;
         sync_directory(&target)?;
         edited.backup = Some(backup);
         return Ok(edited);

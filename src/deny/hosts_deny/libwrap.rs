@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use super::file::read;
+use super::file;
 use crate::decide::prefix::Prefix;
 use crate::text::printable;
 
@@ -492,8 +492,8 @@ fn split(text: &str, by: char) -> Option<(&str, &str)> {
 }
 
 /// The text of a file; one that is not there or cannot be read is empty.
-fn text(file: &Path) -> String {
-    read(file).map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+fn text(path: &Path) -> String {
+    file::text(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 /// The name of what has none.
