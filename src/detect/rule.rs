@@ -42,8 +42,9 @@ pub const TIMES_MAX: u32 = 1_000;
 pub const EVERY: &str = "*";
 /// Rules for every program: each is asked of all records that nothing else knows.
 pub const EVERY_MAX: usize = 50;
-/// What syslog calls us. What we write about a failure must not be one.
-const OURSELVES: &str = "denyd";
+/// What syslog calls us, and what we call ourselves where we tell it in DenyHosts' words. What we write about a failure must not
+/// be one.
+const OURSELVES: [&str; 2] = ["denyd", "denyhosts"];
 /// Beginnings of the names of built-in shapes.
 const BUILT_IN: [&str; 2] = ["sshd.", "dropbear."];
 /// The groups that mean something. Others must have no name.
@@ -230,7 +231,7 @@ impl Rule {
             {
                 return Err((Part::Identifier(index), Refusal::Identifier));
             }
-            if identifier == OURSELVES {
+            if OURSELVES.contains(&identifier.as_str()) {
                 return Err((Part::Identifier(index), Refusal::Ourselves));
             }
             if identifier == EVERY && !(draft.is_unsafe && draft.identifiers.len() == 1) {
@@ -404,7 +405,8 @@ impl Rules {
         }
         let of = self.of.get(record.identifier).into_iter().flatten();
         let event = of.copied().find_map(|index| self.rules[index].of_message(record.message));
-        if event.is_some() || self.every.is_empty() || record.identifier == OURSELVES.as_bytes() {
+        let is_ours = OURSELVES.iter().any(|ours| ours.as_bytes() == record.identifier);
+        if event.is_some() || self.every.is_empty() || is_ours {
             return event;
         }
         let line = line(record);
@@ -461,5 +463,6 @@ mod tests {
         check("", "from 2001:db8::1", "any 2001:db8::1 - Unsaid forgeable");
         check("httpd", "from all", "nothing");
         check("denyd", "from 192.0.2.7", "nothing");
+        check("denyhosts", "Added the following hosts to /etc/hosts.deny - from 192.0.2.7", "nothing");
     }
 }

@@ -11,7 +11,7 @@ use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use super::{ADDRESS, COMPILED_MAX, GROUPS, NEST_MAX, PATTERN_MAX, Refusal};
 use crate::detect::address;
 
-/// The longest text before an address that no relay can have cut, in bytes: daemons take 1024 with what stands before a
+/// The longest free text before an address in which no relay can have cut a line, in bytes: daemons take 1024 with what stands before a
 /// message (RFC 3164, section 4.1).
 const WHOLE_MAX: usize = 900;
 /// How long an example may become, in bytes.
@@ -108,19 +108,17 @@ fn fooled(hir: &Hir) -> Option<Fooled> {
     if !properties.look_set_suffix().contains(Look::End) {
         return Some(Fooled::End);
     }
-    let before = sides(hir)?.0;
-    before.iter().any(|part| is_unbounded(part)).then_some(Fooled::Unbounded)
+    let free = sides(hir)?.0.into_iter().map(free).sum::<Option<usize>>();
+    free.is_none_or(|free| free > WHOLE_MAX).then_some(Fooled::Unbounded)
 }
 
 /// The same of one that has no examples, by which somebody would have looked at what can stand where.
 pub fn judge(pattern: &str) -> Result<Option<Fooled>, Refusal> {
     let fooled = compile(pattern, true)?.fooled;
     let hir = parse(pattern)?;
-    let both = || {
-        sides(&hir)
-            .filter(|(before, after)| before.iter().any(|part| is_free(part)) && after.iter().any(|part| is_free(part)))
-    };
-    Ok(fooled.or_else(|| both().map(|_| Fooled::BothSides)))
+    let is_sound = |(before, after): &(Vec<&Hir>, Vec<&Hir>)| is_told(before) || is_closed(before) || is_closed(after);
+    let both = || sides(&hir).filter(|sides| !is_sound(sides)).map(|_| Fooled::BothSides);
+    Ok(fooled.or_else(both))
 }
 
 /// What stands before a group called `name`, deterministically read or not: see [`is_told`].
@@ -193,16 +191,26 @@ fn around<'a>(hir: &'a Hir, names: &[&str]) -> Option<(Vec<&'a Hir>, Vec<&'a Hir
     }
 }
 
-/// Whether a part may be so long that a line is cut in it. Numbers and blanks are nobody's to make long.
-fn is_unbounded(hir: &Hir) -> bool {
+/// How much of it may be a stranger's text, in bytes; `None` without a bound.
+fn free(hir: &Hir) -> Option<usize> {
     match hir.kind() {
-        HirKind::Repetition(run) => {
-            let most = run.max.map(|max| max as usize * run.sub.properties().maximum_len().unwrap_or(0));
-            most.is_none_or(|most| most > WHOLE_MAX) && !is_plain(&run.sub) || is_unbounded(&run.sub)
-        }
-        HirKind::Capture(group) => is_unbounded(&group.sub),
-        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(is_unbounded),
-        HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) | HirKind::Class(_) => false,
+        HirKind::Repetition(_) => longest(hir),
+        HirKind::Capture(group) => free(&group.sub),
+        HirKind::Concat(parts) => parts.iter().map(free).sum(),
+        HirKind::Alternation(parts) => parts.iter().try_fold(0, |most, part| Some(free(part)?.max(most))),
+        HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) | HirKind::Class(_) => Some(0),
+    }
+}
+
+/// How long it may become, in bytes. Runs of digits and blanks are nobody's to make long.
+fn longest(hir: &Hir) -> Option<usize> {
+    match hir.kind() {
+        HirKind::Repetition(run) if is_plain(&run.sub) => Some(0),
+        HirKind::Repetition(run) => longest(&run.sub)?.checked_mul(run.max? as usize),
+        HirKind::Capture(group) => longest(&group.sub),
+        HirKind::Concat(parts) => parts.iter().map(longest).sum(),
+        HirKind::Alternation(parts) => parts.iter().try_fold(0, |most, part| Some(longest(part)?.max(most))),
+        HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) | HirKind::Class(_) => hir.properties().maximum_len(),
     }
 }
 
@@ -219,19 +227,43 @@ fn is_plain(hir: &Hir) -> bool {
     }
 }
 
-/// Whether it may be several words of anything.
-fn is_free(hir: &Hir) -> bool {
+/// Whether no other address can stand in it, and what goes with one: neither a stranger's, nor the true one behind his.
+fn is_closed(parts: &[&Hir]) -> bool {
+    let runs = parts.iter().try_fold(false, |runs, part| Some(runs | has_runs(part)?));
+    // A separator in the fixed text may be one within an address of which the runs have the rest.
+    runs.is_some_and(|runs| !runs || !parts.iter().any(|part| has_separator(part)))
+}
+
+/// Whether it has runs of more than digits and blanks; `None` if an address fits into one.
+fn has_runs(hir: &Hir) -> Option<bool> {
     match hir.kind() {
-        HirKind::Repetition(run) => {
-            let holds = |class: &regex_syntax::hir::ClassBytes, byte: u8| {
-                class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&byte))
-            };
-            let is_any = matches!(run.sub.kind(), HirKind::Class(Class::Bytes(class)) if holds(class, b' ') && holds(class, b'x'));
-            is_any || is_free(&run.sub)
+        HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) | HirKind::Class(_) => Some(false),
+        HirKind::Repetition(run) if is_plain(&run.sub) => Some(false),
+        HirKind::Repetition(run) if run.max == Some(1) => has_runs(&run.sub),
+        HirKind::Repetition(run) => match run.sub.kind() {
+            HirKind::Class(_) if !has_separator(&run.sub) => Some(true),
+            _ => None,
+        },
+        HirKind::Capture(group) => has_runs(&group.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+            parts.iter().try_fold(false, |runs, part| Some(runs | has_runs(part)?))
         }
-        HirKind::Capture(group) => is_free(&group.sub),
-        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(is_free),
-        HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) | HirKind::Class(_) => false,
+    }
+}
+
+/// Whether a `.` or a `:` can stand in it, which each address has.
+fn has_separator(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => false,
+        HirKind::Literal(text) => text.0.iter().any(|byte| matches!(byte, b'.' | b':')),
+        HirKind::Class(Class::Bytes(class)) => class
+            .ranges()
+            .iter()
+            .any(|range| [b'.', b':'].iter().any(|byte| (range.start()..=range.end()).contains(byte))),
+        HirKind::Class(Class::Unicode(_)) => true,
+        HirKind::Repetition(run) => has_separator(&run.sub),
+        HirKind::Capture(group) => has_separator(&group.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(has_separator),
     }
 }
 
@@ -260,14 +292,14 @@ pub fn example(pattern: &str) -> Option<Example> {
     })
 }
 
-/// A line by which a stranger has [`VICTIM`] denied, as a pattern lets him.
+/// A line by which a stranger has [`VICTIM`] found, as a pattern lets him, if one can be made.
 pub fn forgery(pattern: &str, fooled: Fooled) -> Option<String> {
     let Example { message, .. } = example(pattern)?;
     let regex = compile(pattern, true).ok()?.regex;
     let lines = match fooled {
         Fooled::Start => vec![format!("what a stranger wrote: {message}"), format!("{message} from 198.51.100.9")],
-        Fooled::End => vec![format!("{message} from 198.51.100.9"), format!("{message} and whatever else he wrote")],
-        Fooled::Unbounded | Fooled::BothSides => vec![message.clone()],
+        Fooled::End => vec![format!("{message} from 198.51.100.9"), format!("{message} and what else he wrote")],
+        Fooled::Unbounded | Fooled::BothSides => vec![message],
     };
     let finds = |line: &String| {
         let found = regex.captures(line.as_bytes());
@@ -275,7 +307,7 @@ pub fn forgery(pattern: &str, fooled: Fooled) -> Option<String> {
             found.and_then(|found| ADDRESS.into_iter().find_map(|name| found.name(name).map(|part| part.range())));
         found.is_some_and(|range| address::parse(line[range].trim().as_bytes()) == address::parse(VICTIM.as_bytes()))
     };
-    lines.into_iter().find(finds).or(Some(message))
+    lines.into_iter().find(finds)
 }
 
 /// Appends the shortest text that fits; `None` if it becomes too long.
@@ -329,6 +361,35 @@ mod tests {
         check(r"^(?:\S+ )+(?P<host>[0-9.]+)$", Some((Fooled::Unbounded, "x 192.0.2.7")));
         let both = r"^x (?P<user>.{0,80}) from (?P<host>\S+) by .{0,9}$";
         check(both, Some((Fooled::BothSides, "x bob from 192.0.2.7 by ")));
+        // Free text needs no blank, may be of several words, and be free of some bytes.
+        let check_both = |pattern: &str, line: &str| check(pattern, Some((Fooled::BothSides, line)));
+        check_both(
+            r"^x user=(?P<user>\S{1,80}),from=(?P<host>[0-9.]+),client=.{0,80}$",
+            "x user=bob,from=192.0.2.7,client=",
+        );
+        check_both(
+            r"^x (?P<user>(?:[^ ]{1,30} ){0,3}[^ ]{1,30}) from (?P<host>[0-9.]+)(?: [^ ]{1,30}){0,6}$",
+            "x bob from 192.0.2.7",
+        );
+        check_both(r"^x (?P<user>.{0,80}?) from (?P<host>[0-9.]+)[^:x]*$", "x bob from 192.0.2.7");
+        check_both(
+            r"^x (?P<user>.{0,80}) of (?P<host>\S+) [a-z0-9]*\.[a-z0-9]*\.[a-z0-9]*\.[a-z0-9 ]*$",
+            "x bob of 192.0.2.7 ...",
+        );
+        // Each part may be short enough, and both together may not.
+        let via = r"^x (?P<user>.{0,500}) via .{0,500} from (?P<host>[0-9.]+)$";
+        check(via, Some((Fooled::Unbounded, "x bob via  from 192.0.2.7")));
+        check(r"^x (?:.{0,30} ){0,30}(?P<host>[0-9.]+)$", Some((Fooled::Unbounded, "x 192.0.2.7")));
+        check(r"^x (?P<user>.{0,400}) via .{0,400} from (?P<host>[0-9.]+)$", None);
+        // What stands on one side may be told, or hold no address.
+        check(
+            r"^x (?P<user>.{0,80}) from (?P<host>\S+) port \d+( ssh2)?(: [a-z]+)?$",
+            Some((Fooled::BothSides, "x bob from 192.0.2.7 port 1")),
+        );
+        check(r"^x (?P<user>.{0,80}) from (?P<host>\S+) port \d+( ssh2|: no)?$", None);
+        check(r"^x (?P<user>.{0,80}) from (?P<host>\S+) by [a-z ]+$", None);
+        check(r"^x for [^,]{0,80},(?P<host>\S+) .*$", None);
+        check(r"^x (?P<invalid>no )?\w{1,9} (?P<host>\S+) .*$", None);
         check(r"^x (?P<user>.{0,80}) from (?P<host>\S+)$", None);
         check(r"^x from (?P<host>\S+): .*$", None);
         check(
