@@ -604,9 +604,9 @@ impl Desk {
         self.store.history_after(id, limit.min(ROWS_MAX))
     }
 
-    /// What each claimant decided last of a prefix before the decision of number `id`: whether it denies, and that was
+    /// What claimants decided of a prefix before the decision of number `id`, the oldest first: whether it denies, and that was
     /// enforced. Nothing where that cannot be read.
-    pub fn claims_before(&self, prefix: Prefix, id: i64) -> BTreeMap<Claimant, bool> {
+    pub fn claims_before(&self, prefix: Prefix, id: i64) -> Vec<(Claimant, bool)> {
         self.store.claims_before(prefix, id).unwrap_or_default()
     }
 

@@ -14,16 +14,15 @@ use std::time::Duration;
 
 use inputs::record::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use crate::clock;
 use crate::config::{Config, Mail, Report, Webhook};
 use crate::deny::cut;
 use crate::desk::control::Line;
 use crate::desk::reply::{self, Status};
-use crate::desk::{Desk, Look};
 
-mod appended;
+mod asking;
 mod due;
 pub mod each;
 mod follower;
@@ -254,13 +253,6 @@ impl Told {
 }
 
 /// Looks at the desk; `None` once the daemon ends.
-async fn look<T: Send + 'static>(line: &Line, at: impl FnOnce(&Desk) -> T + Send + 'static) -> Option<T> {
-    let (seen, answer) = oneshot::channel();
-    let look: Look = Box::new(move |desk, _| drop(seen.send(at(desk))));
-    line.looks.send(look).await.ok()?;
-    answer.await.ok()
-}
-
 /// What enforces, each with what is wrong with it: `hosts.deny` by its path.
 fn enforced_by(status: &Status, hosts_deny: &Path) -> Vec<(String, Option<String>)> {
     let name = |name: &str| if name == "hosts.deny" { hosts_deny.display().to_string() } else { name.to_owned() };

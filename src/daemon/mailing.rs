@@ -26,15 +26,17 @@ pub(super) struct Mailing {
     kept: AllDone,
     letters: [Option<Outbox>; LETTERS],
     each: [Option<Teller>; NAMES.len() - LETTERS],
+    /// Whether the run ends by itself.
+    is_once: bool,
     /// Why nothing goes, whatever the threads say.
     problem: Option<String>,
 }
 
 impl Mailing {
     /// Nobody is told yet. The threads are to ask by `line`, and to report to `told` how far they have come.
-    pub(super) fn new(line: Line, told: watch::Sender<AllDone>) -> Self {
+    pub(super) fn new(line: Line, told: watch::Sender<AllDone>, is_once: bool) -> Self {
         let kept = AllDone::default();
-        Mailing { line, told, kept, letters: Default::default(), each: Default::default(), problem: None }
+        Mailing { line, told, kept, letters: Default::default(), each: Default::default(), is_once, problem: None }
     }
 
     /// From now on mail goes as the configuration says. Whatever is wrong with it holds up nothing else.
@@ -84,6 +86,7 @@ impl Mailing {
         }
         for (at, (by, teller)) in (LETTERS..).zip(Each::all(config).into_iter().zip(&mut self.each)) {
             let (name, is_wanted) = (NAMES[at], by.is_wanted());
+            let by = if self.is_once { by.of_run() } else { by };
             let orders = each::Orders { by, seen: seen(name), ends: false };
             match teller {
                 Some(teller) => teller.order(orders),

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use super::asking::{Asking, Ended};
 use super::logfile::LogFile;
 use super::news::{self, News, What};
 use super::output::{Beside, Output, Told, fails, lock};
@@ -20,14 +21,14 @@ use super::plugin::Plugins;
 use super::reverse::Names;
 use super::syslog::Syslog;
 use super::table::Table;
-use super::{Done, LETTERS, LOOK_EVERY, NAMES, Reporter, Saying, enforced_by, look};
+use super::{Done, LETTERS, LOOK_EVERY, NAMES, Reporter, Saying, enforced_by};
 use crate::clock;
 use crate::config::plugin::{Of, Plugin};
 use crate::config::{Config, Report, Source};
 use crate::decide::prefix::Prefix;
-use crate::desk::control::{Ask, Line};
+use crate::desk::Request;
+use crate::desk::control::Line;
 use crate::desk::reply::{self, At, Decided, Evidence, Reply};
-use crate::desk::{Request, explain};
 
 /// News that are told at once; after a crash so many at most are told again.
 const AT_ONCE: usize = 16;
@@ -45,8 +46,8 @@ pub enum Each {
     File {
         /// How it is written.
         report: Report,
-        /// The logs that are read.
-        logs: Vec<PathBuf>,
+        /// The logs that are read; `None` for a run that ends, which says nothing of itself: no daemon starts and ends with it.
+        logs: Option<Vec<PathBuf>>,
     },
     /// By syslog.
     Syslog {
@@ -74,10 +75,18 @@ impl Each {
         let (is_wanted, hosts_deny) = (report.syslog, config.deny.hosts_deny.path.clone());
         [
             Each::Plugins(config.plugin.clone()),
-            Each::File { report, logs },
+            Each::File { report, logs: Some(logs) },
             Each::Syslog { is_wanted, saying, hosts_deny },
             Each::Table(config.report.table_file.clone()),
         ]
+    }
+
+    /// The same for a run that ends.
+    pub fn of_run(self) -> Each {
+        match self {
+            Each::File { report, .. } => Each::File { report, logs: None },
+            other => other,
+        }
     }
 
     /// Whether anybody is to be told.
@@ -128,7 +137,7 @@ impl Each {
     fn output(&self, note: Option<&str>) -> Box<dyn Output> {
         match self {
             Each::Plugins(plugin) => Box::new(Plugins::new(plugin.clone(), note)),
-            Each::File { report, logs } => Box::new(LogFile::new(report.clone(), logs)),
+            Each::File { report, logs } => Box::new(LogFile::new(report.clone(), logs.as_deref())),
             Each::Syslog { .. } => Box::new(Syslog),
             Each::Table(path) => Box::new(Table::new(path.clone().unwrap_or_default())),
         }
@@ -170,7 +179,7 @@ impl Teller {
         let first = heard.borrow().clone();
         let thread = Thread {
             name,
-            line,
+            asking: Asking(line),
             orders: heard,
             output: first.by.output(note.as_deref()),
             reporter,
@@ -183,6 +192,7 @@ impl Teller {
             queue: VecDeque::new(),
             seen: first.seen,
             by: first.by,
+            unread: false,
             refused: 0,
             retry: None,
             logged: Mutex::default(),
@@ -221,7 +231,7 @@ impl Teller {
 /// What the thread has.
 struct Thread {
     name: &'static str,
-    line: Line,
+    asking: Asking,
     orders: watch::Receiver<Orders>,
     by: Each,
     output: Box<dyn Output>,
@@ -238,15 +248,14 @@ struct Thread {
     queue: VecDeque<Decided>,
     /// The last decision that is told, or nobody's affair.
     seen: i64,
+    /// Whether what was decided could not be read.
+    unread: bool,
     /// How often the same could not be told, and when it is tried again.
     refused: u32,
     retry: Option<Instant>,
     /// When a failure was logged.
     logged: Mutex<Option<Instant>>,
 }
-
-/// The daemon ends.
-struct Ended;
 
 impl Thread {
     fn run(mut self) {
@@ -267,15 +276,15 @@ impl Thread {
 
     async fn follow(&mut self) -> Result<std::convert::Infallible, Ended> {
         loop {
-            self.line.decided.mark_unchanged();
+            self.asking.0.decided.mark_unchanged();
             if self.orders.has_changed().map_err(|_| Ended)? {
                 self.ordered()?;
             }
-            if self.by.is_wanted() && self.queue.is_empty() {
+            let now = clock::monotonic();
+            if self.by.is_wanted() && self.queue.is_empty() && !(self.unread && self.retry > Some(now)) {
                 self.read().await?;
             }
             self.show();
-            let now = clock::monotonic();
             match self.retry.filter(|retry| *retry > now) {
                 None if self.by.is_wanted() && !self.has_begun => self.begin().await?,
                 None if !self.queue.is_empty() => self.tell().await?,
@@ -296,7 +305,7 @@ impl Thread {
         }
         (self.by, self.seen) = (by, self.seen.max(seen));
         self.queue.clear();
-        (self.retry, self.refused) = (None, 0);
+        (self.retry, self.refused, self.unread) = (None, 0, false);
         let state = &mut lock(&self.state);
         (state.problem, state.failing_since) = (None, None);
         Ok(())
@@ -318,7 +327,7 @@ impl Thread {
 
     /// Tells that those are denied who are; whether all of it is told.
     async fn tell_all(&mut self) -> Result<bool, Ended> {
-        let reader = look(&self.line, |desk| desk.reader()).await.ok_or(Ended)?;
+        let reader = self.asking.look(|desk| desk.reader()).await?;
         let read = reader.map(|database| database.denied(self.by.of() == Of::All, clock::now()));
         let denied = match read {
             Some(Ok(denied)) => denied,
@@ -377,7 +386,7 @@ impl Thread {
         };
         tokio::select! {
             () = until => {}
-            changed = self.line.decided.changed() => changed.map_err(|_| Ended)?,
+            changed = self.asking.0.decided.changed() => changed.map_err(|_| Ended)?,
             changed = self.orders.changed() => {
                 changed.map_err(|_| Ended)?;
                 self.ordered()?;
@@ -387,8 +396,17 @@ impl Thread {
     }
 
     async fn read(&mut self) -> Result<(), Ended> {
-        if let Some(Reply::History(rows)) = self.ask(Request::Since { id: self.seen }).await? {
-            self.queue = rows.into();
+        match self.asking.ask(Request::Since { id: self.seen }).await? {
+            Ok(Reply::History(rows)) => self.queue = rows.into(),
+            Ok(_) => {}
+            Err(problem) => {
+                self.unread = true;
+                self.not_told(format!("what was decided cannot be read: {problem}"));
+                return Ok(());
+            }
+        }
+        if std::mem::take(&mut self.unread) {
+            self.goes_again();
         }
         Ok(())
     }
@@ -396,7 +414,8 @@ impl Thread {
     /// Tells the first of what waits.
     async fn tell(&mut self) -> Result<(), Ended> {
         let (mut news, mut beside, mut last) = (Vec::new(), Beside::default(), self.seen);
-        for decided in self.queue.clone() {
+        for at in 0..self.queue.len() {
+            let Some(decided) = self.queue.get(at).cloned() else { break };
             last = decided.id;
             let prefix = news::about(&decided, self.by.of());
             let before = match prefix {
@@ -461,16 +480,18 @@ impl Thread {
 
     /// What was decided of a prefix before the decision of number `id`.
     async fn claims(&self, prefix: Prefix, id: i64) -> Result<news::Claims, Ended> {
-        look(&self.line, move |desk| desk.claims_before(prefix, id)).await.ok_or(Ended)
+        self.asking.look(move |desk| desk.claims_before(prefix, id)).await
     }
 
-    /// Whether it is told at all: to syslog, a login from an allowed address may be nobody's affair.
+    /// Whether it is told at all: a login from an allowed address may be nobody's affair.
     async fn is_told(&self, what: &What) -> Result<bool, Ended> {
-        match (&self.by, what) {
-            (Each::Syslog { saying, .. }, What::Suspicious(address, _)) if !saying.suspicious_of_allowed => {
-                let address = *address;
-                Ok(!look(&self.line, move |desk| desk.allows(address)).await.ok_or(Ended)?)
-            }
+        let of_allowed = match &self.by {
+            Each::Syslog { saying, .. } => saying.suspicious_of_allowed,
+            Each::File { report, .. } => report.suspicious_of_allowed,
+            Each::Plugins(_) | Each::Table(_) => true,
+        };
+        match what {
+            What::Suspicious(address, _) if !of_allowed => Ok(!self.asking.allows(*address).await?),
             _ => Ok(true),
         }
     }
@@ -478,12 +499,12 @@ impl Thread {
     /// Looks for what syslog is told beside the news.
     async fn look_beside(&mut self, news: &[News], beside: &mut Beside) -> Result<(), Ended> {
         let Each::Syslog { saying, hosts_deny, .. } = &self.by else { return Ok(()) };
-        let latest = self.line.latest.borrow().clone();
+        let latest = self.asking.0.latest.borrow().clone();
         beside.enforced_by = match latest {
             Some(status) => enforced_by(&status, hosts_deny),
             // It is made with a commit, but for the first moments.
-            None => match self.ask(Request::Status).await? {
-                Some(Reply::Status(status)) => enforced_by(&status, hosts_deny),
+            None => match self.asking.ask(Request::Status).await? {
+                Ok(Reply::Status(status)) => enforced_by(&status, hosts_deny),
                 _ => Vec::new(),
             },
         };
@@ -497,32 +518,16 @@ impl Thread {
         Ok(())
     }
 
-    /// Asks the desk; `None` where it cannot tell now.
-    async fn ask(&self, request: Request) -> Result<Option<Reply>, Ended> {
-        let (reply, answer) = oneshot::channel();
-        self.line.asks.send(Ask { request, caller: None, reply }).await.map_err(|_| Ended)?;
-        Ok(answer.await.map_err(|_| Ended)?.reply.ok())
-    }
-
     /// An address of a denied prefix that failed, by the messages that are kept.
     async fn address(&self, prefix: Prefix) -> Result<Option<IpAddr>, Ended> {
         if prefix.is_host() {
             return Ok(None);
         }
-        let looks = self.line.looks.clone();
-        let (reply, answer) = oneshot::channel();
-        // It waits for each look, so it has a thread; where there is none, less is known.
-        let begun = std::thread::Builder::new().name("plugin-why".to_owned()).spawn(move || {
-            let _ = reply.send(explain(prefix, looks));
-        });
-        match begun {
-            Ok(_) => Ok(answer.await.map_err(|_| Ended)?.and_then(|why| address_in(&why.evidence, prefix))),
-            Err(_) => Ok(None),
-        }
+        Ok(self.asking.why(prefix).await?.and_then(|why| address_in(&why.evidence, prefix)))
     }
 
     fn show(&self) {
-        let waiting = *self.line.decided.borrow() - self.seen;
+        let waiting = *self.asking.0.decided.borrow() - self.seen;
         let state = &mut lock(&self.state);
         state.name = self.name.to_owned();
         state.whom = self.by.whom();
@@ -541,6 +546,8 @@ fn address_in(evidence: &[Evidence], prefix: Prefix) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desk::control::{Ask, Told as Answered};
+    use crate::outbox::AllDone;
 
     #[test]
     fn the_address_that_failed_is_in_the_messages() {
@@ -563,5 +570,40 @@ mod tests {
         check(&[failed, "Failed password for 2001:db8:1::9 from UNKNOWN"], Some("2001:db8::7"));
         check(&["rhost=2001:db8::a  user=root"], Some("2001:db8::a"));
         check(&[], None);
+    }
+
+    /// One that cannot read what was decided says so, and tries it again by itself.
+    #[test]
+    fn what_cannot_be_read_is_told_and_read_again() {
+        use tokio::sync::{broadcast, mpsc};
+
+        let (asks_in, mut asks) = mpsc::channel::<Ask>(1);
+        let (looks, _looks) = mpsc::channel(1);
+        let (_latest, latest) = watch::channel(None);
+        let (_decided, decided) = watch::channel(1);
+        let (taps, _) = broadcast::channel(1);
+        let (told, _told) = watch::channel(AllDone::default());
+        let line = Line { asks: asks_in, looks, latest, dry_run: false, taps, decided };
+        let dir = tempfile::tempdir().unwrap();
+        let orders = Orders { by: Each::Table(Some(dir.path().join("list"))), seen: 0, ends: false };
+        let teller = Teller::start("table-file", line, orders, None, Reporter::new(told, 5)).unwrap();
+        let mut answer = |reply: Result<Reply, String>| {
+            let ask = asks.blocking_recv().unwrap();
+            assert!(matches!(ask.request, Request::Since { id: 0 }));
+            let _ = ask.reply.send(Answered { reply, unwritten: false });
+        };
+        let until = |is_well: bool| {
+            let is_so = || teller.status().is_some_and(|status| status.problem.is_none() == is_well);
+            let end = clock::monotonic() + Duration::from_secs(20);
+            while !is_so() && clock::monotonic() < end {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            is_so()
+        };
+        answer(Err("disk I/O error".to_owned()));
+        assert!(until(false));
+        assert!(teller.status().unwrap().problem.unwrap().ends_with("cannot be read: disk I/O error"));
+        answer(Ok(Reply::History(Vec::new())));
+        assert!(until(true));
     }
 }

@@ -3,24 +3,26 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use super::asking::{Asking, Ended};
 use super::due::Due;
 use super::post::Refused;
 use super::report::{Beside, Report};
 use super::reverse::Names;
-use super::{Done, Orders, Reporter, State, Told, enforced_by, lock, look, open};
+use super::{Done, Orders, Reporter, State, Told, enforced_by, lock, open};
 use crate::clock;
-use crate::decide::prefix::Prefix;
 use crate::deny::hosts_deny;
-use crate::desk::control::{Ask, Line};
-use crate::desk::reply::{At, Decision, Reply, Why};
-use crate::desk::{Request, explain};
+use crate::desk::Request;
+use crate::desk::control::Line;
+use crate::desk::reply::{At, Decision, Reply};
 
 /// It is looked no more often than so for what was decided, whatever comes.
 const READ_EVERY: Duration = Duration::from_millis(200);
 /// It is looked so often whether there is anything to tell that nobody decided.
 const LOOK_EVERY: Duration = Duration::from_secs(300);
+/// What could not be read is read again after this time.
+const READ_AGAIN: Duration = Duration::from_secs(5);
 /// After a mail that was not taken it is tried again after this time, then after twice as long, up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// It is tried at least so often.
@@ -34,7 +36,7 @@ const OPEN_MAX: usize = 20;
 pub(super) struct Follower {
     /// By which it follows the history.
     name: &'static str,
-    line: Line,
+    asking: Asking,
     orders: watch::Receiver<Orders>,
     told: Told,
     reporter: Reporter,
@@ -48,6 +50,8 @@ pub(super) struct Follower {
     begun: Instant,
     /// When mails were sent.
     due: Due,
+    /// When what could not be read is read again.
+    read_again: Option<Instant>,
     /// How often the same was refused, and when it is tried again.
     refused: u32,
     retry: Option<Instant>,
@@ -56,9 +60,6 @@ pub(super) struct Follower {
     /// Names of addresses.
     names: Names,
 }
-
-/// The daemon ends.
-struct Ended;
 
 impl Follower {
     pub(super) fn new(
@@ -74,7 +75,7 @@ impl Follower {
         let sent = told.since(clock::now()).and_then(|since| time.checked_sub(since));
         Follower {
             name,
-            line,
+            asking: Asking(line),
             orders,
             told,
             reporter,
@@ -84,6 +85,7 @@ impl Follower {
             waiting: Report::default(),
             begun: time,
             due: Due::since(sent),
+            read_again: None,
             refused: 0,
             retry: None,
             bare: false,
@@ -107,7 +109,7 @@ impl Follower {
 
     async fn follow(&mut self) -> Result<std::convert::Infallible, Ended> {
         loop {
-            self.line.decided.mark_unchanged();
+            self.asking.0.decided.mark_unchanged();
             if self.orders.has_changed().map_err(|_| Ended)? {
                 self.ordered();
             }
@@ -116,7 +118,7 @@ impl Follower {
             self.show(due);
             match due {
                 Some(due) if due <= clock::monotonic() => self.tell().await?,
-                _ => self.wait(due).await?,
+                _ => self.wait(due.into_iter().chain(self.read_again).min()).await?,
             }
         }
     }
@@ -139,7 +141,7 @@ impl Follower {
         tokio::select! {
             () = until => {}
             () = tokio::time::sleep(LOOK_EVERY), if self.orders.borrow().way.is_wanted() => {}
-            changed = self.line.decided.changed() => {
+            changed = self.asking.0.decided.changed() => {
                 changed.map_err(|_| Ended)?;
                 tokio::time::sleep(READ_EVERY).await;
             }
@@ -157,7 +159,18 @@ impl Follower {
             return Ok(());
         }
         loop {
-            let Some(Reply::History(rows)) = self.ask(Request::Since { id: self.read }).await? else { break };
+            let rows = match self.asking.ask(Request::Since { id: self.read }).await? {
+                Ok(Reply::History(rows)) => rows,
+                Ok(_) => break,
+                Err(problem) => {
+                    self.not_read(problem);
+                    break;
+                }
+            };
+            if self.read_again.take().is_some() {
+                let shown = &mut lock(&self.state).shown;
+                (shown.problem, shown.failing_since) = (None, None);
+            }
             let Some(last) = rows.last().map(|row| row.id) else { break };
             let now = clock::now();
             let was_empty = self.waiting.is_empty();
@@ -181,7 +194,7 @@ impl Follower {
     /// Sees who is allowed and refused all the same by others' lines in hosts.deny, and was not told of.
     async fn refused(&mut self) -> Result<(), Ended> {
         let note = hosts_deny::memo(&self.orders.borrow().hosts_deny);
-        let known = look(&self.line, move |desk| desk.note(&note)).await.ok_or(Ended)?;
+        let known = self.asking.look(move |desk| desk.note(&note)).await?;
         // What cannot be read now is told the next time.
         let all = known.map(|note| hosts_deny::warned(note.as_deref())).unwrap_or_default();
         let was_empty = self.waiting.is_empty();
@@ -192,13 +205,22 @@ impl Follower {
         Ok(())
     }
 
+    /// What was decided cannot be read: it is tried again, whether something is decided meanwhile or not.
+    fn not_read(&mut self, problem: String) {
+        if self.read_again.is_none() {
+            tracing::error!(by = self.name, problem, "what was decided cannot be read; it is tried again until it can");
+        }
+        self.read_again = Some(clock::monotonic() + READ_AGAIN);
+        let shown = &mut lock(&self.state).shown;
+        shown.failing_since = shown.failing_since.or(Some(At(clock::now())));
+        shown.problem = Some(format!("what was decided cannot be read: {problem}"));
+    }
+
     /// Whether it is told at all: a login from an allowed address may be nobody's affair.
     async fn is_told(&self, what: &Decision) -> Result<bool, Ended> {
         let is_wanted = self.orders.borrow().saying.suspicious_of_allowed;
         match *what {
-            Decision::Suspicious { address, .. } if !is_wanted => {
-                Ok(!look(&self.line, move |desk| desk.allows(address)).await.ok_or(Ended)?)
-            }
+            Decision::Suspicious { address, .. } if !is_wanted => Ok(!self.asking.allows(address).await?),
             _ => Ok(true),
         }
     }
@@ -272,7 +294,7 @@ impl Follower {
         let hosts_deny = self.orders.borrow().hosts_deny.display().to_string();
         let mut beside = Beside { bare: self.bare || is_bare_after(self.refused), hosts_deny, ..Beside::default() };
         let mut all = self.told.missed;
-        if let Some(Reply::Status(status)) = self.ask(Request::Status).await? {
+        if let Ok(Reply::Status(status)) = self.asking.ask(Request::Status).await? {
             beside.enforced_by = enforced_by(&status, &self.orders.borrow().hosts_deny);
             all = status.followers.iter().find(|one| one.name == self.name).map_or(all, |one| one.missed);
         }
@@ -282,32 +304,11 @@ impl Follower {
             beside.names = self.names.of(self.waiting.addresses());
         }
         for prefix in self.waiting.about().collect::<Vec<_>>() {
-            if let Some(why) = self.why(prefix).await? {
+            if let Some(why) = self.asking.why(prefix).await? {
                 beside.known.insert(prefix, why);
             }
         }
         Ok((beside, all))
-    }
-
-    /// What is known of a prefix, made beside the engine: a wide one would hold it up.
-    async fn why(&mut self, prefix: Prefix) -> Result<Option<Why>, Ended> {
-        let looks = self.line.looks.clone();
-        let (reply, answer) = oneshot::channel();
-        // It waits for each look, so it has a thread; where there is none, the mail says less.
-        let begun = std::thread::Builder::new().name("mail-why".to_owned()).spawn(move || {
-            let _ = reply.send(explain(prefix, looks));
-        });
-        match begun {
-            Ok(_) => answer.await.map_err(|_| Ended),
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// Asks the desk; `None` where it cannot tell now.
-    async fn ask(&self, request: Request) -> Result<Option<Reply>, Ended> {
-        let (reply, answer) = oneshot::channel();
-        self.line.asks.send(Ask { request, caller: None, reply }).await.map_err(|_| Ended)?;
-        Ok(answer.await.map_err(|_| Ended)?.reply.ok())
     }
 
     fn show(&self, due: Option<Instant>) {

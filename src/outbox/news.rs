@@ -1,7 +1,10 @@
 //! What a decision is to those who are told one by one: that a prefix is denied that was not, or is so no longer, or that
 //! somebody is to be watched. A deny that came to last otherwise is no news.
+//!
+//! Whose denies are told says which are begun. One ends when nobody denies the prefix any more: a program that opens a border
+//! router must not do so for whom a person wants out.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::config::plugin::Of;
@@ -30,15 +33,14 @@ pub(super) enum What {
     Suspicious(IpAddr, String),
 }
 
-/// What each claimant decided last of a prefix, as far as is kept: whether it denies, and that was enforced.
-pub(super) type Claims = BTreeMap<Claimant, bool>;
+/// What claimants decided of a prefix, the oldest first, as far as is kept: whether it denies, and that was enforced.
+pub(super) type Claims = Vec<(Claimant, bool)>;
 
 /// The prefix of which it must be known what was decided before.
 pub(super) fn about(decided: &Decided, of: Of) -> Option<Prefix> {
     match &decided.what {
-        Decision::Denied { by, enforced: true, .. } | Decision::Released { by, .. } if counts(*by, of) => {
-            decided.prefix
-        }
+        Decision::Denied { by, enforced: true, .. } if counts(*by, of) => decided.prefix,
+        Decision::Released { .. } => decided.prefix,
         _ => None,
     }
 }
@@ -46,13 +48,23 @@ pub(super) fn about(decided: &Decided, of: Of) -> Option<Prefix> {
 /// The news of a decision, if it is any, by what was decided before of its prefix.
 pub(super) fn of(decided: Decided, before: &Claims, of: Of) -> Option<News> {
     let Decided { id, at, prefix, what } = decided;
-    let stands = |but: Option<Claimant>| {
-        before.iter().any(|(by, is_enforced)| *is_enforced && counts(*by, of) && Some(*by) != but)
-    };
+    let (mut standing, mut is_told) = (BTreeSet::new(), false);
+    for (by, is_enforced) in before {
+        match is_enforced {
+            true => _ = standing.insert(*by),
+            false => _ = standing.remove(by),
+        }
+        is_told = (*is_enforced && counts(*by, of)) || (is_told && !standing.is_empty());
+    }
     let what = match what {
-        Decision::Denied { by, enforced: true, .. } if counts(by, of) && !stands(None) => What::Denied(prefix?),
-        // What the history has forgotten was told.
-        Decision::Released { by, .. } if counts(by, of) && before.get(&by) != Some(&false) && !stands(Some(by)) => {
+        Decision::Denied { by, enforced: true, .. } if counts(by, of) && !is_told => What::Denied(prefix?),
+        Decision::Released { by, .. } => {
+            standing.remove(&by);
+            // What the history has forgotten was told.
+            let is_forgotten = counts(by, of) && before.iter().all(|(one, _)| *one != by);
+            if !standing.is_empty() || !(is_told || is_forgotten) {
+                return None;
+            }
             What::Ended(prefix?)
         }
         Decision::Suspicious { address, user, .. } => What::Suspicious(address, user),
@@ -89,7 +101,7 @@ mod tests {
     fn a_deny_and_its_end_are_told_once_each() {
         let check = |one: Decided, before: &[(Claimant, bool)], log: &str, all: &str| {
             for (whose, want) in [(Of::Log, log), (Of::All, all)] {
-                let found = match of(one.clone(), &before.iter().copied().collect(), whose).map(|news| news.what) {
+                let found = match of(one.clone(), &before.to_vec(), whose).map(|news| news.what) {
                     Some(What::Denied(_)) => "denied",
                     Some(What::Ended(_)) => "ended",
                     Some(What::Suspicious(..)) => "suspicious",
@@ -108,8 +120,12 @@ mod tests {
         check(released(POLICY), &[(POLICY, true)], "ended", "ended");
         check(released(POLICY), &[(POLICY, false)], "-", "-");
         check(released(POLICY), &[], "ended", "ended");
-        check(released(POLICY), &[(POLICY, true), (PERSON, true)], "ended", "-");
+        check(released(POLICY), &[(POLICY, true), (PERSON, true)], "-", "-");
         check(released(PERSON), &[(POLICY, true), (PERSON, true)], "-", "-");
         check(released(PERSON), &[(POLICY, false), (PERSON, true)], "-", "ended");
+        check(released(PERSON), &[(POLICY, true), (PERSON, true), (POLICY, false)], "ended", "ended");
+        check(denied(POLICY, true), &[(POLICY, true), (PERSON, true), (POLICY, false)], "-", "-");
+        check(released(PERSON), &[(POLICY, true), (POLICY, false), (PERSON, true)], "-", "ended");
+        check(released(POLICY), &[(PERSON, true)], "-", "-");
     }
 }

@@ -105,7 +105,9 @@ fn shown(ask: impl Fn(&str, &str) -> Option<Option<String>>, address: IpAddr) ->
 fn name_in(answer: &str) -> Option<String> {
     let name = answer.lines().next()?.split_whitespace().nth(1)?.trim_end_matches('.');
     let of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    ((1..=NAME_MAX).contains(&name.len()) && name.bytes().all(of_name)).then(|| name.to_owned())
+    // One that begins with a `-` would be an option.
+    let is_name = (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(of_name) && !name.starts_with('-');
+    is_name.then(|| name.to_owned())
 }
 
 /// What `getent` says of a key; `Some(None)` where there is nothing, `None` where it does not say in time.
@@ -129,6 +131,7 @@ mod tests {
         check("192.0.2.7 \x1b[31mred\n", None);
         check("192.0.2.7 a<b>\n", None);
         check("192.0.2.7\n", None);
+        check("192.0.2.7 --help\n", None);
         check("", None);
         check(&format!("192.0.2.7 {}\n", "x".repeat(254)), None);
     }

@@ -1,8 +1,8 @@
 //! Tells syslog each item of a report, as DenyHosts does: a line `TITLE - ITEM` of the program `denyhosts`, facility user,
 //! priority info, by `/dev/log`.
 //!
-//! Nobody waits for who reads that: what is not taken at once waits in the history. denyd itself knows no rule for that program,
-//! so what comes back by a log that it reads is nobody's failure.
+//! Nobody waits for who reads that: what is not taken at once waits in the history. Records of that program are our own to every
+//! rule, so what comes back by a log that denyd reads is nobody's failure.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -22,6 +22,8 @@ use crate::decide::prefix::Prefix;
 pub const SOCKET: &str = "/dev/log";
 /// Facility user (1), priority info (6).
 const PRIORITY: u8 = 8 + 6;
+/// The program that these are of.
+const PROGRAM: &str = "denyhosts";
 /// Bytes of a message; RFC 3164 has 1024.
 const MESSAGE_MAX: usize = 1000;
 
@@ -34,13 +36,19 @@ impl Output for Syslog {
         let socket = connect(Path::new(SOCKET)).map_err(failed)?;
         for one in news {
             for message in messages(one, beside) {
-                socket.send(line(&message, clock::now()).as_bytes()).map_err(failed)?;
+                socket.send(line(PRIORITY, PROGRAM, &message, clock::now()).as_bytes()).map_err(failed)?;
                 told.went(Ok(()));
             }
             told.done(one.id);
         }
         Ok(())
     }
+}
+
+/// Sends a message of a program with our pid to a socket of syslog's, with facility and severity in one number. It does not wait.
+pub(crate) fn send(path: &Path, priority: u8, program: &str, message: &str) -> io::Result<()> {
+    let program = format!("{program}[{}]", std::process::id());
+    connect(path)?.send(line(priority, &program, message, clock::now()).as_bytes()).map(|_| ())
 }
 
 /// Whether somebody listens there.
@@ -78,12 +86,11 @@ fn messages(news: &News, beside: &Beside) -> Vec<String> {
 }
 
 /// A message as syslog(3) writes it.
-fn line(message: &str, now: Timestamp) -> String {
+fn line(priority: u8, program: &str, message: &str, now: Timestamp) -> String {
     let time = jiff::Timestamp::from_microsecond(now.0).unwrap_or_default().to_zoned(TimeZone::system());
     let time = strtime::format("%b %e %H:%M:%S", &time).unwrap_or_default();
-    // All of it is ASCII by now.
     let message: String = message.chars().take(MESSAGE_MAX).collect();
-    format!("<{PRIORITY}>{time} denyhosts: {message}")
+    format!("<{priority}>{time} {program}: {message}")
 }
 
 #[cfg(test)]
@@ -107,7 +114,7 @@ mod tests {
         let login = news(What::Suspicious("2001:db8::7".parse().unwrap(), "al\\n".to_owned()));
         let want = ["Observed the following suspicious login activity - al\\n - 2001:db8::7"];
         assert_eq!(messages(&login, &beside), want);
-        let shown = line(&"x".repeat(2000), Timestamp::from_secs(1_795_304_306));
+        let shown = line(PRIORITY, PROGRAM, &"x".repeat(2000), Timestamp::from_secs(1_795_304_306));
         let pattern = regex::Regex::new("^<14>Nov 2[0-9] [0-9:]{8} denyhosts: x{1000}$").unwrap();
         assert!(pattern.is_match(&shown), "{shown}");
     }

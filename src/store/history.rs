@@ -5,8 +5,6 @@
 //! between it may do again after a crash: a decision's number is how it knows. Decisions wait for the slowest
 //! follower, up to a bound.
 
-use std::collections::BTreeMap;
-
 use inputs::record::Timestamp;
 use rusqlite::types::ToSql;
 use rusqlite::{Row, Transaction, TransactionBehavior, params};
@@ -208,20 +206,17 @@ impl Store {
         Ok(rows.iter().find_map(|row| row.decision.by_policy()).unwrap_or(false))
     }
 
-    /// What each claimant decided last of a prefix before the decision of number `id`, as far as is kept: whether it denies,
-    /// and that was enforced.
-    pub fn claims_before(&self, prefix: Prefix, id: i64) -> Result<BTreeMap<Claimant, bool>, StoreError> {
+    /// What claimants decided of a prefix before the decision of number `id`, the oldest first, as far as is kept: whether it
+    /// denies, and that was enforced.
+    pub fn claims_before(&self, prefix: Prefix, id: i64) -> Result<Vec<(Claimant, bool)>, StoreError> {
         let sql = "SELECT id, at, prefix, decision FROM history WHERE prefix = ?1 AND id < ?2 ORDER BY id DESC";
-        let mut claims = BTreeMap::new();
-        for row in self.database.decided(sql, params![prefix.to_bytes(), id], PREFIX_MAX)? {
-            let (by, is_enforced) = match row.decision {
-                Decision::Denied { by, enforced, .. } => (by, enforced),
-                Decision::Released { by, .. } => (by, false),
-                _ => continue,
-            };
-            claims.entry(by).or_insert(is_enforced);
-        }
-        Ok(claims)
+        let rows = self.database.decided(sql, params![prefix.to_bytes(), id], PREFIX_MAX)?;
+        let claim = |decision: &Decision| match decision {
+            Decision::Denied { by, enforced, .. } => Some((*by, *enforced)),
+            Decision::Released { by, .. } => Some((*by, false)),
+            _ => None,
+        };
+        Ok(rows.iter().rev().filter_map(|row| claim(&row.decision)).collect())
     }
 
     /// The number of the newest decision; 0 before the first. When it grows, followers have something to read.
