@@ -42,13 +42,13 @@ pub(super) fn read(text: &str, world: &World<'_>) -> (Vec<Setting>, Vec<Remark>,
         let name = content[..separator].trim().to_uppercase();
         let value = content[separator + 1..].trim();
         let value = if may_hold_hashes(&name) { value } else { without_comment(value) };
-        if value.len() > VALUE_MAX || settings.len() >= SETTINGS_MAX {
-            problems.push((
-                line,
-                format!(
-                    "more than {VALUE_MAX} bytes in a value, or {SETTINGS_MAX} settings; no configuration has that"
-                ),
-            ));
+        let too_much = match () {
+            () if value.len() > VALUE_MAX => Some(format!("a value of more than {VALUE_MAX} bytes")),
+            () if settings.len() >= SETTINGS_MAX => Some(format!("more than {SETTINGS_MAX} settings")),
+            () => None,
+        };
+        if let Some(what) = too_much {
+            problems.push((line, format!("{what}; no configuration has that, and nothing below is read")));
             break;
         }
         match substitute(value, world) {

@@ -31,6 +31,9 @@ const TABLES: &[&str] = &[
     "[[input]]",
 ];
 
+/// Those of them that say who is told.
+pub(super) use telling::TABLES as TELLING;
+
 /// How long the name of an input may be, in bytes.
 const LOG_NAME_MAX: usize = 64;
 

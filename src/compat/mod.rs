@@ -36,6 +36,10 @@ pub struct World<'a> {
     pub journal_instead: &'a dyn Fn(&Path) -> Option<String>,
     /// The back end for packets that this machine has, where hosts.deny refuses nobody: `nftables` or `iptables`.
     pub firewall: &'a dyn Fn() -> Option<&'static str>,
+    /// Whether denyd would find this program of a firewall, to run it.
+    pub has_program: &'a dyn Fn(&str) -> bool,
+    /// The port of a service of this name.
+    pub service: &'a dyn Fn(&str) -> Option<u16>,
     /// The ports at which this machine's sshd listens.
     pub sshd_ports: &'a dyn Fn() -> Vec<u16>,
 }
@@ -60,6 +64,38 @@ pub struct Translation {
     pub remarks: Vec<Remark>,
     /// The log, and whether the journal is read in its place.
     pub log: Option<(PathBuf, bool)>,
+}
+
+impl Translation {
+    /// The same without what tells somebody, if that is what stands at a line of the text and is wrong, and a remark that says
+    /// so; of mail all of it.
+    pub fn without(&self, line: usize, wrong: &str) -> Option<Translation> {
+        let origin = self.lines.get(line.checked_sub(1)?)?.as_ref()?;
+        let lines: Vec<&str> = self.toml.lines().collect();
+        let table = lines[..line].iter().rposition(|line| line.starts_with('['))?;
+        keys::TELLING.contains(&lines[table]).then_some(())?;
+        let end = lines[line..].iter().position(|line| line.starts_with('[')).map_or(lines.len(), |next| line + next);
+        let (gone, what) = match lines[table] {
+            "[mail]" => (table..end, "no mail is sent"),
+            "[plugin]" => (line - 1..line, "no program is run by it"),
+            _ => (line - 1..line, "it is left out"),
+        };
+        let mut left = Translation {
+            toml: String::new(),
+            remarks: self.remarks.clone(),
+            log: self.log.clone(),
+            lines: self.lines.clone(),
+        };
+        for (at, text) in lines.iter().enumerate() {
+            left.toml += if gone.contains(&at) { "" } else { text };
+            left.toml.push('\n');
+        }
+        left.lines[gone].fill(None);
+        let what = format!("{}: {what}, as {wrong}", origin.key);
+        let at = left.remarks.partition_point(|remark| remark.line != 0 && remark.line <= origin.line);
+        left.remarks.insert(at, Remark { line: origin.line, what, differs: true });
+        Some(left)
+    }
 }
 
 /// Where something comes from.

@@ -2,21 +2,26 @@
 //!
 //! The two are near to each other. What differs in writing is written anew; what cannot be done in linear time is named.
 
-/// Groups that mean something in a pattern of DenyHosts. Others become groups without a name.
-const NAMED: [&str; 4] = ["host", "user", "invalid", "message"];
+/// The group that has no text of its own, and means that the account does not exist.
+const INVALID: &str = "invalid";
 
-/// The same pattern for us, or what is wrong with it and at which character. `names` are those that groups have probably
-/// lost, from the last one on.
+/// The same pattern for us, or what is wrong with it and at which character. `names` are the groups that mean something there,
+/// beside `invalid`: others become groups without a name. Those that have lost their names are probably these, from the last one on.
 pub(super) fn translated(pattern: &str, names: &[&str]) -> Result<String, String> {
     let chars: Vec<char> = pattern.chars().collect();
     let mut walk = Walk { chars: &chars, at: 0, out: String::new() };
+    let mut is_counted = false;
     while let Some(char) = walk.next() {
         match char {
             '\\' => walk.escape()?,
             '[' => walk.class()?,
             '(' if walk.rest().starts_with(&['?']) => walk.group(pattern, names)?,
             '{' if !is_count(walk.rest()) => walk.out += r"\{",
-            '{' if walk.rest().starts_with(&[',']) => walk.out += "{0",
+            '{' => {
+                is_counted = true;
+                walk.out += if walk.rest().starts_with(&[',']) { "{0" } else { "{" };
+            }
+            '}' if !std::mem::take(&mut is_counted) => walk.out += r"\}",
             '*' | '+' | '?' | '}' if walk.rest().starts_with(&['+']) => {
                 return Err(walk.cannot("a possessive quantifier", "leave out the `+` behind it"));
             }
@@ -61,7 +66,7 @@ impl Walk<'_> {
                 return Err(self.cannot("a reference to an earlier group", "write what it shall be"));
             }
             Some('Z') => self.out += r"\z",
-            Some('0') => self.out += r"\x00",
+            Some('0') => self.octal(),
             // Ends of words here, and themselves in Python.
             Some(char @ ('<' | '>')) => self.out.push(char),
             Some(char) if !char.is_ascii() => self.out.push(char),
@@ -82,22 +87,44 @@ impl Walk<'_> {
             self.at += 1;
             self.out += r"\]";
         }
+        let unclosed = || format!("the bracket at its character {at} is not closed");
         loop {
-            match self.next() {
-                None => return Err(format!("the bracket at its character {at} is not closed")),
-                Some(']') => break self.out.push(']'),
-                Some(char @ ('[' | '&' | '~')) => self.out.extend(['\\', char]),
-                Some('\\') => match self.next() {
-                    None => return Err(format!("the bracket at its character {at} is not closed")),
-                    Some('b') => self.out += r"\x08",
-                    Some(char @ ('<' | '>')) => self.out.push(char),
-                    Some(char) if !char.is_ascii() => self.out.push(char),
-                    Some(char) => self.out.extend(['\\', char]),
-                },
-                Some(char) => self.out.push(char),
+            match self.next().ok_or_else(unclosed)? {
+                ']' => break self.out.push(']'),
+                char => self.member(char).ok_or_else(unclosed)?,
+            }
+            // A range, but for a `-` that is the last.
+            if self.rest().starts_with(&['-']) && self.rest().get(1).is_some_and(|next| *next != ']') {
+                self.at += 1;
+                self.out.push('-');
+                let last = self.next().ok_or_else(unclosed)?;
+                self.member(last).ok_or_else(unclosed)?;
             }
         }
         Ok(())
+    }
+
+    /// One character in brackets, or a class; `None` if the pattern ends within it.
+    fn member(&mut self, char: char) -> Option<()> {
+        match char {
+            '[' | '&' | '~' | '-' => self.out.extend(['\\', char]),
+            '\\' => match self.next()? {
+                'b' => self.out += r"\x08",
+                '0' => self.octal(),
+                char @ ('<' | '>') => self.out.push(char),
+                char if !char.is_ascii() => self.out.push(char),
+                char => self.out.extend(['\\', char]),
+            },
+            char => self.out.push(char),
+        }
+        Some(())
+    }
+
+    /// What stands behind `\0`: up to two digits of an octal number.
+    fn octal(&mut self) {
+        let digits: String = self.rest().iter().take(2).take_while(|char| ('0'..='7').contains(*char)).collect();
+        self.at += digits.len();
+        self.out += &format!(r"\x{:02x}", u8::from_str_radix(&digits, 8).unwrap_or_default());
     }
 
     /// A group that begins with `(?`, behind its parenthesis.
@@ -120,7 +147,8 @@ impl Walk<'_> {
                 self.at += 3;
                 let name: String = self.rest().iter().take_while(|char| **char != '>').collect();
                 self.at += (name.chars().count() + 1).min(self.rest().len());
-                self.out += &if NAMED.contains(&name.as_str()) { format!("(?P<{name}>") } else { "(?:".to_owned() };
+                let is_named = name == INVALID || names.contains(&name.as_str());
+                self.out += &if is_named { format!("(?P<{name}>") } else { "(?:".to_owned() };
                 Ok(())
             }
             () if rest.starts_with("?P") => Err(format!(
@@ -175,13 +203,20 @@ mod tests {
 
     #[test]
     fn what_python_writes_otherwise_is_written_anew() {
-        let check = |pattern: &str, want: &str| assert_eq!(translated(pattern, &[]).as_deref(), Ok(want), "{pattern}");
+        let translated = |pattern: &str| translated(pattern, &["host", "user"]);
+        let check = |pattern: &str, want: &str| assert_eq!(translated(pattern).as_deref(), Ok(want), "{pattern}");
         check("break in for (?P<user>.*) from (?P<host>.*)", "break in for (?P<user>.*) from (?P<host>.*)");
         check(r"Failed (?P<method>\S*) (?P<invalid>invalid )?", r"Failed (?:\S*) (?P<invalid>invalid )?");
         check(r"\A\<x\>\Z\é\/\.", r"\A<x>\zé\/\.");
         check(r"[]a] [^]a] [[] [a&&b~] [\b\<\]]", r"[\]a] [^\]a] [\[] [a\&\&b\~] [\x08<\]]");
-        check("a{2} a{,2} a{2,} a{2,3} a{ {x} {} a{,}", r"a{2} a{0,2} a{2,} a{2,3} a\{ \{x} \{} a{0,}");
+        check("a{2} a{,2} a{2,} a{2,3} a{ {x} {} a{,}", r"a{2} a{0,2} a{2,} a{2,3} a\{ \{x\} \{\} a{0,}");
         check("a(?#a comment)b(?:c)(?i)", "ab(?:c)(?i)");
+        check("(?P<message>x)", "(?:x)");
+        // A number of up to two octal digits; a range to a `-`, and one that begins with it.
+        check(r"\0 \07 \0778 [\011x]", r"\x00 \x07 \x3f8 [\x09x]");
+        check("[+--] [--a] [a-] [-a] [^-] [a-c-]", r"[+-\-] [\--a] [a\-] [\-a] [^\-] [a-c\-]");
+        // No quantifier ends here.
+        check(r"\}+ }+ x{2}}+", r"\}+ \}+ x{2}\}+");
         check("a*? b+? c??", "a*? b+? c??");
     }
 
@@ -198,6 +233,7 @@ mod tests {
         check("(a)?(?(1)b|c)", "a condition (character 5)");
         check("(?>a)", "an atomic group (character 1)");
         check("a++b", "a possessive quantifier (character 2)");
+        check("a{2}+b", "a possessive quantifier (character 4)");
         check("[a", "the bracket at its character 1 is not closed");
         check("a\\", "it ends in a backslash (character 2)");
         let lost = |pattern: &str, want: &str| {

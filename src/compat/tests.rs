@@ -34,6 +34,8 @@ fn translated_where(text: &str, there: &[&str], wrapped: bool) -> Result<Transla
             journal_instead: &|path| path.ends_with("silent.log").then(|| "is empty".to_owned()),
             sshd_reads_hosts_deny: &|| wrapped,
             firewall: &|| Some("nftables"),
+            has_program: &|name| !there.contains(&"/usr/local/sbin/iptables") || name != "iptables",
+            service: &|name| (name == "ssh").then_some(22),
             sshd_ports: &|| vec![22, 2222],
         },
     )
@@ -52,6 +54,8 @@ fn the_grammar_is_denyhosts_with_its_faults_mended() {
             journal_instead: &|_| None,
             sshd_reads_hosts_deny: &|| true,
             firewall: &|| None,
+            has_program: &|_| true,
+            service: &|_| None,
             sshd_ports: &Vec::new,
         };
         let (settings, remarks, problems) = conf::read(text, &world);
@@ -82,7 +86,7 @@ fn the_grammar_is_denyhosts_with_its_faults_mended() {
     check("SMTP_FROM = $[EMPTY]", &unset("EMPTY"));
     check("SMTP_FROM = $[]", &unset(""));
     let long = format!("WORK_DIR = {}", "x".repeat(5000));
-    check(&long, "1: more than 4096 bytes in a value, or 2000 settings; no configuration has that");
+    check(&long, "1: a value of more than 4096 bytes; no configuration has that, and nothing below is read");
 }
 
 #[test]
@@ -169,6 +173,19 @@ fn each_key_is_translated_or_named() {
         &[r#"backends = ["hosts.deny", "iptables"]"#, "ports = [22, 2222]"],
     );
     check("IPTABLES = /sbin/iptables", &[], &["9: IPTABLES = /sbin/iptables: there is no such program"]);
+    check(
+        "IPTABLES = /usr/local/sbin/iptables",
+        &["/usr/local/sbin/iptables"],
+        &[r#"backends = ["hosts.deny"]"#, "9: IPTABLES = /usr/local/sbin/iptables: denyd runs iptables from /usr/sbin"],
+    );
+    check("BLOCKPORT = ssh,2222", &[], &["ports = [22, 2222]"]);
+    for odd in ["1024:2000", "0", "nothing", "22;23", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16"] {
+        check(
+            &format!("BLOCKPORT = {odd}"),
+            &[],
+            &[&format!("9: BLOCKPORT = {odd}: it is no list of 15 ports at most")],
+        );
+    }
     let pf = "PFCTL_PATH = /sbin/pfctl\nPF_TABLE = bad";
     check(pf, &["/sbin/pfctl"], &[r#"backends = ["hosts.deny", "pf"]"#, r#"anchor = "none""#, r#"table = "bad""#]);
     check(pf, &[], &["9: PFCTL_PATH = /sbin/pfctl: there is no such program, and pf is not used"]);
@@ -239,6 +256,11 @@ fn each_key_is_translated_or_named() {
         &[r#"log_message_format = "%(asctime)s -: %(message)s""#, "9: DAEMON_LOG_MESSAGE_FORMAT: a `-` stands for"],
     );
     check("SYSLOG_REPORT = YES\nHOSTNAME_LOOKUP = yes", &[], &["syslog = true", "host_names = true"]);
+    // A slip in what only tells somebody keeps nobody from being denied.
+    check("PLUGIN_DENY = \"/bin/x", &[], &["9: no program is run by PLUGIN_DENY: "]);
+    check("PLUGIN_PURGE = /bin/x >/dev/null", &[], &["9: no program is run by PLUGIN_PURGE: "]);
+    check("SYSLOG_REPORT = perhaps", &[], &["9: SYSLOG_REPORT: `perhaps` is neither yes nor no"]);
+    check("ADMIN_EMAIL = root@localhost\nSMTP_SSL = perhaps", &[], &["10: no mail is sent: SMTP_SSL: `perhaps` is"]);
     check("PF_TABLE_FILE = blacklist", &[], &[r#"table_file = "/srv/blacklist""#]);
     check("SUSPICIOUS_LOGIN_REPORT_ALLOWED_HOSTS=NO", &[], &["suspicious_of_allowed = false"]);
     check("PLUGIN_DENY = nowhere", &[], &["9: PLUGIN_DENY = nowhere: there is no such program, and it is not run"]);
@@ -275,6 +297,8 @@ fn mail_is_sent_as_denyhosts_did() {
     let (to, ours) =
         (r#"to = ["root@localhost", "b@example.org"]"#, r#"from = "DenyHosts <a@example.org>" subject = "Report # 1""#);
     check("ADMIN_EMAIL =", &[], "");
+    check("ADMIN_EMAIL = root@localhost\nSMTP_SSL = perhaps", &[], "");
+    check("ADMIN_EMAIL = root@localhost,, ,", &[], r#"to = ["root@localhost"] server = "localhost:25" tls = "none""#);
     let local = r#"to = ["root@localhost", "joe@localhost"] server = "localhost:25" tls = "none""#;
     assert!(check("ADMIN_EMAIL = root, joe", &[], local).contains("a name without @ is one of this machine"));
     let base = format!("ADMIN_EMAIL = root@localhost, b@example.org\n{from}");
@@ -322,7 +346,10 @@ fn what_denyhosts_would_not_start_with_is_refused_with_its_line() {
         let told: Vec<String> = problems.iter().map(|(line, what)| format!("{line}: {what}")).collect();
         assert!(told.iter().any(|told| told.starts_with(want)), "{lines:?}: {told:#?}");
     };
-    check("", "0: DENY_THRESHOLD_ROOT is missing: how many failures of root are tolerated");
+    check(
+        "",
+        "0: DENY_THRESHOLD_ROOT is missing, and DenyHosts does not start without it: how many failures of root are tolerated",
+    );
     for (lines, want) in [
         (
             "DENY_THRESHOLD_ROOT = -1",
@@ -336,7 +363,6 @@ fn what_denyhosts_would_not_start_with_is_refused_with_its_line() {
         ("PURGE_THRESHOLD = x", "9: PURGE_THRESHOLD: `x` is no count"),
         ("SSHD_FORMAT_REGEX = x", "9: SSHD_FORMAT_REGEX: it has no group (?P<message>…)"),
         ("SSHD_FORMAT_REGEX = @.*? (?P.*)", "9: SSHD_FORMAT_REGEX: its group at character 6 has lost its name"),
-        ("BLOCKPORT = ssh", "9: BLOCKPORT: `ssh` is no list of ports"),
         ("SECURE_LOG = /private/var/log/asl.log", "9: SECURE_LOG: /private/var/log/asl.log is Apple's system log"),
     ] {
         check(&format!("{WHOLE}{lines}"), want);
@@ -353,6 +379,34 @@ fn what_denyhosts_would_not_start_with_is_refused_with_its_line() {
     let old = WHOLE.replace("DENY_THRESHOLD_INVALID", "DENY_THRESHOLD");
     let translation = translated(&old, &[]).unwrap();
     assert!(translation.toml.contains("threshold_invalid = 5"), "{}", translation.toml);
+}
+
+/// What is wrong with whom it tells is left out, of mail all of it; nothing else is.
+#[test]
+fn what_only_tells_is_left_out() {
+    let whole = translated(
+        &format!("{WHOLE}ADMIN_EMAIL = a@b\nSMTP_PORT = smtp\nDAEMON_LOG = /log\nDAEMON_LOG_TIME_FORMAT = %Q\n"),
+        &[],
+    )
+    .unwrap();
+    let check = |begin: &str, want: Option<(&str, &[&str])>| {
+        let line = whole.toml.lines().position(|line| line.starts_with(begin)).unwrap() + 1;
+        let left = whole.without(line, "it is wrong");
+        let Some((remark, gone)) = want else { return assert_eq!(left, None, "{begin}") };
+        let left = left.unwrap();
+        assert!(left.remarks.iter().any(|one| format!("{}: {}", one.line, one.what) == remark), "{:?}", left.remarks);
+        let is_gone = |line: &&str| !left.toml.lines().any(|left| left == *line);
+        let lost: Vec<_> = whole.toml.lines().filter(is_gone).filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(lost, gone, "{begin}");
+        assert_eq!(left.lines.len(), left.toml.lines().count());
+    };
+    let mail = ["[mail]", r#"to = ["a@b"]"#, r#"server = "localhost:smtp""#, r#"tls = "none""#];
+    check("server = ", Some(("10: SMTP_PORT: no mail is sent, as it is wrong", &mail)));
+    let format = r#"log_time_format = "%Q""#;
+    check("log_time", Some(("12: DAEMON_LOG_TIME_FORMAT: it is left out, as it is wrong", &[format])));
+    check("threshold_root", None);
+    check("backends", None);
+    check("[mail]", None);
 }
 
 /// Each line of the translation knows whence it comes.
@@ -463,7 +517,7 @@ fn patterns_become_rules() {
     );
     let replaces = "FAILED_ENTRY_REGEX3 does not replace denyd's own grammar of sshd";
     check("FAILED_ENTRY_REGEX3 = ^(?P<invalid>no )?login from (?P<host>[0-9.]+)$", &[&own], replaces);
-    check("FAILED_ENTRY_REGEX10 = x", &[], "9: FAILED_ENTRY_REGEX10 sets nothing, as in DenyHosts");
+    check("FAILED_ENTRY_REGEX10 = x", &[], "9: FAILED_ENTRY_REGEX10 sets nothing; DenyHosts, too");
     let welcome = format!(
         "name = \"successful_entry_regex\"; {sshd}; pattern = '^(?:Welcome (?P<user>\\w{{1,9}}) of (?P<host>[0-9.]+)$)'; event = \"success\"; hit = [{{ message = \"Welcome bob of 192.0.2.7\", addr = \"192.0.2.7\", user = \"bob\" }}]"
     );
@@ -510,6 +564,14 @@ fn a_pattern_that_cannot_be_taken_is_refused_with_its_line() {
     check(
         r"FAILED_ENTRY_REGEX9 = (a)\1 from (?P<host>.*)",
         "9: FAILED_ENTRY_REGEX9: a reference to an earlier group (character 4)",
+    );
+    // What a login says denies nobody, and a line that shows nothing is not shown.
+    let cleared = "9: SUCCESSFUL_ENTRY_REGEX: it does not end in $, so a stranger's text may go on behind the address, as in `Welcome 192.0.2.7 \
+                   from 198.51.100.9`, which is a login from 192.0.2.7, and clears what failed there; write it";
+    check("SUCCESSFUL_ENTRY_REGEX = Welcome (?P<host>[0-9.]+)", cleared);
+    check(
+        "SUCCESSFUL_ENTRY_REGEX = Welcome (?P<host>.*)",
+        "9: SUCCESSFUL_ENTRY_REGEX: it does not end in $, so a stranger's text may go on behind the address; write it",
     );
     let lost = "9: USERDEF_FAILED_ENTRY_REGEX: its group at character 22 has lost its name, as web pages lose what stands in angle \
                 brackets; it was probably break in attempt for (?P<user>.*) from (?P<host>.*)";

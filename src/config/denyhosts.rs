@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use inputs::cursor::{Cursor, FileCursor};
@@ -21,17 +21,24 @@ use crate::deny::{choose, ports, program};
 use crate::detect::sshd::is_sshd;
 use crate::text::plain;
 
+/// More slips than keys that tell somebody.
+const UNTOLD_MAX: usize = 50;
+
 /// Programs of the firewalls that can enforce beside hosts.deny, in the order in which they are taken.
 const FIREWALLS: &[(&str, &str)] = &[("nft", "nftables"), ("iptables", "iptables")];
+
+/// What relative paths are below: the directory in which this process read such a file first. A daemon in the background leaves
+/// it.
+static HERE: OnceLock<PathBuf> = OnceLock::new();
 
 /// What could be made out of the text of DenyHosts' `file`, and all that is wrong with it, by its own lines and keys.
 pub(super) fn read(file: &Path, text: &str) -> (Option<Config>, Vec<Problem>) {
     let problem = |line, what: String| Problem { file: file.to_owned(), line, what: plain(&what) };
-    let translation = match translated(text) {
+    let mut translation = match translated(text) {
         Ok(translation) => translation,
         Err(problems) => return (None, problems.into_iter().map(|(line, what)| problem(line, what)).collect()),
     };
-    let (found, mut problems) = document::read(file, &translation.toml, listed(), config);
+    let (found, mut problems) = read_untold(file, &mut translation);
     for one in problems.iter_mut().filter(|one| one.file == file) {
         let origin = translation.lines.get(one.line.wrapping_sub(1)).and_then(Option::as_ref);
         (one.line, one.what) = match origin {
@@ -50,6 +57,20 @@ pub(super) fn read(file: &Path, text: &str) -> (Option<Config>, Vec<Problem>) {
     (found, problems)
 }
 
+/// Reads a translation. What is wrong with whom it tells is left out of it, with a remark: a slip there keeps nobody from being
+/// denied.
+fn read_untold(file: &Path, translation: &mut compat::Translation) -> (Option<Config>, Vec<Problem>) {
+    for _ in 0..UNTOLD_MAX {
+        let (found, problems) = document::read(file, &translation.toml, listed(), config);
+        let mut untold = problems.iter().filter(|problem| problem.file == file);
+        let Some(left) = untold.find_map(|problem| translation.without(problem.line, &plain(&problem.what))) else {
+            return (found, problems);
+        };
+        *translation = left;
+    }
+    document::read(file, &translation.toml, listed(), config)
+}
+
 /// The text of DenyHosts' configuration as one of ours, on this machine; or what is wrong with it, by line.
 pub(super) fn translated(text: &str) -> Result<compat::Translation, Vec<(usize, String)>> {
     here(text, compat::translate)
@@ -63,18 +84,20 @@ pub(super) fn old(text: &str) -> compat::Old {
 /// What is made of the text, with what is known of this machine.
 fn here<T>(text: &str, of: impl FnOnce(&str, &World<'_>) -> T) -> T {
     let hostname = nix::unistd::gethostname().unwrap_or_default();
-    let here = std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_owned());
+    let here = HERE.get_or_init(|| std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_owned()));
     of(
         text,
         &World {
             hostname: &hostname.to_string_lossy(),
             variable: &|name| std::env::var(name).ok(),
-            directory: &here,
+            directory: here,
             is_there: &kind,
             is_writable: &|path| path.is_file() && nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_ok(),
             journal_instead: &journal_instead,
             sshd_reads_hosts_deny: &choose::sshd_reads_hosts_deny,
             sshd_ports: &ports::of_sshd,
+            has_program: &|name| program::find(name).is_some(),
+            service: &ports::of_service,
             firewall: &|| FIREWALLS.iter().find(|(name, _)| program::find(name).is_some()).map(|(_, name)| *name),
         },
     )
@@ -148,7 +171,7 @@ const QUIET: Duration = Duration::from_secs(600);
 const LOOKED_BACK: Duration = Duration::from_secs(7 * 86_400);
 const READS_MAX: usize = 1_000;
 
-/// Why the journal is to be read in place of a log: that is not there, or nobody has written it while the journal had records
+/// Why the journal is to be read in place of a log: there is no such log, or nobody has written it while the journal had records
 /// of sshd, which root wrote. No log daemon may be installed, or it may write elsewhere.
 fn journal_instead(log: &Path) -> Option<String> {
     if !here::is_here() || here::keeps_nothing(Path::new("/")).is_some() {

@@ -1,5 +1,6 @@
 //! On which ports this machine's sshd listens.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ const TIME_MAX: Duration = Duration::from_secs(5);
 /// Files that are read where it cannot be asked.
 const CONFIG: &str = "/etc/ssh/sshd_config";
 const DROP_INS: &str = "/etc/ssh/sshd_config.d";
+/// The list of services, and what is read of it, in bytes: Debian's has 13 000.
+const SERVICES: &str = "/etc/services";
+const SERVICES_MAX: u64 = 4 << 20;
 /// Where it listens if nothing is said (`sshd_config(5)`).
 const DEFAULT: u16 = 22;
 
@@ -23,6 +27,22 @@ pub fn told() -> Option<Vec<u16>> {
     let child = program::start(&program::find("sshd")?, &["-T"]).ok()?;
     let said = program::finish_within(TIME_MAX, child, b"").ok().filter(|said| said.status.success())?;
     Some(ports(&String::from_utf8_lossy(&said.stdout)))
+}
+
+/// The port of a service of TCP, by this machine's list (services(5)).
+pub fn of_service(name: &str) -> Option<u16> {
+    let mut text = String::new();
+    let list = std::fs::File::open(SERVICES).ok()?;
+    list.take(SERVICES_MAX).read_to_string(&mut text).ok()?;
+    listed(&text, name)
+}
+
+fn listed(services: &str, name: &str) -> Option<u16> {
+    services.lines().find_map(|line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let (first, port) = (words.next()?, words.next()?.strip_suffix("/tcp")?);
+        (first == name || words.any(|alias| alias == name)).then(|| port.parse().ok())?
+    })
 }
 
 fn configured() -> Vec<u16> {
@@ -63,6 +83,17 @@ fn ports(settings: &str) -> Vec<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_has_the_port_of_the_list() {
+        let services = "# ssh 1/tcp\nftp\t21/tcp\nssh\t\t22/udp\nssh 22/tcp secure-shell # SSH\nodd\nodd x/tcp\n";
+        let check = |name: &str, want: Option<u16>| assert_eq!(listed(services, name), want, "{name}");
+        check("ssh", Some(22));
+        check("secure-shell", Some(22));
+        check("ftp", Some(21));
+        check("odd", None);
+        check("SSH", None);
+    }
 
     #[test]
     fn ports_of_sshd() {

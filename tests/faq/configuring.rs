@@ -183,7 +183,7 @@ fn q2_10_what_is_missing_is_named() {
     let lines = "DENY_THRESHOLD_INVALID = 5\nPURGE_DENY =\nBLOCK_SERVICE = sshd\n";
     let (code, _, err) = import(lines);
     assert_eq!(code, Some(2), "{err}");
-    for name in ["DENY_THRESHOLD_ROOT is missing: ", "DENY_THRESHOLD_VALID is missing: "] {
+    for name in ["DENY_THRESHOLD_ROOT is missing, and", "DENY_THRESHOLD_VALID is missing, and"] {
         assert!(err.contains(name), "{err}");
     }
 }

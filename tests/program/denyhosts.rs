@@ -122,8 +122,28 @@ fn a_mistake_is_told_by_its_line() {
     };
     check("PURGE_DENY = 10 minutes", "FILE:7: PURGE_DENY: `10 minutes`: DenyHosts would have taken it for 600 seconds");
     check("PURGE_DENY = 9999w", "FILE:7: PURGE_DENY, as [decide] deny_for");
-    check("BLOCKPORT = 0", "FILE:7: BLOCKPORT, as [deny] ports");
     check("SMTP_FROM = $[NO_SUCH_VARIABLE]", "FILE:7: SMTP_FROM: there is no variable `NO_SUCH_VARIABLE`");
+}
+
+/// Who is told by a mistake is not told, and whoever fails is denied.
+#[test]
+fn a_mistake_in_whom_it_tells_is_a_remark() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, log) = (dir.path().join("denyhosts.conf"), dir.path().join("log"));
+    fs::write(&log, "").unwrap();
+    let check = |line: &str, want: &str| {
+        let whole = "DENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 1\nPURGE_DENY =\nBLOCK_SERVICE = sshd\n";
+        let more = format!("SECURE_LOG = {}\nHOSTS_DENY = {}/hosts.deny\n", log.display(), dir.path().display());
+        fs::write(&file, format!("{whole}{more}{line}\n")).unwrap();
+        let (code, out, err) = denyd(&["--config", file.to_str().unwrap(), "check"]);
+        assert!(code != Some(2) && format!("{out}{err}").contains(want), "{line}: {code:?} {out}{err}");
+        let (code, out, _) = denyd(&["--config", file.to_str().unwrap(), "check", "--print"]);
+        assert!(code == Some(0) && out.contains("threshold_root = 1"), "{line}: {out}");
+    };
+    check("ADMIN_EMAIL = not an address@@x", "ADMIN_EMAIL: no mail is sent, as [mail] to");
+    check("ADMIN_EMAIL = root@localhost\nSMTP_PORT = smtp", "SMTP_PORT: no mail is sent, as [mail] server");
+    check("DAEMON_LOG = /x\nDAEMON_LOG_MESSAGE_FORMAT = %(message)q", "DAEMON_LOG_MESSAGE_FORMAT: it is left out, as");
+    check("PLUGIN_DENY = /bin/true >/dev/null", "no program is run by PLUGIN_DENY");
 }
 
 /// Whom the real DenyHosts 3.1.2 denied by this log, by thresholds 1 to 10.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Draft;
+use crate::compat::conf::Setting;
 use crate::compat::{Kind, absolute};
 use crate::text::quoted;
 
@@ -30,14 +31,10 @@ impl Draft<'_> {
             self.set("[deny.hosts_deny]", "comment", "false".to_owned(), "PURGE_DENY");
         }
         let mut names = vec!["hosts.deny"];
-        let iptables = self.value("IPTABLES");
-        match iptables.map(|setting| (setting, (self.world.is_there)(&absolute(&setting.value, self.world)))) {
-            Some((_, Some(Kind::File))) => names.push("iptables"),
-            Some((setting, _)) => self.remark(
-                setting.line,
-                format!("IPTABLES = {}: there is no such program, and iptables is not used", setting.value),
-            ),
-            None => {}
+        if let Some(setting) = self.value("IPTABLES")
+            && self.is_program(setting, "iptables")
+        {
+            names.push("iptables");
         }
         let mut from = if names.len() > 1 { "IPTABLES" } else { "HOSTS_DENY" };
         if self.pf() {
@@ -64,17 +61,41 @@ impl Draft<'_> {
         let names: Vec<String> = names.into_iter().map(quoted).collect();
         self.set("[deny]", "backends", format!("[{}]", names.join(", ")), from);
         let Some(setting) = self.value("BLOCKPORT") else { return self.ports_of_service(has_firewall) };
-        let ports: Result<Vec<u16>, _> = setting.value.split(',').map(|port| port.trim().parse::<u16>()).collect();
-        match ports {
-            Ok(ports) => {
+        let port = |word: &str| word.parse().ok().filter(|port| *port > 0).or_else(|| (self.world.service)(word));
+        let ports: Option<Vec<u16>> = setting.value.split(',').map(|word| port(word.trim())).collect();
+        match ports.filter(|ports| ports.len() <= PORTS_MAX) {
+            Some(ports) => {
                 let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
                 self.set("[deny]", "ports", format!("[{}]", ports.join(", ")), "BLOCKPORT");
             }
-            Err(_) => self.problem(
-                setting,
-                format!("`{}` is no list of ports; write them with commas, as in 22,2222", setting.value),
+            None => self.remark(
+                setting.line,
+                format!(
+                    "BLOCKPORT = {}: it is no list of {PORTS_MAX} ports at most, as in 22,2222, so a firewall closes all ports to who is denied",
+                    setting.value
+                ),
             ),
         }
+    }
+
+    /// Whether a program is where a key says, and where denyd runs programs from.
+    fn is_program(&mut self, setting: &Setting, name: &str) -> bool {
+        let (key, value, line) = (&setting.name, &setting.value, setting.line);
+        let is_there = (self.world.is_there)(&absolute(value, self.world)) == Some(Kind::File);
+        let (is_found, firewall) = ((self.world.has_program)(name), name.trim_end_matches("ctl"));
+        match (is_there, is_found) {
+            (true, true) => return true,
+            (false, _) => {
+                self.remark(line, format!("{key} = {value}: there is no such program, and {firewall} is not used"))
+            }
+            (true, false) => {
+                let what = format!(
+                    "denyd runs {name} from /usr/sbin, /sbin, /usr/bin or /bin alone, and it is in none of them"
+                );
+                self.remark(line, format!("{key} = {value}: {what}, so it is not used; make a link to it there"));
+            }
+        }
+        false
     }
 
     /// What a firewall closes for BLOCK_SERVICE: all for `ALL`, sshd's ports for a service.
@@ -108,11 +129,7 @@ impl Draft<'_> {
             }
             return false;
         };
-        if (self.world.is_there)(&absolute(&path.value, self.world)) != Some(Kind::File) {
-            self.remark(
-                path.line,
-                format!("PFCTL_PATH = {}: there is no such program, and pf is not used", path.value),
-            );
+        if !self.is_program(path, "pfctl") {
             return false;
         }
         self.set("[deny.pf]", "anchor", quoted("none"), "PF_TABLE");

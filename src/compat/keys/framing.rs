@@ -56,7 +56,8 @@ impl Draft<'_> {
             "; strangers can write what it wants before the message, so what it finds denies for an hour at most, clears nothing \
              and is no login: begin it with ^, and write [^ ]* or \\d+ instead of .* before the message"
         };
-        let what = "is asked of lines whose header denyd does not know; one that names its program is read by that";
+        let what =
+            "is asked of lines whose header denyd does not know; a line that names its program is read without it";
         self.remark(setting.line, format!("{FORMAT} {what}{sound}"));
     }
 }
@@ -64,12 +65,12 @@ impl Draft<'_> {
 /// What an expression is to denyd, by what it finds in lines of known formats.
 fn known(pattern: String) -> Framing {
     let reads = |before: &str| found(&pattern, MESSAGE, &format!("{before}{SAMPLE}")).as_deref() == Some(SAMPLE);
-    if reads(MULTILOG) {
-        Framing::Multilog
-    } else if KNOWN.into_iter().any(reads) && !reads(OTHERS) {
-        Framing::Auto
-    } else {
-        Framing::Other(pattern)
+    match (reads(MULTILOG), KNOWN.into_iter().any(reads)) {
+        (true, false) => Framing::Multilog,
+        // It finds the message wherever it stands: what stands before it is known better.
+        (true, true) => Framing::Auto,
+        (false, true) if !reads(OTHERS) => Framing::Auto,
+        _ => Framing::Other(pattern),
     }
 }
 
@@ -93,6 +94,8 @@ mod tests {
         check(r"^\S+ \S+ sshd(-session)?\[\d+\]: (?P<message>.*)", "auto");
         check(r"@.*? (?P<message>.*)", "multilog");
         check(r"^@[0-9a-f]{24} (?P<message>.*)$", "multilog");
+        check(r"(?P<message>(Failed|Invalid|Accepted) .*)$", "auto");
+        check(r".*?(?P<message>Failed.*)", "auto");
         check(r"^\d+ sshd: (?P<message>.*)$", "other");
         check(r".*: (?P<message>.*)", "other");
     }

@@ -10,7 +10,7 @@ pub(super) const NEEDED: &[(&str, &str)] = &[
     ("DENY_THRESHOLD_VALID", "how many failures of users are tolerated"),
     ("DENY_THRESHOLD_ROOT", "how many failures of root are tolerated"),
     ("PURGE_DENY", "how long a deny lasts; blank for ever"),
-    ("BLOCK_SERVICE", "what is denied: sshd or ALL; blank writes the addresses alone"),
+    ("BLOCK_SERVICE", "write what is denied, sshd or ALL, or nothing behind the = for lines of addresses alone"),
 ];
 
 /// Keys that need nothing here: what takes their place.
@@ -113,7 +113,7 @@ impl Draft<'_> {
                     let shown: String = name.chars().take(NAME_SHOWN_MAX).collect();
                     self.remark(
                         line,
-                        format!("{shown} sets nothing, as in DenyHosts, which asked FAILED_ENTRY_REGEX and 2 to 9"),
+                        format!("{shown} sets nothing; DenyHosts, too, knew only FAILED_ENTRY_REGEX and FAILED_ENTRY_REGEX2 to 9"),
                     );
                 }
             } else if !TRANSLATED.contains(&name) && find(NEEDED).is_none() {
@@ -126,7 +126,7 @@ impl Draft<'_> {
         for (name, what) in NEEDED {
             let old = *name == "DENY_THRESHOLD_INVALID" && self.get("DENY_THRESHOLD").is_some();
             if self.get(name).is_none() && !old {
-                self.problems.push((0, format!("{name} is missing: {what}; DenyHosts does not start without it")));
+                self.problems.push((0, format!("{name} is missing, and DenyHosts does not start without it: {what}")));
             }
         }
     }

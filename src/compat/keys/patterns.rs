@@ -98,11 +98,14 @@ impl Draft<'_> {
                 return self.problem(setting, format!(
                     "{}; write it so that it holds a whole message of sshd, from ^ to $, or write {UNSAFE} = yes on a line above it: then \
                      it is taken as it is, and what it finds {FORGEABLE}",
-                    told(&pattern, fooled),
+                    told(&pattern, fooled, asked.event),
                 ));
             }
             Some(fooled) => {
-                let what = format!("is taken by {UNSAFE}, though strangers can fool it: {}", told(&pattern, fooled));
+                let what = format!(
+                    "is taken by {UNSAFE}, though strangers can fool it: {}",
+                    told(&pattern, fooled, asked.event)
+                );
                 self.remark(setting.line, format!("{name} {what}. So what it finds {FORGEABLE}"));
             }
             None if asked.is_of_every => {
@@ -180,10 +183,13 @@ impl Asked {
     }
 }
 
-/// How a pattern can be fooled, with a line that does it.
-fn told(pattern: &str, fooled: Fooled) -> String {
-    let line = pattern::forgery(pattern, fooled);
-    let line = line.map_or(String::new(), |line| format!(", as in `{line}`, which has {VICTIM} denied"));
+/// How a pattern can be fooled, with a line that does it, and what becomes of that.
+fn told(pattern: &str, fooled: Fooled, event: &str) -> String {
+    let what = match event {
+        "success" => format!("which is a login from {VICTIM}, and clears what failed there"),
+        _ => format!("which has {VICTIM} denied"),
+    };
+    let line = pattern::forgery(pattern, fooled).map_or(String::new(), |line| format!(", as in `{line}`, {what}"));
     format!("{fooled}{line}")
 }
 

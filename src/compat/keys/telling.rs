@@ -1,4 +1,6 @@
 //! Who is told: `ADMIN_EMAIL`, `PLUGIN_DENY`, `DAEMON_LOG` and what belongs to them.
+//!
+//! A slip in one of these keeps nobody from being denied: it is a remark, and less is told.
 
 use std::path::Path;
 
@@ -6,6 +8,9 @@ use super::Draft;
 use crate::compat::conf;
 use crate::compat::{Kind, LOG_FIELDS, absolute, command};
 use crate::text::quoted;
+
+/// The tables of these keys.
+pub(in crate::compat) const TABLES: [&str; 3] = ["[mail]", "[plugin]", "[report]"];
 
 /// DenyHosts' own log, where nothing else is said.
 const DAEMON_LOG: &str = "/var/log/denyhosts";
@@ -16,10 +21,18 @@ impl Draft<'_> {
     /// Who is written to. DenyHosts encrypted where the server offered it, and asked for no certificate.
     pub(super) fn mail(&mut self) {
         let Some(to) = self.value("ADMIN_EMAIL") else { return };
+        let ssl = match self.value("SMTP_SSL").map(|setting| (setting, conf::yes(&setting.value))) {
+            Some((setting, Err(what))) => {
+                return self.remark(setting.line, format!("no mail is sent: SMTP_SSL: {what}"));
+            }
+            Some((setting, Ok(yes))) => Some((setting, yes)),
+            None => None,
+        };
         let line = to.line;
-        let whole = |one: &str| if one.contains('@') { one.to_owned() } else { format!("{one}@localhost") };
-        let all: Vec<String> = to.value.split(',').map(|one| whole(one.trim())).collect();
-        if !to.value.split(',').all(|one| one.contains('@')) {
+        let names: Vec<&str> = to.value.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
+        let whole = |one: &&str| if one.contains('@') { (*one).to_owned() } else { format!("{one}@localhost") };
+        let all: Vec<String> = names.iter().map(whole).collect();
+        if !names.iter().all(|one| one.contains('@')) {
             self.remark(line, format!("ADMIN_EMAIL: a name without @ is one of this machine: {}", all.join(", ")));
         }
         let to: Vec<String> = all.iter().map(|one| quoted(one)).collect();
@@ -40,20 +53,20 @@ impl Draft<'_> {
         let host = self.value("SMTP_HOST").map_or("localhost", |setting| setting.value.as_str());
         let port = self.value("SMTP_PORT").map_or("25", |setting| setting.value.as_str());
         let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        self.set("[mail]", "server", quoted(&format!("{bracketed}:{port}")), "SMTP_HOST");
+        let from = if self.value("SMTP_PORT").is_some() { "SMTP_PORT" } else { "SMTP_HOST" };
+        self.set("[mail]", "server", quoted(&format!("{bracketed}:{port}")), from);
         let is_here = host.eq_ignore_ascii_case("localhost") || host.starts_with("127.") || host == "::1";
         let user = self.value("SMTP_USERNAME");
-        let ssl = match self.value("SMTP_SSL").map(|setting| (setting, conf::yes(&setting.value))) {
-            Some((setting, Err(what))) => return self.problem(setting, what),
+        let ssl = match ssl {
             // As DenyHosts was shipped, and could not work.
-            Some((setting, Ok(true))) if port == "25" => {
+            Some((setting, true)) if port == "25" => {
                 self.remark(
                     setting.line,
                     "SMTP_SSL = yes: no server speaks TLS first at port 25; it is not used".to_owned(),
                 );
                 false
             }
-            Some((_, Ok(yes))) => yes,
+            Some((_, yes)) => yes,
             None => false,
         };
         let (tls, from) = match () {
@@ -87,7 +100,7 @@ impl Draft<'_> {
             let programs = match read(&setting.value) {
                 Ok(programs) => programs,
                 Err(what) => {
-                    self.problem(setting, what);
+                    self.remark(setting.line, format!("no program is run by {name}: {what}"));
                     continue;
                 }
             };
@@ -163,7 +176,10 @@ impl Draft<'_> {
         ] {
             match self.value(name).map(|setting| (setting, conf::yes(&setting.value))) {
                 Some((_, Ok(yes))) => self.set("[report]", key, yes.to_string(), name),
-                Some((setting, Err(what))) => self.problem(setting, what),
+                Some((setting, Err(what))) => {
+                    let default = if matches!(key, "suspicious_of_allowed") { "yes" } else { "no" };
+                    self.remark(setting.line, format!("{name}: {what}; until then it is {default}"));
+                }
                 None => self.absent(name, holds),
             }
         }
