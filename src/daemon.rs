@@ -116,9 +116,10 @@ impl Given {
     }
 }
 
-/// SIGHUP waits from now on until [`run`] listens for it: it would end us. To be called before a thread is started.
-pub(crate) fn hold_hangup() -> anyhow::Result<()> {
-    Ok(signals::hold_hangup()?)
+/// SIGHUP and SIGUSR1 wait from now on until [`run`] listens for them: they would end us. To be called before a thread is
+/// started.
+pub(crate) fn hold_signals() -> anyhow::Result<()> {
+    Ok(signals::hold()?)
 }
 
 /// How it runs.
@@ -144,6 +145,12 @@ pub(crate) enum Mode {
 /// Runs until SIGTERM or SIGINT, or once. Where a configuration was tried and nobody kept it, what was before holds, in any
 /// mode but a dry run. Returns what was answered to what was asked for.
 pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyhow::Result<Vec<Result<Reply, String>>> {
+    if let Some(problem) = &origin.broken {
+        tracing::error!(
+            problem,
+            "the configuration is broken, and the last good one holds; see denyd check, then restart"
+        );
+    }
     let ready = manager::ready(matches!(mode, Mode::Background))?;
     let inherited = listen::Inherited::of_process();
     let dry_run = matches!(mode, Mode::DryRun);
@@ -208,8 +215,10 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     let running = runtime.enter();
     let socket = fresh.config.control_socket.clone();
     let control = control::bind(&socket)?;
-    let lock_file = if dry_run { None } else { fresh.config.compat.lock_file.as_deref() };
-    let lock_file = LockFile::write(lock_file);
+    let mut lock_file = LockFile::default();
+    if !dry_run {
+        lock_file.be_at(fresh.config.compat.lock_file.as_deref());
+    }
     let asking = once.as_ref().map(|_| batches_in.clone());
     let (mut configured, sources) = Configured::start(fresh, inherited, &mut desk, (batches_in, to_read))?;
     let want = desk.publish_all(clock.now());
@@ -234,7 +243,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     }
     let line =
         Line { asks: asks_in.clone(), looks: looks_in, latest, dry_run, taps: taps.clone(), decided: desk.decided() };
-    let mut mailing = Mailing::new(line.clone(), told_in);
+    let mut mailing = Mailing::new(line.clone(), told_in, once.is_some());
     mailing.configure(&mut desk, &configured.config);
     let work_dir = (!dry_run).then(|| WorkDir::start(line.clone(), configured.config.compat.work_dir.clone()));
     let work_dir = work_dir.transpose()?;
@@ -267,6 +276,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
         late: late_in,
         manager: Manager::new(clock::monotonic()),
         resolver,
+        lock_file,
         old_log: old_log_in,
     };
     if let Some(order) = order {
@@ -323,7 +333,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
     let _ = std::fs::remove_file(&socket);
-    drop(lock_file);
+    owner.outside.lock_file.be_at(None);
     match (dry_run, is_released) {
         (true, _) => tracing::info!("stopped; nothing is kept"),
         (false, true) => tracing::info!("stopped; nobody is denied until the next start, as release_on_exit says"),

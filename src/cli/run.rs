@@ -30,16 +30,13 @@ pub(super) struct Arguments {
 
 /// Runs the verb. Where the file is broken the last good configuration holds, but for a dry run, which tries the file.
 pub(super) fn run(arguments: Arguments, file: Option<&Path>) -> anyhow::Result<ExitCode> {
-    daemon::hold_hangup()?;
+    daemon::hold_signals()?;
     let (mut config, broken) = match file {
         None => (Config::default(), None),
         Some(file) if arguments.dry_run => (Config::read(file)?, None),
         Some(file) => Config::read_or_last(file)?,
     };
     let log = Log::to_stderr(config.log_level);
-    if let Some(problem) = &broken {
-        tracing::error!(%problem, "the configuration is broken, and the last good one holds; see denyd check, then restart");
-    }
     if file.is_none() {
         config.inputs = vec![feeds::found()?];
         let what: Vec<_> = config.inputs.iter().map(feeds::describe).collect();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
+use super::log;
 use crate::clock;
 
 /// How long after its start a daemon is ready at the latest, whatever hangs: less than the unit's `TimeoutStartSec`, after
@@ -46,8 +47,9 @@ pub(super) fn ready(background: bool) -> std::io::Result<SyncSender<Receiver<Inf
 /// What is told at the end of standard error to who started us in the background: no line of the log holds it.
 pub(crate) const RUNS: u8 = 0;
 
-/// Tells who started us that we run, and lets go of standard output and standard error.
+/// Tells who started us that we run, and lets go of standard output and standard error: the log goes to syslog from now on.
 fn detach() {
+    log::leave_stderr();
     let _ = std::io::stderr().write_all(&[RUNS]);
     let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null");
     let gone = nowhere.map(|nowhere| {

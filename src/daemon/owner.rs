@@ -13,6 +13,7 @@ use super::configured::Configured;
 use super::connected::Connected;
 use super::here::Here;
 use super::leave::Leave;
+use super::lock_file::LockFile;
 use super::log::Log;
 use super::mailing::Mailing;
 use super::manager::Manager;
@@ -77,6 +78,7 @@ pub(super) struct Outside {
     pub(super) log: Log,
     pub(super) manager: Manager,
     pub(super) resolver: Resolver,
+    pub(super) lock_file: LockFile,
     /// Where it is told who is protected, if that took long.
     pub(super) late: watch::Sender<Late>,
     /// Where it is told which log a DenyHosts configuration names.

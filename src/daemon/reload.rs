@@ -279,6 +279,9 @@ impl Owner {
         if let Some(work_dir) = &self.outside.work_dir {
             work_dir.order(self.configured.config.compat.work_dir.clone());
         }
+        if !self.outside.shown.dry_run {
+            self.outside.lock_file.be_at(self.configured.config.compat.lock_file.as_deref());
+        }
         let _ = self.outside.old_log.send(self.configured.config.old_log.clone());
         if mails {
             self.outside.mailing.configure(&mut self.desk, &self.configured.config);

@@ -12,14 +12,15 @@ use crate::desk::control::Ask;
 /// The configuration is read so often at most, however many ask for it.
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
 
-/// SIGHUP waits from now on until it is listened for: it would end us. To be called before a thread is started.
-pub(super) fn hold_hangup() -> nix::Result<()> {
-    hangup_set().thread_block()
+/// SIGHUP and SIGUSR1 wait from now on until they are listened for: they would end us. To be called before a thread is started.
+pub(super) fn hold() -> nix::Result<()> {
+    set(Signal::SIGHUP).thread_block()?;
+    set(Signal::SIGUSR1).thread_block()
 }
 
-fn hangup_set() -> SigSet {
+fn set(signal: Signal) -> SigSet {
     let mut set = SigSet::empty();
-    set.add(Signal::SIGHUP);
+    set.add(signal);
     set
 }
 
@@ -29,7 +30,7 @@ pub(super) async fn hangup(asks: mpsc::Sender<Ask>) {
         tracing::error!("cannot wait for SIGHUP; there is `denyd reload`");
         return;
     };
-    if let Err(error) = hangup_set().thread_unblock() {
+    if let Err(error) = set(Signal::SIGHUP).thread_unblock() {
         tracing::error!(%error, "cannot wait for SIGHUP; there is `denyd reload`");
     }
     while hangup.recv().await.is_some() {
@@ -49,6 +50,9 @@ pub(super) async fn debug(toggle: impl Fn()) {
         tracing::error!("cannot wait for SIGUSR1; there is log_level in the configuration");
         return;
     };
+    if let Err(error) = set(Signal::SIGUSR1).thread_unblock() {
+        tracing::error!(%error, "cannot wait for SIGUSR1; there is log_level in the configuration");
+    }
     while usr1.recv().await.is_some() {
         toggle();
     }

@@ -139,6 +139,11 @@ impl Store {
         }
     }
 
+    /// Whether another denyd has it now.
+    pub fn is_locked(dir: &Path) -> bool {
+        matches!(lock(dir), Err(StoreError::Locked { .. }))
+    }
+
     fn in_memory(dir: &Path, why: StoreError) -> Result<Store, StoreError> {
         let lock = match lock(dir) {
             Ok(lock) => Some(lock),

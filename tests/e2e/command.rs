@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use kit::until;
 
@@ -78,4 +80,58 @@ fn a_denyhosts_conf_is_run_as_it_is() {
         denied().is_empty().then_some(())
     });
     assert_eq!(fs::read_to_string("/etc/hosts.deny").unwrap(), "# mine\nALL: PARANOID\n");
+}
+
+/// In the background relative paths are below the directory where it was started, after a reload, too; and its own log goes to
+/// syslog.
+#[test]
+fn in_the_background_it_is_where_it_was_started_and_tells_syslog() {
+    if !kit::in_box("command::in_the_background_it_is_where_it_was_started_and_tells_syslog") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::remove_file("/dev/log").unwrap();
+    let syslog = UnixDatagram::bind("/dev/log").unwrap();
+    syslog.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let conf = "SECURE_LOG = log\nHOSTS_DENY = deny\nWORK_DIR = work\nLOCK_FILE = lock\nBLOCK_SERVICE = ALL\nPURGE_DENY =\n\
+                DENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 1\n";
+    fs::write(at("denyhosts.conf"), conf).unwrap();
+    fs::write(at("log"), "").unwrap();
+    fs::create_dir(at("work")).unwrap();
+    fs::write(at("work/allowed-hosts"), "192.0.2.9\n").unwrap();
+    let run = |name: &str, words: &[&str]| {
+        let output = kit::denyd(words).arg0(name).current_dir(dir.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{name} {words:?}: {output:?}");
+    };
+    let hear = |want: &str| {
+        let mut heard = [0; 2000];
+        while !String::from_utf8_lossy(&heard).contains(want) {
+            heard.fill(0);
+            syslog.recv(&mut heard).unwrap_or_else(|error| panic!("{want}: {error}"));
+        }
+        assert!(String::from_utf8_lossy(&heard).contains(" denyd["));
+    };
+    run("denyhosts", &["-c", "denyhosts.conf", "--daemon"]);
+    assert!(at("lock").exists() && !Path::new("/lock").exists() && !Path::new("/work").exists());
+    fs::write(at("denyhosts.conf"), format!("{conf}LOCK_FILE = other\n")).unwrap();
+    run("daemon-control", &["reload", "-c", "denyhosts.conf"]);
+    hear("the configuration was read anew, and holds");
+    assert!(at("other").exists() && !at("lock").exists(), "LOCK_FILE, too, is that of the new one");
+    fs::write(at("log"), failures(9) + &failures(7)).unwrap();
+    let denied = || fs::read_to_string(at("deny")).unwrap_or_default();
+    until("who is not allowed is denied", || (denied() == "ALL: 192.0.2.7\n").then_some(()));
+    fs::write(at("denyhosts.conf"), conf.replace("ROOT = 1", "ROOT = x")).unwrap();
+    run("daemon-control", &["reload", "-c", "denyhosts.conf"]);
+    hear("the configuration cannot take the place of the old one");
+    run("daemon-control", &["stop", "--config=denyhosts.conf"]);
+    // With a broken file the last good one holds, and that is said.
+    let output =
+        kit::denyd(&["-cdenyhosts.conf", "--daemon"]).arg0("denyhosts").current_dir(dir.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("the configuration is broken, and the last good one holds"),
+        "{output:?}"
+    );
+    run("daemon-control", &["stop", "-c", "denyhosts.conf"]);
 }

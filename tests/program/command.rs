@@ -117,6 +117,9 @@ fn what_is_wrong_is_said() {
     check(&["--sync"], 1, "synchronisation is not there yet");
     check(&["-f", "/nowhere/log"], 1, "/nowhere/log");
     check(&["what"], 0, "what means nothing here");
+    check(&["start"], 1, "start is daemon-control's: daemon-control start");
+    check(&["--purgeip", "192.0.2.1", "0.0.0.0/0"], 1, "0.0.0.0/0 is no single address");
+    check(&["--identifier", "sshd"], 0, "--identifier means nothing without --file or --ignore");
     check(&["-c", "/nowhere/denyhosts.conf"], 1, "/nowhere/denyhosts.conf");
     check(&["--daemon", "--purge", "-c", "/nowhere/denyhosts.conf"], 1, "/nowhere/denyhosts.conf");
     fs::remove_file(home.log()).unwrap();
@@ -319,6 +322,11 @@ fn a_daemon_that_meets_a_run_starts_after_it() {
     let once = command(&home, "denyhosts", &[]).spawn().unwrap();
     silent.set_nonblocking(true).unwrap();
     let connection = until("it mails", || silent.accept().ok());
+    // It is no daemon, and is left alone.
+    for (verb, code, want) in [("status", 3, "is not running"), ("stop", 0, "is not running"), ("condrestart", 0, "")] {
+        let (got, out, err) = run(&home, "daemon-control", &[verb]);
+        assert!(got == Some(code) && out.contains(want) && !out.contains("start"), "{verb}: {got:?} {out}{err}");
+    }
     let start = command(&home, "daemon-control", &["start"]).spawn().unwrap();
     let meets = format!("/proc/{}/cmdline", start.id());
     until("that runs", || fs::read(&meets).ok().filter(|line| line.starts_with(b"daemon-control")));
@@ -341,6 +349,26 @@ fn runs_at_once_do_not_hinder_each_other() {
         assert_eq!(told(one.wait_with_output().unwrap()), (Some(0), String::new(), String::new()));
     }
     assert_eq!((denied(&home), home.history().len()), (vec!["192.0.2.7".to_owned()], 1));
+}
+
+/// Who asks for something waits for one that holds the database and does not answer yet.
+#[test]
+fn a_request_waits_for_who_does_not_answer_yet() {
+    let home = home("");
+    home.append(failures("192.0.2.7", 2, 1).as_bytes());
+    quiet(&home, &[]);
+    let lock = fs::File::open(home.path("state/lock")).unwrap();
+    let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusiveNonblock).unwrap();
+    let mut purge = command(&home, "denyhosts", &["--purgeip", "192.0.2.7"]).spawn().unwrap();
+    // Longer than an open of the database tries, which is a second.
+    let begun = std::time::Instant::now();
+    until("it still waits", || {
+        assert_eq!(purge.try_wait().unwrap(), None, "it ended");
+        (begun.elapsed() > std::time::Duration::from_secs(3)).then_some(())
+    });
+    drop(lock);
+    assert_eq!(told(purge.wait_with_output().unwrap()), (Some(0), String::new(), String::new()));
+    assert_eq!(denied(&home), [""; 0]);
 }
 
 #[test]

@@ -20,11 +20,11 @@ use crate::desk::reply::Status;
 const SAID_MAX: usize = 4_096;
 
 /// How long a start waits for a run that ends by itself.
-const ENDS_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const ENDS_WITHIN: Duration = Duration::from_secs(60);
 /// How often in a row it may not answer, as it ends.
 const SILENT_MAX: u32 = 40;
 /// How often is looked whether it has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What runs by this configuration: a daemon, or a run that ends by itself.
 pub(super) fn running(config: &Config) -> anyhow::Result<Option<Status>> {
@@ -62,7 +62,7 @@ pub(super) fn start(options: &Options, file: &Path, config: &Config) -> anyhow::
     command.arg0("denyhosts").args(["--foreground", "--detached", "--config"]).arg(file);
     let flags = [(options.noemail, "--noemail"), (options.verbose, "--verbose"), (options.debug, "--debug")];
     command.args(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name));
-    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().context("the process in the background cannot be started")?;
     let (mut said, mut runs) = ([0; SAID_MAX], false);
     while let Some(len) = child.stderr.as_mut().and_then(|err| err.read(&mut said).ok()).filter(|len| *len > 0) {
@@ -80,15 +80,19 @@ pub(super) fn start(options: &Options, file: &Path, config: &Config) -> anyhow::
 
 /// Runs here.
 pub(super) fn here(config: Config, origin: Origin, detached: bool) -> anyhow::Result<ExitCode> {
-    runs::hold_hangup()?;
+    runs::hold_signals()?;
     if detached {
         // Who closes the terminal does not end it.
         nix::unistd::setsid().context("cannot leave the terminal")?;
+        // Nor does it hold the file system of the directory, below which it has found relative paths.
+        std::env::set_current_dir("/").context("cannot leave the directory")?;
     }
     let mut config = config;
     origin.given.apply(&mut config);
-    let log = Log::to_stderr(config.log_level);
-    let mode = if detached { Mode::Background } else { Mode::Real };
+    let (log, mode) = match detached {
+        true => (Log::to_syslog(config.log_level), Mode::Background),
+        false => (Log::to_stderr(config.log_level), Mode::Real),
+    };
     runs::run(config, origin, mode, log)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,5 @@
 //! `daemon-control`: starts and stops the daemon for init, with exit statuses that init understands (the LSB's).
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{background, denyhosts, file};
+use super::{background, denyhosts, file, options};
 use crate::clock;
 use crate::config::Config;
 use crate::daemon::lock_file::{self, Holder};
@@ -23,7 +22,7 @@ const NOT_RUNNING: u8 = 3;
 const LEFT_BEHIND: u8 = 1;
 
 /// What can be asked for; `status` is the last.
-const VERBS: &[&str] =
+pub(super) const VERBS: &[&str] =
     &["start", "stop", "restart", "condrestart", "try-restart", "reload", "force-reload", "debug", "status"];
 
 /// Who runs.
@@ -43,7 +42,8 @@ pub(super) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         eprint!("{USAGE}");
         return Ok(ExitCode::from(2));
     }
-    let config = Config::read_or_last(&file(named(rest))?)?.0;
+    let named = options::parse(rest).map_err(anyhow::Error::msg)?.config;
+    let config = Config::read_or_last(&file(named)?)?.0;
     match verb.as_str() {
         "start" => start(&config, rest),
         "stop" => stop(&config),
@@ -77,23 +77,10 @@ pub(super) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The configuration that is named behind a verb, in either form.
-fn named(rest: &[String]) -> Option<PathBuf> {
-    let mut rest = rest.iter();
-    while let Some(word) = rest.next() {
-        if let Some(file) = word.strip_prefix("--config=") {
-            return Some(file.into());
-        }
-        if word == "--config" || word == "-c" {
-            return rest.next().map(PathBuf::from);
-        }
-    }
-    None
-}
-
-/// Who runs: it answers, or its lock file says so.
+/// Who runs: it answers, or its lock file says so. A run that ends by itself, as cron starts it, is no daemon.
 fn running(config: &Config) -> anyhow::Result<Running> {
     let pid = match background::running(config)? {
+        Some(status) if status.ends => return Ok(Running::Nobody),
         Some(status) => status.pid,
         None => match config.compat.lock_file.as_deref().and_then(lock_file::holder) {
             Some(Holder::Denyd(pid) | Holder::DenyHosts(pid)) => pid,
@@ -159,21 +146,3 @@ Usage: daemon-control VERB [options of denyhosts]
   status       tell whether it runs; exit status 0 if so, 3 if not, 1 if not and its LOCK_FILE is there
   debug        have it log more, or less again
 ";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_configuration_is_found_among_the_options() {
-        let check = |line: &str, want: Option<&str>| {
-            let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-            assert_eq!(named(&words), want.map(PathBuf::from), "{line}");
-        };
-        check("--config=a --debug", Some("a"));
-        check("--debug -c a", Some("a"));
-        check("--config a", Some("a"));
-        check("--debug", None);
-        check("-c", None);
-    }
-}

@@ -41,17 +41,25 @@ pub(super) fn meant(arguments: &[String]) -> Option<(Name, Vec<String>)> {
     let (program, rest) = arguments.split_first()?;
     let behind = |by: usize| rest.iter().skip(by).cloned().collect::<Vec<_>>();
     match (base(program).as_str(), rest.first().map(String::as_str)) {
+        // DenyHosts' own way: a link in init's directory.
+        ("denyhosts", _) if in_init(program) => Some((Name::Control, behind(0))),
         ("denyhosts" | "denyhosts.py", _) => Some((Name::DenyHosts, behind(0))),
         ("daemon-control", _) => Some((Name::Control, behind(0))),
-        // A link in a directory of init's: S20denyhosts, K20daemon-control.
+        // A link in a directory of a run level: S20denyhosts, K20daemon-control.
         (link, None) if of_init(link) => {
             let verb = if link.starts_with('S') { "start" } else { "stop" };
             Some((Name::Control, vec![verb.to_owned()]))
         }
+        (link, Some(_)) if of_init(link) => Some((Name::Control, behind(0))),
         (_, Some("denyhosts")) => Some((Name::DenyHosts, behind(1))),
         (_, Some("daemon-control")) => Some((Name::Control, behind(1))),
         _ => None,
     }
+}
+
+fn in_init(program: &str) -> bool {
+    let directory = program.rsplit('/').nth(1).unwrap_or_default();
+    directory == "init.d" || directory.len() == 5 && directory.starts_with("rc") && directory.ends_with(".d")
 }
 
 fn of_init(name: &str) -> bool {
@@ -86,6 +94,10 @@ fn denyhosts(arguments: &[String]) -> anyhow::Result<ExitCode> {
         let version = format!("DenyHosts version: denyd {}\n", env!("CARGO_PKG_VERSION"));
         std::io::stdout().write_all(if options.help { USAGE } else { &version }.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(verb) = options.words.first().filter(|word| !options.purgeip && control::VERBS.contains(&word.as_str()))
+    {
+        bail!("{verb} is daemon-control's: daemon-control {verb}");
     }
     if !options.purgeip && !options.words.is_empty() {
         eprintln!("denyhosts: {} means nothing here, and is left out", options.words.join(" ").escape_debug());
@@ -154,9 +166,7 @@ fn unlock(config: &Config) -> anyhow::Result<()> {
     let Some(path) = &config.compat.lock_file else { return Ok(()) };
     match lock_file::holder(path) {
         None => Ok(()),
-        Some(Holder::Stale) => {
-            std::fs::remove_file(path).with_context(|| format!("{} cannot be removed", path.display()))
-        }
+        Some(Holder::Stale) => lock_file::remove(path).with_context(|| format!("{} cannot be removed", path.display())),
         Some(Holder::Denyd(pid) | Holder::DenyHosts(pid)) => {
             bail!("{} is of process {pid}, which runs: stop it first, and it removes the file", path.display())
         }
@@ -204,6 +214,11 @@ mod tests {
         check("denyhosts.py", Some((Name::DenyHosts, "")));
         check("./daemon-control status", Some((Name::Control, "status")));
         check("/etc/rc2.d/S20denyhosts", Some((Name::Control, "start")));
+        check("/etc/rc2.d/S20denyhosts start", Some((Name::Control, "start")));
+        check("/etc/rc6.d/K20denyhosts stop", Some((Name::Control, "stop")));
+        check("/etc/init.d/denyhosts restart", Some((Name::Control, "restart")));
+        check("/etc/rcS.d/denyhosts start", Some((Name::Control, "start")));
+        check("/usr/share/denyhosts/denyhosts start", Some((Name::DenyHosts, "start")));
         check("/etc/rc0.d/K20daemon-control", Some((Name::Control, "stop")));
         check("denyd denyhosts --purge", Some((Name::DenyHosts, "--purge")));
         check("denyd daemon-control stop", Some((Name::Control, "stop")));

@@ -12,9 +12,10 @@ use anyhow::{bail, ensure};
 use inputs::input::Start;
 
 use super::options::Options;
-use super::{edits, given, paper};
+use super::{background, edits, given, paper};
 use crate::cli::office::Office;
 use crate::cli::{person, scan};
+use crate::clock;
 use crate::config::{Config, Source, program_name};
 use crate::daemon::lock_file;
 use crate::daemon::{self, Log, Mode, Origin, feeds};
@@ -22,7 +23,7 @@ use crate::decide::prefix::Prefix;
 use crate::desk::Request;
 use crate::desk::control::Client;
 use crate::desk::reply::{Applied, Forgiven, Reply};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// How far back a journal is read by a run that is the first.
 const JOURNAL_BACK: Duration = Duration::from_secs(7 * 86_400);
@@ -39,6 +40,9 @@ enum Told {
 /// Runs it.
 pub(super) fn run(options: &Options, file: &Path, mut config: Config) -> anyhow::Result<ExitCode> {
     let named = named(options)?;
+    if options.identifier.is_some() && options.files.is_empty() && !options.ignore {
+        eprintln!("denyhosts: --identifier means nothing without --file or --ignore, and is left out");
+    }
     let mut requests = purges(options, &config, &named)?;
     given(options).apply(&mut config);
     let is_paper = paper::is_all(&config);
@@ -72,7 +76,7 @@ pub(super) fn run(options: &Options, file: &Path, mut config: Config) -> anyhow:
         }
     }
     if !is_paper {
-        let mut counted = match Client::connect(&config.control_socket)? {
+        let mut counted = match running(&config, !requests.is_empty())? {
             Some(_) => hand_over(&requests, &config)?,
             None => here(&requests, file, config.clone(), options)?,
         };
@@ -97,7 +101,11 @@ fn named(options: &Options) -> anyhow::Result<Vec<Prefix>> {
             anyhow::anyhow!("{} is no address; options come before --purgeip and its addresses", word.escape_debug())
         })
     };
-    options.words.iter().map(parse).collect()
+    let named: Vec<Prefix> = options.words.iter().map(parse).collect::<anyhow::Result<_>>()?;
+    if let Some(net) = named.iter().find(|prefix| !prefix.is_host()) {
+        bail!("{net} is no single address; for all of it: denyd forgive {net}");
+    }
+    Ok(named)
 }
 
 /// What ends.
@@ -157,6 +165,18 @@ fn here(requests: &[(Request, Told)], file: &Path, config: Config, options: &Opt
         }
     }
     Ok(counted)
+}
+
+/// Who runs, by its socket. Who asks for something waits for one that has not opened it yet, or is about to end.
+fn running(config: &Config, asks: bool) -> anyhow::Result<Option<Client>> {
+    let end = clock::monotonic() + background::ENDS_WITHIN;
+    loop {
+        let client = Client::connect(&config.control_socket)?;
+        if client.is_some() || !asks || !Store::is_locked(&config.state_dir) || clock::monotonic() >= end {
+            return Ok(client);
+        }
+        std::thread::sleep(background::LOOK_EVERY);
+    }
 }
 
 fn is_locked(error: &anyhow::Error) -> bool {
