@@ -20,8 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "outbox", "work_dir", "desk", "config", "compat", "deny", "store", "intake", "decide", "detect", "spot",
-            "whose",
-            "text", "clock",
+            "whose", "text", "clock",
         ],
     ),
     ("hub", &["decide", "detect", "xmlrpc", "text", "clock"]),
