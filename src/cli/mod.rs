@@ -20,6 +20,7 @@ mod explain;
 mod export;
 mod forgive;
 mod history;
+mod hub;
 mod import;
 mod keep;
 mod lines;
@@ -104,6 +105,8 @@ enum Verb {
     Import(import::Arguments),
     /// Write what is remembered as the files of DenyHosts
     Export(export::Arguments),
+    /// Serve those who share their denies: DenyHosts' clients and other denyds
+    Hub(hub::Arguments),
     /// Print names for a file of restricted users: accounts that nobody logs in to, names that were tried in vain
     Restricted(restricted::Arguments),
     /// Print the files of packages that are written from what the program knows of itself
@@ -159,6 +162,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Check(verb) => check::run(verb, path),
         Verb::Import(verb) => import::run(verb, path),
         Verb::Export(verb) => export::run(verb, &holding(path)?),
+        Verb::Hub(verb) => hub::run(verb, path),
         Verb::Restricted(verb) => restricted::run(verb, &holding(path)?),
         Verb::Describe(verb) => describe::run(verb),
     }

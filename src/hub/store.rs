@@ -24,7 +24,6 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE hosts(id INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE, first_time INT NOT NULL,
         latest_time INT NOT NULL, resiliency INT NOT NULL, total_reports INT NOT NULL, current_reports INT NOT NULL);
     CREATE INDEX hosts_by_latest ON hosts(latest_time);
-    CREATE INDEX hosts_by_total ON hosts(total_reports);
     CREATE INDEX hosts_by_current ON hosts(current_reports, latest_time);
     CREATE TABLE reports(host INT NOT NULL, reporter INT NOT NULL, first_time INT NOT NULL, latest_time INT NOT NULL,
         PRIMARY KEY(host, reporter, first_time)) WITHOUT ROWID;
@@ -119,6 +118,30 @@ pub fn open_to_read(dir: &Path) -> Result<Connection, Error> {
     let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     db.busy_timeout(Duration::from_secs(5))?;
     Ok(db)
+}
+
+/// Copies the database into `file`, which must not be there, as it is at one moment; a hub may write it meanwhile. Nobody
+/// else may read the copy.
+pub fn backup(dir: &Path, file: &Path) -> Result<(), Error> {
+    let failed = |error| Error::File { path: file.to_owned(), error };
+    if file.symlink_metadata().is_ok() {
+        return Err(failed(std::io::Error::other("it is there already; name another one")));
+    }
+    let db = open_to_read(dir)?;
+    let mut fresh = file.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = PathBuf::from(fresh);
+    let done = (|| {
+        let mut made = OpenOptions::new();
+        made.write(true).create_new(true).mode(0o600).open(&fresh).map_err(failed)?;
+        db.execute("VACUUM INTO ?1", [fresh.to_str().ok_or_else(|| failed(std::io::Error::other("not UTF-8")))?])?;
+        File::open(&fresh).and_then(|copy| copy.sync_all()).map_err(failed)?;
+        fs::rename(&fresh, file).map_err(failed)
+    })();
+    if done.is_err() {
+        let _ = fs::remove_file(fresh);
+    }
+    done
 }
 
 #[cfg(test)]

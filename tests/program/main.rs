@@ -15,6 +15,7 @@ mod follower;
 mod forgiving;
 mod hostile;
 mod hosts;
+mod hub;
 mod import;
 mod limits;
 mod mail;
