@@ -138,14 +138,17 @@ impl Keeper {
                 expired = now;
                 self.book.expire_soon();
             }
-            is_more = self.book.step(now, &self.counters).unwrap_or_else(|error| {
-                tracing::error!(%error, "the hub's database cannot be written; it is tried again");
-                false
-            });
+            let stepped = self.book.step(now, &self.counters);
             for task in std::mem::take(&mut waiting) {
                 waiting.extend(self.carry_out(task));
             }
-            is_more |= !waiting.is_empty();
+            is_more = match stepped {
+                Ok(is_more) => is_more || !waiting.is_empty(),
+                Err(error) => {
+                    tracing::error!(%error, "the hub's database cannot be used; it is tried again in a second");
+                    false
+                }
+            };
             if told.is_none_or(|told: std::time::Instant| told.elapsed() >= STATUS_EVERY) {
                 told = Some(clock::monotonic());
                 if let Err(error) = self.tell(dir) {
