@@ -24,6 +24,11 @@ pub(super) struct Arguments {
 /// What stands at the end of denyd(1).
 const TAIL: &[(&str, &str)] = &[
     (
+        "DENYHOSTS",
+        "Called denyhosts, denyhosts.py or daemon-control, it is DenyHosts' command line, of which --help tells. \
+         /usr/share/doc/denyd/denyhosts.md has what becomes of DenyHosts' configuration.",
+    ),
+    (
         "EXIT STATUS",
         "0 is yes, or done. 1 is no: nothing was found, or something is not well. 2 is an error, which standard error tells.",
     ),

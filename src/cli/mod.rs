@@ -43,7 +43,7 @@ mod why;
 
 /// Reads sshd's log records, decides which addresses failed too often, and denies them.
 #[derive(Parser, Debug)]
-#[command(name = "denyd", version, about, subcommand_required = true)]
+#[command(name = "denyd", version, subcommand_required = true)]
 #[command(after_help = describe::examples([
     ("scan /var/log/auth.log*", "who would have been denied; changes nothing"),
     ("run", "read, decide, deny"),

@@ -44,7 +44,7 @@ pub enum StoreError {
         remedy: String,
     },
     /// Written by a newer denyd.
-    #[error("{} was written by a newer denyd (schema {found}, this one knows {}); install that version again, or move the file away to start anew", .file.display(), MIGRATIONS.len())]
+    #[error("{} was written by a newer denyd (schema {found}, this one knows {}); install that version again; or begin with what is denied now: mv {} {}.corrupt-newer", .file.display(), MIGRATIONS.len(), .file.display(), .file.display())]
     Newer {
         /// The database.
         file: PathBuf,

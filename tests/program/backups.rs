@@ -182,6 +182,8 @@ fn a_database_of_a_newer_denyd_is_named_and_left_alone() {
         check(&home, command, 2, &wants);
         assert!(bytes(&database) == before, "{command:?}");
     }
+    check(&home, &["doctor"], 1, &wants);
+    assert!(bytes(&database) == before, "doctor");
     set(ours);
     let daemon = home.start();
     check(&home, &["why", "192.0.2.1"], 0, &[]);

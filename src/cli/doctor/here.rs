@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::statvfs::statvfs;
 
 use super::{Finding, Level};
-use crate::cli::office::Office;
+use crate::cli::office::{self, Office};
 use crate::cli::output::count;
 use crate::cli::person;
 use crate::config::{Config, Source};
@@ -18,6 +18,7 @@ use crate::deny::program;
 use crate::desk::reply::{Host, Verdict, Why};
 use crate::desk::{Filter, Request, What};
 use crate::outbox::plugin;
+use crate::store;
 use crate::text::printable;
 
 /// Denied addresses that had good logins, of which so many are named.
@@ -27,12 +28,17 @@ const TIME_MAX: Duration = Duration::from_secs(5);
 /// Less room than this, in bytes, is soon full.
 const ROOM_MIN: u64 = 100 * 1024 * 1024;
 
-/// What can be told of a daemon that does not run: that, and whether it could read its logs.
+/// What can be told of a daemon that does not run: that, and whether it could open its database and read its logs.
 pub(super) fn without_daemon(config: &Config) -> Vec<Finding> {
     let what = "it does not run: what is denied stays denied until its time is over, and nobody else is. Start it: systemctl \
                 start denyd, or denyd run";
     let mut found = vec![Finding::new(Level::Fail, "daemon", what.to_owned())];
     let mut put = |about: &str, what: String| found.push(Finding::new(Level::Fail, about, what));
+    if config.state_dir.join(store::FILE).exists()
+        && let Err(error) = office::store(config)
+    {
+        put("database", format!("{error:#}"));
+    }
     let inputs = match config.inputs.is_empty() {
         false => config.inputs.clone(),
         true => feeds::found().map_err(|error| put("input", error.to_string())).into_iter().collect(),

@@ -28,11 +28,11 @@ install_denyd() {
     systemctl -q enable denyd ssh
 }
 
-# login ADDRESS PASSWORD [COMMAND]: one login of root from the other machine; its exit status is ssh's.
+# login ADDRESS PASSWORD [COMMAND]: one login of root, or of LOGIN, from the other machine; its exit status is ssh's.
 login() {
     ip netns exec attacker sshpass -p "$2" ssh -F /dev/null -b "$1" -o StrictHostKeyChecking=no \
         -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o PubkeyAuthentication=no -o NumberOfPasswordPrompts=1 \
-        -o ConnectTimeout=2 root@203.0.113.1 "${3-true}"
+        -o ConnectTimeout=2 "${LOGIN-root}@203.0.113.1" "${3-true}"
 }
 
 is_denied() { nft list table inet denyd | grep -qF "$1"; }
