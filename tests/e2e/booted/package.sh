@@ -3,7 +3,7 @@
 rm -f /usr/sbin/policy-rc.d /usr/bin/denyd
 rm -rf /etc/denyd /var/lib/denyd
 # What is there of denyd, by name or by owner. The machine below this one may have some of its own.
-traces() { find /etc /usr /var /run \( -path /run/netns -o -path /var/tmp \) -prune -o \( -name '*denyd*' -o -name '*denyhosts*' -o -name daemon-control -o -nouser -o -nogroup \) -print | sort; }
+traces() { find /etc /usr /var /run \( -path /run/netns -o -path /var/tmp -o -path /var/cache/man \) -prune -o \( -name '*denyd*' -o -name '*denyhosts*' -o -name daemon-control -o -nouser -o -nogroup \) -print | sort; }
 traces >/tmp/before
 cp /etc/hosts.deny /tmp/hosts.deny
 systemctl start ssh
