@@ -8,7 +8,7 @@ use std::process::Command;
 use kit::skip;
 
 /// The longest that a script may take, in seconds.
-const LONGEST_S: &str = "500";
+const LONGEST_S: &str = "900";
 
 /// Runs a script of `tests/e2e/booted` in such a machine; `outside` watches from the other one. `prepare` may put more into
 /// /scratch before.
