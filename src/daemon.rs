@@ -259,10 +259,15 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     let rereads = (!is_once)
         .then(|| [tokio::spawn(signals::hangup(asks_in.clone())), tokio::spawn(silent::watch(old_log, asks_in))]);
     let debug = tokio::spawn(signals::debug(log.toggle()));
+    let (beside_in, beside) = watch::channel(None);
+    let is_watched = !is_once && !dry_run;
+    let beside_us =
+        is_watched.then(|| tokio::spawn(lock_file::watch(configured.config.compat.lock_file.clone(), beside_in)));
     if let Err(error) = machine::watch(moved_in) {
         tracing::warn!(%error, "the kernel tells no changes of this machine's addresses; they are looked for once a minute");
     }
-    let shown = Shown { taps, latest: latest_in, dry_run, since: clock::now(), origin, ends: is_once, not_forgiven };
+    let shown =
+        Shown { taps, latest: latest_in, dry_run, since: clock::now(), origin, ends: is_once, not_forgiven, beside };
     let (mut resolver, answers) = Resolver::new();
     resolver.want(desk.allowed_names());
     let outside = Outside {
@@ -306,7 +311,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     let ends_well = !dry_run && !owner.is_idle() && !owner.is_unwritten();
     let is_still = owner.outside.work_dir.take().is_none_or(WorkDir::stop);
     owner.configured.wait();
-    for task in [server, stops, debug].into_iter().chain(rereads.into_iter().flatten()) {
+    for task in [server, stops, debug].into_iter().chain(rereads.into_iter().flatten()).chain(beside_us) {
         task.abort();
     }
     let ended = owner.outside.reconcilers.stop_and_tell(BACK_ENDS_END);

@@ -62,6 +62,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
             }
         })?;
     }
+    let mut once = None;
     office.each(&entries, |office, entry| {
         let word = allow::means(entry).and_then(|means| means.name().map(|name| !name.to_string().contains('.')));
         if word == Some(true) && !remove && !force {
@@ -76,7 +77,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
             })?;
         } else {
             let allowed: Allowed = office.ask(&request)?;
-            let still = elsewhere::after(config, &allowed.released, entry.parse().ok());
+            let still = elsewhere::after(&mut once, config, &allowed.released, entry.parse().ok());
             output::show(json, &allowed, |out| {
                 let known = match (allowed.configured, allowed.known) {
                     (true, _) => ", also in the configuration,",

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, roman};
+use clap_mangen::roff::{Roff, bold, roman};
 
 use super::output::Screen;
 use crate::config;
@@ -77,7 +77,52 @@ fn files() -> io::Result<BTreeMap<String, Vec<u8>>> {
         files.insert(format!("denyd-{}.1", verb.get_name()), page(verb, &[("SEE ALSO", "denyd(1), denyd.toml(5)")])?);
     }
     files.insert("denyd.1".to_owned(), page(&command, TAIL)?);
+    for (name, does, usage) in super::denyhosts::USAGES {
+        files.insert(format!("{name}.8"), page_of_usage(name, does, usage)?);
+    }
     Ok(files)
+}
+
+/// What stands at the end of the pages of DenyHosts' command line.
+const TAIL_OF_USAGE: &[(&str, &str)] = &[
+    (
+        "FILES",
+        "/etc/denyhosts.conf, else /etc/denyd/denyd.toml: the configuration. /var/lib/denyd: what is remembered. WORK_DIR: \
+         DenyHosts' own files, which the daemon keeps current.",
+    ),
+    (
+        "SEE ALSO",
+        "denyd(1), denyd.toml(5), and /usr/share/doc/denyd/doc/denyhosts.md, which tells key by key what is otherwise",
+    ),
+];
+
+/// A manual page of what a command line says of itself: an option a line, with what it does behind two blanks.
+fn page_of_usage(name: &str, does: &str, usage: &str) -> io::Result<Vec<u8>> {
+    let version = concat!("denyd ", env!("CARGO_PKG_VERSION"));
+    let mut page = Roff::new();
+    page.control("TH", [name, "8", "", version, "System Administration"]);
+    page.control("SH", ["NAME"]).text([roman(format!("{name} - {does}"))]);
+    let mut lines = usage.lines();
+    let synopsis = lines.next().unwrap_or_default().trim_start_matches("Usage: ");
+    page.control("SH", ["SYNOPSIS"]).text([bold(synopsis)]).control("SH", ["OPTIONS"]);
+    let mut is_told = false;
+    for line in lines {
+        let indent = line.len() - line.trim_start().len();
+        let (option, does) = line.trim_start().split_once("  ").unwrap_or((line.trim(), ""));
+        match indent {
+            // What goes on with the line before.
+            10.. => page.text([roman(line.trim())]),
+            1.. => page.control("TP", []).text([bold(option)]).text([roman(does.trim())]),
+            0 if !std::mem::replace(&mut is_told, true) => page.control("SH", ["DESCRIPTION"]).text([roman(line)]),
+            0 => page.text([roman(line)]),
+        };
+    }
+    for (head, text) in TAIL_OF_USAGE {
+        page.control("SH", [*head]).text([roman(*text)]);
+    }
+    let mut bytes = Vec::new();
+    page.to_writer(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The manual page of a command, with more sections at its end.

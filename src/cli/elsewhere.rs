@@ -28,21 +28,30 @@ pub(super) fn of(config: &Config, prefix: &Prefix) -> Vec<reply::Elsewhere> {
     found.map(|one| reply::Elsewhere { place: one.place, text: one.text, only: one.only.to_owned() }).collect()
 }
 
-/// What still refuses those that were just let in, and another one if there was nothing to release of it.
-pub(super) fn after(config: &Config, released: &[Prefix], other: Option<Prefix>) -> Vec<Still> {
-    let of = |prefix: &Prefix| {
-        let mut refusals = elsewhere::Elsewhere::read(&config.deny).of(prefix);
+/// What still refuses those that were just let in, and another one if there was nothing to release of it. What firewalls have is
+/// read `once`, for all that a verb asks about.
+pub(super) fn after(
+    once: &mut Option<elsewhere::Elsewhere>,
+    config: &Config,
+    released: &[Prefix],
+    other: Option<Prefix>,
+) -> Vec<Still> {
+    let mut of = |prefix: &Prefix| {
+        let elsewhere = once.get_or_insert_with(|| elsewhere::Elsewhere::read(&config.deny));
+        elsewhere.look_again();
+        let mut refusals = elsewhere.of(prefix);
         for _ in 0..LOOKS {
             if !released.contains(prefix) || !refusals.iter().any(|one| one.is_in(&config.deny.hosts_deny.path)) {
                 break;
             }
             std::thread::sleep(PAUSE);
-            refusals = elsewhere::Elsewhere::read(&config.deny).of(prefix);
+            elsewhere.look_again();
+            refusals = elsewhere.of(prefix);
         }
         Still { prefix: *prefix, refusals }
     };
     let other = other.filter(|prefix| !released.contains(prefix));
-    released.iter().take(LOOKED_MAX).chain(&other).map(of).collect()
+    released.iter().take(LOOKED_MAX).chain(&other).map(&mut of).collect()
 }
 
 impl Still {

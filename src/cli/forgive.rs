@@ -48,6 +48,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
         None if arguments.all => vec![one(None)],
         None => arguments.prefixes.into_iter().map(|prefix| one(Some(prefix))).collect(),
     };
+    let mut once = None;
     Office::new(config).each(&requests, |office, request| {
         let answer: Forgiven = office.ask(request)?;
         let Forgiven { released, counts_cleared: counts, left } = &answer;
@@ -55,7 +56,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
             Request::Forgive { prefix, .. } => *prefix,
             _ => None,
         };
-        let still = elsewhere::after(config, released, asked);
+        let still = elsewhere::after(&mut once, config, released, asked);
         let mut screen = Screen::new();
         output::show(arguments.json, &answer, |screen| {
             released.iter().try_for_each(|prefix| match Still::is_refused(&still, prefix) {

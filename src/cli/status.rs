@@ -198,6 +198,9 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
             writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
         }
     }
+    if let Some(what) = &status.beside {
+        writeln!(screen, "{}", screen.paint(Style::Red, &printable(what.as_bytes())))?;
+    }
     if let Some(what) = &status.not_forgiven {
         writeln!(screen, "{}", screen.paint(Style::Yellow, &printable(what.as_bytes())))?;
     }

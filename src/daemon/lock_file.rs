@@ -15,6 +15,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use rustix::fs::OFlags;
+use tokio::sync::watch;
 
 use crate::spot::Spot;
 
@@ -40,6 +41,8 @@ const SCRIPTS: &[&str] = &["denyhosts", "denyhosts.py"];
 const PROCESSES_MAX: usize = 100_000;
 /// How long is looked for it. A process that hangs may hold up whoever reads its command line.
 const LOOK_FOR: Duration = Duration::from_secs(5);
+/// How often is looked whether it is started beside us.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// The names of this program.
 pub(crate) const NAMES: &[&str] = &["denyd", "denyhosts", "denyhosts.py", "daemon-control"];
 
@@ -86,7 +89,8 @@ pub(crate) fn predecessor(lock_file: Option<&Path>) -> Option<Predecessor> {
     begun.ok().and_then(|_| told.recv_timeout(LOOK_FOR).ok().flatten())
 }
 
-fn found(root: &Path, lock_file: Option<&Path>) -> Option<Predecessor> {
+/// DenyHosts, if it runs by this lock file or the usual ones, or as a unit. That costs a few files, and may be asked again and again.
+fn noted(root: &Path, lock_file: Option<&Path>) -> Option<Predecessor> {
     let files = lock_file.map(Path::to_owned).into_iter().chain(USUAL.iter().map(|usual| root.join(usual)));
     let by_file = files.filter_map(|file| match whose(root, &file) {
         Some(Holder::DenyHosts(pid)) => Some(Predecessor { pid, is_unit: false }),
@@ -96,7 +100,38 @@ fn found(root: &Path, lock_file: Option<&Path>) -> Option<Predecessor> {
     // The unit is what is to be stopped, where there is one.
     let by_unit = units.filter(|pid| runs(root, *pid) == Some(true));
     let mut by_unit = by_unit.map(|pid| Predecessor { pid, is_unit: true });
-    by_unit.next().or_else(|| by_file.fuse().next()).or_else(|| by_name(root))
+    by_unit.next().or_else(|| by_file.fuse().next())
+}
+
+fn found(root: &Path, lock_file: Option<&Path>) -> Option<Predecessor> {
+    noted(root, lock_file).or_else(|| by_name(root))
+}
+
+/// Looks for a DenyHosts that is started beside us, and tells of it where that changes. What denies goes on: an attacker is not
+/// to be let in for it.
+pub(super) async fn watch(lock_file: Option<PathBuf>, seen: watch::Sender<Option<String>>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let file = lock_file.clone();
+        let look = tokio::task::spawn_blocking(move || noted(Path::new("/"), file.as_deref()));
+        let now = look.await.ok().flatten();
+        let told = now.map(|Predecessor { pid, .. }| {
+            format!(
+                "DenyHosts itself was started beside denyd (pid {pid}), and each undoes what the other does: stop one of them, \
+                 and see to what starts it"
+            )
+        });
+        seen.send_if_modified(|known| {
+            let is_new = *known != told;
+            match &told {
+                Some(what) if is_new => tracing::error!("{what}"),
+                None if is_new => tracing::info!("the DenyHosts that ran beside denyd is gone"),
+                _ => {}
+            }
+            *known = told;
+            is_new
+        });
+    }
 }
 
 /// A process that is called so. One in a container denies there, and not here.

@@ -64,6 +64,8 @@ pub(super) struct Shown {
     pub(super) ends: bool,
     /// Who was deleted by hand before the start and is not forgiven.
     pub(super) not_forgiven: Option<String>,
+    /// That DenyHosts itself was started beside us.
+    pub(super) beside: watch::Receiver<Option<String>>,
 }
 
 /// Who is told of what happens at the desk.
@@ -477,6 +479,7 @@ impl Owner {
             webhook,
             work_dir: self.outside.work_dir.as_ref().and_then(WorkDir::status),
             not_forgiven: self.outside.shown.not_forgiven.clone(),
+            beside: self.outside.shown.beside.borrow().clone(),
             outputs: self.outside.mailing.outputs(),
             ..self.desk.status()
         }

@@ -1,9 +1,10 @@
-//! Who else refuses an address on this machine: lines of hosts.allow and hosts.deny, and of list files that they name, and rules
-//! of iptables and nftables for exactly that address. So that nobody is told that an address gets in while something that is
-//! not ours still refuses it.
+//! Who else refuses an address on this machine: lines of hosts.allow and hosts.deny, and of list files that they name; rules
+//! of iptables and nftables for that address or a network that it is in; sets of others, of which a rule drops all members; and
+//! routes that lead nowhere. So that nobody is told that an address gets in while something that is not ours still refuses it.
 //!
 //! It looks, and changes nothing but by [`Refusal::remove`], which a person asks for after it was shown. What cannot be read
-//! (only root may list rules) is as if it were not there. Sets of others, and rules that lead to them, are not looked into.
+//! (only root may list rules) is as if it were not there. Whether an earlier rule lets the address in is not asked, nor what
+//! sshd itself refuses (its penalties), of which nothing but its log tells.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use super::hosts_deny::libwrap::{Name, Tables};
 use super::program;
 use crate::decide::prefix::Prefix;
 use crate::text::printable;
+
+mod members;
 
 /// How long a program may take to list rules, or to delete one.
 const TIME_MAX: Duration = Duration::from_secs(5);
@@ -32,6 +35,9 @@ pub struct Elsewhere {
     /// What each of iptables' programs saved.
     iptables: Vec<(&'static str, String)>,
     nft: String,
+    /// Routes that lead nowhere.
+    routes: String,
+    hosts_deny: PathBuf,
     chain: String,
     table: String,
 }
@@ -51,8 +57,10 @@ pub struct Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum At {
     File(PathBuf),
-    /// The program and its arguments that delete the rule.
+    /// The program and its arguments that delete the rule, the element or the route.
     Rule(&'static str, Vec<String>),
+    /// What refuses others, too.
+    Wider,
 }
 
 impl Elsewhere {
@@ -69,12 +77,23 @@ impl Elsewhere {
                 .map(|(name, save)| (name, ask(save, &[])))
                 .into(),
             nft: ask("nft", &["-a", "-t", "list", "ruleset"]),
+            routes: ["-4", "-6"]
+                .into_iter()
+                .flat_map(|family| members::NOWHERE.iter().map(move |kind| (family, kind)))
+                .map(|(family, kind)| ask("ip", &[family, "route", "show", "table", "all", "type", kind]))
+                .collect(),
+            hosts_deny: settings.hosts_deny.path.clone(),
             chain: settings.iptables.chain.to_string(),
             table: settings.nftables.table.to_string(),
         }
     }
 
-    /// What refuses an address or network: libwrap, if it is one address; and rules for exactly this one.
+    /// Reads libwrap's files again: of all that, we ourselves change nothing else.
+    pub fn look_again(&mut self) {
+        self.tables = Tables::of(&self.hosts_deny);
+    }
+
+    /// What refuses an address or network: libwrap and sets, if it is one address; rules and routes.
     pub fn of(&self, prefix: &Prefix) -> Vec<Refusal> {
         let mut found = if prefix.is_host() { self.lines(prefix) } else { Vec::new() };
         for (program, saved) in &self.iptables {
@@ -82,7 +101,52 @@ impl Elsewhere {
         }
         let has_saved = self.iptables.iter().any(|(_, saved)| saved.contains("\n*") || saved.starts_with('*'));
         found.extend(of_nft(&self.nft, prefix, &self.table, has_saved));
+        found.extend(self.of_sets(prefix, has_saved));
+        found.extend(members::routes(&self.routes, prefix).into_iter().map(|(text, delete, alone)| Refusal {
+            place: "the routes of this machine".to_owned(),
+            text: printable(text.as_bytes()),
+            only: "",
+            at: if alone { At::Rule("ip", delete) } else { At::Wider },
+        }));
         found.truncate(TOLD_MAX);
+        found
+    }
+
+    /// The sets of others that an address is in, and of which a rule refuses all members.
+    fn of_sets(&self, prefix: &Prefix, has_saved: bool) -> Vec<Refusal> {
+        let mut sets: Vec<(members::Set, String)> = Vec::new();
+        for (_, saved) in &self.iptables {
+            for words in saved.lines().filter_map(|line| line.strip_prefix("-A ")).map(unquoted) {
+                if !is_ours(&words, &self.chain)
+                    && let Some(set) = members::of_iptables(&words)
+                {
+                    sets.push((set, words.join(" ")));
+                }
+            }
+        }
+        for Rule { family, table, words, .. } in rules(&self.nft) {
+            let is_iptables = has_saved && ["ip", "ip6"].contains(&family) && OF_IPTABLES.contains(&table);
+            if table != self.table
+                && !is_iptables
+                && let Some(set) = members::of_nft(family, table, &words)
+            {
+                sets.push((set, words.join(" ")));
+            }
+        }
+        let mut asked = Vec::new();
+        let mut found = Vec::new();
+        let address = prefix.address().to_string();
+        for (set, rule) in sets.into_iter().filter(|_| prefix.is_host()) {
+            if asked.len() == members::SETS_MAX || asked.contains(&set) {
+                continue;
+            }
+            if set.has(&address) {
+                let (program, delete) = set.without(&address);
+                let (place, text) = (printable(set.place().as_bytes()), printable(rule.as_bytes()));
+                found.push(Refusal { place, text, only: "", at: At::Rule(program, delete) });
+            }
+            asked.push(set);
+        }
         found
     }
 
@@ -133,6 +197,7 @@ impl Refusal {
                 let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
                 ask(program, &arguments).map(|_| None)
             }
+            At::Wider => Err(format!("it is of more than {prefix}: see to it yourself")),
         }
     }
 }
@@ -170,17 +235,31 @@ fn of_iptables(program: &'static str, saved: &str, prefix: &Prefix, ours: &str) 
             (at == 0 || words[at - 1] != "!").then(|| words.get(at + 1)).flatten()
         };
         let refuses = behind("-j").is_some_and(|target| ["DROP", "REJECT"].contains(&target.as_str()));
-        let is_ours = words.first().is_some_and(|chain| chain == ours || chain.starts_with(&format!("{ours}-")));
-        let of_it = behind("-s").and_then(|source| source.parse::<Prefix>().ok()) == Some(*prefix);
-        if refuses && of_it && !is_ours {
+        let source = behind("-s").and_then(|source| source.parse::<Prefix>().ok());
+        let Some(source) = source.filter(|source| source.contains(prefix)) else { continue };
+        if refuses && !is_ours(&words, ours) {
             let chain = words.first().map_or("", String::as_str);
             let place =
                 format!("{program}, table {}, chain {}", printable(table.as_bytes()), printable(chain.as_bytes()));
             let delete = ["-t", table, "-D"].map(str::to_owned).into_iter().chain(words.clone()).collect();
-            found.push(Refusal { place, text: printable(rule.as_bytes()), only: "", at: At::Rule(program, delete) });
+            let (only, at) = alone(source == *prefix, program, delete);
+            found.push(Refusal { place, text: printable(rule.as_bytes()), only, at });
         }
     }
     found
+}
+
+/// Whether a rule is in a chain of ours.
+fn is_ours(words: &[String], ours: &str) -> bool {
+    words.first().is_some_and(|chain| chain == ours || chain.starts_with(&format!("{ours}-")))
+}
+
+/// When a rule refuses, and how it is deleted: one that names a wider net is somebody's policy, with whatever else it asks.
+fn alone(is_alone: bool, program: &'static str, delete: Vec<String>) -> (&'static str, At) {
+    match is_alone {
+        true => ("", At::Rule(program, delete)),
+        false => ("if all else fits that it asks for", At::Wider),
+    }
 }
 
 /// Words as iptables-save writes them: one with blanks in it stands in double quotes, where a backslash quotes.
@@ -205,32 +284,44 @@ fn unquoted(rule: &str) -> Vec<String> {
 /// Rules of `nft -a -t list ruleset` that drop or reject what comes from exactly `prefix`, but in our table, and in those of
 /// iptables where that told of them.
 fn of_nft(ruleset: &str, prefix: &Prefix, ours: &str, without_iptables: bool) -> Vec<Refusal> {
+    let mut found = Vec::new();
+    for Rule { family, table, chain, handle, words } in rules(ruleset) {
+        let is_iptables = without_iptables && ["ip", "ip6"].contains(&family) && OF_IPTABLES.contains(&table);
+        let sources = words.windows(3).filter(|three| ["ip", "ip6"].contains(&three[0]) && three[1] == "saddr");
+        let mut sources = sources.filter_map(|three| three[2].parse::<Prefix>().ok());
+        let Some(source) = sources.find(|source| source.contains(prefix)) else { continue };
+        if !is_iptables && table != ours && words.iter().any(|word| ["drop", "reject"].contains(word)) {
+            let place = format!("nftables, table {family} {table}, chain {chain}");
+            let delete = ["delete", "rule", family, table, chain, "handle", handle].map(str::to_owned);
+            let (only, at) = alone(source == *prefix, "nft", delete.into());
+            let text = printable(words.join(" ").as_bytes());
+            found.push(Refusal { place: printable(place.as_bytes()), text, only, at });
+        }
+    }
+    found
+}
+
+/// A rule of nftables.
+struct Rule<'a> {
+    family: &'a str,
+    table: &'a str,
+    chain: &'a str,
+    handle: &'a str,
+    words: Vec<&'a str>,
+}
+
+/// The rules of `nft -a -t list ruleset`.
+fn rules(ruleset: &str) -> Vec<Rule<'_>> {
     let (mut family, mut table, mut chain) = ("", "", "");
     let mut found = Vec::new();
     for line in ruleset.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
+        let mut words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             ["table", kind, name, "{", ..] => (family, table) = (kind, name),
             ["chain", name, "{", ..] => chain = name,
             [.., "#", "handle", handle] => {
-                let is_iptables = without_iptables && ["ip", "ip6"].contains(&family) && OF_IPTABLES.contains(&table);
-                let of_it = words.windows(3).any(|three| {
-                    ["ip", "ip6"].contains(&three[0])
-                        && three[1] == "saddr"
-                        && three[2].parse::<Prefix>().ok() == Some(*prefix)
-                });
-                let rule = &words[..words.len() - 3];
-                if of_it && !is_iptables && table != ours && rule.iter().any(|word| ["drop", "reject"].contains(word)) {
-                    let place = format!("nftables, table {family} {table}, chain {chain}");
-                    let delete = ["delete", "rule", family, table, chain, "handle", handle].map(str::to_owned);
-                    let text = printable(rule.join(" ").as_bytes());
-                    found.push(Refusal {
-                        place: printable(place.as_bytes()),
-                        text,
-                        only: "",
-                        at: At::Rule("nft", delete.into()),
-                    });
-                }
+                words.truncate(words.len() - 3);
+                found.push(Rule { family, table, chain, handle, words });
             }
             _ => {}
         }
@@ -246,6 +337,7 @@ mod tests {
         let delete = |one: Refusal| match one.at {
             At::Rule(program, arguments) => format!("{program} {}", arguments.join(" ")),
             At::File(file) => file.display().to_string(),
+            At::Wider => "wider".to_owned(),
         };
         found.into_iter().map(delete).collect()
     }
@@ -263,7 +355,9 @@ mod tests {
              --reject-with icmp-port-unreachable",
         ];
         // The option in the comment is one word with it.
-        assert_eq!(found, want);
+        let wider = found.iter().position(|one| one == "wider").unwrap();
+        assert_eq!(wider, 2, "a network that it is in");
+        assert_eq!(found[..2], want);
         assert_eq!(deletes(of_iptables("iptables", saved, &"192.0.2.0/24".parse().unwrap(), "denyd")).len(), 1);
     }
 

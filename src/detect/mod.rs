@@ -49,7 +49,7 @@ fn detect_of<'a>(record: &Record<'a>, rules: &'a Rules, is_sshd: bool, is_dropbe
         record
     };
     let mut event = if is_sshd {
-        sshd::parse(without_end(record.message), record.truncated)
+        sshd::parse(without_end(record.message), record.truncated).map(|event| by_module(record, rules, event))
     } else if is_dropbear {
         dropbear::parse(without_end(record.message), record.truncated)
     } else if record.stdout && record.identifier.is_empty() {
@@ -110,6 +110,16 @@ fn without_end(mut message: &[u8]) -> &[u8] {
 fn again<'a>(record: &Record<'a>, is_sshd: bool) -> Option<Event<'a>> {
     let message = without_end(wrapped::inner(record)?);
     if is_sshd { sshd::parse(message, record.truncated) } else { dropbear::parse(message, record.truncated) }
+}
+
+/// What a record of sshd says. Of what a module of PAM says in its own words the grammar knows nothing but that, so rules are asked
+/// of it, too: a pattern for `pam_afs` is among those that DenyHosts' FAQ promises.
+#[inline]
+fn by_module<'a>(record: &Record<'a>, rules: &'a Rules, event: Event<'a>) -> Event<'a> {
+    match event.kind == Kind::Note && event.rule == "sshd.note" && record.message.starts_with(b"pam_") {
+        true => rules.event(record).unwrap_or(event),
+        false => event,
+    }
 }
 
 /// What a record of sshd or dropbear is that no shape of theirs fits.

@@ -31,6 +31,36 @@ fn rules_of_others_are_found_and_removed() {
             }
             assert_eq!(Elsewhere::read(&settings).of(&prefix), []);
         };
+        // Sets of others, ours not among them, and routes that lead nowhere.
+        run("nft add set inet mine bad { type ipv4_addr ; flags interval ; }");
+        run("nft add element inet mine bad { 203.0.113.20, 203.0.113.64/26 }");
+        run("nft add set inet mine good { type ipv4_addr ; }");
+        run("nft add element inet mine good { 203.0.113.22 }");
+        run("nft add rule inet mine in ip saddr @bad counter drop");
+        run("nft add rule inet mine in ip saddr != @good accept");
+        run("ip route add blackhole 203.0.113.21");
+        run("ip route add unreachable 198.51.100.0/25 table 7");
+        check("203.0.113.20", 1);
+        check("203.0.113.21", 1);
+        check("203.0.113.22", 0);
+        let wider = |prefix: &str, want: &str| {
+            let prefix = prefix.parse().unwrap();
+            let found = Elsewhere::read(&Settings::default()).of(&prefix);
+            assert!(found.len() == 1 && found[0].to_string() == want, "{found:?}");
+            assert!(found[0].remove(&prefix).is_err(), "it is of others, too");
+        };
+        wider("198.51.100.7", "the routes of this machine: unreachable 198.51.100.0/25 table 7");
+        if kit::program("ipset").is_some() {
+            run("ipset create theirs hash:net");
+            run("ipset add theirs 203.0.113.30");
+            run("iptables -A INPUT -m set --match-set theirs src -j DROP");
+            check("203.0.113.30", 1);
+        }
+        run("iptables -A INPUT -s 203.0.113.40/29 -p tcp --dport 22 -j DROP");
+        let found = Elsewhere::read(&Settings::default()).of(&"203.0.113.41".parse().unwrap());
+        assert!(
+            found.len() == 1 && !found[0].is_certain() && found[0].remove(&"203.0.113.41".parse().unwrap()).is_err()
+        );
         check("203.0.113.9", 4);
         check("2001:db8::9", 1);
         check("203.0.113.7", 0);

@@ -276,6 +276,84 @@ fn an_ordinary_user_has_lines_to_paste() {
     let (code, out, err) = run(&home, "denyhosts", &[]);
     assert_eq!((code, out.lines().count(), err.as_str()), (Some(0), 3, ""), "{out}");
     assert!(!home.path("state").exists());
+    // Nor can he start a daemon: that is said in a line, with the status that init has for it.
+    fs::write(home.path("config"), &config).unwrap();
+    fs::set_permissions(home.path(""), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let place = format!("{}/state cannot be written by you\n", home.log().display());
+    let nobody = |name: &str, words: &[&str]| {
+        let mut command = command(&home, name, words);
+        if nix::unistd::geteuid().is_root() {
+            command.uid(65_534).gid(65_534);
+        }
+        told(command.output().unwrap())
+    };
+    let want = format!("daemon-control: only root may start DenyHosts: {place}");
+    assert_eq!(nobody("daemon-control", &["start"]), (Some(4), String::new(), want));
+    let want = format!("denyhosts: only root may start a daemon: {place}");
+    assert_eq!(nobody("denyhosts", &["--daemon"]), (Some(1), String::new(), want));
+}
+
+/// An old log that convicts many: at a terminal a person is asked, unless he said so already.
+#[test]
+fn before_many_are_denied_a_person_is_asked() {
+    let home = home("");
+    let many: String = (0..101).map(|n| failures(&format!("10.0.0.{n}"), 2, 1)).collect();
+    fs::write(home.path("old"), many).unwrap();
+    let old = home.path("old").to_str().unwrap().to_owned();
+    // A terminal, at which somebody types.
+    let types = |arguments: &[&str], typed: &str| {
+        let command = home.denyd(arguments);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let line = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect::<Vec<_>>().join(" ");
+        let mut terminal = Command::new("script");
+        terminal.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = terminal.spawn().unwrap();
+        std::io::Write::write_all(child.stdin.as_mut().unwrap(), typed.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    if kit::program("script").is_none() {
+        kit::skip("command::before_many_are_denied_a_person_is_asked", "no script");
+        return;
+    }
+    home.start().stop();
+    const QUESTION: &str = "101 addresses are to be denied. Deny them? [yes/no]";
+    let (code, said) = types(&["scan", "--apply", &old], "no\n");
+    assert!(code == Some(1) && said.contains(QUESTION) && said.contains("nobody was denied"), "{code:?} {said}");
+    assert!(denied(&home).is_empty());
+    let (code, said) = types(&["scan", "--apply", "--yes", &old], "no\n");
+    assert!(code == Some(0) && !said.contains(QUESTION) && said.contains("101 denied now"), "{code:?} {said}");
+    assert_eq!(denied(&home).len(), 101);
+    quiet(&home, &["--purge-all"]);
+    let (code, said) = types(&["scan", "--apply", &old], "yes\n");
+    assert!(code == Some(0) && said.contains(QUESTION) && said.contains("denied now"), "{code:?} {said}");
+    // Where nobody sits nobody is asked.
+    let output = home.denyd(&["scan", "--apply", &old]).output().unwrap();
+    assert!(output.status.success() && !String::from_utf8_lossy(&output.stderr).contains("yes/no"));
+}
+
+/// DenyHosts that is started beside a denyd that runs.
+#[test]
+fn denyhosts_that_comes_later_is_noticed() {
+    if !kit::in_box("command::denyhosts_that_comes_later_is_noticed") {
+        return;
+    }
+    let home = home("");
+    let _daemon = home.start();
+    let beside = |home: &Home| home.ask(&["status"])?["beside"].as_str().map(str::to_owned);
+    assert_eq!(beside(&home), None);
+    fs::write(home.path("denyhosts"), "import time\ntime.sleep(300)\n").unwrap();
+    let mut old = Command::new("python3").arg(home.path("denyhosts")).arg("--daemon").spawn().unwrap();
+    fs::write(home.path("lock"), format!("{}\n", old.id())).unwrap();
+    let told = until("it is noticed", || beside(&home));
+    assert!(told.contains(&format!("(pid {})", old.id())), "{told}");
+    let output = home.denyd(&["doctor"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.lines().any(|line| line.contains("DenyHosts itself was started beside denyd")), "{said}");
+    assert!(home.stderr().contains("DenyHosts itself was started beside denyd"));
+    old.kill().unwrap();
+    old.wait().unwrap();
+    until("that it is gone", || beside(&home).is_none().then_some(()));
 }
 
 #[test]
@@ -298,6 +376,8 @@ fn a_run_that_meets_a_daemon_hands_over_and_ends() {
     let (code, out, _) = run(&home, "denyhosts", &["-f", home.path("old").to_str().unwrap()]);
     assert_eq!((code, out.as_str()), (Some(0), "1 hosts denied\n"));
     until("both are", || (denied(&home) == ["192.0.2.7", "192.0.2.9"]).then_some(()));
+    let (code, out, err) = run(&home, "denyhosts", &["-v"]);
+    assert!(code == Some(0) && out.is_empty() && err.contains("denyd runs, and reads the log by itself"), "{out}{err}");
     quiet(&home, &["--purgeip", "192.0.2.9"]);
     until("one is let in", || (denied(&home) == ["192.0.2.7"]).then_some(()));
     quiet(&home, &["--purge-all"]);

@@ -243,3 +243,15 @@ fn a_framing_of_ones_own_finds_the_message() {
     check(r"\|sshd\|(?P<message>.*)", "sshd", false);
     check(r"^.*\|sshd\|(?P<message>.*)$", "sshd", false);
 }
+
+/// FAQ 2.5: Solaris' pam_afs has words of its own, which a line of the configuration makes known.
+#[test]
+fn a_module_of_pam_may_be_made_known() {
+    let line = "Nov 29 10:00:01 sol sshd[7]: [ID 800047 auth.info] pam_afs: login of root from 192.0.2.7 failed\n";
+    let session = "Nov 29 10:00:02 sol sshd[8]: pam_unix(sshd:session): session opened for user bob\n";
+    let pattern = r"USERDEF_FAILED_ENTRY_REGEX = ^pam_afs: login of (?P<user>.{0,80}) from (?P<host>\S+) failed$";
+    let explained = |lines: &str| Old::new(lines, &(line.to_owned() + session)).explain();
+    assert!(explained("").iter().all(|row| row.starts_with("ignored - ")), "{:?}", explained(""));
+    let known = explained(&format!("{pattern}\n"));
+    assert!(known[0].starts_with("failure 192.0.2.7 root ") && known[1].starts_with("ignored - "), "{known:?}");
+}

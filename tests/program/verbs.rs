@@ -458,8 +458,24 @@ fn all_that_packages_have_is_described() {
     for name in names.lines() {
         assert!(print(&[name]).lines().count() > 5, "{name}");
     }
-    for name in ["denyd.1", "denyd-why.1", "denyd.toml.5", "denyd.toml", "denyd.bash", "_denyd", "denyd.fish"] {
+    for name in [
+        "denyd.1",
+        "denyd-why.1",
+        "denyd.toml.5",
+        "denyd.toml",
+        "denyd.bash",
+        "_denyd",
+        "denyd.fish",
+        "denyhosts.8",
+        "daemon-control.8",
+    ] {
         assert!(names.lines().any(|one| one == name), "{names}");
+    }
+    let page = print(&["denyhosts.8"]).replace('\\', "");
+    for part in
+        ["\n.SH NAME\ndenyhosts - ", "\n.TP\nfB-f FILE, --file=FILEfR\n", "\n.TP\nfB--purge-allfR\nend all denies"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
     }
     let (status, _, said) = kit::run(&["describe", "denyd.2"], b"");
     assert_eq!(status.code(), Some(2));

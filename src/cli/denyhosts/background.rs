@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::options::Options;
+use super::paper;
 use crate::clock;
 use crate::config::Config;
 use crate::daemon::{self as runs, Log, Mode, Origin};
@@ -57,6 +58,9 @@ pub(super) fn daemon(config: &Config) -> anyhow::Result<Option<u32>> {
 pub(super) fn start(options: &Options, file: &Path, config: &Config) -> anyhow::Result<ExitCode> {
     if let Some(pid) = daemon(config)? {
         bail!("DenyHosts could not obtain lock (pid: {pid})");
+    }
+    if let Some(path) = paper::hinders_daemon(config) {
+        bail!("only root may start a daemon: {} cannot be written by you", path.display());
     }
     let mut command = Command::new(std::env::current_exe().context("cannot tell which program this is")?);
     command.arg0("denyhosts").args(["--foreground", "--detached", "--config"]).arg(file);

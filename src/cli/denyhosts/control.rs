@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{background, denyhosts, file, options};
+use super::{background, denyhosts, file, options, paper};
 use crate::clock;
 use crate::config::Config;
 use crate::daemon::lock_file::{self, Holder};
@@ -20,6 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The LSB's exit statuses of `status`: not running, and the same with a lock file left behind.
 const NOT_RUNNING: u8 = 3;
 const LEFT_BEHIND: u8 = 1;
+/// The LSB's exit status of a verb that its caller may not say.
+const NOT_ALLOWED: u8 = 4;
 
 /// What can be asked for; `status` is the last.
 pub(super) const VERBS: &[&str] =
@@ -79,13 +81,15 @@ pub(super) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
 
 /// Who runs: it answers, or its lock file says so. A run that ends by itself, as cron starts it, is no daemon.
 fn running(config: &Config) -> anyhow::Result<Running> {
-    let pid = match background::running(config)? {
-        Some(status) if status.ends => return Ok(Running::Nobody),
-        Some(status) => status.pid,
-        None => match config.compat.lock_file.as_deref().and_then(lock_file::holder) {
+    // Whoever may not ask may read.
+    let answers = background::running(config);
+    let pid = match &answers {
+        Ok(Some(status)) if status.ends => return Ok(Running::Nobody),
+        Ok(Some(status)) => status.pid,
+        Ok(None) | Err(_) => match config.compat.lock_file.as_deref().and_then(lock_file::holder) {
             Some(Holder::Denyd(pid) | Holder::DenyHosts(pid)) => pid,
             Some(Holder::Stale) => return Ok(Running::Left),
-            None => return Ok(Running::Nobody),
+            None => return answers.map(|_| Running::Nobody),
         },
     };
     // Numbers beyond that are no process'.
@@ -99,6 +103,10 @@ fn start(config: &Config, rest: &[String]) -> anyhow::Result<ExitCode> {
         println!("DenyHosts is running with pid = {pid}");
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(path) = paper::hinders_daemon(config) {
+        eprintln!("daemon-control: only root may start DenyHosts: {} cannot be written by you", path.display());
+        return Ok(ExitCode::from(NOT_ALLOWED));
+    }
     println!("starting DenyHosts");
     denyhosts(&[&["--daemon".to_owned()], rest].concat())
 }
@@ -108,7 +116,10 @@ fn stop(config: &Config) -> anyhow::Result<ExitCode> {
         println!("DenyHosts is not running");
         return Ok(ExitCode::SUCCESS);
     };
-    kill(pid, Signal::SIGTERM)?;
+    if kill(pid, Signal::SIGTERM) == Err(Errno::EPERM) {
+        eprintln!("daemon-control: only root may stop DenyHosts (pid {pid})");
+        return Ok(ExitCode::from(NOT_ALLOWED));
+    }
     println!("sent DenyHosts SIGTERM");
     let end = clock::monotonic() + ENDS_WITHIN;
     while !has_ended(pid) {
@@ -131,12 +142,13 @@ fn signal(config: &Config, signal: Signal) -> anyhow::Result<ExitCode> {
         println!("DenyHosts is not running");
         return Ok(ExitCode::from(1));
     };
-    kill(pid, signal)?;
+    kill(pid, signal).with_context(|| format!("process {pid} cannot be told; only root may do that"))?;
     println!("sent DenyHosts {signal}");
     Ok(ExitCode::SUCCESS)
 }
 
-const USAGE: &str = "\
+/// What it says of itself.
+pub(super) const USAGE: &str = "\
 Usage: daemon-control VERB [options of denyhosts]
   start        start DenyHosts in the background
   stop         stop it, and wait until it has ended

@@ -199,6 +199,16 @@ Long options may be cut short. Exit status: 0 if all went well, else 1. Without 
 HOSTS_DENY. The same as a service: denyd run, see denyd(1).
 ";
 
+/// What both command lines say of themselves, by their names.
+pub(super) const USAGES: [(&str, &str, &str); 2] = [
+    (
+        "denyhosts",
+        "DenyHosts' command line: what came in sshd's log since the last run is judged, and who is to be is denied",
+        USAGE,
+    ),
+    ("daemon-control", "starts and stops denyd as DenyHosts' daemon, for init", control::USAGE),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -77,7 +77,12 @@ pub(super) fn run(options: &Options, file: &Path, mut config: Config) -> anyhow:
     }
     if !is_paper {
         let mut counted = match running(&config, !requests.is_empty())? {
-            Some(_) => hand_over(&requests, &config)?,
+            Some(_) => {
+                if options.verbose || options.debug {
+                    eprintln!("denyhosts: denyd runs, and reads the log by itself; denyd status tells how that goes");
+                }
+                hand_over(&requests, &config)?
+            }
             None => here(&requests, file, config.clone(), options)?,
         };
         counted.purged += edits::after(options, &config, &named)?;

@@ -21,6 +21,16 @@ pub(super) fn is_all(config: &Config) -> bool {
     !may_write(&config.state_dir) || is_alone && !may_write(hosts_deny)
 }
 
+/// What a daemon must write, and an ordinary user may not: the state, or the socket by which it answers. root is told by the start
+/// itself what is wrong.
+pub(super) fn hinders_daemon(config: &Config) -> Option<&Path> {
+    if nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    let socket = config.control_socket.parent().unwrap_or(&config.control_socket);
+    [&*config.state_dir, socket].into_iter().find(|path| !may_write(path))
+}
+
 /// Whether we may write a file, or make it.
 fn may_write(path: &Path) -> bool {
     match path.symlink_metadata() {

@@ -71,6 +71,9 @@ pub(super) fn findings(status: &Status, config: &Config) -> Vec<Finding> {
             format!("{} cannot be written, and nobody can be forgiven there: {problem}", dir.dir),
         );
     }
+    if let Some(what) = &status.beside {
+        put(true, "DenyHosts", printable(what.as_bytes()));
+    }
     if let Some(what) = &status.not_forgiven {
         put(false, "forgiven by hand", printable(what.as_bytes()));
     }

@@ -116,6 +116,9 @@ pub struct Status {
     /// Whose lines were deleted by hand, and is not forgiven, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_forgiven: Option<String>,
+    /// That DenyHosts itself was started while we run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
 }
 
 /// How DenyHosts' files are written.
