@@ -33,6 +33,7 @@ use crate::deny::{DenyBackend, DenySet, Diff};
 use crate::intake::{self, Counts, Seen, Source};
 use crate::store::{
     self, Commit, Database, Decided, Decision, Evidence, Follower, Loaded, Restored, Store, StoreError, decision,
+    wave_on,
 };
 use crate::text::{printable, shown};
 
@@ -78,6 +79,8 @@ const INSIDE_MAX: usize = 100;
 const NAMESAKES_SHOWN: usize = 10;
 /// Prefixes that are spared which a status shows.
 const SPARED_SHOWN: usize = 10;
+/// Waves that `status` shows.
+const WAVES_SHOWN: usize = 20;
 /// No person denies wider prefixes than these by mistake; `--force` is for those who mean it.
 const WIDEST: (u8, u8) = (8, 32);
 
@@ -676,7 +679,8 @@ impl Desk {
                 + state.untold(Bound::Forgives)
                 + state.sessions.evicted()
                 + state.nets.forgotten()
-                + state.windows.forgotten(),
+                + state.windows.forgotten()
+                + state.waves.forgotten(),
             users_untold: state.untold(Bound::Users),
             hosts_untold: state.untold(Bound::Hosts) + state.namesakes.untold(),
             denies_refused: state.untold(Bound::Denies),
@@ -684,6 +688,7 @@ impl Desk {
             evidence_untold: self.budgets.iter().map(|budget| budget.untold).sum(),
             followers: self.behind(),
             spared: self.spared(),
+            waves: state.waves.on().take(WAVES_SHOWN).map(|(user, wave)| reply::Wave::of(user, &wave)).collect(),
             namesakes: self.namesakes().take(NAMESAKES_SHOWN).collect(),
             names: self.named(),
             ..reply::Status::default()
@@ -749,6 +754,7 @@ fn is_ours(deny: &Deny, now: Timestamp) -> bool {
 /// What is logged of a change; counts alone are not.
 fn log(change: &Change, wall: Timestamp, is_rehearsal: bool) {
     let Some((at, prefix, decision)) = decision(change, wall) else { return };
+    let prefix = prefix.map_or("-".to_owned(), |prefix| prefix.to_string());
     match decision {
         Decision::Denied { by, class, count, until, enforced, .. } => {
             let until = until.map_or("for ever".to_owned(), |until| until.to_string());
@@ -763,6 +769,13 @@ fn log(change: &Change, wall: Timestamp, is_rehearsal: bool) {
         Decision::Spared { user, class, count, most } => {
             let (user, class) = (printable(&user), class.name());
             tracing::warn!(%prefix, user, class, count, denied_above = most, %at, "spared: too many failures, from where somebody is logged in");
+        }
+        Decision::Wave { user, over: false, addresses, hosts, since } => {
+            let on = wave_on(&user);
+            tracing::warn!(on, by = prefix, addresses, hosts, %since, %at, "a wave: a slow attack by many addresses; see denyd status");
+        }
+        Decision::Wave { user, addresses, hosts, since, .. } => {
+            tracing::info!(on = wave_on(&user), addresses, hosts, %since, %at, "a wave is over");
         }
         // No change has it.
         Decision::Allowed { .. } => {}

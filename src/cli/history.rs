@@ -58,6 +58,7 @@ const COLUMNS: &[Column<Decided>] = &[
 fn who(row: &Decided) -> String {
     match &row.what {
         Decision::Allowed { entry, .. } => plain(entry),
+        Decision::Wave { wave, .. } if row.prefix.is_none() => plain(wave.on()),
         _ => row.prefix.map_or("-".to_owned(), |prefix| prefix.to_string()),
     }
 }
@@ -74,7 +75,8 @@ fn decision(row: &Decided) -> (&'static str, String) {
         Decision::Denied { by, class, count, until: end, enforced, because } => {
             let because = match (class, by) {
                 (Some(class), _) => {
-                    format!("{} of class {}", output::count(*count, "failure", "failures"), class.name())
+                    let part = because.as_ref().map_or(String::new(), |part| format!(", {}", plain(part)));
+                    format!("{} of class {}{part}", output::count(*count, "failure", "failures"), class.name())
                 }
                 (None, Claimant::Operator) => match because {
                     Some(because) => format!("an operator: {}", plain(because)),
@@ -90,6 +92,10 @@ fn decision(row: &Decided) -> (&'static str, String) {
         Decision::Spared { user, class, count, .. } => {
             let failures = output::count(*count, "failure", "failures");
             ("spared", format!("{failures} of class {}, and {user} is logged in from there", class.name()))
+        }
+        Decision::Wave { over, wave } => {
+            let is_over = if *over { "over: " } else { "" };
+            ("wave", format!("{is_over}{}, a few times each, since {}", plain(&wave.told()), when(wave.since.0)))
         }
         Decision::Allowed { removed: false, .. } => ("allowed", "it is on the allow list".to_owned()),
         Decision::Allowed { removed: true, .. } => ("allowed", "no more: it is off the allow list".to_owned()),

@@ -1,7 +1,9 @@
 //! Why somebody is denied, in words: as it was stored with the deny, never guessed.
 
-use crate::decide::claim::Reason;
+use super::output::{self, when};
+use crate::decide::claim::{Part, Reason};
 use crate::decide::prefix::Prefix;
+use crate::store::wave_on;
 use crate::text::plain;
 
 /// The reason of a deny of `prefix`, for people.
@@ -21,6 +23,21 @@ pub(super) fn reason(reason: &Reason, prefix: &Prefix) -> String {
                 class.name()
             )
         }
+        Reason::Wave(part) => {
+            let Part { count, threshold, user, addresses, hosts, since, .. } = &**part;
+            let (on, since) = (wave_on(user), when(*since));
+            let what = match user.is_empty() {
+                true => "that try one of our hosts after the other".to_owned(),
+                false => format!("that tried {on}"),
+            };
+            format!(
+                "it takes part in a wave on {on}: one of {} {what}, on {} since {since}; it tried {} ({threshold} is \
+                 tolerated)",
+                output::count(*addresses, "address", "addresses"),
+                output::count(*hosts, "host", "hosts"),
+                output::count(*count, "time", "times"),
+            )
+        }
         Reason::Operator { because: None } => "an operator denied it".to_owned(),
         Reason::Operator { because: Some(because) } => format!("an operator denied it: {}", plain(because)),
         Reason::Adopted => "taken over from the firewall when the database was lost".to_owned(),
@@ -32,6 +49,8 @@ pub(super) fn reason(reason: &Reason, prefix: &Prefix) -> String {
 
 #[cfg(test)]
 mod tests {
+    use inputs::record::Timestamp;
+
     use super::*;
     use crate::decide::claim::Basis;
     use crate::decide::policy::Class;
@@ -55,6 +74,32 @@ mod tests {
              there in 30 days; for a short time, since somebody logged in from there lately",
         );
         check(Reason::Operator { because: None }, "an operator denied it");
+        let part = |user: &[u8]| {
+            Reason::Wave(Box::new(Part {
+                class: Class::Root,
+                count: 2,
+                threshold: 1,
+                user: user.into(),
+                addresses: 3_214,
+                hosts: 5,
+                since: Timestamp::from_secs(1_794_787_200),
+            }))
+        };
+        let since = when(Timestamp::from_secs(1_794_787_200));
+        check(
+            part(b"ro\x1b"),
+            &format!(
+                "it takes part in a wave on ro\\x1b: one of 3214 addresses that tried ro\\x1b, on 5 hosts since {since}; it \
+                 tried 2 times (1 is tolerated)"
+            ),
+        );
+        check(
+            part(b""),
+            &format!(
+                "it takes part in a wave on our hosts: one of 3214 addresses that try one of our hosts after the other, on 5 \
+                 hosts since {since}; it tried 2 times (1 is tolerated)"
+            ),
+        );
         let hostile = "spam\u{1b}[2J\u{202e}\nfor Müller's \"list\"";
         check(
             Reason::Operator { because: Some(hostile.into()) },

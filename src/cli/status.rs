@@ -221,6 +221,12 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
         );
         writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
     }
+    for wave in &status.waves {
+        let (since, last) = (when_if(Some(wave.since)), when_if(wave.last));
+        let told = printable(wave.told().as_bytes());
+        let text = format!("a wave since {since}: {told}, a few times each; the last at {last}");
+        writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;
+    }
     for name in status.names.iter().filter(|name| name.addresses.is_empty() || name.failing.is_some()) {
         let text = format!("{} on the allow list {}", name.name, allow::resolves(name));
         writeln!(screen, "{}", screen.paint(Style::Yellow, &text))?;

@@ -16,6 +16,7 @@ use crate::desk::Request;
 use crate::desk::reply::{Evidence, Held, Verdict, Why};
 use crate::detect::special::Special;
 use crate::detect::sshd;
+use crate::text::plain;
 
 /// What `why` takes.
 #[derive(clap::Args, Debug)]
@@ -108,6 +109,14 @@ fn print(screen: &mut Screen, why: &Why, special: Option<&Special>) -> std::io::
     }
     if let Some(packets) = why.refused {
         writeln!(screen, "{} refused since the sets were last written", count(packets, "packet", "packets"))?;
+    }
+    for wave in &why.waves {
+        let (told, occasions) = (plain(&wave.told()), count(why.occasions, "time", "times"));
+        let since = when(wave.since.0);
+        writeln!(
+            screen,
+            "it takes part in a wave: {told} since {since}; it did so {occasions}, an hour apart or more"
+        )?;
     }
     if why.times > 0 {
         writeln!(screen, "denied and released {} before", count(why.times, "time", "times"))?;

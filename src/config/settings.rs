@@ -11,7 +11,7 @@ use super::key::{Key, Section};
 use super::values::{is_user, path, socket_path, user};
 use super::{Backends, Config, compat, mail, plugin, report, webhook};
 use crate::decide::allow::AllowList;
-use crate::decide::policy::{Class, Threshold};
+use crate::decide::policy::{Class, Threshold, Watch};
 use crate::decide::prefix::Prefix;
 use crate::deny::choose::{self, KINDS};
 use crate::deny::effect::{Action, PORTS_MAX};
@@ -111,6 +111,7 @@ fn classes() -> Vec<Key<Config>> {
 
 fn decide() -> Vec<Key<Config>> {
     let bits = |range| whole(range, " (a prefix length, in bits)");
+    let watches = [("off", Watch::Off), ("report", Watch::Report), ("deny", Watch::Deny)];
     vec![
         key("reset_on_success", yes(), |c| &mut c.decide.policy.reset_on_success).says(
             "Whether a good login sets the counts of its address back to zero, as far as they come from the same host.
@@ -156,6 +157,13 @@ fn decide() -> Vec<Key<Config>> {
         key("ipv4_wider_nets", yes(), |c| &mut c.decide.policy.ipv4_wider_nets).says(
             "Whether a /24 of IPv4 is denied, too, when its failures of a class exceed 8 times what one address is denied for,
             from at least 8 of its addresses. Mostly they are other people's, and so the default is false.",
+        ),
+        key("waves", words(&watches), |c| &mut c.decide.policy.waves).says(
+            r#"What becomes of slow attacks by many, each of whose addresses stays below the thresholds: "report" tells of them
+            when they begin and when they are over, in the log, in mail, in `denyd status` and `denyd history`; "deny" also denies
+            who takes part at its second try, while that lasts; "off" looks for none. Many are 128 addresses or more within
+            seven days on one account, and three times those that are usual for it, or one that tries four hosts or more.
+            Never an address from which somebody logged in within 30 days. decisions.md of the documentation says more."#,
         ),
         key("nat64_prefixes", nat64().list(), |c| &mut c.decide.policy.nat64).example(r#"["2001:db8:64::/96"]"#).says(
             "Prefixes of this site's own in which a translator (NAT64) shows IPv4 addresses: each address in them is counted

@@ -92,6 +92,8 @@ pub enum Reason {
         #[serde(default, skip_serializing_if = "is_false")]
         probation: bool,
     },
+    /// It takes part in a slow attack by many.
+    Wave(Box<Part>),
     /// A person wants it.
     Operator {
         /// In that person's words, where there are any.
@@ -108,6 +110,25 @@ pub enum Reason {
     Peer(u16),
 }
 
+/// How a prefix takes part in a [`wave`](super::wave).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The class of the try that decided it.
+    pub class: Class,
+    /// On how many occasions it tried.
+    pub count: u32,
+    /// How many are tolerated.
+    pub threshold: u32,
+    /// The account that the wave is on: bytes of the log; empty = our hosts.
+    pub user: Box<[u8]>,
+    /// How many addresses took part by then.
+    pub addresses: u32,
+    /// On how many hosts.
+    pub hosts: u32,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 fn is_zero(number: &u16) -> bool {
     *number == 0
 }
@@ -121,6 +142,15 @@ impl Reason {
     pub fn class(&self) -> Option<Class> {
         match self {
             Reason::Policy { class, .. } => Some(*class),
+            Reason::Wave(part) => Some(part.class),
+            _ => None,
+        }
+    }
+
+    /// The wave that it is part of.
+    pub fn wave(&self) -> Option<&Part> {
+        match self {
+            Reason::Wave(part) => Some(part),
             _ => None,
         }
     }
@@ -150,6 +180,7 @@ impl Reason {
     pub fn count(&self) -> u32 {
         match self {
             Reason::Policy { count, .. } => *count,
+            Reason::Wave(part) => part.count,
             _ => 0,
         }
     }
@@ -184,7 +215,7 @@ impl Claim {
         match self.reason {
             Reason::Policy { .. } => self.is_forgeable(),
             Reason::Adopted => self.is_short(),
-            Reason::Operator { .. } | Reason::Imported | Reason::Sync | Reason::Peer(_) => false,
+            Reason::Wave(_) | Reason::Operator { .. } | Reason::Imported | Reason::Sync | Reason::Peer(_) => false,
         }
     }
 

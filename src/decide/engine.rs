@@ -27,6 +27,7 @@ mod nets;
 mod past;
 mod sentence;
 mod spare;
+mod wave;
 
 /// All that can change what is decided, but for the policy: this machine, and the addresses of allowed names, are in that.
 #[derive(Debug)]
@@ -125,6 +126,7 @@ impl Engine {
     /// An engine that remembers `state`, of which somebody keeps what changes.
     pub fn with(policy: Policy, mut state: State) -> Self {
         state.sessions.track_changes();
+        state.waves.track_changes();
         Engine { policy, state, is_kept: true, ..Engine::default() }
     }
 
@@ -188,7 +190,7 @@ impl Engine {
 
     /// How many changes [`settle`](Self::settle) has, about, but for users.
     pub fn unsettled(&self) -> usize {
-        self.state.sessions.changes() + self.nets.len()
+        self.state.sessions.changes() + self.nets.len() + self.state.waves.changes()
     }
 
     /// Puts among the changes what changes with nearly every line, users' counts and connections, each as it is by now.
@@ -204,6 +206,9 @@ impl Engine {
         nets.dedup();
         let known = |net, world| self.state.nets.get(net, world).map(|net| Box::new(*net));
         self.changes.extend(nets.into_iter().map(|(net, world)| Change::Net(net, world, known(net, world))));
+        let (strangers, targets) = self.state.waves.take_changes();
+        self.changes.extend(strangers.into_iter().map(|(prefix, known)| Change::Stranger(prefix, known.map(Box::new))));
+        self.changes.extend(targets.into_iter().map(|(place, target)| Change::Target(place, Box::new(target))));
         let names = self.state.namesakes.take_changes();
         self.changes.extend(names.map(|names| Change::Namesakes(Box::new(names))));
         let connections = self.state.sessions.take_changes().into_iter();
@@ -279,6 +284,7 @@ impl Engine {
         while let Some((until, prefix, by)) = over(&self.state) {
             self.release(prefix, by, until, Why::Expired, None);
         }
+        self.end_waves(told);
     }
 
     /// Takes a claim. One of the policy was decided elsewhere, by a scan or before the database was lost: what is

@@ -24,4 +24,5 @@ pub mod state;
 pub mod tally;
 #[cfg(test)]
 mod tests;
+pub mod wave;
 pub mod window;

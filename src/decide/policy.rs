@@ -49,6 +49,17 @@ pub const PROTECTED_MAX: usize = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threshold(pub u32);
 
+/// What becomes of a slow attack by many: see [`wave`](super::wave).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// Nobody looks for it.
+    Off,
+    /// It is told.
+    Report,
+    /// It is told, and who takes part is denied at the second try while it lasts.
+    Deny,
+}
+
 /// Everything that turns counts into denies. All of it comes from the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -84,6 +95,8 @@ pub struct Policy {
     pub wider_nets: bool,
     /// Whether a /24 of IPv4 is counted and denied, too.
     pub ipv4_wider_nets: bool,
+    /// What becomes of slow attacks by many.
+    pub waves: Watch,
     /// What this machine is: each address of its own prefixes of IPv6 is counted alone.
     pub machine: Machine,
     /// The site's own prefixes in which NAT64 puts IPv4 addresses.
@@ -158,6 +171,7 @@ impl Default for Policy {
             ipv6_bits: 64,
             wider_nets: true,
             ipv4_wider_nets: false,
+            waves: Watch::Report,
             machine: Machine::default(),
             nat64: Vec::new(),
             replay_max_age: DAY,

@@ -18,6 +18,7 @@ use super::nets::{Net, Nets, World};
 use super::prefix::Prefix;
 use super::session::{Connection, HostId, KeptKey, Sessions};
 use super::tally::{Slot, Tallies, Tally};
+use super::wave::{Stranger, Target, Turn, Waves};
 use super::window::Windows;
 use crate::detect::event::Account;
 
@@ -209,6 +210,19 @@ pub enum Change {
     Connection(KeptKey, Option<Box<Connection>>),
     /// A wider net changed, in one world; `None` = forgotten.
     Net(Prefix, World, Option<Box<Net>>),
+    /// What is known of a stranger changed; `None` = forgotten.
+    Stranger(Prefix, Option<Box<Stranger>>),
+    /// What is known of a target changed, by its place.
+    Target(u16, Box<Target>),
+    /// A wave began, or is over. What is known of it is beside it.
+    Wave {
+        /// Which, and what it was.
+        turn: Box<Turn>,
+        /// The address by whose try it began, where it is one on our hosts.
+        by: Option<Prefix>,
+        /// When.
+        at: Timestamp,
+    },
     /// Which hosts are one changed.
     Namesakes(Box<namesakes::Kept>),
     /// Something was not kept because there was too much of it.
@@ -283,6 +297,8 @@ pub struct State {
     pub sessions: Sessions,
     /// Wider nets of IPv6. As connections they change by themselves, and say afterwards what changed.
     pub nets: Nets,
+    /// Slow attacks by many. They change by themselves, too.
+    pub waves: Waves,
     /// Which hosts are one. They change by themselves, too.
     pub namesakes: Namesakes,
     /// What was not kept, by [`Bound`].
@@ -336,7 +352,10 @@ impl State {
             }
             Change::Untold { what, total } => self.untold[*what as usize] = *total,
             Change::Net(net, world, known) => self.nets.put(*net, *world, known.as_deref().copied()),
-            Change::Spared { .. }
+            Change::Stranger(prefix, known) => self.waves.put_stranger(*prefix, known.as_deref().copied()),
+            Change::Target(place, target) => self.waves.put_target(*place, target),
+            Change::Wave { .. }
+            | Change::Spared { .. }
             | Change::Suspicious { .. }
             | Change::LoggedIn { .. }
             | Change::Paired { .. }

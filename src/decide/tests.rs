@@ -19,6 +19,7 @@ mod nets;
 mod policies;
 mod purges;
 mod rules;
+mod wave;
 
 use super::attempt::{Attempt, Classes};
 use super::claim::{Claim, Claimant, FORGEABLE_FOR, Reason};

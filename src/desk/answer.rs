@@ -152,6 +152,8 @@ impl Desk {
             forgiven: forgiven.map(At),
             evidence: evidence.collect(),
             sessions: sessions.collect(),
+            waves: state.waves.of(&own).map(|(user, wave)| reply::Wave::of(user, &wave)).collect(),
+            occasions: state.waves.of(&own).next().and(state.waves.get(&own)).map_or(0, |known| known.tries),
             denied_inside: Vec::new(),
             counted_inside: Vec::new(),
         };

@@ -20,11 +20,14 @@ use crate::store;
 pub use crate::store::{Follower, Restored};
 pub use crate::text::At;
 use crate::text::shown;
+use known::account;
 
 mod known;
 mod status;
 
-pub use known::{Address, Elsewhere, Evidence, Held, Host, Pair, Released, Session, Suspicious, User, Verdict, Why};
+pub use known::{
+    Address, Elsewhere, Evidence, Held, Host, Pair, Released, Session, Suspicious, User, Verdict, Wave, Why,
+};
 pub use status::{Input, Mail, Namesake, Output, Sender, Shape, Spared, Status, Suppressed, Trial, WorkDir};
 
 /// The answer to one request, whichever it was.
@@ -192,7 +195,7 @@ pub enum Decision {
         until: Option<At>,
         /// Whether it was enforced when it was decided.
         enforced: bool,
-        /// Why, in the words of the person who wants it.
+        /// Why, in the words of the person who wants it; or of which wave it is part.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         because: Option<Box<str>>,
     },
@@ -219,6 +222,14 @@ pub enum Decision {
         count: u32,
         /// Above how many it is denied.
         most: u32,
+    },
+    /// A slow attack by many began, or is over.
+    Wave {
+        /// Whether it is over.
+        over: bool,
+        /// Which.
+        #[serde(flatten)]
+        wave: Wave,
     },
     /// An entry came onto the allow list, or left it.
     Allowed {
@@ -252,6 +263,10 @@ impl From<store::Decision> for Decision {
             store::Decision::Spared { user, class, count, most } => {
                 let (user, user_b64) = shown(&user);
                 Decision::Spared { user, user_b64, class, count, most }
+            }
+            store::Decision::Wave { user, over, addresses, hosts, since } => {
+                let (user, user_b64) = account(&user);
+                Decision::Wave { over, wave: Wave { user, user_b64, addresses, hosts, since: At(since), last: None } }
             }
             store::Decision::Allowed { entry, removed } => Decision::Allowed { entry, removed },
             store::Decision::Suspicious { address, user, method } => {

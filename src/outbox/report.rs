@@ -14,7 +14,7 @@ use super::post::Letter;
 use crate::decide::claim::Claimant;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
-use crate::desk::reply::{At, Decided, Decision, Evidence, Session, Why};
+use crate::desk::reply::{At, Decided, Decision, Evidence, Session, Wave, Why};
 use crate::text::when;
 
 /// Items of a section; of more it is said how many they are.
@@ -34,8 +34,9 @@ pub(super) struct Report {
     denied: Vec<Denied>,
     logins: Vec<Login>,
     spared: Vec<Spared>,
+    waves: Vec<(bool, Wave)>,
     /// How many there are of each kind, those that are listed and those that are not.
-    counts: [u64; 3],
+    counts: [u64; 4],
     /// How many more there are that happened too long ago to be listed.
     old: u64,
     /// Who is allowed, and refused all the same by lines of others in hosts.deny.
@@ -108,6 +109,7 @@ pub(super) fn host(prefix: Prefix, names: &HashMap<IpAddr, String>) -> String {
 const DENIED: usize = 0;
 const LOGINS: usize = 1;
 const SPARED: usize = 2;
+const WAVES: usize = 3;
 
 impl Report {
     /// Takes in what was decided, if anybody is to be told of it: who was denied by the policy, and from when on it was
@@ -118,6 +120,7 @@ impl Report {
             Decision::Denied { by: Claimant::Policy, enforced: true, .. } => DENIED,
             Decision::Suspicious { .. } => LOGINS,
             Decision::Spared { .. } => SPARED,
+            Decision::Wave { .. } => WAVES,
             _ => return,
         };
         let first = self.span.map_or(id, |(first, ..)| first);
@@ -140,6 +143,7 @@ impl Report {
             (Decision::Spared { user, class, count, most, .. }, Some(prefix)) => {
                 self.spared.push(Spared { prefix, user, class, count, most });
             }
+            (Decision::Wave { over, wave }, _) => self.waves.push((over, wave)),
             _ => {}
         }
     }
@@ -191,6 +195,7 @@ impl Report {
         let mut body = String::new();
         self.put_logins(&mut body, beside);
         self.put_spared(&mut body, beside);
+        self.put_waves(&mut body, beside);
         self.put_denied(&mut body, beside);
         self.put_refused(&mut body, beside);
         let of_old = count(self.old, "decision", "decisions");
@@ -208,10 +213,14 @@ impl Report {
                 section(&mut body, title, &item);
             }
         }
-        let ([denied, logins, spared], refused) = (self.counts, self.refused.len() as u64);
+        let ([denied, logins, spared, _], refused) = (self.counts, self.refused.len() as u64);
+        let begun = self.waves.iter().filter(|(over, _)| !over).count() as u64;
+        let over = self.counts[WAVES] - begun;
         let parts = [
             (logins, count(logins, "suspicious login", "suspicious logins")),
             (spared, count(spared, "administrator's address spared", "administrators' addresses spared")),
+            (begun, count(begun, "slow attack by many", "slow attacks by many")),
+            (over, count(over, "slow attack over", "slow attacks over")),
             (denied, count(denied, "host denied", "hosts denied")),
             (refused, count(refused, "allowed host in hosts.deny", "allowed hosts in hosts.deny")),
             (self.old, count(self.old, "older decision", "older decisions")),
@@ -327,6 +336,26 @@ impl Report {
         let mut items = self.spared.iter().map(item).collect::<String>();
         rest(&mut items, self.counts[SPARED], "denyd status");
         section(body, "WARNING: Not denied, because an administrator is logged in from there", &items);
+    }
+}
+
+impl Report {
+    /// Waves that began or are over.
+    fn put_waves(&self, body: &mut String, beside: &Beside) {
+        if self.waves.is_empty() {
+            return;
+        }
+        let item = |(over, wave): &(bool, Wave)| {
+            let since = when(wave.since.0);
+            let told = match (&wave.user, beside.bare) {
+                (Some(_), true) => Wave { user: Some("an account".to_owned()), ..wave.clone() }.told(),
+                _ => wave.told(),
+            };
+            format!("{}{told}, a few times each, since {since}\n", if *over { "over: " } else { "" })
+        };
+        let mut items = self.waves.iter().map(item).collect::<String>();
+        rest(&mut items, self.counts[WAVES], "denyd history");
+        section(body, "Slow attacks by many addresses", &items);
     }
 }
 
@@ -447,6 +476,29 @@ mod tests {
             letter(true)
         );
         assert!(letter(true).contains("ss -K dst [2001:db8::7]") && letter(true).contains("192.0.2.9: 11 failures"));
+    }
+
+    #[test]
+    fn waves_are_told_and_wait_for_the_next_mail() {
+        let wave = |id, over, user: Option<&str>| {
+            let (user, since) = (user.map(str::to_owned), At(Timestamp::from_secs(1_794_787_200)));
+            let wave = Wave { user, user_b64: None, addresses: 128, hosts: 1, since, last: None };
+            Decided { id, at: At(NOW), prefix: None, what: Decision::Wave { over, wave } }
+        };
+        let report = report([wave(1, false, Some("mallory")), wave(2, true, None)]);
+        assert!(!report.is_urgent() && report.waiting() == 2);
+        let letter = |bare| report.letter(&Beside { bare, ..Beside::default() });
+        assert_eq!(letter(false).subject, "1 slow attack by many, 1 slow attack over");
+        let body = |user| {
+            let since = when(Timestamp::from_secs(1_794_787_200));
+            format!(
+                "Slow attacks by many addresses:\n\n128 addresses tried {user} on 1 host, a few times each, since {since}\n\
+                 over: 128 addresses tried one host after the other, 1 host in all, a few times each, since {since}\n\n---"
+            )
+        };
+        for (bare, user) in [(false, "mallory"), (true, "an account")] {
+            assert!(letter(bare).body.contains(&body(user)), "{}", letter(bare).body);
+        }
     }
 
     #[test]

@@ -12,12 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use super::write::{json, run};
 use super::{Commit, Database, Store, StoreError};
-use crate::decide::claim::Claimant;
+use crate::decide::claim::{Claimant, Part};
 use crate::decide::live::Spared;
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::rooms::forgeable;
 use crate::decide::state::{Change, Who, Why};
+use crate::decide::wave::Turn;
+use crate::text::printable;
 
 /// Decisions that are kept in all.
 pub const HISTORY_MAX: i64 = 1_000_000;
@@ -45,7 +47,7 @@ pub enum Decision {
         until: Option<Timestamp>,
         /// Whether it was enforced when it was decided.
         enforced: bool,
-        /// Why, in the words of the person who wants it.
+        /// Why, in the words of the person who wants it; or of which wave it is part.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         because: Option<Box<str>>,
     },
@@ -69,6 +71,19 @@ pub enum Decision {
         count: u32,
         /// Above how many it is denied.
         most: u32,
+    },
+    /// A slow attack by many began, or is over.
+    Wave {
+        /// On which account: bytes of the log; empty = on our hosts.
+        user: Vec<u8>,
+        /// Whether it is over.
+        over: bool,
+        /// How many addresses took part.
+        addresses: u32,
+        /// On how many hosts.
+        hosts: u32,
+        /// Since when.
+        since: Timestamp,
     },
     /// An entry came onto the allow list, or left it.
     Allowed {
@@ -288,7 +303,7 @@ pub(super) fn write(tx: &Transaction<'_>, commit: &Commit, rows: &mut Rows) -> r
             Change::Spared { spared, .. } => spared.forgeable,
             _ => false,
         };
-        let row = params![at.0, prefix.to_bytes(), json(&decision), forgeable];
+        let row = params![at.0, prefix.map(|prefix| prefix.to_bytes()), json(&decision), forgeable];
         run(tx, "INSERT INTO history(at, prefix, decision, forgeable) VALUES(?1, ?2, ?3, ?4)", row)?;
         rows.all += 1;
         rows.forgeable += i64::from(forgeable);
@@ -303,29 +318,46 @@ pub(super) fn write(tx: &Transaction<'_>, commit: &Commit, rows: &mut Rows) -> r
 }
 
 /// What `history` says of a change; counts alone are no decision.
-pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Prefix, Decision)> {
+pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Option<Prefix>, Decision)> {
     match change {
         Change::Denied { prefix, by, claim } => {
             let (class, count, until) = (claim.reason.class(), claim.reason.count(), claim.until);
             let enforced = claim.is_due(wall);
-            let because = claim.reason.because().map(Box::from);
-            Some((claim.since, *prefix, Decision::Denied { by: *by, class, count, until, enforced, because }))
+            let part = |part: &Part| format!("part of a wave on {}", wave_on(&part.user)).into();
+            let because = claim.reason.because().map(Box::from).or_else(|| claim.reason.wave().map(part));
+            Some((claim.since, Some(*prefix), Decision::Denied { by: *by, class, count, until, enforced, because }))
         }
         Change::Released { prefix, by, at, why, who, .. } => {
-            Some((*at, *prefix, Decision::Released { by: *by, why: *why, who: who.clone() }))
+            Some((*at, Some(*prefix), Decision::Released { by: *by, why: *why, who: who.clone() }))
         }
         Change::Spared { spared, at } => {
             let Spared { prefix, user, class, count, most, .. } = &**spared;
             let decision = Decision::Spared { user: user.to_vec(), class: *class, count: *count, most: *most };
-            Some((*at, *prefix, decision))
+            Some((*at, Some(*prefix), decision))
         }
         Change::Suspicious { address, user, method, at } => {
             let decision =
                 Decision::Suspicious { address: *address, user: user.clone(), method: method.map(Box::from) };
-            Some((*at, Prefix::host(*address), decision))
+            Some((*at, Some(Prefix::host(*address)), decision))
+        }
+        Change::Wave { turn, by, at } => {
+            let Turn { name, is_over, wave } = &**turn;
+            let decision = Decision::Wave {
+                user: name.to_vec(),
+                over: *is_over,
+                addresses: wave.addresses,
+                hosts: wave.hosts(),
+                since: Timestamp::from_secs(i64::from(wave.since)),
+            };
+            Some((*at, *by, decision))
         }
         _ => None,
     }
+}
+
+/// What a wave is on, for people.
+pub fn wave_on(user: &[u8]) -> String {
+    if user.is_empty() { "our hosts".to_owned() } else { printable(user) }
 }
 
 /// Writes how far each follower has come.

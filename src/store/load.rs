@@ -37,6 +37,7 @@ impl Store {
         denies(db, &mut state)?;
         state.pack();
         nets(db, &mut state)?;
+        waves(db, &mut state)?;
         each(db, "SELECT name, account, attempts, last FROM users", |row| {
             let (name, attempts): (Vec<u8>, i64) = (row.get(0)?, row.get(2)?);
             let last = Timestamp(row.get::<_, Option<i64>>(3)?.unwrap_or(0));
@@ -99,6 +100,19 @@ fn nets(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
         let known = serde_json::from_str(row.get_ref(2)?.as_str()?).ok();
         let net = prefix_of(row, 0)?.zip(world).zip(known);
         Ok(net.map(|((net, world), known)| Change::Net(net, world, Some(known))))
+    })
+}
+
+/// Slow attacks by many. What is not understood was of no use.
+fn waves(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
+    apply(db, state, "SELECT prefix, stranger FROM strangers", |row| {
+        let known = serde_json::from_str(row.get_ref(1)?.as_str()?).ok();
+        Ok(prefix_of(row, 0)?.zip(known).map(|(prefix, known)| Change::Stranger(prefix, Some(known))))
+    })?;
+    apply(db, state, "SELECT place, target FROM targets ORDER BY place", |row| {
+        let target = serde_json::from_str(row.get_ref(1)?.as_str()?).ok();
+        let place = row.get(0)?;
+        Ok(target.map(|target| Change::Target(place, target)))
     })
 }
 

@@ -31,7 +31,9 @@ mod write;
 pub use copies::{Before, Restored, backup, give_to_owner, restore, undo};
 pub use error::StoreError;
 pub use evidence::Evidence;
-pub use history::{Decided, Decision, FORGEABLE_HISTORY_MAX, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision};
+pub use history::{
+    Decided, Decision, FORGEABLE_HISTORY_MAX, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision, wave_on,
+};
 use open::{connect, copy, copy_of_files, is_set_aside, lock, set_aside};
 pub use pairs::{FORGEABLE_PAIRS_MAX, PAIRS_MAX, PAIRS_PER_PREFIX, Pair, Released, Wanted};
 pub use suspected::{Login, SUSPECTED_MAX};

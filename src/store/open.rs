@@ -97,6 +97,11 @@ pub(super) const MIGRATIONS: &[&str] = &[
     CREATE TABLE suspected(address BLOB, user BLOB, times INT NOT NULL, last INT NOT NULL, PRIMARY KEY(address, user))
         WITHOUT ROWID;
 ",
+    // Slow attacks by many: who failed from where nobody logged in, and what they try.
+    "
+    CREATE TABLE strangers(prefix BLOB PRIMARY KEY, stranger TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE targets(place INTEGER PRIMARY KEY, target TEXT NOT NULL);
+",
 ];
 
 /// Pages of the database that are held in memory, in KiB. With SQLite's own 2000 most are read anew for each commit

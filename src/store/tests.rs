@@ -568,3 +568,49 @@ fn what_others_kept_in_the_file_is_newer_than_what_is_in_memory() {
     let kept = ["written a", "written b", "inputs"].map(|name| note(&store.database, name));
     assert_eq!(kept.map(Option::unwrap), ["new", "{}", "ours"]);
 }
+
+/// What is known of slow attacks by many outlasts a restart: who tried, what is tried, and that it was told.
+#[test]
+fn waves_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut engine) = (open(dir.path()), Engine::with(Policy::default(), State::default()));
+    let day = 86_400;
+    let address = |number: u32| std::net::Ipv4Addr::from_bits(0x0a00_0000 + number);
+    let fails = |engine: &mut Engine, number, at: i64| {
+        let (peer, at) = (std::net::IpAddr::V4(address(number)).into(), Timestamp::from_secs(at));
+        let attempt = Attempt {
+            peer,
+            prefix: engine.policy.prefix(peer),
+            host: HostId(0),
+            source: inputs::record::SourceId(0),
+            at,
+            from: at,
+            user: b"ad\xffmin".into(),
+            account: Account::Unknown,
+            classes: Classes::of(b"ad\xffmin", Account::Unknown, &engine.policy),
+            times: 1,
+            sound: 1,
+        };
+        engine.step(at, Input::Attempt(attempt));
+    };
+    (0..200).for_each(|number| fails(&mut engine, number, 100 * day));
+    fails(&mut engine, 7, 101 * day);
+    engine.settle();
+    let commit = Commit { changes: std::mem::take(&mut engine.changes), ..Commit::default() };
+    store.commit(&commit, &engine.state).unwrap();
+    let told = store.database.history(None, 10).unwrap();
+    let want = Decision::Wave {
+        user: b"ad\xffmin".to_vec(),
+        over: false,
+        addresses: 128,
+        hosts: 1,
+        since: Timestamp::from_secs(100 * day),
+    };
+    assert_eq!((told.len(), &told[0].decision, told[0].prefix), (1, &want, None));
+    drop(store);
+    let state = open(dir.path()).load().unwrap().state;
+    let on = |state: &State| state.waves.on().map(|(name, wave)| (name.to_vec(), wave)).collect::<Vec<_>>();
+    assert_eq!((on(&state), on(&state)[0].1.addresses), (on(&engine.state), 200));
+    let known = state.waves.get(&Prefix::host(address(7))).unwrap();
+    assert_eq!((Some(known), known.tries), (engine.state.waves.get(&Prefix::host(address(7))), 2));
+}

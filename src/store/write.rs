@@ -93,12 +93,23 @@ pub(super) fn changes(tx: &Transaction<'_>, changes: &[Change], state: &State) -
                 };
                 run(tx, sql, key)?;
             }
+            Change::Stranger(prefix, Some(known)) => {
+                let row = params![prefix.to_bytes(), json(known)];
+                run(tx, "INSERT OR REPLACE INTO strangers VALUES(?1, ?2)", row)?;
+            }
+            Change::Stranger(prefix, None) => {
+                run(tx, "DELETE FROM strangers WHERE prefix = ?1", [prefix.to_bytes()])?;
+            }
+            Change::Target(place, target) => {
+                run(tx, "INSERT OR REPLACE INTO targets VALUES(?1, ?2)", params![place, json(target)])?;
+            }
             // The first is written above, the next three by `pairs`, and one by `suspected`; the others are told, not kept.
             Change::Counted { .. }
             | Change::LoggedIn { .. }
             | Change::Cleared { .. }
             | Change::Paired { .. }
             | Change::Suspected { .. }
+            | Change::Wave { .. }
             | Change::Spared { .. }
             | Change::Suspicious { .. }
             | Change::Late(_)

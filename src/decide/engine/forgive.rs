@@ -25,10 +25,14 @@ impl Engine {
         }
         let own = prefixes.iter().map(|prefix| self.policy.prefix(prefix.address().into()));
         let cleared: BTreeSet<Prefix> = own.chain(prefixes.iter().copied()).collect();
-        self.changes.extend(cleared.into_iter().map(|prefix| Change::Cleared { prefix }));
+        self.changes.extend(cleared.iter().map(|prefix| Change::Cleared { prefix: *prefix }));
         let nets = self.state.nets.iter().map(|(net, _)| net).filter(|net| all.hold(net));
         for net in nets.collect::<Vec<_>>() {
             self.forget_net(net, true);
+        }
+        let strangers = self.state.waves.strangers().filter(|prefix| all.hold(prefix)).copied();
+        for prefix in strangers.chain(cleared).collect::<Vec<_>>() {
+            self.state.waves.take_back(&prefix);
         }
         self.remember(&all, prefixes);
     }

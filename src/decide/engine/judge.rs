@@ -59,6 +59,7 @@ impl Engine {
         if !allowed {
             self.judge(attempt, &before, &tally);
             self.widen(attempt, &before, &tally);
+            self.wave(attempt, &before);
         }
     }
 
@@ -161,6 +162,7 @@ impl Engine {
         let guessed = tally.is_some_and(|tally| is_exceeded(tally.certain()));
         if !guessed {
             self.familiarise(prefix, at);
+            self.state.waves.take_back(&prefix);
         }
         self.changes.push(Change::LoggedIn { prefix, user: user[..user.len().min(USER_MAX)].into(), at });
         let Some(mut tally) = tally else { return guessed };
@@ -228,6 +230,7 @@ impl Engine {
         if by == Claimant::Policy || why != Why::Expired {
             self.forget_net(prefix, !forged);
             self.state.links.forget(&prefix);
+            self.state.waves.forget(&prefix);
         }
         match certain {
             Some(tally) if tally.failures() > 0 => self.change(Change::Counted { prefix, tally: Some(tally) }),

@@ -15,7 +15,7 @@ impl Engine {
     /// on what strangers may have made up, or if it is a wider net that was not denied before; shorter still, once, where
     /// somebody logged in lately.
     pub(super) fn sentence(&mut self, prefix: Prefix, mut reason: Reason, at: Timestamp, from: Timestamp) {
-        let sound = matches!(reason, Reason::Policy { basis: Basis::Sound, .. });
+        let sound = matches!(reason, Reason::Policy { basis: Basis::Sound, .. } | Reason::Wave(_));
         let released = self.state.released.get(&prefix).copied().unwrap_or(0);
         let is_link = self.policy.machine.is_link(&prefix);
         let is_short = !sound || is_link || reason.parts() > 0 && released == 0;

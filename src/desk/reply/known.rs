@@ -3,13 +3,16 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use inputs::record::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{At, PerClass};
 use crate::decide::claim::{Claimant, Reason};
 use crate::decide::policy::{self, Class};
 use crate::decide::prefix::Prefix;
+use crate::decide::wave;
 use crate::detect::event::Account;
+use crate::text::shown;
 
 /// A row of `list hosts`: a denied prefix.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -175,6 +178,12 @@ pub struct Why {
     /// Who is logged in from there, as far as sound records tell: the first so many.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<Session>,
+    /// The slow attacks by many in which it takes part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<Wave>,
+    /// On how many occasions it tried, where it takes part in one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub occasions: u16,
     /// Who is denied inside it, where it is wider than what is counted: the first so many.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denied_inside: Vec<Host>,
@@ -213,6 +222,59 @@ pub struct Session {
     pub user_b64: Option<String>,
     /// Since when.
     pub since: At,
+}
+
+/// A slow attack by many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wave {
+    /// On which account, for reading; absent = on our hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The name's bytes, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_b64: Option<String>,
+    /// How many addresses took part.
+    pub addresses: u32,
+    /// On how many hosts; 32 may be more.
+    pub hosts: u32,
+    /// Since when: the day when the first of them came.
+    pub since: At,
+    /// The last try, while it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<At>,
+}
+
+/// An account as it is shown, none where it is our hosts.
+pub(super) fn account(user: &[u8]) -> (Option<String>, Option<String>) {
+    let (text, exact) = shown(user);
+    (Some(text).filter(|_| !user.is_empty()), exact)
+}
+
+impl Wave {
+    /// What is shown of one that is on.
+    pub(in crate::desk) fn of(user: &[u8], wave: &wave::Wave) -> Self {
+        let (user, user_b64) = account(user);
+        let at = |seconds: u32| At(Timestamp::from_secs(i64::from(seconds)));
+        let (addresses, hosts, since, last) = (wave.addresses, wave.hosts(), at(wave.since), Some(at(wave.last)));
+        Wave { user, user_b64, addresses, hosts, since, last }
+    }
+
+    /// What it is on, for people.
+    pub fn on(&self) -> &str {
+        self.user.as_deref().unwrap_or("our hosts")
+    }
+
+    /// Who does what, for people: `3214 addresses tried root on 5 hosts`.
+    pub fn told(&self) -> String {
+        let Wave { user, addresses, hosts, .. } = self;
+        let addresses = format!("{addresses} {}", if *addresses == 1 { "address" } else { "addresses" });
+        let or_more = if *hosts == 32 { " or more" } else { "" };
+        let on = format!("{hosts}{or_more} {}", if *hosts == 1 { "host" } else { "hosts" });
+        match user {
+            Some(user) => format!("{addresses} tried {user} on {on}"),
+            None => format!("{addresses} tried one host after the other, {on} in all"),
+        }
+    }
 }
 
 /// A claim that holds an address.

@@ -7,7 +7,7 @@ use inputs::input::Counters;
 use inputs::syslog::losses::Limit;
 use serde::{Deserialize, Serialize};
 
-use super::{At, BackEnd, Follower, Name, Restored};
+use super::{At, BackEnd, Follower, Name, Restored, Wave};
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::intake::sight::Blind;
@@ -95,6 +95,9 @@ pub struct Status {
     /// Who is over a threshold and not denied, because somebody is logged in from there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub spared: Vec<Spared>,
+    /// Slow attacks by many that are on: the first so many.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<Wave>,
     /// Short names of hosts that are two hosts'.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namesakes: Vec<Namesake>,
