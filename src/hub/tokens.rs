@@ -1,4 +1,5 @@
-//! The tokens by which machines are known to the hub: a file of lines `NAME TOKEN`, which nobody else may read.
+//! The tokens by which machines are known to the hub: a file of lines `NAME TOKEN`, which others may not read. A group may:
+//! the credentials of a service look like that.
 
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt;
@@ -26,7 +27,7 @@ impl Tokens {
     pub fn read(path: &Path) -> Result<Self, String> {
         let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
         let mode = file.metadata().map_err(|error| error.to_string())?.mode();
-        if mode & 0o077 != 0 {
+        if mode & 0o037 != 0 {
             return Err(format!("others may read the tokens: chmod 600 {}", path.display()));
         }
         let mut text = String::new();
