@@ -171,3 +171,37 @@ fn what_is_written_is_read_again() {
     let fault = Answer::Fault { code: -32700, text: "\u{1}<&".into() };
     assert_eq!(Answer::from_xml(&fault.to_xml()), Ok(Answer::Fault { code: -32700, text: "?<&".into() }));
 }
+
+/// What was recorded, with some bytes changed: it is read or refused, and what was read is written so that it is read again.
+#[test]
+fn damaged_messages_are_read_or_refused() {
+    let recorded = [
+        recorded!("add_hosts.request"),
+        recorded!("get_new_hosts.request"),
+        recorded!("get_new_hosts.answer"),
+        recorded!("add_hosts-fault.answer"),
+    ];
+    const PIECES: [&str; 12] =
+        ["<", ">", "/", "&", ";", "&#0;", "<value>", "</value>", "<nil/>", "<![CDATA[", "<!--", "\u{fffd}"];
+    kit::property("xmlrpc", 500, |random| {
+        let mut text = random.of(&recorded).to_owned();
+        for _ in 0..random.below(4u32) {
+            let place = random.below(text.len());
+            let place = (0..=place).rev().find(|place| text.is_char_boundary(*place)).unwrap_or(0);
+            match random.below(3u32) {
+                0 => text.truncate(place),
+                1 => text.insert_str(place, random.pick(&PIECES)),
+                _ => drop(text.remove(place)),
+            }
+            if text.is_empty() {
+                break;
+            }
+        }
+        if let Ok(call) = Call::from_xml(&text) {
+            assert_eq!(Call::from_xml(&call.to_xml()).map(|call| call.to_xml()), Ok(call.to_xml()));
+        }
+        if let Ok(answer) = Answer::from_xml(&text) {
+            assert_eq!(Answer::from_xml(&answer.to_xml()).map(|answer| answer.to_xml()), Ok(answer.to_xml()));
+        }
+    });
+}
