@@ -116,3 +116,30 @@ fn root_is_told_what_the_unit_may_not_do() {
     check(&unit("cap_net_admin"), all, 2, &[unread]);
     check("LoadState=loaded\nUser=no-such-user\n", all, 1, &["FAIL tried: as root, and not", "there is no user"]);
 }
+
+/// Whether DenyHosts' files can be kept in the work directory is tried, and nothing is made there.
+#[test]
+fn the_work_directory_is_tried() {
+    let home = kit::Home::with_log();
+    let config = fs::read_to_string(home.path("config")).unwrap();
+    let dir = home.path("work");
+    fs::write(
+        home.path("config"),
+        config.replacen("[[input]]", &format!("[compat]\nwork_dir = {dir:?}\n[[input]]"), 1),
+    )
+    .unwrap();
+    let check = |want: &str| {
+        let output = home.denyd(&["check"]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let line = said.lines().find(|line| line.contains("compat work_dir: ")).unwrap();
+        assert!(line.contains(want), "{want}: {line}");
+    };
+    check("ok   compat work_dir: DenyHosts' files are kept in ");
+    assert!(!dir.exists());
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    check("FAIL compat work_dir: somebody else could forgive addresses there: others may write ");
+    fs::remove_dir(&dir).unwrap();
+    fs::write(&dir, "").unwrap();
+    check("is no directory");
+}

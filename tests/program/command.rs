@@ -122,6 +122,13 @@ fn what_is_wrong_is_said() {
     check(&["--identifier", "sshd"], 0, "--identifier means nothing without --file or --ignore");
     check(&["-c", "/nowhere/denyhosts.conf"], 1, "/nowhere/denyhosts.conf");
     check(&["--daemon", "--purge", "-c", "/nowhere/denyhosts.conf"], 1, "/nowhere/denyhosts.conf");
+    // What a daemon does not do is named, each; this one does not come to run.
+    let config = fs::read_to_string(home.path("config")).unwrap();
+    fs::write(home.path("config"), config.replace("/state\"", "/log/state\"")).unwrap();
+    for name in ["--ignore", "--purge", "--purge-all", "--migrate", "--upgrade099", "--sync"] {
+        check(&["--daemon", name], 1, &format!("{name} means nothing beside --daemon"));
+    }
+    fs::write(home.path("config"), config).unwrap();
     fs::remove_file(home.log()).unwrap();
     check(&[], 1, "auth: ");
     assert_eq!(run(&home, "denyhosts", &[]).1, "");

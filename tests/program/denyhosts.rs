@@ -583,3 +583,54 @@ fn an_sshd_that_hangs_at_a_reload_delays_no_deny() {
     daemon.kill().unwrap();
     daemon.wait().unwrap();
 }
+
+/// R9: where sshd is not linked with libwrap, hosts.deny refuses nobody: a firewall enforces as well, at sshd's ports (R10), and
+/// `check` says so; hosts.deny alone fails it.
+#[test]
+fn an_sshd_without_libwrap_brings_a_firewall() {
+    if !kit::in_box("denyhosts::an_sshd_without_libwrap_brings_a_firewall") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().display();
+    let path = |name: &str| dir.path().join(name);
+    let whole = "DENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 3\nPURGE_DENY =\nBLOCK_SERVICE = sshd\n";
+    fs::write(path("log"), "").unwrap();
+    fs::write(path("denyhosts.conf"), format!("{whole}HOSTS_DENY = {place}/hosts.deny\nSECURE_LOG = {place}/log\n"))
+        .unwrap();
+    let ours = format!(
+        "state_dir = \"{place}/state\"\ncontrol_socket = \"{place}/control\"\ndeny.backends = [\"hosts.deny\"]\n\
+         deny.hosts_deny.path = \"{place}/hosts.deny\"\n[[input]]\nkind = \"file\"\npath = \"{place}/log\"\n"
+    );
+    fs::write(path("denyd.toml"), ours).unwrap();
+    let in_place_of = |program: &std::path::Path| {
+        for sshd in ["/usr/sbin/sshd", "/usr/lib/openssh/sshd-session"].iter().filter(|sshd| fs::exists(sshd).unwrap())
+        {
+            kit::journald::run(std::process::Command::new("mount").arg("--bind").arg(program).arg(sshd));
+        }
+    };
+    let check = |asks: bool, ports: &str| {
+        let config = path("denyhosts.conf");
+        let (_, printed, err) = denyd(&["--config", config.to_str().unwrap(), "check", "--print"]);
+        let has_firewall = printed.contains("backends = [\"hosts.deny\", \"");
+        assert_eq!((has_firewall, printed.contains(ports)), (!asks, true), "{printed}{err}");
+        let (_, said, _) = denyd(&["--config", config.to_str().unwrap(), "check"]);
+        assert_eq!(said.contains("this machine's sshd does not look into hosts.deny"), !asks, "{said}");
+        let (code, said, _) = denyd(&["--config", path("denyd.toml").to_str().unwrap(), "check"]);
+        let fails = said.lines().any(|line| line.contains("FAIL deny by") && line.contains("libwrap"));
+        assert_eq!((fails, code), (!asks, Some(i32::from(!asks))), "{said}");
+    };
+    // Debian's own is linked with it; where it is not, there is nothing to compare.
+    let real = fs::read("/usr/sbin/sshd").unwrap();
+    if real.windows(10).any(|part| part == b"libwrap.so") {
+        check(true, "");
+    }
+    // A program that knows nothing of libwrap; and one that says where it listens.
+    fs::copy("/bin/true", path("true")).unwrap();
+    in_place_of(&path("true"));
+    check(false, "ports = [22]");
+    fs::write(path("sshd"), "#!/bin/sh\necho port 2222\n").unwrap();
+    fs::set_permissions(path("sshd"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    in_place_of(&path("sshd"));
+    check(false, "ports = [2222]");
+}
