@@ -59,7 +59,7 @@ use flood::Flood;
 pub use kept::{CLASSES, Failed, Kept, kept};
 use published::Published;
 use reply::Reply;
-pub use request::{Filter, Request, What};
+pub use request::{Drilling, Filter, Request, What};
 
 /// The note that has the names of the inputs, by their numbers.
 const INPUTS: &str = "inputs";
@@ -373,6 +373,18 @@ impl Desk {
     /// Whether an address is never denied.
     pub fn allows(&self, address: IpAddr) -> bool {
         self.engine.policy.allow.contains(address)
+    }
+
+    /// What is tolerated.
+    pub fn policy(&self) -> &Policy {
+        &self.engine.policy
+    }
+
+    /// Whether nothing is known of a prefix: it is not counted, not denied by itself or within a wider one, and not allowed.
+    pub fn is_stranger(&self, prefix: &Prefix) -> bool {
+        let state = &self.engine.state;
+        let is_denied = || state.denies.keys().any(|denied| denied.contains(prefix) || prefix.contains(denied));
+        !self.allows(prefix.address()) && state.tallies.get(prefix).is_none() && !is_denied()
     }
 
     /// What this machine is, as far as we were told.

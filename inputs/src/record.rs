@@ -345,6 +345,18 @@ impl Batch {
         }
     }
 
+    /// Takes the records out that are `wanted`, into a batch without a cursor.
+    pub fn take_out(&mut self, wanted: impl FnMut(Record<'_>) -> bool) -> Batch {
+        let wanted: Vec<bool> = self.records().map(wanted).collect();
+        let mut out = Batch { reference: self.reference, live: self.live, ..Batch::new(self.source, self.received) };
+        if wanted.contains(&true) {
+            (out.senders, out.identifier, out.buf) = (self.senders.clone(), self.identifier, self.buf.clone());
+            let mut each = wanted.iter();
+            out.spans = self.spans.extract_if(.., |_| each.next() == Some(&true)).collect();
+        }
+        out
+    }
+
     /// Leaves only the lines that `keep` wants.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
         let buf = &self.buf;

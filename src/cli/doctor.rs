@@ -1,6 +1,7 @@
 //! `denyd doctor`: what is wrong with the daemon, its inputs and this machine, and what to do about it.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -12,20 +13,30 @@ use crate::desk::Request;
 use crate::desk::control::Client;
 use crate::desk::reply::{Status, json};
 
+mod bundle;
 mod firewall;
 mod here;
 mod sshd;
 mod told;
+mod veil;
 
 /// What `doctor` takes.
 #[derive(clap::Args, Debug)]
 #[command(after_help = super::describe::examples([
     ("doctor", "what is wrong, and what to do about it"),
+    ("doctor --bundle report.txt", "one file for a report of a fault, without what is private"),
 ]))]
 pub(super) struct Arguments {
     /// Print one JSON object a finding
     #[arg(long)]
     json: bool,
+    /// Show what a report of a fault needs, and write it into this new file: versions, configuration, findings, status, the last
+    /// warnings. Addresses, users and host names are replaced, and secrets are left out
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    bundle: Option<PathBuf>,
+    /// The file with denyd's own log, for the bundle [default: the journal is asked]
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    log: Option<PathBuf>,
 }
 
 /// How much a finding matters.
@@ -74,6 +85,10 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     found.extend(firewall::findings(config, status.as_ref(), &mut office::Office::new(config)));
     found.extend(sshd::findings(&mut office::Office::new(config)));
     found.sort_by_key(|finding| finding.level as u8);
+    if let Some(file) = &arguments.bundle {
+        bundle::write(file, arguments.log.as_deref(), config, status.as_ref(), &found)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut screen = Screen::new();
     for finding in &found {
         if arguments.json {

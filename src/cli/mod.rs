@@ -15,6 +15,7 @@ mod deny;
 mod denyhosts;
 mod describe;
 mod doctor;
+mod drill;
 mod elsewhere;
 mod explain;
 mod export;
@@ -71,6 +72,8 @@ enum Verb {
     Status(status::Arguments),
     /// Tell what is wrong with the daemon, its inputs and senders, and what to do; exit status 0 if nothing is
     Doctor(doctor::Arguments),
+    /// Let failures of an address that nobody has go from the log to the firewall, and leave nothing; exit status 0 if they do
+    Drill(drill::Arguments),
     /// List who is denied, who was tried from where, or who logged in after too many failures
     List(list::Arguments),
     /// Tell why addresses and prefixes are denied, or are not; exit status 0 if each is, 1 if not
@@ -145,6 +148,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Tap(verb) => tap::run(verb, &holding(path)?),
         Verb::Status(verb) => status::run(verb, &holding(path)?),
         Verb::Doctor(verb) => doctor::run(verb, &holding(path)?),
+        Verb::Drill(verb) => drill::run(verb, &holding(path)?),
         Verb::List(verb) => list::run(verb, &holding(path)?),
         Verb::Why(verb) => why::run(verb, &holding(path)?),
         Verb::History(verb) => history::run(verb, &holding(path)?),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use inputs::input::{Start, Worker};
-use inputs::record::Batch;
+use inputs::record::{Batch, SourceId};
 use inputs::syslog::listen::Inherited;
 use tokio::sync::mpsc;
 
@@ -22,6 +22,7 @@ use crate::deny::effect::SPARED_MAX;
 use crate::deny::hosts_deny::advice;
 use crate::desk::Desk;
 use crate::detect::rule::Rules;
+use crate::intake::Source;
 
 /// How long the thread of an input may take to end, which has handed over everything, or hangs.
 const WORKER_END: Duration = Duration::from_secs(1);
@@ -132,6 +133,12 @@ impl Configured {
             tracing::warn!(socket, "no input listens where this socket of the service manager is, or has its name");
         }
         Ok((configured, sources))
+    }
+
+    /// An input as another fold needs it, beside the one that it has; none where it is not read.
+    pub(super) fn source(&self, name: &str, id: SourceId) -> Option<Source> {
+        let fed = self.fed.iter().find(|fed| fed.input.name == name)?;
+        Some(feeds::source(&fed.input, id, &self.rules))
     }
 
     /// The inputs that are read.

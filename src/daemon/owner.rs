@@ -11,6 +11,7 @@ use super::Origin;
 use super::alone::Alone;
 use super::configured::Configured;
 use super::connected::Connected;
+use super::drill::Drill;
 use super::here::Here;
 use super::leave::Leave;
 use super::lock_file::LockFile;
@@ -121,6 +122,8 @@ pub(super) struct Owner {
     pub(super) later: VecDeque<Ask>,
     /// When people forgave while the clock was not believed, by it and by time.
     forgiven: Vec<(Timestamp, Instant)>,
+    /// Failures that count nowhere.
+    pub(super) drill: Option<Drill>,
     pace: Pace,
 }
 
@@ -151,6 +154,7 @@ impl Owner {
             reading: None,
             later: VecDeque::new(),
             forgiven,
+            drill: None,
             pace,
         }
     }
@@ -204,7 +208,7 @@ impl Owner {
                         read = Some(clock::monotonic());
                         continue;
                     };
-                    self.batch(&batch);
+                    self.batch(batch);
                     // Chance may keep a person waiting; more than one batch and its commit it is not to be.
                     if let Ok(ask) = asks.try_recv() {
                         self.hear(ask);
@@ -241,6 +245,10 @@ impl Owner {
         match ask.request {
             Request::Reload | Request::Try { .. } => self.reload(ask),
             Request::Keep { console } => self.keep(ask, console),
+            Request::Drill { step, input, ipv6 } => {
+                let reply = self.drill_on(step, input.as_deref(), ipv6).map(|told| Reply::Drill(Box::new(told)));
+                let _ = ask.reply.send(Told { reply, unwritten: false });
+            }
             _ => self.ask(ask),
         }
     }
@@ -249,12 +257,13 @@ impl Owner {
     pub(super) async fn finish(&mut self, mut batches: mpsc::Receiver<Batch>) {
         let all = async {
             while let Some(batch) = batches.recv().await {
-                self.batch(&batch);
+                self.batch(batch);
             }
         };
         if tokio::time::timeout(INPUTS_END, all).await.is_err() {
             tracing::warn!("an input did not end in time; what it had read may be lost");
         }
+        self.end_drill();
         self.sources.iter_mut().for_each(|source| source.keep(&mut self.desk));
         let told = self.outside.mailing.settle();
         let _ = self.outside.mailing.keep(told, &mut self.desk, self.clock.now());
@@ -267,11 +276,14 @@ impl Owner {
         }
     }
 
-    pub(super) fn batch(&mut self, batch: &Batch) {
+    pub(super) fn batch(&mut self, mut batch: Batch) {
+        if self.drill.is_some() {
+            self.drill(&mut batch);
+        }
         let Some(source) = self.sources.iter_mut().find(|source| source.fold.id == batch.source) else { return };
         let taps = &self.outside.shown.taps;
         let tapped = taps.receiver_count() > 0;
-        let effects = source.take(&mut self.desk, batch, self.clock.now(), |seen, name| {
+        let effects = source.take(&mut self.desk, &batch, self.clock.now(), |seen, name| {
             if tapped {
                 let row = reply::json(&reply::Record::of(seen, name));
                 let _ = taps.send(format!("{row}\n").into());
@@ -289,6 +301,7 @@ impl Owner {
     /// `waiting`: records have come that were not folded yet.
     fn tick(&mut self, waiting: bool) {
         let time = clock::monotonic();
+        self.end_drill_in_time();
         self.outside.manager.alive(time);
         self.outside.log.tell_dropped();
         let (steady, wall) = (self.clock.tick(), self.clock.now());
@@ -412,7 +425,7 @@ impl Owner {
         self.pace.is_unwritten()
     }
 
-    fn publish(&self, diff: &Diff) {
+    pub(super) fn publish(&self, diff: &Diff) {
         if !diff.is_empty() && !self.is_idle() {
             self.outside.reconcilers.send(diff, || self.desk.wanted(self.clock.now()));
         }

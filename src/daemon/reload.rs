@@ -209,7 +209,7 @@ impl Owner {
         let end = clock::monotonic() + most;
         while !is_so() && clock::monotonic() < end {
             tokio::select! {
-                Some(batch) = batches.recv() => self.batch(&batch),
+                Some(batch) = batches.recv() => self.batch(batch),
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
@@ -233,7 +233,7 @@ impl Owner {
         // be reading a long file, and bring as fast as we take.
         for _ in 0..batches.len() {
             if let Ok(batch) = batches.try_recv() {
-                self.batch(&batch);
+                self.batch(batch);
             }
         }
         self.sources.iter_mut().for_each(|source| source.keep(&mut self.desk));

@@ -26,7 +26,8 @@ impl Desk {
             | Request::Watch
             | Request::Reload
             | Request::Try { .. }
-            | Request::Keep { .. } => Err("only a running daemon can tell".to_owned()),
+            | Request::Keep { .. }
+            | Request::Drill { .. } => Err("only a running daemon can tell".to_owned()),
             Request::List { .. } | Request::Why { .. } | Request::History { .. } => {
                 aside::answer(request, &mut Here(self, now))
             }

@@ -22,9 +22,11 @@ pub use crate::text::At;
 use crate::text::shown;
 use known::account;
 
+mod drill;
 mod known;
 mod status;
 
+pub use drill::{Drill, Way};
 pub use known::{
     Address, Elsewhere, Evidence, Held, Host, Pair, Released, Session, Suspicious, User, Verdict, Wave, Why,
 };
@@ -68,6 +70,8 @@ pub enum Reply {
     Reloaded(Reloaded),
     /// To `keep`.
     Kept(Kept),
+    /// To `drill`.
+    Drill(Box<Drill>),
 }
 
 /// A line of the socket that answers a request.
@@ -530,6 +534,7 @@ mod tests {
                 Request::Allow { .. } => again::<Envelope<Allowed>>(reply),
                 Request::Reload | Request::Try { .. } => again::<Envelope<Reloaded>>(reply),
                 Request::Keep { .. } => again::<Envelope<Kept>>(reply),
+                Request::Drill { .. } => again::<Envelope<Drill>>(reply),
                 Request::Tap if reply.contains("\"ok\"") => again::<Envelope<()>>(reply),
                 Request::Tap => again::<Tapped>(reply),
             };

@@ -102,6 +102,17 @@ pub enum Request {
         #[serde(default)]
         console: bool,
     },
+    /// Lets failures of an address of documentation go all the way, and counts none of them.
+    Drill {
+        /// How far it is.
+        step: Drilling,
+        /// By which input; `None` = the first that can.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<String>,
+        /// With an address of IPv6.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ipv6: bool,
+    },
     /// Every record as it is folded, from now on.
     Tap,
     /// Every decision as it is made, from now on.
@@ -134,11 +145,24 @@ impl Request {
             | Request::Purge { .. }
             | Request::Reload
             | Request::Try { .. }
-            | Request::Keep { .. } => false,
+            | Request::Keep { .. }
+            | Request::Drill { .. } => false,
             Request::Allow { entry, .. } => entry.is_none(),
             _ => true,
         }
     }
+}
+
+/// What is asked of a drill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Drilling {
+    /// Begin one.
+    Begin,
+    /// How it goes.
+    Look,
+    /// End it: what it denied is denied no more.
+    End,
 }
 
 /// What a row of `list` must be; without any, all are shown.

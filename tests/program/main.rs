@@ -4,12 +4,14 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O, and a panic is how they fail")]
 
 mod backups;
+mod bundle;
 mod checks;
 mod clocks;
 mod command;
 mod copies;
 mod crash;
 mod denyhosts;
+mod drill;
 mod elsewhere;
 mod follower;
 mod forgiving;
