@@ -94,12 +94,12 @@ fn in_the_background_it_is_where_it_was_started_and_tells_syslog() {
     fs::remove_file("/dev/log").unwrap();
     let syslog = UnixDatagram::bind("/dev/log").unwrap();
     syslog.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let conf = "SECURE_LOG = log\nHOSTS_DENY = deny\nWORK_DIR = work\nLOCK_FILE = lock\nBLOCK_SERVICE = ALL\nPURGE_DENY =\n\
+    let conf = "SECURE_LOG = log\nHOSTS_DENY = deny\nWORK_DIR = works\nLOCK_FILE = lock\nBLOCK_SERVICE = ALL\nPURGE_DENY =\n\
                 DENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 1\n";
     fs::write(at("denyhosts.conf"), conf).unwrap();
     fs::write(at("log"), "").unwrap();
-    fs::create_dir(at("work")).unwrap();
-    fs::write(at("work/allowed-hosts"), "192.0.2.9\n").unwrap();
+    fs::create_dir(at("works")).unwrap();
+    fs::write(at("works/allowed-hosts"), "192.0.2.9\n").unwrap();
     let run = |name: &str, words: &[&str]| {
         let output = kit::denyd(words).arg0(name).current_dir(dir.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{name} {words:?}: {output:?}");
@@ -113,7 +113,7 @@ fn in_the_background_it_is_where_it_was_started_and_tells_syslog() {
         assert!(String::from_utf8_lossy(&heard).contains(" denyd["));
     };
     run("denyhosts", &["-c", "denyhosts.conf", "--daemon"]);
-    assert!(at("lock").exists() && !Path::new("/lock").exists() && !Path::new("/work").exists());
+    assert!(at("lock").exists() && !Path::new("/lock").exists() && !Path::new("/works").exists());
     fs::write(at("denyhosts.conf"), format!("{conf}LOCK_FILE = other\n")).unwrap();
     run("daemon-control", &["reload", "-c", "denyhosts.conf"]);
     hear("the configuration was read anew, and holds");
