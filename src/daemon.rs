@@ -137,6 +137,8 @@ pub(crate) enum Mode {
         asked: Vec<Request>,
         /// Whether the inputs are read.
         to_read: bool,
+        /// Whether denied hosts are shared once all is read.
+        to_share: bool,
     },
     /// It enforces, and goes back to what was unless somebody keeps the configuration within so many seconds.
     Trial(u64),
@@ -159,9 +161,9 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     if let Some(predecessor) = lock_file::predecessor(config.compat.lock_file.as_deref()).filter(|_| !dry_run) {
         bail!("{predecessor}");
     }
-    let (once, to_read) = match mode {
-        Mode::Once { ref asked, to_read } => (Some(asked.clone()), to_read),
-        _ => (None, true),
+    let (once, to_read, to_share) = match mode {
+        Mode::Once { ref asked, to_read, to_share } => (Some(asked.clone()), to_read, to_share),
+        _ => (None, true, false),
     };
     let (fresh, mut trial) = if dry_run { (Fresh::of(config, true)?, None) } else { Trial::found(config)? };
     let _told = dry_run.then(|| tracing::error_span!("DRY RUN").entered());
@@ -289,7 +291,10 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     if let Some(order) = order {
         trial = Some(Trial::begin(order));
     }
-    let owner = Owner::new(desk, (configured, sources), outside, trial, clock);
+    let mut owner = Owner::new(desk, (configured, sources), outside, trial, clock);
+    if to_share {
+        owner.share_at_end();
+    }
     if !is_once {
         owner.keep_configuration();
     }
@@ -308,6 +313,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
     let config = owner.configured.config.clone();
     let release_on_exit = config.deny.release_on_exit && !is_once;
     let mut problems = owner.problems();
+    let shared = owner.shared();
     let statuses = owner.outside.reconcilers.statuses();
     let hosts_deny = hosts_deny(&config, statuses.iter().map(|place| &*place.name));
     let ends_well = !dry_run && !owner.is_idle() && !owner.is_unwritten();
@@ -347,7 +353,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
         (false, false) => tracing::info!("stopped; what is denied stays denied"),
     }
     ensure!(!is_once || problems.is_empty(), "{}", problems.join("; "));
-    Ok(answers.flatten().unwrap_or_default())
+    Ok(answers.flatten().unwrap_or_default().into_iter().chain(shared).collect())
 }
 
 /// Asks all of this in turn. What goes in by `batches` has not ended before that is answered.

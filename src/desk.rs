@@ -46,6 +46,7 @@ mod flood;
 mod kept;
 mod names;
 mod published;
+pub mod received;
 pub mod reply;
 mod request;
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod asking;
 mod due;
 pub mod each;
 mod follower;
+mod http;
 mod limited;
 pub mod logfile;
 mod news;
@@ -35,6 +36,7 @@ pub mod plugin;
 pub mod post;
 mod report;
 mod reverse;
+pub mod sync;
 pub mod syslog;
 mod table;
 pub mod webhook;
@@ -44,10 +46,12 @@ pub use report::test;
 use follower::Follower;
 use post::{Letter, Refused};
 
-/// The names by which each way out follows the history: those of [`Way::all`], then those of [`each::Each::all`].
-pub const NAMES: [&str; 6] = ["mail", "webhook", plugin::NAME, "denyhosts-log", "syslog", "table-file"];
+/// The names by which each way out follows the history: those of [`Way::all`], those of [`each::Each::all`], and sharing.
+pub const NAMES: [&str; 7] = ["mail", "webhook", plugin::NAME, "denyhosts-log", "syslog", "table-file", sync::NAME];
 /// How many of them are ways of letters.
 pub const LETTERS: usize = 2;
+/// How many tell each decision by itself.
+pub const EACH: usize = 4;
 /// How often is looked whether a mail that is on its way has arrived.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -252,7 +256,6 @@ impl Told {
     }
 }
 
-/// Looks at the desk; `None` once the daemon ends.
 /// What enforces, each with what is wrong with it: `hosts.deny` by its path.
 fn enforced_by(status: &Status, hosts_deny: &Path) -> Vec<(String, Option<String>)> {
     let name = |name: &str| if name == "hosts.deny" { hosts_deny.display().to_string() } else { name.to_owned() };

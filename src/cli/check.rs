@@ -13,7 +13,7 @@ use inputs::syslog::listen::{self, Listener};
 use super::office;
 use super::output::{self, Screen, Style};
 use crate::config::mail::{Mail, Server, Tls};
-use crate::config::{Backends, Config, Input, Remark, Source, Syslog};
+use crate::config::{self, Backends, Config, Input, Remark, Source, Sync, Syslog};
 use crate::daemon::feeds;
 use crate::deny::choose;
 use crate::deny::hosts_deny::advice;
@@ -161,6 +161,15 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
     if config.webhook.url_file.is_some() {
         say("webhook", webhook::check(&config.webhook).map(|()| "denyd mail --test tells it something".to_owned()));
     }
+    if config.sync.is_wanted() {
+        say("sync", sync(&config.sync));
+        for warning in config.sync.warnings() {
+            line(&format!("{} sync: {warning}", screen.paint(Style::Yellow, "look")));
+        }
+        if let Some(warning) = config.endless_sync() {
+            line(&format!("{} sync: {warning}", screen.paint(Style::Yellow, "look")));
+        }
+    }
     let plugin = Each::Plugins(config.plugin.clone());
     if plugin.is_wanted() {
         let missing = outbox::plugin::missing(&config.plugin);
@@ -181,6 +190,15 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
         say("report syslog", syslog());
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Whether hosts can be shared, as far as can be told without doing it.
+fn sync(sync: &Sync) -> Result<String, String> {
+    if let Some(file) = &sync.token_file {
+        post::password(file)?;
+    }
+    let server = sync.server.as_ref().map_or(String::new(), config::sync::server);
+    Ok(format!("with {}; denyd sync has a round", printable(server.as_bytes())))
 }
 
 /// Whether somebody listens where syslog is told.

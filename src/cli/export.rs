@@ -19,13 +19,16 @@ use super::output::{Column, Screen};
 use crate::clock;
 use crate::compat::files::{self, Count, Offset, Pair, User};
 use crate::config::{Config, Source};
-use crate::decide::claim::{Claim, latest};
+use crate::decide::claim::{Claim, Claimant, latest};
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::decide::state::State;
 use crate::deny::hosts_deny;
+use crate::desk::received::{self, Place};
 use crate::detect::event::Account;
-use crate::store::{self, Loaded, Store, Wanted};
+use crate::detect::special::is_shared;
+use crate::outbox::sync;
+use crate::store::{self, Decision, Loaded, Store, Wanted};
 use crate::text::plain;
 
 /// What `export` takes.
@@ -76,6 +79,8 @@ pub(super) fn run(
         logins: store.database.logins(SUSPICIOUS_MAX)?,
         pairs: store.database.pairs(&Wanted::default(), now, usize::MAX)?,
         released: store.database.released(None, usize::MAX)?,
+        waiting: waiting(&store)?,
+        timestamp: timestamp(&store)?,
     };
     let written = all(&loaded, aside, config, now, &TimeZone::system());
     let failed = || format!("cannot write into {}", dir.display());
@@ -84,7 +89,9 @@ pub(super) fn run(
         bail!("{} has files already; name another directory", dir.display());
     }
     // Without an offset DenyHosts reads its log from the beginning; what is cut means the same to it.
-    let is_there = |one: &&Written| one.name != files::OFFSET || !one.text.is_empty();
+    let is_there = |one: &&Written| {
+        ![files::OFFSET, files::SYNC_HOSTS, files::SYNC_TIMESTAMP].contains(&one.name) || !one.text.is_empty()
+    };
     for Written { name, text, .. } in written.iter().filter(is_there) {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join(name));
         file.and_then(|mut file| file.write_all(text)).with_context(failed)?;
@@ -116,12 +123,35 @@ struct Aside {
     logins: Vec<store::Login>,
     pairs: Vec<store::Pair>,
     released: Vec<store::Released>,
+    /// Whom the server is to be told of.
+    waiting: Vec<IpAddr>,
+    /// How far its list was taken.
+    timestamp: Option<u64>,
+}
+
+/// Whom the server with which hosts are shared is to be told of still: single addresses, as DenyHosts has no others.
+fn waiting(store: &Store) -> anyhow::Result<Vec<IpAddr>> {
+    let kept = sync::Kept::of(store.database.note(sync::NAME)?.as_deref());
+    let mut waiting = kept.waiting;
+    let Some(follower) = store.followers()?.into_iter().find(|one| one.name == sync::NAME) else { return Ok(waiting) };
+    let rows = store.history_after(follower.seen, sync::WAITING_MAX)?;
+    let denied =
+        rows.into_iter().filter(|row| matches!(row.decision, Decision::Denied { certain: true, enforced: true, .. }));
+    let hosts = denied.filter_map(|row| row.prefix).filter(Prefix::is_host).map(|prefix| prefix.address());
+    waiting.extend(hosts.filter(|host| is_shared((*host).into())));
+    Ok(waiting)
+}
+
+/// How far the list of the server was taken, by its clock.
+fn timestamp(store: &Store) -> anyhow::Result<Option<u64>> {
+    let note = store.database.note(received::NOTE)?;
+    Ok(note.and_then(|note| serde_json::from_str::<Place>(&note).ok()).map(|place| place.timestamp))
 }
 
 /// All files. What is not known of a last time is the epoch there, which `denyd import` reads so.
 fn all(
     Loaded { state, cursors, allowed }: &Loaded,
-    Aside { logins, pairs, released }: Aside,
+    Aside { logins, pairs, released, waiting, timestamp }: Aside,
     config: &Config,
     now: Timestamp,
     zone: &TimeZone,
@@ -143,7 +173,13 @@ fn all(
     let released =
         released.map(|one| (one.prefix.address(), count(one.times.into(), one.last.unwrap_or_default()))).collect();
     let (hosts_deny, told) = denies(state, config, now, zone);
-    let told = files::write_received(told.into_iter().map(|address| (address, now)), zone);
+    let mut told: BTreeMap<IpAddr, Timestamp> = told.into_iter().map(|address| (address, now)).collect();
+    let received = state.denies.iter().filter_map(|(prefix, deny)| Some((prefix, deny.claim(Claimant::Sync)?)));
+    told.extend(received.map(|(prefix, claim)| (prefix.address(), claim.since)));
+    let told = files::write_received(told, zone);
+    let waiting = files::write_hosts(waiting);
+    // Without a line end, as DenyHosts writes it.
+    let timestamp = timestamp.map_or(String::new(), |timestamp| timestamp.to_string()).into_bytes();
     vec![
         failed(files::HOSTS, Class::Invalid),
         failed(files::HOSTS_VALID, Class::Valid),
@@ -159,6 +195,13 @@ fn all(
         words(files::RESTRICTED_USERNAMES, config.decide.policy.restricted.iter().cloned().collect()),
         hosts_deny,
         Written { name: files::SYNC_RECEIVED, records: lines(&told), text: told, left: Vec::new() },
+        Written { name: files::SYNC_HOSTS, records: lines(&waiting), text: waiting, left: Vec::new() },
+        Written {
+            name: files::SYNC_TIMESTAMP,
+            records: usize::from(!timestamp.is_empty()),
+            text: timestamp,
+            left: Vec::new(),
+        },
     ]
 }
 

@@ -82,6 +82,7 @@ fn decision(row: &Decided) -> (&'static str, String) {
                     Some(because) => format!("an operator: {}", plain(because)),
                     None => "an operator".to_owned(),
                 },
+                (None, Claimant::Sync) => "a server told of it that many share".to_owned(),
                 (None, _) => "taken over when the database was lost".to_owned(),
             };
             let late = if *enforced { "" } else { ", too late to be enforced" };

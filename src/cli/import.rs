@@ -188,7 +188,7 @@ fn take(file: &Path, config: &Config, root: &Path) -> anyhow::Result<ExitCode> {
     let mut desk = Desk::open(store, daemon::policy(config), now)?;
     if is_new {
         let Plan { mut taken, entries, .. } = plan;
-        taken.notes = ledger_of(&desk, &found, &entries)?;
+        taken.notes.extend(ledger_of(&desk, &found, &entries)?);
         taken.notes.insert(TAKEN.to_owned(), now.0.to_string());
         let _ = desk.take_past(taken, now);
     }

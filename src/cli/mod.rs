@@ -38,6 +38,7 @@ mod restricted;
 mod run;
 mod scan;
 mod status;
+mod sync;
 mod tap;
 mod watch;
 mod why;
@@ -102,6 +103,8 @@ enum Verb {
     Restore(backup::Restore),
     /// Send a mail and tell the webhook as the daemon would, and show what the servers say; exit status 0 if they took it
     Mail(mail::Arguments),
+    /// Share denied hosts with the server of the configuration now: send whom we denied, take whom others did
+    Sync(sync::Arguments),
     /// Check the configuration, and whether its inputs can be opened
     Check(check::Arguments),
     /// Print what DenyHosts' configuration means, as one of denyd, or take over what DenyHosts knew and did
@@ -163,6 +166,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Backup(verb) => backup::backup(verb, &holding(path)?),
         Verb::Restore(verb) => backup::restore(verb, &holding(path)?),
         Verb::Mail(verb) => mail::run(verb, &config(path)?),
+        Verb::Sync(verb) => sync::run(verb, &holding(path)?),
         Verb::Check(verb) => check::run(verb, path),
         Verb::Import(verb) => import::run(verb, path),
         Verb::Export(verb) => export::run(verb, &holding(path)?),

@@ -42,7 +42,11 @@ pub(super) fn reason(reason: &Reason, prefix: &Prefix) -> String {
         Reason::Operator { because: Some(because) } => format!("an operator denied it: {}", plain(because)),
         Reason::Adopted => "taken over from the firewall when the database was lost".to_owned(),
         Reason::Imported => "taken over from DenyHosts, which denied it".to_owned(),
-        Reason::Sync => "a shared list has it".to_owned(),
+        Reason::Sync { server, reporters } => {
+            let those =
+                if *reporters == 1 { "1 other machine".to_owned() } else { format!("{reporters} other machines") };
+            format!("the server {} told of it: at least {those} reported it", plain(server))
+        }
         Reason::Peer(number) => format!("denyd number {number} denies it"),
     }
 }

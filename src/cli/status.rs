@@ -9,7 +9,7 @@ use super::{allow, office};
 use crate::config::Config;
 use crate::desk::Request;
 use crate::desk::reply::{
-    At, BackEnd, Follower, Input, Mail, Namesake, Output, Restored, Sender, Shape, Spared, Status, Trial,
+    self, At, BackEnd, Follower, Input, Mail, Namesake, Output, Restored, Sender, Shape, Spared, Status, Trial,
 };
 use crate::intake::senders::zone;
 use crate::intake::sight::Blind;
@@ -204,6 +204,10 @@ fn print(screen: &mut Screen, status: &Status) -> std::io::Result<()> {
     if let Some(what) = &status.not_forgiven {
         writeln!(screen, "{}", screen.paint(Style::Yellow, &printable(what.as_bytes())))?;
     }
+    if let Some(sync) = &status.sync {
+        let missed = status.followers.iter().find(|one| one.name == outbox::sync::NAME).map_or(0, |one| one.missed);
+        print_sync(screen, sync, missed, status.at)?;
+    }
     for output in &status.outputs {
         let missed = status.followers.iter().find(|one| one.name == output.name).map_or(0, |one| one.missed);
         print_output(screen, output, missed)?;
@@ -257,6 +261,35 @@ fn print_mail(screen: &mut Screen, name: &str, mail: &Mail, now: At) -> std::io:
     if let Some(problem) = &mail.problem {
         let since = when_if(mail.failing_since);
         let text = format!("nothing goes since {since}: {}", printable(problem.as_bytes()));
+        writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
+    }
+    Ok(())
+}
+
+/// How sharing goes.
+fn print_sync(screen: &mut Screen, sync: &reply::Sync, missed: i64, now: At) -> std::io::Result<()> {
+    let last = sync
+        .succeeded
+        .map_or("no round went well yet".to_owned(), |at| format!("the last round went well {}", ago(Some(at), now)));
+    let next = sync.next.map_or(String::new(), |at| format!("; the next at {}", when_if(Some(at))));
+    writeln!(screen, "\nSYNC with {}: {last}{next}", printable(sync.server.as_bytes()))?;
+    let mut all = Vec::new();
+    if sync.upload {
+        let unsent = if sync.unsent > 0 { format!(", {} it does not take", sync.unsent) } else { String::new() };
+        let missed = if missed > 0 { format!(", {missed} decisions were forgotten before") } else { String::new() };
+        let sent = count(sync.sent, "host", "hosts");
+        all.push(format!("sent {sent} since the start, {} wait{unsent}{missed}", sync.waiting));
+    }
+    if sync.download {
+        let refused = sync.taken.refused.words();
+        let refused = if refused.is_empty() { String::new() } else { format!(" (not denied: {})", refused.join(", ")) };
+        let received = count(sync.received, "host", "hosts");
+        all.push(format!("received {received}{refused}, {} denied now on its word", sync.denied_now));
+    }
+    writeln!(screen, "{}", all.join("; "))?;
+    if let Some(problem) = &sync.problem {
+        let since = when_if(sync.failing_since);
+        let text = format!("nothing is shared since {since}: {}", printable(problem.as_bytes()));
         writeln!(screen, "{}", screen.paint(Style::Red, &text))?;
     }
     Ok(())

@@ -15,6 +15,7 @@ mod enforcing;
 mod framing;
 pub(super) mod names;
 mod patterns;
+mod sharing;
 mod telling;
 
 /// Tables of ours, in their order.
@@ -28,6 +29,7 @@ const TABLES: &[&str] = &[
     "[mail]",
     "[plugin]",
     "[report]",
+    "[sync]",
     "[[input]]",
 ];
 
@@ -84,6 +86,7 @@ pub(super) fn translate(
     draft.mail();
     draft.plugins();
     draft.report();
+    draft.sharing();
     draft.log();
     draft.lock_file();
     draft.patterns();

@@ -31,6 +31,7 @@ pub mod report;
 pub mod rules;
 mod settings;
 mod sources;
+pub mod sync;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -48,6 +49,7 @@ pub use report::Report;
 pub use rules::Loaded;
 pub use sources::FORMATS;
 pub(crate) use sources::program_name;
+pub use sync::Sync;
 pub use trial::Trial;
 pub use webhook::Webhook;
 
@@ -82,6 +84,8 @@ pub struct Config {
     pub plugin: Plugin,
     /// What is told in DenyHosts' words, and what reports say.
     pub report: Report,
+    /// With whom denied hosts are shared.
+    pub sync: Sync,
     /// What is read; empty = found at start.
     pub inputs: Vec<Input>,
     /// Rules beside those of `rules_dir`, each of which is right.
@@ -137,6 +141,7 @@ impl Default for Config {
             compat: Compat::default(),
             plugin: Plugin::default(),
             report: Report::default(),
+            sync: Sync::default(),
             inputs: Vec::new(),
             own_rules: Vec::new(),
             old_log: None,
@@ -175,6 +180,15 @@ impl Config {
         tables.chain(self.own_rules.iter().map(rules::write)).collect::<Vec<_>>().join("\n")
     }
 
+    /// That whoever a server tells of is denied for ever, if so. A configuration of DenyHosts' says that of its own key.
+    pub fn endless_sync(&self) -> Option<&'static str> {
+        let is_endless = self.sync.lasts(self.decide.policy.deny_for).is_none();
+        let is_said = self.remarks.iter().any(|remark| remark.what.starts_with("PURGE_DENY is blank while"));
+        (self.sync.is_wanted() && self.sync.download && is_endless && !is_said).then_some(
+            "whoever the server tells of is denied for ever, though addresses change hands; deny_for in [sync] would let them end",
+        )
+    }
+
     /// What the engine decides by.
     pub fn policy(&self) -> Policy {
         self.decide.policy.clone()
@@ -189,7 +203,7 @@ fn listed() -> Vec<Listed> {
 
 fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     let mut config = Config::default();
-    let [first, decide, deny, nftables, iptables, pf, hosts_deny, mail, webhook, plugin, report, compat] =
+    let [first, decide, deny, nftables, iptables, pf, hosts_deny, mail, webhook, plugin, report, sync, compat] =
         settings::sections();
     reader.fill_all(top, &first, &mut config);
     let table = reader.table(top, "decide", decide.name);
@@ -214,6 +228,9 @@ fn config(reader: &mut Reader<'_>, top: &Table<'_>) -> Config {
     reader.fill_all(&table, &plugin, &mut config);
     let table = reader.table(top, "report", report.name);
     reader.fill_all(&table, &report, &mut config);
+    let table = reader.table(top, "sync", sync.name);
+    reader.fill_all(&table, &sync, &mut config);
+    sync::judge(reader, &table, &config.sync);
     config.inputs = sources::read(reader, top, &config.control_socket);
     config.own_rules = rules::here(reader, top);
     // Back ends are made of it by the daemon, and by verbs where none runs.

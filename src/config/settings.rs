@@ -9,7 +9,7 @@ use super::codec::{Bad, Codec, Node, duration, parsed, unless, whole, words, yes
 use super::document::{Reader, Table, shorten};
 use super::key::{Key, Section};
 use super::values::{is_user, path, socket_path, user};
-use super::{Backends, Config, compat, mail, plugin, report, webhook};
+use super::{Backends, Config, compat, mail, plugin, report, sync, webhook};
 use crate::decide::allow::AllowList;
 use crate::decide::policy::{Class, Threshold, Watch};
 use crate::decide::prefix::Prefix;
@@ -24,12 +24,12 @@ const TERMS_MAX: usize = 32;
 const FILE_MAX: u64 = 4 * 1024 * 1024;
 
 /// All tables but the inputs, each behind the one that it is in.
-pub(super) fn sections() -> [Section<Config>; 12] {
+pub(super) fn sections() -> [Section<Config>; 13] {
     [
         Section {
             name: "",
             keys: top(),
-            tables: &["decide", "deny", "mail", "webhook", "plugin", "report", "compat", "input", "rule"],
+            tables: &["decide", "deny", "mail", "webhook", "plugin", "report", "sync", "compat", "input", "rule"],
         },
         Section { name: "[decide]", keys: classes().into_iter().chain(decide()).collect(), tables: &[] },
         Section { name: "[deny]", keys: deny(), tables: &["nftables", "iptables", "pf", "hosts_deny"] },
@@ -41,6 +41,7 @@ pub(super) fn sections() -> [Section<Config>; 12] {
         Section { name: "[webhook]", keys: webhook::keys(), tables: &[] },
         Section { name: "[plugin]", keys: plugin::keys(), tables: &[] },
         Section { name: "[report]", keys: report::keys(), tables: &[] },
+        Section { name: "[sync]", keys: sync::keys(), tables: &[] },
         Section { name: "[compat]", keys: compat::keys(), tables: &[] },
     ]
 }

@@ -4,15 +4,16 @@
 use std::time::Duration;
 
 use inputs::record::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::clock;
 use crate::config::Config;
-use crate::desk::control::Line;
+use crate::desk::control::{Line, Told as Answered};
 use crate::desk::reply;
 use crate::desk::{Desk, Effects};
 use crate::outbox::each::{self, Each, Teller};
-use crate::outbox::{AllDone, Done, LETTERS, NAMES, Orders, Outbox, Reporter, Saying, Told, Way, plugin};
+use crate::outbox::sync::{self, Sharing};
+use crate::outbox::{AllDone, Done, EACH, LETTERS, NAMES, Orders, Outbox, Reporter, Saying, Told, Way, plugin};
 use crate::text::printable;
 
 /// How long what is on its way is waited for when the daemon ends.
@@ -25,8 +26,9 @@ pub(super) struct Mailing {
     /// How far each has come, as far as that is to be committed.
     kept: AllDone,
     letters: [Option<Outbox>; LETTERS],
-    each: [Option<Teller>; NAMES.len() - LETTERS],
-    /// Whether the run ends by itself.
+    each: [Option<Teller>; EACH],
+    sync: Option<Sharing>,
+    /// Whether the run ends by itself: hosts are shared only where somebody asks for it.
     is_once: bool,
     /// Why nothing goes, whatever the threads say.
     problem: Option<String>,
@@ -35,8 +37,8 @@ pub(super) struct Mailing {
 impl Mailing {
     /// Nobody is told yet. The threads are to ask by `line`, and to report to `told` how far they have come.
     pub(super) fn new(line: Line, told: watch::Sender<AllDone>, is_once: bool) -> Self {
-        let kept = AllDone::default();
-        Mailing { line, told, kept, letters: Default::default(), each: Default::default(), is_once, problem: None }
+        let (kept, letters, each) = Default::default();
+        Mailing { line, told, kept, letters, each, sync: None, is_once, problem: None }
     }
 
     /// From now on mail goes as the configuration says. Whatever is wrong with it holds up nothing else.
@@ -44,7 +46,7 @@ impl Mailing {
         if self.line.dry_run {
             if !wanted(config).is_empty() {
                 tracing::warn!(
-                    "no mail is sent, no webhook is told, no program is run, and nothing is written but this log"
+                    "no mail is sent, no webhook is told, no program is run, nothing is shared, and nothing is written but this log"
                 );
             }
             return;
@@ -99,7 +101,43 @@ impl Mailing {
                 None => {}
             }
         }
+        let (is_wanted, _) = sync::is_wanted(config);
+        let orders = sync::Orders {
+            sync: config.sync.clone(),
+            report: config.report.clone(),
+            seen: seen(sync::NAME),
+            is_steady: !self.is_once,
+        };
+        match &self.sync {
+            Some(sync) => sync.order(orders),
+            None if is_wanted => {
+                let note = desk.note(sync::NAME).map_err(|error| error.to_string())?;
+                let reporter = Reporter::new(self.told.clone(), LETTERS + EACH);
+                self.sync = Some(Sharing::start(self.line.clone(), orders, note, reporter).map_err(no_thread)?);
+            }
+            None => {}
+        }
         Ok(())
+    }
+
+    /// Has hosts shared now; that is answered once it is done.
+    pub(super) fn share(&self, reply: oneshot::Sender<Answered>) {
+        match &self.sync {
+            Some(sync) => sync.ask(reply),
+            None => {
+                let what = match self.line.dry_run {
+                    true => "it is a dry run: nothing is shared",
+                    false => "nothing is shared: write `server` into [sync] of the configuration",
+                };
+                let _ = reply.send(Answered { reply: Err(what.to_owned()), unwritten: false });
+            }
+        }
+    }
+
+    /// How sharing goes, where a server is configured.
+    pub(super) fn shared(&self, desk: &Desk) -> Option<reply::Sync> {
+        let shown = self.sync.as_ref().and_then(Sharing::status)?;
+        Some(reply::Sync { denied_now: desk.received_now() as u64, ..shown })
     }
 
     /// How mail and webhook go, where somebody is to be told by them.
@@ -121,7 +159,7 @@ impl Mailing {
                 outbox.seen().max(done.seen) >= decided || shown.waiting > 0 && waits
             })
         });
-        let each = self.each.iter().zip(&told[LETTERS..]).all(|(teller, done)| {
+        let each = self.each.iter().zip(&told[LETTERS..LETTERS + EACH]).all(|(teller, done)| {
             teller
                 .as_ref()
                 .and_then(|teller| Some((teller, teller.status()?)))
@@ -156,6 +194,7 @@ impl Mailing {
     pub(super) fn settle(&self) -> AllDone {
         self.each.iter().flatten().for_each(|teller| teller.settle(ARRIVES));
         self.letters.iter().flatten().for_each(|outbox| outbox.settle(ARRIVES));
+        self.sync.iter().for_each(|sync| sync.settle(ARRIVES));
         self.told.borrow().clone()
     }
 }
@@ -163,6 +202,7 @@ impl Mailing {
 /// Which ways out of a configuration somebody is told by.
 fn wanted(config: &Config) -> Vec<&'static str> {
     let (letters, each) = (Way::all(config), Each::all(config));
-    let wanted = letters.iter().map(Way::is_wanted).chain(each.iter().map(Each::is_wanted));
+    let (_, is_followed) = sync::is_wanted(config);
+    let wanted = letters.iter().map(Way::is_wanted).chain(each.iter().map(Each::is_wanted)).chain([is_followed]);
     NAMES.into_iter().zip(wanted).filter(|(_, is_wanted)| *is_wanted).map(|(name, _)| name).collect()
 }

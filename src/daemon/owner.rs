@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use inputs::record::{Batch, Timestamp};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::Origin;
 use super::alone::Alone;
@@ -43,6 +43,8 @@ const INPUTS_END: Duration = Duration::from_secs(5);
 const MACHINE_EVERY: Duration = Duration::from_secs(60);
 /// How long a run that ends by itself waits until people are told.
 const TOLD_MAX: Duration = Duration::from_secs(30);
+/// How long such a run waits for a server with which it shares: a little longer than a round may take.
+const SHARED_MAX: Duration = Duration::from_secs(750);
 /// How often is looked whether they are.
 const TOLD_EVERY: Duration = Duration::from_millis(20);
 /// How often is looked whether a trial is over.
@@ -125,6 +127,19 @@ pub(super) struct Owner {
     /// Failures that count nowhere.
     pub(super) drill: Option<Drill>,
     pace: Pace,
+    sharing: Sharing,
+}
+
+/// How far sharing is, of a run that ends by itself.
+enum Sharing {
+    /// Nobody wants that.
+    Unwanted,
+    /// It comes once all is read.
+    Later,
+    /// It goes on.
+    Now(oneshot::Receiver<Told>),
+    /// It is done.
+    Done(Result<Reply, String>),
 }
 
 impl Owner {
@@ -156,6 +171,7 @@ impl Owner {
             forgiven,
             drill: None,
             pace,
+            sharing: Sharing::Unwanted,
         }
     }
 
@@ -219,8 +235,43 @@ impl Owner {
         (self, batches)
     }
 
+    /// Denied hosts are to be shared once all is read.
+    pub(super) fn share_at_end(&mut self) {
+        self.sharing = Sharing::Later;
+    }
+
+    /// What came of that.
+    pub(super) fn shared(&mut self) -> Option<Result<Reply, String>> {
+        match std::mem::replace(&mut self.sharing, Sharing::Unwanted) {
+            Sharing::Unwanted => None,
+            Sharing::Done(done) => Some(done),
+            Sharing::Later | Sharing::Now(_) => Some(Err("denyd was stopped before it was done".to_owned())),
+        }
+    }
+
+    /// Whether nobody waits for sharing any more, since when all was read.
+    fn is_shared(&mut self, read: Instant) -> bool {
+        match &mut self.sharing {
+            Sharing::Unwanted | Sharing::Done(_) => return true,
+            Sharing::Later => {
+                let (reply, answer) = oneshot::channel();
+                self.outside.mailing.share(reply);
+                self.sharing = Sharing::Now(answer);
+            }
+            Sharing::Now(answer) => match answer.try_recv() {
+                Ok(told) => self.sharing = Sharing::Done(told.reply),
+                Err(oneshot::error::TryRecvError::Empty) if clock::monotonic() < read + SHARED_MAX => {}
+                Err(_) => self.sharing = Sharing::Done(Err("the server is too slow".to_owned())),
+            },
+        }
+        false
+    }
+
     /// Whether all that was decided is told to people, or cannot be now, since when all was read.
-    fn is_told(&self, read: Instant) -> bool {
+    fn is_told(&mut self, read: Instant) -> bool {
+        if !self.is_shared(read) {
+            return false;
+        }
         let decided = *self.desk.decided().borrow();
         self.outside.mailing.has_told(decided) || clock::monotonic() >= read + TOLD_MAX
     }
@@ -249,6 +300,7 @@ impl Owner {
                 let reply = self.drill_on(step, input.as_deref(), ipv6).map(|told| Reply::Drill(Box::new(told)));
                 let _ = ask.reply.send(Told { reply, unwritten: false });
             }
+            Request::Sync => self.outside.mailing.share(ask.reply),
             _ => self.ask(ask),
         }
     }
@@ -494,6 +546,7 @@ impl Owner {
             not_forgiven: self.outside.shown.not_forgiven.clone(),
             beside: self.outside.shown.beside.borrow().clone(),
             outputs: self.outside.mailing.outputs(),
+            sync: self.outside.mailing.shared(&self.desk),
             ..self.desk.status()
         }
     }

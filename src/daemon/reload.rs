@@ -273,6 +273,7 @@ impl Owner {
             || now.webhook != fresh.config.webhook
             || now.plugin != fresh.config.plugin
             || now.report != fresh.config.report
+            || now.sync != fresh.config.sync
             || now.inputs != fresh.config.inputs
             || now.deny != fresh.config.deny;
         self.configured.take(fresh);

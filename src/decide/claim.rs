@@ -20,6 +20,8 @@ pub enum Claimant {
     Policy,
     /// A person, by `denyd deny`.
     Operator,
+    /// A server that many share: it told of an address.
+    Sync,
     /// Another denyd, by its number.
     Peer(u16),
 }
@@ -29,6 +31,7 @@ impl fmt::Display for Claimant {
         match self {
             Claimant::Policy => f.write_str("policy"),
             Claimant::Operator => f.write_str("operator"),
+            Claimant::Sync => f.write_str("sync"),
             Claimant::Peer(number) => write!(f, "peer:{number}"),
         }
     }
@@ -42,6 +45,7 @@ impl FromStr for Claimant {
         match text {
             "policy" => Ok(Claimant::Policy),
             "operator" => Ok(Claimant::Operator),
+            "sync" => Ok(Claimant::Sync),
             _ => peer().ok_or_else(|| format!("nobody who claims denies is called {text:?}")),
         }
     }
@@ -104,8 +108,13 @@ pub enum Reason {
     Adopted,
     /// DenyHosts denied it, and we went on with that.
     Imported,
-    /// A list that many share has it.
-    Sync,
+    /// A server that many share told of it.
+    Sync {
+        /// Which, by host and port.
+        server: Box<str>,
+        /// How many had reported it at least: the threshold that was asked for.
+        reporters: u32,
+    },
     /// Another denyd denies it, the one of that number.
     Peer(u16),
 }
@@ -215,8 +224,15 @@ impl Claim {
         match self.reason {
             Reason::Policy { .. } => self.is_forgeable(),
             Reason::Adopted => self.is_short(),
-            Reason::Wave(_) | Reason::Operator { .. } | Reason::Imported | Reason::Sync | Reason::Peer(_) => false,
+            Reason::Wave(_) | Reason::Operator { .. } | Reason::Imported | Reason::Sync { .. } | Reason::Peer(_) => {
+                false
+            }
         }
+    }
+
+    /// Whether it is the policy's own, in full, and rests on what strangers cannot have made up: others may be told of it.
+    pub(crate) fn is_certain(&self) -> bool {
+        matches!(self.reason, Reason::Policy { basis: Basis::Sound, probation: false, parts: 0, .. })
     }
 
     /// Whether it rests on what strangers may have made up.
@@ -337,6 +353,7 @@ mod tests {
         };
         check(Claimant::Policy, "policy");
         check(Claimant::Operator, "operator");
+        check(Claimant::Sync, "sync");
         check(Claimant::Peer(65_535), "peer:65535");
         for bad in ["", "Policy", "peer:", "peer:65536"] {
             assert!(bad.parse::<Claimant>().is_err(), "{bad}");
@@ -365,7 +382,7 @@ mod tests {
             Reason::Operator { because: Some("spam".into()) },
             Reason::Adopted,
             Reason::Imported,
-            Reason::Sync,
+            Reason::Sync { server: "hub.example.org:9911".into(), reporters: 3 },
             Reason::Peer(7),
         ] {
             let claim = Claim { since: Timestamp(1), until: None, reason, enforceable: true };

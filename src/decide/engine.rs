@@ -25,6 +25,7 @@ mod forgive;
 mod judge;
 mod nets;
 mod past;
+pub mod received;
 mod sentence;
 mod spare;
 mod wave;
@@ -73,8 +74,8 @@ pub enum Command {
     Forgive(Vec<Prefix>, Who),
     /// Withdraw the policy's own denies of these, and clear what counted for them. Who else denies them still does.
     Withdraw(Vec<Prefix>, Who),
-    /// End the policy's own denies that began at this time at the latest, as if their time were over; not those that are for
-    /// ever because of how often they were released, or because DenyHosts never purged them.
+    /// End the policy's own denies, and those that a server told of, that began at this time at the latest, as if their time
+    /// were over; not those that are for ever because of how often they were released, or because DenyHosts never purged them.
     Purge(Timestamp),
     /// The allow list changed: what it covers now is released.
     Allowed(Who),
@@ -302,6 +303,9 @@ impl Engine {
                 return;
             }
         }
+        if by == Claimant::Sync && self.refuses(&prefix, self.wall).is_some() {
+            return;
+        }
         self.change(Change::Denied { prefix, by, claim });
     }
 
@@ -316,16 +320,18 @@ impl Engine {
                 }
             }
             Command::Purge(until) => {
-                let is_over = |(prefix, deny): &(&Prefix, &Deny)| {
-                    let times = self.state.released.get(*prefix).copied().unwrap_or(0);
-                    let is_for_life = self.policy.permanent_after.is_some_and(|most| times >= most);
-                    let claim = deny.claim(Claimant::Policy).filter(|claim| claim.since <= *until);
-                    let is_endless = |claim: &Claim| is_for_life || claim.reason == Reason::Imported;
-                    claim.is_some_and(|claim| claim.until.is_some() || !is_endless(claim))
-                };
-                let over = self.state.denies.iter().filter(is_over).map(|(prefix, _)| *prefix);
-                for prefix in over.collect::<Vec<_>>() {
-                    self.release(prefix, Claimant::Policy, self.wall, Why::Expired, None);
+                for by in [Claimant::Policy, Claimant::Sync] {
+                    let is_over = |(prefix, deny): &(&Prefix, &Deny)| {
+                        let times = self.state.released.get(*prefix).copied().unwrap_or(0);
+                        let is_for_life = self.policy.permanent_after.is_some_and(|most| times >= most);
+                        let claim = deny.claim(by).filter(|claim| claim.since <= *until);
+                        let is_endless = |claim: &Claim| is_for_life || claim.reason == Reason::Imported;
+                        claim.is_some_and(|claim| claim.until.is_some() || !is_endless(claim))
+                    };
+                    let over = self.state.denies.iter().filter(is_over).map(|(prefix, _)| *prefix);
+                    for prefix in over.collect::<Vec<_>>() {
+                        self.release(prefix, by, self.wall, Why::Expired, None);
+                    }
                 }
             }
             Command::SetBack(after) => self.set_back(*after),

@@ -44,6 +44,18 @@ impl Forgives {
         at <= self.newest && self.of(prefix, wall).is_some_and(|forgiven| at <= forgiven)
     }
 
+    /// Whether a prefix was forgiven, whenever: it, a part of it, or one that holds it and is not everybody. Who forgives everybody
+    /// begins anew, and means nobody.
+    pub(super) fn name(&self, prefix: &Prefix, wall: Timestamp) -> bool {
+        let is_past = |at: &Timestamp| *at <= wall.after(AHEAD);
+        let wider = self
+            .lengths
+            .keys()
+            .filter(|(is_ipv4, len)| *is_ipv4 == prefix.is_ipv4() && (1..=prefix.bits()).contains(len));
+        let mut wider = wider.filter_map(|(_, len)| self.at.get(&Prefix::of(prefix.address(), *len)));
+        wider.any(is_past) || self.within(prefix).any(|(_, at)| is_past(at))
+    }
+
     /// Whether a prefix is one of them, or lies in one.
     pub(super) fn hold(&self, prefix: &Prefix) -> bool {
         self.at.contains_key(prefix) || self.hold_more(prefix)

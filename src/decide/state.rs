@@ -38,6 +38,8 @@ pub const RELEASED_MAX: usize = 1_000_000;
 pub const DENIES_MAX: usize = 1_000_000;
 /// Of them, those whose deny rests on what strangers may have made up. They give way to the others.
 pub const FORGEABLE_DENIES_MAX: usize = 100_000;
+/// Of them, those that a server told of: further ones are refused, so that it pushes out nobody.
+pub const RECEIVED_MAX: usize = 100_000;
 
 /// Why a claim ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,6 +253,8 @@ pub enum Bound {
     Forgives,
     /// Denies beyond [`DENIES_MAX`] or [`FORGEABLE_DENIES_MAX`], which were refused, or released to make room.
     Denies,
+    /// Hosts that a server told of beyond [`RECEIVED_MAX`].
+    Received,
 }
 
 /// How often a user name was tried.
@@ -275,6 +279,8 @@ pub struct State {
     pub denies: IndexMap<Prefix, Deny, foldhash::fast::RandomState>,
     /// Of them, those that rest on what strangers may have made up alone.
     pub forgeable: IndexSet<Prefix, foldhash::fast::RandomState>,
+    /// How many of them a server told of.
+    pub received: usize,
     /// When claims end, soonest first.
     pub ends: BTreeSet<(Timestamp, Prefix, Claimant)>,
     /// How often prefixes were released; only those that were.
@@ -302,7 +308,7 @@ pub struct State {
     /// Which hosts are one. They change by themselves, too.
     pub namesakes: Namesakes,
     /// What was not kept, by [`Bound`].
-    untold: [u64; 7],
+    untold: [u64; 8],
 }
 
 impl State {
@@ -375,7 +381,9 @@ impl State {
 
     fn deny(&mut self, prefix: Prefix, by: Claimant, claim: &Claim) {
         let deny = self.denies.entry(prefix).or_default();
-        if let Some(Claim { until: Some(old), .. }) = deny.put(by, claim.clone()) {
+        let old = deny.put(by, claim.clone());
+        self.received += usize::from(by == Claimant::Sync && old.is_none());
+        if let Some(Claim { until: Some(old), .. }) = old {
             self.ends.remove(&(old, prefix, by));
         }
         let is_forgeable = deny.is_forgeable();
@@ -395,7 +403,9 @@ impl State {
 
     fn release(&mut self, prefix: Prefix, by: Claimant) {
         let Some(deny) = self.denies.get_mut(&prefix) else { return };
-        if let Some(Claim { until: Some(until), .. }) = deny.withdraw(by) {
+        let old = deny.withdraw(by);
+        self.received -= usize::from(by == Claimant::Sync && old.is_some());
+        if let Some(Claim { until: Some(until), .. }) = old {
             self.ends.remove(&(until, prefix, by));
         }
         let is_forgeable = deny.is_forgeable();

@@ -18,6 +18,7 @@ mod names;
 mod nets;
 mod policies;
 mod purges;
+mod received;
 mod rules;
 mod wave;
 

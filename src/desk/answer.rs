@@ -25,12 +25,14 @@ impl Desk {
             | Request::Tap
             | Request::Watch
             | Request::Reload
+            | Request::Sync
             | Request::Try { .. }
             | Request::Keep { .. }
             | Request::Drill { .. } => Err("only a running daemon can tell".to_owned()),
             Request::List { .. } | Request::Why { .. } | Request::History { .. } => {
                 aside::answer(request, &mut Here(self, now))
             }
+            Request::Received(told) => Ok(Reply::Taken(self.received(told, now))),
             Request::Since { id } => self.since(*id).map_err(|error| error.to_string()),
             Request::Deny { prefix, seconds, force, caller, because } => {
                 let order = orders::Deny { prefix: *prefix, seconds: *seconds, force: *force, caller: *caller };

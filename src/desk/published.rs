@@ -133,11 +133,11 @@ pub(super) fn kept(state: &State, now: Timestamp) -> BTreeSet<Connection> {
     open.filter(|(peer, port)| is_kept(state, *peer, *port, now)).map(|(peer, port)| (peer.into(), port)).collect()
 }
 
-/// Whether somebody is logged in by this connection, and its address is denied by the policy and by nobody else: who is
-/// denied by a person is to be gone.
+/// Whether somebody is logged in by this connection, and its address is denied by no person: who is denied by one is to
+/// be gone.
 fn is_kept(state: &State, peer: Address, port: u16, now: Timestamp) -> bool {
     let mut denies = state.holding(peer.into()).filter(|(_, deny)| deny.enforced(now).is_some()).peekable();
     state.live.is_open(peer, port)
         && denies.peek().is_some()
-        && denies.all(|(_, deny)| deny.claims().all(|(by, _)| by == Claimant::Policy))
+        && denies.all(|(_, deny)| deny.claims().all(|(by, _)| matches!(by, Claimant::Policy | Claimant::Sync)))
 }

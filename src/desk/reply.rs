@@ -25,12 +25,14 @@ use known::account;
 mod drill;
 mod known;
 mod status;
+mod sync;
 
 pub use drill::{Drill, Way};
 pub use known::{
     Address, Elsewhere, Evidence, Held, Host, Pair, Released, Session, Suspicious, User, Verdict, Wave, Why,
 };
 pub use status::{Input, Mail, Namesake, Output, Sender, Shape, Spared, Status, Suppressed, Trial, WorkDir};
+pub use sync::{NotTaken, Sync, Synced, Taken};
 
 /// The answer to one request, whichever it was.
 #[derive(Clone, Debug, Serialize)]
@@ -72,6 +74,10 @@ pub enum Reply {
     Kept(Kept),
     /// To `drill`.
     Drill(Box<Drill>),
+    /// To `sync`.
+    Synced(Synced),
+    /// To who received hosts.
+    Taken(Taken),
 }
 
 /// A line of the socket that answers a request.
@@ -260,7 +266,7 @@ pub enum Decision {
 impl From<store::Decision> for Decision {
     fn from(decision: store::Decision) -> Self {
         match decision {
-            store::Decision::Denied { by, class, count, until, enforced, because } => {
+            store::Decision::Denied { by, class, count, until, enforced, because, .. } => {
                 Decision::Denied { by, class, count, until: until.map(At), enforced, because }
             }
             store::Decision::Released { by, why, who } => Decision::Released { by, why, who },
@@ -535,6 +541,8 @@ mod tests {
                 Request::Reload | Request::Try { .. } => again::<Envelope<Reloaded>>(reply),
                 Request::Keep { .. } => again::<Envelope<Kept>>(reply),
                 Request::Drill { .. } => again::<Envelope<Drill>>(reply),
+                Request::Sync => again::<Envelope<Synced>>(reply),
+                Request::Received(_) => unreachable!("it goes over no socket"),
                 Request::Tap if reply.contains("\"ok\"") => again::<Envelope<()>>(reply),
                 Request::Tap => again::<Tapped>(reply),
             };

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::received::Received;
 use crate::decide::claim::{Claim, Claimant};
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
@@ -113,6 +114,11 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         ipv6: bool,
     },
+    /// Share with the server now.
+    Sync,
+    /// Take hosts of which a server told. Only the daemon itself asks that.
+    #[serde(skip)]
+    Received(Received),
     /// Every record as it is folded, from now on.
     Tap,
     /// Every decision as it is made, from now on.
@@ -144,6 +150,8 @@ impl Request {
             | Request::ForgiveUser { .. }
             | Request::Purge { .. }
             | Request::Reload
+            | Request::Sync
+            | Request::Received(_)
             | Request::Try { .. }
             | Request::Keep { .. }
             | Request::Drill { .. } => false,

@@ -5,7 +5,7 @@
 //! address within another one is never denied by itself, nor is the other one because of it.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::address::Address;
 
@@ -107,6 +107,17 @@ const V6: [Special; 14] = [
 pub static SITES_NAT64: Special =
     v6([0, 0, 0], 0, Alone, "this site's NAT64 (nat64_prefixes)", "all of IPv4 is in it, an address each");
 
+/// Whether an address means the same host to everybody: only such a one is told of to others, and taken from them.
+pub fn is_shared(address: Address) -> bool {
+    let is_assigned = match IpAddr::from(address) {
+        // 240.0.0.0/4 is reserved, and 192.0.0.0/24 for protocols (RFC 6890).
+        IpAddr::V4(ip) => ip.octets()[0] < 240 && ip.octets()[..3] != [192, 0, 0],
+        // All else is not in use (RFC 4291).
+        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
+    };
+    is_assigned && Special::of(address).is_none()
+}
+
 impl Special {
     /// What an address is, if it is special.
     #[inline]
@@ -140,6 +151,23 @@ impl fmt::Display for Special {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_host_of_the_internet_is_shared() {
+        let check = |shared: bool, all: &[&str]| {
+            for address in all {
+                assert_eq!(is_shared(address.parse::<IpAddr>().unwrap().into()), shared, "{address}");
+            }
+        };
+        check(true, &["20.1.1.1", "223.255.255.255", "192.0.1.1", "2001:4860::1", "2a00::1", "::ffff:20.1.1.1"]);
+        check(false, &["0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.1", "169.254.0.1", "172.16.0.1", "192.0.0.8"]);
+        check(false, &["192.0.2.1", "192.168.0.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1"]);
+        check(
+            false,
+            &["240.0.0.1", "255.255.255.255", "::", "::1", "64:ff9b::1401:101", "100::1", "2001::1", "2002::1"],
+        );
+        check(false, &["2001:db8::1", "3fff::1", "4000::1", "fc00::1", "fe80::1", "ff02::1", "::ffff:10.0.0.1"]);
+    }
 
     #[test]
     fn each_is_counted_as_the_table_says() {

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::decide::prefix::Prefix;
 use crate::desk::control::{Ask, Line};
-use crate::desk::reply::{Reply, Why};
+use crate::desk::reply::{Evidence, Reply, Why};
 use crate::desk::{Desk, Look, Request, explain};
 
 /// By which a thread asks.
@@ -51,5 +51,47 @@ impl Asking {
             Ok(_) => answer.await.map_err(|_| Ended),
             Err(_) => Ok(None),
         }
+    }
+
+    /// An address of a denied prefix that failed, by the messages that are kept.
+    pub(super) async fn address(&self, prefix: Prefix) -> Result<Option<IpAddr>, Ended> {
+        Ok(self.why(prefix).await?.and_then(|why| address_in(&why.evidence, prefix)))
+    }
+}
+
+/// The last address of this prefix in the newest message that has one. Whatever a stranger writes there is of his own prefix.
+fn address_in(evidence: &[Evidence], prefix: Prefix) -> Option<IpAddr> {
+    let of_address = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.');
+    let address = |word: &str| word.parse::<IpAddr>().ok().filter(|ip| prefix.contains(&Prefix::host(*ip)));
+    let last = |one: &Evidence| one.message.split(|c| !of_address(c)).rev().find_map(address);
+    evidence.iter().rev().find_map(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desk::reply::At;
+
+    #[test]
+    fn the_address_that_failed_is_in_the_messages() {
+        let check = |messages: &[&str], want: Option<&str>| {
+            let one = |message: &&str| Evidence {
+                at: At::default(),
+                source: String::new(),
+                host: String::new(),
+                message: (*message).to_owned(),
+                message_b64: None,
+                forgiven: false,
+            };
+            let evidence: Vec<_> = messages.iter().map(one).collect();
+            let found = address_in(&evidence, "2001:db8::/64".parse().unwrap());
+            assert_eq!(found, want.map(|want| want.parse().unwrap()), "{messages:?}");
+        };
+        let failed = "Failed password for root from 2001:db8::7 port 22 ssh2";
+        check(&[failed], Some("2001:db8::7"));
+        check(&["Failed password for 2001:db8::9 from 2001:db8::8 port 22", failed], Some("2001:db8::7"));
+        check(&[failed, "Failed password for 2001:db8:1::9 from UNKNOWN"], Some("2001:db8::7"));
+        check(&["rhost=2001:db8::a  user=root"], Some("2001:db8::a"));
+        check(&[], None);
     }
 }

@@ -21,14 +21,14 @@ use super::plugin::Plugins;
 use super::reverse::Names;
 use super::syslog::Syslog;
 use super::table::Table;
-use super::{Done, LETTERS, LOOK_EVERY, NAMES, Reporter, Saying, enforced_by};
+use super::{Done, EACH, LOOK_EVERY, Reporter, Saying, enforced_by};
 use crate::clock;
 use crate::config::plugin::{Of, Plugin};
 use crate::config::{Config, Report, Source};
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
 use crate::desk::control::Line;
-use crate::desk::reply::{self, At, Decided, Evidence, Reply};
+use crate::desk::reply::{self, At, Decided, Reply};
 
 /// News that are told at once; after a crash so many at most are told again.
 const AT_ONCE: usize = 16;
@@ -63,8 +63,8 @@ pub enum Each {
 }
 
 impl Each {
-    /// Those of a configuration, in the order of [`NAMES`], whether somebody is told by them or not.
-    pub fn all(config: &Config) -> [Each; NAMES.len() - LETTERS] {
+    /// Those of a configuration, in the order of [`NAMES`](super::NAMES), whether somebody is told by them or not.
+    pub fn all(config: &Config) -> [Each; EACH] {
         let log = |source: &Source| match source {
             Source::File(file) => Some(file.path.clone()),
             Source::Multilog(multilog) => Some(multilog.path.clone()),
@@ -523,7 +523,7 @@ impl Thread {
         if prefix.is_host() {
             return Ok(None);
         }
-        Ok(self.asking.why(prefix).await?.and_then(|why| address_in(&why.evidence, prefix)))
+        self.asking.address(prefix).await
     }
 
     fn show(&self) {
@@ -535,42 +535,11 @@ impl Thread {
     }
 }
 
-/// The last address of this prefix in the newest message that has one. Whatever a stranger writes there is of his own prefix.
-fn address_in(evidence: &[Evidence], prefix: Prefix) -> Option<IpAddr> {
-    let of_address = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.');
-    let address = |word: &str| word.parse::<IpAddr>().ok().filter(|ip| prefix.contains(&Prefix::host(*ip)));
-    let last = |one: &Evidence| one.message.split(|c| !of_address(c)).rev().find_map(address);
-    evidence.iter().rev().find_map(last)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::desk::control::{Ask, Told as Answered};
     use crate::outbox::AllDone;
-
-    #[test]
-    fn the_address_that_failed_is_in_the_messages() {
-        let check = |messages: &[&str], want: Option<&str>| {
-            let one = |message: &&str| Evidence {
-                at: At::default(),
-                source: String::new(),
-                host: String::new(),
-                message: (*message).to_owned(),
-                message_b64: None,
-                forgiven: false,
-            };
-            let evidence: Vec<_> = messages.iter().map(one).collect();
-            let found = address_in(&evidence, "2001:db8::/64".parse().unwrap());
-            assert_eq!(found, want.map(|want| want.parse().unwrap()), "{messages:?}");
-        };
-        let failed = "Failed password for root from 2001:db8::7 port 22 ssh2";
-        check(&[failed], Some("2001:db8::7"));
-        check(&["Failed password for 2001:db8::9 from 2001:db8::8 port 22", failed], Some("2001:db8::7"));
-        check(&[failed, "Failed password for 2001:db8:1::9 from UNKNOWN"], Some("2001:db8::7"));
-        check(&["rhost=2001:db8::a  user=root"], Some("2001:db8::a"));
-        check(&[], None);
-    }
 
     /// One that cannot read what was decided says so, and tries it again by itself.
     #[test]

@@ -6,6 +6,7 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use inputs::record::Timestamp;
 use jiff::fmt::strtime;
@@ -14,7 +15,7 @@ use nix::unistd::AccessFlags;
 use rustix::fs::OFlags;
 
 use super::news::{News, What};
-use super::output::{Beside, Output, Told};
+use super::output::{Beside, Output, Told, lock};
 use crate::clock;
 use crate::config::Report;
 use crate::config::report::Piece;
@@ -51,46 +52,7 @@ impl LogFile {
     }
 
     fn line(&self, text: &str, now: Timestamp) -> String {
-        let mut line = String::new();
-        for piece in self.report.log_message_format.pieces() {
-            let (name, width, left, zeros) = match piece {
-                Piece::Text(text) => {
-                    line += text;
-                    continue;
-                }
-                Piece::Field { name, width, left, zeros } => (*name, *width, *left, *zeros),
-            };
-            let value = match name {
-                "asctime" => self.time(now),
-                "created" => format!("{}.{:06}", now.secs(), now.0.rem_euclid(1_000_000)),
-                "msecs" => (now.0.rem_euclid(1_000_000) / 1000).to_string(),
-                "name" => "denyhosts".to_owned(),
-                "levelname" => "INFO".to_owned(),
-                "levelno" => "20".to_owned(),
-                "process" => std::process::id().to_string(),
-                _ => text.to_owned(),
-            };
-            line += &match (left, zeros) {
-                (true, _) => format!("{value:<width$}"),
-                (false, true) => format!("{value:0>width$}"),
-                (false, false) => format!("{value:>width$}"),
-            };
-        }
-        line.push('\n');
-        line
-    }
-
-    fn time(&self, now: Timestamp) -> String {
-        let Ok(time) = jiff::Timestamp::from_microsecond(now.0) else { return "-".to_owned() };
-        let time = time.to_zoned(TimeZone::system());
-        let shown = match &self.report.log_time_format {
-            Some(format) => strtime::format(format, &time),
-            None => {
-                strtime::format(TIME, &time).map(|shown| format!("{shown},{:03}", now.0.rem_euclid(1_000_000) / 1000))
-            }
-        };
-        // A zone that has no name may be asked for.
-        shown.unwrap_or_else(|_| time.to_string())
+        line(&self.report, ("denyhosts", "INFO"), text, now)
     }
 
     fn write(&self, lines: &[String]) -> Result<(), String> {
@@ -98,6 +60,56 @@ impl LogFile {
         let text: String = lines.iter().map(|line| self.line(line, now)).collect();
         append(&self.path, text.as_bytes()).map_err(|error| cannot(&self.path, &error))
     }
+}
+
+/// Writes a line of another part of DenyHosts, where a file is configured. Nobody is told where that fails: it is no decision.
+pub(super) fn say(report: &Report, name: &str, level: &str, text: &str) {
+    if let Some(path) = &report.log_file {
+        let _ = append(path, line(report, (name, level), text, clock::now()).as_bytes());
+    }
+}
+
+/// A line of DenyHosts' log, by the part of it that writes and how severe it is.
+fn line(report: &Report, (part, level): (&str, &str), text: &str, now: Timestamp) -> String {
+    let mut line = String::new();
+    for piece in report.log_message_format.pieces() {
+        let (name, width, left, zeros) = match piece {
+            Piece::Text(text) => {
+                line += text;
+                continue;
+            }
+            Piece::Field { name, width, left, zeros } => (*name, *width, *left, *zeros),
+        };
+        let value = match name {
+            "asctime" => time(report, now),
+            "created" => format!("{}.{:06}", now.secs(), now.0.rem_euclid(1_000_000)),
+            "msecs" => (now.0.rem_euclid(1_000_000) / 1000).to_string(),
+            "name" => part.to_owned(),
+            "levelname" => level.to_owned(),
+            "levelno" => if level == "ERROR" { "40" } else { "20" }.to_owned(),
+            "process" => std::process::id().to_string(),
+            _ => text.to_owned(),
+        };
+        line += &match (left, zeros) {
+            (true, _) => format!("{value:<width$}"),
+            (false, true) => format!("{value:0>width$}"),
+            (false, false) => format!("{value:>width$}"),
+        };
+    }
+    line.push('\n');
+    line
+}
+
+/// A time as DenyHosts' log has it.
+fn time(report: &Report, now: Timestamp) -> String {
+    let Ok(time) = jiff::Timestamp::from_microsecond(now.0) else { return "-".to_owned() };
+    let time = time.to_zoned(TimeZone::system());
+    let shown = match &report.log_time_format {
+        Some(format) => strtime::format(format, &time),
+        None => strtime::format(TIME, &time).map(|shown| format!("{shown},{:03}", now.0.rem_euclid(1_000_000) / 1000)),
+    };
+    // A zone that has no name may be asked for.
+    shown.unwrap_or_else(|_| time.to_string())
 }
 
 impl Output for LogFile {
@@ -168,6 +180,9 @@ fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if bytes.is_empty() {
         return Ok(());
     }
+    // Two threads write, and one alone may have it give way.
+    static WRITING: Mutex<()> = Mutex::new(());
+    let _alone = lock(&WRITING);
     let spot = Spot::of(path)?;
     let open = || spot.open(OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE, MODE);
     let mut file = open()?;

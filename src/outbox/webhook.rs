@@ -1,27 +1,16 @@
 //! Posts a report to a URL, as JSON. It blocks: whoever calls it has a thread for that.
 //!
-//! HTTP is little here: one request, of whose answer the number alone counts. What the server says is not shown, since it
-//! may repeat the URL, which is a secret.
+//! Of the answer the number alone counts. What the server says is not shown, since it may repeat the URL, which is a secret.
 
-use std::io::{self, Read as _, Write};
-use std::sync::Arc;
-
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 use url::{Host, Url};
 
-use super::limited::{Limited, TIME_MAX};
-use super::post::{Letter, Refused, contents, said, secret};
+use super::http::Post;
+use super::post::{Letter, Refused, said, secret};
 use crate::clock;
 use crate::config::Webhook;
 use crate::config::webhook::Preset;
 
-/// Bytes of an answer that are read.
-const ANSWER_BYTES: u64 = 4_096;
-/// The same with the handshake of TLS.
-const BYTES_MAX: u64 = 128 * 1024;
 /// Characters of a report that are told.
 const TEXT_MAX: usize = 3_500;
 
@@ -125,69 +114,9 @@ fn defused(text: &str) -> String {
 
 /// Posts; returns the number of the answer.
 fn post(webhook: &Webhook, url: &Url, body: &str) -> Result<u16, String> {
-    let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else { return Err("no host".to_owned()) };
-    let name = host.to_string();
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let mut stream = Limited::connect(bare, port, TIME_MAX, BYTES_MAX).map_err(|error| error.to_string())?;
-    let at = match url.port() {
-        Some(port) => format!("{name}:{port}"),
-        None => name.clone(),
-    };
-    let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {at}\r\nUser-Agent: denyd/{}\r\nContent-Type: application/json\r\nContent-Length: \
-         {}\r\nConnection: close\r\n\r\n",
-        env!("CARGO_PKG_VERSION"),
-        body.len()
-    );
-    let request = head + body;
-    let answer = if url.scheme() == "https" {
-        let server = ServerName::try_from(bare.to_owned()).map_err(|error| error.to_string())?;
-        let tls = ClientConnection::new(Arc::new(trust(webhook)?), server).map_err(|error| error.to_string())?;
-        talk(&mut StreamOwned::new(tls, stream), &request)
-    } else {
-        talk(&mut stream, &request)
-    };
-    answer.map_err(|error| error.to_string())
-}
-
-/// Whom we believe.
-fn trust(webhook: &Webhook) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    match &webhook.ca_file {
-        Some(file) => {
-            for ca in CertificateDer::pem_slice_iter(&contents(file)?).flatten() {
-                roots.add(ca).map_err(|error| format!("{}: {error}", file.display()))?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    if roots.is_empty() {
-        return Err("there is no CA to believe: install ca-certificates, or see to `ca_file`".to_owned());
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(builder.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// Sends the request, and reads the number of the answer.
-fn talk(stream: &mut (impl io::Read + Write), request: &str) -> io::Result<u16> {
-    stream.write_all(request.as_bytes())?;
-    stream.flush()?;
-    let mut answer = Vec::new();
-    let mut from = stream.take(ANSWER_BYTES);
-    while !answer.contains(&b'\n') {
-        let mut bytes = [0; 512];
-        match from.read(&mut bytes)? {
-            0 => break,
-            read => answer.extend_from_slice(&bytes[..read]),
-        }
-    }
-    let line = answer.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2..5));
-    let code = line.and_then(|code| std::str::from_utf8(code).ok()).and_then(|code| code.parse().ok());
-    code.filter(|code| (100..600).contains(code)).ok_or_else(|| io::Error::other("it does not speak HTTP"))
+    let headers = "Content-Type: application/json\r\n";
+    let post = Post { url, headers, body, ca_file: webhook.ca_file.as_deref(), wanted: 0 };
+    post.send().map(|answer| answer.code)
 }
 
 /// A complaint of ours without what the URL has.

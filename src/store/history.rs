@@ -50,6 +50,9 @@ pub enum Decision {
         /// Why, in the words of the person who wants it; or of which wave it is part.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         because: Option<Box<str>>,
+        /// Whether it is the policy's own, in full, and rests on what strangers cannot have made up: others may be told of it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        certain: bool,
     },
     /// A claim ended.
     Released {
@@ -298,6 +301,8 @@ pub(super) fn write(tx: &Transaction<'_>, commit: &Commit, rows: &mut Rows) -> r
     for change in &commit.changes {
         let Some((at, prefix, decision)) = decision(change, commit.wall) else { continue };
         let forgeable = match change {
+            // What a server tells of must not wash out what we decided, either.
+            Change::Denied { by: Claimant::Sync, .. } | Change::Released { by: Claimant::Sync, .. } => true,
             Change::Denied { claim, .. } => claim.is_forgeable(),
             Change::Released { forgeable, .. } => *forgeable,
             Change::Spared { spared, .. } => spared.forgeable,
@@ -325,7 +330,12 @@ pub fn decision(change: &Change, wall: Timestamp) -> Option<(Timestamp, Option<P
             let enforced = claim.is_due(wall);
             let part = |part: &Part| format!("part of a wave on {}", wave_on(&part.user)).into();
             let because = claim.reason.because().map(Box::from).or_else(|| claim.reason.wave().map(part));
-            Some((claim.since, Some(*prefix), Decision::Denied { by: *by, class, count, until, enforced, because }))
+            let certain = *by == Claimant::Policy && claim.is_certain();
+            Some((
+                claim.since,
+                Some(*prefix),
+                Decision::Denied { by: *by, class, count, until, enforced, because, certain },
+            ))
         }
         Change::Released { prefix, by, at, why, who, .. } => {
             Some((*at, Some(*prefix), Decision::Released { by: *by, why: *why, who: who.clone() }))

@@ -1,5 +1,5 @@
 //! What DenyHosts' FAQ promises, entry by entry: somebody follows what it says, with DenyHosts' configuration, and gets it.
-//! Synchronisation (4.0 to 4.17) is not among them, nor are the entries about people, downloads and Python.
+//! The entries about people, downloads and Python are not among them.
 //!
 //! Without root. What an entry promises is told in a line above its test; how things work beyond that is tested elsewhere.
 
@@ -7,6 +7,7 @@
 
 mod configuring;
 mod general;
+mod sharing;
 mod using;
 
 use std::fs;

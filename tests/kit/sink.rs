@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use crate::until;
 
-/// The mail server, and a web server that takes what is posted.
-const SCRIPTS: [&str; 2] = [include_str!("smtp_sink.py"), include_str!("http_sink.py")];
+/// The mail server, a web server that takes what is posted, and one with which denied hosts are shared.
+const SCRIPTS: [&str; 3] = [include_str!("smtp_sink.py"), include_str!("http_sink.py"), include_str!("sync_server.py")];
 
 /// A mail server in a directory of its own, at a port of 127.0.0.1. It ends when it is dropped.
 pub struct Sink {
@@ -49,6 +49,18 @@ impl Sink {
     /// A web server: `none` or `tls`. What is posted to it is the body of a mail, and its path the header `Path`.
     pub fn of_web(mode: &str, identity: Option<(&str, &str)>) -> Self {
         Sink::of(SCRIPTS[1], mode, identity)
+    }
+
+    /// A server with which denied hosts are shared, as DenyHosts had them: `none` or `tls`. Files in its directory say what it
+    /// does; see `sync_server.py`.
+    pub fn of_sync(mode: &str, identity: Option<(&str, &str)>) -> Self {
+        Sink::of(SCRIPTS[2], mode, identity)
+    }
+
+    /// What it was called with: a value of JSON for each call, in their order.
+    pub fn calls(&self) -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(self.path("calls")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     fn of(script: &'static str, mode: &str, identity: Option<(&str, &str)>) -> Self {

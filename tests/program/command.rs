@@ -114,7 +114,7 @@ fn what_is_wrong_is_said() {
     check(&["-m"], 1, "option -m is not known");
     check(&["--purgeip"], 1, "--purgeip needs addresses");
     check(&["--purgeip", "192.0.2.1", "-n"], 1, "-n is no address");
-    check(&["--sync"], 1, "synchronisation is not there yet");
+    check(&["--sync"], 1, "--sync needs SYNC_SERVER");
     check(&["-f", "/nowhere/log"], 1, "/nowhere/log");
     check(&["what"], 0, "what means nothing here");
     check(&["start"], 1, "start is daemon-control's: daemon-control start");

@@ -564,3 +564,43 @@ fn undo_gives_back_each_file_as_it_was_and_lets_in_nobody() {
     now.sort();
     assert_eq!(now, names, "nothing is left beside them");
 }
+
+/// The addresses are of the internet: nobody shares others.
+#[test]
+fn what_is_shared_is_taken_over_and_exported() {
+    let sink = kit::Sink::of_sync("none", None);
+    let old = Old::new();
+    let server = format!("SYNC_SERVER = http://127.0.0.1:{}\n", sink.port());
+    old.write("denyhosts.conf", &(old.read("denyhosts.conf") + &server));
+    old.configure("\"hosts.deny\"");
+    old.write("work/sync-hosts", "20.9.9.1\n10.0.0.1\n20.9.9.2\n");
+    old.write("work/sync-hosts.tmp", "20.9.9.2\n20.9.9.3\nsync.example.org\n");
+    old.write("work/sync-timestamp", "1700000123");
+    let told = old.import(&["--yes"], 0);
+    for want in ["hosts that SYNC_SERVER is to be told of", "1 are not sent: no hosts of the internet"] {
+        assert!(told.contains(want), "{told}");
+    }
+    let (code, out, err) = old.run(&["export", "denyhosts", "DIR/exported"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_eq!(old.read("exported/sync-hosts"), "20.9.9.1\n20.9.9.2\n20.9.9.3\n");
+    assert_eq!(old.read("exported/sync-timestamp"), "1700000123");
+    fs::write(sink.path("hosts"), "1700000100 20.7.7.1\n1700000200 20.7.7.2\n").unwrap();
+    let daemon = Daemon::start(&old);
+    until("all is shared", || {
+        let (_, out, _) = old.run(&["status", "--json"]);
+        serde_json::from_str::<Value>(&out).ok()?["sync"]["succeeded"].as_str().map(drop)
+    });
+    daemon.stop();
+    assert_eq!(fs::read_to_string(sink.path("added")).unwrap(), "20.9.9.1\n20.9.9.2\n20.9.9.3\n");
+    let asked = &sink.calls()[1]["parameters"];
+    assert_eq!(asked[0], 1_700_000_123, "{asked}");
+    let (code, out, err) = old.run(&["export", "denyhosts", "DIR/later"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(!old.path("later/sync-hosts").exists());
+    assert_eq!(old.read("later/sync-timestamp"), "1700000200");
+    let received = old.read("later/sync-received");
+    assert!(
+        received.lines().any(|line| line.starts_with("20.7.7.2:")) && !received.contains("20.7.7.1:"),
+        "{received}"
+    );
+}

@@ -34,6 +34,7 @@ mod reports;
 mod rules;
 mod sessions;
 mod special;
+mod sync;
 mod trial;
 mod truth;
 mod verbs;

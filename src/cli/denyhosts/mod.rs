@@ -190,7 +190,7 @@ Usage: denyhosts [options]
       --yes              do so without asking
       --daemon           go on in the background
       --foreground       go on, and stay in the foreground
-  -s, --sync             synchronise (not there yet: says so, and ends with status 1)
+  -s, --sync             share denied hosts with SYNC_SERVER, once the log is read
       --unlock           remove a LOCK_FILE whose process is gone
       --identifier NAME  the program whose own output the --file is, such as sshd: lines without a header
       --version          print the version

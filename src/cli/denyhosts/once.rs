@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use inputs::input::Start;
 
 use super::options::Options;
 use super::{background, edits, given, paper};
 use crate::cli::office::Office;
-use crate::cli::{person, scan};
+use crate::cli::{person, scan, sync};
 use crate::clock;
 use crate::config::{Config, Source, program_name};
 use crate::daemon::lock_file;
@@ -22,11 +22,14 @@ use crate::daemon::{self, Log, Mode, Origin, feeds};
 use crate::decide::prefix::Prefix;
 use crate::desk::Request;
 use crate::desk::control::Client;
-use crate::desk::reply::{Applied, Forgiven, Reply};
+use crate::desk::reply::{Applied, Forgiven, Reply, Synced};
 use crate::store::{Store, StoreError};
 
 /// How far back a journal is read by a run that is the first.
 const JOURNAL_BACK: Duration = Duration::from_secs(7 * 86_400);
+
+/// What DenyHosts said where that went wrong.
+const NOT_SYNCED: &str = "Error synchronizing data";
 
 /// What is asked for beside that the log is read, and what its answer means.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +57,14 @@ pub(super) fn run(options: &Options, file: &Path, mut config: Config) -> anyhow:
     if !is_paper && let Some(predecessor) = lock_file::predecessor(config.compat.lock_file.as_deref()) {
         bail!("{predecessor}");
     }
+    ensure!(
+        !options.sync || config.sync.is_wanted(),
+        "--sync needs SYNC_SERVER in the configuration, and SYNC_UPLOAD or SYNC_DOWNLOAD"
+    );
+    ensure!(
+        !options.sync || !is_paper,
+        "whoever synchronises must be root: HOSTS_DENY and denyd's state are to be written"
+    );
     edits::before(options, &config)?;
     // Their own records decide, whatever counts the log has come to.
     let mut files = options.files.clone();
@@ -76,21 +87,17 @@ pub(super) fn run(options: &Options, file: &Path, mut config: Config) -> anyhow:
         }
     }
     if !is_paper {
-        let mut counted = match running(&config, !requests.is_empty())? {
+        let mut counted = match running(&config, !requests.is_empty() || options.sync)? {
             Some(_) => {
                 if options.verbose || options.debug {
                     eprintln!("denyhosts: denyd runs, and reads the log by itself; denyd status tells how that goes");
                 }
-                hand_over(&requests, &config)?
+                hand_over(&requests, &config, options)?
             }
             None => here(&requests, file, config.clone(), options)?,
         };
         counted.purged += edits::after(options, &config, &named)?;
         counted.tell(options)?;
-    }
-    if options.sync {
-        eprintln!("denyhosts: synchronisation is not there yet: nothing was sent, and nothing taken");
-        return Ok(ExitCode::from(1));
     }
     Ok(code)
 }
@@ -137,7 +144,7 @@ fn judge(options: &Options, files: Vec<PathBuf>, config: &Config, apply: bool) -
 }
 
 /// Has the daemon that runs do it. It reads the log by itself.
-fn hand_over(requests: &[(Request, Told)], config: &Config) -> anyhow::Result<Counted> {
+fn hand_over(requests: &[(Request, Told)], config: &Config, options: &Options) -> anyhow::Result<Counted> {
     let mut office = Office::new(config);
     let mut counted = Counted::default();
     for (request, told) in requests {
@@ -145,6 +152,9 @@ fn hand_over(requests: &[(Request, Told)], config: &Config) -> anyhow::Result<Co
             Told::Denied => counted.denied += office.ask::<Applied>(request)?.denied,
             Told::Purged => counted.purged += office.ask::<Forgiven>(request)?.released.len(),
         }
+    }
+    if options.sync {
+        counted.synced = Some(office.ask(&Request::Sync).context(NOT_SYNCED)?);
     }
     Ok(counted)
 }
@@ -156,14 +166,22 @@ fn here(requests: &[(Request, Told)], file: &Path, config: Config, options: &Opt
     let to_read = options.files.is_empty();
     let origin = Origin { file: Some(file.to_owned()), broken: None, caller: None, given, forgive_deleted: false };
     let asked = requests.iter().map(|(request, _)| request.clone()).collect();
-    let answers = match daemon::run(of_once(config, options)?, origin, Mode::Once { asked, to_read }, log) {
+    let answers = match daemon::run(
+        of_once(config, options)?,
+        origin,
+        Mode::Once { asked, to_read, to_share: options.sync },
+        log,
+    ) {
         // Another run is at it, or a person: it, or the next one, reads what there is.
-        Err(error) if requests.is_empty() && is_locked(&error) => return Ok(Counted::default()),
+        Err(error) if requests.is_empty() && !options.sync && is_locked(&error) => return Ok(Counted::default()),
         answers => answers?,
     };
     let mut counted = Counted::default();
-    for answer in answers {
-        match answer.map_err(anyhow::Error::msg)? {
+    let last = answers.len();
+    for (nth, answer) in answers.into_iter().enumerate() {
+        let answer = answer.map_err(anyhow::Error::msg);
+        match if options.sync && nth + 1 == last { answer.context(NOT_SYNCED)? } else { answer? } {
+            Reply::Synced(synced) => counted.synced = Some(synced),
             Reply::Applied(Applied { denied }) => counted.denied += denied,
             Reply::Forgiven(Forgiven { released, .. }) => counted.purged += released.len(),
             _ => {}
@@ -226,6 +244,7 @@ fn of_once(mut config: Config, options: &Options) -> anyhow::Result<Config> {
 struct Counted {
     denied: usize,
     purged: usize,
+    synced: Option<Synced>,
 }
 
 impl Counted {
@@ -237,6 +256,9 @@ impl Counted {
         }
         if options.verbose && (options.purge || options.purge_all || options.purgeip) {
             writeln!(out, "num entries purged: {}", self.purged)?;
+        }
+        if let Some(synced) = self.synced.as_ref().filter(|_| options.verbose) {
+            writeln!(out, "{}", sync::words(synced))?;
         }
         Ok(())
     }

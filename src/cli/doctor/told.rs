@@ -1,5 +1,7 @@
 //! What is wrong by what the daemon tells of itself.
 
+use std::time::Duration;
+
 use inputs::syslog::losses::Limit;
 
 use super::{Finding, Level};
@@ -7,11 +9,39 @@ use crate::cli::output::{self, when_if};
 use crate::cli::{allow, status};
 use crate::config::Config;
 use crate::decide::names::KEPT;
-use crate::desk::reply::{Status, Suppressed};
+use crate::desk::reply::{self, Status, Suppressed};
 use crate::intake::senders::zone;
 use crate::outbox::each::Each;
-use crate::outbox::{LETTERS, NAMES, Way, post};
+use crate::outbox::{self, LETTERS, NAMES, Way, post};
 use crate::text::printable;
+
+/// How long a server may not answer before it is taken for gone.
+const GONE_AFTER: Duration = Duration::from_secs(7 * 86_400);
+
+/// What is wrong with sharing, and whether it is grave: nothing else waits for it.
+fn sharing(sync: &reply::Sync, status: &Status, config: &Config) -> Vec<(bool, String)> {
+    let mut all: Vec<_> = config.sync.warnings().into_iter().map(|warning| (false, warning)).collect();
+    all.extend(config.endless_sync().map(|warning| (false, warning.to_owned())));
+    let server = printable(sync.server.as_bytes());
+    let last = sync.succeeded.or(sync.tried_since);
+    let is_gone = last.is_some_and(|last| last.0.after(GONE_AFTER) < status.at.0);
+    if let Some(problem) = &sync.problem {
+        let (remedy, since) = (outbox::sync::remedy(problem), when_if(sync.failing_since));
+        let problem = printable(problem.as_bytes());
+        all.push((false, format!("nothing is shared with {server} since {since}: {problem}; {remedy}")));
+    }
+    if is_gone {
+        let since = when_if(last);
+        let what =
+            "take it out of the configuration, or run one of your own: denyd hub, and sync.md of the documentation";
+        all.push((true, format!("{server} has not answered since {since}, for more than a week: {what}")));
+    }
+    if sync.taken.refused.too_many > 0 {
+        let count = sync.taken.refused.too_many;
+        all.push((false, format!("{count} hosts of {server} are not denied, as there are too many: see hosts_max")));
+    }
+    all
+}
 
 /// All of it.
 pub(super) fn findings(status: &Status, config: &Config) -> Vec<Finding> {
@@ -137,6 +167,9 @@ pub(super) fn findings(status: &Status, config: &Config) -> Vec<Finding> {
         if sender.silent {
             put(true, &about, format!("has said nothing since {}", when_if(sender.last)));
         }
+    }
+    if let Some(sync) = &status.sync {
+        sharing(sync, status, config).into_iter().for_each(|(grave, what)| put(grave, "sync", what));
     }
     let ways = Way::all(config).into_iter().zip([&status.mail, &status.webhook]).zip(NAMES);
     for ((way, told), name) in ways {

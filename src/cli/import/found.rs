@@ -26,7 +26,9 @@ const TAKEN: &[&str] = &[
     files::PURGE_HISTORY,
     files::OFFSET,
     files::SYNC_HOSTS,
+    files::SYNC_HOSTS_TMP,
     files::SYNC_RECEIVED,
+    files::SYNC_TIMESTAMP,
 ];
 
 /// Of them, those that a denyd keeps current: see [`work_dir`](crate::work_dir).
@@ -139,14 +141,7 @@ fn behind(offset: &files::Offset, log: &Path, ours: &Config) -> Result<Option<(S
 
 /// All files of the work directory that DenyHosts has, or a denyd that keeps them.
 pub(super) fn all_files() -> impl Iterator<Item = String> {
-    let more = [
-        files::SYNC_HOSTS_TMP,
-        files::SYNC_TIMESTAMP,
-        files::ALLOWED_HOSTS,
-        files::ALLOWED_WARNED_HOSTS,
-        files::RESTRICTED_USERNAMES,
-        MARK,
-    ];
+    let more = [files::ALLOWED_HOSTS, files::ALLOWED_WARNED_HOSTS, files::RESTRICTED_USERNAMES, MARK];
     let before = KEPT.iter().map(|name| format!("{name}{BEFORE}"));
     TAKEN.iter().chain(&more).map(|name| (*name).to_owned()).collect::<Vec<_>>().into_iter().chain(before)
 }

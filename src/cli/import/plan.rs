@@ -18,7 +18,10 @@ use crate::decide::prefix::Prefix;
 use crate::deny::hosts_deny::{Written, of_denyhosts};
 use crate::deny::iptables::old::Old as Rule;
 use crate::desk::TakenOver;
+use crate::desk::received::{self, Place};
 use crate::detect::event::Account;
+use crate::detect::special::is_shared;
+use crate::outbox::sync;
 use crate::text::{plain, printable};
 
 /// Lines of one kind that are shown.
@@ -81,6 +84,7 @@ pub(super) fn plan(found: &Found, policy: &Policy, deny: &Deny, now: Timestamp, 
     plan.past(&counted, &purged, &over, now);
     plan.users(found, zone);
     plan.allowed(found);
+    plan.sharing(found);
     if let Some((input, cursor)) = found.cursor.clone() {
         plan.row(format!("how far {} was read", plain(&input)), 1, "goes on there");
         plan.taken.cursors.insert(input, cursor);
@@ -264,9 +268,37 @@ impl Plan {
         self.row("users with an address", tried.len(), "counts: denyd list pairs");
         self.row("suspicious logins", logins.len(), "counts: denyd list suspicious");
         (self.taken.past.pairs, self.taken.past.suspicious) = (tried, logins);
-        let waiting = self.read(found, files::SYNC_HOSTS, files::hosts).len();
-        if waiting > 0 {
-            self.left.push(format!("{}: {waiting} stay there: denyd does not synchronise yet", files::SYNC_HOSTS));
+    }
+
+    /// Whom the server is to be told of still, and how far its list was taken.
+    fn sharing(&mut self, found: &Found) {
+        let mut waiting = BTreeSet::new();
+        for name in [files::SYNC_HOSTS_TMP, files::SYNC_HOSTS] {
+            waiting.append(&mut self.read(found, name, files::hosts));
+        }
+        let many = waiting.len();
+        waiting.retain(|host| is_shared((*host).into()));
+        if !found.meant.sync.sends() {
+            if many > 0 {
+                let why = "as SYNC_SERVER or SYNC_UPLOAD says that nothing is sent";
+                self.left.push(format!("{}: {many} stay there, {why}", files::SYNC_HOSTS));
+            }
+            waiting.clear();
+        } else if many > waiting.len() {
+            let others = many - waiting.len();
+            self.left.push(format!("{}: {others} are not sent: no hosts of the internet", files::SYNC_HOSTS));
+        }
+        self.row("hosts that SYNC_SERVER is to be told of", waiting.len(), "are sent in the first round: denyd sync");
+        if !waiting.is_empty() {
+            let kept =
+                sync::Kept { waiting: waiting.into_iter().take(sync::WAITING_MAX).collect(), ..sync::Kept::default() };
+            self.taken.notes.insert(sync::NAME.to_owned(), kept.note());
+        }
+        let timestamp = found.files.get(files::SYNC_TIMESTAMP).and_then(|text| files::timestamp(text));
+        if let Some(timestamp) = timestamp.filter(|_| found.meant.sync.is_wanted()) {
+            let place = Place { timestamp, ..Place::default() };
+            self.taken.notes.insert(received::NOTE.to_owned(), serde_json::to_string(&place).unwrap_or_default());
+            self.row("how far the list of SYNC_SERVER was taken", 1, "goes on there");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Draft;
 use super::patterns::{USERDEF, is_numbered};
-use crate::compat::conf::{self, UNSAFE};
+use crate::compat::conf::UNSAFE;
 
 /// Keys without which DenyHosts does not start, and what each says.
 pub(super) const NEEDED: &[(&str, &str)] = &[
@@ -24,17 +24,6 @@ pub(super) const NEEDLESS: &[(&str, &str)] = &[
     ("LOG_TO_JOURNAL", "is not needed: under systemd the log goes into the journal"),
     ("IPSET_COMMAND", "is not needed: denyd uses ipset with iptables where it is there"),
     ("IPSET_NAME", "is not taken over: denyd has sets of its own"),
-];
-
-/// Keys that are not honoured by this version: what to do meanwhile.
-pub(super) const LATER: &[(&str, &str)] = &[
-    ("SYNC_SERVER", "nothing is sent to it and nothing taken from it; its public servers are gone"),
-    ("SYNC_INTERVAL", "there is no synchronisation yet"),
-    ("SYNC_UPLOAD", "there is no synchronisation yet"),
-    ("SYNC_DOWNLOAD", "there is no synchronisation yet"),
-    ("SYNC_DOWNLOAD_THRESHOLD", "there is no synchronisation yet"),
-    ("SYNC_DOWNLOAD_RESILIENCY", "there is no synchronisation yet"),
-    ("SYNC_VERSION", "nobody is told of versions"),
 ];
 
 /// Keys that are translated.
@@ -82,13 +71,20 @@ pub(super) const TRANSLATED: &[&str] = &[
     "HOSTNAME_LOOKUP",
     "SUSPICIOUS_LOGIN_REPORT_ALLOWED_HOSTS",
     "PF_TABLE_FILE",
+    "SYNC_SERVER",
+    "SYNC_INTERVAL",
+    "SYNC_UPLOAD",
+    "SYNC_DOWNLOAD",
+    "SYNC_DOWNLOAD_THRESHOLD",
+    "SYNC_DOWNLOAD_RESILIENCY",
+    "SYNC_VERSION",
 ];
 
 /// How much of a key that nobody knows is shown, in characters.
 pub(super) const NAME_SHOWN_MAX: usize = 60;
 
 impl Draft<'_> {
-    /// Says what is not translated: keys that nobody knows, that come twice, that need nothing here or come later.
+    /// Says what is not translated: keys that nobody knows, that come twice, or that need nothing here.
     pub(super) fn name_odd_keys(&mut self) {
         for (index, setting) in self.settings.iter().enumerate() {
             let (line, name) = (setting.line, setting.name.as_str());
@@ -100,14 +96,8 @@ impl Draft<'_> {
             let find = |list: &[(&'static str, &'static str)]| {
                 list.iter().find(|(known, _)| *known == name).map(|(_, what)| *what)
             };
-            let is_blank = setting.value.is_empty();
             if let Some(instead) = find(NEEDLESS) {
                 self.remark(line, format!("{name} {instead}"));
-            } else if let Some(meanwhile) = find(LATER) {
-                let says_no = is_blank || conf::yes(&setting.value) == Ok(false);
-                if !says_no {
-                    self.remark(line, format!("{name} is not honoured by this version: {meanwhile}"));
-                }
             } else if name.starts_with("FAILED_ENTRY_REGEX") {
                 if !is_numbered(name) {
                     let shown: String = name.chars().take(NAME_SHOWN_MAX).collect();
@@ -134,7 +124,7 @@ impl Draft<'_> {
 
 /// Every key that a DenyHosts ever had, but for the numbered patterns.
 pub(in crate::compat) fn known() -> impl Iterator<Item = &'static str> {
-    let lists = [NEEDED, NEEDLESS, LATER];
+    let lists = [NEEDED, NEEDLESS];
     lists.into_iter().flat_map(|list| list.iter().map(|(known, _)| *known)).chain(TRANSLATED.iter().copied())
 }
 

@@ -72,6 +72,7 @@ fn the_examples_of_the_default_file_are_right() {
                 "compat",
                 "plugin",
                 "report",
+                "sync",
                 "input",
                 "rule",
             ]

@@ -95,6 +95,7 @@ impl Random<'_> {
             compat: self.compat(),
             plugin: self.plugin(),
             report: self.report(),
+            sync: self.sync(),
             inputs: (0..self.below(5)).map(|index| self.input(index)).collect(),
             own_rules: (0..self.below(3)).map(|index| self.rule(index)).collect(),
             old_log: None,
@@ -123,6 +124,24 @@ impl Random<'_> {
             is_unsafe,
             hits: if has_hit { vec![hit(1), hit(3)] } else { Vec::new() },
             misses: if self.yes() { vec!["'\"".to_owned(), "\n".to_owned()] } else { Vec::new() },
+        }
+    }
+
+    fn sync(&mut self) -> Sync {
+        let urls = ["http://127.0.0.1:9911/RPC2", "https://hub.example.org/a/b", "http://[2001:db8::1]:9911/RPC2"];
+        let (url, lasts, age, path) = (self.of(&urls), self.duration(), self.duration(), self.path());
+        Sync {
+            server: self.some(url.parse().expect("a URL")),
+            interval: Duration::from_secs(300) + self.duration(),
+            upload: self.yes(),
+            download: self.yes(),
+            threshold: 1 + self.below(10_000) as u32,
+            resiliency: self.some(age),
+            deny_for: self.of(&[None, Some(None), Some(Some(lasts))]),
+            hosts_max: 1 + self.below(100_000) as u32,
+            token_file: None,
+            ca_file: self.some(path),
+            version_report: self.yes(),
         }
     }
 

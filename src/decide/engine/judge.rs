@@ -218,7 +218,8 @@ impl Engine {
         let probation = claim.is_some_and(|claim| claim.reason.is_probation());
         // Who made way served nothing, whatever came up since.
         let forged = ended && (why == Why::Crowded || self.is_forgeable(prefix));
-        let served = ended && !forged && !probation;
+        let received = by == Claimant::Sync && why == Why::Expired && self.counts_received(known);
+        let served = ended && !forged && !probation || received;
         let times = if served { known.saturating_add(1) } else { known };
         let crowded = times > known && known == 0 && self.state.released.len() >= RELEASED_MAX;
         if let Some(victim) = self.state.released.first().filter(|_| crowded).map(|(victim, _)| *victim) {

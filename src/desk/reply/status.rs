@@ -7,7 +7,7 @@ use inputs::input::Counters;
 use inputs::syslog::losses::Limit;
 use serde::{Deserialize, Serialize};
 
-use super::{At, BackEnd, Follower, Name, Restored, Wave};
+use super::{At, BackEnd, Follower, Name, Restored, Sync, Wave};
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
 use crate::intake::sight::Blind;
@@ -110,6 +110,9 @@ pub struct Status {
     /// The same of the webhook.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Mail>,
+    /// How it goes with sharing, where a server is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync: Option<Sync>,
     /// How it goes with what each decision is told by itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Output>,

@@ -1,0 +1,114 @@
+//! Whom a server tells of: believed only where that harms nobody here. The addresses are of the internet, and not of examples.
+
+use super::*;
+use crate::decide::engine::received::Refused;
+use crate::decide::forgives::FORGIVES_MAX;
+use crate::decide::state::RECEIVED_MAX;
+
+fn prefix(text: &str) -> Prefix {
+    text.parse().unwrap()
+}
+
+/// A server tells of an address, to be denied for a day.
+fn tells(engine: &mut Engine, address: &str, now: Timestamp) -> Result<Prefix, Refused> {
+    let prefix = engine.receives(address.parse().unwrap(), now)?;
+    let until = engine.lasts(&prefix, Some(Duration::from_secs(86_400))).map(|time| now.after(time));
+    let reason = Reason::Sync { server: "hub.example.org:9911".into(), reporters: 3 };
+    let claim = Claim { since: now, until, reason, enforceable: true };
+    engine.step(now, Input::Claim { prefix, by: Claimant::Sync, claim });
+    assert!(engine.state.denies[&prefix].claim(Claimant::Sync).is_some(), "{address}");
+    Ok(prefix)
+}
+
+fn forgive(engine: &mut Engine, now: Timestamp, prefixes: &[Prefix]) {
+    engine.step(now, Input::Command(Command::Forgive(prefixes.to_vec(), None)));
+}
+
+#[test]
+fn it_is_believed_where_that_harms_nobody() {
+    let allow = crate::decide::allow::AllowList::of(["20.2.0.0/16"].into_iter()).unwrap();
+    let mut engine = Engine::new(Policy { allow, ..Policy::default() });
+    let now = RECEIVED;
+    forgive(&mut engine, now, &[prefix("20.3.0.0/16"), prefix("20.4.0.1"), prefix("2a00:0:0:4::7/128")]);
+    let known = crate::decide::familiar::Known { login: 1_796_000_000, probation: 0 };
+    engine.state.apply(&Change::Familiar { prefix: prefix("20.5.0.1"), known: Some(known) });
+    let mut check = |address: &str, want: Result<&str, Refused>| {
+        assert_eq!(tells(&mut engine, address, now), want.map(prefix), "{address}");
+    };
+    check("20.1.1.1", Ok("20.1.1.1"));
+    check("20.1.1.1", Err(Refused::Known));
+    check("::ffff:20.1.1.2", Ok("20.1.1.2"));
+    check("2a00:0:0:1::7", Ok("2a00:0:0:1::/64"));
+    check("2a00:0:0:1::8", Err(Refused::Known));
+    for special in ["127.0.0.1", "10.0.0.1", "192.0.2.1", "224.0.0.1", "255.255.255.255", "0.0.0.0", "::1", "fe80::1"] {
+        check(special, Err(Refused::Special));
+    }
+    check("20.2.7.7", Err(Refused::Allowed));
+    check("20.3.7.7", Err(Refused::Forgiven));
+    check("20.4.0.1", Err(Refused::Forgiven));
+    check("2a00:0:0:4::8", Err(Refused::Forgiven));
+    check("20.4.0.2", Ok("20.4.0.2"));
+    check("20.5.0.1", Err(Refused::InUse));
+}
+
+#[test]
+fn who_is_forgiven_stays_so_whatever_the_server_says() {
+    let mut engine = Engine::new(Policy::default());
+    let day = Duration::from_secs(86_400);
+    assert!(tells(&mut engine, "20.1.1.1", RECEIVED).is_ok());
+    forgive(&mut engine, RECEIVED.after(day / 2), &[prefix("20.1.1.1")]);
+    assert_eq!((engine.state.denies.len(), engine.state.received), (0, 0));
+    for later in [RECEIVED.after(day / 2), RECEIVED.after(day * 400)] {
+        assert_eq!(tells(&mut engine, "20.1.1.1", later), Err(Refused::Forgiven));
+    }
+    // Who forgives everybody begins anew, and means nobody.
+    forgive(&mut engine, RECEIVED.after(day * 401), &Prefix::all());
+    assert!(tells(&mut engine, "20.1.1.1", RECEIVED.after(day * 402)).is_ok());
+    // So long as there are not so many that the oldest is forgotten.
+    let many: Vec<_> =
+        (0..FORGIVES_MAX as u32).map(|n| Prefix::host(std::net::Ipv4Addr::from_bits(0x1600_0000 + n))).collect();
+    forgive(&mut engine, RECEIVED.after(day * 403), &[prefix("20.1.1.1")]);
+    forgive(&mut engine, RECEIVED.after(day * 404), &many[1..]);
+    assert_eq!(tells(&mut engine, "20.1.1.1", RECEIVED.after(day * 405)), Err(Refused::Forgiven));
+    forgive(&mut engine, RECEIVED.after(day * 406), &many);
+    assert!(tells(&mut engine, "20.1.1.1", RECEIVED.after(day * 407)).is_ok());
+}
+
+/// FAQ 4.12: as PURGE_DENY and PURGE_THRESHOLD say.
+#[test]
+fn such_denies_end_and_after_so_many_last_for_ever() {
+    let check = |permanent_after: Option<u32>, ends: u32| {
+        let mut engine = Engine::new(Policy { permanent_after, ..Policy::default() });
+        let mut now = RECEIVED;
+        for nth in 0..5 {
+            assert!(tells(&mut engine, "20.1.1.1", now).is_ok());
+            now = now.after(Duration::from_secs(2 * 86_400));
+            engine.step(now, Input::Tick);
+            engine.step(now, Input::Command(Command::Purge(now.before(Duration::from_secs(86_400)))));
+            if engine.state.received > 0 {
+                assert_eq!(nth, ends, "{permanent_after:?}");
+                return;
+            }
+        }
+        assert_eq!(ends, 5, "{permanent_after:?}");
+        // It does not count against who fails here, where nothing is for ever.
+        assert_eq!(engine.state.released.len(), usize::from(permanent_after.is_some()));
+    };
+    check(None, 5);
+    check(Some(3), 3);
+    check(Some(0), 0);
+}
+
+#[test]
+fn a_flood_of_them_leaves_room_for_what_we_decide() {
+    let mut engine = Engine::new(Policy::default());
+    let address = |n: u32| std::net::Ipv4Addr::from_bits(0x1600_0000 + n).to_string();
+    for n in 0..RECEIVED_MAX as u32 {
+        assert!(tells(&mut engine, &address(n), RECEIVED).is_ok());
+    }
+    assert_eq!(tells(&mut engine, "20.1.1.1", RECEIVED), Err(Refused::Full));
+    assert_eq!(engine.state.untold(crate::decide::state::Bound::Received), 1);
+    engine.step(RECEIVED, Input::Command(Command::Forgive(vec![prefix(&address(0))], None)));
+    assert!(tells(&mut engine, "20.1.1.1", RECEIVED).is_ok());
+    assert_eq!(engine.state.received, RECEIVED_MAX);
+}
