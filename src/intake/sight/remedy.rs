@@ -21,7 +21,8 @@ pub(super) fn of(line: &[u8], is_stamped: bool, whose: Option<&[u8]>) -> String 
         detect(&record, &Rules::default()).is_some_and(|event| event.changes_something())
     };
     if whose.is_some() && has_header(line) {
-        return "this line has a header of its own: leave `identifier` away (and the format `message`); where neither was \
+        return "this line has a header of its own: leave `identifier` away (and the format `message`; in a denyhosts.conf \
+                SSHD_FORMAT_REGEX); where neither was \
                 said, see how it is read: denyd explain 'LINE'"
             .to_owned();
     }
