@@ -296,9 +296,11 @@ impl<'a> Draft<'a> {
         let kind = match (self.world.is_there)(&path) {
             Some(Kind::Directory) => "multilog",
             Some(Kind::File) => "file",
+            // A log daemon makes it with the first message, and DenyHosts waited for it, too.
             None => {
-                let what = "is not there; denyd looks for sshd's log itself instead: the journal, else the usual files";
-                return self.remark(setting.line, format!("SECURE_LOG = {} {what}", path.display()));
+                let what = "is not there, and there is no journal to read instead: it is waited for";
+                self.remark(setting.line, format!("SECURE_LOG = {} {what}", path.display()));
+                if setting.value.ends_with('/') { "multilog" } else { "file" }
             }
         };
         self.log = Some((path.clone(), false));

@@ -191,7 +191,10 @@ fn each_key_is_translated_or_named() {
     check(pf, &[], &["9: PFCTL_PATH = /sbin/pfctl: there is no such program, and pf is not used"]);
     check("PF_TABLE = bad", &[], &["9: PF_TABLE alone does nothing"]);
     check("", &["/var/log/auth.log"], &[r#"path = "/var/log/auth.log""#, r#"kind = "file""#]);
-    check("", &[], &["6: SECURE_LOG = /var/log/auth.log is not there; denyd looks for sshd's log itself"]);
+    let waits =
+        "6: SECURE_LOG = /var/log/auth.log is not there, and there is no journal to read instead: it is waited for";
+    check("", &[], &[waits, r#"path = "/var/log/auth.log""#, r#"kind = "file""#]);
+    check("SECURE_LOG = /var/log/sshd/", &[], &[r#"path = "/var/log/sshd/""#, r#"kind = "multilog""#]);
     let instead = "9: SECURE_LOG = /srv/silent.log is empty: the journal is read instead";
     check(
         "SECURE_LOG = silent.log",

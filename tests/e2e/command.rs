@@ -40,7 +40,7 @@ fn a_denyhosts_conf_is_run_as_it_is() {
     fs::remove_dir_all("/run/systemd").unwrap();
     fs::write("/etc/hosts.deny", "# mine\nALL: PARANOID\n").unwrap();
     let (code, out, err) = run("denyhosts", &[]);
-    assert!(code == Some(1) && out.is_empty() && err.contains("no log of sshd was found"), "{code:?} {out}{err}");
+    assert!(code == Some(1) && out.is_empty() && err.contains("/var/log/secure"), "{code:?} {out}{err}");
 
     // By cron: it denies for ever, so no time stands above the entry. That nobody takes the mail is said.
     fs::write("/var/log/secure", failures(7)).unwrap();
@@ -80,6 +80,28 @@ fn a_denyhosts_conf_is_run_as_it_is() {
         denied().is_empty().then_some(())
     });
     assert_eq!(fs::read_to_string("/etc/hosts.deny").unwrap(), "# mine\nALL: PARANOID\n");
+}
+
+/// A log that a log daemon makes with its first message, on a machine that has no journal: it is waited for, whatever else is there.
+#[test]
+fn a_log_that_is_not_there_yet_is_waited_for() {
+    if !kit::in_box("command::a_log_that_is_not_there_yet_is_waited_for") {
+        return;
+    }
+    fs::remove_dir_all("/run/systemd").unwrap();
+    fs::write("/var/log/messages", "").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let conf = "SECURE_LOG = /var/log/secure\nHOSTS_DENY = /etc/hosts.deny\nBLOCK_SERVICE = ALL\nPURGE_DENY =\n\
+                DENY_THRESHOLD_INVALID = 5\nDENY_THRESHOLD_VALID = 10\nDENY_THRESHOLD_ROOT = 1\n";
+    let file = dir.path().join("denyhosts.conf");
+    fs::write(&file, conf).unwrap();
+    fs::write("/etc/hosts.deny", "").unwrap();
+    let config = format!("--config={}", file.display());
+    let (code, _, err) = run("denyhosts", &[&config, "--daemon"]);
+    assert!(code == Some(0) && err.contains("it is waited for"), "{code:?} {err}");
+    fs::write("/var/log/secure", failures(7)).unwrap();
+    until("it is denied", || (denied() == ["7"]).then_some(()));
+    assert_eq!(run("daemon-control", &["stop", &config]).0, Some(0));
 }
 
 /// In the background relative paths are below the directory where it was started, after a reload, too; and its own log goes to
