@@ -335,7 +335,7 @@ pub(crate) fn run(config: Config, origin: Origin, mode: Mode, log: Log) -> anyho
             ended.ok().and_then(Result::ok)
         })
     });
-    let is_released = release_on_exit && !dry_run && is_ended && release(&owner.desk);
+    let is_released = release_on_exit && !dry_run && is_ended && release(&config, &owner.desk);
     let noted = match (is_ended, is_still) {
         (true, true) if ends_well => by_hand::stop(&owner.desk, &config.compat, hosts_deny, clock::now()),
         (true, false) => Err("the work directory is still being written".to_owned()),
@@ -397,8 +397,9 @@ fn hosts_deny<'a>(config: &'a Config, mut names: impl Iterator<Item = &'a str>) 
 }
 
 /// Takes every deny out of firewalls and files; whether nothing is left.
-fn release(desk: &Desk) -> bool {
-    let places = desk.take_away(clock::now()).unwrap_or_else(|error| vec![("the database".to_owned(), Err(error))]);
+fn release(config: &Config, desk: &Desk) -> bool {
+    let places =
+        desk.take_away(config, clock::now()).unwrap_or_else(|error| vec![("the database".to_owned(), Err(error))]);
     let failed = places.iter().filter_map(|(place, done)| Some((place, done.as_ref().err()?)));
     failed.map(|(place, error)| tracing::error!(place, error, "what is denied there stays denied")).count() == 0
 }

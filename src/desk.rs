@@ -497,8 +497,8 @@ impl Desk {
     }
 
     /// Takes every deny out of firewalls and files, and keeps who is denied; see [`take_away`].
-    pub fn take_away(&self, now: Timestamp) -> Result<Vec<Taken>, String> {
-        take_away(&self.store, now)
+    pub fn take_away(&self, config: &Config, now: Timestamp) -> Result<Vec<Taken>, String> {
+        take_away(config, &self.store, now)
     }
 
     /// Answers a request. What it changed is committed at once. Where that cannot be, it holds all the same, and is written

@@ -2,15 +2,19 @@
 //! a file is done for whoever may write that.
 
 use std::fmt;
-use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
 
 /// The bits of permissions that let a group or everybody write.
 const WRITABLE: u32 = 0o022;
 /// The bit of a directory in which only the owner of a file renames and removes it, as in `/tmp`.
 const STICKY: u32 = 0o1000;
+/// The most bytes of a file that is read here.
+const FILE_MAX: u64 = 64 << 20;
 
 /// Somebody else may write it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +75,43 @@ pub(crate) fn closed_place(path: &Path) -> io::Result<Result<(), Others>> {
     Ok(Ok(()))
 }
 
+/// What stands in a file that nobody else could have written, nor put there; `None` if it is not there. An error says why it
+/// counts for nothing.
+pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        opened => opened?,
+    };
+    let found = file.metadata()?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let others = |others: Others| io::Error::other(others.to_string());
+    closed(path, &found).and(closed(dir, &fs::metadata(dir)?)).map_err(others)?;
+    if !found.is_file() || found.len() > FILE_MAX {
+        return Err(io::Error::other(format!("{} is no file of ours", path.display())));
+    }
+    let mut bytes = Vec::new();
+    (&mut file).take(FILE_MAX).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// The user whose directory it is, if this process is root and he is not.
+pub(crate) fn of_another(dir: &Path) -> Option<u32> {
+    let owner = fs::metadata(dir).ok()?.uid();
+    (nix::unistd::geteuid().is_root() && owner != 0).then_some(owner)
+}
+
+/// Gives a file that root made to whoever owns the directory that it is in, as the daemon's own user must be able to open it.
+/// One with a second name is left alone: it may be anybody's.
+pub(crate) fn give(file: &File, dir: &Path) -> io::Result<()> {
+    let (found, owner) = (file.metadata()?, fs::metadata(dir)?);
+    let is_other = (found.uid(), found.gid()) != (owner.uid(), owner.gid());
+    if nix::unistd::geteuid().is_root() && owner.uid() != 0 && is_other && found.is_file() && found.nlink() == 1 {
+        std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
@@ -117,5 +158,48 @@ mod tests {
             chown(path("in"), Some(1), None).unwrap();
             check("in/file", "DIR/in belongs to uid 1: chown root DIR/in");
         }
+    }
+
+    /// Root alone can give a file to somebody else; the modes are asked of everybody.
+    #[test]
+    fn what_others_could_have_written_counts_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        let check = |want: Result<Option<&str>, &str>| match (read(&file), want) {
+            (Ok(got), Ok(want)) => assert_eq!(got, want.map(|text| text.as_bytes().to_vec())),
+            (Err(got), Err(want)) => assert!(got.to_string().contains(want), "{got}"),
+            (got, want) => panic!("{got:?} is not {want:?}"),
+        };
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        check(Ok(None));
+        fs::write(&file, "text").unwrap();
+        mode(&file, 0o600);
+        check(Ok(Some("text")));
+        mode(&file, 0o620);
+        check(Err("others may write"));
+        mode(&file, 0o600);
+        mode(dir.path(), 0o777);
+        check(Err("others may write"));
+        mode(dir.path(), 0o700);
+        if nix::unistd::geteuid().is_root() {
+            chown(&file, Some(65534), None).unwrap();
+            check(Err("belongs to uid 65534"));
+            give(&File::open(&file).unwrap(), dir.path()).unwrap();
+            check(Err("belongs to uid 65534"));
+            chown(&file, Some(0), None).unwrap();
+            chown(dir.path(), Some(65534), None).unwrap();
+            check(Err("belongs to uid 65534"));
+            assert_eq!(of_another(dir.path()), Some(65534));
+            fs::hard_link(&file, dir.path().join("other")).unwrap();
+            give(&File::open(&file).unwrap(), dir.path()).unwrap();
+            assert_eq!(fs::metadata(&file).unwrap().uid(), 0, "it has a second name");
+            fs::remove_file(dir.path().join("other")).unwrap();
+            give(&File::open(&file).unwrap(), dir.path()).unwrap();
+            assert_eq!(fs::metadata(&file).unwrap().uid(), 65534);
+            chown(dir.path(), Some(0), None).unwrap();
+        }
+        fs::remove_file(&file).unwrap();
+        symlink("/etc/passwd", &file).unwrap();
+        assert!(read(&file).is_err(), "a link");
     }
 }

@@ -30,7 +30,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["compat", "deny", "intake", "decide", "detect", "whose", "text", "clock"]),
     ("compat", &["detect", "text"]),
     ("deny", &["decide", "spot", "text", "clock"]),
-    ("store", &["decide", "detect", "text", "clock"]),
+    ("store", &["decide", "detect", "whose", "text", "clock"]),
     ("intake", &["decide", "detect", "text", "clock"]),
     ("decide", &["detect"]),
     ("detect", &["text"]),

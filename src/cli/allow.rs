@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::elsewhere::{self, Still};
+use super::elsewhere;
 use super::office::Office;
 use super::output::when_if;
 use super::{output, person};
@@ -64,6 +64,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
     }
     let mut once = None;
     office.each(&entries, |office, entry| {
+        let mut is_done = true;
         let word = allow::means(entry).and_then(|means| means.name().map(|name| !name.to_string().contains('.')));
         if word == Some(true) && !remove && !force {
             bail!("`{entry}` is one word, for which other domains may answer, too; write the whole name of the host, or add --force");
@@ -89,18 +90,21 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
                     false => "will not be denied",
                 };
                 writeln!(out, "{entry} is on the allow list{known} and {what}")?;
-                allowed.released.iter().try_for_each(|prefix| match Still::is_refused(&still, prefix) {
-                    true => writeln!(out, "{prefix} is denied by denyd no more"),
-                    false => writeln!(out, "{prefix} is let in again"),
+                allowed.released.iter().try_for_each(|prefix| match still.is_let_in(prefix) && office.is_enforced() {
+                    true => writeln!(out, "{prefix} is let in again"),
+                    false => writeln!(out, "{prefix} is denied by denyd no more"),
                 })
             })?;
             if !json {
                 let mut screen = output::Screen::new();
-                Still::tell(&still, all_of_it, &mut screen)?;
+                match all_of_it {
+                    true => is_done &= !still.remove(config, &mut screen)?.1,
+                    false => still.tell(&mut screen)?,
+                }
                 screen.flush()?;
             }
         }
-        Ok(true)
+        Ok(is_done)
     })
 }
 

@@ -144,7 +144,7 @@ pub(super) fn run(arguments: Arguments, path: Option<&Path>) -> anyhow::Result<E
     }
     if config.deny.has_firewall() {
         let policy = config.policy();
-        looks.extend(advice::admitted(&config.deny.hosts_deny, |address| policy.allow.allowed_by(address).is_some()));
+        looks.extend(advice::admitted(&config.deny.hosts_deny, |prefix| policy.allow.covers(prefix)));
     }
     for look in looks {
         line(&format!("{} {look}", screen.paint(Style::Yellow, "look")));

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::elsewhere::{self, Still};
+use super::elsewhere;
 use super::office::Office;
 use super::output::Screen;
 use super::{output, person};
@@ -39,7 +39,8 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// Runs the verb: exit status 0 if something was forgiven, 1 if for one of them there was nothing.
+/// Runs the verb: exit status 0 if something was forgiven, 1 if for one of them there was nothing, or if with `--all-of-it`
+/// something still refuses one.
 pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitCode> {
     let who = person::name();
     let one = |prefix| Request::Forgive { prefix, who: who.clone() };
@@ -59,9 +60,9 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
         let still = elsewhere::after(&mut once, config, released, asked);
         let mut screen = Screen::new();
         output::show(arguments.json, &answer, |screen| {
-            released.iter().try_for_each(|prefix| match Still::is_refused(&still, prefix) {
-                true => writeln!(screen, "{prefix} is denied by denyd no more"),
-                false => writeln!(screen, "{prefix} is let in again"),
+            released.iter().try_for_each(|prefix| match still.is_let_in(prefix) && office.is_enforced() {
+                true => writeln!(screen, "{prefix} is let in again"),
+                false => writeln!(screen, "{prefix} is denied by denyd no more"),
             })?;
             match (request, released.is_empty(), counts) {
                 (Request::Forgive { prefix: Some(prefix), .. }, true, 0) => {
@@ -69,7 +70,8 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
                 }
                 (_, true, 0) => writeln!(screen, "There was nothing to forgive."),
                 (_, true, _) => {
-                    writeln!(screen, "Nobody was denied; the failures of {counts} counted prefixes are forgotten.")
+                    let counted = output::count(*counts as u64, "counted prefix", "counted prefixes");
+                    writeln!(screen, "Nobody was denied; the failures of {counted} are forgotten.")
                 }
                 (_, false, _) => writeln!(screen, "Their failures are forgotten."),
             }?;
@@ -77,11 +79,21 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
                 writeln!(screen, "{prefix} stays denied, since it tried other users too; see: denyd why {prefix}")
             })
         })?;
-        if !arguments.json {
-            Still::tell(&still, arguments.all_of_it, &mut screen)?;
-            screen.flush()?;
+        let done = !released.is_empty() || *counts > 0;
+        if arguments.json {
+            return Ok(done);
         }
-        let is_removed = arguments.all_of_it && Still::any(&still);
-        Ok(!released.is_empty() || *counts > 0 || is_removed)
+        let done = match arguments.all_of_it {
+            true => {
+                let (any, left) = still.remove(config, &mut screen)?;
+                (done || any) && !left
+            }
+            false => {
+                still.tell(&mut screen)?;
+                done
+            }
+        };
+        screen.flush()?;
+        Ok(done)
     })
 }

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use nix::sys::stat::{Mode, umask};
 
 use crate::config::{self, Config, ConfigError};
+use crate::desk::control::Client;
 
 mod allow;
 mod backup;
@@ -183,11 +184,22 @@ fn config(path: Option<&Path>) -> anyhow::Result<Config> {
 
 /// The configuration that holds: the last good one while the file is broken, so that a verb finds daemon and state.
 fn holding(path: Option<&Path>) -> anyhow::Result<Config> {
-    let (config, broken) = found(path)?;
-    if let Some(error) = broken {
-        eprintln!("denyd: the configuration is broken, and the last good one holds: {error}");
+    match found(path) {
+        Ok((config, None)) => Ok(config),
+        Ok((config, Some(error))) => {
+            eprintln!("denyd: the configuration is broken, and the last good one holds: {error}");
+            Ok(config)
+        }
+        // A daemon may run by the last good one, which root does not read where it is that daemon's user's. Then it alone is asked.
+        Err(error) => {
+            let config = file(path).map(Config::reachable).unwrap_or_default();
+            if Client::connect(&config.control_socket).ok().flatten().is_none() {
+                return Err(error.into());
+            }
+            eprintln!("denyd: the configuration is broken; the daemon that runs is asked: {error}");
+            Ok(config)
+        }
     }
-    Ok(config)
 }
 
 /// The same, and what is wrong with the file.

@@ -65,7 +65,7 @@ pub(super) fn run(Arguments { forget }: Arguments, config: &Config) -> anyhow::R
         }
     }
     let mut left = false;
-    for (place, done) in desk::take_away(&store, clock::now()).map_err(anyhow::Error::msg)? {
+    for (place, done) in desk::take_away(config, &store, clock::now()).map_err(anyhow::Error::msg)? {
         match done {
             Ok(()) => writeln!(screen, "{place}: nothing of denyd is there now")?,
             Err(error) => (left, _) = (true, eprintln!("denyd: {place}: {error}")),

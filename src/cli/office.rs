@@ -19,14 +19,17 @@ use crate::store::Store;
 pub(super) struct Office<'a> {
     config: &'a Config,
     here: Option<(Desk, daemon::Clock)>,
-    back_ends: Option<Vec<Box<dyn DenyBackend>>>,
-    /// What is so of all that is asked was done or said once.
+    /// The back ends, and whether each was told all.
+    back_ends: Option<Vec<(Box<dyn DenyBackend>, bool)>>,
+    /// What could not be enforced of what was written, and why.
+    problems: Vec<String>,
+    /// What is so of all that is asked was said once.
     told: bool,
 }
 
 impl<'a> Office<'a> {
     pub(super) fn new(config: &'a Config) -> Self {
-        Office { config, here: None, back_ends: None, told: false }
+        Office { config, here: None, back_ends: None, problems: Vec::new(), told: false }
     }
 
     /// Asks the daemon; with none running, does it here, and enforces what that changed.
@@ -68,7 +71,9 @@ impl<'a> Office<'a> {
                     }
                     self.back_ends = Some(match is_idle {
                         true => Vec::new(),
-                        false => desk::back_ends(config, &store)?,
+                        false => {
+                            desk::back_ends(config, &store)?.into_iter().map(|back_end| (back_end, false)).collect()
+                        }
                     });
                     if is_idle {
                         eprintln!(
@@ -86,18 +91,33 @@ impl<'a> Office<'a> {
         let Asked { reply, committed } = desk.ask_by(request, at, now);
         if let (Some(done), Some(back_ends)) = (committed, &mut self.back_ends) {
             let want = desk.wanted(now);
-            for back_end in back_ends {
-                match self.told {
-                    true => back_end.update(&done.publish, &want, now)?,
-                    false => back_end.replace(&want, now)?,
-                }
+            // One that fails keeps none of the others from it.
+            self.problems.clear();
+            for (back_end, is_told) in back_ends {
+                let done = match *is_told {
+                    true => back_end.update(&done.publish, &want, now),
+                    false => back_end.replace(&want, now),
+                };
+                *is_told = done.is_ok();
+                self.problems.extend(done.err().map(|error| error.to_string()));
             }
-            self.told = true;
             done.written
                 .context("it is done, but could not be written: the next start of denyd does not know of it")?;
         }
         // As it would have come from the daemon.
         Ok(serde_json::from_value(serde_json::to_value(reply.map_err(anyhow::Error::msg)?)?)?)
+    }
+
+    /// What could not be enforced of what was written, if anything.
+    pub(super) fn unenforced(&self) -> Option<anyhow::Error> {
+        let problems = self.problems.join("; ");
+        let told = || anyhow::anyhow!("it is noted, and not enforced everywhere: {problems}; denyd run tries it again");
+        (!self.is_enforced()).then(told)
+    }
+
+    /// Whether each back end has what was written.
+    pub(super) fn is_enforced(&self) -> bool {
+        self.problems.is_empty()
     }
 
     /// Asks about several in turn, of which one that fails hinders no other: exit status 0 if all are, 1 if one is
@@ -119,6 +139,11 @@ impl<'a> Office<'a> {
                 }
             }
         }
+        if let Some(unenforced) = self.unenforced()
+            && let Some(before) = failed.replace(unenforced)
+        {
+            eprintln!("denyd: {before:#}");
+        }
         failed.map_or(Ok(if is_all { ExitCode::SUCCESS } else { ExitCode::from(1) }), Err)
     }
 }
@@ -132,13 +157,21 @@ fn in_force(config: &Config) -> (Cow<'_, Config>, bool) {
             trial.before(config).map_or((Cow::Borrowed(config), true), |before| (Cow::Owned(before), false))
         }
         // Nor can anybody tell what was before.
-        Err(_) => (Cow::Borrowed(config), true),
+        Err(error) => {
+            eprintln!("denyd: the order to try a configuration cannot be read: {error}");
+            (Cow::Borrowed(config), true)
+        }
     }
 }
 
 /// Asks one question.
 pub(super) fn ask<T: DeserializeOwned>(config: &Config, request: &Request) -> anyhow::Result<T> {
-    Office::new(config).ask(request)
+    let mut office = Office::new(config);
+    let answer = office.ask(request)?;
+    if let Some(unenforced) = office.unenforced() {
+        eprintln!("denyd: {unenforced}");
+    }
+    Ok(answer)
 }
 
 /// The store of a daemon that does not run.

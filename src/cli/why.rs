@@ -41,14 +41,16 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> anyhow::Result<ExitC
         if why.verdict == Verdict::Denied {
             why.refused = counts.as_ref().and_then(|counts| counts.of(&why.prefix));
         }
-        why.elsewhere = elsewhere::of(config, &address);
+        let (refused, problems) = elsewhere::of(config, &address);
+        why.elsewhere = refused;
         let is_refused = why.elsewhere.iter().any(|one| one.only.is_empty());
         let special = policy.special(why.address.address().into());
         output::show(arguments.json, &why, |screen| {
             if !std::mem::take(&mut is_first) {
                 writeln!(screen)?;
             }
-            print(screen, &why, special.filter(|_| policy.prefix(address.address().into()).contains(&address)))
+            print(screen, &why, special.filter(|_| policy.prefix(address.address().into()).contains(&address)))?;
+            problems.iter().try_for_each(|problem| writeln!(screen, "{problem}"))
         })?;
         Ok(why.verdict == Verdict::Denied || is_refused)
     })

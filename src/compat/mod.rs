@@ -133,7 +133,6 @@ pub fn translate(text: &str, world: &World<'_>) -> Result<Translation, Vec<(usiz
     keys::translate(&settings, world, remarks, problems)
 }
 
-pub mod hosts_allow;
 mod old;
 pub use old::{Old, old};
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::{Config, ConfigError, text};
+use crate::whose;
 
 /// Beside the database.
 pub(super) const FILE: &str = "last-good.toml";
@@ -26,6 +27,13 @@ impl Config {
         }
     }
 
+    /// The defaults, with the state directory and the socket that a broken file names, as far as it can be read.
+    pub fn reachable(file: &Path) -> Config {
+        let found = text(file).ok().and_then(|text| super::made_out(file, &text).0);
+        let Config { state_dir, control_socket, .. } = found.unwrap_or_default();
+        Config { state_dir, control_socket, ..Config::default() }
+    }
+
     /// Keeps this configuration, which is of `file`, in its `state_dir`, readable by its owner alone, with what the files say
     /// that it names: one of them may be what breaks. The file is replaced whole or not at all.
     pub fn keep(&self, file: &Path) -> io::Result<()> {
@@ -38,14 +46,18 @@ impl Config {
     }
 }
 
-/// Replaces a file, whole or not at all, so that it outlasts a power cut; only its owner may read it.
+/// Replaces a file, whole or not at all, so that it outlasts a power cut; only its owner may read it, who is that of the
+/// directory.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
-    let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let _ = fs::remove_file(&fresh); // left of a crash, or somebody's link
+    let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
     out.write_all(bytes)?;
+    whose::give(&out, dir)?;
     out.sync_all()?;
     fs::rename(fresh, path)?;
-    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
+    fs::File::open(dir)?.sync_all()
 }
 
 impl Config {
@@ -73,6 +85,13 @@ fn head(file: &Path) -> io::Result<String> {
 
 fn last(file: &Path, dir: &Path) -> Option<Config> {
     let path = dir.join(FILE);
-    let kept = text(&path).ok()?;
+    // Root runs programs and writes files by it.
+    let kept = match whose::read(&path) {
+        Ok(kept) => String::from_utf8(kept?).ok()?,
+        Err(error) => {
+            tracing::warn!("the last good configuration counts for nothing: {error}");
+            return None;
+        }
+    };
     kept.starts_with(&head(file).ok()?).then(|| Config::parse(&path, &kept).ok())?
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Config, kept};
 use crate::text::At;
+use crate::whose;
 
 /// Beside the database.
 pub(super) const FILE: &str = "trial.json";
@@ -31,14 +32,11 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// The order of this `state_dir` that nobody kept, if there is one. One that cannot be read is an error: nobody can tell
-    /// what was before.
+    /// The order of this `state_dir` that nobody kept, if there is one. One that cannot be read, or that somebody else could
+    /// have written, is an error: nobody can tell what was before.
     pub fn read(state_dir: &Path) -> io::Result<Option<Trial>> {
-        match fs::read(state_dir.join(FILE)) {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let text = whose::read(&state_dir.join(FILE))?;
+        Ok(text.map(|text| serde_json::from_slice(&text)).transpose()?)
     }
 
     /// Writes it so that it outlasts a power cut from now on.

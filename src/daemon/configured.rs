@@ -42,7 +42,7 @@ impl Fresh {
             return;
         }
         let policy = self.config.policy();
-        for what in advice::admitted(&deny.hosts_deny, |address| policy.allow.allowed_by(address).is_some()) {
+        for what in advice::admitted(&deny.hosts_deny, |prefix| policy.allow.covers(prefix)) {
             tracing::warn!("{what}");
         }
     }

@@ -132,7 +132,7 @@ impl std::str::FromStr for Service {
 }
 
 mod written;
-pub use written::{Written, entry_of, of_denyhosts, place_of};
+pub use written::{Written, entry_of, of_denyhosts};
 
 /// How entries look.
 #[derive(Clone, Debug)]
@@ -156,8 +156,28 @@ pub fn ledger(path: &Path, notes: Box<dyn Notes>) -> Result<Ledger, String> {
 }
 
 /// The name of its ledger.
-pub(super) fn place(path: &Path) -> String {
+pub fn place(path: &Path) -> String {
     format!("{NAME} {}", path.display())
+}
+
+/// The file of which the ledger has this name.
+pub(super) fn file_of(place: &str) -> Option<&Path> {
+    place.strip_prefix(NAME)?.strip_prefix(' ').map(Path::new)
+}
+
+/// Those lines of a ledger that deny what they are said to be for, or a piece of it: no other line can be ours, whoever wrote
+/// the ledger.
+fn denying(lines: &Lines) -> Lines {
+    // A service of ours may name an address of this machine, which makes it nobody's entry else.
+    let ours = |line: &str| {
+        let line = line.strip_suffix(" : deny").unwrap_or(line);
+        line.split_once(": ")
+            .filter(|(service, _)| service.parse::<Service>().is_ok())
+            .and_then(|(_, one)| entry::address(one))
+    };
+    let denied = |line: &str| entry::denied(line).or_else(|| ours(line));
+    let is_one = |(line, prefix): &(&String, &Prefix)| denied(line).is_some_and(|denied| prefix.contains(&denied));
+    lines.iter().filter(is_one).map(|(line, prefix)| (line.clone(), *prefix)).collect()
 }
 
 /// Whether the file has a line for what is denied, be it in pieces around what is allowed there; an error says that it has not.
@@ -187,6 +207,15 @@ pub struct Standing {
     pub ours: BTreeSet<Prefix>,
     /// All that any line there denies, whoever wrote it.
     pub all: BTreeSet<Prefix>,
+    /// Lines of more than one address or network: a list, `203.0.113.`, `ALL`, a list file.
+    pub odd: libwrap::Lists,
+}
+
+impl Standing {
+    /// Whether any line there is for the prefix, all of it or a part, whoever wrote it and for whatever program.
+    pub fn speaks_of(&self, prefix: &Prefix) -> bool {
+        self.odd.name(prefix)
+    }
 }
 
 /// The note that is the ledger of a file.
@@ -208,13 +237,18 @@ pub fn warned(memo: Option<&str>) -> BTreeSet<String> {
 /// Reads a file, and says what stands there by the ledger in a note.
 pub fn standing(path: &Path, ledger: Option<&str>) -> Result<Standing, String> {
     let ledger: Lines = serde_json::from_str(ledger.unwrap_or("{}")).map_err(|error| error.to_string())?;
+    let ledger = denying(&ledger);
     let Some(target) = file::target(path).map_err(|error| error.to_string())? else { return Ok(Standing::default()) };
     let (bytes, _) = read(&target).map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&bytes);
     let mut standing = Standing::default();
-    for line in text.lines().map(str::trim) {
+    for (_, line) in libwrap::logical(&text) {
+        let line = line.trim();
         standing.ours.extend(ledger.get(line));
-        standing.all.extend(entry::denied(line));
+        match entry::denied(line) {
+            Some(prefix) => _ = standing.all.insert(prefix),
+            None => standing.odd.add(line, !libwrap::is_own(path)),
+        }
     }
     // A deny around what is allowed has a line for each piece.
     standing.all.extend(&standing.ours);
@@ -230,7 +264,7 @@ impl HostsDeny {
         HostsDeny {
             path,
             form,
-            ours: ledger.lines().clone(),
+            ours: denying(ledger.lines()),
             ledger,
             put_back: BTreeSet::new(),
             left_out: BTreeSet::new(),

@@ -18,14 +18,26 @@ use super::pf::{self, Pf};
 pub struct Place {
     /// Its name.
     pub name: String,
-    /// What takes away what is ours there; `None` if this version does not know it.
-    back_end: Option<Box<dyn DenyBackend>>,
+    /// What takes away what is ours there, or why nothing does.
+    back_end: Result<Box<dyn DenyBackend>, String>,
     notes: Box<dyn Notes>,
 }
 
-/// Every place, by the names of the notes that are kept.
-pub fn written(notes: &[String], open: &dyn Fn() -> Result<Box<dyn Notes>, String>) -> Result<Vec<Place>, String> {
-    let place = |name: &str| Ok(Place { name: name.to_owned(), back_end: back_end(name, open)?, notes: open()? });
+/// Every place, by the names of the notes that are kept. Of files only those are touched of which `may` says nothing against it.
+pub fn written(
+    notes: &[String],
+    may: &dyn Fn(&Path) -> Result<(), String>,
+    open: &dyn Fn() -> Result<Box<dyn Notes>, String>,
+) -> Result<Vec<Place>, String> {
+    let place = |name: &str| {
+        let refused = hosts_deny::file_of(name).and_then(|file| may(file).err());
+        let unknown = || "this version does not know what that is".to_owned();
+        let back_end = match refused {
+            Some(why) => Err(why),
+            None => back_end(name, open)?.ok_or_else(unknown),
+        };
+        Ok(Place { name: name.to_owned(), back_end, notes: open()? })
+    };
     notes.iter().filter_map(|note| ledger::place(note)).map(place).collect()
 }
 
@@ -52,7 +64,7 @@ fn back_end(
 impl Place {
     /// Takes away all that is ours there.
     pub fn take_away(&mut self, now: Timestamp) -> Result<(), String> {
-        let back_end = self.back_end.as_mut().ok_or("this version does not know what that is")?;
+        let back_end = self.back_end.as_mut().map_err(|why| why.clone())?;
         back_end.take_away(now).map_err(|error| error.to_string())
     }
 

@@ -1,6 +1,7 @@
 //! The back ends of a configuration, with the database as what outlasts them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use inputs::record::Timestamp;
 
@@ -12,7 +13,7 @@ use crate::deny::hosts_deny::{self, Form, HostsDeny};
 use crate::deny::ledger::{self, Notes};
 use crate::deny::nft::Lengths;
 use crate::deny::places::{self, Place};
-use crate::store::{Database, Store};
+use crate::store::{Database, STOPPED, Store};
 
 impl Notes for Database {
     fn read(&mut self, name: &str) -> Result<Option<String>, String> {
@@ -52,46 +53,56 @@ fn lengths(config: &Config) -> Lengths {
 pub type Taken = (String, Result<(), String>);
 
 /// Takes away all that is ours in every place where something was ever written, whatever is configured now; what came of it
-/// in each.
-pub fn take_away(store: &Store, now: Timestamp) -> Result<Vec<Taken>, String> {
-    take_away_but(store, "", now)
+/// in each. Where the database is another's than root's, root changes no file that the configuration does not name.
+pub fn take_away(config: &Config, store: &Store, now: Timestamp) -> Result<Vec<Taken>, String> {
+    take_away_but(config, store, "", now)
 }
 
 /// The same but for one place, by its name.
-pub fn take_away_but(store: &Store, spared: &str, now: Timestamp) -> Result<Vec<Taken>, String> {
+pub fn take_away_but(config: &Config, store: &Store, spared: &str, now: Timestamp) -> Result<Vec<Taken>, String> {
     let take = |mut place: Place| {
         let done = place.take_away(now);
         (place.name, done)
     };
-    Ok(written(store)?.into_iter().filter(|place| place.name != spared).map(take).collect())
+    // What is gone now no person deleted.
+    store.database.set_note(STOPPED, "").map_err(|error| error.to_string())?;
+    Ok(written(config, store)?.into_iter().filter(|place| place.name != spared).map(take).collect())
 }
 
-/// Takes away from the file of these settings in one step what is ours there, but for these entries. Nothing where nothing was
-/// ever written there.
+/// Takes away from the file of these settings in one step what is ours there, but for these entries. Where nothing was ever
+/// written there that is nothing; where what was written is not known, all that has a comment of DenyHosts'.
 pub fn leave_entries(
     store: &Store,
     settings: &hosts_deny::Settings,
-    entries: &BTreeSet<String>,
+    (entries, is_known): (&BTreeSet<String>, bool),
     now: Timestamp,
 ) -> Result<(), String> {
-    let place = hosts_deny::place_of(&settings.path);
-    if !store.database.note_names().map_err(|error| error.to_string())?.contains(&ledger::note(&place)) {
+    let place = hosts_deny::place(&settings.path);
+    let names = store.database.note_names().map_err(|error| error.to_string())?;
+    if is_known && !names.contains(&ledger::note(&place)) {
         return Ok(());
     }
     let ledger = hosts_deny::ledger(&settings.path, notes(store)?)?;
-    let form = Form { service: settings.service.clone(), stamped: None, adopt: false };
+    let form = Form { service: settings.service.clone(), stamped: None, adopt: !is_known };
     HostsDeny::new(settings.path.clone(), form, ledger).leave(entries, now).map_err(|error| error.to_string())
 }
 
 /// The places where something was written and where these back ends of a configuration do not write.
 pub fn left(config: &Config, store: &Store, back_ends: &[Box<dyn DenyBackend>]) -> Result<Vec<Place>, String> {
     let used = choose::places(&config.deny, back_ends);
-    Ok(written(store)?.into_iter().filter(|place| !used.contains(&place.name)).collect())
+    Ok(written(config, store)?.into_iter().filter(|place| !used.contains(&place.name)).collect())
 }
 
-fn written(store: &Store) -> Result<Vec<Place>, String> {
+fn written(config: &Config, store: &Store) -> Result<Vec<Place>, String> {
     let names = store.database.note_names().map_err(|error| error.to_string())?;
-    places::written(&names, &|| notes(store))
+    let may = |file: &Path| match store.of_another() {
+        Some(uid) if file != config.deny.hosts_deny.path => Err(format!(
+            "only the database says that denyd wrote there, which belongs to uid {uid}, so root changes nothing: name the file as \
+             path in [deny.hosts_deny], or do it as that user: setpriv --reuid={uid} --clear-groups denyd off"
+        )),
+        _ => Ok(()),
+    };
+    places::written(&names, &may, &|| notes(store))
 }
 
 fn notes(store: &Store) -> Result<Box<dyn Notes>, String> {

@@ -112,6 +112,12 @@ impl Desk {
         prefixes.into_iter().filter(is_known).collect()
     }
 
+    /// Whether a wider network is denied that holds the prefix.
+    pub fn is_denied_wider(&self, prefix: &Prefix) -> bool {
+        let mut wider = (0..prefix.bits()).map(|bits| Prefix::of(prefix.address(), bits));
+        wider.any(|wider| self.engine.state.denies.contains_key(&wider))
+    }
+
     /// The prefix by which an address is counted.
     pub fn counted_by(&self, address: IpAddr) -> Prefix {
         self.engine.policy.prefix(address.into())

@@ -6,17 +6,18 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, lchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use inputs::record::Timestamp;
 use rusqlite::{Connection, OpenFlags, params};
 use serde::{Deserialize, Serialize};
 
-use super::open::{BUSY, beside, connect, failed, lock, set_aside};
+use super::open::{BUSY, beside, connect, failed, lock, opened, set_aside};
 use super::write::json;
 use super::{Database, FILE, LOST, LOST_YES, STOPPED, Store, StoreError, WAITING, notes};
 use crate::text::At;
+use crate::whose;
 
 /// The note of a copy that says when it was taken.
 const COPIED: &str = "copied";
@@ -103,9 +104,6 @@ pub fn restore(
         Ok((restored, is_lost))
     })();
     let put = |(restored, is_lost)| {
-        // root does this; the daemon is somebody else.
-        let owner = fs::metadata(dir)?;
-        lchown(&fresh, Some(owner.uid()), Some(owner.gid()))?;
         File::open(&fresh)?.sync_all()?;
         let before = place.exists().then(|| set_aside(&place, "before")).transpose()?;
         let before = before.map(|file| Before { file, is_lost });
@@ -127,12 +125,14 @@ pub fn restore(
 }
 
 /// Puts a copy in the place of the database in `dir`, as if nothing had happened since it was taken; without one, there is none
-/// there any more. Returns where the database before, which is `store`, is now. The copy is used up. Nobody else gets at it
-/// meanwhile: its lock is held until all is done.
+/// there any more. Returns where the database before, which is `store`, is now. Nobody else gets at it meanwhile: its lock is
+/// held until all is done.
 pub fn undo(copy: Option<&Path>, store: Store) -> Result<Option<PathBuf>, StoreError> {
     let Store { database: Database { file: place, db, .. }, lock: _lock, .. } = store;
     let dir = place.parent().unwrap_or(Path::new("."));
     db.close().map_err(|(_, error)| failed(&place, "cannot close", error))?;
+    let fresh = beside(&place, ".fresh");
+    remove(&fresh)?;
     if let Some(copy) = copy {
         let db = Connection::open(copy).map_err(|error| failed(copy, "cannot open the copy", error))?;
         db.execute("DELETE FROM notes WHERE name = ?1", [COPIED])
@@ -140,30 +140,20 @@ pub fn undo(copy: Option<&Path>, store: Store) -> Result<Option<PathBuf>, StoreE
         db.close().map_err(|(_, error)| failed(copy, "cannot close", error))?;
     }
     let put = || {
-        let before = place.exists().then(|| set_aside(&place, "before")).transpose()?;
         if let Some(copy) = copy {
-            File::open(copy)?.sync_all()?;
-            fs::rename(copy, &place)?;
+            let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+            io::copy(&mut File::open(copy)?, &mut out)?;
+            whose::give(&out, dir)?;
+            out.sync_all()?;
+        }
+        let before = place.exists().then(|| set_aside(&place, "before")).transpose()?;
+        if copy.is_some() {
+            fs::rename(&fresh, &place)?;
         }
         File::open(dir)?.sync_all()?;
         Ok(before)
     };
     put().map_err(|error| StoreError::File { tried: "cannot put the copy into", file: dir.to_owned(), error })
-}
-
-/// Gives the files of the store in `dir` to its owner: root makes them there, and the daemon is somebody else.
-pub fn give_to_owner(dir: &Path) -> Result<(), StoreError> {
-    let give = || {
-        let owner = fs::metadata(dir)?;
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            if entry.file_name().to_str().is_some_and(super::is_ours) {
-                lchown(entry.path(), Some(owner.uid()), Some(owner.gid()))?;
-            }
-        }
-        Ok(())
-    };
-    give().map_err(|error| StoreError::Directory { dir: dir.to_owned(), error })
 }
 
 impl Store {
@@ -192,7 +182,7 @@ fn known_here(place: &Path, is_here: impl Fn(&str) -> bool) -> rusqlite::Result<
     if !place.exists() {
         return Ok(Vec::new());
     }
-    let db = Connection::open_with_flags(place, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let db = opened(place, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let mut found: Vec<(String, String)> = Vec::new();
     super::load::each(&db, "SELECT name, value FROM notes", |row| {
         found.push((row.get(0)?, row.get(1)?));
@@ -205,7 +195,7 @@ fn known_here(place: &Path, is_here: impl Fn(&str) -> bool) -> rusqlite::Result<
 /// Writes all that the database `from` holds into `into`, which is empty or not there.
 fn vacuum(from: &Path, into: &Path) -> Result<(), StoreError> {
     let failed = |error| failed(from, "cannot copy the database", error);
-    let db = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    let db = opened(from, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
     db.busy_timeout(BUSY).map_err(failed)?;
     let ours = "SELECT count(*) FROM sqlite_schema WHERE name IN ('cursors', 'denies', 'notes')";
     if db.query_row(ours, [], |row| row.get::<_, i64>(0)).map_err(failed)? != 3 {

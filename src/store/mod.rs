@@ -14,6 +14,7 @@ use nix::fcntl::Flock;
 use rusqlite::Connection;
 
 use crate::decide::state::{Change, State};
+use crate::whose;
 
 mod copies;
 mod error;
@@ -28,12 +29,13 @@ mod suspected;
 mod tests;
 mod write;
 
-pub use copies::{Before, Restored, backup, give_to_owner, restore, undo};
+pub use copies::{Before, Restored, backup, restore, undo};
 pub use error::StoreError;
 pub use evidence::Evidence;
 pub use history::{
     Decided, Decision, FORGEABLE_HISTORY_MAX, Follower, HISTORY_FOLLOWED_MAX, HISTORY_MAX, decision, wave_on,
 };
+pub use notes::read_note;
 use open::{connect, copy, copy_of_files, is_set_aside, lock, set_aside};
 pub use pairs::{FORGEABLE_PAIRS_MAX, PAIRS_MAX, PAIRS_PER_PREFIX, Pair, Released, Wanted};
 pub use suspected::{Login, SUSPECTED_MAX};
@@ -259,6 +261,11 @@ impl Store {
     /// When the last commit was made, as far as the clock was believed then.
     pub fn last_wall(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.database.note(WALL)?.and_then(|note| note.parse().ok()).map(Timestamp))
+    }
+
+    /// The user whose database it is, if this process is root and he is not: what it says of files counts for nothing then.
+    pub fn of_another(&self) -> Option<u32> {
+        whose::of_another(self.database.file.parent()?)
     }
 
     /// Whether it is in memory only: see [`Store::rehearse`].

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::open::copy;
+use super::open::{copy, opened};
 use super::write::run;
 use super::{Database, Store, StoreError};
 
@@ -39,11 +39,20 @@ impl Database {
     /// Makes a change to the notes, also to those on the disk.
     fn change(&self, change: impl Fn(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
         if self.is_apart {
-            let file = Connection::open(&self.file).map_err(|error| self.error("cannot open the database", error))?;
+            let file = opened(&self.file, OpenFlags::default())
+                .map_err(|error| self.error("cannot open the database", error))?;
             change(&file).map_err(|error| self.error("cannot write", error))?;
         }
         change(&self.db).map_err(|error| self.error("cannot write", error))
     }
+}
+
+/// A small value of the database in a directory, which is only read, and which a daemon may be writing; `None` where it
+/// cannot be read.
+pub fn read_note(dir: &Path, name: &str) -> Option<String> {
+    let db = opened(&dir.join(super::FILE), OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    db.busy_timeout(super::open::BUSY).ok()?;
+    read(&db, name).ok()?
 }
 
 impl Store {
@@ -51,7 +60,7 @@ impl Store {
     pub fn reader(&self) -> Option<Database> {
         let is_on_disk = !self.is_rehearsal && self.without_disk.is_none();
         let file = is_on_disk.then(|| self.database.file.clone())?;
-        let db = Connection::open(&file).ok()?;
+        let db = opened(&file, OpenFlags::default()).ok()?;
         Some(Database { file, db, is_apart: false, noted: RefCell::default() })
     }
 
@@ -60,11 +69,11 @@ impl Store {
         let Database { file, db: ours, .. } = &self.database;
         let is_apart = self.without_disk.is_some();
         let failed = |error| self.error("cannot open the database", error);
-        let db = if is_apart { copy(Path::new(""))? } else { Connection::open(file).map_err(failed)? };
+        let db = if is_apart { copy(Path::new(""))? } else { opened(file, OpenFlags::default()).map_err(failed)? };
         if is_apart {
             copy_some(ours, &db, |_| true).map_err(failed)?;
             // What another one has kept since is there, if it can be read.
-            let newer = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY);
+            let newer = opened(file, OpenFlags::SQLITE_OPEN_READ_ONLY);
             let _ = newer.and_then(|newer| copy_some(&newer, &db, |_| true));
         }
         Ok(Database { file: file.clone(), db, is_apart, noted: RefCell::default() })

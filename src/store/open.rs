@@ -11,6 +11,7 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags};
 
 use super::StoreError;
+use crate::whose;
 
 /// Migrations, in order; `PRAGMA user_version` counts how many were applied. Never change one that was released.
 pub(super) const MIGRATIONS: &[&str] = &[
@@ -142,6 +143,7 @@ pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
     let file = options.open(&path);
     // Where nothing can be written, it can be locked.
     let file = file.or_else(|error| options.write(false).create(false).open(&path).map_err(|_| error));
+    let file = file.and_then(|file| whose::give(&file, dir).map(|()| file));
     match Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
             // The pid is for people alone, and the disk may be full.
@@ -168,10 +170,21 @@ pub(super) fn connect(file: &Path) -> Result<Connection, StoreError> {
         .mode(0o600)
         .custom_flags(OFlag::O_NOFOLLOW.bits())
         .open(file)
-        .and_then(|made| made.set_permissions(fs::Permissions::from_mode(0o600)))
+        .and_then(|made| {
+            // SQLite gives the files beside it to the same owner.
+            whose::give(&made, file.parent().unwrap_or(file))?;
+            made.set_permissions(fs::Permissions::from_mode(0o600))
+        })
         .map_err(|error| StoreError::Directory { dir: file.parent().unwrap_or(file).to_owned(), error })?;
-    let db = Connection::open(file).map_err(|error| failed(file, "cannot open the database", error))?;
+    let db = opened(file, OpenFlags::default()).map_err(|error| failed(file, "cannot open the database", error))?;
     set_up(db, file)
+}
+
+/// Opens a database that is no link, whatever became of the file since it was looked at. The way to it may have links.
+pub(super) fn opened(file: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let real = file.parent().and_then(|dir| fs::canonicalize(dir).ok()).zip(file.file_name());
+    let real = real.map_or_else(|| file.to_owned(), |(dir, name)| dir.join(name));
+    Connection::open_with_flags(real, flags | OpenFlags::SQLITE_OPEN_NOFOLLOW)
 }
 
 /// A copy in memory of what `file` holds, which is only read; empty where there is none.
@@ -179,7 +192,7 @@ pub(super) fn copy(file: &Path) -> Result<Connection, StoreError> {
     let failed = |error| failed(file, "cannot read the database", error);
     let mut copy = Connection::open_in_memory().map_err(failed)?;
     if file.exists() {
-        let real = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+        let real = opened(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
         real.busy_timeout(BUSY).map_err(failed)?;
         let backup = Backup::new(&real, &mut copy).map_err(failed)?;
         // All at once, or a daemon that writes meanwhile would make it begin anew for ever.

@@ -112,7 +112,7 @@ pub fn start(desk: &mut Desk, order: Start<'_>, now: Timestamp) -> Option<String
     told
 }
 
-/// Who is gone from everywhere, and a message of who is gone from somewhere.
+/// Whom to forgive, and what to tell of those whose lines are gone from one place only.
 fn look(desk: &Desk, order: Start<'_>, note: &str) -> Result<(BTreeSet<Prefix>, Option<String>), String> {
     let mut stopped: Stopped = serde_json::from_str(note).map_err(|error| error.to_string())?;
     // Who is denied and counted no longer, by a verb meanwhile, is no matter of lines.
@@ -127,7 +127,8 @@ fn look(desk: &Desk, order: Start<'_>, note: &str) -> Result<(BTreeSet<Prefix>, 
         None => BTreeSet::new(),
     };
     let standing = stopped.hosts_deny.as_deref().map(|file| desk.standing(file)).transpose()?.unwrap_or_default();
-    gone(&stopped, &files, &standing, order.all)
+    let is_held = |prefix: &Prefix| desk.is_denied_wider(prefix);
+    gone(&stopped, &files, &standing, &is_held, order.all)
 }
 
 /// By which prefixes addresses are counted.
@@ -148,13 +149,37 @@ fn gone(
     stopped: &Stopped,
     files: &BTreeSet<Prefix>,
     standing: &Standing,
+    is_held: &dyn Fn(&Prefix) -> bool,
     all: bool,
 ) -> Result<(BTreeSet<Prefix>, Option<String>), String> {
     let known: BTreeSet<Prefix> = stopped.files.union(&stopped.lines).copied().collect();
-    let left: BTreeSet<Prefix> = files.union(&standing.all).copied().collect();
-    let deleted = stopped.files.difference(files).chain(stopped.lines.difference(&standing.ours));
-    let deleted: BTreeSet<Prefix> = deleted.copied().collect();
-    let (partly, gone): (BTreeSet<_>, BTreeSet<_>) = deleted.iter().partition(|prefix| meets(&left, prefix));
+    let mut left: BTreeSet<Prefix> = files.union(&standing.all).copied().collect();
+    if !all && !known.is_empty() && known.is_disjoint(&left) {
+        return Err("every line of ours is gone, so the files may have been lost; they are put back. If a person deleted them: \
+                    denyd run --forgive-deleted, once, or denyd forgive --all"
+            .to_owned());
+    }
+    // A place of which every line is gone was lost, or written anew by a program: it tells nothing of a single one.
+    let is_lost = |then: &BTreeSet<Prefix>, now: &BTreeSet<Prefix>| !all && !then.is_empty() && then.is_disjoint(now);
+    let (files_lost, lines_lost) = (is_lost(&stopped.files, files), is_lost(&stopped.lines, &standing.ours));
+    let mut deleted = BTreeSet::new();
+    let (mut lost, mut single) = (Vec::new(), Vec::new());
+    for (place, then, now, is_lost) in [
+        ("the work directory", &stopped.files, files, files_lost),
+        ("hosts.deny", &stopped.lines, &standing.ours, lines_lost),
+    ] {
+        match is_lost {
+            false => deleted.extend(then.difference(now).copied()),
+            // The only line of a place may be deleted, where another place says so, too.
+            true if then.len() == 1 => single.push((place, then)),
+            true => {
+                left.extend(then);
+                lost.push(place);
+            }
+        }
+    }
+    let stays = |prefix: &&Prefix| meets(&left, prefix) || standing.speaks_of(prefix) || is_held(prefix);
+    let (partly, gone): (BTreeSet<_>, BTreeSet<_>) = deleted.iter().partition(stays);
     let most = FORGIVEN_MAX.max(known.len() / SHARE);
     if !all && gone.len() > most {
         return Err(format!(
@@ -163,20 +188,24 @@ fn gone(
             gone.len()
         ));
     }
-    if !all && !gone.is_empty() && known.is_disjoint(&left) {
-        return Err("every line of ours is gone, so the files may have been lost; they are put back. If a person deleted them: \
-                    denyd run --forgive-deleted, once, or denyd forgive --all"
-            .to_owned());
-    }
+    lost.extend(single.iter().filter(|(_, then)| then.is_disjoint(&gone)).map(|(place, _)| *place));
     let partly: Vec<Prefix> = partly.into_iter().collect();
-    let told = (!partly.is_empty()).then(|| {
+    let partly = (!partly.is_empty()).then(|| {
         format!(
-            "lines were deleted of addresses that still stand elsewhere in the work directory or in hosts.deny; they are not \
-             forgiven, and put back: {}; see denyd forgive ADDRESS",
+            "lines were deleted of addresses that still stand elsewhere in the work directory or in hosts.deny, or that are denied \
+             with a wider network; they are not forgiven, and put back: {}; see denyd forgive ADDRESS",
             named(&partly)
         )
     });
-    Ok((gone, told))
+    let lost = (!lost.is_empty()).then(|| {
+        format!(
+            "every line of ours is gone from {}, which may have been lost or written anew, so nobody is forgiven by that; they are \
+             put back. If a person deleted them: denyd run --forgive-deleted, once, or denyd forgive ADDRESS",
+            lost.join(" and ")
+        )
+    });
+    let told: Vec<String> = lost.into_iter().chain(partly).collect();
+    Ok((gone, (!told.is_empty()).then(|| told.join(". "))))
 }
 
 /// Whether one of them holds a prefix or lies in it.
@@ -208,8 +237,8 @@ mod tests {
     #[track_caller]
     fn check([files, lines, now_files, now_lines]: [&str; 4], all: bool, want: Result<&str, &str>) {
         let stopped = Stopped { files: set(files), lines: set(lines), ..Stopped::default() };
-        let standing = Standing { ours: set(now_lines), all: set(now_lines) };
-        match (gone(&stopped, &set(now_files), &standing, all), want) {
+        let standing = Standing { ours: set(now_lines), all: set(now_lines), ..Standing::default() };
+        match (gone(&stopped, &set(now_files), &standing, &|_| false, all), want) {
             (Ok((gone, _)), Ok(want)) => assert_eq!(gone, set(want)),
             (Err(got), Err(want)) => assert!(got.contains(want), "{got}"),
             (got, want) => panic!("{got:?} is not {want:?}"),
@@ -233,10 +262,42 @@ mod tests {
         // A wider deny still holds it, and a foreign line denies it.
         check([three, "192.0.2.0/24", two, "192.0.2.0/24"], false, Ok(""));
         check(["2001:db8::/64", "2001:db8::/64 192.0.2.1", "", "192.0.2.1"], false, Ok("2001:db8::/64"));
-        let foreign = Standing { ours: set(two), all: set(three) };
+        let foreign = Standing { ours: set(two), all: set(three), ..Standing::default() };
         let stopped = Stopped { lines: set(three), ..Stopped::default() };
-        let (gone, told) = gone(&stopped, &set(""), &foreign, false).unwrap();
-        assert!(gone.is_empty() && told.unwrap().contains("192.0.2.1; see denyd forgive"));
+        let (nobody, told) = gone(&stopped, &set(""), &foreign, &|_| false, false).unwrap();
+        assert!(nobody.is_empty() && told.unwrap().contains("192.0.2.1; see denyd forgive"));
+        // An operator denied a network that holds it.
+        let ours = Standing { ours: set(two), all: set(two), ..Standing::default() };
+        let (nobody, told) = gone(&stopped, &set(""), &ours, &|_| true, false).unwrap();
+        assert!(nobody.is_empty() && told.unwrap().contains("denied with a wider network"));
+    }
+
+    /// Who stands in one place alone, and that place is lost or written anew, was deleted by nobody.
+    #[test]
+    fn a_place_that_is_lost_forgives_nobody() {
+        let (three, denied) = ("192.0.2.1 192.0.2.2 192.0.2.3", "198.51.100.1 198.51.100.2 198.51.100.3");
+        check([three, denied, three, ""], false, Ok(""));
+        check([three, denied, three, "203.0.113.9"], false, Ok(""));
+        check([three, denied, three, ""], true, Ok(denied));
+        check([three, denied, "192.0.2.2 192.0.2.3", ""], false, Ok("192.0.2.1"));
+        check([three, "198.51.100.1", three, ""], false, Ok(""));
+        check([three, denied, "", denied], false, Ok(""));
+        check([three, denied, "", "198.51.100.2 198.51.100.3"], false, Ok("198.51.100.1"));
+    }
+
+    #[test]
+    fn who_stands_in_a_wider_line_is_deleted_by_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hosts.deny");
+        let text = "sshd: 203.0.113.\nALL: 198.51.100.1, 198.51.100.2\nALL: PARANOID\nsshd: 192.0.2.9\n";
+        std::fs::write(&file, text).unwrap();
+        let ledger = r#"{"sshd: 192.0.2.9":"192.0.2.9","PasswordAuthentication no":"192.0.2.9"}"#;
+        let standing = crate::deny::hosts_deny::standing(&file, Some(ledger)).unwrap();
+        let lines = set("203.0.113.7 203.0.113.8 198.51.100.1 192.0.2.9 192.0.2.77");
+        let stopped = Stopped { lines, ..Stopped::default() };
+        let (gone, told) = gone(&stopped, &set(""), &standing, &|_| false, false).unwrap();
+        assert_eq!(gone, set("192.0.2.77"));
+        assert!(told.unwrap().contains("198.51.100.1, 203.0.113.7, 203.0.113.8"));
     }
 
     #[test]

@@ -23,13 +23,13 @@ fn rules_of_others_are_found_and_removed() {
         run("nft add rule inet mine in ip saddr 203.0.113.9 counter drop");
         let check = |prefix: &str, want: usize| {
             let (prefix, settings) = (prefix.parse().unwrap(), Settings::default());
-            let found = Elsewhere::read(&settings).of(&prefix);
+            let found = Elsewhere::read(&settings, Default::default()).of(&prefix);
             assert_eq!(found.len(), want, "{prefix}: {found:?}");
             for one in &found {
                 assert!(one.is_certain());
                 one.remove(&prefix).unwrap();
             }
-            assert_eq!(Elsewhere::read(&settings).of(&prefix), []);
+            assert_eq!(Elsewhere::read(&settings, Default::default()).of(&prefix), []);
         };
         // Sets of others, ours not among them, and routes that lead nowhere.
         run("nft add set inet mine bad { type ipv4_addr ; flags interval ; }");
@@ -45,7 +45,7 @@ fn rules_of_others_are_found_and_removed() {
         check("203.0.113.22", 0);
         let wider = |prefix: &str, want: &str| {
             let prefix = prefix.parse().unwrap();
-            let found = Elsewhere::read(&Settings::default()).of(&prefix);
+            let found = Elsewhere::read(&Settings::default(), Default::default()).of(&prefix);
             assert!(found.len() == 1 && found[0].to_string() == want, "{found:?}");
             assert!(found[0].remove(&prefix).is_err(), "it is of others, too");
         };
@@ -57,7 +57,7 @@ fn rules_of_others_are_found_and_removed() {
             check("203.0.113.30", 1);
         }
         run("iptables -A INPUT -s 203.0.113.40/29 -p tcp --dport 22 -j DROP");
-        let found = Elsewhere::read(&Settings::default()).of(&"203.0.113.41".parse().unwrap());
+        let found = Elsewhere::read(&Settings::default(), Default::default()).of(&"203.0.113.41".parse().unwrap());
         assert!(
             found.len() == 1 && !found[0].is_certain() && found[0].remove(&"203.0.113.41".parse().unwrap()).is_err()
         );

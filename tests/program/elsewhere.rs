@@ -50,12 +50,53 @@ fn an_address_that_a_foreign_line_refuses_is_not_called_let_in() {
     assert_eq!(read(), foreign, "nobody asked for it to be removed");
     check(&home, &["allow", "192.0.2.78"], 0, &["192.0.2.78 is still refused by line 3 of "], &[]);
     let more = "not removed: it names more than 192.0.2.78";
-    check(&home, &["forgive", "192.0.2.78", "--all-of-it"], 0, &["still refused by line 3", more], &[]);
+    check(&home, &["forgive", "192.0.2.78", "--all-of-it"], 1, &["still refused by line 3", more], &[]);
     let removed = "removed; the file as it was: ";
     check(&home, &["forgive", "192.0.2.77", "--all-of-it"], 0, &["still refused by line 2", removed], &[]);
     assert_eq!(read(), "sshd: 192.0.2.78, 192.0.2.79\n");
     assert_eq!(fs::read_to_string(home.path("hosts.deny.purgeip.bak")).unwrap(), foreign);
     check(&home, &["why", "192.0.2.77"], 1, &[], &[all_the_same]);
+    daemon.stop();
+}
+
+/// What is removed was shown, and what still refuses is named, however many lines there are.
+#[test]
+fn all_of_it_removes_what_was_shown_until_nothing_refuses() {
+    let home = home("sshd: 192.0.2.1\nsmtp: 192.0.2.1\nALL: 192.0.2.1\nsshd: [2001:db8::]/64\n", "");
+    let daemon = home.start();
+    let read = || fs::read_to_string(home.path("hosts.deny")).unwrap();
+    let removed = ["refused by line 1 of ", "refused by line 2 of ", "ALL: 192.0.2.1", "removed; the file as it was: "];
+    check(&home, &["forgive", "192.0.2.1", "--all-of-it"], 0, &removed, &["smtp", "not removed"]);
+    assert_eq!(read(), "smtp: 192.0.2.1\nsshd: [2001:db8::]/64\n");
+    // A network, as IPv6 is denied.
+    check(&home, &["why", "2001:db8::/64"], 0, &["It is refused all the same, by", "line 2 of "], &[]);
+    check(&home, &["forgive", "2001:db8::/64", "--all-of-it"], 0, &["refused by line 2 of ", "removed"], &[]);
+    assert_eq!(read(), "smtp: 192.0.2.1\n");
+    // Two lines, of which one stays: it is named, and the status says so.
+    fs::write(home.path("hosts.deny"), "sshd: 192.0.2.1, 192.0.2.200\nvsftpd: 192.0.2.1\nsshd: 192.0.2.1\n").unwrap();
+    let more = ["not removed: it names more than 192.0.2.1"];
+    check(&home, &["forgive", "192.0.2.1", "--all-of-it"], 1, &more, &["removed; the file"]);
+    assert!(read().starts_with("sshd: 192.0.2.1, 192.0.2.200\nvsftpd: 192.0.2.1\nsshd: 192.0.2.1\n"));
+    daemon.stop();
+}
+
+/// Many are looked at at once, and whom a line of denyd's own refuses yet is waited for.
+#[test]
+fn however_many_are_let_in_each_is_looked_at() {
+    let hosts: Vec<String> = (1..=25).map(|host| format!("203.0.113.{host}")).collect();
+    let foreign: String = hosts.iter().map(|host| format!("ALL: {host}\n")).collect();
+    let home = home(&foreign, "");
+    let daemon = home.start();
+    let mut deny = vec!["deny"];
+    deny.extend(hosts.iter().map(String::as_str));
+    check(&home, &deny, 0, &[], &[]);
+    let last = "203.0.113.25 is denied by denyd no more";
+    let began = std::time::Instant::now();
+    check(&home, &["forgive", "--all"], 0, &[last, "203.0.113.25 is still refused by line 25"], &["is let in again"]);
+    println!("{:?}", began.elapsed()); // 43 s once
+    fs::write(home.path("hosts.deny"), "").unwrap();
+    check(&home, &["deny", "192.0.2.0/24"], 0, &[], &[]);
+    check(&home, &["allow", "192.0.2.7"], 0, &["192.0.2.7 is on the allow list"], &["still refused", "--all-of-it"]);
     daemon.stop();
 }
 

@@ -56,7 +56,7 @@ impl Old {
         );
         old.write(
             "hosts.allow",
-            "sshd: 203.0.113.7\nsshd: ALL EXCEPT /etc/hosts.evil\nsshd: 203.0.113.8 : spawn /usr/bin/denyhosts.py &\n",
+            "sshd: 203.0.113.7\nsshd: .example.org EXCEPT /etc/hosts.evil\nsshd: 203.0.113.8 : spawn /usr/bin/denyhosts.py &\n",
         );
         old.write(
             "rules",
@@ -259,7 +259,7 @@ fn what_denyhosts_knew_is_shown_then_taken_over_once_and_given_back() {
     let told = old.import(&["--undo"], 0);
     assert!(told.contains("All is as it was"), "{told}");
     assert!(old.files() == before, "{}", old.read("hosts.deny"));
-    assert!(!old.path("state/denyd.db").exists() && !old.path("state/before-import").exists());
+    assert!(!old.path("state/denyd.db").exists() && !old.path("state.before-import").exists());
     let told = old.import(&["--undo"], 2);
     assert!(told.contains("nothing was taken over"), "{told}");
 }
@@ -303,8 +303,11 @@ fn the_log_is_read_on_where_denyhosts_was() {
 /// hosts.deny is no back end of denyd here: what DenyHosts wrote there goes once denyd denies by its own means.
 #[test]
 fn what_denyd_knew_and_denied_before_comes_back() {
+    if !kit::in_box("import::what_denyd_knew_and_denied_before_comes_back") {
+        return;
+    }
     let old = Old::new();
-    old.configure("\"stdout\"");
+    old.configure("\"nftables\"");
     let before = old.files();
     let daemon = Daemon::start(&old);
     assert_eq!(old.run(&["deny", "198.51.100.9"]).0, Some(0));
@@ -317,8 +320,17 @@ fn what_denyd_knew_and_denied_before_comes_back() {
     assert_eq!((old.list(&["list", "hosts"]).len(), old.read("hosts.deny")), (5, entries.to_owned()));
     // What a person wrote there since stays.
     old.write("hosts.deny", &format!("{entries}sshd: 192.0.2.200\n"));
+    // So do its owner, mode and attributes of now.
+    let path = old.path("hosts.deny");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::chown(&path, None, Some(4)).unwrap();
+    rustix::fs::setxattr(&path, "user.label", b"x", rustix::fs::XattrFlags::empty()).unwrap();
     let told = old.import(&["--undo"], 0);
     assert!(told.contains("was changed by others since"), "{told}");
+    let found = fs::metadata(&path).unwrap();
+    use std::os::unix::fs::MetadataExt as _;
+    assert_eq!((found.mode() & 0o7777, found.gid()), (0o640, 4));
+    assert_eq!(rustix::fs::getxattr(&path, "user.label", &mut [0; 8][..]), Ok(1));
     assert_eq!(old.known(), known);
     let mut lines: Vec<_> = old.read("hosts.deny").lines().map(str::to_owned).collect();
     let mut want: Vec<_> = std::str::from_utf8(&before["hosts.deny"]).unwrap().lines().map(str::to_owned).collect();
@@ -328,6 +340,147 @@ fn what_denyd_knew_and_denied_before_comes_back() {
     assert_eq!(lines, want);
     let stamp = lines.iter().position(|line| line.ends_with("| sshd: 192.0.2.10"));
     assert!(stamp.is_some());
+}
+
+/// What DenyHosts did is taken away once, and once denyd is seen to refuse in its place.
+#[test]
+fn what_enforces_is_taken_away_for_what_enforces() {
+    let old = Old::new();
+    let (rules, entries) = (old.read("rules"), old.read("hosts.deny"));
+    let toml = old.read("denyd.toml");
+    old.configure("\"stdout\"");
+    let told = old.import(&["--yes"], 0);
+    assert!(told.contains("denyd would refuse nobody in their place: no back end refuses anybody"), "{told}");
+    assert!(old.read("rules") == rules && old.read("hosts.deny") == entries);
+    old.write("denyd.toml", &toml);
+    let ours = old.path("denyd.toml");
+    let told = old.import(&["--yes"], 0);
+    assert!(told.contains("taken over at"), "{told}");
+    assert!(told.contains(&format!("Start it: denyd --config {} run", ours.display())), "{told}");
+    assert!(!old.read("rules").contains("192.0.2.10"));
+    // A person's rule that looks the same.
+    old.write("rules", &rules);
+    old.import(&["--yes"], 0);
+    assert_eq!(old.read("rules"), rules);
+}
+
+/// The copy by which it is given back stays until that is done, whatever becomes of the database.
+#[test]
+fn what_was_taken_over_comes_back_without_the_database() {
+    let old = Old::new();
+    let before = old.files();
+    old.import(&["--yes"], 0);
+    // What people write there is theirs.
+    old.write("work/restricted-usernames", "oracle\n");
+    let allowed = old.read("work/allowed-hosts") + "203.0.113.200\n";
+    old.write("work/allowed-hosts", &allowed);
+    for file in fs::read_dir(old.path("state")).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    let told = old.import(&["--yes"], 2);
+    assert!(told.contains("the database knows nothing of it") && told.contains("denyd import --undo"), "{told}");
+    let told = old.import(&["--undo"], 0);
+    assert!(told.contains("All is as it was"), "{told}");
+    let mut after = old.files();
+    let restricted = after.insert("work/restricted-usernames".to_owned(), before["work/restricted-usernames"].clone());
+    assert_eq!(restricted.as_deref(), Some(&b"oracle\n"[..]));
+    assert_eq!(
+        after.insert("work/allowed-hosts".to_owned(), before["work/allowed-hosts"].clone()).unwrap(),
+        allowed.as_bytes()
+    );
+    assert!(after == before, "{}", old.read("hosts.deny"));
+    assert!(!old.path("state.before-import").exists());
+}
+
+/// What denyd's own configuration does not have of DenyHosts' is said, and its allow list comes along.
+#[test]
+fn what_denyds_own_configuration_lacks_is_said() {
+    let old = Old::new();
+    let (allowed, stale) = (old.read("work/allowed-hosts") + "192.0.2.10\n", days_ago(60));
+    old.write("work/allowed-hosts", &allowed);
+    // Purged more often than PURGE_THRESHOLD, so denied for life, old as the entry is; and one that is unstamped.
+    old.write("work/purge-history", &format!("203.0.113.1:3:{stale}\n203.0.113.2:3:{stale}\n203.0.113.3:2:{stale}\n"));
+    let entry = |host: &str| format!("# DenyHosts: {stale} | sshd: {host}\nsshd: {host}\n");
+    let entries = entry("203.0.113.1") + "sshd: 203.0.113.2\n" + &entry("203.0.113.3");
+    old.write("hosts.deny", &(old.read("hosts.deny") + &entries));
+    old.write("denyhosts.conf", &(old.read("denyhosts.conf") + "PURGE_THRESHOLD = 2\n"));
+    let config = "state_dir = \"DIR/state\"\ncontrol_socket = \"DIR/control\"\nspare_machine = false\n\
+        deny.backends = [\"hosts.deny\"]\ndeny.hosts_deny.path = \"DIR/hosts.deny\"\n";
+    old.write("denyd.toml", config);
+    let told = old.import(&["--yes"], 0);
+    for want in [
+        "allowed by DenyHosts, not by denyd's own configuration",
+        "deny_for is ",
+        "permanent_after is \"never\" in denyd's own configuration, and 2 by DenyHosts'",
+    ] {
+        assert!(told.contains(want), "no {want:?} in {told}");
+    }
+    assert_eq!(old.why("192.0.2.10")["verdict"], "allowed");
+    let hosts = denied(&old.list(&["list", "hosts"]));
+    let of = |host: &str| hosts.iter().find(|row| row.starts_with(host)).map(String::as_str);
+    assert_eq!(of("203.0.113.1 "), Some("203.0.113.1 for ever"));
+    assert_eq!(of("203.0.113.2 "), Some("203.0.113.2 for ever"));
+    assert_eq!(of("203.0.113.3 "), None, "it was purged at PURGE_THRESHOLD");
+    assert_eq!(of("192.0.2.10 "), None);
+}
+
+/// libwrap's own hosts.allow counts, wherever HOSTS_DENY is.
+#[test]
+fn a_list_file_has_no_hosts_allow_beside_it() {
+    if !kit::in_box("import::a_list_file_has_no_hosts_allow_beside_it") {
+        return;
+    }
+    fs::write("/etc/hosts.allow", "sshd: 198.51.100.0/24\n").unwrap();
+    let old = Old::new();
+    old.write("hosts.evil", "192.0.2.10\n");
+    let config = old
+        .read("denyhosts.conf")
+        .replace("hosts.deny", "hosts.evil")
+        .replace("BLOCK_SERVICE = sshd", "BLOCK_SERVICE =");
+    old.write("denyhosts.conf", &config);
+    old.configure("\"hosts.deny\"");
+    old.import(&["--yes"], 0);
+    assert_eq!(old.why("198.51.100.7")["verdict"], "allowed");
+    assert_ne!(old.why("203.0.113.7")["verdict"], "allowed", "it is in the hosts.allow beside it, which nobody asks");
+}
+
+/// By what the daemon's own user could have written root runs no program and writes no file.
+#[test]
+fn what_others_could_have_kept_counts_for_nothing() {
+    if !kit::in_box("import::what_others_could_have_kept_counts_for_nothing") {
+        return;
+    }
+    use std::os::unix::fs::{chown, symlink};
+    let old = Old::new();
+    old.write("evil", "#!/bin/sh\ntouch DIR/ran\n");
+    fs::set_permissions(old.path("evil"), fs::Permissions::from_mode(0o755)).unwrap();
+    let rule = serde_json::json!({"place": 1, "rule": "-s 192.0.2.1/32 -j DROP", "address": "192.0.2.1"});
+    let manifest = serde_json::json!({"at": "2026-11-22T00:00:00Z", "source": "x", "had_database": false, "entries": [], "came": "Done",
+        "files": [{"file": old.path("secret"), "copy": null, "is_shared": false}], "iptables": old.path("evil"), "rules": [rule]});
+    old.write("secret", "mine\n");
+    for dir in ["state/before-import", "state.before-import"] {
+        fs::create_dir_all(old.path(dir)).unwrap();
+        fs::write(old.path(dir).join("import.json"), manifest.to_string()).unwrap();
+    }
+    let given = ["state", "state/before-import", "state.before-import", "state.before-import/import.json"];
+    given.iter().for_each(|name| chown(old.path(name), Some(65534), Some(65534)).unwrap());
+    for command in ["--undo", "--yes"] {
+        let told = old.import(&[command], 2);
+        assert!(told.contains("counts for nothing") && told.contains("belongs to uid 65534"), "{told}");
+    }
+    fs::remove_dir_all(old.path("state.before-import")).unwrap();
+    assert!(old.import(&["--undo"], 2).contains("nothing was taken over"));
+    assert!(old.path("secret").exists() && !old.path("ran").exists());
+    fs::remove_dir_all(old.path("state")).unwrap();
+
+    // A work directory that somebody else has meanwhile.
+    old.import(&["--yes"], 0);
+    chown(old.path("work"), Some(65534), None).unwrap();
+    fs::remove_file(old.path("work/hosts")).unwrap();
+    symlink(old.path("secret"), old.path("work/hosts")).unwrap();
+    let told = old.import(&["--undo"], 0);
+    assert!(told.contains("work/hosts stays as it is now, since") && told.contains("All else is as it was"), "{told}");
+    assert_eq!(old.read("secret"), "mine\n");
 }
 
 /// What denyd knows goes back into DenyHosts' files, and comes back the same from there.

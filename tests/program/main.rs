@@ -23,6 +23,7 @@ mod limits;
 mod mail;
 mod managed;
 mod mixing;
+mod owners;
 mod patterns;
 mod plugins;
 mod read_as;

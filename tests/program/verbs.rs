@@ -1,5 +1,8 @@
 //! What an administrator types: each verb with the daemon running and stopped.
 
+use std::fs;
+use std::process::Command;
+
 use kit::Home;
 
 /// Somebody at a shell beside a daemon, or beside none.
@@ -503,4 +506,34 @@ fn restricted_users_are_found_among_accounts_and_among_the_names_that_were_tried
         );
         shell.check(&["restricted"], 2, &["--from-passwd"]);
     });
+}
+
+/// One back end that cannot be written keeps no other one from it, and the answer is told before that.
+#[test]
+fn one_back_end_that_fails_hinders_no_other() {
+    if !kit::in_box("verbs::one_back_end_that_fails_hinders_no_other") {
+        return;
+    }
+    let home = Home::with_log();
+    let config = fs::read_to_string(home.path("config")).unwrap();
+    // Its directory is not there.
+    let two = "deny.backends = [\"hosts.deny\", \"nftables\"]\ndeny.hosts_deny.path = \"/nowhere/hosts.deny\"";
+    home.start().stop();
+    fs::write(home.path("config"), config.replace("deny.backends = [\"stdout\"]", two)).unwrap();
+    let said = |words: &[&str]| {
+        let output = home.denyd(words).output().unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (output.status.code(), text.concat())
+    };
+    let sets = || String::from_utf8(Command::new("nft").args(["list", "ruleset"]).output().unwrap().stdout).unwrap();
+    let (code, text) = said(&["deny", "192.0.2.6", "192.0.2.7"]);
+    assert!(code == Some(2) && text.starts_with("192.0.2.6 is denied for ever"), "{text}");
+    assert!(
+        text.contains("it is noted, and not enforced everywhere: ") && text.contains("/nowhere/hosts.deny"),
+        "{text}"
+    );
+    assert!(sets().contains("192.0.2.6"));
+    let (code, text) = said(&["forgive", "192.0.2.6"]);
+    assert!(code == Some(2) && text.contains("192.0.2.6 is denied by denyd no more"), "{text}");
+    assert!(!sets().contains("192.0.2.6"));
 }

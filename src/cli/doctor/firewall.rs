@@ -65,7 +65,7 @@ fn of_libwrap(config: &Config) -> Vec<Finding> {
         found.extend(advice::of_list(&deny.hosts_deny).into_iter().map(look));
     }
     if deny.has_firewall() {
-        let is_allowed = |address| policy.allow.allowed_by(address).is_some();
+        let is_allowed = |prefix: &Prefix| policy.allow.covers(prefix);
         found.extend(advice::admitted(&deny.hosts_deny, is_allowed).into_iter().map(look));
     }
     found

@@ -11,6 +11,7 @@ use inputs::file::follow;
 use crate::compat::files;
 use crate::config::{self, Config, Old, Source};
 use crate::daemon::feeds;
+use crate::deny::hosts_deny::libwrap::{Admitted, Tables};
 use crate::deny::iptables::old::{self as rules, Old as Rule};
 
 /// The files of a work directory of which something is taken over.
@@ -50,8 +51,8 @@ pub(super) struct Found {
     pub(super) files: BTreeMap<&'static str, Vec<u8>>,
     /// Where it denied; nothing where that file is not there.
     pub(super) hosts_deny: Vec<u8>,
-    /// Whom libwrap admits beside that, and the file that says so.
-    pub(super) hosts_allow: (PathBuf, Vec<u8>),
+    /// Whom libwrap admits beside that.
+    pub(super) admitted: Vec<Admitted>,
     /// What may be its rules.
     pub(super) rules: Vec<Rule>,
     /// Where an input of ours goes on that reads its log.
@@ -73,8 +74,10 @@ pub(super) fn find(file: &Path, ours: &Config) -> anyhow::Result<Found> {
         found.extend(read.map(|text| (*name, text)));
     }
     let hosts_deny = beside(&old.hosts_deny)?;
-    let allow = old.hosts_deny.with_file_name("hosts.allow");
-    let hosts_allow = beside(&allow)?;
+    let tables = Tables::of(&old.hosts_deny);
+    // libwrap takes what cannot be read for empty; here it would shut somebody out.
+    beside(&tables.allow)?;
+    let admitted = tables.admitted(&["sshd", &old.service]);
     let rules = match &old.iptables {
         Some(program) if program.is_file() => rules::find(program).unwrap_or_else(|error| {
             problems.push(format!("{error}"));
@@ -93,17 +96,7 @@ pub(super) fn find(file: &Path, ours: &Config) -> anyhow::Result<Found> {
         }
         _ => None,
     };
-    Ok(Found {
-        file: file.to_owned(),
-        meant,
-        old,
-        files: found,
-        hosts_deny,
-        hosts_allow: (allow, hosts_allow),
-        rules,
-        cursor,
-        problems,
-    })
+    Ok(Found { file: file.to_owned(), meant, old, files: found, hosts_deny, admitted, rules, cursor, problems })
 }
 
 /// What DenyHosts wrote into a file of its work directory. Where a denyd keeps that current, it is beside it.
@@ -139,11 +132,11 @@ fn behind(offset: &files::Offset, log: &Path, ours: &Config) -> Result<Option<(S
     cursor.map(|cursor| Some((input.name.clone(), Cursor::File(cursor)))).ok_or_else(gone)
 }
 
-/// All files of the work directory that DenyHosts has, or a denyd that keeps them.
-pub(super) fn all_files() -> impl Iterator<Item = String> {
-    let more = [files::ALLOWED_HOSTS, files::ALLOWED_WARNED_HOSTS, files::RESTRICTED_USERNAMES, MARK];
+/// All files of the work directory that a denyd writes which keeps it current. What people write there, `allowed-hosts` and
+/// such, is none of them.
+pub(super) fn kept_files() -> impl Iterator<Item = String> {
     let before = KEPT.iter().map(|name| format!("{name}{BEFORE}"));
-    TAKEN.iter().chain(&more).map(|name| (*name).to_owned()).collect::<Vec<_>>().into_iter().chain(before)
+    KEPT.iter().copied().chain([MARK]).map(str::to_owned).chain(before)
 }
 
 /// What `error` means for a file that may not be there.

@@ -9,12 +9,12 @@ use jiff::tz::TimeZone;
 use super::found::Found;
 use crate::cli::output::count;
 use crate::compat::files::{self, Bad, Count, Key, Pair, User};
-use crate::compat::hosts_allow::{Admitted, admitted};
-use crate::config::Deny;
+use crate::config::{Config, Deny};
 use crate::decide::claim::{Claim, Reason, Until, latest};
 use crate::decide::past::{self, Failed, Past};
 use crate::decide::policy::{Class, Policy};
 use crate::decide::prefix::Prefix;
+use crate::deny::hosts_deny::libwrap::Line;
 use crate::deny::hosts_deny::{Written, of_denyhosts};
 use crate::deny::iptables::old::Old as Rule;
 use crate::desk::TakenOver;
@@ -60,8 +60,8 @@ pub(super) struct Row {
     pub(super) becomes: String,
 }
 
-/// Makes the plan. `policy` is what denyd will decide by, `deny` where it will deny.
-pub(super) fn plan(found: &Found, policy: &Policy, deny: &Deny, now: Timestamp, zone: &TimeZone) -> Plan {
+/// Makes the plan. `policy` is what denyd will decide by, `ours` its whole configuration.
+pub(super) fn plan(found: &Found, policy: &Policy, ours: &Config, now: Timestamp, zone: &TimeZone) -> Plan {
     let mut plan = Plan { left: found.problems.clone(), ..Plan::default() };
     let counted: Vec<_> =
         CLASSES.iter().map(|(name, class)| (*class, plan.counts::<IpAddr>(found, name, zone))).collect();
@@ -79,17 +79,37 @@ pub(super) fn plan(found: &Found, policy: &Policy, deny: &Deny, now: Timestamp, 
         known.extend(counts.iter().filter(|(_, one)| one.count > 0).map(|(address, _)| *address));
     }
 
-    let over = plan.denies(found, policy, &proven, known, now, zone);
-    plan.narrowed(deny);
+    // Whom DenyHosts would not have purged any more: by what it had purged before.
+    let permanent_after = found.meant.decide.policy.permanent_after;
+    let is_for_life = |one: &Count| permanent_after.is_some_and(|times| one.count > u64::from(times));
+    let for_life: BTreeSet<IpAddr> =
+        purged.iter().filter(|(_, one)| is_for_life(one)).map(|(address, _)| *address).collect();
+    proven.extend(&for_life);
+
+    let policy = plan.allowed(found, policy);
+    let by = By { policy: &policy, proven: &proven, for_life: &for_life };
+    let over = plan.denies(found, by, known, now, zone);
+    plan.narrowed(&ours.deny);
+    plan.differ(found, ours);
     plan.past(&counted, &purged, &over, now);
     plan.users(found, zone);
-    plan.allowed(found);
     plan.sharing(found);
     if let Some((input, cursor)) = found.cursor.clone() {
         plan.row(format!("how far {} was read", plain(&input)), 1, "goes on there");
         plan.taken.cursors.insert(input, cursor);
     }
     plan
+}
+
+/// By what an entry is judged.
+#[derive(Clone, Copy)]
+struct By<'a> {
+    /// What denyd will decide by.
+    policy: &'a Policy,
+    /// Whom DenyHosts denied, by its own files.
+    proven: &'a BTreeSet<IpAddr>,
+    /// Whom it would never have purged.
+    for_life: &'a BTreeSet<IpAddr>,
 }
 
 impl Plan {
@@ -128,8 +148,7 @@ impl Plan {
     fn denies(
         &mut self,
         found: &Found,
-        policy: &Policy,
-        proven: &BTreeSet<IpAddr>,
+        By { policy, proven, for_life }: By<'_>,
         mut known: BTreeSet<IpAddr>,
         now: Timestamp,
         zone: &TimeZone,
@@ -147,8 +166,10 @@ impl Plan {
             format!("{file}:{}: {} stays as it is: {why}", one.line, plain(&one.entry))
         };
         self.leave(&file, others.iter().filter(|one| one.prefix.is_host()).map(kept));
-        // Nobody purged what has no comment.
-        let until = |one: &Written| one.stamp.and_then(|at| deny_for.map(|time| at.after(time)));
+        // Nobody purged what has no comment, nor who had been purged too often.
+        let is_purged = |one: &Written| !for_life.contains(&one.prefix.address());
+        let until =
+            |one: &Written| one.stamp.filter(|_| is_purged(one)).and_then(|at| deny_for.map(|time| at.after(time)));
         let is_over = |one: &&Written| until(one).is_some_and(|until| until <= now);
         let lasting: BTreeSet<IpAddr> =
             ours.iter().filter(|one| !is_over(one)).map(|one| one.prefix.address()).collect();
@@ -172,18 +193,20 @@ impl Plan {
         let by_entry: BTreeSet<IpAddr> = ours.iter().map(|one| one.prefix.address()).collect();
         let by_rule: BTreeSet<IpAddr> = rules.iter().map(|rule| rule.address).collect();
         for address in by_rule.difference(&by_entry) {
+            let deny_for = deny_for.filter(|_| !for_life.contains(address));
             deny(*address, now, deny_for.map(|time| now.after(time)));
         }
         let why = "nothing of DenyHosts' knows this address";
         let told = |rule: &Rule| format!("iptables, INPUT {}: {} stays as it is: {why}", rule.place, plain(&rule.rule));
         self.leave("iptables", others.iter().map(told));
-        let (entries, ended, plain) = (ours.len(), over.len(), ours.iter().filter(|one| one.stamp.is_none()).count());
+        let (entries, ended) = (ours.len(), over.len());
+        let endless = ours.iter().filter(|one| until(one).is_none()).count();
         self.row(
             format!("entries of {file}"),
             entries,
             match deny_for {
-                None => "denies, for ever as PURGE_DENY is blank".to_owned(),
-                Some(_) => format!("denies, until PURGE_DENY is over; {plain} without a time, for ever"),
+                None => "for ever, as PURGE_DENY is blank".to_owned(),
+                Some(_) => format!("until PURGE_DENY is over; {endless} for ever: without a time, or purged too often"),
             },
         );
         self.row("  of them over by now", ended, "let in, and counted as released");
@@ -302,22 +325,76 @@ impl Plan {
         }
     }
 
-    /// Whom hosts.allow admits: no firewall asks it.
-    fn allowed(&mut self, found: &Found) {
-        let (file, text) = &found.hosts_allow;
-        let file = plain(&file.display().to_string());
-        let Admitted { plain: admits, rest } = admitted(text, &found.old.service);
-        self.row(format!("admitted by {file}"), admits.len(), "the allow list: denyd allow");
-        self.taken.allowed = admits.into_iter().map(|(_, entry)| entry).collect();
-        let told = rest.iter().map(|(line, text, why)| {
-            let text: String = plain(text).chars().take(80).collect();
-            format!(
-                "{file}:{line}: not taken, since {why}; see to it, and use `denyd allow` for whom it admits: {text}"
-            )
+    /// Whom hosts.allow admits, which no firewall asks, and whom DenyHosts allowed and denyd's own configuration does not.
+    /// Returns what denyd will decide by then.
+    fn allowed(&mut self, found: &Found, policy: &Policy) -> Policy {
+        let mut policy = policy.clone();
+        let file = |line: &Line| format!("{}:{}", plain(&line.file.display().to_string()), line.number);
+        let (mut admits, mut rest) = (Vec::new(), Vec::new());
+        for one in &found.admitted {
+            let told = |why: String| {
+                let shown = format!("{}: not taken, since {why}", file(&one.line));
+                format!("{shown}; see to it, and use `denyd allow` for whom it admits: {}", one.line.text)
+            };
+            for prefix in &one.prefixes {
+                let widest = if prefix.address().is_ipv4() { WIDEST.0 } else { WIDEST.1 };
+                match prefix.bits() < widest {
+                    true => rest.push(told(format!("{prefix} is wider than /8 (/32 of IPv6)"))),
+                    false => admits.push(prefix.to_string()),
+                }
+            }
+            let refused = one.refused.iter();
+            rest.extend(
+                refused.map(|(prefix, line)| told(format!("{} refuses a part of {prefix} before", file(line)))),
+            );
+            rest.extend(one.others.map(|why| told(why.to_owned())));
+        }
+        let theirs: Vec<String> = found.meant.decide.policy.allow.entries().map(str::to_owned).collect();
+        let new = |policy: &mut Policy, entries: Vec<String>| -> Vec<String> {
+            entries.into_iter().filter(|entry| policy.allow.add(entry).unwrap_or(false)).collect()
+        };
+        let theirs = new(&mut policy, theirs);
+        self.row("allowed by DenyHosts, not by denyd's own configuration", theirs.len(), "the allow list: denyd allow");
+        self.row("admitted by hosts.allow", admits.len(), "the allow list: denyd allow");
+        let _ = new(&mut policy, admits.clone());
+        self.taken.allowed = theirs.into_iter().chain(admits).collect();
+        self.leave("hosts.allow", rest);
+        policy
+    }
+
+    /// What denyd's own configuration says otherwise than DenyHosts'.
+    fn differ(&mut self, found: &Found, ours: &Config) {
+        let (theirs, ours) = (found.meant.to_toml(), ours.to_toml());
+        let value = |text: &str, key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = ").map(str::to_owned));
+            line.unwrap_or_else(|| "not set".to_owned())
+        };
+        let other = DECISIVE.iter().map(|key| (key, value(&ours, key), value(&theirs, key)));
+        let other = other.filter(|(_, ours, theirs)| ours != theirs);
+        let told = other.map(|(key, ours, theirs)| {
+            format!("{key} is {ours} in denyd's own configuration, and {theirs} by DenyHosts': denyd goes by its own")
         });
-        self.leave(&file, told);
+        self.left.extend(told.collect::<Vec<_>>());
     }
 }
+
+/// The widest networks that are taken from hosts.allow, by the lengths of their prefixes.
+const WIDEST: (u8, u8) = (8, 32);
+/// The keys that say who is denied, for how long, and by what.
+const DECISIVE: &[&str] = &[
+    "threshold_invalid",
+    "threshold_valid",
+    "threshold_root",
+    "threshold_restricted",
+    "age_reset_invalid",
+    "age_reset_valid",
+    "age_reset_root",
+    "age_reset_restricted",
+    "reset_on_success",
+    "deny_for",
+    "permanent_after",
+    "backends",
+];
 
 /// What a deny of ours closes, where that is not all.
 fn narrow(deny: &Deny) -> Option<String> {

@@ -1,7 +1,8 @@
 //! What refuses an address without naming it in a rule: sets of others, of which a rule drops all members, and routes that lead
 //! nowhere. Pure, but for asking whether an address is in a set.
 
-use super::{ask, unquoted};
+use super::ask;
+use super::rules::unquoted;
 use crate::decide::prefix::Prefix;
 
 /// Sets of others that are asked for one address; whoever has more is not told of the rest.

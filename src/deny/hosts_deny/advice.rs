@@ -15,14 +15,14 @@ const NAMED: usize = 5;
 
 /// Lines of hosts.allow that let in to sshd, or to whatever hosts.deny denies, whom a firewall may deny; but not those whose
 /// addresses are allowed anyway, nor what lets in everybody.
-pub fn admitted(settings: &Settings, is_allowed: impl Fn(IpAddr) -> bool) -> Vec<String> {
+pub fn admitted(settings: &Settings, is_allowed: impl Fn(&Prefix) -> bool) -> Vec<String> {
     let service = settings.service.to_string();
-    let daemons: Vec<&str> = ["sshd", &service].into_iter().filter(|name| !["", "ALL"].contains(name)).collect();
-    let may_be_denied = |prefix: &&Prefix| !is_allowed(prefix.address()) || !is_allowed(prefix.last());
+    let may_be_denied = |prefix: &&Prefix| !is_allowed(prefix);
     let tell = |found: super::libwrap::Admitted| {
         let open: Vec<String> = found.prefixes.iter().filter(may_be_denied).map(Prefix::to_string).collect();
         let line = found.line;
-        match (open.is_empty(), found.others) {
+        match (open.is_empty(), found.others.is_some()) {
+            _ if found.everybody => None,
             (true, false) => None,
             (true, true) => Some(format!(
                 "{line} lets in by names, lists, options or exceptions, which denyd does not take over: whom a firewall denies is denied all the same"
@@ -34,7 +34,7 @@ pub fn admitted(settings: &Settings, is_allowed: impl Fn(IpAddr) -> bool) -> Vec
             )),
         }
     };
-    Tables::of(&settings.path).admitted(&daemons).into_iter().filter_map(tell).take(TOLD_MAX).collect()
+    Tables::of(&settings.path).admitted(&["sshd", &service]).into_iter().filter_map(tell).take(TOLD_MAX).collect()
 }
 
 /// What keeps the list file from refusing anybody, or makes it refuse others; nothing where lines name services.
@@ -106,7 +106,9 @@ mod tests {
         let check = |allow: &str, want: &[&str]| {
             std::fs::write(dir.path().join("hosts.allow"), allow).unwrap();
             let settings = settings(dir.path(), "hosts.deny", "sshd");
-            let found = admitted(&settings, |address| address == IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)));
+            // Of 203.0.113.0/24 the first and the last address are.
+            let allowed = ["192.0.2.9", "203.0.113.0", "203.0.113.255"].map(|one| one.parse::<Prefix>().unwrap());
+            let found = admitted(&settings, |prefix| allowed.contains(prefix));
             assert_eq!(found.len(), want.len(), "{allow}: {found:?}");
             for (found, want) in found.iter().zip(want) {
                 assert!(found.contains(want), "{allow}: {found}");
@@ -114,6 +116,7 @@ mod tests {
         };
         check("", &[]);
         check("sshd: 192.0.2.9\n", &[]);
+        check("sshd: 203.0.113.0/24\n", &["denyd allow 203.0.113.0/24"]);
         check("# x\nsshd: 192.0.2.1, 198.51.100. : allow\n", &["line 2 of "]);
         check("sshd: 192.0.2.1, 198.51.100. : allow\n", &["denyd allow 192.0.2.1 198.51.100.0/24"]);
         check("ALL: [2001:db8::]/64\n", &["denyd allow 2001:db8::/64"]);

@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use super::entry::{self, entry};
 use super::file::{self, read, stat, sync_directory};
 use super::lines::{line_len, trim};
-use super::{NAME, TRIES_MAX};
+use super::{NAME, TRIES_MAX, libwrap};
 use crate::decide::prefix::Prefix;
 use crate::deny::DenyError;
 use crate::spot::{Seen, Spot};
@@ -36,6 +36,15 @@ pub enum Edit<'a> {
     /// Removes the entries of these addresses or networks, whoever wrote them, and their `# DenyHosts:` comments. A line that
     /// names anything else beside them stays.
     Release(&'a [Prefix]),
+    /// Removes this one line, and its `# DenyHosts:` comment, if it still says what was shown and names this prefix alone.
+    This {
+        /// Its number, from 1.
+        line: usize,
+        /// What it said, escaped for terminals and cut.
+        shown: &'a str,
+        /// Whom it is to name.
+        prefix: &'a Prefix,
+    },
     /// Puts a `# DenyHosts:` comment with this time above each entry of one address that has none, so that a later purge ends it.
     Migrate(Timestamp),
     /// Moves DenyHosts 0.9.8's comments from behind entries to lines above them.
@@ -85,39 +94,76 @@ pub fn plan(path: &Path, edit: Edit<'_>, zone: &TimeZone) -> Result<Edited, Deny
 /// Edits the file. An error if that would change anything else than what was `shown`, or if it cannot be written: then it is
 /// as it was.
 pub fn carry_out(path: &Path, edit: Edit<'_>, zone: &TimeZone, shown: Option<&Edited>) -> Result<Edited, DenyError> {
-    let fail = |cause: String| DenyError::new(NAME, format!("edit {}", path.display()), cause);
-    for _ in 0..TRIES_MAX {
-        let Some(target) = file::target(path)? else { return Ok(Edited::default()) };
-        let (old, found) = read(&target)?;
-        let (new, mut edited) = edited(&old, edit, zone, lets_in(path));
+    let mut done = Edited::default();
+    let backup = edit.backup_of(path);
+    // A purge takes what DenyHosts or denyd wrote, each day; all else took somebody's lines, which are nowhere else then.
+    let backup = if matches!(edit, Edit::Purge { .. }) { backup } else { free(&backup) };
+    let is_written = rewrite(path, Some(&backup), &mut |old| {
+        let (new, edited) = edited(old, edit, zone, lets_in(path));
         if shown.is_some_and(|shown| shown.changes != edited.changes) {
-            return Err(fail("somebody changed it since the changes were shown; nothing was done".to_owned()));
+            return Err(failed(path, "somebody changed it since the changes were shown; nothing was done".to_owned()));
         }
+        done = edited;
+        Ok(new)
+    })?;
+    done.backup = is_written.then_some(backup);
+    Ok(done)
+}
+
+/// What makes the new bytes of a file of the old ones.
+pub type Make<'a> = &'a mut dyn FnMut(&[u8]) -> Result<Vec<u8>, DenyError>;
+
+/// Puts in the place of a file what is made of its bytes, with owner, mode and attributes of the old one, which is kept as
+/// `backup`. Who writes the file meanwhile is not overwritten: then it is made once more. Returns whether anything changed; where
+/// nothing does, nothing is written.
+pub fn rewrite(path: &Path, backup: Option<&Path>, make: Make<'_>) -> Result<bool, DenyError> {
+    for _ in 0..TRIES_MAX {
+        let Some(target) = file::target(path)? else { return Ok(false) };
+        let (old, found) = read(&target)?;
+        let new = make(&old)?;
         if new == old {
-            return Ok(edited);
+            return Ok(false);
         }
-        let backup = edit.backup_of(path);
-        // A link that stands there is replaced, and not followed.
-        let place = Spot::itself(&backup).map_err(|error| file::failed("follow", &backup, &error))?;
-        file::rename(file::write_edit(&place, &old, found.as_ref())?, &place)?;
+        if let Some(backup) = backup {
+            // A link that stands there is replaced, and not followed.
+            let place = Spot::itself(backup).map_err(|error| file::failed("follow", backup, &error))?;
+            file::rename(file::write_edit(&place, &old, found.as_ref())?, &place)?;
+        }
         let temporary = file::write_edit(&target, &new, found.as_ref())?;
         if stat(&target)? != found.as_ref().map(|found| Seen::of(&found.metadata)) {
             continue; // somebody else wrote it: once more, with what they wrote
         }
         file::rename(temporary, &target)?;
         sync_directory(&target)?;
-        edited.backup = Some(backup);
-        return Ok(edited);
+        return Ok(true);
     }
-    Err(fail(format!("somebody else changed it {TRIES_MAX} times meanwhile")))
+    Err(failed(path, format!("somebody else changed it {TRIES_MAX} times meanwhile")))
 }
+
+fn failed(path: &Path, cause: String) -> DenyError {
+    DenyError::new(NAME, format!("edit {}", path.display()), cause)
+}
+
+/// A name that no file has: that one, else with a number behind it. What an earlier edit kept is in no other file.
+fn free(name: &Path) -> PathBuf {
+    let numbered = (1..).map(|number| {
+        let mut name = name.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    });
+    let is_free = |name: &PathBuf| std::fs::symlink_metadata(name).is_err();
+    std::iter::once(name.to_owned()).chain(numbered.take(BACKUPS_MAX)).find(is_free).unwrap_or_else(|| name.to_owned())
+}
+
+/// So many files of one name are looked for.
+const BACKUPS_MAX: usize = 10_000;
 
 impl Edit<'_> {
     /// Where the file is kept as it was: as DenyHosts did.
     fn backup_of(&self, path: &Path) -> PathBuf {
         let suffix = match self {
             Edit::Purge { .. } => ".purge.bak",
-            Edit::Release(_) => ".purgeip.bak",
+            Edit::Release(_) | Edit::This { .. } => ".purgeip.bak",
             Edit::Migrate(_) => ".migrate.bak",
             Edit::Upgrade099 => ".0.9.9.bak",
         };
@@ -152,6 +198,16 @@ fn edited(old: &[u8], edit: Edit<'_>, zone: &TimeZone, lets_in: bool) -> (Vec<u8
         match edit {
             Edit::Purge { before, for_life } => writer.purge(before, for_life, zone),
             Edit::Release(prefixes) => writer.release(prefixes),
+            Edit::This { line, shown, prefix } => {
+                let is_it =
+                    |at: usize| at == line && lines.get(at - 1).is_some_and(|raw| libwrap::shown(trim(raw)) == shown);
+                // The comment is for the line below it.
+                let of_comment = entry::stamped(writer.line()).is_some_and(|(_, of)| Some(of) == writer.below());
+                match is_it(writer.at + 1 + usize::from(of_comment)) {
+                    true => writer.release(std::slice::from_ref(prefix)),
+                    false => writer.keep(),
+                }
+            }
             Edit::Migrate(now) => writer.migrate(&text::asctime(now, zone)),
             Edit::Upgrade099 => writer.upgrade(),
         }
@@ -381,6 +437,41 @@ mod tests {
         let same =
             "sshd: 192.0.2.11;ALL: 192.0.2.1, 192.0.2.2;sshd: 192.0.2.0/255.255.255.0;# 192.0.2.1;a \\;192.0.2.1;";
         check(same, same, "");
+    }
+
+    #[test]
+    fn releases_the_line_that_was_shown_and_no_other() {
+        let prefix = "192.0.2.1".parse().unwrap();
+        let old = "# DenyHosts: T | smtp: 192.0.2.1;smtp: 192.0.2.1;# DenyHosts: T | sshd: 192.0.2.1;sshd: 192.0.2.1;ALL: 192.0.2.1, 192.0.2.2;";
+        let this = |line: usize, shown: &str, new: &str, released: &str| {
+            let old = old.replace(';', "\n");
+            let edit = Edit::This { line, shown, prefix: &prefix };
+            let (bytes, what) = edited(old.as_bytes(), edit, &TimeZone::UTC, false);
+            assert_eq!(String::from_utf8(bytes).unwrap().replace('\n', ";"), new, "{line} {shown}");
+            assert_eq!(what.released.iter().map(Prefix::to_string).collect::<Vec<_>>().join(" "), released);
+        };
+        let smtp = "# DenyHosts: T | smtp: 192.0.2.1;smtp: 192.0.2.1;";
+        this(4, "sshd: 192.0.2.1", &format!("{smtp}ALL: 192.0.2.1, 192.0.2.2;"), "192.0.2.1");
+        this(4, "sshd: 192.0.2.7", old, "");
+        this(3, "sshd: 192.0.2.1", old, "");
+        this(5, "ALL: 192.0.2.1, 192.0.2.2", old, "");
+        this(9, "sshd: 192.0.2.1", old, "");
+    }
+
+    #[test]
+    fn what_was_removed_is_in_a_file_that_no_later_edit_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hosts.deny");
+        std::fs::write(&path, "sshd: 192.0.2.1\nsshd: 192.0.2.2\n").unwrap();
+        let release = |host: &str| {
+            let wanted = [host.parse().unwrap()];
+            let done = carry_out(&path, Edit::Release(&wanted), &TimeZone::UTC, None).unwrap();
+            std::fs::read_to_string(done.backup.unwrap()).unwrap()
+        };
+        assert_eq!(release("192.0.2.1"), "sshd: 192.0.2.1\nsshd: 192.0.2.2\n");
+        assert_eq!(release("192.0.2.2"), "sshd: 192.0.2.2\n");
+        let first = std::fs::read_to_string(dir.path().join("hosts.deny.purgeip.bak")).unwrap();
+        assert!(first.contains("192.0.2.1") && dir.path().join("hosts.deny.purgeip.bak.1").exists());
     }
 
     #[test]

@@ -63,68 +63,81 @@ pub enum Name {
 pub struct Admitted {
     /// The line.
     pub line: Line,
-    /// The addresses and networks that it names and that nothing takes away from it again.
+    /// The addresses and networks that it names and that nothing takes away from it, be it behind them or in a line before.
     pub prefixes: Vec<Prefix>,
-    /// Whether it lets in somebody else, too: by name, by a list file, or with an exception.
-    pub others: bool,
+    /// Why it lets in somebody else, too, or may do so; `None` if it does not.
+    pub others: Option<&'static str>,
+    /// What it names and a line before refuses, all of it or a part, or may do so.
+    pub refused: Vec<(Prefix, Line)>,
+    /// Whether it lets in everybody.
+    pub everybody: bool,
 }
 
 impl Tables {
     /// The files that libwrap reads where denies are written into this one: those beside it, if it is one of them, else those
     /// of /etc.
     pub fn of(hosts_deny: &Path) -> Tables {
-        let is_own = ["hosts.deny", "hosts.allow"].iter().any(|name| hosts_deny.ends_with(name));
-        let beside = hosts_deny.parent().filter(|_| is_own).unwrap_or(Path::new("/etc"));
+        let beside = hosts_deny.parent().filter(|_| is_own(hosts_deny)).unwrap_or(Path::new("/etc"));
         Tables { allow: beside.join("hosts.allow"), deny: beside.join("hosts.deny") }
     }
 
     /// What libwrap answers a daemon that asks for this address. A file that cannot be read is as if it were empty, as for
     /// libwrap.
     pub fn answer(&self, daemon: &str, address: IpAddr, name: Name) -> Answer {
-        let asked = Asked::new(daemon, address, name);
-        let mut by_name = Vec::new();
-        for (table, grants) in [(&self.allow, true), (&self.deny, false)] {
-            let text = text(table);
-            for rule in rules(&text) {
-                asked.hit.take();
-                let matches = asked.list(&rule.daemons, Asked::daemon).and(|| asked.list(&rule.clients, Asked::client));
-                let line = || rule.line(table);
-                match (matches, rule.verdict(grants)) {
-                    (Is::No, _) => {}
-                    (Is::Maybe, verdict) | (Is::Yes, verdict @ None) => by_name.push((line(), verdict)),
-                    (Is::Yes, Some(granted)) => {
-                        let (hit, rule) = (asked.hit.take(), line());
-                        let by_list_of = hit.is_some().then(|| rule.clone());
-                        let by_name = others(by_name, granted);
-                        return Answer { refused: !granted, line: Some(hit.unwrap_or(rule)), by_list_of, by_name };
-                    }
-                }
-            }
-        }
-        Answer { by_name: others(by_name, true), ..Answer::default() }
+        self.rules().answer(daemon, address, name)
     }
 
-    /// The lines of hosts.allow that let somebody in to one of these daemons, but not everybody.
+    /// The rules of both files, as they are now.
+    pub fn rules(&self) -> Rules {
+        let of = |table: &PathBuf, grants| (table.clone(), grants, rules(&text(table)).collect());
+        Rules([of(&self.allow, true), of(&self.deny, false)])
+    }
+
+    /// The lines of hosts.allow that let somebody in to one of these daemons.
     pub fn admitted(&self, daemons: &[&str]) -> Vec<Admitted> {
+        const NAME: &str = "it has a name, a word or a file, and no address";
         let text = text(&self.allow);
-        let of_us = |rule: &Rule| {
-            let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            let named =
-                |daemon: &&str| Asked::new(daemon, here, Name::Unasked).list(&rule.daemons, Asked::daemon) != Is::No;
-            daemons.iter().any(named) && rule.verdict(true) != Some(false)
-        };
-        let admitted = rules(&text).filter(of_us).filter_map(|rule| {
-            let words: Vec<&str> = words(&rule.clients).collect();
-            let prefixes: Vec<_> = words.iter().map(|word| prefix(word)).collect();
-            let plain = rule.verdict(true) == Some(true) && !rule.has_side_effects() && !words.contains(&"EXCEPT");
-            if words.iter().any(|word| word.eq_ignore_ascii_case("ALL")) && plain {
-                return None;
+        let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let daemons: Vec<&&str> = daemons.iter().filter(|name| !["", "ALL"].contains(*name)).collect();
+        let (mut admitted, mut refusing) = (Vec::new(), Vec::new());
+        for rule in rules(&text) {
+            let of_one = |daemon: &&&str| Asked::new(daemon, here, Name::Unasked).list(&rule.daemons, Asked::daemon);
+            let named = daemons.iter().fold(Is::No, |is, daemon| is.or(|| of_one(daemon)));
+            let verdict = rule.verdict(true);
+            if named == Is::No || verdict == Some(false) {
+                refusing.extend((named != Is::No).then_some(rule));
+                continue;
             }
-            let others = !plain || prefixes.iter().any(Option::is_none);
-            let prefixes = if plain { prefixes.into_iter().flatten().collect() } else { Vec::new() };
-            Some(Admitted { line: rule.line(&self.allow), prefixes, others })
-        });
-        admitted.collect()
+            let words: Vec<&str> = words(&rule.clients).collect();
+            let has_exception = words.iter().any(|word| word.eq_ignore_ascii_case("EXCEPT"));
+            let odd = if verdict.is_none() || rule.has_side_effects() {
+                Some("it has an option")
+            } else if has_exception {
+                Some("it has an EXCEPT")
+            } else if named != Is::Yes {
+                Some("it is for one address of this machine alone")
+            } else {
+                None
+            };
+            let found: Vec<_> = words.iter().map(|word| prefix(word)).collect();
+            let others = odd.or(found.iter().any(Option::is_none).then_some(NAME));
+            let all = found.into_iter().flatten().filter(|_| odd.is_none());
+            let before = |prefix: &Prefix| refusing.iter().find(|rule: &&Rule| rule.may_speak_of(prefix));
+            let (refused, prefixes): (Vec<_>, Vec<_>) = all
+                .map(|prefix| (prefix, before(&prefix).map(|rule| rule.line(&self.allow))))
+                .partition(|(_, line)| line.is_some());
+            admitted.push(Admitted {
+                line: rule.line(&self.allow),
+                prefixes: prefixes.into_iter().map(|(prefix, _)| prefix).collect(),
+                others,
+                refused: refused.into_iter().filter_map(|(prefix, line)| Some((prefix, line?))).collect(),
+                everybody: odd.is_none() && words.iter().any(|word| word.eq_ignore_ascii_case("ALL")),
+            });
+            if verdict.is_none() {
+                refusing.push(rule);
+            }
+        }
+        admitted
     }
 
     /// The lines of both files that name a list file, and whether each does so in hosts.allow, and behind an `EXCEPT`.
@@ -141,6 +154,63 @@ impl Tables {
             }
         }
         found
+    }
+}
+
+/// The rules of both files, read once.
+pub struct Rules([(PathBuf, bool, Vec<Rule>); 2]);
+
+impl Rules {
+    /// What libwrap answers by them: see [`Tables::answer`].
+    pub fn answer(&self, daemon: &str, address: IpAddr, name: Name) -> Answer {
+        let asked = Asked::new(daemon, address, name);
+        let mut by_name = Vec::new();
+        for (table, grants, rules) in &self.0 {
+            for rule in rules {
+                asked.hit.take();
+                let matches = asked.list(&rule.daemons, Asked::daemon).and(|| asked.list(&rule.clients, Asked::client));
+                let line = || rule.line(table);
+                match (matches, rule.verdict(*grants)) {
+                    (Is::No, _) => {}
+                    (Is::Maybe, verdict) | (Is::Yes, verdict @ None) => by_name.push((line(), verdict)),
+                    (Is::Yes, Some(granted)) => {
+                        let (hit, rule) = (asked.hit.take(), line());
+                        let by_list_of = hit.is_some().then(|| rule.clone());
+                        let by_name = others(by_name, granted);
+                        return Answer { refused: !granted, line: Some(hit.unwrap_or(rule)), by_list_of, by_name };
+                    }
+                }
+            }
+        }
+        Answer { by_name: others(by_name, true), ..Answer::default() }
+    }
+}
+
+/// Whether a file is one of libwrap's own two, and no list file.
+pub(super) fn is_own(file: &Path) -> bool {
+    ["hosts.deny", "hosts.allow"].iter().any(|name| file.ends_with(name))
+}
+
+/// Lists of clients, as libwrap reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lists(Vec<String>);
+
+impl Lists {
+    /// Adds those of a line, which is one of a list file or a rule.
+    pub(super) fn add(&mut self, line: &str, is_of_list: bool) {
+        match is_of_list {
+            true if line.is_empty() => {}
+            true => self.0.push(line.to_owned()),
+            false => self.0.extend(rules(line).map(|rule| rule.clients)),
+        }
+    }
+
+    /// Whether one of them names the first or the last address of a prefix, whatever names these have.
+    pub(super) fn name(&self, prefix: &Prefix) -> bool {
+        [prefix.address(), prefix.last()].into_iter().any(|address| {
+            let asked = Asked::new("", address, Name::Unasked);
+            self.0.iter().any(|list| asked.list(list, Asked::client) == Is::Yes)
+        })
     }
 }
 
@@ -180,6 +250,17 @@ impl Rule {
         Some(grants)
     }
 
+    /// Whether a part of a prefix may be among its clients: by its address, or by what nobody can tell here.
+    fn may_speak_of(&self, of: &Prefix) -> bool {
+        let clients = words(&self.clients).take_while(|word| !word.eq_ignore_ascii_case("EXCEPT"));
+        let speaks = |word: &str| match prefix(word) {
+            Some(other) => other.contains(of) || of.contains(&other),
+            // A net with bits behind its mask is nobody's; whatever else stands there may be somebody's.
+            None => split(word, '/').is_none_or(|(net, _)| net.parse::<Ipv4Addr>().is_err()),
+        };
+        clients.into_iter().any(speaks)
+    }
+
     fn has_side_effects(&self) -> bool {
         self.options().any(|option| !option.eq_ignore_ascii_case("allow"))
     }
@@ -206,7 +287,7 @@ fn rules(text: &str) -> impl Iterator<Item = Rule> {
 }
 
 /// Lines, with those that end in a backslash joined to the next ones, and the number of the last of them.
-fn logical(text: &str) -> impl Iterator<Item = (usize, String)> {
+pub(super) fn logical(text: &str) -> impl Iterator<Item = (usize, String)> {
     let mut lines = text.split_inclusive('\n').enumerate();
     std::iter::from_fn(move || {
         let (at, first) = lines.next()?;
@@ -223,9 +304,14 @@ fn logical(text: &str) -> impl Iterator<Item = (usize, String)> {
 
 impl Line {
     fn new(file: &Path, number: usize, text: &str) -> Line {
-        let cut: String = text.trim().chars().take(SHOWN_MAX).collect();
-        Line { file: file.to_owned(), number, text: printable(cut.as_bytes()) }
+        Line { file: file.to_owned(), number, text: shown(text.as_bytes()) }
     }
+}
+
+/// A line for people: escaped for terminals, and cut.
+pub(super) fn shown(line: &[u8]) -> String {
+    let cut: String = String::from_utf8_lossy(line).trim().chars().take(SHOWN_MAX).collect();
+    printable(cut.as_bytes())
 }
 
 impl std::fmt::Display for Line {
@@ -469,7 +555,10 @@ fn prefix(word: &str) -> Option<Prefix> {
         all[..bytes.len()].copy_from_slice(&bytes);
         return Some(Prefix::of(IpAddr::from(all), 8 * bytes.len() as u8));
     }
-    super::entry::address(word).filter(|_| word.starts_with('[') || !word.contains(':'))
+    let found = super::entry::address(word).filter(|_| word.starts_with('[') || !word.contains(':'))?;
+    // With bits behind the mask it is nobody's, and as every libwrap reads a mask.
+    let is_so = |address| split(word, '/').is_none_or(|(net, mask)| in_net(net, mask, address));
+    (is_so(found.address()) && is_so(found.last())).then_some(found)
 }
 
 /// The words of a list, as libwrap separates them.
@@ -554,8 +643,61 @@ mod tests {
         check("10.", Some("10.0.0.0/8"));
         check("192.0.2.0/255.255.255.0", Some("192.0.2.0/24"));
         check("[2001:db8::]/64", Some("2001:db8::/64"));
+        check("[2001:db8::1]", Some("2001:db8::1"));
+        // tcpdmatch 7.6.q refuses each address by the first two, as nothing admits it.
+        for other in ["192.0.2.1/255.255.255.0", "192.0.2.1/255.255.255.255", "192.0.2.0/255.0.255.0", "192.0.2.1/99"] {
+            check(other, None);
+        }
         for other in ["2001:db8::1", "ALL", ".example.org", "host", "/etc/list", "1.2.3.4.", "", ".", "300."] {
             check(other, None);
         }
+    }
+
+    /// Whom the lines of hosts.allow let in to sshd or ftpd; `N [TEXT] WHY` is what line N says beside that.
+    #[test]
+    fn whom_hosts_allow_lets_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = Tables::of(&dir.path().join("hosts.deny"));
+        let check = |text: &str, want: &str| {
+            std::fs::write(&tables.allow, text).unwrap();
+            let told = tables.admitted(&["sshd", "ftpd"]).into_iter().flat_map(|one| {
+                let number = one.line.number;
+                let plain = one.prefixes.iter().map(|prefix| format!("{number} {prefix}")).collect::<Vec<_>>();
+                let refused =
+                    one.refused.iter().map(|(prefix, line)| format!("{number} not {prefix} by {}", line.number));
+                let others = one.others.map(|why| format!("{number} {why}"));
+                let all = one.everybody.then(|| format!("{number} everybody"));
+                plain.into_iter().chain(refused.collect::<Vec<_>>()).chain(others).chain(all)
+            });
+            assert_eq!(told.collect::<Vec<_>>().join("|"), want, "{text:?}");
+        };
+        let (name, option, except) =
+            ("it has a name, a word or a file, and no address", "it has an option", "it has an EXCEPT");
+        check("", "");
+        check("# sshd: 192.0.2.1\n\nin.telnetd: 192.0.2.1\n", "");
+        // Only in the first column a `#` begins a comment.
+        check(" # sshd: 192.0.2.1\n", "1 192.0.2.1");
+        check(
+            "sshd: 192.0.2.1\nALL : 192.0.2.2, 192.0.2.3 : allow\nFTPD:192.0.2.4:ALLOW\n",
+            "1 192.0.2.1|2 192.0.2.2|2 192.0.2.3|3 192.0.2.4",
+        );
+        check("in.telnetd, sshd: 192.0.2.", "1 192.0.2.0/24");
+        check("sshd: 10. 192.0.2.0/255.255.255.0 198.51.100.0/25", "1 10.0.0.0/8|1 192.0.2.0/24|1 198.51.100.0/25");
+        check("sshd: [2001:db8::1] [2001:db8::]/64", "1 2001:db8::1|1 2001:db8::/64");
+        check("sshd: 192.0.2.1 \\\n 192.0.2.2\nsshd: 192.0.2.3\n", "2 192.0.2.1|2 192.0.2.2|3 192.0.2.3");
+        check("sshd: 192.0.2.1 : deny\n", "");
+        check("sshd: 192.0.2.1 : spawn /usr/bin/denyhosts.py & : allow\n", &format!("1 {option}"));
+        check("sshd: ALL EXCEPT /etc/hosts.evil\n", &format!("1 {except}"));
+        check("ALL EXCEPT in.telnetd: 192.0.2.1\nALL EXCEPT sshd EXCEPT ftpd: 192.0.2.2\n", "1 192.0.2.1");
+        check("sshd@10.0.0.1: 192.0.2.1\n", "1 it is for one address of this machine alone");
+        check("sshd: .example.org 192.0.2.1\n", &format!("1 192.0.2.1|1 {name}"));
+        check("sshd: ALL\n", &format!("1 {name}|1 everybody"));
+        check("sshd: 192.0.2.1/255.255.255.0\n", &format!("1 {name}"));
+        // The first line that matches counts.
+        check("sshd: 203.0.113.7 : deny\nsshd: 203.0.113.0/24 192.0.2.1\n", "2 192.0.2.1|2 not 203.0.113.0/24 by 1");
+        check("sshd: 203.0.113.0/24 : deny\nsshd: 203.0.113.7\n", "2 not 203.0.113.7 by 1");
+        check("in.telnetd: ALL : deny\nsshd: 203.0.113.7\n", "2 203.0.113.7");
+        check("ALL: .example.org : twist /bin/echo\nsshd: 203.0.113.7\n", "2 not 203.0.113.7 by 1");
+        check("sshd: 203.0.113.7\nsshd: 203.0.113.0/24 : deny\n", "1 203.0.113.7");
     }
 }

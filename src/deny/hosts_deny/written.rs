@@ -1,7 +1,5 @@
 //! The entries of hosts.deny that DenyHosts may have written. Pure.
 
-use std::path::Path;
-
 use inputs::record::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -53,11 +51,6 @@ pub fn entry_of(service: &Service, prefix: &Prefix) -> String {
         true => pattern(prefix),
         false => format!("{service}: {}", pattern(prefix)),
     }
-}
-
-/// The name of the ledger of the file `path`, in which the entries are that come and go with their denies.
-pub fn place_of(path: &Path) -> String {
-    super::place(path)
 }
 
 #[cfg(test)]
