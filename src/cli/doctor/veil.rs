@@ -53,7 +53,7 @@ impl Veil {
             given: BTreeMap::new(),
             mail: Regex::new(r"[A-Za-z0-9._%+=-]+@[A-Za-z0-9.-]*[A-Za-z0-9]")?,
             // As our log writes fields.
-            field: Regex::new(r#"(?-u:\b)(user|host|sender)=("(?:[^"\\]|\\.)*"|[^ ,]+)"#)?,
+            field: Regex::new(r#"(?-u:\b)(user|host|sender)=("(?:[^"\\\n]|\\[^\n])*"|[^ ,\n]+)"#)?,
             address: Regex::new(r"[0-9A-Fa-f:.]*[:.][0-9A-Fa-f:.]*")?,
             host: Regex::new(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}(?-u:\b)")?,
         })
@@ -203,6 +203,7 @@ mod tests {
         check("alice on web7, /home/alice, malice, alice_2", "USER-1 on HOST-2, /home/USER-1, malice, alice_2");
         check("al alice", "USER-2 USER-1");
         check(r#"user="bob \" x" host=db2 sender=192.0.2.9 n=1"#, "user=USER-1 host=HOST-2 sender=ADDRESS-3 n=1");
+        check("host=db2\nnext line", "host=HOST-1\nnext line");
     }
 
     #[test]
