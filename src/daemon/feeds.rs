@@ -20,7 +20,7 @@ use crate::decide::policy::Policy;
 use crate::detect::rule::Rules;
 use crate::intake::sight::Blind;
 use crate::intake::{self, Counts};
-use crate::text::printable;
+use crate::text::{plain, printable};
 
 /// The log that a machine without configuration has: the journal, which tells who wrote what, else a file.
 pub(crate) fn found() -> anyhow::Result<Input> {
@@ -42,14 +42,15 @@ pub(crate) fn found() -> anyhow::Result<Input> {
 
 /// What is done with an input, for messages about it.
 pub(crate) fn describe(input: &Input) -> String {
+    let shown = |path: &Path| plain(&path.to_string_lossy());
     match &input.source {
-        Source::File(file) => format!("follow {}", file.path.display()),
-        Source::Multilog(multilog) => format!("follow the multilog {}", multilog.path.display()),
+        Source::File(file) => format!("follow {}", shown(&file.path)),
+        Source::Multilog(multilog) => format!("follow the multilog {}", shown(&multilog.path)),
         Source::Journald(journald) => match &journald.directory {
-            Some(directory) => format!("follow the journal in {}", directory.display()),
+            Some(directory) => format!("follow the journal in {}", shown(directory)),
             None => "follow the journal".to_owned(),
         },
-        Source::Syslog(_) => format!("listen on {}", input.source.name()),
+        Source::Syslog(_) => format!("listen on {}", plain(&input.source.name())),
     }
 }
 
