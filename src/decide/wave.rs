@@ -312,6 +312,10 @@ impl Waves {
     /// Counts a try.
     pub(super) fn fail(&mut self, one: &Try<'_>) -> Failed {
         let Try { prefix, user, host, at, wall } = *one;
+        // Of the first day since the epoch is a clock that was never set; and no day is that of an empty place.
+        if day_of(at) == 0 {
+            return Failed::default();
+        }
         let is_known = |known: &Stranger| known.last <= wall && known.last.saturating_add(REMEMBERED) > at;
         let mut stranger = self.strangers.get(&prefix).copied().filter(is_known).unwrap_or_default();
         // What comes late, or is read again, is none of another occasion.
@@ -551,14 +555,14 @@ impl Waves {
         };
     }
 
-    /// Puts a target as it is now. A place beyond [`TARGETS_MAX`] is none.
+    /// Puts a target as it is now; not where its number says that it has another place.
     pub(super) fn put_target(&mut self, place: u16, target: &Target) {
         let index = usize::from(place);
-        if index >= TARGETS_MAX {
+        if index >= TARGETS_MAX || usize::from(target.id) % TARGETS_MAX != index {
             return;
         }
-        if self.targets.len() <= index {
-            self.targets.resize_with(index + 1, Target::default);
+        while self.targets.len() <= index {
+            self.targets.push(Target { id: self.targets.len() as u16, ..Target::default() });
         }
         let before = std::mem::replace(&mut self.targets[index], target.clone());
         self.on = self.on + usize::from(target.wave.is_some()) - usize::from(before.wave.is_some());
@@ -730,6 +734,34 @@ mod tests {
         assert!(waves.targets.iter().all(|target| target.id != known.accounts[0].0));
         waves.take_back(&host(1));
         assert!(waves.targets[1..].iter().all(|target| target.addresses(day_of(BEGIN)) == 1));
+    }
+
+    /// A place that could not be read stays empty until there is need of it.
+    #[test]
+    fn a_target_that_is_missing_is_no_other() {
+        let (mut waves, mut again) = (Waves::default(), Waves::default());
+        for number in 0..TARGETS_MAX as u32 {
+            fail(&mut waves, number, &number.to_string(), number);
+        }
+        for (place, target) in waves.targets.iter().enumerate().filter(|(place, _)| *place != 7) {
+            again.put_target(place as u16, target);
+        }
+        again.put_target(7, &waves.targets[8]);
+        assert_eq!((again.targets.len(), &*again.targets[7].name), (TARGETS_MAX, &b""[..]));
+        for number in 0..3 * TARGETS_MAX as u32 {
+            fail(&mut again, 10_000 + number, &format!("new{number}"), DAY);
+        }
+        assert!(again.targets[0].name.is_empty() && again.targets[1..].iter().all(|target| !target.name.is_empty()));
+        for (place, target) in again.targets.iter().enumerate() {
+            assert_eq!(usize::from(target.id) % TARGETS_MAX, place);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_makes_no_wave() {
+        let mut waves = Waves::default();
+        let one = Try { prefix: host(1), user: b"al", host: HostId(0), at: 7, wall: BEGIN };
+        assert!((0..1_000).all(|_| waves.fail(&one).turns.is_empty()) && waves.strangers.is_empty());
     }
 
     /// A clock that was ahead, and is right now, hides nothing for longer.

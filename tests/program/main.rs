@@ -39,4 +39,5 @@ mod sync;
 mod trial;
 mod truth;
 mod verbs;
+mod waves;
 mod worlds;
