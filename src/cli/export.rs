@@ -19,6 +19,7 @@ use super::output::{Column, Screen};
 use crate::clock;
 use crate::compat::files::{self, Count, Offset, Pair, User};
 use crate::config::{Config, Source};
+use crate::daemon::feeds;
 use crate::decide::claim::{Claim, Claimant, latest};
 use crate::decide::policy::Class;
 use crate::decide::prefix::Prefix;
@@ -172,7 +173,7 @@ fn all(
     let released = released.into_iter();
     let released =
         released.map(|one| (one.prefix.address(), count(one.times.into(), one.last.unwrap_or_default()))).collect();
-    let (hosts_deny, told) = denies(state, config, now, zone);
+    let (hosts_deny, told) = denies(state, config, allowed, (now, zone));
     let mut told: BTreeMap<IpAddr, Timestamp> = told.into_iter().map(|address| (address, now)).collect();
     let received = state.denies.iter().filter_map(|(prefix, deny)| Some((prefix, deny.claim(Claimant::Sync)?)));
     told.extend(received.map(|(prefix, claim)| (prefix.address(), claim.since)));
@@ -231,7 +232,15 @@ fn failures(state: &State, class: Class) -> BTreeMap<IpAddr, Count> {
 
 /// Who is denied, as hosts.deny: the comment has the time from which `PURGE_DENY` leads to the end of the deny. What never ends
 /// has none, as DenyHosts purges by it. Also which of these nothing else would show to be DenyHosts'.
-fn denies(state: &State, config: &Config, now: Timestamp, zone: &TimeZone) -> (Written, Vec<IpAddr>) {
+fn denies(
+    state: &State,
+    config: &Config,
+    added: &BTreeSet<String>,
+    (now, zone): (Timestamp, &TimeZone),
+) -> (Written, Vec<IpAddr>) {
+    let mut allow = config.decide.policy.allow.clone();
+    added.iter().for_each(|entry| _ = allow.add(entry));
+    let (allowed, mut full) = (allow.ranges().collect::<Vec<_>>(), 0);
     let (policy, service) = (&config.decide.policy, &config.deny.hosts_deny.service);
     let (mut text, mut records, mut nets, mut told) = (Vec::new(), 0, 0, Vec::new());
     let denied: BTreeMap<&Prefix, _> = state.denies.iter().collect();
@@ -252,23 +261,38 @@ fn denies(state: &State, config: &Config, now: Timestamp, zone: &TimeZone) -> (W
             }
         }
         nets += usize::from(!is_counted && !prefix.is_host());
-        records += 1;
-        let entry = hosts_deny::entry_of(service, prefix);
-        if let Some(stamp) = stamp {
-            text.extend(format!("# DenyHosts: {} | {entry}\n", crate::text::asctime(stamp, zone)).into_bytes());
+        // Neither libwrap nor DenyHosts' own list takes back a part of an entry.
+        let Some(pieces) = hosts_deny::pieces(*prefix, &allowed) else {
+            full += 1;
+            continue;
+        };
+        for piece in pieces {
+            records += 1;
+            let entry = hosts_deny::entry_of(service, Path::new("hosts.deny"), &piece);
+            if let Some(stamp) = stamp {
+                text.extend(format!("# DenyHosts: {} | {entry}\n", crate::text::asctime(stamp, zone)).into_bytes());
+            }
+            text.extend(format!("{entry}\n").into_bytes());
         }
-        text.extend(format!("{entry}\n").into_bytes());
     }
-    let left = match nets {
-        0 => Vec::new(),
-        nets => vec![format!("{nets} of them are networks of a person's, which `denyd import` leaves alone")],
-    };
+    let mut left = Vec::new();
+    if nets > 0 {
+        left.push(format!("{nets} of them are networks of a person's, which `denyd import` leaves alone"));
+    }
+    if full > 0 {
+        left.push(format!("{full} are not in it, as too many addresses in them are allowed"));
+    }
     (Written { name: "hosts.deny", text, records, left }, told)
 }
 
 /// How far the log was read that an input follows, if it is one file.
 fn offset(cursors: &BTreeMap<String, Cursor>, config: &Config) -> Written {
-    let files = config.inputs.iter().filter_map(|input| match &input.source {
+    // Where none is named denyd finds the log itself.
+    let inputs: Vec<_> = match config.inputs.is_empty() {
+        true => feeds::found().into_iter().collect(),
+        false => config.inputs.clone(),
+    };
+    let files = inputs.iter().filter_map(|input| match &input.source {
         Source::File(file) => Some((cursors.get(&input.name)?, &*file.path)),
         _ => None,
     });

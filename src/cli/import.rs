@@ -340,6 +340,11 @@ fn unproven(config: &Config, want: &DenySet, now: Timestamp) -> Option<String> {
     Some(if failed.is_empty() { "no back end refuses anybody".to_owned() } else { failed.join("; ") })
 }
 
+/// Where the copy is by which an import is given back, if there is one.
+pub(super) fn copy(config: &Config) -> Option<PathBuf> {
+    Some(kept::directory(&config.state_dir)).filter(|dir| dir.exists())
+}
+
 fn undo(config: &Config) -> anyhow::Result<ExitCode> {
     stopped(config)?;
     let dir = &config.state_dir;

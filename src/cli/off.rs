@@ -79,6 +79,14 @@ pub(super) fn run(Arguments { forget }: Arguments, config: &Config) -> anyhow::R
         (true, false) => {
             forget_all(config)?;
             writeln!(screen, "Who was denied is forgotten.")?;
+            if let Some(copy) = super::import::copy(config) {
+                let copy = copy.display();
+                writeln!(
+                    screen,
+                    "What was before DenyHosts was taken over is still in {copy}: `denyd import --undo` gives it back, and \
+                     rm -r {copy} forgets it, too."
+                )?;
+            }
         }
         (true, true) => writeln!(screen, "Nothing is forgotten: the database knows what is left.")?,
         (false, _) => writeln!(

@@ -1,9 +1,11 @@
 //! Denies in hosts.deny, or in a list file that it names, in DenyHosts' own format.
 //!
-//! Promises that lines of others stay as they are, byte for byte. Where lines only come, they are appended, so that who follows
-//! the file sees them, and a crash leaves half a line at worst, which the next start mends; where lines go, the file is at
-//! every moment either the old or the new one. An entry whose comment a person deletes is theirs from then on. Allowed addresses inside a denied prefix are cut out of it by writing the
-//! prefixes around them: `EXCEPT` does not work in list files (tcpdmatch shows it denied all the same).
+//! Lines of others stay as they are, byte for byte. Where lines only come, they are appended, so that who follows the file sees
+//! them, and a crash leaves half a line at worst, which the next start mends. Where lines go, the file is at every moment either
+//! the old or the new one. An entry whose comment a person deletes is theirs from then on.
+//!
+//! Allowed addresses inside a denied prefix are cut out of it by writing the prefixes around them: `EXCEPT` does not work in list
+//! files (tcpdmatch shows it denied all the same).
 //!
 //! A list file has addresses alone, and no comment: libwrap takes each of its words for a pattern.
 //!
@@ -25,9 +27,7 @@ use crate::spot::{Seen, Spot};
 use crate::text::asctime;
 
 use super::ledger::{Ledger, Lines, Notes};
-use super::overlap::without;
 use super::{DenyBackend, DenyError, DenySet, Kept, Life, Probe};
-use entry::pattern;
 pub use file::NAME;
 pub use file::copy_attributes;
 use file::{read, stat, sync_directory};
@@ -89,9 +89,7 @@ pub struct Settings {
 impl Settings {
     /// The entry that denies these addresses.
     pub fn entry(&self, denied: &Prefix) -> String {
-        let end = if self.path.ends_with("hosts.allow") { " : deny" } else { "" };
-        let pattern = pattern(denied);
-        if self.service.is_list() { pattern } else { format!("{}: {pattern}{end}", self.service) }
+        entry_of(&self.service, &self.path, denied)
     }
 }
 
@@ -132,7 +130,7 @@ impl std::str::FromStr for Service {
 }
 
 mod written;
-pub use written::{Written, entry_of, of_denyhosts};
+pub use written::{Written, entry_of, of_denyhosts, pieces};
 
 /// How entries look.
 #[derive(Clone, Debug)]
@@ -291,18 +289,14 @@ impl HostsDeny {
             if Life::left(*until, now) == Life::Over {
                 continue;
             }
-            let Some(pieces) = without(*prefix, &allowed, PIECES_MAX) else {
+            let Some(pieces) = pieces(*prefix, &allowed) else {
                 if self.refused.insert(*prefix) {
-                    warn!(backend = NAME, %prefix, limit = PIECES_MAX, "too many allowed addresses in it; not denied here");
+                    warn!(backend = NAME, %prefix, "too many allowed addresses in it; not denied here");
                 }
                 continue;
             };
-            // In hosts.allow a line without this lets in.
-            let end = if self.path.ends_with("hosts.allow") { " : deny" } else { "" };
-            entries.extend(pieces.iter().map(|piece| match self.form.service.0.as_str() {
-                "" => (pattern(piece), *prefix),
-                service => (format!("{service}: {}{end}", pattern(piece)), *prefix),
-            }));
+            let entry = |piece: &Prefix| (entry_of(&self.form.service, &self.path, piece), *prefix);
+            entries.extend(pieces.iter().map(entry));
         }
         self.refused.retain(|prefix| want.denied.contains_key(prefix));
         entries
@@ -403,14 +397,16 @@ impl HostsDeny {
     /// Warns of lines of others that deny who is allowed, each once; DenyHosts did so, too.
     fn warn_allowed(&mut self, target: &Path, text: &[u8], allowed: &[Range]) {
         let mut memo = self.memo.clone();
+        let allowed = merge(allowed.to_vec());
+        let is_allowed = |address: std::net::IpAddr| {
+            let behind = allowed.partition_point(|range| range.first <= address);
+            behind > 0 && allowed[behind - 1].contains(address)
+        };
         for line in text.split(|&byte| byte == b'\n') {
             let found = std::str::from_utf8(line).ok().and_then(entry::entry);
             let Some(prefix) = found.map(|found| found.prefix).filter(Prefix::is_host) else { continue };
             let address = prefix.address();
-            if memo.warned.len() < WARNED_MAX
-                && allowed.iter().any(|range| range.contains(address))
-                && memo.warned.insert(prefix.to_string())
-            {
+            if memo.warned.len() < WARNED_MAX && is_allowed(address) && memo.warned.insert(prefix.to_string()) {
                 warn!(path = %target.display(), %prefix, "it is allowed, and somebody's line here refuses it: denyd why {prefix}");
             }
         }
@@ -523,9 +519,6 @@ impl DenyBackend for HostsDeny {
 const OLD_LEDGER: &str = "hosts_deny_ledger";
 /// The longest name of a service, in bytes.
 const SERVICE_MAX: usize = 255;
-/// Lines that one denied prefix may take because of allowed addresses inside it. One address in an IPv6
-/// /64 takes 64.
-const PIECES_MAX: usize = 4096;
 /// What [`Memo`] is remembered by.
 const MEMO: &str = "lines of";
 /// Allowed addresses that are told of, and remembered for that; 64 KB.

@@ -444,6 +444,22 @@ fn a_list_file_has_no_hosts_allow_beside_it() {
     assert_ne!(old.why("203.0.113.7")["verdict"], "allowed", "it is in the hosts.allow beside it, which nobody asks");
 }
 
+/// Who is allowed inside a denied network is not shut out by what is exported.
+#[test]
+fn what_is_exported_denies_nobody_who_is_allowed() {
+    let old = Old::new();
+    old.import(&["--yes"], 0);
+    assert_eq!(old.run(&["deny", "198.51.100.0/30"]).0, Some(0));
+    assert_eq!(old.run(&["allow", "198.51.100.1"]).0, Some(0));
+    let (code, out, err) = old.run(&["export", "denyhosts", "DIR/exported"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let text = old.read("exported/hosts.deny");
+    let of_it: Vec<_> = text.lines().filter(|line| line.starts_with("sshd: 198.51.100.")).collect();
+    assert_eq!(of_it, ["sshd: 198.51.100.0", "sshd: 198.51.100.2/255.255.255.254"]);
+    let told = old.run(&["off", "--forget"]);
+    assert!(told.1.contains("state.before-import: `denyd import --undo` gives it back"), "{told:?}");
+}
+
 /// By what the daemon's own user could have written root runs no program and writes no file.
 #[test]
 fn what_others_could_have_kept_counts_for_nothing() {

@@ -31,6 +31,8 @@ const STARTS: &[&str] = &[
 ];
 /// The most files of a directory that are looked at.
 const FILES_MAX: usize = 1000;
+/// The most lines that are shown.
+const LINES_MAX: usize = 20;
 /// How much of a line is shown, in characters.
 const SHOWN_MAX: usize = 120;
 
@@ -40,6 +42,7 @@ pub(super) fn leftovers(root: &Path) -> Vec<String> {
     let listed = DIRECTORIES.iter().flat_map(|dir| fs::read_dir(root.join(dir)).into_iter().flatten().flatten());
     let mut listed: Vec<PathBuf> = listed.map(|entry| entry.path()).take(FILES_MAX).collect();
     listed.sort();
+    let mut more = 0;
     for file in FILES.iter().map(|file| root.join(file)).chain(listed) {
         let (Some(dir), Some(name)) = (file.parent(), file.file_name()) else { continue };
         if !if_there(fs::metadata(&file)).is_ok_and(|found| found.is_some_and(|found| found.is_file())) {
@@ -48,10 +51,17 @@ pub(super) fn leftovers(root: &Path) -> Vec<String> {
         let Ok(Some(text)) = files::load(dir, &String::from_utf8_lossy(name.as_bytes())) else { continue };
         for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
             if let Some(instead) = calls(line) {
+                if found.len() == LINES_MAX {
+                    more += 1;
+                    continue;
+                }
                 let shown: String = plain(&String::from_utf8_lossy(line)).chars().take(SHOWN_MAX).collect();
                 found.push(format!("{}:{number}: {shown}\n    {instead}", file.display()));
             }
         }
+    }
+    if more > 0 {
+        found.push(format!("{more} more lines of such files"));
     }
     let starts = STARTS.iter().map(|start| root.join(start)).filter(|start| start.symlink_metadata().is_ok());
     for start in starts.filter(|start| !is_of_denyd(start)) {
@@ -116,6 +126,16 @@ mod tests {
         check("0 * * * * root cat /var/log/denyhosts", false);
         check("0 * * * * root ls /var/lib/denyhosts/hosts", false);
         check("sshd: 192.0.2.1", false);
+    }
+
+    #[test]
+    fn a_long_crontab_does_not_hide_the_rest() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("etc/init.d")).unwrap();
+        fs::write(root.path().join("etc/crontab"), "* * * * * root denyhosts\n".repeat(5000)).unwrap();
+        fs::write(root.path().join("etc/init.d/denyhosts"), "#!/bin/sh\n").unwrap();
+        let found = leftovers(root.path());
+        assert_eq!((found.len(), found[20].as_str()), (22, "4980 more lines of such files"));
     }
 
     #[test]

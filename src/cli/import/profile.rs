@@ -35,6 +35,10 @@ pub(super) fn told(found: &Found, ours: &Config) -> String {
         reasons.push(format!("it keeps the files in {} current", plain(&dir.display().to_string())));
         opened(&dir.join("hosts"));
     }
+    // What it writes there is its own, whoever it runs as.
+    for file in [&ours.report.table_file, &ours.report.log_file, &ours.compat.lock_file].into_iter().flatten() {
+        opened(file);
+    }
     for (key, program) in &found.old.plugins {
         reasons.push(format!("{key} runs {}", plain(program)));
     }
@@ -45,14 +49,28 @@ pub(super) fn told(found: &Found, ours: &Config) -> String {
     if ours.mail.server == crate::config::mail::Server::Sendmail && !ours.mail.to.is_empty() {
         reasons.push("sendmail takes mail for its own user".to_owned());
     }
-    if reasons.is_empty() {
+    if reasons.is_empty() && paths.is_empty() {
         return "\nThe unit's own user, denyd, may do all of it; no drop-in is needed.\n".to_owned();
     }
-    let mut text = format!("\nThe unit must run as root, since {}. Put", reasons.join("; "));
-    let _ = writeln!(text, " packaging/systemd/denyd-root.conf into place:\n  {ROOT}");
+    let mut text = String::new();
+    if !reasons.is_empty() {
+        let _ = writeln!(text, "\nThe unit must run as root, since denyd does what only root may:");
+        reasons.iter().for_each(|reason| _ = writeln!(text, "  {reason}"));
+        let _ = writeln!(text, "Put packaging/systemd/denyd-root.conf into place:\n  {ROOT}");
+    }
     if !paths.is_empty() {
-        let paths: Vec<_> = paths.iter().map(|path: &PathBuf| path.display().to_string()).collect();
-        let _ = writeln!(text, "and beside it:\n  {PATHS}\n    [Service]\n    ReadWritePaths=-{}", paths.join(" -"));
+        let paths: Vec<_> = paths.iter().map(|path: &PathBuf| quoted(path)).collect();
+        let begin = if reasons.is_empty() { "\nThe unit must be let write there" } else { "and beside it" };
+        let _ = writeln!(text, "{begin}:\n  {PATHS}\n    [Service]\n    ReadWritePaths={}", paths.join(" "));
     }
     text
+}
+
+/// A path as systemd reads it, which may be missing (systemd.syntax(7)): `%` and blanks mean something there.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string().replace('%', "%%");
+    match text.contains([' ', '\t', '"', '\'', '\\']) {
+        true => format!("\"-{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+        false => format!("-{text}"),
+    }
 }

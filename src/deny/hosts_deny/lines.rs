@@ -59,14 +59,14 @@ pub(super) fn render(old: &[u8], known: Known<'_>) -> Rendered {
         match *line {
             Line::Foreign(raw) | Line::Bare(raw) => {
                 bytes.extend(raw);
-                present.insert(trim(raw));
+                present.insert(bare(raw));
             }
             Line::Ours { raw, entry } => {
                 let wanted = std::str::from_utf8(entry).ok().and_then(|text| known.want.get_key_value(text));
                 if let Some((text, deny)) = wanted
                     && present.insert(entry)
                 {
-                    if let Some(stamp) = known.stamp.filter(|_| trim(raw) == entry) {
+                    if let Some(stamp) = known.stamp.filter(|_| bare(raw) == entry) {
                         bytes.extend(
                             orphans.get(entry).map_or_else(|| entry::stamp(stamp, entry), |line| line.to_vec()),
                         );
@@ -161,15 +161,15 @@ fn classify<'a>(old: &'a [u8], known: Known<'_>) -> Classified<'a> {
         let was_continued = continued;
         continued = trim(raw).ends_with(b"\\");
         rest = after;
-        lines.push(match stamped(trim(raw)).filter(|_| !was_continued) {
-            Some(entry) if entry == trim(next) && (known.adopt || written(entry)) => {
+        lines.push(match stamped(bare(raw)).filter(|_| !was_continued) {
+            Some(entry) if entry == bare(next) && (known.adopt || written(entry)) => {
                 paired.insert(entry);
                 let (both, after) = old[old.len() - raw.len() - after.len()..].split_at(raw.len() + next.len());
                 rest = after;
                 Line::Ours { raw: if known.list { next } else { both }, entry }
             }
             Some(entry) if written(entry) => {
-                orphans.insert(entry, trim(raw));
+                orphans.insert(entry, bare(raw));
                 Line::Orphan
             }
             _ if was_continued => Line::Foreign(raw),
@@ -179,9 +179,9 @@ fn classify<'a>(old: &'a [u8], known: Known<'_>) -> Classified<'a> {
     // Only one of equal lines is ours, and rather the one under its comment.
     for line in &mut lines {
         if let Line::Bare(raw) = *line {
-            let entry = trim(raw);
+            let entry = bare(raw);
             let ours = written(entry) && paired.insert(entry);
-            let lost_comment = known.stamp.is_some() && known.had_comments && !orphans.contains_key(entry);
+            let lost_comment = known.had_comments && !orphans.contains_key(entry);
             *line = match ours {
                 true if lost_comment => {
                     given_up.push(String::from_utf8_lossy(entry).into_owned());
@@ -227,6 +227,11 @@ pub(super) fn trim(raw: &[u8]) -> &[u8] {
     raw.strip_suffix(b"\n").unwrap_or(raw)
 }
 
+/// The same without what an editor of another system put before the end: libwrap takes it for a blank.
+fn bare(raw: &[u8]) -> &[u8] {
+    trim(raw).trim_ascii_end()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,6 +252,29 @@ mod tests {
         };
         assert_eq!(render(old, known).bytes, old);
         assert_eq!(render(old, Known { adopt: true, ..known }).bytes, b"");
+    }
+
+    /// An editor wrote CRLF: the entries are the same, and go with their denies; one without its comment is a person's, also
+    /// where all is taken away.
+    #[test]
+    fn ends_of_lines_make_no_other_entry() {
+        let old = b"# DenyHosts: T | sshd: 192.0.2.1\r\nsshd: 192.0.2.1\r\nsshd: 192.0.2.2\r\nsshd: 192.0.2.3\r\n";
+        let (ledger, none) = (entries("192.0.2.1 192.0.2.2"), Lines::new());
+        let known = Known {
+            want: &ledger,
+            ledger: &ledger,
+            put_back: &BTreeSet::new(),
+            adopt: false,
+            stamp: None,
+            list: false,
+            had_comments: false,
+            may_be_torn: false,
+        };
+        assert_eq!(render(old, known).bytes, old);
+        assert_eq!(render(old, Known { want: &none, ..known }).bytes, b"sshd: 192.0.2.3\r\n");
+        let taken_away = render(old, Known { want: &none, had_comments: true, ..known });
+        assert_eq!(taken_away.bytes, b"sshd: 192.0.2.2\r\nsshd: 192.0.2.3\r\n");
+        assert_eq!(taken_away.given_up, ["sshd: 192.0.2.2"]);
     }
 
     fn entries(text: &str) -> Lines {

@@ -1,11 +1,15 @@
 //! The entries of hosts.deny that DenyHosts may have written. Pure.
 
+use std::path::Path;
+
 use inputs::record::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Service;
 use super::entry::{Entry, entry, pattern, stamped};
 use crate::decide::prefix::Prefix;
+use crate::decide::range::Range;
+use crate::deny::overlap::without;
 use crate::text::from_asctime;
 
 /// An entry that DenyHosts may have written, or a denyd: `SERVICE: ADDRESS`, or an address alone.
@@ -45,13 +49,23 @@ pub fn of_denyhosts(text: &[u8], zone: &TimeZone) -> Vec<Written> {
     found
 }
 
-/// The entry of a prefix, as the back end writes it.
-pub fn entry_of(service: &Service, prefix: &Prefix) -> String {
+/// The entry of a prefix in the file `path`: in hosts.allow a line that does not say so lets in.
+pub fn entry_of(service: &Service, path: &Path, prefix: &Prefix) -> String {
+    let end = if path.ends_with("hosts.allow") { " : deny" } else { "" };
     match service.is_list() {
         true => pattern(prefix),
-        false => format!("{service}: {}", pattern(prefix)),
+        false => format!("{service}: {}{end}", pattern(prefix)),
     }
 }
+
+/// What is written for a denied prefix, around what is `allowed` in it, which is merged; `None` if that is too much.
+pub fn pieces(denied: Prefix, allowed: &[Range]) -> Option<Vec<Prefix>> {
+    without(denied, allowed, PIECES_MAX)
+}
+
+/// Lines that one denied prefix may take because of allowed addresses inside it. One address in an IPv6
+/// /64 takes 64.
+const PIECES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
