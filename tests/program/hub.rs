@@ -11,10 +11,10 @@ use kit::{denyd, until};
 use serde_json::Value;
 
 /// A hub in a directory of its own.
-struct Hub {
+pub(super) struct Hub {
     dir: tempfile::TempDir,
     child: Option<Child>,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Drop for Hub {
@@ -28,7 +28,7 @@ impl Drop for Hub {
 
 impl Hub {
     /// A hub that is not started; `more` is put into its configuration, `DIR` in it is its directory.
-    fn new(more: &str) -> Self {
+    pub(super) fn new(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let hub = Hub { dir, child: None, port: 0 };
         let listen = if more.contains("listen") { "" } else { "listen = \"127.0.0.1:0\"\n" };
@@ -44,7 +44,7 @@ impl Hub {
         hub
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -53,7 +53,7 @@ impl Hub {
         denyd(&[&["--config", config.to_str().unwrap(), "hub"], arguments].concat())
     }
 
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         let log = fs::File::create(self.path("log")).unwrap();
         let child = self.verb(&[]).stderr(log).spawn().unwrap();
         let pid = child.id();
