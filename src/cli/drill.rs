@@ -140,10 +140,10 @@ fn goes(
 ) -> anyhow::Result<bool> {
     let number = drill.messages.len();
     let (way, place) = written_by(drill, *append);
-    let written =
-        write(&way, &drill.messages).map_err(|error| format!("nothing could be written to {place}: {error:#}"));
+    let failed = |error| format!("nothing could be written to {place}: {error:#}; {}", remedy(&way));
+    let written = write(&way, &drill.messages).map_err(failed);
     let failures = count(number as u64, "failure", "failures");
-    let what = |()| format!("{failures} of {} to {place}", drill.prefix.address());
+    let what = |()| format!("{failures} of {} to {place}", drill.prefix);
     if !teller.tell("written", written.map(what))? {
         return Ok(false);
     }

@@ -9,6 +9,7 @@ mod command;
 mod denies;
 mod denyhosts;
 mod doctor;
+mod drill;
 mod faults;
 mod field;
 mod hostile;
