@@ -24,11 +24,6 @@ pub(super) struct Arguments {
 /// What stands at the end of denyd(1).
 const TAIL: &[(&str, &str)] = &[
     (
-        "DENYHOSTS",
-        "Called denyhosts, denyhosts.py or daemon-control, it is DenyHosts' command line, of which --help tells. \
-         /usr/share/doc/denyd/denyhosts.md has what becomes of DenyHosts' configuration.",
-    ),
-    (
         "EXIT STATUS",
         "0 is yes, or done. 1 is no: nothing was found, or something is not well. 2 is an error, which standard error tells.",
     ),
@@ -37,7 +32,7 @@ const TAIL: &[(&str, &str)] = &[
         "/etc/denyd/denyd.toml: the configuration. /etc/denyd/rules.d: rules for other programs than sshd. /var/lib/denyd: the \
          database. /run/denyd/control: the socket by which the commands reach the daemon.",
     ),
-    ("SEE ALSO", "denyd.toml(5), and /usr/share/doc/denyd"),
+    ("SEE ALSO", "denyd.toml(5), denyhosts(8), daemon-control(8), and /usr/share/doc/denyd"),
 ];
 
 /// Runs the verb.
@@ -92,7 +87,7 @@ const TAIL_OF_USAGE: &[(&str, &str)] = &[
     ),
     (
         "SEE ALSO",
-        "denyd(1), denyd.toml(5), and /usr/share/doc/denyd/doc/denyhosts.md, which tells key by key what is otherwise",
+        "denyd(1), denyd.toml(5), and /usr/share/doc/denyd/denyhosts.md, which tells key by key what is otherwise",
     ),
 ];
 

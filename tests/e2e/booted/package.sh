@@ -68,7 +68,7 @@ check "which runs" other_runs "$main"
 check "the configuration is as it was left" grep -q '^# mine' /etc/denyd/denyd.toml
 check "the deny stands" denyd why 203.0.113.10
 check "its manual pages are there" man -w denyd denyd-why denyd.toml denyhosts denyhosts.py daemon-control
-check "one is of DenyHosts' name, too" sh -c 'man denyhosts | grep "^DENYHOSTS"'
+check "one is of DenyHosts' name, too" sh -c 'man denyhosts.py | grep -e --purge'
 mkdir /etc/ssl/denyd
 touch /etc/ssl/denyd/{ca.pem,web1.example.org.pem,web1.example.org.key}
 for example in /usr/share/doc/denyd/examples/rsyslog-*.conf; do check "rsyslogd takes $example" rsyslogd -N1 -f "$example"; done
@@ -113,6 +113,13 @@ check "it knows that it is a copy" sh -c 'denyd status | grep "a copy that was t
 check "which is its own" test "$(stat -c %U /var/lib/denyd/denyd.db)" = denyd
 check "and denies the same" denyd why 203.0.113.10
 
+check "nobody has started a hub" sh -c '! systemctl is-enabled denyd-hub && ! systemctl is-active denyd-hub'
+check "who wants one has it" systemctl start denyd-hub
+hub() { systemctl show denyd-hub -p MainPID --value; }
+main=$(hub)
+check "it is started anew with its package" replace --reinstall install /scratch/denyd_*-2_*.deb
+check "which is another process" test "$(hub)" -gt 0 -a "$(hub)" != "$main"
+
 install -D -m 644 /usr/share/doc/denyd/examples/denyd-root.conf /etc/systemd/system/denyd.service.d/denyd-root.conf
 sed -i 's/^#backends = .*/backends = ["nftables", "hosts.deny"]/' /etc/denyd/denyd.toml
 systemctl daemon-reload
@@ -122,7 +129,7 @@ touch /scratch/before-reboot
 until_true 60 test -e /scratch/paused
 
 check "it is removed" apt remove denyd
-check "it is gone" sh -c '! test -e /usr/bin/denyd && ! systemctl is-active denyd'
+check "it is gone" sh -c '! test -e /usr/bin/denyd && ! systemctl is-active denyd && ! systemctl is-active denyd-hub'
 check "the deny stands in the kernel" is_denied 203.0.113.10
 check "and in hosts.deny" grep -qF 203.0.113.10 /etc/hosts.deny
 touch /scratch/end
