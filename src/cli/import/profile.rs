@@ -54,9 +54,8 @@ pub(super) fn told(found: &Found, ours: &Config) -> String {
     }
     let mut text = String::new();
     if !reasons.is_empty() {
-        let _ = writeln!(text, "\nThe unit must run as root, since denyd does what only root may:");
-        reasons.iter().for_each(|reason| _ = writeln!(text, "  {reason}"));
-        let _ = writeln!(text, "Put packaging/systemd/denyd-root.conf into place:\n  {ROOT}");
+        let _ = writeln!(text, "\nThe unit must run as root, since {}. Put", reasons.join("; "));
+        let _ = writeln!(text, "packaging/systemd/denyd-root.conf into place:\n  {ROOT}");
     }
     if !paths.is_empty() {
         let paths: Vec<_> = paths.iter().map(|path: &PathBuf| quoted(path)).collect();
