@@ -41,7 +41,8 @@ pub(crate) fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted += &format!("\\u{:04X}", u32::from(c)),
+            // What moves the cursor or hides, as U+202E does, too.
+            c if c != '\'' && c.escape_debug().len() > 1 => quoted += &format!("\\U{:08X}", u32::from(c)),
             c => quoted.push(c),
         }
     }
