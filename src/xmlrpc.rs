@@ -363,7 +363,7 @@ impl<'a> Parser<'a> {
         Ok(std::mem::take(&mut self.text))
     }
 
-    /// The values of a <params> that is open, and its end.
+    /// The values of a `<params>` that is open, and its end.
     fn params(&mut self) -> Result<Vec<Value>, Error> {
         let mut values = Vec::new();
         while let Token::Open(tag) = self.token()? {
@@ -375,7 +375,7 @@ impl<'a> Parser<'a> {
         Ok(values)
     }
 
-    /// What stands in a <value> that is open, and its end.
+    /// What stands in a `<value>` that is open, and its end.
     fn value(&mut self, depth: usize) -> Result<Value, Error> {
         self.values += 1;
         if depth >= DEPTH_MAX {

@@ -66,7 +66,7 @@ fn a_deny_is_mailed_with_its_evidence() {
 #[test]
 fn ten_thousand_denies_are_one_mail_a_period() {
     let sink = Sink::new();
-    let home = home(&sink, "[decide]\nthreshold_root = 0");
+    let home = home(&sink, "[decide]\nthreshold_root = 0\nwaves = \"off\"");
     let daemon = home.start();
     home.append(failures("192.0.2.7", 1).as_bytes());
     sink.wait(1);
