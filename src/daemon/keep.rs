@@ -82,7 +82,7 @@ impl Owner {
     }
 
     /// Withdraws what the trial denied. `is_back`: whether what was before holds again.
-    fn end_trial(&mut self, is_back: anyhow::Result<bool>) {
+    pub(super) fn end_trial(&mut self, is_back: anyhow::Result<bool>) {
         let Some(decided) = self.trial.as_ref().map(|trial| trial.order.decided) else { return };
         match is_back {
             Ok(true) => tracing::warn!("the configuration that was before the trial holds again"),

@@ -50,10 +50,16 @@ impl Owner {
 
     /// Begins to read a configuration, once none is being read.
     pub(super) fn read(&mut self, purpose: Purpose, read: impl FnOnce() -> anyhow::Result<Fresh> + Send + 'static) {
+        let goes_back = matches!(purpose, Purpose::Back);
         match Reading::begin(purpose, read) {
             Ok(reading) => self.reading = Some(reading),
-            // Who asks learns by the end of his line that nothing came of it.
-            Err(error) => tracing::error!(%error, "no configuration can be read: the system refuses a thread"),
+            Err(error) => {
+                tracing::error!(%error, "no configuration can be read: the system refuses a thread");
+                // Who asks learns by the end of his line that nothing came of it; a trial has nobody who asks.
+                if goes_back {
+                    self.end_trial(Err(error.into()));
+                }
+            }
         }
     }
 

@@ -170,7 +170,9 @@ fn names_of(configuration: &str, veil: &mut Veil) {
                 }
                 ("host" | "hosts" | "clients", _) => strings(value, &mut |text| veil.know(Kind::Host, text)),
                 ("server", _) => strings(value, &mut |text| {
-                    let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
+                    // A mail server with its port, or a URL.
+                    let url = url::Url::parse(text).ok().and_then(|url| Some(url.host_str()?.to_owned()));
+                    let host = url.as_deref().or(text.rsplit_once(':').map(|(host, _)| host)).unwrap_or(text);
                     if host != "sendmail" {
                         veil.know(Kind::Host, host);
                     }

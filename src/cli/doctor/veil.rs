@@ -29,11 +29,12 @@ impl Kind {
     }
 }
 
-/// Last parts of names that are no host's: of files, services and of what we print.
-const NO_HOSTS: [&str; 16] = [
-    "allow", "conf", "d", "db", "deny", "list", "local", "log", "pid", "rs", "service", "sh", "so", "sock", "socket",
-    "toml",
-];
+/// Last parts of names that are no host's: of files, services and of what we print. Those of files that may be a host's, too
+/// (`jail.local`), are a file's behind a `/`.
+const NO_HOSTS: [&str; 10] = ["allow", "conf", "db", "deny", "log", "pid", "service", "sock", "socket", "toml"];
+const FILES: [&str; 6] = ["d", "list", "local", "rs", "sh", "so"];
+/// The longest text of an address: `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`.
+const ADDRESS_MAX: usize = 45;
 
 /// The words that stand for others.
 pub(super) struct Veil {
@@ -93,7 +94,13 @@ impl Veil {
         let text = address.replace_all(&text, |found: &Captures<'_>| self.address(&found[0]));
         let hosts = host.replace_all(&text, |found: &Captures<'_>| {
             let last = found[0].rsplit('.').next().unwrap_or_default().to_lowercase();
-            if NO_HOSTS.contains(&last.as_str()) { found[0].to_owned() } else { self.word(Kind::Host, &found[0]) }
+            let before = &text[..found.get(0).map_or(0, |it| it.start())];
+            let is_file = FILES.contains(&last.as_str()) && before.ends_with('/') && !before.ends_with("//");
+            if is_file || NO_HOSTS.contains(&last.as_str()) {
+                found[0].to_owned()
+            } else {
+                self.word(Kind::Host, &found[0])
+            }
         });
         let mut text = hosts.into_owned();
         let known: Vec<_> = self.known.iter().map(|(word, kind)| (word.clone(), *kind)).collect();
@@ -118,20 +125,26 @@ impl Veil {
         }
     }
 
-    /// Replaces what begins with an address, be there a port or a full stop behind it.
+    /// Replaces the addresses in what may be one: a letter or a colon of a word before it, and a port or a full stop behind it,
+    /// may have been taken for a part of it.
     fn address(&mut self, found: &str) -> String {
-        for end in (2..=found.len()).rev() {
-            if let Ok(address) = found[..end].parse::<IpAddr>() {
-                let is_everybodys = address.is_loopback() || address.is_unspecified();
-                let word = if is_everybodys {
-                    found[..end].to_owned()
-                } else {
-                    self.word(Kind::Address, &address.to_string())
-                };
-                return word + &found[end..];
-            }
+        let (mut out, mut at) = (String::new(), 0);
+        while at < found.len() {
+            let rest = &found[at..];
+            let is_within_number = found[..at].ends_with(|char: char| char.is_ascii_digit());
+            let longest = rest.len().min(ADDRESS_MAX);
+            let end = (2..=longest).rev().filter(|_| !is_within_number);
+            let Some((end, address)) = end.filter_map(|end| Some((end, rest[..end].parse::<IpAddr>().ok()?))).next()
+            else {
+                out.push_str(&rest[..1]);
+                at += 1;
+                continue;
+            };
+            let is_everybodys = address.is_loopback() || address.is_unspecified();
+            out += &if is_everybodys { rest[..end].to_owned() } else { self.word(Kind::Address, &address.to_string()) };
+            at += end;
         }
-        found.to_owned()
+        out
     }
 
     /// Replaces what the keys of JSON say to be names; bytes beside a text go.
@@ -194,6 +207,9 @@ mod tests {
         check("192.0.2.0/24 [2001:db8::1]:22 2001:DB8:0::1", "ADDRESS-1/24 [ADDRESS-2]:22 ADDRESS-2");
         check("::ffff:192.0.2.1 fe80::1%eth0", "ADDRESS-1 ADDRESS-2%eth0");
         check("127.0.0.1 ::1 0.0.0.0 at 10:11:12 of 0.1.0", "127.0.0.1 ::1 0.0.0.0 at 10:11:12 of 0.1.0");
+        check("sshd:192.0.2.1 ALL:192.0.2.1 sshd:[2001:db8::1]", "sshd:ADDRESS-1 ALL:ADDRESS-1 sshd:[ADDRESS-2]");
+        check("192.0.2.1:192.0.2.2 denied192.0.2.3", "ADDRESS-1:ADDRESS-2 deniedADDRESS-3");
+        check("db1.corp.local /etc/jail.local https://hub.so/x", "HOST-1 /etc/jail.local https://HOST-2/x");
         check("2026-11-30T10:11:12Z cafe: bad", "2026-11-30T10:11:12Z cafe: bad");
         check("to alice@web7.example.org", "to MAIL-1");
         check(
