@@ -229,9 +229,53 @@ fn is_plain(hir: &Hir) -> bool {
 
 /// Whether no other address can stand in it, and what goes with one: neither a stranger's, nor the true one behind his.
 fn is_closed(parts: &[&Hir]) -> bool {
+    let count = |byte| parts.iter().map(|part| most(part, byte)).sum::<usize>();
+    // With digits or runs between them these are an address.
+    if parts.iter().any(|part| !is_fixed(part))
+        && (count(b'.') >= 3 || count(b':') >= 7 || parts.iter().any(|part| elides(part)))
+    {
+        return false;
+    }
     let runs = parts.iter().try_fold(false, |runs, part| Some(runs | has_runs(part)?));
     // A separator in the fixed text may be one within an address of which the runs have the rest.
     runs.is_some_and(|runs| !runs || !parts.iter().any(|part| has_separator(part)))
+}
+
+/// How often a byte can stand in it at most, where a class is one byte.
+fn most(hir: &Hir, byte: u8) -> usize {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 0,
+        HirKind::Literal(text) => text.0.iter().filter(|it| **it == byte).count(),
+        HirKind::Class(_) => usize::from(has_separator(hir)),
+        HirKind::Repetition(run) => {
+            let most = most(&run.sub, byte);
+            if most == 0 { 0 } else { most.saturating_mul(run.max.map_or(usize::MAX, |max| max as usize)) }
+        }
+        HirKind::Capture(group) => most(&group.sub, byte),
+        HirKind::Concat(parts) => parts.iter().fold(0, |sum, part| sum.saturating_add(most(part, byte))),
+        HirKind::Alternation(parts) => parts.iter().map(|part| most(part, byte)).max().unwrap_or(0),
+    }
+}
+
+/// Whether it is the same text in each message.
+fn is_fixed(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) => true,
+        HirKind::Class(_) | HirKind::Repetition(_) | HirKind::Alternation(_) => false,
+        HirKind::Capture(group) => is_fixed(&group.sub),
+        HirKind::Concat(parts) => parts.iter().all(is_fixed),
+    }
+}
+
+/// Whether `::` stands in it, which is all that a short address of IPv6 needs.
+fn elides(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) | HirKind::Class(_) => false,
+        HirKind::Literal(text) => text.0.windows(2).any(|two| two == b"::"),
+        HirKind::Repetition(run) => elides(&run.sub),
+        HirKind::Capture(group) => elides(&group.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(elides),
+    }
 }
 
 /// Whether it has runs of more than digits and blanks; `None` if an address fits into one.
@@ -378,6 +422,10 @@ mod tests {
         );
         // Each part may be short enough, and both together may not.
         let via = r"^x (?P<user>.{0,500}) via .{0,500} from (?P<host>[0-9.]+)$";
+        let behind = r"^x (?P<user>.{0,80}?) (?P<host>[0-9.]+)(?: \d+\.\d+\.\d+\.\d+)?$";
+        check_both(behind, "x bob 192.0.2.7");
+        check_both(r"^x (?P<user>.{0,80}?) (?P<host>\S+)(?: \d+::\d+)?$", "x bob 192.0.2.7");
+        check(r"^\d+:\d+:\d+ v1.2.3.4 (?P<user>.{0,80}) from (?P<host>[0-9.]+)$", None);
         check(via, Some((Fooled::Unbounded, "x bob via  from 192.0.2.7")));
         check(r"^x (?:.{0,30} ){0,30}(?P<host>[0-9.]+)$", Some((Fooled::Unbounded, "x 192.0.2.7")));
         check(r"^x (?P<user>.{0,400}) via .{0,400} from (?P<host>[0-9.]+)$", None);
