@@ -688,7 +688,9 @@ mod tests {
         check("sshd: 192.0.2.1 : deny\n", "");
         check("sshd: 192.0.2.1 : spawn /usr/bin/denyhosts.py & : allow\n", &format!("1 {option}"));
         check("sshd: ALL EXCEPT /etc/hosts.evil\n", &format!("1 {except}"));
-        check("ALL EXCEPT in.telnetd: 192.0.2.1\nALL EXCEPT sshd EXCEPT ftpd: 192.0.2.2\n", "1 192.0.2.1");
+        // To ftpd, as tcpdmatch says, too: that is no exception from what is excepted.
+        check("ALL EXCEPT in.telnetd: 192.0.2.1\nALL EXCEPT sshd EXCEPT ftpd: 192.0.2.2\n", "1 192.0.2.1|2 192.0.2.2");
+        check("ALL EXCEPT sshd ftpd: 192.0.2.2\n", "");
         check("sshd@10.0.0.1: 192.0.2.1\n", "1 it is for one address of this machine alone");
         check("sshd: .example.org 192.0.2.1\n", &format!("1 192.0.2.1|1 {name}"));
         check("sshd: ALL\n", &format!("1 {name}|1 everybody"));

@@ -373,12 +373,14 @@ mod tests {
         check("sshd: 1.1.1.1;#1.1.1.1;sshd: 1.1.1.1;", "", "1.1.1.1", "sshd: 1.1.1.1;", "");
         check("sshd: 1.1.1.1;sshd: 1.1.1.1;", "", "1.1.1.1", "sshd: 1.1.1.1;", "");
         check(
-            "ALL: PARANOID;sshd:1.1.1.1;  sshd: 1.1.1.1;sshd: 1.1.1.1 ;",
+            "ALL: PARANOID;sshd:1.1.1.1;  sshd: 1.1.1.1;",
             "",
             "1.1.1.1",
-            "ALL: PARANOID;sshd:1.1.1.1;  sshd: 1.1.1.1;sshd: 1.1.1.1 ;",
+            "ALL: PARANOID;sshd:1.1.1.1;  sshd: 1.1.1.1;",
             "",
         );
+        // ours, with what an editor left at its end
+        check("a;sshd: 1.1.1.1 ;sshd: 1.1.1.2\r;", "", "1.1.1.1 1.1.1.2", "a;", "");
         // what --migrate did
         check(
             "# DenyHosts: T | ALL: PARANOID;ALL: PARANOID;",
@@ -420,7 +422,10 @@ mod tests {
             may_be_torn: false,
         };
         let got = render(b"\xff\0\r\n\n\nsshd: 1.1.1.1\r\nx", known);
-        assert_eq!(got.bytes, b"\xff\0\r\n\n\nsshd: 1.1.1.1\r\nx\nsshd: 1.1.1.1\n");
+        // Its line is there: what stands before the end of it is a blank to libwrap.
+        assert_eq!(got.bytes, b"\xff\0\r\n\n\nsshd: 1.1.1.1\r\nx");
+        let got = render(b"\xff\0\r\n\n\nsshd: 1.1.1.2\r\nx", known);
+        assert_eq!(got.bytes, b"\xff\0\r\n\n\nsshd: 1.1.1.2\r\nx\nsshd: 1.1.1.1\n");
     }
 
     #[test]
@@ -480,9 +485,9 @@ mod tests {
         check("#1.1.1.1;sshd: 1.1.1.1;", Known { want: &none, ..known }, "", 0, 0);
         check("#1.1.1.1;;sshd: 1.1.1.1;", known, ";#1.1.1.1;sshd: 1.1.1.1;", 0, 1);
         check("#1.1.1.1;;sshd: 1.1.1.1;", Known { want: &none, ..known }, ";", 0, 0);
-        // Where comments begin to be written, or end, there is no such sign.
+        // Where comments begin to be written, there is no such sign; where they end, there still is.
         check("sshd: 1.1.1.1;", Known { had_comments: false, ..known }, "#1.1.1.1;sshd: 1.1.1.1;", 0, 1);
-        check("sshd: 1.1.1.1;", Known { want: &none, stamp: None, ..known }, "", 0, 0);
+        check("sshd: 1.1.1.1;", Known { want: &none, stamp: None, ..known }, "sshd: 1.1.1.1;", 1, 0);
     }
 
     #[test]
