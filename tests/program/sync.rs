@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use super::hub::Hub;
 
+mod recorded;
+
 /// A home that shares with `sink`, once in an hour and when it is told to.
 fn home(sink: &Sink, more: &str) -> Home {
     let home = Home::with_log();
