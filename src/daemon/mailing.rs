@@ -104,6 +104,7 @@ impl Mailing {
         let (is_wanted, _) = sync::is_wanted(config);
         let orders = sync::Orders {
             sync: config.sync.clone(),
+            servers: sync::servers(config),
             report: config.report.clone(),
             seen: seen(sync::NAME),
             is_steady: !self.is_once,

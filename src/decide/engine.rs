@@ -74,6 +74,8 @@ pub enum Command {
     Forgive(Vec<Prefix>, Who),
     /// Withdraw the policy's own denies of these, and clear what counted for them. Who else denies them still does.
     Withdraw(Vec<Prefix>, Who),
+    /// Withdraw what is denied on a server's word, of these; `None` = all. Who else denies them still does.
+    Distrust(Option<Vec<Prefix>>, Who),
     /// End the policy's own denies, and those that a server told of, that began at this time at the latest, as if their time
     /// were over; not those that are for ever because of how often they were released, or because DenyHosts never purged them.
     Purge(Timestamp),
@@ -317,6 +319,17 @@ impl Engine {
                     if self.state.denies.get(prefix).is_some_and(|deny| deny.claim(Claimant::Policy).is_some()) {
                         self.release(*prefix, Claimant::Policy, self.wall, Why::Forgiven, who.clone());
                     }
+                }
+            }
+            Command::Distrust(prefixes, who) => {
+                let is_one = |deny: &Deny| deny.claim(Claimant::Sync).is_some();
+                let denies = &self.state.denies;
+                let ones: Vec<_> = match prefixes {
+                    Some(some) => some.iter().filter(|one| denies.get(*one).is_some_and(is_one)).copied().collect(),
+                    None => denies.iter().filter(|(_, deny)| is_one(deny)).map(|(one, _)| *one).collect(),
+                };
+                for prefix in ones {
+                    self.release(prefix, Claimant::Sync, self.wall, Why::Forgiven, who.clone());
                 }
             }
             Command::Purge(until) => {

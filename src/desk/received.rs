@@ -1,5 +1,6 @@
 //! Whom a server tells of, and whom it may be told of.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,14 +10,16 @@ use serde::{Deserialize, Serialize};
 use super::Desk;
 use super::reply::Taken;
 use crate::decide::claim::{Claim, Claimant, Reason};
-use crate::decide::engine::Input;
 use crate::decide::engine::received::Refused;
+use crate::decide::engine::{Command, Input};
 use crate::decide::prefix::Prefix;
 use crate::detect::special::is_shared;
 use crate::store::{Decision, StoreError};
 
 /// The note that says how far a server's list was taken.
 pub const NOTE: &str = "sync-timestamp";
+/// Who forgives whom this machine connects to, as the history says it.
+const WE: &str = "denyd, which connects there";
 
 /// Hosts of which a server told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct Received {
     pub deny_for: Option<Option<Duration>>,
     /// How many may be denied at once on a server's word.
     pub most: usize,
+    /// Whom this machine itself connects to: they are not denied for that, and no longer if they were.
+    pub ours: Vec<IpAddr>,
     /// By the server's clock, in seconds since the epoch: all that it told until then is taken with these. It is kept with
     /// the same commit. `None` = there is more.
     pub timestamp: Option<u64>,
@@ -61,10 +66,14 @@ impl Desk {
     /// Denies whom a server told of, where nothing speaks against that.
     pub(super) fn received(&mut self, told: &Received, now: Timestamp) -> Taken {
         let mut taken = Taken::default();
+        let ours: HashSet<Prefix> = told.ours.iter().map(|one| self.engine.policy.prefix((*one).into())).collect();
+        let withdrawn = Command::Distrust(Some(ours.iter().copied().collect()), Some(WE.into()));
+        self.engine.step(now, Input::Command(withdrawn));
         for host in &told.hosts {
-            let judged = match self.engine.state.received >= told.most {
-                true => Err(Refused::Full),
-                false => self.engine.receives(host.to_canonical(), now),
+            let judged = match self.engine.receives(host.to_canonical(), now) {
+                Ok(prefix) if ours.contains(&prefix) => Err(Refused::Ours),
+                Ok(_) if self.engine.state.received >= told.most => Err(Refused::Full),
+                judged => judged,
             };
             let prefix = match judged {
                 Ok(prefix) => prefix,

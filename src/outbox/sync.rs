@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::asking::{Asking, Ended};
-use super::{Done, LOOK_EVERY, Reporter, logfile};
+use super::{Done, LOOK_EVERY, Reporter, logfile, webhook};
 use crate::clock;
+use crate::config::mail::Server as MailServer;
 use crate::config::{self, Config, Report};
 use crate::desk::Request;
 use crate::desk::control::{Ask, Line, Told};
@@ -23,6 +24,7 @@ use crate::desk::received::{self, Place, Received, Shared};
 use crate::desk::reply::{self, At, NotTaken, Reply, Synced, Taken};
 use server::{Failed, Server};
 
+mod ours;
 mod server;
 mod upload;
 
@@ -63,6 +65,8 @@ pub const WAITING_MAX: usize = 100_000;
 pub struct Orders {
     /// With whom it shares, and how.
     pub sync: config::Sync,
+    /// The servers that the configuration names, by names or addresses: nobody is cut off from them on this one's word.
+    pub servers: Vec<String>,
     /// Where it writes DenyHosts' lines.
     pub report: Report,
     /// The last decision that was acknowledged.
@@ -100,6 +104,9 @@ pub struct Kept {
     pub succeeded: i64,
     /// When the server took no IPv6 last; 0 = it may.
     pub no_ipv6: i64,
+    /// Whom it had of us last: it may tell of them once more, as it tells again of the second in which it answered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<IpAddr>,
     /// Whom another program was to send: DenyHosts' `sync-hosts`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<IpAddr>,
@@ -135,6 +142,7 @@ impl Sharing {
             seen,
             read: seen,
             waiting: 0,
+            ours: Vec::new(),
             failed: 0,
             last: None,
             retry: None,
@@ -177,6 +185,17 @@ pub fn is_wanted(config: &Config) -> (bool, bool) {
     (config.sync.is_wanted(), config.sync.sends())
 }
 
+/// The servers that a configuration names, by names or addresses.
+pub fn servers(config: &Config) -> Vec<String> {
+    let hub = config.sync.server.as_ref().and_then(|url| url.host_str()).map(str::to_owned);
+    let mail = match &config.mail.server {
+        _ if config.mail.to.is_empty() => None,
+        MailServer::Smtp { host, .. } => Some(host.clone()),
+        MailServer::Sendmail => None,
+    };
+    hub.into_iter().chain(mail).chain(webhook::host(&config.webhook)).collect()
+}
+
 struct Thread {
     asking: Asking,
     /// The number of the newest decision.
@@ -192,6 +211,8 @@ struct Thread {
     read: i64,
     /// Hosts between the two that wait to be sent.
     waiting: u64,
+    /// Whom this machine itself connects to, as of the round that goes on.
+    ours: Vec<IpAddr>,
     /// How many rounds have failed since one went well.
     failed: u32,
     /// When the last one began.
@@ -414,14 +435,36 @@ impl Thread {
             server.version_report();
             self.has_told_version = true;
         }
-        let mut added = Vec::new();
-        if sync.sends() {
-            self.upload(&server, end, done, &mut added).await?;
-        }
         if sync.download {
-            self.download(sync, &server, end, done, &added).await?;
+            // Also where the server cannot be reached: that may be because of what it told.
+            self.ours = ours::ours(self.orders.borrow().servers.clone());
+            self.take_some(sync, Vec::new(), None).await?;
         }
-        Ok(())
+        let mut added = Vec::new();
+        let sent = match sync.sends() {
+            true => self.upload(&server, end, done, &mut added).await,
+            false => Ok(()),
+        };
+        if let Err(Stopped::Ended) = sent {
+            return sent;
+        }
+        // What it does not take of us is no reason to do without what it knows.
+        let taken = match sync.download {
+            true => {
+                let known: Vec<_> = added.iter().chain(&self.kept.added).copied().take(ADDED_MAX).collect();
+                self.download(sync, &server, end, done, &known).await
+            }
+            false => Ok(()),
+        };
+        if taken.is_ok() && !added.is_empty() {
+            self.kept.added = added;
+        }
+        match (sent, taken) {
+            (Err(Stopped::Failed(why)), Err(Stopped::Failed(also))) if why != also => {
+                Err(Stopped::Failed(format!("{why}; and whom others denied is not told: {also}")))
+            }
+            (sent, taken) => taken.and(sent),
+        }
     }
 
     /// Sends whom the server does not know of us yet. What it acknowledged is done with, whatever comes next.
@@ -473,8 +516,9 @@ impl Thread {
         added: &mut Vec<IpAddr>,
     ) -> Result<(), Stopped> {
         let now = clock::now().secs();
+        let known = added.last().or(self.kept.added.last()).copied();
         let takes_ipv6 = !(0..NO_IPV6_FOR).contains(&(now - self.kept.no_ipv6));
-        let sent = upload::send(hosts, takes_ipv6, |batch| match clock::monotonic() < end {
+        let sent = upload::send(hosts, takes_ipv6, known, |batch| match clock::monotonic() < end {
             true => server.add_hosts(batch),
             false => Err(Failed::Other("the server is too slow: the rest is sent later".to_owned())),
         })?;
@@ -536,27 +580,38 @@ impl Thread {
         let chunks = addresses.chunks(TAKEN_MAX).count().max(1);
         let mut some = addresses.chunks(TAKEN_MAX).map(<[IpAddr]>::to_vec);
         for nth in 1..=chunks {
-            let told = Received {
-                server: self.kept.server.clone(),
-                hosts: some.next().unwrap_or_default(),
-                reporters: sync.threshold,
-                deny_for: sync.deny_for,
-                most: sync.hosts_max as usize,
-                timestamp: (nth == chunks).then_some(timestamp),
-            };
-            match self.request(Request::Received(told)).await? {
-                Told { unwritten: true, .. } => {
-                    return Err(Stopped::Failed("what the server told could not be written".to_owned()));
-                }
-                Told { reply: Ok(Reply::Taken(taken)), .. } => {
-                    all.denied += taken.denied;
-                    all.refused.add_all(&taken.refused);
-                }
-                Told { reply: Err(why), .. } => return Err(Stopped::Failed(why)),
-                Told { reply: Ok(_), .. } => {}
-            }
+            let timestamp = (nth == chunks).then_some(timestamp);
+            let taken = self.take_some(sync, some.next().unwrap_or_default(), timestamp).await?;
+            all.denied += taken.denied;
+            all.refused.add_all(&taken.refused);
         }
         Ok(all)
+    }
+
+    /// The same of some of them, or of none: whoever is ours and was denied so far is let in then.
+    async fn take_some(
+        &self,
+        sync: &config::Sync,
+        hosts: Vec<IpAddr>,
+        timestamp: Option<u64>,
+    ) -> Result<Taken, Stopped> {
+        let told = Received {
+            server: self.kept.server.clone(),
+            hosts,
+            reporters: sync.threshold,
+            deny_for: sync.deny_for,
+            most: sync.hosts_max as usize,
+            ours: self.ours.clone(),
+            timestamp,
+        };
+        match self.request(Request::Received(told)).await? {
+            Told { unwritten: true, .. } => {
+                Err(Stopped::Failed("what the server told could not be written".to_owned()))
+            }
+            Told { reply: Ok(Reply::Taken(taken)), .. } => Ok(taken),
+            Told { reply: Err(why), .. } => Err(Stopped::Failed(why)),
+            Told { reply: Ok(_), .. } => Ok(Taken::default()),
+        }
     }
 
     async fn request(&self, request: Request) -> Result<Told, Ended> {

@@ -34,6 +34,12 @@ pub fn check(webhook: &Webhook) -> Result<(), String> {
     webhook.url_file.as_deref().map_or(Ok(()), |file| secret(file).and_then(|text| parse(&text)).map(|_| ()))
 }
 
+/// The host that is told, by its name or address; `None` = nobody, or the file cannot be read now.
+pub fn host(webhook: &Webhook) -> Option<String> {
+    let url = parse(&secret(webhook.url_file.as_deref()?).ok()?).ok()?;
+    url.host_str().map(str::to_owned)
+}
+
 fn parse(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("`url_file` holds no URL: {error}"))?;
     let is_here = match url.host() {

@@ -9,6 +9,7 @@ Files that change what it does:
   ipv6    it takes IPv6
   bad     hosts that it does not take
   fault   CODE TEXT: all it answers is that
+  full    it adds nobody: its database is locked
   silent  a host that it does not take is not named
   raw     all it answers is that, as it is
   hold    what it is told is kept, and not acknowledged while this file is there; DIR/held says that somebody waits
@@ -52,13 +53,16 @@ def legal(host):
 def add(hosts):
     for host in hosts:
         if not legal(host):
-            named = "" if text("silent") is not None else f' "{host}"'
-            raise xmlrpc.client.Fault(101, f"Illegal IP address{named}.")
+            # denyhosts_sync says 101 of get_new_hosts alone.
+            why = "(1406, \"Data too long\")" if text("silent") is not None else f'Illegal IP address "{host}".'
+            raise xmlrpc.client.Fault(104, f"Error adding hosts: {why}")
         with open(path("added"), "a") as file:
             file.write(host + "\n")
 
 
 def add_hosts(hosts):
+    if text("full") is not None:
+        raise xmlrpc.client.Fault(104, "Error adding hosts: database is locked")
     add(hosts)
     return 0
 

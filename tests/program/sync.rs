@@ -90,7 +90,7 @@ fn what_is_denied_is_sent_and_what_others_denied_is_denied() {
     assert_eq!(
         sync(&home).unwrap(),
         json!({"server": format!("127.0.0.1:{}", sink.port()), "sent": 1, "unsent": 0, "received": 0, "denied": 0,
-               "refused": {"known": 0, "illegal": 0, "special": 0, "allowed": 0, "forgiven": 0, "in_use": 0, "too_many": 0}})
+               "refused": {"known": 0, "illegal": 0, "special": 0, "allowed": 0, "forgiven": 0, "in_use": 0, "ours": 0, "too_many": 0}})
     );
     assert_eq!(added(&sink), ["20.9.9.1"]);
     let calls = sink.calls();
@@ -144,7 +144,7 @@ fn what_a_server_says_is_not_believed() {
     let shown = home.ask(&["status"]).unwrap()["sync"].clone();
     assert_eq!(
         shown["refused"],
-        json!({"known": 1, "illegal": 9, "special": 6, "allowed": 1, "forgiven": 0, "in_use": 0, "too_many": 0}),
+        json!({"known": 1, "illegal": 9, "special": 6, "allowed": 1, "forgiven": 0, "in_use": 0, "ours": 0, "too_many": 0}),
         "{shown}"
     );
     daemon.stop();
@@ -256,6 +256,52 @@ fn one_host_that_a_server_does_not_take_keeps_back_no_other() {
     };
     check(false, false, &["20.9.9.2", "20.9.9.3"], 2);
     check(true, true, &["20.9.9.2", "20.9.9.3", "2a00:0:0:9::1"], 1);
+}
+
+/// What the server does not take of us is tried again, and is no reason to do without what it knows.
+#[test]
+fn a_server_that_adds_nobody_now_still_tells_whom_others_denied() {
+    let sink = Sink::of_sync("none", None);
+    let home = home(&sink, "");
+    let _daemon = home.start();
+    first(&home);
+    fs::write(sink.path("full"), "").unwrap();
+    fs::write(sink.path("hosts"), "1700000000 20.7.7.1\n").unwrap();
+    attack(&home, "20.9.9.1");
+    waits(&home, 1);
+    let why = sync(&home).unwrap_err();
+    assert!(why.contains("fault 104: Error adding hosts: database is locked"), "{why}");
+    assert_eq!(denied(&home), ["20.7.7.1", "20.9.9.1"]);
+    let shown = home.ask(&["status"]).unwrap()["sync"].clone();
+    assert_eq!((&shown["sent"], &shown["received"], &shown["waiting"]), (&json!(0), &json!(1), &json!(1)), "{shown}");
+    fs::remove_file(sink.path("full")).unwrap();
+    assert_eq!(sync(&home).unwrap()["sent"], 1);
+    assert_eq!(added(&sink), ["20.9.9.1"]);
+    // The next round says whom it had last, too.
+    sync(&home).unwrap();
+    assert_eq!(sink.calls().last().unwrap()["parameters"][2], json!(["20.9.9.1"]));
+}
+
+/// Who poisons a list wants us to cut ourselves off: from a resolver, a mail server, the server itself.
+#[test]
+fn whom_this_machine_connects_to_is_not_denied_on_its_word() {
+    let sink = Sink::of_sync("none", None);
+    fs::write(sink.path("hosts"), "1700000000 20.1.1.8\n1700000000 20.1.1.9\n").unwrap();
+    let home = home(&sink, "");
+    let _daemon = home.start();
+    first(&home);
+    assert_eq!(denied(&home), ["20.1.1.8", "20.1.1.9"]);
+    // It becomes ours: the next round lets it in, though the server cannot be asked.
+    configure(&home, "[sync]\n", "[mail]\nto = [\"root@example.org\"]\nserver = \"20.1.1.8:25\"\n[sync]\n");
+    fs::write(sink.path("fault"), "105 not now").unwrap();
+    assert!(home.denyd(&["reload"]).status().unwrap().success());
+    sync(&home).unwrap_err();
+    assert_eq!(denied(&home), ["20.1.1.9"]);
+    fs::remove_file(sink.path("fault")).unwrap();
+    fs::write(sink.path("hosts"), "1700000001 20.1.1.8\n1700000001 20.1.1.7\n").unwrap();
+    let done = sync(&home).unwrap();
+    assert_eq!((&done["refused"]["ours"], &done["denied"]), (&json!(1), &json!(1)), "{done}");
+    assert_eq!(denied(&home), ["20.1.1.7", "20.1.1.9"]);
 }
 
 #[test]

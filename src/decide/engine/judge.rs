@@ -219,7 +219,7 @@ impl Engine {
         // Who made way served nothing, whatever came up since.
         let forged = ended && (why == Why::Crowded || self.is_forgeable(prefix));
         let received = by == Claimant::Sync && why == Why::Expired && self.counts_received(known);
-        let served = ended && !forged && !probation || received;
+        let served = (ended && !forged && !probation || received) && !self.goes_on(prefix, by, known);
         let times = if served { known.saturating_add(1) } else { known };
         let crowded = times > known && known == 0 && self.state.released.len() >= RELEASED_MAX;
         if let Some(victim) = self.state.released.first().filter(|_| crowded).map(|(victim, _)| *victim) {
@@ -228,21 +228,23 @@ impl Engine {
         }
         self.change(Change::Released { prefix, by, at, why, forgeable, times, who });
         let certain = self.state.tallies.get(&prefix).filter(|_| forged).map(Tally::certain);
-        if by == Claimant::Policy || why != Why::Expired {
+        // Whom only a server told of has counted nothing by that; who forgives more clears that himself.
+        let clears = by == Claimant::Policy || why != Why::Expired && (by, why) != (Claimant::Sync, Why::Forgiven);
+        if clears {
             self.forget_net(prefix, !forged);
             self.state.links.forget(&prefix);
             self.state.waves.forget(&prefix);
         }
         match certain {
             Some(tally) if tally.failures() > 0 => self.change(Change::Counted { prefix, tally: Some(tally) }),
-            _ if by == Claimant::Policy || why != Why::Expired => self.forget(prefix),
+            _ if clears => self.forget(prefix),
             _ => {}
         }
     }
 
     /// Whether the policy denies a prefix only because of what strangers may have made up: it did when it decided so,
     /// and nothing certain has come up to it since.
-    fn is_forgeable(&self, prefix: Prefix) -> bool {
+    pub(super) fn is_forgeable(&self, prefix: Prefix) -> bool {
         let claim = self.state.denies.get(&prefix).and_then(|deny| deny.claim(Claimant::Policy));
         let Some(Reason::Policy { class, threshold, basis: Basis::Forgeable, .. }) = claim.map(|claim| &claim.reason)
         else {

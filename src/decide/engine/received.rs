@@ -6,7 +6,7 @@ use std::time::Duration;
 use inputs::record::Timestamp;
 
 use super::Engine;
-use crate::decide::claim::Claimant;
+use crate::decide::claim::{Claim, Claimant, Deny};
 use crate::decide::prefix::Prefix;
 use crate::decide::state::{Bound, DENIES_MAX, RECEIVED_MAX, RELEASED_MAX};
 use crate::detect::special::is_shared;
@@ -14,7 +14,7 @@ use crate::detect::special::is_shared;
 /// Why nobody is denied on a server's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It told of it before, and that holds.
+    /// It told of it before, or our own logs denied it, and that holds.
     Known,
     /// It is no address of the internet that is one host's.
     Special,
@@ -24,6 +24,8 @@ pub enum Refused {
     Forgiven,
     /// Somebody logs in from there.
     InUse,
+    /// This machine itself connects there.
+    Ours,
     /// There are [`RECEIVED_MAX`].
     Full,
 }
@@ -33,7 +35,11 @@ impl Engine {
     pub fn refuses(&self, prefix: &Prefix, wall: Timestamp) -> Option<Refused> {
         let state = &self.state;
         let deny = state.denies.get(prefix);
-        if deny.is_some_and(|deny| deny.claim(Claimant::Sync).is_some()) {
+        // What we sent comes back, and is no other's word.
+        let is_ours = |claim: &Claim| claim.is_certain() && claim.is_due(wall);
+        let is_known =
+            |deny: &Deny| deny.claim(Claimant::Sync).is_some() || deny.claim(Claimant::Policy).is_some_and(is_ours);
+        if deny.is_some_and(is_known) {
             return Some(Refused::Known);
         }
         if !is_shared(prefix.address().into()) || self.policy.special(prefix.address().into()).is_some() {
@@ -73,6 +79,21 @@ impl Engine {
         let served = self.state.released.get(prefix).copied().unwrap_or(0);
         let is_for_life = self.policy.permanent_after.is_some_and(|times| served >= times);
         usual.filter(|_| !is_for_life)
+    }
+
+    /// Whether a prefix stays denied where a claim ends, for what counts as one sentence with that: what our logs and a server
+    /// say of the same time. The end of the later one counts.
+    pub(super) fn goes_on(&self, prefix: Prefix, by: Claimant, known: u32) -> bool {
+        let other = |by| self.state.denies.get(&prefix).and_then(|deny| deny.claim(by));
+        match by {
+            Claimant::Policy => {
+                self.counts_received(known) && other(Claimant::Sync).is_some_and(|it| it.until.is_some())
+            }
+            Claimant::Sync => {
+                other(Claimant::Policy).is_some_and(|it| !it.reason.is_probation()) && !self.is_forgeable(prefix)
+            }
+            Claimant::Operator | Claimant::Peer(_) => false,
+        }
     }
 
     /// Whether the end of such a deny counts as one that was served: where that may make the next one last for ever, and it takes

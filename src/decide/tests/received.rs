@@ -1,9 +1,11 @@
 //! Whom a server tells of: believed only where that harms nobody here. The addresses are of the internet, and not of examples.
 
 use super::*;
+use crate::decide::claim::Basis;
 use crate::decide::engine::received::Refused;
 use crate::decide::forgives::FORGIVES_MAX;
 use crate::decide::state::RECEIVED_MAX;
+use crate::decide::tally::Tally;
 
 fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
@@ -72,6 +74,69 @@ fn who_is_forgiven_stays_so_whatever_the_server_says() {
     assert_eq!(tells(&mut engine, "20.1.1.1", RECEIVED.after(day * 405)), Err(Refused::Forgiven));
     forgive(&mut engine, RECEIVED.after(day * 406), &many);
     assert!(tells(&mut engine, "20.1.1.1", RECEIVED.after(day * 407)).is_ok());
+}
+
+/// What we sent comes back; and what our logs and a server say of the same time is one sentence.
+#[test]
+fn a_sentence_is_served_once_whoever_else_speaks_of_it() {
+    let day = Duration::from_secs(86_400);
+    let mut engine = Engine::new(Policy { permanent_after: Some(9), ..Policy::default() });
+    let one = prefix("20.1.1.1");
+    let ours = |since: Timestamp, days: u32, basis: Basis| {
+        let (class, threshold, parts, probation) = (Class::Root, 1, 0, false);
+        let reason = Reason::Policy { class, count: 2, threshold, basis, parts, probation };
+        let claim = Claim { since, until: Some(since.after(day * days)), reason, enforceable: true };
+        Input::Claim { prefix: prefix("20.1.1.1"), by: Claimant::Policy, claim }
+    };
+    let times = |engine: &Engine| engine.state.released.get(&one).copied().unwrap_or(0);
+    let mut now = RECEIVED;
+    engine.step(now, ours(now, 1, Basis::Sound));
+    assert_eq!(tells(&mut engine, "20.1.1.1", now), Err(Refused::Known));
+    now = now.after(day * 3);
+    engine.step(now, Input::Tick);
+    assert_eq!((times(&engine), engine.state.denies.len()), (1, 0));
+    // The server spoke first: whichever ends later counts, and once.
+    for (days, want) in [(2, 2), (1, 3)] {
+        assert!(tells(&mut engine, "20.1.1.1", now).is_ok());
+        engine.step(now, ours(now, days, Basis::Sound));
+        now = now.after(day * 3);
+        engine.step(now, Input::Tick);
+        assert_eq!((times(&engine), engine.state.denies.len()), (want, 0), "{days}");
+    }
+    // A purge ends both at once.
+    assert!(tells(&mut engine, "20.1.1.1", now).is_ok());
+    engine.step(now, ours(now, 2, Basis::Sound));
+    engine.step(now, Input::Command(Command::Purge(now)));
+    assert_eq!((times(&engine), engine.state.denies.len()), (4, 0));
+    // What strangers may have made up is no sentence, and hides none.
+    now = now.after(day);
+    engine.step(now, ours(now, 2, Basis::Forgeable));
+    assert!(tells(&mut engine, "20.1.1.1", now).is_ok());
+    now = now.after(day * 3);
+    engine.step(now, Input::Tick);
+    assert_eq!((times(&engine), engine.state.denies.len()), (5, 0));
+}
+
+/// A hub that was poisoned has an undo, which takes nothing else with it.
+#[test]
+fn what_a_server_told_of_is_withdrawn_alone() {
+    let mut engine = Engine::new(Policy::default());
+    for address in ["20.1.1.1", "20.1.1.2", "20.1.1.3"] {
+        assert!(tells(&mut engine, address, RECEIVED).is_ok());
+    }
+    let claim = Claim { since: RECEIVED, until: None, reason: Reason::Operator { because: None }, enforceable: true };
+    engine.step(RECEIVED, Input::Claim { prefix: prefix("20.1.1.3"), by: Claimant::Operator, claim });
+    let tally = Some(Tally { counts: [0, 3, 0, 0, 0], ..Tally::default() });
+    engine.state.apply(&Change::Counted { prefix: prefix("20.1.1.2"), tally });
+    let some = Some(vec![prefix("20.1.1.1"), prefix("20.9.9.9")]);
+    engine.step(RECEIVED, Input::Command(Command::Distrust(some, None)));
+    assert_eq!((engine.state.denies.len(), engine.state.received), (2, 2));
+    engine.step(RECEIVED, Input::Command(Command::Distrust(None, None)));
+    assert_eq!((engine.state.denies.len(), engine.state.received), (1, 0));
+    assert!(engine.state.denies[&prefix("20.1.1.3")].claim(Claimant::Operator).is_some());
+    assert_eq!(engine.state.tallies.get(&prefix("20.1.1.2")).map(|tally| tally.counts[1]), Some(3));
+    // It may speak of them again: nobody was forgiven by name.
+    assert!(tells(&mut engine, "20.1.1.1", RECEIVED).is_ok());
 }
 
 /// FAQ 4.12: as PURGE_DENY and PURGE_THRESHOLD say.

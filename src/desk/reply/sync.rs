@@ -9,7 +9,7 @@ use crate::decide::engine::received::Refused;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NotTaken {
-    /// It told of them before, and that holds.
+    /// It told of them before, or our own logs denied them, and that holds.
     pub known: u64,
     /// They are no addresses.
     pub illegal: u64,
@@ -21,6 +21,8 @@ pub struct NotTaken {
     pub forgiven: u64,
     /// Somebody logs in from there.
     pub in_use: u64,
+    /// This machine itself connects there.
+    pub ours: u64,
     /// There are too many, in one answer or in all.
     pub too_many: u64,
 }
@@ -34,6 +36,7 @@ impl NotTaken {
             Refused::Allowed => &mut self.allowed,
             Refused::Forgiven => &mut self.forgiven,
             Refused::InUse => &mut self.in_use,
+            Refused::Ours => &mut self.ours,
             Refused::Full => &mut self.too_many,
         } += 1;
     }
@@ -46,6 +49,7 @@ impl NotTaken {
         self.allowed += more.allowed;
         self.forgiven += more.forgiven;
         self.in_use += more.in_use;
+        self.ours += more.ours;
         self.too_many += more.too_many;
     }
 
@@ -58,6 +62,7 @@ impl NotTaken {
             (self.allowed, "on the allow list"),
             (self.forgiven, "forgiven here"),
             (self.in_use, "of somebody who logs in here"),
+            (self.ours, "whom this machine connects to"),
             (self.too_many, "too many"),
         ];
         all.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()

@@ -14,6 +14,9 @@ use crate::xmlrpc::{Answer, Call};
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// What a server calls a host that it does not take.
 const ILLEGAL_HOST: i64 = 101;
+/// What it calls hosts that it did not add, of which one may be the reason: denyhosts_sync says so of an address that is none to
+/// it, and where its database takes no IPv6; older ones say that they cannot read it.
+const NOT_ADDED: [i64; 2] = [104, 8002];
 /// What it calls a time that has not come.
 const ILLEGAL_TIMESTAMP: i64 = 103;
 
@@ -28,6 +31,8 @@ pub(super) struct Server<'a> {
 pub(super) enum Failed {
     /// One of the hosts is none to it; its words.
     Host(String),
+    /// It took not all of them, perhaps because of one, perhaps for a reason of its own; its words.
+    Some(String),
     /// The time that it gave is one that has not come.
     Timestamp,
     /// All else, for reading.
@@ -40,7 +45,7 @@ impl Failed {
         match self {
             Failed::Host(text) => format!("fault {ILLEGAL_HOST}: {text}"),
             Failed::Timestamp => format!("fault {ILLEGAL_TIMESTAMP}: its clock was set back"),
-            Failed::Other(text) => text,
+            Failed::Some(text) | Failed::Other(text) => text,
         }
     }
 }
@@ -81,7 +86,7 @@ impl Server<'_> {
     fn call(&self, call: &Call) -> Result<Answer, Failed> {
         let other = |text: &str| Failed::Other(said(text));
         let Some(url) = &self.sync.server else { return Err(other("no server is configured")) };
-        let body = call.to_xml();
+        let (body, adds) = (call.to_xml(), matches!(call, Call::AddHosts(_)));
         let ca_file = self.sync.ca_file.as_deref();
         let post = Post { url, headers: &self.headers, body: &body, ca_file, wanted: ANSWER_BYTES };
         let answer = post.send().map_err(|error| other(&error))?;
@@ -104,6 +109,9 @@ impl Server<'_> {
         match Answer::from_xml(&text).map_err(|error| other(&format!("its answer cannot be read: {error}")))? {
             Answer::Fault { code: ILLEGAL_HOST, text } => Err(Failed::Host(said(&text))),
             Answer::Fault { code: ILLEGAL_TIMESTAMP, .. } => Err(Failed::Timestamp),
+            Answer::Fault { code, text } if adds && NOT_ADDED.contains(&code) => {
+                Err(Failed::Some(said(&format!("fault {code}: {text}"))))
+            }
             Answer::Fault { code, text } => Err(other(&format!("fault {code}: {text}"))),
             answer => Ok(answer),
         }

@@ -7,7 +7,8 @@ use super::server::Failed;
 
 /// Hosts that are sent at once.
 const BATCH: usize = 100;
-/// So many hosts of IPv6 are offered to a server that has taken none before it is not asked again, for a day.
+/// So many hosts of IPv6 are offered to a server that has taken none before it is not asked again, for a day; and so many of any
+/// kind before it is believed to take nobody now.
 const TRIES: usize = 3;
 
 /// What came of it.
@@ -24,18 +25,20 @@ pub(super) struct Sent {
 /// Sends hosts by `add`; an error is why one could be neither sent nor refused, and all are to be sent again.
 ///
 /// One host that a server does not take fails a whole call of DenyHosts' protocol. The server most often says which one that is;
-/// else halves are tried.
+/// else halves are tried. Where it does not even say that a host is the reason, it is believed to be one only if the server takes
+/// `known` again, one that it took before, or one of these.
 pub(super) fn send(
     hosts: &[IpAddr],
     takes_ipv6: bool,
+    known: Option<IpAddr>,
     mut add: impl FnMut(&[IpAddr]) -> Result<(), Failed>,
 ) -> Result<Sent, Failed> {
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = hosts.iter().copied().partition(IpAddr::is_ipv4);
     let mut sent = Sent::default();
-    send_all(ipv4, &mut sent, &mut add, usize::MAX)?;
+    send_all(ipv4, &mut sent, known, &mut add, usize::MAX)?;
     if takes_ipv6 {
         let (taken, refused) = (sent.taken.len(), sent.refused.len());
-        send_all(ipv6, &mut sent, &mut add, TRIES)?;
+        send_all(ipv6, &mut sent, known, &mut add, TRIES)?;
         sent.no_ipv6 = sent.taken.len() == taken && sent.refused.len() >= refused + TRIES;
     } else {
         sent.refused.extend(ipv6);
@@ -47,10 +50,13 @@ pub(super) fn send(
 fn send_all(
     hosts: Vec<IpAddr>,
     sent: &mut Sent,
+    known: Option<IpAddr>,
     add: &mut impl FnMut(&[IpAddr]) -> Result<(), Failed>,
     most: usize,
 ) -> Result<(), Failed> {
     let (taken, refused) = (sent.taken.len(), sent.refused.len());
+    // Nobody knows yet whether they are the reason.
+    let mut doubtful = Vec::new();
     let mut batches: VecDeque<Vec<IpAddr>> = hosts.chunks(BATCH).map(<[IpAddr]>::to_vec).collect();
     while let Some(mut batch) = batches.pop_front() {
         if sent.taken.len() == taken && sent.refused.len() - refused >= most {
@@ -58,19 +64,32 @@ fn send_all(
             continue;
         }
         match add(&batch) {
-            Ok(()) => sent.taken.append(&mut batch),
-            Err(Failed::Host(text)) => match batch.iter().position(|host| is_named(&text, *host)) {
-                _ if batch.len() == 1 => sent.refused.append(&mut batch),
-                Some(named) => {
-                    sent.refused.push(batch.remove(named));
-                    batches.push_front(batch);
+            Ok(()) => {
+                sent.taken.append(&mut batch);
+                sent.refused.append(&mut doubtful);
+            }
+            Err(Failed::Some(text)) if batch.len() == 1 && !is_named(&text, batch[0]) => {
+                doubtful.append(&mut batch);
+                match sent.taken.last().copied().or(known) {
+                    Some(known) if add(&[known]).is_ok() => sent.refused.append(&mut doubtful),
+                    None if doubtful.len() < TRIES && !batches.is_empty() => {}
+                    _ => return Err(Failed::Other(text)),
                 }
-                None => {
-                    let rest = batch.split_off(batch.len() / 2);
-                    batches.push_front(rest);
-                    batches.push_front(batch);
+            }
+            Err(Failed::Host(text) | Failed::Some(text)) => {
+                match batch.iter().position(|host| is_named(&text, *host)) {
+                    _ if batch.len() == 1 => sent.refused.append(&mut batch),
+                    Some(named) => {
+                        sent.refused.push(batch.remove(named));
+                        batches.push_front(batch);
+                    }
+                    None => {
+                        let rest = batch.split_off(batch.len() / 2);
+                        batches.push_front(rest);
+                        batches.push_front(batch);
+                    }
                 }
-            },
+            }
             Err(other) => return Err(other),
         }
     }
@@ -97,7 +116,7 @@ mod tests {
         let check = |all: &str, bad: &str, names: bool, calls: usize| {
             let bad = hosts(bad);
             let mut called = 0;
-            let sent = send(&hosts(all), true, |batch| {
+            let sent = send(&hosts(all), true, None, |batch| {
                 called += 1;
                 match batch.iter().find(|host| bad.contains(host)) {
                     Some(one) if names => Err(Failed::Host(format!("Illegal IP address \"{one}\"."))),
@@ -135,15 +154,49 @@ mod tests {
                 None => Ok(()),
             }
         };
-        let sent = send(&all, true, add).unwrap();
+        let sent = send(&all, true, None, add).unwrap();
         assert_eq!((sent.taken, sent.refused.len(), sent.no_ipv6, called), (hosts("20.1.1.1"), 5, true, 4));
-        let sent = send(&all, false, |batch| if batch == hosts("20.1.1.1") { Ok(()) } else { panic!("{batch:?}") });
+        let sent =
+            send(&all, false, None, |batch| if batch == hosts("20.1.1.1") { Ok(()) } else { panic!("{batch:?}") });
         assert_eq!(sent.unwrap().refused.len(), 5);
     }
 
     #[test]
     fn what_could_not_be_sent_is_no_refusal() {
         let failed = Failed::Other("Connection refused".to_owned());
-        assert_eq!(send(&hosts("20.1.1.1"), true, |_| Err(failed.clone())), Err(failed));
+        assert_eq!(send(&hosts("20.1.1.1"), true, None, |_| Err(failed.clone())), Err(failed));
+    }
+
+    /// denyhosts_sync's fault 104: of an address that is none to it, of one that its database does not take, and of all else.
+    #[test]
+    fn what_was_not_added_is_a_host_s_fault_where_the_server_takes_others() {
+        let check = |all: &str, bad: &str, known: Option<&str>, works: bool, want: Option<&str>, calls: usize| {
+            let (bad, known) = (hosts(bad), known.map(|known| known.parse().unwrap()));
+            let mut called = 0;
+            let sent = send(&hosts(all), true, known, |batch| {
+                called += 1;
+                match !works || batch.iter().any(|host| bad.contains(host)) {
+                    true => Err(Failed::Some("fault 104: Error adding hosts: (1406, Data too long)".to_owned())),
+                    false => Ok(()),
+                }
+            });
+            assert_eq!(sent.ok().map(|sent| sent.refused), want.map(hosts), "{all}");
+            assert_eq!(called, calls, "{all}");
+        };
+        check("20.1.1.1 20.1.1.2 2a00::1", "2a00::1", None, true, Some("2a00::1"), 3);
+        check("2a00::1", "2a00::1", Some("20.1.1.9"), true, Some("2a00::1"), 2);
+        check("2a00::1", "2a00::1", None, true, None, 1);
+        check("20.1.1.1 20.1.1.2", "20.1.1.2", None, true, Some("20.1.1.2"), 4);
+        check("20.1.1.1 20.1.1.2", "20.1.1.1", None, true, Some("20.1.1.1"), 3);
+        check("20.1.1.1 20.1.1.2 20.1.1.3 20.1.1.4", "", None, false, None, 6);
+        // Its database is locked, or it wants no more of us for now: nobody is refused.
+        check("20.1.1.1 20.1.1.2 20.1.1.3 20.1.1.4", "", Some("20.1.1.9"), false, None, 4);
+        let named = |batch: &[IpAddr]| match batch.contains(&hosts("20.1.1.1")[0]) {
+            true => Err(Failed::Some("fault 104: Error adding hosts: Illegal IP address \"20.1.1.1\".".to_owned())),
+            false => Ok(()),
+        };
+        let sent = send(&hosts("20.1.1.1 20.1.1.2"), true, None, named).unwrap();
+        assert_eq!((sent.taken, sent.refused), (hosts("20.1.1.2"), hosts("20.1.1.1")));
+        assert_eq!(send(&hosts("20.1.1.1"), true, None, named).unwrap().refused, hosts("20.1.1.1"));
     }
 }
