@@ -23,6 +23,7 @@ mod offers;
 mod recipes;
 mod routes;
 mod senders;
+mod shared;
 mod statistics;
 
 use kit::until;
