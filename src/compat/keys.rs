@@ -101,6 +101,9 @@ pub(super) fn translate(
     Ok(draft.written())
 }
 
+/// Where the logs of who logs in are on the usual systems, read where SECURE_LOG is that of another one.
+const LOGS: [&str; 3] = ["/var/log/auth.log", "/var/log/secure", "/var/log/authlog"];
+
 impl<'a> Draft<'a> {
     /// The last setting of a name, which is the one that holds.
     fn get(&self, name: &str) -> Option<&'a Setting> {
@@ -293,14 +296,21 @@ impl<'a> Draft<'a> {
             }
             return;
         }
-        let kind = match (self.world.is_there)(&path) {
-            Some(Kind::Directory) => "multilog",
-            Some(Kind::File) => "file",
-            // A log daemon makes it with the first message, and DenyHosts waited for it, too.
+        let (path, kind) = match (self.world.is_there)(&path) {
+            Some(Kind::Directory) => (path, "multilog"),
+            Some(Kind::File) => (path, "file"),
             None => {
-                let what = "is not there, and there is no journal to read instead: it is waited for";
-                self.remark(setting.line, format!("SECURE_LOG = {} {what}", path.display()));
-                if setting.value.ends_with('/') { "multilog" } else { "file" }
+                let is_there = |usual: &&&str| (self.world.is_there)(Path::new(usual)) == Some(Kind::File);
+                let (read, what) = match LOGS.iter().find(is_there) {
+                    Some(usual) => ((PathBuf::from(usual), "file"), format!("{usual} is read instead")),
+                    // A log daemon makes it with the first message, and DenyHosts waited for it, too.
+                    None => {
+                        let kind = if setting.value.ends_with('/') { "multilog" } else { "file" };
+                        ((path.clone(), kind), "there is no journal to read instead, and it is waited for".to_owned())
+                    }
+                };
+                self.remark(setting.line, format!("SECURE_LOG = {} is not there: {what}", path.display()));
+                read
             }
         };
         self.log = Some((path.clone(), false));

@@ -192,8 +192,11 @@ fn each_key_is_translated_or_named() {
     check("PF_TABLE = bad", &[], &["9: PF_TABLE alone does nothing"]);
     check("", &["/var/log/auth.log"], &[r#"path = "/var/log/auth.log""#, r#"kind = "file""#]);
     let waits =
-        "6: SECURE_LOG = /var/log/auth.log is not there, and there is no journal to read instead: it is waited for";
+        "6: SECURE_LOG = /var/log/auth.log is not there: there is no journal to read instead, and it is waited for";
     check("", &[], &[waits, r#"path = "/var/log/auth.log""#, r#"kind = "file""#]);
+    let other = "9: SECURE_LOG = /var/log/sshd.log is not there: /var/log/secure is read instead";
+    check("SECURE_LOG = /var/log/sshd.log", &["/var/log/secure"], &[other, r#"path = "/var/log/secure""#]);
+    check("SECURE_LOG = /var/log/sshd.log", &["/var/log/messages"], &[r#"path = "/var/log/sshd.log""#]);
     check("SECURE_LOG = /var/log/sshd/", &[], &[r#"path = "/var/log/sshd/""#, r#"kind = "multilog""#]);
     let instead = "9: SECURE_LOG = /srv/silent.log is empty: the journal is read instead";
     check(

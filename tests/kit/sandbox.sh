@@ -8,6 +8,8 @@ mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/sshd /run/lock /run/world/{etc,etc.work,lib,lib.work,dev}
 mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/world/etc,workdir=/run/world/etc.work /etc
 mount -t overlay overlay -o lowerdir=/var/lib,upperdir=/run/world/lib,workdir=/run/world/lib.work /var/lib
+# The machine below may have a denyd or a DenyHosts of its own.
+rm -rf /etc/denyd /etc/denyhosts.c* /var/lib/denyd* /var/lib/denyhosts
 mount -t tmpfs -o mode=755 tmpfs /var/log
 dev=/run/world/dev
 mount -t tmpfs -o mode=755,nosuid tmpfs $dev
