@@ -67,7 +67,9 @@ fn start(input: &Input, cursor: Option<Cursor>) -> Start {
 /// Opens a log.
 fn open_log(input: &Input, start: Start) -> anyhow::Result<Box<dyn input::Input + Send>> {
     Ok(match &input.source {
-        Source::File(file) => Box::new(file::follow::Follower::new(file.path.clone(), start, input.parser())),
+        Source::File(file) => {
+            Box::new(file::follow::Follower::new(file.path.clone(), settled(start, &file.path), input.parser()))
+        }
         Source::Multilog(multilog) => Box::new(multilog::Follower::new(multilog.path.clone(), start, input.parser())),
         Source::Journald(journald) => {
             let (directory, reader) = (journald.directory.clone(), journald.reader);
@@ -75,6 +77,19 @@ fn open_log(input: &Input, start: Start) -> anyhow::Result<Box<dyn input::Input 
         }
         Source::Syslog(_) => anyhow::bail!("is no log"),
     })
+}
+
+/// Where a file begins to be read that is read from now on: now, and not when its thread comes to it, so that what is written
+/// once we say that we run is read. What cannot be looked at yet is as it is.
+fn settled(start: Start, path: &Path) -> Start {
+    if !matches!(start, Start::Now) {
+        return start;
+    }
+    match file::follow::end(path) {
+        Ok(end) => Start::Cursor(Cursor::File(end)),
+        Err(error) if error.is_missing() => Start::Beginning,
+        Err(_) => start,
+    }
 }
 
 /// Opens an input, at its cursor or by a socket of the service manager's if it has one.
