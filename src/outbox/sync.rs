@@ -390,6 +390,9 @@ impl Thread {
 
     /// Shares with the server; the error is for who asked for it.
     async fn round(&mut self) -> Result<Result<Synced, String>, Ended> {
+        if self.orders.has_changed().map_err(|_| Ended)? {
+            self.ordered();
+        }
         let begun = clock::monotonic();
         self.kept.begun = clock::now().secs();
         if self.kept.first == 0 {
@@ -412,6 +415,7 @@ impl Thread {
                 logfile::say(&report, NAME, "INFO", &format!("{what} {number} new {hosts}"));
             }
         }
+        self.count(&done);
         let result = match shared {
             Err(Stopped::Ended) => return Err(Ended),
             Ok(()) => {
@@ -628,12 +632,17 @@ impl Thread {
         let (sent, received) = (done.sent.unwrap_or(0), done.received.unwrap_or(0));
         tracing::info!(server = done.server, sent, received, denied = done.taken.denied, "shared");
         let state = &mut lock(&self.state).sync;
-        state.sent += sent;
+        (state.problem, state.failing_since) = (None, None);
+    }
+
+    /// Counts what was sent and what came, however the round ended.
+    fn count(&self, done: &Synced) {
+        let state = &mut lock(&self.state).sync;
+        state.sent += done.sent.unwrap_or(0);
         state.unsent += done.unsent;
-        state.received += received;
+        state.received += done.received.unwrap_or(0);
         state.taken.denied += done.taken.denied;
         state.taken.refused.add_all(&done.taken.refused);
-        (state.problem, state.failing_since) = (None, None);
     }
 
     fn not_succeeded(&mut self, why: &str, interval: Duration) {
