@@ -1,7 +1,7 @@
 //! All that the hub knows, and the only one who writes it: the database, and beside it in memory what is due for the wishes
 //! that were asked for lately.
 //!
-//! Knows nothing of HTTP, and is told the time, which it never lets go back. One report is one transaction: who has an
+//! Knows nothing of HTTP, and is told the time, which it lets go back by no less than [`AHEAD_MAX`]. One report is one transaction: who has an
 //! answer has it on the disk. What takes long (reading all hosts for a new wish, expiry) is done in steps.
 
 use std::collections::{HashMap, HashSet};
@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::count::{Count, Counters};
 use super::due::{self, Host, Row, Step, Wish};
-use super::feed::{Feed, Page};
+use super::feed::{Feed, PAGE, Page};
 use super::store::Error;
 use crate::detect::address::{self, Address};
 
@@ -23,8 +23,13 @@ pub const ROWS_MAX: usize = 3000;
 /// Hosts that a step of reading or expiring takes.
 const STEP: i64 = 500;
 
-/// How far behind the newest row the clock may be and be taken for standing still, in seconds.
-const AHEAD_MAX: i64 = 24 * 3600;
+/// How far the hub's time, or the newest row, may be ahead of the clock, in seconds. Up to that time stands still until the
+/// clock is there; from there on it was the clock that was wrong, and time follows it back.
+pub const AHEAD_MAX: i64 = 600;
+
+/// How long after the latest report the clock is believed when it says that reports expired, in seconds; the time that the
+/// hub runs counts, too.
+const DAY: i64 = 24 * 3600;
 
 /// How long a row of the last day's chart is kept, in hours.
 const HOURS_KEPT: i64 = 40 * 24;
@@ -74,6 +79,13 @@ pub struct Book {
     limits: Limits,
     /// The latest time that anything was done at.
     time: i64,
+    /// Who asks since a time of the first of these on, up to the second, was told that time by a clock that was ahead: he
+    /// is told all since the first.
+    ahead: Option<(i64, i64)>,
+    /// Whatever the clock says, it is not later than this where reports expire.
+    horizon: i64,
+    /// The latest time with a report, and how many hosts were reported in it.
+    second: (i64, usize),
     /// Whether rows may have expired that were not looked for.
     is_expiring: bool,
     hosts: i64,
@@ -113,20 +125,56 @@ impl Book {
         let reports = count("SELECT count(*) FROM reports")?;
         let reporters = count("SELECT count(*) FROM reporters")?;
         let latest = count("SELECT coalesce(max(latest_time), 0) FROM hosts")?;
-        let time = if latest - now > AHEAD_MAX {
-            let days = (latest - now) / AHEAD_MAX;
-            tracing::error!(days, "the hub's database is of the future; set the clock, or clients may miss hosts");
-            now
-        } else {
-            latest
+        let in_latest = "SELECT count(*) FROM hosts WHERE latest_time = ?1";
+        let in_latest: i64 = db.query_row(in_latest, [latest], |row| row.get(0))?;
+        let mut book = Book {
+            db,
+            feeds: HashMap::new(),
+            limits,
+            time: latest,
+            ahead: None,
+            horizon: latest + DAY,
+            second: (latest, usize::try_from(in_latest).unwrap_or(0)),
+            is_expiring: false,
+            hosts,
+            reports,
+            reporters,
         };
-        Ok(Book { db, feeds: HashMap::new(), limits, time, is_expiring: true, hosts, reports, reporters })
+        book.time(now);
+        Ok(book)
     }
 
-    /// The time that something is done at: it never goes back, or what is due would be before what was answered.
+    /// The time that something is done at. It does not go back, or what is due would be before what was answered; but for a
+    /// clock that was far ahead, or clients would be told nothing until it is that time.
     pub fn time(&mut self, now: i64) -> i64 {
+        if self.time - now > AHEAD_MAX {
+            let seconds = self.time - now;
+            tracing::error!(
+                seconds,
+                "the clock was ahead, or is behind now; see that it is right, or clients may miss hosts"
+            );
+            let until = self.ahead.map_or(self.time, |(_, until)| until.max(self.time));
+            (self.ahead, self.time) = (Some((now, until)), now);
+        }
+        // Only as it goes by: not what the clock leaps.
+        let gone = now - self.time;
+        if (0..=AHEAD_MAX).contains(&gone) {
+            self.horizon += gone;
+        }
         self.time = self.time.max(now);
         self.time
+    }
+
+    /// The latest time that the clock may be set to and be believed at once.
+    pub fn known(&self) -> i64 {
+        self.horizon
+    }
+
+    /// Whether so many more hosts may be recorded at this time: an answer tells each second as a whole, so a second has no
+    /// more of them than an answer.
+    pub fn has_room(&mut self, hosts: usize, now: i64) -> bool {
+        let now = self.time(now);
+        self.second.0 != now || self.second.1 == 0 || self.second.1 + hosts <= PAGE
     }
 
     /// Records that `reporter` denied `hosts`.
@@ -167,7 +215,8 @@ impl Book {
                 }
             };
             let mut after = before.clone().unwrap_or((Host { first: now, latest: now }, Vec::new()));
-            after.0.latest = now;
+            // By a clock that was ahead it may have been later.
+            after.0.latest = now.max(after.0.latest);
             let mut step = due::step(&after.1, id, now);
             let is_room = after.1.len() < ROWS_MAX && self.reports + rows < self.limits.reports;
             if matches!(step, Step::First | Step::Again) && !is_room {
@@ -179,7 +228,7 @@ impl Book {
             let update =
                 "UPDATE hosts SET latest_time = ?2, resiliency = ?2 - first_time, total_reports = total_reports + 1,
                 current_reports = current_reports + ?3 WHERE id = ?1";
-            change.prepare_cached(update)?.execute(params![host, now, i64::from(step == Step::First)])?;
+            change.prepare_cached(update)?.execute(params![host, after.0.latest, i64::from(step == Step::First)])?;
             changes.push(Change { id: host, address, before, after: Some(after) });
             added.taken += 1;
         }
@@ -191,6 +240,11 @@ impl Book {
         self.reporters += i64::from(is_new);
         counters.add(Count::Reports, added.taken);
         counters.add(Count::Refused, added.refused);
+        self.horizon = self.horizon.max(now + DAY);
+        if self.second.0 != now {
+            self.second = (now, 0);
+        }
+        self.second.1 += added.taken;
         self.changed(&changes);
         Ok(added)
     }
@@ -208,7 +262,16 @@ impl Book {
         }
     }
 
-    /// What became due since `since` but for what the client `known`s. `may_read` says whether all hosts may be read for a wish
+    /// Since when somebody is told what is due who asks since this time; `None` if it has not come yet.
+    pub fn since(&mut self, since: u64, now: i64) -> Option<i64> {
+        let (now, since) = (self.time(now), i64::try_from(since).ok()?);
+        if since <= now {
+            return Some(since);
+        }
+        self.ahead.filter(|(_, until)| since <= *until).map(|(from, _)| from)
+    }
+
+    /// What became due since `since`, which is not after the hub's time, but for what the client `known`s. `may_read` says whether all hosts may be read for a wish
     /// that nobody asked for lately; it is asked only then.
     pub fn new_hosts(
         &mut self,
@@ -243,7 +306,7 @@ impl Book {
         let wish = self.feeds.iter().filter(|(_, kept)| kept.read.is_some()).map(|(wish, _)| *wish).min();
         match wish {
             Some(wish) => self.read(wish)?,
-            None if self.is_expiring => self.expire(now - self.limits.expiry, counters)?,
+            None if self.is_expiring => self.expire(now.min(self.horizon) - self.limits.expiry, counters)?,
             None => return Ok(false),
         }
         Ok(true)

@@ -98,6 +98,7 @@ async fn add_hosts(hosts: &[String], reporter: String, tasks: &SyncSender<Task>)
             fault(NOT_ADDED, format!("Error adding hosts: there is no room for {} of them", added.refused))
         }
         Ok(_) => illegal.unwrap_or(Answer::Done),
+        Err(Refusal::Busy) => return Err(Busy),
         Err(Refusal::Rate) => fault(NOT_ADDED, "Error adding hosts: too many in an hour"),
         Err(_) => fault(NOT_ADDED, "Error adding hosts: the hub's database"),
     })
@@ -117,6 +118,7 @@ async fn get_new_hosts(
             timestamp: page.timestamp.unsigned_abs(),
             hosts: page.hosts.iter().map(ToString::to_string).collect(),
         },
+        Err(Refusal::Busy) => return Err(Busy),
         Err(Refusal::Future) => fault(ILLEGAL_TIMESTAMP, "Illegal timestamp."),
         Err(Refusal::Rate) => {
             fault(NOT_TOLD, "Error in get_new_hosts: too many thresholds and resiliencies are asked for")

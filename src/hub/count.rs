@@ -39,10 +39,12 @@ pub enum Count {
     Busy,
     /// Connections that could not be made, by TLS or by the system.
     Broken,
+    /// Connections that were closed at once, as their peer had too many.
+    Crowds,
 }
 
 /// The names, in the order of the variants. Those of `/metrics` would be `denyd_hub_` and these, and `_total`.
-pub const NAMES: [(Count, &str); 17] = [
+pub const NAMES: [(Count, &str); 18] = [
     (Count::Requests, "requests"),
     (Count::AddHosts, "add_hosts"),
     (Count::GetNewHosts, "get_new_hosts"),
@@ -60,6 +62,7 @@ pub const NAMES: [(Count, &str); 17] = [
     (Count::Slow, "slow"),
     (Count::Busy, "busy"),
     (Count::Broken, "broken"),
+    (Count::Crowds, "over_connections"),
 ];
 
 /// How often each happened since the hub started.

@@ -39,13 +39,15 @@ impl Feed {
         }
     }
 
-    /// What became due at `since` or later, but for `known`. `now` is the hub's time, which no host became due after; the
-    /// second that is not over is told again the next time, as more may become due within it.
+    /// What became due at `since` or later, but for `known`. `now` is the hub's time; what became due after it, by a clock that
+    /// was ahead, is told when it is that time. The second that is not over is told again the next time, as more may become
+    /// due within it.
     pub fn page(&self, since: i64, known: &HashSet<Address>, now: i64) -> Page {
         let mut hosts = Vec::new();
         // The second that is being added, and where its hosts begin.
         let (mut group, mut begins) = (second(since), 0);
-        for &(at, address) in self.due.range((group, Address::from_bits(0))..) {
+        let last = (second(now).max(group), Address::from_bits(u128::MAX));
+        for &(at, address) in self.due.range((group, Address::from_bits(0))..=last) {
             if known.contains(&address) {
                 continue;
             }

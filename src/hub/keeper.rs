@@ -1,12 +1,12 @@
 //! The thread that owns the [`Book`]: it does one thing after the other that those who ask want of it, and between them a
 //! piece of what takes long, so that nobody waits for that. It writes the file that `denyd hub status` shows.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -14,12 +14,13 @@ use tokio::sync::oneshot;
 use super::book::{Added, Book, Wait};
 use super::count::{Count, Counters};
 use super::due::Wish;
-use super::feed::{PAGE, Page};
+use super::feed::Page;
 use super::rates::Rates;
+use super::watch::Watch;
 use crate::clock;
 use crate::detect::address::Address;
 
-/// How many tasks may wait for the thread; who comes then is turned away.
+/// How many tasks may wait for the thread, and as many that it took for the next second; who comes then is turned away.
 pub const TASKS_MAX: usize = 64;
 
 /// The file in the state directory that says how the hub is.
@@ -28,8 +29,8 @@ pub const STATUS: &str = "status.json";
 /// How often that file is written.
 pub const STATUS_EVERY: Duration = Duration::from_secs(5);
 
-/// How often what expired is forgotten, in seconds.
-const EXPIRY_EVERY: i64 = 3600;
+/// How often what expired is forgotten.
+const EXPIRY_EVERY: Duration = Duration::from_secs(3600);
 
 /// What the thread is asked to do.
 #[derive(Debug)]
@@ -58,6 +59,25 @@ pub enum Task {
     },
 }
 
+impl Task {
+    /// Tells who asks that it is not done.
+    fn refuse(self, why: Refusal) {
+        match self {
+            // Who hung up is told nothing.
+            Task::Add { reply, .. } => drop(reply.send(Err(why))),
+            Task::New { reply, .. } => drop(reply.send(Err(why))),
+        }
+    }
+
+    /// Whether nobody waits for it any more.
+    fn is_given_up(&self) -> bool {
+        match self {
+            Task::Add { reply, .. } => reply.is_closed(),
+            Task::New { reply, .. } => reply.is_closed(),
+        }
+    }
+}
+
 /// Why it was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -65,6 +85,8 @@ pub enum Refusal {
     Future,
     /// Who asks had too much of it.
     Rate,
+    /// There is too much to do.
+    Busy,
     /// What is wrong with the database; the log says it.
     Broken,
 }
@@ -118,38 +140,41 @@ pub struct Keeper {
 impl Keeper {
     /// Works until nobody can send a task any more; `dir` is the state directory.
     pub fn run(mut self, tasks: &Receiver<Task>, dir: &Path) {
-        let mut waiting: Vec<Task> = Vec::new();
-        let mut expired = clock::now().secs();
-        let mut told = None;
-        let mut second = (0, 0);
+        let mut waiting = VecDeque::new();
+        let mut watch = Watch::new(clock::now().secs(), clock::boottime());
+        let mut expired: Option<Instant> = None;
+        let mut told: Option<Instant> = None;
         let mut is_more = true;
         loop {
-            let pause = if is_more { Duration::ZERO } else { Duration::from_secs(1) };
-            match tasks.recv_timeout(pause) {
-                Ok(task) => {
-                    wait_for_room(&task, &mut second);
-                    waiting.extend(self.carry_out(task));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
+            let second = Duration::from_secs(1);
+            let pause = match (is_more, waiting.is_empty()) {
+                (true, _) => Duration::ZERO,
+                (false, true) => second,
+                // For room in the next second.
+                (false, false) => second - Duration::from_micros(clock::now().0.rem_euclid(1_000_000).unsigned_abs()),
+            };
+            let task = match tasks.recv_timeout(pause) {
+                Ok(task) => Some(task),
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let seen = watch.look(clock::now().secs(), clock::boottime(), self.book.known());
+            if let Some(task) = task {
+                self.take(task, seen.time, &mut waiting);
             }
-            let now = clock::now().secs();
-            if now - expired >= EXPIRY_EVERY {
-                expired = now;
+            self.turn(&mut waiting, seen.time);
+            if seen.is_steady && expired.is_none_or(|expired| expired.elapsed() >= EXPIRY_EVERY) {
+                expired = Some(clock::monotonic());
                 self.book.expire_soon();
             }
-            let stepped = self.book.step(now, &self.counters);
-            for task in std::mem::take(&mut waiting) {
-                waiting.extend(self.carry_out(task));
-            }
-            is_more = match stepped {
-                Ok(is_more) => is_more || !waiting.is_empty(),
+            is_more = match self.book.step(seen.time, &self.counters) {
+                Ok(is_more) => is_more,
                 Err(error) => {
                     tracing::error!(%error, "the hub's database cannot be used; it is tried again in a second");
                     false
                 }
             };
-            if told.is_none_or(|told: std::time::Instant| told.elapsed() >= STATUS_EVERY) {
+            if told.is_none_or(|told| told.elapsed() >= STATUS_EVERY) {
                 told = Some(clock::monotonic());
                 if let Err(error) = self.tell(dir) {
                     tracing::warn!(%error, "the hub's status cannot be written");
@@ -158,41 +183,64 @@ impl Keeper {
         }
     }
 
+    /// Takes a task among those that wait for their turn, if who asks may have it done.
+    fn take(&mut self, task: Task, now: i64, waiting: &mut VecDeque<Task>) {
+        if let Task::Add { reporter, hosts, .. } = &task
+            && !self.rates.hosts(reporter, hosts.len(), now)
+        {
+            task.refuse(Refusal::Rate);
+        } else if waiting.len() >= TASKS_MAX {
+            task.refuse(Refusal::Busy);
+        } else {
+            waiting.push_back(task);
+        }
+    }
+
+    /// Does what can be done now of the tasks that wait, in order. A report for which its second has no room waits for the
+    /// next one, and the reports after it wait behind it.
+    fn turn(&mut self, waiting: &mut VecDeque<Task>, now: i64) {
+        let mut is_full = false;
+        for task in std::mem::take(waiting) {
+            if task.is_given_up() {
+                continue;
+            }
+            if let Task::Add { hosts, .. } = &task
+                && (is_full || !self.book.has_room(hosts.len(), now))
+            {
+                // Where time stands still that may be long.
+                if self.book.time(now) > now {
+                    task.refuse(Refusal::Busy);
+                    continue;
+                }
+                is_full = true;
+                waiting.push_back(task);
+            } else {
+                waiting.extend(self.carry_out(task, now));
+            }
+        }
+    }
+
     /// Does a task; one that must wait for what is being read comes back.
-    fn carry_out(&mut self, task: Task) -> Option<Task> {
-        let now = clock::now().secs();
+    fn carry_out(&mut self, task: Task, now: i64) -> Option<Task> {
         match task {
             Task::Add { reporter, hosts, reply } => {
-                let added = if self.rates.hosts(&reporter, hosts.len(), now) {
-                    self.book.add(&reporter, &hosts, now, &self.counters).map_err(|error| {
-                        tracing::error!(%error, "a report cannot be recorded");
-                        Refusal::Broken
-                    })
-                } else {
-                    Err(Refusal::Rate)
-                };
+                let added = self.book.add(&reporter, &hosts, now, &self.counters).map_err(|error| {
+                    tracing::error!(%error, "a report cannot be recorded");
+                    Refusal::Broken
+                });
                 // Who hung up is told nothing.
                 let _ = reply.send(added);
                 None
             }
             Task::New { reporter, wish, since, known, reply } => {
-                if reply.is_closed() {
-                    return None;
-                }
-                let time = self.book.time(now);
-                let answer = match i64::try_from(since) {
-                    Ok(since) if since <= time => {
-                        let rates = &mut self.rates;
-                        match self.book.new_hosts(wish, since, &known, now, || rates.wish(&reporter, now)) {
-                            Ok(page) => Ok(page),
-                            Err(Wait::Refused) => Err(Refusal::Rate),
-                            Err(Wait::Reading) => {
-                                let since = since.unsigned_abs();
-                                return Some(Task::New { reporter, wish, since, known, reply });
-                            }
-                        }
-                    }
-                    _ => Err(Refusal::Future),
+                let rates = &mut self.rates;
+                let answer = match self.book.since(since, now) {
+                    Some(from) => match self.book.new_hosts(wish, from, &known, now, || rates.wish(&reporter, now)) {
+                        Ok(page) => Ok(page),
+                        Err(Wait::Refused) => Err(Refusal::Rate),
+                        Err(Wait::Reading) => return Some(Task::New { reporter, wish, since, known, reply }),
+                    },
+                    None => Err(Refusal::Future),
                 };
                 if let Ok(page) = &answer {
                     self.counters.add(Count::Told, page.hosts.len());
@@ -225,17 +273,5 @@ impl Keeper {
     }
 }
 
-/// Waits for the next second where this one has a page of reports: so an answer can tell each second as a whole.
-fn wait_for_room(task: &Task, second: &mut (i64, usize)) {
-    let Task::Add { hosts, .. } = task else { return };
-    let now = clock::now();
-    if second.0 != now.secs() {
-        *second = (now.secs(), 0);
-    }
-    if second.1 > 0 && second.1 + hosts.len() > PAGE {
-        let left = 1_000_000 - now.0.rem_euclid(1_000_000);
-        std::thread::sleep(Duration::from_micros(left.unsigned_abs()));
-        *second = (clock::now().secs(), 0);
-    }
-    second.1 += hosts.len();
-}
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //!
 //! A program of its own beside the daemon: it reads no log and denies nobody, and shares with the daemon only the ground.
 //! [`serve`] is HTTP: who asks, and how much. [`calls`] is what is asked. [`keeper`] is the one thread that writes; it owns
-//! the [`book`], which records by [`due`], hands out of a [`feed`], and keeps all in [`store`].
+//! the [`book`], which records by [`due`], hands out of a [`feed`], and keeps all in [`store`]; [`watch`] says which time it is.
 //! [`statistics`] reads from that what [`page`] shows to everybody, in figures, [`chart`]s and tables; [`markup`] is the one
 //! way from text to HTML.
 //!
@@ -46,6 +46,7 @@ pub mod settings;
 pub mod statistics;
 pub mod store;
 pub mod tokens;
+pub mod watch;
 
 /// How often the figures of the page are made, at most; they take no more than a twentieth of the time.
 const FIGURES_EVERY: Duration = Duration::from_secs(60);

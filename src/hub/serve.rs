@@ -3,6 +3,7 @@
 //! Nobody can hold anything for long: a connection has a time, a request's head a size, a body both, and all bodies
 //! together [`BODIES_MAX`]. A call is answered with the status 200, also by a fault, since DenyHosts knows no other.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -40,6 +41,8 @@ const HEAD_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
 /// Connections at a time; the next wait in the kernel.
 const CONNECTIONS_MAX: usize = 512;
+/// Connections of one peer at a time (an IPv4 address, a /48), but for the proxies; further ones are closed.
+const PEER_MAX: usize = 32;
 /// Time for a head, and between two requests of a connection.
 const HEAD_TIME: Duration = Duration::from_secs(15);
 /// Time for a body.
@@ -81,6 +84,7 @@ impl Shared {
 /// Takes connections for ever.
 pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) -> Infallible {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let peers = Arc::new(Peers::default());
     loop {
         let Ok(place) = room.clone().acquire_owned().await else { continue };
         let (stream, peer) = match listener.accept().await {
@@ -93,10 +97,15 @@ pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<
                 continue;
             }
         };
+        let its_place = if shared.admission.is_proxy(peer.ip()) { None } else { Some(Peers::place(&peers, peer.ip())) };
+        if let Some(None) = its_place {
+            shared.counters.add(Count::Crowds, 1);
+            continue;
+        }
         let _ = stream.set_nodelay(true);
         let (shared, tls) = (shared.clone(), tls.clone());
         tokio::spawn(async move {
-            let _place = place;
+            let _places = (place, its_place);
             let served = async {
                 match tls {
                     None => connection(&shared, stream, peer.ip()).await,
@@ -113,13 +122,58 @@ pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<
     }
 }
 
+/// How many connections each peer has.
+#[derive(Debug, Default)]
+struct Peers(Mutex<HashMap<String, usize>>);
+
+/// A connection of a peer, as long as it is held.
+#[derive(Debug)]
+struct Place {
+    peers: Arc<Peers>,
+    peer: String,
+}
+
+impl Peers {
+    /// A place for one more connection, unless this peer has [`PEER_MAX`].
+    fn place(peers: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+        let peer = super::settings::net(peer.to_canonical());
+        let mut all = peers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(peer.clone()).or_default();
+        if *count >= PEER_MAX {
+            return None;
+        }
+        *count += 1;
+        drop(all);
+        Some(Place { peers: peers.clone(), peer })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.peer);
+            }
+        }
+    }
+}
+
 async fn connection<S>(shared: &Arc<Shared>, stream: S, peer: IpAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = hyper::service::service_fn(|request| {
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(respond(&shared, peer, request).await) }
+        async move {
+            let mut response = respond(&shared, peer, request).await;
+            // Who may not ask, or not now, holds no connection.
+            if matches!(response.status().as_u16(), 401 | 403 | 429) {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_MAX).max_headers(HEADERS_MAX);
@@ -311,4 +365,22 @@ async fn read(shared: &Shared, mut body: Incoming) -> Result<Read, Unread> {
         }
     }
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_has_some_connections_and_no_more() {
+        let peers = Arc::new(Peers::default());
+        let place = |peer: &str| Peers::place(&peers, peer.parse().expect("an address"));
+        let held: Vec<_> = (0..PEER_MAX).map(|number| place(&format!("2001:db8:1:{number:x}::1"))).collect();
+        assert!(held.iter().all(Option::is_some) && place("2001:db8:1::").is_none());
+        assert!(place("2001:db8:2::1").is_some() && place("192.0.2.1").is_some());
+        drop(held);
+        assert!(peers.0.lock().expect("a lock").is_empty());
+        let held: Vec<_> = (0..40).map(|_| place("::ffff:192.0.2.1")).collect();
+        assert!(held.iter().flatten().count() == 32 && place("192.0.2.1").is_none() && place("192.0.2.2").is_some());
+    }
 }

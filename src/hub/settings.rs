@@ -141,12 +141,16 @@ pub enum Asker {
 }
 
 impl Admission {
+    /// Whether a connection comes from a proxy of ours.
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.proxies.iter().any(|proxy| proxy.contains(&Prefix::host(peer.to_canonical())))
+    }
+
     /// The address of who asks: what a proxy of ours says of it, else where the connection comes from. A proxy that does not
     /// say it asks itself.
     pub fn address(&self, peer: IpAddr, real_ip: Option<&str>) -> IpAddr {
         let peer = peer.to_canonical();
-        let is_proxy = self.proxies.iter().any(|proxy| proxy.contains(&Prefix::host(peer)));
-        let told = real_ip.filter(|_| is_proxy).and_then(|told| told.trim().parse::<IpAddr>().ok());
+        let told = real_ip.filter(|_| self.is_proxy(peer)).and_then(|told| told.trim().parse::<IpAddr>().ok());
         told.map_or(peer, |told| told.to_canonical())
     }
 

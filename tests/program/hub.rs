@@ -311,6 +311,28 @@ fn a_hub_that_others_reach_says_who_may_ask() {
     assert!(String::from_utf8_lossy(&second.stderr).contains("a hub runs with"), "{second:?}");
 }
 
+/// A stranger holds few connections, and none once he is turned away.
+#[test]
+fn a_stranger_holds_no_connections() {
+    let hub = Hub::started("from = [\"192.0.2.0/24\"]");
+    let connect = || {
+        let stream = TcpStream::connect(("127.0.0.1", hub.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    };
+    let mut stream = connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_eq!(receive(&mut stream).0, 403);
+    // Before the 15 s that a head may take.
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "closed");
+    let mut all: Vec<_> = (0..40).map(|_| connect()).collect();
+    hub.counted("over_connections", |count| (7..=8).contains(&count));
+    // The last one was closed, the first one waits for a head.
+    assert!(matches!(all[39].read(&mut [0; 1]), Ok(0) | Err(_)));
+    all[0].set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    assert!(all[0].read(&mut [0; 1]).is_err());
+}
+
 /// A stranger who sends `X-Real-IP` is one reporter, whatever he writes there.
 #[test]
 fn a_forged_address_makes_no_reporter() {
@@ -541,7 +563,8 @@ fn https_is_served_with_a_certificate() {
 /// 1000 of them, and 10 000 of a long run.
 #[test]
 fn hostile_requests_cost_no_crash_no_memory_and_no_row() {
-    let hub = Hub::started("proxies = [\"192.0.2.254\"]");
+    // A proxy, which may hold as many connections as there are.
+    let hub = Hub::started("proxies = [\"127.0.0.1\"]");
     hub.add("", &["192.0.2.1"]);
     // Slow ones hold their connections all the while.
     let slow: Vec<TcpStream> = (0..200)

@@ -57,7 +57,16 @@ impl Hub {
         self.ask(threshold, resiliency, since, at).hosts.iter().map(ToString::to_string).collect()
     }
 
+    /// Lets it run until a time, then forgets what expired.
     fn expire(&mut self, at: i64) {
+        for then in (self.book.time..at).step_by(600) {
+            self.book.time(then);
+        }
+        self.expire_by(at);
+    }
+
+    /// Forgets what expired by a clock that says this.
+    fn expire_by(&mut self, at: i64) {
         self.book.expire_soon();
         while self.book.step(at, &self.counters).expect("a database") {}
     }
@@ -133,6 +142,53 @@ fn time_never_goes_back() {
     // A database of next month is not believed.
     let mut hub = hub.again(Limits::default(), T - 30 * DAY);
     assert_eq!(hub.ask(1, 0, 0, T - 30 * DAY).timestamp, T - 30 * DAY);
+}
+
+#[test]
+fn a_clock_that_was_ahead_is_followed_back_and_forgets_nothing() {
+    let month = 31 * DAY;
+    let mut hub = hub(Limits { expiry: 30 * DAY, ..Limits::default() });
+    hub.report("a", &["192.0.2.1"], T);
+    assert_eq!(hub.told(1, 0, 0, T), ["192.0.2.1"]);
+    // A start by a clock that is ahead, and a leap of it.
+    let mut hub = hub.again(Limits { expiry: 30 * DAY, ..Limits::default() }, T + month);
+    hub.expire_by(T + month);
+    hub.expire_by(T + 2 * month);
+    assert_eq!(hub.book.size(), [1, 1, 1]);
+    let told = hub.ask(1, 0, 0, T + 2 * month);
+    assert_eq!((told.timestamp, told.hosts.len()), (T + 2 * month, 1));
+    // It is right again: what is reported from now on is of now, and who was told a time of the future misses none of it.
+    hub.report("a", &["192.0.2.2"], T + 10);
+    let since = |hub: &mut Hub, since: i64, at| hub.book.since(since.unsigned_abs(), at);
+    assert_eq!(since(&mut hub, T + 2 * month, T + 11), Some(T + 10));
+    assert_eq!(since(&mut hub, T + 2 * month + 1, T + 11), None);
+    assert_eq!(since(&mut hub, T + 5, T + 11), Some(T + 5));
+    assert_eq!(hub.ask(1, 0, T + 10, T + 11), Page { timestamp: T + 11, hosts: addresses(&["192.0.2.2"]) });
+    // What was reported by the wrong clock is told when it is that time; what is of now, now.
+    hub.report("b", &["192.0.2.3"], T + month);
+    hub.report("c", &["192.0.2.3"], T + 20);
+    assert_eq!((hub.told(1, 0, T + 12, T + 21).len(), hub.told(2, 0, T + 12, T + 21).len()), (1, 0));
+    let mut hub = hub.again(Limits::default(), T + 30);
+    assert_eq!((hub.told(2, 0, T + 12, T + 30).len(), since(&mut hub, T + month, T + 30)), (0, Some(T + 30)));
+    assert_eq!(hub.told(2, 0, T + 30, T + month), ["192.0.2.3"]);
+}
+
+/// A second has no more reports than an answer has hosts, also where the clock went back or the hub began anew.
+#[test]
+fn a_second_has_room_for_an_answer() {
+    let mut hub = hub(Limits::default());
+    let add = |hub: &mut Hub, from, count, at| {
+        hub.book.add("a", &many(from, count), at, &hub.counters).expect("a database");
+    };
+    assert!(hub.book.has_room(10_000, T));
+    add(&mut hub, 0, 6_000, T);
+    assert_eq!([4_000, 4_001].map(|hosts| hub.book.has_room(hosts, T)), [true, false]);
+    assert!(hub.book.has_room(4_001, T + 1));
+    add(&mut hub, 6_000, 6_000, T + 1);
+    assert_eq!([4_000, 4_001].map(|hosts| hub.book.has_room(hosts, T - 500)), [true, false]);
+    let mut hub = hub.again(Limits::default(), T - 400);
+    assert_eq!([4_000, 4_001].map(|hosts| hub.book.has_room(hosts, T - 300)), [true, false]);
+    assert!(hub.book.has_room(10_000, T + 2));
 }
 
 #[test]
