@@ -43,8 +43,7 @@ pub(super) fn reason(reason: &Reason, prefix: &Prefix) -> String {
         Reason::Adopted => "taken over from the firewall when the database was lost".to_owned(),
         Reason::Imported => "taken over from DenyHosts, which denied it".to_owned(),
         Reason::Sync { server, reporters } => {
-            let those =
-                if *reporters == 1 { "1 other machine".to_owned() } else { format!("{reporters} other machines") };
+            let those = if *reporters == 1 { "1 machine".to_owned() } else { format!("{reporters} machines") };
             format!("the server {} told of it: at least {those} reported it", plain(server))
         }
         Reason::Peer(number) => format!("denyd number {number} denies it"),
