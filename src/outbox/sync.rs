@@ -284,8 +284,10 @@ impl Thread {
             (self.failed, self.retry, self.last, self.has_told_version) = (0, None, None, false);
         }
         if self.last.is_none() {
+            // One that did not go well, or was cut off, is had again at once.
+            let was_well = self.kept.begun > 0 && self.kept.succeeded >= self.kept.begun;
             let since = u64::try_from(clock::now().secs() - self.kept.begun).unwrap_or(0);
-            self.last = clock::monotonic().checked_sub(Duration::from_secs(since)).filter(|_| self.kept.begun > 0);
+            self.last = clock::monotonic().checked_sub(Duration::from_secs(since)).filter(|_| was_well);
         }
         let state = &mut lock(&self.state).sync;
         let is_other = state.server != server;

@@ -195,6 +195,9 @@ fn nothing_is_lost_while_the_server_is_away_or_denyd_is_killed() {
     // Neither a restart nor a kill forgets it.
     daemon.stop();
     let daemon = home.start();
+    until("it is tried again at once", || {
+        home.ask(&["status"])?["sync"]["problem"].as_str()?.contains("Connection refused").then_some(())
+    });
     attack(&home, "20.9.9.2");
     waits(&home, 2);
     daemon.kill();
