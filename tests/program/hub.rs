@@ -48,7 +48,7 @@ impl Hub {
         self.dir.path().join(name)
     }
 
-    fn verb(&self, arguments: &[&str]) -> Command {
+    pub(super) fn verb(&self, arguments: &[&str]) -> Command {
         let config = self.path("hub.toml");
         denyd(&[&["--config", config.to_str().unwrap(), "hub"], arguments].concat())
     }

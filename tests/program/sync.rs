@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::hub::Hub;
 
 mod recorded;
+mod times;
 
 /// A home that shares with `sink`, once in an hour and when it is told to.
 fn home(sink: &Sink, more: &str) -> Home {
