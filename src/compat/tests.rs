@@ -197,6 +197,11 @@ fn each_key_is_translated_or_named() {
     let other = "9: SECURE_LOG = /var/log/sshd.log is not there: /var/log/secure is read instead";
     check("SECURE_LOG = /var/log/sshd.log", &["/var/log/secure"], &[other, r#"path = "/var/log/secure""#]);
     check("SECURE_LOG = /var/log/sshd.log", &["/var/log/messages"], &[r#"path = "/var/log/sshd.log""#]);
+    let secret = "9: SYNC_SERVER has a token in it, so nothing is sent and nothing taken";
+    check("SYNC_SERVER = http://web1:sekrit@hub.example.org:9911", &["/var/log/auth.log"], &[secret]);
+    let translation = translated(&format!("{WHOLE}SYNC_SERVER = http://web1:sekrit@hub.example.org\n"), &[]).unwrap();
+    let told = translation.remarks.iter().map(|remark| remark.what.as_str()).collect::<String>();
+    assert!(!told.contains("sekrit") && !translation.toml.contains("sekrit"), "{told}");
     check("SECURE_LOG = /var/log/sshd/", &[], &[r#"path = "/var/log/sshd/""#, r#"kind = "multilog""#]);
     let instead = "9: SECURE_LOG = /srv/silent.log is empty: the journal is read instead";
     check(

@@ -23,6 +23,12 @@ impl Draft<'_> {
                 }
                 self.set("[sync]", "server", quoted(url.as_str()), "SYNC_SERVER");
             }
+            // What stands before the @ is a secret, which no log and no screen is to have.
+            _ if server.value.contains('@') => {
+                let what = "SYNC_SERVER has a token in it, so nothing is sent and nothing taken: put the token into a file that others \
+                            cannot read, and name server and token_file under [sync] in a configuration of denyd's own, as import writes it";
+                return self.remark(server.line, what.to_owned());
+            }
             _ => {
                 let what = format!(
                     "SYNC_SERVER = {}: that is no URL of a server, so nothing is sent and nothing taken; it is to be as \
