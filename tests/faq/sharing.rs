@@ -62,7 +62,8 @@ fn q4_2_who_is_denied_here_is_sent_and_who_others_denied_is_denied() {
         json!(["get_new_hosts", [0, 3, [], 18_000]]),
         json!(["add_hosts", [["20.9.9.1"]]]),
         json!(["get_new_hosts", [1_700_000_000, 3, ["20.9.9.1"], 18_000]]),
-        json!(["get_new_hosts", [1_700_000_009, 3, [], 18_000]]),
+        // The server tells again of the second in which it answered, and of what it had of us then.
+        json!(["get_new_hosts", [1_700_000_009, 3, ["20.9.9.1"], 18_000]]),
     ];
     assert_eq!(calls(&sink), want);
 }
