@@ -466,6 +466,8 @@ fn what_a_hub_knows_lasts_and_is_copied_while_it_runs() {
     let mut child = hub.child.take().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
+    let status = hub.verb(&["status"]).output().unwrap();
+    assert_eq!(status.status.code(), Some(1), "it is known at once: {status:?}");
     hub.start();
     assert_eq!(hub.new_hosts("", 0, 1, 0).1.len(), 3);
     assert!(hub.verb(&["status"]).output().unwrap().status.success());
