@@ -133,34 +133,37 @@ impl Elsewhere {
 
     /// The sets of others that an address is in, and of which a rule refuses all members.
     fn of_sets(&self, prefix: &Prefix, has_saved: bool) -> Vec<Refusal> {
-        let mut sets: Vec<(members::Set, String)> = Vec::new();
+        let mut sets: Vec<(members::Set, String, &'static str)> = Vec::new();
         for (_, saved) in &self.iptables {
             for words in saved.lines().filter_map(|line| line.strip_prefix("-A ")).map(rules::unquoted) {
                 if !rules::is_ours(&words, &self.chain)
-                    && let Some(set) = members::of_iptables(&words)
+                    && let Some((set, rest)) = members::of_iptables(&words)
                 {
-                    sets.push((set, words.join(" ")));
+                    sets.push((set, words.join(" "), rules::only_of_iptables(&rest, &self.ports)));
                 }
             }
         }
         for rule in rules::of_ruleset(&self.nft) {
             if rule.is_of_others(&self.table, has_saved)
                 && let Some(set) = members::of_nft(rule.family, rule.table, &rule.spoken())
+                && let Some(only) = rule.only(&self.ports)
             {
-                sets.push((set, rule.text.to_owned()));
+                sets.push((set, rule.text.to_owned(), only));
             }
         }
+        // A set may be asked by several rules: what refuses for certain is told.
+        sets.sort_by_key(|(_, _, only)| !only.is_empty());
         let mut asked = Vec::new();
         let mut found = Vec::new();
         let address = prefix.address().to_string();
-        for (set, rule) in sets.into_iter().filter(|_| prefix.is_host()) {
+        for (set, rule, only) in sets.into_iter().filter(|_| prefix.is_host()) {
             if asked.len() == members::SETS_MAX || asked.contains(&set) {
                 continue;
             }
             if set.has(&address) {
                 let (program, delete) = set.without(&address);
                 let (place, text) = (printable(set.place().as_bytes()), printable(rule.as_bytes()));
-                found.push(Refusal { place, text, only: "", at: At::Rule(program, delete) });
+                found.push(Refusal { place, text, only, at: At::Rule(program, delete) });
             }
             asked.push(set);
         }

@@ -50,6 +50,16 @@ fn rules_of_others_are_found_and_removed() {
             assert!(found[0].remove(&prefix).is_err(), "it is of others, too");
         };
         wider("198.51.100.7", "the routes of this machine: unreachable 198.51.100.0/25 table 7");
+        // One that is asked for mail alone is named, and left to who made it; one that is asked for both refuses.
+        run("nft add set inet mine spammers { type ipv4_addr ; }");
+        run("nft add element inet mine spammers { 203.0.113.23 }");
+        run("nft add rule inet mine in ip saddr @spammers tcp dport 25 drop");
+        let found = Elsewhere::read(&Settings::default(), Default::default()).of(&"203.0.113.23".parse().unwrap());
+        assert!(
+            found.len() == 1 && !found[0].is_certain() && found[0].remove(&"203.0.113.23".parse().unwrap()).is_err()
+        );
+        run("nft add rule inet mine in ip saddr @spammers drop");
+        check("203.0.113.23", 1);
         if kit::program("ipset").is_some() {
             run("ipset create theirs hash:net");
             run("ipset add theirs 203.0.113.30");

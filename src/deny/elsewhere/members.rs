@@ -51,20 +51,21 @@ impl Set {
     }
 }
 
-/// The set whose members a rule of `nft list ruleset` drops or rejects, by what comes from them.
+/// The set of whose members a rule of `nft list ruleset` speaks, by what comes from them.
 pub(super) fn of_nft(family: &str, table: &str, rule: &[&str]) -> Option<Set> {
-    let refuses = rule.iter().any(|word| ["drop", "reject"].contains(word));
     let at = rule.windows(3).find(|three| ["ip", "ip6"].contains(&three[0]) && three[1] == "saddr")?;
-    let name = at[2].strip_prefix('@').filter(|_| refuses)?;
+    let name = at[2].strip_prefix('@')?;
     Some(Set::Nft(family.to_owned(), table.to_owned(), name.to_owned()))
 }
 
-/// The same of a rule of `iptables-save`: its words behind `-A`.
-pub(super) fn of_iptables(words: &[String]) -> Option<Set> {
+/// The set whose members a rule of `iptables-save` drops or rejects, and the rule without it: `words` are those behind `-A`.
+pub(super) fn of_iptables(words: &[String]) -> Option<(Set, Vec<String>)> {
     let refuses = words.windows(2).any(|two| two[0] == "-j" && ["DROP", "REJECT"].contains(&&*two[1]));
     let at = words.iter().position(|word| word == "--match-set").filter(|at| *at > 0 && words[at - 1] != "!")?;
     let is_source = words.get(at + 2).is_some_and(|by| by == "src");
-    (refuses && is_source).then(|| Set::Ipset(words[at + 1].clone()))
+    let begins = if words[..at].ends_with(&["-m".to_owned(), "set".to_owned()]) { at - 2 } else { at };
+    let rest = [&words[..begins], words.get(at + 3..).unwrap_or_default()].concat();
+    (refuses && is_source).then(|| (Set::Ipset(words[at + 1].clone()), rest))
 }
 
 /// The routes of `ip route show` that lead nowhere from here to an address: each with the command that deletes it.
@@ -95,12 +96,16 @@ mod tests {
         };
         assert_eq!(nft("ip saddr @bad counter drop"), "nftables, table inet mine, set bad");
         assert_eq!(nft("tcp dport 22 ip6 saddr @bad6 reject"), "nftables, table inet mine, set bad6");
-        for rule in ["ip saddr @good accept", "ip saddr != @good drop", "ip daddr @bad drop", "ip saddr 192.0.2.1 drop"]
-        {
+        for rule in ["ip saddr != @good drop", "ip daddr @bad drop", "ip saddr 192.0.2.1 drop"] {
             assert_eq!(nft(rule), "", "{rule}");
         }
-        let iptables = |rule: &str| of_iptables(&unquoted(rule)).map_or(String::new(), |set| set.place());
-        assert_eq!(iptables("INPUT -m set --match-set bad src -j DROP"), "ipset bad");
+        let iptables = |rule: &str| {
+            of_iptables(&unquoted(rule))
+                .map_or(String::new(), |(set, rest)| format!("{}: {}", set.place(), rest.join(" ")))
+        };
+        assert_eq!(iptables("INPUT -m set --match-set bad src -j DROP"), "ipset bad: INPUT -j DROP");
+        let mail = "INPUT -p tcp -m set --match-set bad src -m tcp --dport 25 -j DROP";
+        assert_eq!(iptables(mail), "ipset bad: INPUT -p tcp -m tcp --dport 25 -j DROP");
         for rule in [
             "INPUT -m set ! --match-set good src -j DROP",
             "INPUT -m set --match-set bad dst -j DROP",

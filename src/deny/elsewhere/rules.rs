@@ -39,18 +39,28 @@ pub(super) fn of_iptables(
             let chain = words.first().map_or("", String::as_str);
             let place =
                 format!("{program}, table {}, chain {}", printable(table.as_bytes()), printable(chain.as_bytes()));
-            let only = match chain {
-                "INPUT" | "PREROUTING" if is_plain(&words[1..], ports) => "",
-                "INPUT" | "PREROUTING" => OTHER,
-                "FORWARD" | "OUTPUT" | "POSTROUTING" => FORWARDED,
-                _ => LED,
-            };
+            let only = only_of_iptables(&words, ports);
             let delete = ["-w", "10", "-t", table, "-D"].map(str::to_owned).into_iter().chain(words.clone()).collect();
             let (only, at) = alone(source == *prefix, only, (program, delete));
             found.push(Refusal { place, text: printable(rule.as_bytes()), only, at });
         }
     }
     found
+}
+
+/// What has to be so that a rule of iptables refuses who comes to sshd; nothing = it does.
+pub(super) fn only_of_iptables(words: &[String], ports: &[u16]) -> &'static str {
+    match words {
+        [chain, options @ ..] if ["INPUT", "PREROUTING"].contains(&chain.as_str()) => {
+            if is_plain(options, ports) {
+                ""
+            } else {
+                OTHER
+            }
+        }
+        [chain, ..] if ["FORWARD", "OUTPUT", "POSTROUTING"].contains(&chain.as_str()) => FORWARDED,
+        _ => LED,
+    }
 }
 
 /// Whether a rule is in a chain of ours.
@@ -133,6 +143,23 @@ impl Rule<'_> {
     pub(super) fn spoken(&self) -> Vec<&str> {
         self.text.split('"').step_by(2).flat_map(str::split_whitespace).filter(|word| *word != "comment").collect()
     }
+
+    /// What has to be so that it refuses who comes to sshd; an empty text = it does, `None` = it refuses nobody.
+    pub(super) fn only(&self, ports: &[u16]) -> Option<&'static str> {
+        let words = self.spoken();
+        let is_verdict = |at: &usize| words.get(at + 1).is_none_or(|next| *next == "with");
+        let rejects = words.iter().rposition(|word| *word == "reject").filter(is_verdict);
+        let conditions = match &words[..] {
+            [conditions @ .., "drop"] => conditions,
+            _ => &words[..rejects?],
+        };
+        Some(match self.hook {
+            None => LED,
+            Some("input" | "prerouting" | "ingress") if asks_nothing(conditions, ports) => "",
+            Some("input" | "prerouting" | "ingress") => OTHER,
+            Some(_) => FORWARDED,
+        })
+    }
 }
 
 /// The rules of `nft -a -t list ruleset`.
@@ -170,21 +197,7 @@ pub(super) fn of_nft(
         let sources = words.windows(3).filter(|three| ["ip", "ip6"].contains(&three[0]) && three[1] == "saddr");
         let mut sources = sources.filter_map(|three| three[2].parse::<Prefix>().ok());
         let Some(source) = sources.find(|source| source.contains(prefix)) else { continue };
-        let is_verdict = |at: &usize| words.get(at + 1).is_none_or(|next| *next == "with");
-        let rejects = words.iter().rposition(|word| *word == "reject").filter(is_verdict);
-        let conditions = match &words[..] {
-            [conditions @ .., "drop"] => conditions,
-            _ => match rejects {
-                Some(at) => &words[..at],
-                None => continue,
-            },
-        };
-        let only = match rule.hook {
-            None => LED,
-            Some("input" | "prerouting" | "ingress") if asks_nothing(conditions, ports) => "",
-            Some("input" | "prerouting" | "ingress") => OTHER,
-            Some(_) => FORWARDED,
-        };
+        let Some(only) = rule.only(ports) else { continue };
         let Rule { family, table, chain, handle, .. } = rule;
         let delete = ["delete", "rule", family, table, chain, "handle", handle].map(str::to_owned);
         let (only, at) = alone(source == *prefix, only, ("nft", delete.into()));
