@@ -115,8 +115,10 @@ fn status(dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
         anyhow::anyhow!("cannot read {}: {error}; no hub has run there, or another user may look", path.display())
     })?;
     let status: Status = serde_json::from_slice(&text)?;
+    // Its number may be another process' by now, and one that hangs writes nothing.
     let age = clock::now().secs() - status.time;
-    let runs = age <= 4 * STATUS_EVERY.as_secs() as i64;
+    let is_there = Path::new("/proc").join(status.pid.to_string()).exists();
+    let runs = is_there && age <= 4 * STATUS_EVERY.as_secs() as i64;
     let mut screen = Screen::new();
     if json {
         writeln!(screen, "{}", String::from_utf8_lossy(&text))?;
@@ -124,9 +126,10 @@ fn status(dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
         let Status { version, listen, hosts, reports_kept, reporters, wishes, counters, time, .. } = status;
         match runs {
             true => writeln!(screen, "denyd hub {version} listens on {listen}.")?,
-            false => writeln!(screen, "The hub does not run; it did at {}.", when(Timestamp(time * 1_000_000)))?,
+            false => writeln!(screen, "The hub does not run.")?,
         }
-        writeln!(screen, "It knows {hosts} hosts, by {reports_kept} reports of {reporters} reporters.")?;
+        let as_of = when(Timestamp(time * 1_000_000));
+        writeln!(screen, "At {as_of} it knew {hosts} hosts, by {reports_kept} reports of {reporters} reporters.")?;
         for wish in wishes {
             let (threshold, resiliency) = (wish.threshold, wish.resiliency);
             writeln!(screen, "Due with threshold {threshold} and resiliency {resiliency} s: {} hosts.", wish.hosts)?;

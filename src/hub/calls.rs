@@ -94,9 +94,7 @@ async fn add_hosts(hosts: &[String], reporter: String, tasks: &SyncSender<Task>)
     let (reply, told) = oneshot::channel();
     let added = ask(Task::Add { reporter, hosts: legal, reply }, told, tasks).await?;
     Ok(match added {
-        Ok(added) if added.refused > 0 => {
-            fault(NOT_ADDED, format!("Error adding hosts: there is no room for {} of them", added.refused))
-        }
+        // Those for which there was no room are counted here, and not sent again: the client cannot mend that.
         Ok(_) => illegal.unwrap_or(Answer::Done),
         Err(Refusal::Busy) => return Err(Busy),
         Err(Refusal::Rate) => fault(NOT_ADDED, "Error adding hosts: too many in an hour"),
@@ -138,10 +136,11 @@ async fn ask<T>(task: Task, told: oneshot::Receiver<T>, tasks: &SyncSender<Task>
 
 /// The addresses; or those before the first that is none, and the fault about that.
 fn addresses(hosts: &[String]) -> Result<Vec<Address>, (Vec<Address>, Answer)> {
-    let mut legal = Vec::with_capacity(hosts.len());
+    let (mut legal, mut told) = (Vec::with_capacity(hosts.len()), HashSet::new());
     for host in hosts {
         match public(host) {
-            Some(address) => legal.push(address),
+            // One call is one report of a host, however often it names it.
+            Some(address) => legal.extend(told.insert(address).then_some(address)),
             None => return Err((legal, fault(ILLEGAL_ADDRESS, format!("Illegal IP address \"{}\".", shown(host))))),
         }
     }
@@ -180,6 +179,16 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_reports_a_host_once() {
+        let told = ["192.0.2.1", "192.0.2.2", "::ffff:192.0.2.1", "192.0.2.1"].map(str::to_owned);
+        let legal = addresses(&told).expect("addresses");
+        assert_eq!(legal.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.1", "192.0.2.2"]);
+        let (before, _) =
+            addresses(&["192.0.2.1", "192.0.2.1", "10.0.0.1", "192.0.2.2"].map(str::to_owned)).unwrap_err();
+        assert_eq!(before.len(), 1);
+    }
 
     #[test]
     fn only_addresses_that_anybody_may_have_met_are_taken() {
