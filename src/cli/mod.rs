@@ -53,7 +53,7 @@ mod why;
     ("why 192.0.2.7", "is it denied, and why"),
 ]))]
 struct Arguments {
-    /// The configuration file [default: /etc/denyd/denyd.toml if it is there, else the defaults]
+    /// The configuration file [default: /etc/denyd/denyd.toml, of `hub` /etc/denyd/hub.toml, if it is there, else the defaults]
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
